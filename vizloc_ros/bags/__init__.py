@@ -1,0 +1,1 @@
+"""Rosbags: written from datasets, played on machines without ros2 bag."""

@@ -1,0 +1,1 @@
+"""Readers that turn recordings and rendered worlds into records."""

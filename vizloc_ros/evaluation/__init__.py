@@ -1,0 +1,1 @@
+"""Recall, errors, degradations, plots and reports."""

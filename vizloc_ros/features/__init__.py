@@ -1,0 +1,1 @@
+"""Local and global image features behind one extractor interface."""

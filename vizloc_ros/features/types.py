@@ -1,0 +1,52 @@
+"""Features of one image, and the int8 form in which descriptors travel and are stored."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vizloc_ros.arrays import Float32, Int8
+from vizloc_ros.errors import FeatureError
+
+QUANTIZATION_SCALE = 127.0  # an int8 descriptor is round(127 * unit vector)
+
+
+@dataclass(frozen=True)
+class Features:
+    """Local and global features of one rectified image.
+
+    Attributes:
+        keypoints: (N, 2) float32 pixels, (0, 0) at the centre of the top-left pixel, best score first.
+        scores: (N,) float32 detection scores, of the extractor's own scale.
+        descriptors: (N, D) int8, round(127 * unit vector).
+        global_descriptor: (G,) float32 unit vector.
+        image_size: (width, height) [px].
+    """
+
+    keypoints: Float32
+    scores: Float32
+    descriptors: Int8
+    global_descriptor: Float32
+    image_size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        n = len(self.keypoints)
+        if self.keypoints.shape != (n, 2) or self.scores.shape != (n,) or self.descriptors.shape[:1] != (n,):
+            raise FeatureError(
+                f"features do not fit together: keypoints {self.keypoints.shape}, scores {self.scores.shape}, "
+                f"descriptors {self.descriptors.shape}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.keypoints)
+
+
+def quantize(descriptors: Float32) -> Int8:
+    """Unit vectors (..., D) to int8; the largest error of an element is 0.5 / 127."""
+    return np.round(descriptors * QUANTIZATION_SCALE).clip(-127, 127).astype(np.int8)
+
+
+def dequantize(descriptors: Int8) -> Float32:
+    """Int8 descriptors (..., D) back to unit vectors (zero vectors stay zero)."""
+    values = descriptors.astype(np.float32)
+    norms = np.sqrt(np.einsum("...d,...d->...", values, values))[..., None]
+    return values / np.maximum(norms, np.float32(1e-6))

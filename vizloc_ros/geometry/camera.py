@@ -1,0 +1,82 @@
+"""The pinhole camera behind everything that is not distorted.
+
+Pixels follow OpenCV: (0, 0) is the centre of the top-left pixel. COLMAP's are +0.5; only ``mapping/colmap.py`` and
+``localization/absolute_pose.py`` know that.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vizloc_ros.arrays import Bool, Float64
+from vizloc_ros.errors import CameraError
+
+
+@dataclass(frozen=True)
+class PinholeCamera:
+    """An ideal camera: image size [px], focal lengths [px] and principal point [px]."""
+
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+
+    def __post_init__(self) -> None:
+        values = (self.fx, self.fy, self.cx, self.cy)
+        if self.width <= 0 or self.height <= 0:
+            raise CameraError(f"the camera's image size is {self.width}x{self.height}; it must be positive")
+        if not all(np.isfinite(values)) or self.fx <= 0 or self.fy <= 0:
+            raise CameraError(
+                f"the camera's focal length is ({self.fx:g}, {self.fy:g}) px and its principal point "
+                f"({self.cx:g}, {self.cy:g}); they must be finite and the focal length positive: calibrate the camera"
+            )
+
+    @property
+    def matrix(self) -> Float64:
+        """The (3, 3) calibration matrix K."""
+        return np.array([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self.width, self.height
+
+    def project(self, points_cam: Float64) -> tuple[Float64, Bool]:
+        """Projects (N, 3) points [m, camera frame] to (N, 2) pixels and an (N,) mask: in front and inside the image."""
+        z = points_cam[:, 2]
+        in_front = z > 1e-6
+        safe_z = np.where(in_front, z, 1.0)
+        pixels = np.stack(
+            [self.fx * points_cam[:, 0] / safe_z + self.cx, self.fy * points_cam[:, 1] / safe_z + self.cy], axis=1
+        )
+        return pixels, in_front & self.contains(pixels)
+
+    def projection_jacobian(self, points_cam: Float64) -> Float64:
+        """Derivative (N, 2, 3) [px/m] of the pixels by the (N, 3) points in the camera frame; z must be positive."""
+        x, y, z = points_cam.T
+        jacobian = np.zeros((len(points_cam), 2, 3))
+        jacobian[:, 0, 0] = self.fx / z
+        jacobian[:, 0, 2] = -self.fx * x / z**2
+        jacobian[:, 1, 1] = self.fy / z
+        jacobian[:, 1, 2] = -self.fy * y / z**2
+        return jacobian
+
+    def rays(self, pixels: Float64) -> Float64:
+        """Turns (N, 2) pixels into (N, 3) points at depth 1 m in the camera frame."""
+        return np.stack(
+            [(pixels[:, 0] - self.cx) / self.fx, (pixels[:, 1] - self.cy) / self.fy, np.ones(len(pixels))], axis=1
+        )
+
+    def contains(self, pixels: Float64) -> Bool:
+        """(N,) mask of the (N, 2) pixels that lie on the image, borders included."""
+        x, y = pixels[:, 0], pixels[:, 1]
+        return (x >= -0.5) & (y >= -0.5) & (x < self.width - 0.5) & (y < self.height - 0.5)
+
+    def scaled(self, width: int, height: int) -> "PinholeCamera":
+        """The camera of the same view resampled to another image size (pixel centres at integers)."""
+        sx, sy = width / self.width, height / self.height
+        return PinholeCamera(
+            width, height, self.fx * sx, self.fy * sy, (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5
+        )

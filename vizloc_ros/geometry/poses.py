@@ -1,0 +1,43 @@
+"""Poses are ``pycolmap.Rigid3d`` named ``a_from_b``: ``point_a = a_from_b * point_b``."""
+
+import numpy as np
+from pycolmap import Rigid3d, Rotation3d
+
+from vizloc_ros.arrays import Float64
+
+
+def pose_from_quaternion(translation: Float64, quaternion_xyzw: Float64) -> Rigid3d:
+    """Pose of a translation (3,) [m] and a quaternion (4,) xyzw of any positive norm."""
+    quaternion = np.asarray(quaternion_xyzw, dtype=np.float64)
+    return Rigid3d(Rotation3d(quaternion / np.linalg.norm(quaternion)), np.asarray(translation, dtype=np.float64))
+
+
+def pose_from_matrix(matrix: Float64) -> Rigid3d:
+    """Pose of a (3, 4) or (4, 4) matrix [R t] with an orthonormal R."""
+    return Rigid3d(Rotation3d(np.ascontiguousarray(matrix[:3, :3])), np.ascontiguousarray(matrix[:3, 3]))
+
+
+def matrix_of(pose: Rigid3d) -> Float64:
+    """(4, 4) homogeneous matrix of a pose."""
+    matrix = np.eye(4)
+    matrix[:3] = pose.matrix()
+    return matrix
+
+
+def array_of(pose: Rigid3d) -> Float64:
+    """(7,) array tx ty tz [m] qx qy qz qw with qw >= 0."""
+    quaternion = np.asarray(pose.rotation.quat)
+    if quaternion[3] < 0:
+        quaternion = -quaternion
+    return np.concatenate([pose.translation, quaternion])
+
+
+def pose_of(array: Float64) -> Rigid3d:
+    """The pose of a (7,) array as ``array_of`` makes it."""
+    return pose_from_quaternion(array[:3], array[3:])
+
+
+def pose_error(estimate: Rigid3d, truth: Rigid3d) -> tuple[float, float]:
+    """Distance of the origins [m] and angle between the axes [deg] of two poses a_from_b with the same a."""
+    translation = float(np.linalg.norm(estimate.translation - truth.translation))
+    return translation, float(np.degrees(estimate.rotation.angle_to(truth.rotation)))

@@ -1,0 +1,1 @@
+"""From one image's features to a verified pose: retrieve, cluster, match, solve."""

@@ -1,0 +1,1 @@
+"""The map: its format on disk, and how it is built from posed images."""
