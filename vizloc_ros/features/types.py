@@ -8,6 +8,7 @@ from vizloc_ros.arrays import Float32, Int8
 from vizloc_ros.errors import FeatureError
 
 QUANTIZATION_SCALE = 127.0  # an int8 descriptor is round(127 * unit vector)
+NO_GLOBAL_DESCRIPTOR: Float32 = np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Features:
         keypoints: (N, 2) float32 pixels, (0, 0) at the centre of the top-left pixel, best score first.
         scores: (N,) float32 detection scores, of the extractor's own scale.
         descriptors: (N, D) int8, round(127 * unit vector).
-        global_descriptor: (G,) float32 unit vector.
+        global_descriptor: (G,) float32 unit vector; empty until a global model has described the image.
         image_size: (width, height) [px].
     """
 
@@ -47,6 +48,7 @@ def quantize(descriptors: Float32) -> Int8:
 
 def dequantize(descriptors: Int8) -> Float32:
     """Int8 descriptors (..., D) back to unit vectors (zero vectors stay zero)."""
-    values = descriptors.astype(np.float32)
+    values: Float32 = descriptors.astype(np.float32)
     norms = np.sqrt(np.einsum("...d,...d->...", values, values))[..., None]
-    return values / np.maximum(norms, np.float32(1e-6))
+    values /= np.maximum(norms, np.float32(1e-6))
+    return values

@@ -41,3 +41,8 @@ def pose_error(estimate: Rigid3d, truth: Rigid3d) -> tuple[float, float]:
     """Distance of the origins [m] and angle between the axes [deg] of two poses a_from_b with the same a."""
     translation = float(np.linalg.norm(estimate.translation - truth.translation))
     return translation, float(np.degrees(estimate.rotation.angle_to(truth.rotation)))
+
+
+def transform_points(a_from_b: Rigid3d, points_b: Float64) -> Float64:
+    """(N, 3) points of frame b, in frame a."""
+    return points_b @ a_from_b.rotation.matrix().T + a_from_b.translation

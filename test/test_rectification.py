@@ -1,0 +1,228 @@
+"""Rectification: the three lens models against their published equations, and calibrations that must be refused."""
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from vizloc_ros.arrays import Float64, UInt8
+from vizloc_ros.errors import CameraError
+from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.geometry.rectification import DistortedCamera, Rectifier, camera_from_info
+
+EUROC = DistortedCamera(
+    PinholeCamera(752, 480, 458.654, 457.296, 367.215, 248.375),
+    (-0.28340811, 0.07395907, 0.00019359, 1.76187114e-05, 0.0),
+)
+PINCUSHION = DistortedCamera(PinholeCamera(640, 480, 500.0, 505.0, 325.0, 236.0), (0.1, -0.05, 0.001, -0.002))
+RATIONAL = DistortedCamera(
+    PinholeCamera(640, 480, 400.0, 402.0, 322.0, 238.0),
+    (3.2, 1.1, 1e-4, -1e-4, 0.05, 3.55, 1.9, 0.3),
+    "rational_polynomial",
+)
+FISHEYE = DistortedCamera(
+    PinholeCamera(640, 480, 320.0, 322.0, 325.0, 236.0), (-0.0134, 0.0017, -0.0035, 0.0004), "equidistant"
+)
+LENSES = pytest.mark.parametrize(
+    "camera", [EUROC, PINCUSHION, RATIONAL, FISHEYE], ids=["barrel", "pincushion", "rational", "fisheye"]
+)
+
+K = (400.0, 0.0, 320.0, 0.0, 410.0, 240.0, 0.0, 0.0, 1.0)
+
+
+def seen_by(camera: DistortedCamera, rays: Float64) -> Float64:
+    """Raw pixels (N, 2) of rays (N, 3) at depth 1, written from the models' definitions and without OpenCV."""
+    x, y = rays[:, 0], rays[:, 1]
+    r2 = x * x + y * y
+    if camera.model == "equidistant":  # Kannala and Brandt 2006
+        r, theta = np.sqrt(r2), np.arctan(np.sqrt(r2))
+        bent = theta * (1 + sum(k * theta ** (2 * n + 2) for n, k in enumerate(camera.distortion)))
+        scale = np.divide(bent, r, out=np.ones_like(r), where=r > 0)
+        x, y = x * scale, y * scale
+    else:  # Brown 1966, with the denominator of Claus and Fitzgibbon 2005
+        k1, k2, p1, p2, k3, k4, k5, k6 = (*camera.distortion, *(8 - len(camera.distortion)) * [0.0])
+        radial = (1 + k1 * r2 + k2 * r2**2 + k3 * r2**3) / (1 + k4 * r2 + k5 * r2**2 + k6 * r2**3)
+        x, y = (
+            x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
+            y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
+        )
+    lens = camera.pinhole
+    return np.stack([lens.fx * x + lens.cx, lens.fy * y + lens.cy], axis=1)
+
+
+def pixel_grid(camera: PinholeCamera, step: int, margin: int = 0) -> Float64:
+    """Pixels (N, 2) every ``step`` pixels, the outermost ``margin`` pixels from the edge of the image."""
+    columns, rows = range(margin, camera.width - margin, step), range(margin, camera.height - margin, step)
+    return np.array(list(product(columns, rows)), dtype=np.float64)
+
+
+def border(camera: PinholeCamera) -> Float64:
+    """The outermost pixels (N, 2) of an image."""
+    every = pixel_grid(camera, 1)
+    on_edge = np.isin(every[:, 0], (0, camera.width - 1)) | np.isin(every[:, 1], (0, camera.height - 1))
+    return every[on_edge]
+
+
+def image_of_dots(size: tuple[int, int], centres: Float64, sigma: float = 1.3) -> UInt8:
+    """A black image (H, W) with a round bright dot at each centre (N, 2) [px], exact below the pixel."""
+    x, y = (np.exp(-((np.arange(n) - c[:, None]) ** 2) / (2 * sigma**2)) for n, c in zip(size, centres.T, strict=True))
+    return np.round(250 * y.T @ x).astype(np.uint8)
+
+
+def centroid(image: UInt8, near: Float64, radius: int = 9) -> Float64:
+    """Centre of gravity (2,) [px] of the brightness around a pixel."""
+    left, top = np.round(near).astype(int) - radius
+    window = image[top : top + 2 * radius + 1, left : left + 2 * radius + 1].astype(np.float64)
+    rows, columns = np.indices(window.shape)
+    return np.array([left + (columns * window).sum() / window.sum(), top + (rows * window).sum() / window.sum()])
+
+
+@LENSES
+def test_dots_in_the_rectified_image_lie_where_the_pinhole_camera_projects_them(camera: DistortedCamera) -> None:
+    rectifier = Rectifier(camera)
+    expected = pixel_grid(rectifier.rectified, step=61, margin=25)
+    raw = image_of_dots(camera.pinhole.size, seen_by(camera, rectifier.rectified.rays(expected)))
+
+    rectified = rectifier.rectify(raw)
+
+    found = np.array([centroid(rectified, pixel) for pixel in expected])
+    assert rectified.shape == raw.shape
+    assert len(expected) >= 70
+    distances = np.linalg.norm(found - expected, axis=1)
+    assert np.median(distances) < 0.05
+    assert distances.max() < 0.15  # at the corners the lens stretches the dots themselves
+
+
+@LENSES
+def test_undistorted_pixels_lie_where_the_pinhole_camera_projects_them(camera: DistortedCamera) -> None:
+    rectifier = Rectifier(camera)
+    expected = np.concatenate([pixel_grid(rectifier.rectified, step=40), border(rectifier.rectified)])
+    raw_pixels = seen_by(camera, rectifier.rectified.rays(expected))
+    assert np.linalg.norm(raw_pixels - expected, axis=1).max() > 5  # there is something to undo
+    assert_allclose(rectifier.undistort_pixels(raw_pixels), expected, atol=1e-3)
+
+
+@LENSES
+def test_the_rectified_view_is_filled_and_wastes_little(camera: DistortedCamera) -> None:
+    rectifier = Rectifier(camera)
+    edge = seen_by(camera, rectifier.rectified.rays(border(rectifier.rectified)))
+    last = np.array(camera.pinhole.size) - 1
+    assert edge.min() > -0.5
+    assert (edge - last).max() < 1.1  # older OpenCV measures to the far side of the last pixel
+    used = np.ptp(edge, axis=0) / last
+    assert used.min() > 0.85
+    white = np.full((camera.pinhole.height, camera.pinhole.width), 255, dtype=np.uint8)
+    assert rectifier.rectify(white).min() == 255
+
+
+def test_colour_is_rectified_as_gray_is() -> None:
+    rectifier = Rectifier(EUROC)
+    gray = np.random.default_rng(0).integers(0, 256, (480, 752), dtype=np.uint8)
+    colour = rectifier.rectify(np.dstack([gray, gray, 255 - gray]))
+    assert colour.shape == (480, 752, 3)
+    assert_array_equal(colour[..., 1], rectifier.rectify(gray))
+
+
+@pytest.mark.parametrize("distortion", [(), (0.0,) * 4, (0.0,) * 5])
+def test_without_distortion_everything_passes_untouched(distortion: tuple[float, ...]) -> None:
+    rectifier = Rectifier(replace(EUROC, distortion=distortion))
+    image = np.zeros((480, 752, 3), dtype=np.uint8)
+    pixels = np.array([[1.5, 2.0]])
+    assert rectifier.rectified == EUROC.pinhole
+    assert rectifier.rectify(image) is image
+    assert rectifier.undistort_pixels(pixels) is pixels
+
+
+def test_an_equidistant_lens_bends_with_zero_coefficients() -> None:
+    camera = replace(FISHEYE, distortion=(0.0,) * 4)
+    rectifier = Rectifier(camera)
+    ray = np.array([[0.5, 0.0, 1.0]])
+    raw = np.array([[camera.pinhole.fx * np.arctan(0.5) + camera.pinhole.cx, camera.pinhole.cy]])  # r = f theta
+    assert_allclose(rectifier.undistort_pixels(raw), rectifier.rectified.project(ray)[0], atol=1e-6)
+
+
+@LENSES
+def test_no_pixels_give_no_pixels(camera: DistortedCamera) -> None:
+    assert Rectifier(camera).undistort_pixels(np.empty((0, 2))).shape == (0, 2)
+
+
+@pytest.mark.parametrize("camera", [EUROC, DistortedCamera(EUROC.pinhole)], ids=["distorted", "ideal"])
+def test_an_image_of_another_size_is_refused(camera: DistortedCamera) -> None:
+    with pytest.raises(CameraError, match="camera_info is for 752x480 but the image is 1280x720"):
+        Rectifier(camera).rectify(np.zeros((720, 1280), dtype=np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("camera", "fault"),
+    [
+        (replace(EUROC, distortion=(-0.9, 0.0, 0.0, 0.0)), r"2\d% of the rectified image empty or folded"),
+        (replace(EUROC, distortion=(-0.3, 0.1, 0.5, 0.5)), "too wide an angle"),
+        (replace(FISHEYE, pinhole=PinholeCamera(640, 480, 140.0, 140.0, 320.0, 240.0)), "too wide an angle"),
+    ],
+)
+def test_a_lens_no_pinhole_image_can_be_cut_from_is_refused(camera: DistortedCamera, fault: str) -> None:
+    with pytest.raises(CameraError, match=fault):
+        Rectifier(camera)
+
+
+@pytest.mark.parametrize(
+    ("model", "count"),
+    [
+        ("plumb_bob", 4),
+        ("plumb_bob", 5),
+        ("rational_polynomial", 8),
+        ("rational_polynomial", 12),
+        ("rational_polynomial", 14),
+        ("equidistant", 4),
+    ],
+)
+def test_camera_info_of_every_model_is_taken_over(model: str, count: int) -> None:
+    d = (0.01, *(count - 1) * [0.0])
+    camera = camera_from_info(640, 480, K, d, model, binning=(1, 1), roi=(0, 0, 640, 480))
+    assert camera == DistortedCamera(PinholeCamera(640, 480, 400.0, 410.0, 320.0, 240.0), d, model)
+    assert Rectifier(camera).rectified.size == (640, 480)
+
+
+@pytest.mark.parametrize("d", [(), (0.0,) * 5, np.zeros(5)])
+def test_an_empty_model_without_coefficients_is_no_distortion(d: tuple[float, ...]) -> None:
+    camera = camera_from_info(640, 480, np.array(K), d, "")
+    assert not camera.is_distorted
+    assert_array_equal(Rectifier(camera).rectified.matrix, np.reshape(K, (3, 3)))
+
+
+def with_element(index: int, value: float) -> tuple[float, ...]:
+    return (*K[:index], value, *K[index + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"k": (0.0,) * 9}, r"k has focal length \(0, 0\) px, so the camera is not calibrated"),
+        ({"k": with_element(0, -400.0)}, "k has focal length"),
+        ({"k": with_element(4, np.nan)}, "k has focal length"),
+        ({"k": with_element(4, np.inf)}, "k has focal length"),
+        ({"k": with_element(1, 3.0)}, "without skew"),
+        ({"k": with_element(8, 0.0)}, "k is"),
+        ({"k": with_element(2, np.nan)}, "k has principal point"),
+        ({"k": with_element(2, 700.0)}, r"k has principal point \(700, 240\) outside the 640x480 image"),
+        ({"k": with_element(5, -1.0)}, "k has principal point"),
+        ({"k": K[:6]}, "k has 6 elements"),
+        ({"width": 0}, "width and height are 0x480"),
+        ({"height": -480}, "width and height are 640x-480"),
+        ({"d": (0.1,) * 3}, "d has 3 coefficients but distortion_model plumb_bob takes 4 or 5"),
+        ({"d": (0.1,) * 5, "distortion_model": "rational_polynomial"}, "takes 8 or 12 or 14"),
+        ({"d": (), "distortion_model": "equidistant"}, "d has 0 coefficients but distortion_model equidistant takes 4"),
+        ({"d": (0.1, np.nan, 0.0, 0.0)}, "d has coefficients that are not finite"),
+        ({"distortion_model": "thin_prism"}, "'thin_prism' is not known.*plumb_bob, rational_polynomial, equidistant"),
+        ({"d": (0.1, 0.0, 0.0, 0.0), "distortion_model": ""}, "distortion_model is empty but d is"),
+        ({"d": (np.nan,) * 4, "distortion_model": ""}, "distortion_model is empty but d is"),
+        ({"binning": (2, 2)}, "binning is 2x2"),
+        ({"roi": (10, 0, 320, 240)}, r"roi is \(10, 0, 320, 240\)"),
+    ],
+)
+def test_camera_info_that_cannot_be_used_is_refused_by_name(changes: dict[str, object], named: str) -> None:
+    info = {"width": 640, "height": 480, "k": K, "d": (0.1, 0.0, 0.0, 0.0, 0.0), "distortion_model": "plumb_bob"}
+    with pytest.raises(CameraError, match=named):
+        camera_from_info(**(info | changes))

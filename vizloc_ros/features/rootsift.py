@@ -1,0 +1,64 @@
+"""RootSIFT: SIFT descriptors under the Hellinger kernel (Arandjelovic and Zisserman, CVPR 2012), sec. 3.
+
+The classical local feature that both papers compare with. OpenCV finds and describes, this module fixes what it leaves
+open: the half-sample shift of its pixel grid, the order, and several orientations at one place.
+"""
+
+import inspect
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import cv2
+import numpy as np
+
+from vizloc_ros.arrays import Float32, UInt8
+from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features, quantize
+
+# OpenCV 4.8 and later can build the doubled image without shifting it; before, every keypoint lies 0.25 px too far.
+_PRECISE_UPSCALE = "enable_precise_upscale" in (inspect.getdoc(cv2.SIFT_create) or "")
+_UPSCALE_SHIFT = np.float32(0.0 if _PRECISE_UPSCALE else 0.25)
+
+
+@dataclass(frozen=True)
+class RootSift:
+    """Finds up to ``max_keypoints`` SIFT keypoints and describes them by 128-element RootSIFT vectors.
+
+    Attributes:
+        max_keypoints: how many keypoints to keep, strongest first.
+        contrast_threshold: OpenCV's; lower finds more in dark or flat images.
+    """
+
+    max_keypoints: int = 2048
+    contrast_threshold: float = 0.02
+
+    @cached_property
+    def _sift(self) -> Any:
+        options: dict[str, Any] = {"nfeatures": self.max_keypoints, "contrastThreshold": self.contrast_threshold}
+        if _PRECISE_UPSCALE:
+            options["enable_precise_upscale"] = True
+        return cv2.SIFT_create(**options)
+
+    def extract(self, image: UInt8) -> Features:
+        """Local features of a (H, W) gray or (H, W, 3) BGR image; the global descriptor is left empty."""
+        gray = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+        size = (gray.shape[1], gray.shape[0])
+        keypoints, sift = self._sift.detectAndCompute(gray, None)
+        if not keypoints:
+            return Features(
+                np.zeros((0, 2), np.float32),
+                np.zeros(0, np.float32),
+                np.zeros((0, 128), np.int8),
+                NO_GLOBAL_DESCRIPTOR,
+                size,
+            )
+        scores = np.array([keypoint.response for keypoint in keypoints], np.float32)
+        # Position breaks ties, so that the same image always gives the same order.
+        points = np.array([keypoint.pt for keypoint in keypoints], np.float32) - _UPSCALE_SHIFT
+        order = np.lexsort((points[:, 1], points[:, 0], -scores))[: self.max_keypoints]
+        return Features(points[order], scores[order], quantize(_root(sift[order])), NO_GLOBAL_DESCRIPTOR, size)
+
+
+def _root(sift: Float32) -> Float32:
+    """(N, 128) SIFT to RootSIFT: L1-normalise, then the square root of every element; the result has unit length."""
+    return np.sqrt(sift / np.maximum(np.abs(sift).sum(axis=1, keepdims=True), np.float32(1e-6)))

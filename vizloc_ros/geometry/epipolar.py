@@ -1,0 +1,28 @@
+"""The epipolar geometry of two images whose poses are known."""
+
+import numpy as np
+from pycolmap import Rigid3d
+
+from vizloc_ros.arrays import Float64
+from vizloc_ros.geometry.camera import PinholeCamera
+
+
+def fundamental_matrix(
+    camera_a: PinholeCamera, camera_b: PinholeCamera, world_from_a: Rigid3d, world_from_b: Rigid3d
+) -> Float64:
+    """(3, 3) F with ``[b 1] F [a 1]^T = 0`` for pixels a, b of one point (Hartley and Zisserman, eq. 9.2)."""
+    b_from_a = world_from_b.inverse() * world_from_a
+    x, y, z = b_from_a.translation
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    essential = cross @ b_from_a.rotation.matrix()
+    return np.linalg.inv(camera_b.matrix).T @ essential @ np.linalg.inv(camera_a.matrix)
+
+
+def epipolar_distance(fundamental: Float64, pixels_a: Float64, pixels_b: Float64) -> Float64:
+    """(N,) the larger of the two distances [px] of (N, 2) matched pixels from each other's epipolar lines."""
+    a = np.column_stack([pixels_a, np.ones(len(pixels_a))])
+    b = np.column_stack([pixels_b, np.ones(len(pixels_b))])
+    lines_b, lines_a = a @ fundamental.T, b @ fundamental
+    algebraic = np.abs((b * lines_b).sum(axis=1))
+    gradient = np.minimum(np.hypot(lines_a[:, 0], lines_a[:, 1]), np.hypot(lines_b[:, 0], lines_b[:, 1]))
+    return algebraic / np.maximum(gradient, 1e-12)

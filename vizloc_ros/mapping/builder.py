@@ -1,0 +1,188 @@
+"""From posed images to a map: extract, choose pairs, match, verify with the known poses, triangulate, write."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from vizloc_ros import __version__
+from vizloc_ros.arrays import Float64
+from vizloc_ros.datasets.record import Record
+from vizloc_ros.errors import DatasetError, ImageError, MapError
+from vizloc_ros.features.extractor import FeatureExtractor
+from vizloc_ros.features.types import Features
+from vizloc_ros.geometry.poses import transform_points
+from vizloc_ros.mapping.agreement import agreement, disagreement_warnings, median_speed, scale_warnings
+from vizloc_ros.mapping.build_report import BuildReport
+from vizloc_ros.mapping.colmap import Triangulation, TriangulationOptions, triangulate
+from vizloc_ros.mapping.keyframe import Keyframe
+from vizloc_ros.mapping.map_writer import MapContent, write_map
+from vizloc_ros.mapping.pair_matching import MatchOptions, match_pairs
+from vizloc_ros.mapping.pairs import PairOptions, keyframe_pairs
+from vizloc_ros.parallel import Progress, parallel_map, silent
+
+_FLOAT32_SAFE_RANGE = 16_000.0  # m; beyond, float32 coordinates are coarser than a millimetre
+
+
+class BuildOptions(BaseModel):
+    """How a map is built."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pairs: PairOptions = PairOptions()
+    matches: MatchOptions = MatchOptions()
+    triangulation: TriangulationOptions = TriangulationOptions()
+    min_observations: int = Field(30, ge=0, description="keyframes that see fewer landmarks are reported")
+    frame: str = Field("map", min_length=1, description="name of the map frame")
+    seed: int = 0
+
+
+def build_map(
+    records: Sequence[Record],
+    extractor: FeatureExtractor,
+    out: Path,
+    *,
+    dataset: str,
+    options: BuildOptions | None = None,
+    progress: Progress = silent,
+) -> BuildReport:
+    """Builds a map of posed records and puts it at ``out``, replacing a map that is there only when all went well.
+
+    Args:
+        records: of one or more cameras in one world; each needs a pose.
+        extractor: makes the features; learns from them what it has to.
+        out: the map's folder.
+        dataset: where the records are from, for map.yaml.
+        options: see ``BuildOptions``.
+        progress: shows how far every stage is.
+
+    Raises:
+        DatasetError: fewer than two records, or one has no pose.
+        ImageError: an image cannot be read.
+        MapError: the images yield no landmarks; the text says why.
+    """
+    options = options or BuildOptions()
+    clock = _Stopwatch()
+    _require_poses(records, dataset)
+    with clock("extract"):
+        features = parallel_map(_extraction(extractor), records, "extracting features", progress)
+    with clock("learn"):
+        extractor = extractor.learn(features, options.seed)
+        keyframes = [_keyframe(r, extractor.describe(f)) for r, f in zip(records, features, strict=True)]
+    with clock("match"):
+        pairs = keyframe_pairs(keyframes, options.pairs)
+        if not pairs:
+            raise MapError(_no_pairs(keyframes, options.pairs))
+        matches = match_pairs(keyframes, pairs, options.matches, progress)
+        warnings = disagreement_warnings(keyframes, matches)
+    with clock("triangulate"):
+        triangulation = triangulate(keyframes, matches, options.triangulation, progress)
+    if len(triangulation.positions) == 0:
+        raise MapError(_no_landmarks(keyframes, agreement(matches), warnings))
+    warnings += scale_warnings(keyframes, _depths(keyframes, triangulation)) + _range_warnings(keyframes)
+    observed = np.bincount(triangulation.keyframes, minlength=len(keyframes))
+    report = BuildReport(
+        keyframes=len(keyframes),
+        landmarks=len(triangulation.positions),
+        observations=len(triangulation.landmarks),
+        mean_track_length=len(triangulation.landmarks) / len(triangulation.positions),
+        mean_reprojection_error_px=triangulation.mean_error,
+        pairs=len(pairs),
+        matches_per_pair=float(np.mean([len(m.verified) for m in matches])),
+        pose_agreement=agreement(matches),
+        median_speed_mps=median_speed(keyframes),
+        median_depth_m=float(np.median(_depths(keyframes, triangulation))),
+        weak_keyframes=[k.name for k, n in zip(keyframes, observed, strict=True) if n < options.min_observations],
+        warnings=warnings,
+        seed=options.seed,
+    )
+    with clock("write"):
+        content = MapContent(
+            keyframes, triangulation, extractor, dataset, options.frame, __version__, datetime.now(timezone.utc)
+        )
+        written = write_map(content, report.model_dump(mode="json"), out)
+    return report.model_copy(update={"map_bytes_per_keyframe": written / len(keyframes), "seconds": clock.seconds})
+
+
+@dataclass
+class _Stopwatch:
+    """Seconds that every stage took."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = round(time.perf_counter() - start, 3)
+
+
+def _require_poses(records: Sequence[Record], dataset: str) -> None:
+    if len(records) < 2:
+        raise DatasetError(f"{dataset}: a map needs at least two images, this split has {len(records)}")
+    if unposed := [record.name for record in records if record.world_from_cam is None]:
+        raise DatasetError(
+            f"{dataset}: {len(unposed)} images have no pose, the first is {unposed[0]}: a map needs poses"
+        )
+
+
+def _extraction(extractor: FeatureExtractor) -> Callable[[Record], Features]:
+    def extract(record: Record) -> Features:
+        image = record.read_image()
+        if (image.shape[1], image.shape[0]) != record.camera.size:
+            raise ImageError(
+                f"{record.name}: is {image.shape[1]}x{image.shape[0]}, but its calibration is for "
+                f"{record.camera.width}x{record.camera.height}: correct the intrinsics"
+            )
+        return extractor.extract(image)
+
+    return extract
+
+
+def _keyframe(record: Record, features: Features) -> Keyframe:
+    if record.world_from_cam is None:
+        raise DatasetError(f"{record.name}: has no pose")
+    return Keyframe(record.name, record.timestamp_ns, record.camera, record.world_from_cam, features)
+
+
+def _depths(keyframes: Sequence[Keyframe], triangulation: Triangulation) -> Float64:
+    """(M,) depth [m] of every observation."""
+    points = triangulation.positions[triangulation.landmarks]
+    first = np.searchsorted(triangulation.keyframes, np.arange(len(keyframes) + 1))
+    return np.concatenate(
+        [
+            transform_points(keyframe.world_from_cam.inverse(), points[first[i] : first[i + 1]])[:, 2]
+            for i, keyframe in enumerate(keyframes)
+        ]
+    )
+
+
+def _range_warnings(keyframes: Sequence[Keyframe]) -> list[str]:
+    farthest = max(float(np.abs(k.world_from_cam.translation).max()) for k in keyframes)
+    if farthest <= _FLOAT32_SAFE_RANGE:
+        return []
+    return [
+        f"positions reach {farthest:.0f} m: subtract an offset, so that the map is near its origin (landmarks are "
+        "float32, as RViz wants them)"
+    ]
+
+
+def _no_pairs(keyframes: Sequence[Keyframe], options: PairOptions) -> str:
+    steps = np.linalg.norm(np.diff([k.world_from_cam.translation for k in keyframes], axis=0), axis=1)
+    return (
+        f"no two images are within {options.max_distance:g} m and {options.max_angle:g} deg of each other; successive "
+        f"ones are {np.median(steps):.3g} m apart: wrong scale (are positions in metres?), or too few images"
+    )
+
+
+def _no_landmarks(keyframes: Sequence[Keyframe], share: float, warnings: Sequence[str]) -> str:
+    causes = "; ".join(warnings) or (
+        "the camera hardly moves between the images, or they show nothing to match: "
+        f"{np.mean([len(k.features) for k in keyframes]):.0f} keypoints an image"
+    )
+    return f"no landmark could be triangulated; {share:.0%} of the matches agree with the known poses: {causes}"

@@ -1,0 +1,123 @@
+"""``map.yaml``: what a map is, what it was built with, and a checksum of every file in it, its own included."""
+
+import hashlib
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vizloc_ros.errors import MapError
+from vizloc_ros.geometry.camera import PinholeCamera
+
+FORMAT_VERSION = 1
+INFO_FILE = "map.yaml"
+_CHECKSUM_KEY = "checksum"
+
+
+class ExtractorInfo(BaseModel):
+    """The features of a map: which extractor, with which settings, and the id that queries must have too."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    settings: dict[str, Any]
+    feature_id: str
+
+
+class FileInfo(BaseModel):
+    """Size and SHA-256 of one file of the map."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bytes: int = Field(ge=0)
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> "FileInfo":
+        """Reads a file."""
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        return cls(bytes=path.stat().st_size, sha256=digest.hexdigest())
+
+
+class MapInfo(BaseModel):
+    """The content of ``map.yaml``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format_version: int
+    vizloc_version: str
+    created: str
+    dataset: str
+    frame: str = "map"
+    georeference: dict[str, float] | None = None
+    extractor: ExtractorInfo
+    cameras: list[PinholeCamera]
+    keyframes: int = Field(ge=1)
+    landmarks: int = Field(ge=1)
+    observations: int = Field(ge=1)
+    descriptor_size: int = Field(ge=1)
+    global_descriptor_size: int = Field(ge=1)
+    build: dict[str, Any] = {}
+    files: dict[str, FileInfo]
+
+    @property
+    def feature_number(self) -> int:
+        """A 32-bit number of the feature id, for messages."""
+        return feature_number(self.extractor.feature_id)
+
+
+def feature_number(feature_id: str) -> int:
+    """The 32-bit number under which a feature id travels in messages."""
+    return zlib.crc32(feature_id.encode())
+
+
+def write_info(folder: Path, info: MapInfo) -> None:
+    """Writes ``map.yaml``; the last line holds the checksum of the lines before."""
+    text = yaml.safe_dump(info.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    (folder / INFO_FILE).write_text(f"{text}{_CHECKSUM_KEY}: {_checksum(text)}\n", encoding="utf-8")
+
+
+def read_info(folder: Path) -> MapInfo:
+    """Reads and verifies ``map.yaml``.
+
+    Raises:
+        MapError: no such folder or file, not YAML, of another format version, or changed since it was written.
+    """
+    path = folder / INFO_FILE
+    if not folder.is_dir():
+        raise MapError(f"{folder}: there is no such map: build one with 'vizloc map build', or check the path")
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = yaml.safe_load(text)
+    except FileNotFoundError:
+        raise MapError(f"{path}: missing, so this folder is no map") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise MapError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(content, Mapping) or "format_version" not in content:
+        raise MapError(f"{path}: has no format_version, so it is not the description of a map, or it is cut off")
+    if content["format_version"] != FORMAT_VERSION:
+        raise MapError(
+            f"{path}: is of format version {content['format_version']}, this program reads version {FORMAT_VERSION}: "
+            "build the map again with this version"
+        )
+    body, _, last = text.rpartition(f"{_CHECKSUM_KEY}: ")
+    if last.strip() != _checksum(body):
+        raise MapError(f"{path}: was changed or cut off after it was written: restore it, or build the map again")
+    try:
+        return MapInfo.model_validate({key: value for key, value in content.items() if key != _CHECKSUM_KEY})
+    except ValidationError as error:
+        raise MapError(f"{path}: {'; '.join(_describe(e) for e in error.errors())}") from error
+
+
+def _describe(error: Any) -> str:
+    return f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

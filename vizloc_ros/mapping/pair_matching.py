@@ -1,0 +1,92 @@
+"""Matches between two keyframes: mutual nearest neighbours that pass the ratio test and the known poses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from vizloc_ros.arrays import Float32, Float64, Int32
+from vizloc_ros.features.types import dequantize
+from vizloc_ros.geometry.epipolar import epipolar_distance, fundamental_matrix
+from vizloc_ros.mapping.keyframe import Keyframe
+from vizloc_ros.parallel import Progress, parallel_map
+
+
+class MatchOptions(BaseModel):
+    """How keyframes are matched."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ratio: float = Field(0.9, gt=0, le=1, description="largest ratio of the distances to nearest and second neighbour")
+    max_epipolar_error: float = Field(4.0, gt=0, description="largest distance from the known epipolar lines [px]")
+
+
+@dataclass(frozen=True)
+class PairMatches:
+    """Matches of keyframes i and j.
+
+    Attributes:
+        i, j: indices of the keyframes.
+        tentative: (M, 2) int32 keypoint indices (of i, of j) that look alike.
+        error: (M,) their epipolar error under the known poses [px].
+        max_error: what is still accepted [px].
+    """
+
+    i: int
+    j: int
+    tentative: Int32
+    error: Float64
+    max_error: float
+
+    @property
+    def verified(self) -> Int32:
+        """(V, 2) those that agree with the known poses."""
+        return self.tentative[self.error <= self.max_error]
+
+
+def match_pairs(
+    keyframes: Sequence[Keyframe], pairs: Sequence[tuple[int, int]], options: MatchOptions, progress: Progress
+) -> list[PairMatches]:
+    """Matches every pair, on all cores; a keyframe's pairs together, so that its descriptors are unpacked once."""
+    partners: dict[int, list[int]] = {}
+    for i, j in pairs:
+        partners.setdefault(i, []).append(j)
+
+    def match_keyframe(i: int) -> list[PairMatches]:
+        descriptors = dequantize(keyframes[i].features.descriptors)
+        return [_match_pair(keyframes, i, j, descriptors, options) for j in partners[i]]
+
+    matched = parallel_map(match_keyframe, list(partners), "matching keyframes", progress)
+    return [matches for of_keyframe in matched for matches in of_keyframe]
+
+
+def _match_pair(
+    keyframes: Sequence[Keyframe], i: int, j: int, descriptors_i: Float32, options: MatchOptions
+) -> PairMatches:
+    a, b = keyframes[i], keyframes[j]
+    tentative = mutual_matches(descriptors_i, dequantize(b.features.descriptors), options.ratio)
+    fundamental = fundamental_matrix(a.camera, b.camera, a.world_from_cam, b.world_from_cam)
+    pixels_a = a.features.keypoints[tentative[:, 0]].astype(np.float64)
+    pixels_b = b.features.keypoints[tentative[:, 1]].astype(np.float64)
+    error = epipolar_distance(fundamental, pixels_a, pixels_b)
+    return PairMatches(i, j, tentative, error, options.max_epipolar_error)
+
+
+def mutual_matches(a: Float32, b: Float32, ratio: float) -> Int32:
+    """(M, 2) index pairs of unit vectors (N, D) and (K, D) that are each other's nearest and pass Lowe's ratio test.
+
+    Distances of unit vectors are ``2 - 2 similarity``; one matrix product gives them all.
+    """
+    if len(a) == 0 or len(b) < 2:
+        return np.zeros((0, 2), np.int32)
+    similarity = a @ b.T
+    rows = np.arange(len(a))
+    nearest = similarity.argmax(axis=1)
+    best = similarity[rows, nearest]
+    mutual = best >= similarity.max(axis=0)[nearest]
+    rows, nearest, best = rows[mutual], nearest[mutual], best[mutual]
+    similarity[rows, nearest] = -np.inf
+    second = similarity[rows].max(axis=1)
+    kept = (1 - best) <= ratio**2 * (1 - second)
+    return np.column_stack([rows[kept], nearest[kept]]).astype(np.int32)

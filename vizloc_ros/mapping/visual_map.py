@@ -1,0 +1,140 @@
+"""The map in memory: arrays that are memory-mapped from its folder, so that opening costs nothing.
+
+Observations are in CSR order: those of keyframe k are rows ``offsets[k]:offsets[k + 1]``.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vizloc_ros.arrays import Float32, Float64, Int8, Int32, Int64
+from vizloc_ros.errors import FeatureError, MapError
+from vizloc_ros.features.extractor import FeatureExtractor, open_extractor
+from vizloc_ros.mapping.map_info import MapInfo, feature_number, read_info
+
+NAMES_FILE = "keyframe_names.txt"
+EXTRACTOR_FOLDER = "extractor"
+MODEL_FOLDER = "sfm"
+
+_Shape = Callable[[MapInfo], tuple[int, ...]]
+ARRAYS: Mapping[str, tuple[type[np.generic], _Shape]] = {
+    "keyframe_poses": (np.float64, lambda m: (m.keyframes, 7)),
+    "keyframe_stamps": (np.int64, lambda m: (m.keyframes,)),
+    "keyframe_cameras": (np.int32, lambda m: (m.keyframes,)),
+    "global_descriptors": (np.float32, lambda m: (m.keyframes, m.global_descriptor_size)),
+    "landmark_positions": (np.float32, lambda m: (m.landmarks, 3)),
+    "observation_offsets": (np.int64, lambda m: (m.keyframes + 1,)),
+    "observation_landmarks": (np.int32, lambda m: (m.observations,)),
+    "observation_pixels": (np.float32, lambda m: (m.observations, 2)),
+    "observation_descriptors": (np.int8, lambda m: (m.observations, m.descriptor_size)),
+}
+"""Name, type and shape of every array file ``NAME.npy`` of a map."""
+
+
+@dataclass(frozen=True)
+class VisualMap:
+    """A map that was opened.
+
+    Attributes:
+        folder: where it is.
+        info: the content of map.yaml.
+        keyframe_names: K names, as in the dataset.
+        keyframe_poses: (K, 7) map_from_cam: tx ty tz [m] qx qy qz qw.
+        keyframe_stamps: (K,) time [ns].
+        keyframe_cameras: (K,) index into ``info.cameras``.
+        global_descriptors: (K, G) unit vectors.
+        landmark_positions: (L, 3) in the map frame [m].
+        observation_offsets: (K + 1,) first row of every keyframe.
+        observation_landmarks: (M,) landmark seen.
+        observation_pixels: (M, 2) where [px].
+        observation_descriptors: (M, D) int8.
+    """
+
+    folder: Path
+    info: MapInfo
+    keyframe_names: list[str]
+    keyframe_poses: Float64
+    keyframe_stamps: Int64
+    keyframe_cameras: Int32
+    global_descriptors: Float32
+    landmark_positions: Float32
+    observation_offsets: Int64
+    observation_landmarks: Int32
+    observation_pixels: Float32
+    observation_descriptors: Int8
+
+    @classmethod
+    def open(cls, folder: Path | str) -> "VisualMap":
+        """Opens a map after checking that every array has the size that map.yaml says; ``check_map`` checks every byte.
+
+        Raises:
+            MapError: naming the file that is missing, cut off, or of another map.
+        """
+        folder = Path(folder)
+        info = read_info(folder)
+        arrays: dict[str, Any] = {
+            name: open_array(folder / f"{name}.npy", dtype, shape(info)) for name, (dtype, shape) in ARRAYS.items()
+        }
+        return cls(folder, info, _read_names(folder / NAMES_FILE, info.keyframes), **arrays)
+
+    def observations_of(self, keyframe: int) -> slice:
+        """Rows of a keyframe's observations."""
+        return slice(int(self.observation_offsets[keyframe]), int(self.observation_offsets[keyframe + 1]))
+
+    def landmarks_of(self, keyframe: int) -> Int32:
+        """Landmarks that a keyframe sees."""
+        return self.observation_landmarks[self.observations_of(keyframe)]
+
+    @cached_property
+    def extractor(self) -> FeatureExtractor:
+        """The extractor that made the map's features, for queries. Raises ``FeatureError`` if it has changed since."""
+        wanted = self.info.extractor
+        extractor = open_extractor(wanted.name, wanted.settings, self.folder / EXTRACTOR_FOLDER)
+        if extractor.feature_id != wanted.feature_id:
+            raise FeatureError(
+                f"{self.folder}: its features are {wanted.feature_id}, but the extractor here makes "
+                f"{extractor.feature_id}: install the version that built the map, or build it again"
+            )
+        return extractor
+
+    def require_features(self, number: int, described_as: str) -> None:
+        """Refuses features whose ``feature_number`` is not the map's. Raises ``FeatureError``."""
+        if number != self.info.feature_number:
+            raise FeatureError(
+                f"{described_as} are not of the map's kind ({self.info.extractor.feature_id}): start the feature node "
+                f"with map_path {self.folder}"
+            )
+
+    def require_feature_id(self, feature_id: str) -> None:
+        """As ``require_features``, by name."""
+        self.require_features(feature_number(feature_id), f"features {feature_id}")
+
+
+def open_array(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> Any:
+    """Memory-maps an ``.npy`` file read-only. Raises ``MapError`` unless it is whole and of that type and shape."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise MapError(f"{path}: missing: restore it, or build the map again") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise MapError(f"{path}: cut off or corrupt ({error}): restore it, or build the map again") from error
+    if array.dtype != dtype or array.shape != shape:
+        raise MapError(
+            f"{path}: holds {array.dtype}{list(array.shape)}, but map.yaml says {np.dtype(dtype)}{list(shape)}: "
+            "the file is of another map; restore it, or build the map again"
+        )
+    return array
+
+
+def _read_names(path: Path, count: int) -> list[str]:
+    try:
+        names = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise MapError(f"{path}: cannot be read ({error}): restore it, or build the map again") from error
+    if len(names) != count:
+        raise MapError(f"{path}: holds {len(names)} names, but map.yaml says {count}: the file is of another map")
+    return names
