@@ -1,9 +1,6 @@
 """From posed images to a map: extract, choose pairs, match, verify with the known poses, triangulate, write."""
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -25,6 +22,7 @@ from vizloc_ros.mapping.map_writer import MapContent, write_map
 from vizloc_ros.mapping.pair_matching import MatchOptions, match_pairs
 from vizloc_ros.mapping.pairs import PairOptions, keyframe_pairs
 from vizloc_ros.parallel import Progress, parallel_map, silent
+from vizloc_ros.stopwatch import Stopwatch
 
 _FLOAT32_SAFE_RANGE = 16_000.0  # m; beyond, float32 coordinates are coarser than a millimetre
 
@@ -67,7 +65,7 @@ def build_map(
         MapError: the images yield no landmarks; the text says why.
     """
     options = options or BuildOptions()
-    clock = _Stopwatch()
+    clock = Stopwatch()
     _require_poses(records, dataset)
     with clock("extract"):
         features = parallel_map(_extraction(extractor), records, "extracting features", progress)
@@ -106,20 +104,7 @@ def build_map(
             keyframes, triangulation, extractor, dataset, options.frame, __version__, datetime.now(timezone.utc)
         )
         written = write_map(content, report.model_dump(mode="json"), out)
-    return report.model_copy(update={"map_bytes_per_keyframe": written / len(keyframes), "seconds": clock.seconds})
-
-
-@dataclass
-class _Stopwatch:
-    """Seconds that every stage took."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[stage] = round(time.perf_counter() - start, 3)
+    return report.model_copy(update={"map_bytes_per_keyframe": written / len(keyframes), "seconds": {k: ms / 1e3 for k, ms in clock.milliseconds.items()}})
 
 
 def _require_poses(records: Sequence[Record], dataset: str) -> None:

@@ -1,0 +1,56 @@
+"""A camera's pose from 2D-3D matches: COLMAP's LO-RANSAC over P3P, then least squares over the inliers.
+
+COLMAP's pixels have (0.5, 0.5) at the centre of the top-left pixel: the conversion is here and nowhere else.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pycolmap
+from pycolmap import Rigid3d
+
+from vizloc_ros.arrays import Bool, Float64
+from vizloc_ros.geometry.camera import PinholeCamera
+
+_PIXEL_CENTRE = 0.5
+
+
+@dataclass(frozen=True)
+class AbsolutePose:
+    """A pose and the (N,) mask of the matches that support it."""
+
+    cam_from_world: Rigid3d
+    inliers: Bool
+
+
+def estimate_absolute_pose(
+    pixels: Float64, points: Float64, camera: PinholeCamera, *, max_error: float, max_trials: int, seed: int
+) -> AbsolutePose | None:
+    """Pose of a camera that sees (N, 3) points [m, world] at (N, 2) pixels, robust against wrong matches.
+
+    Args:
+        pixels: (0, 0) at the centre of the top-left pixel.
+        points: of the same length.
+        camera: the pinhole camera.
+        max_error: largest reprojection error of an inlier [px].
+        max_trials: of RANSAC.
+        seed: the same matches and seed give the same pose.
+
+    Returns:
+        None when no pose has support.
+    """
+    estimation = pycolmap.AbsolutePoseEstimationOptions()
+    estimation.ransac.max_error = max_error
+    estimation.ransac.max_num_trials = max_trials
+    estimation.ransac.random_seed = seed
+    answer = pycolmap.estimate_and_refine_absolute_pose(
+        pixels + _PIXEL_CENTRE, points, _colmap_camera(camera), estimation, pycolmap.AbsolutePoseRefinementOptions()
+    )
+    if answer is None:
+        return None
+    return AbsolutePose(answer["cam_from_world"], np.asarray(answer["inlier_mask"], bool))
+
+
+def _colmap_camera(camera: PinholeCamera) -> pycolmap.Camera:
+    params = [camera.fx, camera.fy, camera.cx + _PIXEL_CENTRE, camera.cy + _PIXEL_CENTRE]
+    return pycolmap.Camera(model="PINHOLE", width=camera.width, height=camera.height, params=params)

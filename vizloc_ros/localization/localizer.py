@@ -1,0 +1,208 @@
+"""From features to a verified pose: the hierarchical localization of the HF-Net paper, sec. 3.1.
+
+Two halves, as the nodes are: ``PlaceFinder`` holds the map and answers a global descriptor with places;
+``PoseSolver`` needs no map, it matches features with the places it is given. ``HierarchicalLocalizer`` is both.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from pycolmap import Rigid3d
+
+from vizloc_ros.arrays import Float32, Float64, Int32, Int64
+from vizloc_ros.features.types import Features
+from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.localization.absolute_pose import estimate_absolute_pose
+from vizloc_ros.localization.covisibility import covisible_clusters
+from vizloc_ros.localization.matching import match_to_place
+from vizloc_ros.localization.options import PoseOptions, RetrievalOptions
+from vizloc_ros.localization.place import Place
+from vizloc_ros.localization.pose_covariance import pose_covariance
+from vizloc_ros.localization.retrieval import GlobalIndex
+from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.stopwatch import Stopwatch
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What retrieval found.
+
+    Attributes:
+        keyframes: (k,) retrieved keyframes, best first.
+        similarities: (k,) cosine to the query.
+        places: covisible clusters of them, best first.
+    """
+
+    keyframes: Int64
+    similarities: Float32
+    places: list[Place]
+
+
+class PlaceFinder:
+    """Answers global descriptors with places of a map."""
+
+    def __init__(self, visual_map: VisualMap, options: RetrievalOptions | None = None) -> None:
+        self._map = visual_map
+        self._index = GlobalIndex(visual_map.global_descriptors)
+        self.options = options or RetrievalOptions()
+
+    def find(self, global_descriptor: Float32, stopwatch: Stopwatch) -> Candidates:
+        """Places that look like the query. Raises ``FeatureError`` for a descriptor of another kind."""
+        with stopwatch("retrieve"):
+            keyframes, similarities = self._index.search(global_descriptor, self.options.top_k)
+        with stopwatch("cluster"):
+            clusters = covisible_clusters(self._map, keyframes) if self.options.cluster else [keyframes]
+            places = [Place.of_keyframes(self._map, cluster) for cluster in clusters]
+        return Candidates(keyframes, similarities, places)
+
+
+@dataclass(frozen=True)
+class LocalizedPose:
+    """A pose that passed verification.
+
+    Attributes:
+        world_from_cam: pose of the camera's optical frame in the map.
+        covariance: (6, 6) [x y z, rotation about fixed x y z] in the map frame [m^2, rad^2].
+        keypoints: (n,) inlier keypoints of the query.
+        landmarks: (n,) the landmarks that they see.
+        points: (n, 3) their positions [m].
+        reprojection_rms: [px].
+        place: index of the place in the candidates.
+    """
+
+    world_from_cam: Rigid3d
+    covariance: Float64
+    keypoints: Int32
+    landmarks: Int32
+    points: Float64
+    reprojection_rms: float
+    place: int
+
+
+@dataclass(frozen=True)
+class Localization:
+    """The outcome for one query: a pose, or the reason why there is none."""
+
+    pose: LocalizedPose | None
+    reason: str
+    matches: int
+    inliers: int
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+
+class PoseSolver:
+    """Finds and verifies the pose of a query among places."""
+
+    def __init__(self, options: PoseOptions | None = None) -> None:
+        self.options = options or PoseOptions()
+
+    def solve(
+        self, features: Features, places: Sequence[Place], camera: PinholeCamera, stopwatch: Stopwatch | None = None
+    ) -> Localization:
+        """Tries place after place, best first, and returns the first pose that verifies (or the best of all).
+
+        Never returns a pose that did not verify: without one, the reason of the place that came closest is given.
+        """
+        stopwatch = stopwatch or Stopwatch()
+        if len(features) < self.options.min_inliers:
+            return _failure(f"only {len(features)} keypoints in the image", stopwatch)
+        if not places:
+            return _failure("no place was retrieved", stopwatch)
+        best: Localization | None = None
+        for index, place in enumerate(places):
+            outcome = self._solve_in_place(index, features, place, camera, stopwatch)
+            if best is None or _rank(outcome) > _rank(best):
+                best = outcome
+            if outcome.pose is not None and self.options.places == "first":
+                break
+        return best or _failure("no place was retrieved", stopwatch)
+
+    def _solve_in_place(
+        self, index: int, features: Features, place: Place, camera: PinholeCamera, stopwatch: Stopwatch
+    ) -> Localization:
+        options = self.options
+        with stopwatch("match"):
+            keypoints, rows = match_to_place(features.descriptors, place, options.ratio)
+        matches = len(keypoints)
+        if matches < options.min_inliers:
+            return _failure(f"only {matches} matches, {options.min_inliers} are needed", stopwatch, matches)
+        pixels = features.keypoints[keypoints].astype(np.float64)
+        points = place.positions[rows].astype(np.float64)
+        with stopwatch("pose"):
+            estimate = estimate_absolute_pose(
+                pixels,
+                points,
+                camera,
+                max_error=options.max_reprojection_error,
+                max_trials=options.max_trials,
+                seed=options.seed,
+            )
+        if estimate is None:
+            return _failure(f"no pose is supported by the {matches} matches", stopwatch, matches)
+        inlier, world_from_cam = estimate.inliers, estimate.cam_from_world.inverse()
+        inliers = int(inlier.sum())
+        if inliers < options.min_inliers:
+            return _failure(f"only {inliers} inliers, {options.min_inliers} are needed", stopwatch, matches, inliers)
+        if inliers < options.min_inlier_ratio * matches:
+            return _failure(
+                f"only {inliers} of {matches} matches are inliers, {options.min_inlier_ratio:.0%} are needed",
+                stopwatch,
+                matches,
+                inliers,
+            )
+        try:
+            covariance, rms = pose_covariance(
+                world_from_cam, points[inlier], pixels[inlier], camera, options.pixel_sigma
+            )
+        except np.linalg.LinAlgError:
+            return _failure(f"the {inliers} inliers do not fix the pose", stopwatch, matches, inliers)
+        std = float(np.sqrt(np.linalg.eigvalsh(covariance[:3, :3])[-1]))
+        if not std <= options.max_position_std:
+            return _failure(
+                f"the position is uncertain by {std:.2g} m, at most {options.max_position_std:g} m is believed",
+                stopwatch,
+                matches,
+                inliers,
+            )
+        pose = LocalizedPose(
+            world_from_cam,
+            covariance,
+            keypoints[inlier],
+            place.landmarks[rows[inlier]],
+            points[inlier],
+            rms,
+            index,
+        )
+        return Localization(pose, "", matches, inliers, stopwatch.milliseconds)
+
+
+class HierarchicalLocalizer:
+    """Localizes features in a map: retrieval, clustering, matching, pose."""
+
+    def __init__(
+        self,
+        visual_map: VisualMap,
+        retrieval: RetrievalOptions | None = None,
+        pose: PoseOptions | None = None,
+    ) -> None:
+        self.finder = PlaceFinder(visual_map, retrieval)
+        self.solver = PoseSolver(pose)
+
+    def localize(self, features: Features, camera: PinholeCamera) -> Localization:
+        """Localizes one image's features. Raises ``FeatureError`` for features of another kind than the map's."""
+        return self.localize_with_candidates(features, camera)[0]
+
+    def localize_with_candidates(self, features: Features, camera: PinholeCamera) -> tuple[Localization, Candidates]:
+        """As ``localize``, and what was retrieved."""
+        stopwatch = Stopwatch()
+        candidates = self.finder.find(features.global_descriptor, stopwatch)
+        return self.solver.solve(features, candidates.places, camera, stopwatch), candidates
+
+
+def _failure(reason: str, stopwatch: Stopwatch, matches: int = 0, inliers: int = 0) -> Localization:
+    return Localization(None, reason, matches, inliers, stopwatch.milliseconds)
+
+
+def _rank(outcome: Localization) -> tuple[bool, int, int]:
+    return outcome.pose is not None, outcome.inliers, outcome.matches

@@ -1,0 +1,32 @@
+"""Configuration of the localizer; the nodes' parameters and the command line are made of these."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class RetrievalOptions(BaseModel):
+    """Which places a query is compared with."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    top_k: int = Field(10, ge=1, le=100, description="keyframes to retrieve")
+    cluster: bool = Field(True, description="one place per covisible cluster; false: all retrieved keyframes are one")
+
+
+class PoseOptions(BaseModel):
+    """How a pose is found in a place, and what makes it trustworthy."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ratio: float = Field(0.9, gt=0, le=1, description="ratio test between nearest and second landmark")
+    max_reprojection_error: float = Field(8.0, gt=0, description="largest reprojection error of an inlier [px]")
+    min_inliers: int = Field(15, ge=4, description="fewest inliers of a pose that is believed")
+    min_inlier_ratio: float = Field(0.1, ge=0, le=1, description="smallest share of matches that must be inliers")
+    max_position_std: float = Field(1.0, gt=0, description="largest standard deviation of a believed position [m]")
+    pixel_sigma: float = Field(1.0, gt=0, description="least standard deviation of a pixel, for the covariance [px]")
+    max_trials: int = Field(5000, ge=100, description="RANSAC trials at most")
+    places: Literal["first", "best"] = Field(
+        "first", description="first: stop at the first place that verifies (HF-Net); best: try all (hloc)"
+    )
+    seed: int = Field(0, ge=0, description="of RANSAC: the same features give the same pose")
