@@ -25,7 +25,7 @@ from vizloc_ros.stopwatch import Stopwatch
 
 
 @dataclass(frozen=True)
-class Candidates:
+class RetrievedPlaces:
     """What retrieval found.
 
     Attributes:
@@ -47,14 +47,14 @@ class PlaceFinder:
         self._index = GlobalIndex(visual_map.global_descriptors)
         self.options = options or RetrievalOptions()
 
-    def find(self, global_descriptor: Float32, stopwatch: Stopwatch) -> Candidates:
+    def find(self, global_descriptor: Float32, stopwatch: Stopwatch) -> RetrievedPlaces:
         """Places that look like the query. Raises ``FeatureError`` for a descriptor of another kind."""
         with stopwatch("retrieve"):
             keyframes, similarities = self._index.search(global_descriptor, self.options.top_k)
         with stopwatch("cluster"):
             clusters = covisible_clusters(self._map, keyframes) if self.options.cluster else [keyframes]
             places = [Place.of_keyframes(self._map, cluster) for cluster in clusters]
-        return Candidates(keyframes, similarities, places)
+        return RetrievedPlaces(keyframes, similarities, places)
 
 
 @dataclass(frozen=True)
@@ -191,11 +191,12 @@ class HierarchicalLocalizer:
 
     def localize(self, features: Features, camera: PinholeCamera) -> Localization:
         """Localizes one image's features. Raises ``FeatureError`` for features of another kind than the map's."""
-        return self.localize_with_candidates(features, camera)[0]
+        return self.localize_with_candidates(features, camera, Stopwatch())[0]
 
-    def localize_with_candidates(self, features: Features, camera: PinholeCamera) -> tuple[Localization, Candidates]:
+    def localize_with_candidates(
+        self, features: Features, camera: PinholeCamera, stopwatch: Stopwatch
+    ) -> tuple[Localization, RetrievedPlaces]:
         """As ``localize``, and what was retrieved."""
-        stopwatch = Stopwatch()
         candidates = self.finder.find(features.global_descriptor, stopwatch)
         return self.solver.solve(features, candidates.places, camera, stopwatch), candidates
 

@@ -22,7 +22,7 @@ class PoseOptions(BaseModel):
     ratio: float = Field(0.9, gt=0, le=1, description="ratio test between nearest and second landmark")
     max_reprojection_error: float = Field(8.0, gt=0, description="largest reprojection error of an inlier [px]")
     min_inliers: int = Field(15, ge=4, description="fewest inliers of a pose that is believed")
-    min_inlier_ratio: float = Field(0.1, ge=0, le=1, description="smallest share of matches that must be inliers")
+    min_inlier_ratio: float = Field(0.05, ge=0, le=1, description="smallest share of matches that must be inliers")
     max_position_std: float = Field(1.0, gt=0, description="largest standard deviation of a believed position [m]")
     pixel_sigma: float = Field(1.0, gt=0, description="least standard deviation of a pixel, for the covariance [px]")
     max_trials: int = Field(5000, ge=100, description="RANSAC trials at most")

@@ -104,7 +104,8 @@ def build_map(
             keyframes, triangulation, extractor, dataset, options.frame, __version__, datetime.now(timezone.utc)
         )
         written = write_map(content, report.model_dump(mode="json"), out)
-    return report.model_copy(update={"map_bytes_per_keyframe": written / len(keyframes), "seconds": {k: ms / 1e3 for k, ms in clock.milliseconds.items()}})
+    seconds = {stage: milliseconds / 1e3 for stage, milliseconds in clock.milliseconds.items()}
+    return report.model_copy(update={"map_bytes_per_keyframe": written / len(keyframes), "seconds": seconds})
 
 
 def _require_poses(records: Sequence[Record], dataset: str) -> None:

@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# Usage: scripts/setup.sh [PYTHON]
+# Makes .venv: what the package needs, ROS 2 from PyPI wheels unless a ROS 2 installation is sourced, and the package.
+# Each step leaves the fingerprint of its inputs in .venv/.setup and is skipped until they change.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=${1:-python3}
+venv=$PWD/.venv
+
+fail() { echo "setup: $*" >&2; exit 1; }
+fingerprint() { sha256sum "$@" | sha256sum; }
+
+once() {  # once STEP FINGERPRINT COMMAND...
+    local stamp=$venv/.setup/$1
+    [[ -f $stamp && $(<"$stamp") == "$2" ]] && return
+    echo "setup: $1"
+    "${@:3}"
+    echo "$2" >"$stamp"
+}
+
+pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
+
+# Set by the ROS wheels for their own interpreter and inherited from there; another environment finds its own libraries.
+unset _ROS_WHEELS_BOOTSTRAP_COMPLETE
+
+command -v "$python" >/dev/null || fail "$python is not there. Name a Python 3.10 to 3.13: make setup PYTHON=..."
+version=$("$python" -c 'import platform; print(platform.python_version())')
+[[ $version =~ ^3\.1[0-3]\. ]] || fail "$python is Python $version, not 3.10 to 3.13. Name another: make setup PYTHON=..."
+
+has_ros_installation() {
+    [[ -n ${ROS_DISTRO:-}${AMENT_PREFIX_PATH:-} ]] && "$python" - <<'PY' 2>/dev/null
+from importlib.util import find_spec
+raise SystemExit(find_spec("rclpy") is None or find_spec("ros_wheels_bootstrapper") is not None)
+PY
+}
+if has_ros_installation; then system_ros=true; else system_ros=false; fi
+
+make_environment() {
+    local config=$venv/pyvenv.cfg flags=()
+    grep -qsx "version = $version" "$config" && grep -qsx "include-system-site-packages = $system_ros" "$config" && return
+    echo "setup: environment of Python $version"
+    $system_ros && flags=(--system-site-packages)
+    "$python" -m venv --clear ${flags[@]+"${flags[@]}"} "$venv" || fail "no environment: on Debian and Ubuntu, apt-get install python3-venv"
+}
+
+install_pinned() {
+    pip install -qq -r scripts/requirements.txt -c scripts/constraints.txt
+}
+
+# ROS's compiled messages work with the major version of numpy they were built for.
+install_what_ros_lacks() {
+    local numpy_major
+    numpy_major=$("$venv/bin/python" -c 'import numpy; print(numpy.__version__.split(".")[0])')
+    pip install -q -c <(echo "numpy<$((numpy_major + 1))") "setuptools<80" wheel ".[dev]"
+}
+
+ensure_build_tools() {
+    command -v cmake >/dev/null || pip install -qq cmake -c scripts/constraints.txt
+    command -v c++ >/dev/null && return
+    [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null ||
+        fail "a C++ compiler is needed to generate tf2_msgs: sudo apt-get install g++ python3-dev"
+    { apt-get update && apt-get install -y --no-install-recommends g++ python3-dev; } >/dev/null
+}
+
+generate_tf2_msgs() {
+    ensure_build_tools
+    scripts/ros2_bare/build_messages.sh
+}
+
+sources() {
+    find vizloc_ros launch config resource -type f -not -name '*.pyc' | sort
+    echo setup.py setup.cfg package.xml pyproject.toml
+}
+
+# Not editable: share/ and the ament index are part of the package. ROS looks for executables in lib/vizloc_ros.
+install_package() {
+    rm -rf build/lib build/bdist.*
+    pip install -qq --no-deps --no-build-isolation .
+    rm -rf build/lib build/bdist.* vizloc_ros.egg-info
+    rmdir build 2>/dev/null || true
+    mkdir -p "$venv/lib/vizloc_ros"
+    sed -n 's/^\(\w*\) = vizloc_ros.*/\1/p' "$venv"/lib/python*/site-packages/vizloc_ros-*.dist-info/entry_points.txt |
+        while read -r name; do ln -sf "../../bin/$name" "$venv/lib/vizloc_ros/$name"; done
+}
+
+make_environment
+mkdir -p "$venv/.setup"
+export VIRTUAL_ENV=$venv PATH=$venv/bin:$PATH
+if $system_ros; then
+    once requirements "$(fingerprint setup.py)" install_what_ros_lacks
+else
+    wheels=$(fingerprint scripts/requirements.txt scripts/constraints.txt)
+    once requirements "$wheels" install_pinned
+    once tf2_msgs "$wheels $(fingerprint $(find scripts/ros2_bare -type f | sort))" generate_tf2_msgs
+fi
+once package "$(fingerprint $(sources))" install_package

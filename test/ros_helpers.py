@@ -1,0 +1,64 @@
+"""What tests with rclpy in the process share: a context of their own and waiting with a deadline."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from vizloc_ros.nodes.middleware import ensure_profile
+
+ensure_profile()
+import rclpy  # noqa: E402 - Fast DDS reads its profile when rclpy starts
+from rclpy.context import Context  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.node import Node  # noqa: E402
+
+DOMAIN_ID = os.getpid() % 100  # so that test runs beside each other do not hear each other
+
+
+@contextmanager
+def ros_context(*arguments: str) -> Iterator[Context]:
+    """A context of its own; ``arguments`` are those after --ros-args."""
+    context = Context()
+    rclpy.init(context=context, domain_id=DOMAIN_ID, args=["--ros-args", *arguments] if arguments else None)
+    try:
+        yield context
+    finally:
+        context.try_shutdown()
+
+
+@contextmanager
+def ros_nodes(*names: str, arguments: tuple[str, ...] = ()) -> Iterator[list[Any]]:
+    """Nodes of these names in one context; take them to ``spin_until``."""
+    with ros_context(*arguments) as context:
+        nodes = [Node(name, context=context) for name in names]
+        try:
+            yield nodes
+        finally:
+            for node in nodes:
+                node.destroy_node()
+
+
+def spin_until(condition: Callable[[], bool], *nodes: Any, timeout_s: float = 15.0) -> None:
+    """Spins the nodes until the condition holds; fails the test when it does not within ``timeout_s``."""
+    executor = SingleThreadedExecutor(context=nodes[0].context)
+    for node in nodes:
+        executor.add_node(node)
+    deadline = time.monotonic() + timeout_s
+    try:
+        while not condition():
+            assert time.monotonic() < deadline, f"nothing of it happened in {timeout_s} s"
+            executor.spin_once(timeout_sec=0.05)
+    finally:
+        for node in nodes:
+            executor.remove_node(node)
+        executor.shutdown()
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    """Waits for what another thread does; fails the test when it is not done within ``timeout_s``."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"nothing of it happened in {timeout_s} s"
+        time.sleep(0.002)

@@ -1,0 +1,367 @@
+"""Bags: what is written is what is read, damage is named, and a played bag arrives completely in another process."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from pycolmap import Rigid3d, Rotation3d
+from rosbags.interfaces import QosDurability
+from rosbags.rosbag2 import Reader, StoragePlugin, Writer
+
+from vizloc_ros.bags.messages import TYPES, header
+from vizloc_ros.bags.reader import BagTopic, read_info, read_messages, read_poses
+from vizloc_ros.bags.writer import BagTopics, qos, write_bag
+from vizloc_ros.datasets.record import Record
+from vizloc_ros.errors import BagError, ConfigError, ImageError, RosError
+from vizloc_ros.evaluation.degrade import Degradation
+from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.geometry.poses import pose_error
+
+CAMERA = PinholeCamera(64, 40, 50.0, 51.0, 31.5, 19.5)
+START_NS = 1_700_000_000_123_456_789
+PERIOD_NS = 100_000_000
+
+
+def make_records(count: int = 5, camera: PinholeCamera = CAMERA, channels: int = 1) -> list[Record]:
+    shape = (camera.height, camera.width, 3)[: 2 if channels == 1 else 3]
+
+    def record(index: int) -> Record:
+        image = np.random.default_rng(index).integers(0, 255, shape, np.uint8)
+        pose = Rigid3d(Rotation3d(np.array([0, 0.1 * index, 0])), np.array([index, 2.0, 3.0]))
+        return Record(f"{index}.png", START_NS + index * PERIOD_NS, camera, "query", pose, lambda: image)
+
+    return [record(index) for index in range(count)]
+
+
+@pytest.fixture
+def bag(tmp_path: Path) -> Path:
+    write_bag(make_records(), tmp_path / "bag")
+    return tmp_path / "bag"
+
+
+def test_a_bag_gives_back_what_was_written(bag: Path) -> None:
+    records = make_records()
+    info = read_info(bag)
+    assert (info.start_ns, info.end_ns) == (records[0].timestamp_ns, records[-1].timestamp_ns)
+    assert info.topics == {
+        "/tf_static": BagTopic("tf2_msgs/msg/TFMessage", 1),
+        "/camera/camera_info": BagTopic("sensor_msgs/msg/CameraInfo", 5),
+        "/camera/image": BagTopic("sensor_msgs/msg/Image", 5),
+        "/ground_truth/pose": BagTopic("geometry_msgs/msg/PoseStamped", 5),
+    }
+    assert info.num_images == 5
+    for record, (stamp_ns, image) in zip(records, read_messages(bag, "/camera/image"), strict=True):
+        assert stamp_ns == record.timestamp_ns == image.header.stamp.sec * 10**9 + image.header.stamp.nanosec
+        assert (image.encoding, image.step, image.header.frame_id) == ("mono8", 64, "camera_optical_frame")
+        np.testing.assert_array_equal(image.data.reshape(40, 64), record.read_image())
+    _, camera_info = next(read_messages(bag, "/camera/camera_info"))
+    np.testing.assert_array_equal(camera_info.k, [50, 0, 31.5, 0, 51, 19.5, 0, 0, 1])
+    np.testing.assert_array_equal(camera_info.p, [50, 0, 31.5, 0, 0, 51, 19.5, 0, 0, 0, 1, 0])
+    assert (camera_info.distortion_model, camera_info.d.tolist()) == ("plumb_bob", [0.0] * 5)
+    poses = read_poses(bag)
+    assert list(poses) == [record.timestamp_ns for record in records]
+    for record in records:
+        assert record.world_from_cam is not None
+        assert pose_error(poses[record.timestamp_ns], record.world_from_cam) == pytest.approx((0, 0), abs=1e-5)
+
+
+def test_tf_static_is_latched_and_says_where_the_camera_sits(tmp_path: Path) -> None:
+    base_from_cam = Rigid3d(Rotation3d(np.array([-np.pi / 2, 0, 0])), np.array([1.0, 0, 1.5]))
+    write_bag(make_records(), tmp_path / "bag", base_from_cam=base_from_cam)
+    ((stamp_ns, message),) = read_messages(tmp_path / "bag", "/tf_static")
+    (transform,) = message.transforms
+    assert stamp_ns == START_NS
+    assert (transform.header.frame_id, transform.child_frame_id) == ("base_link", "camera_optical_frame")
+    assert (transform.transform.translation.x, transform.transform.translation.z) == (1.0, 1.5)
+    assert transform.transform.rotation.x == pytest.approx(-np.sqrt(0.5))
+    with Reader(tmp_path / "bag") as reader:
+        durability = {c.topic: c.ext.offered_qos_profiles[0].durability for c in reader.connections}  # type: ignore[union-attr]
+    assert durability.pop("/tf_static") is QosDurability.TRANSIENT_LOCAL
+    assert set(durability.values()) == {QosDurability.VOLATILE}
+
+
+@pytest.mark.parametrize(("file_format", "largest_error"), [("png", 0), ("jpeg", 60)])
+def test_compressed_colour_images(tmp_path: Path, file_format: Any, largest_error: int) -> None:
+    (record,) = make_records(1, channels=3)
+    smooth = cv2.GaussianBlur(record.read_image(), (0, 0), 5)
+    write_bag([replace(record, read_image=lambda: smooth)], tmp_path / "bag", compressed=file_format)
+    ((_, message),) = read_messages(tmp_path / "bag", "/camera/image/compressed")
+    assert message.format == f"bgr8; {file_format} compressed bgr8"
+    image = cv2.imdecode(message.data, cv2.IMREAD_UNCHANGED)
+    assert np.abs(image.astype(int) - smooth).max() <= largest_error
+    assert read_info(tmp_path / "bag").num_images == 1
+
+
+def test_options_name_topics_and_degrade_images(tmp_path: Path) -> None:
+    records = make_records(2, channels=3)
+    topics = BagTopics(image="/front/image", ground_truth=None, camera_frame="front")
+    write_bag(records, tmp_path / "bag", degradation=Degradation("exposure", 3), topics=topics)
+    assert set(read_info(tmp_path / "bag").topics) == {"/tf_static", "/camera/camera_info", "/front/image"}
+    _, image = next(read_messages(tmp_path / "bag", "/front/image"))
+    assert (image.encoding, image.step, image.header.frame_id) == ("bgr8", 192, "front")
+    assert np.abs(image.data.reshape(40, 64, 3) - records[0].read_image().astype(int)).mean() > 20
+
+
+def test_unposed_images_have_no_ground_truth(tmp_path: Path) -> None:
+    first, second = make_records(2)
+    write_bag([replace(first, world_from_cam=None), second], tmp_path / "bag")
+    assert list(read_poses(tmp_path / "bag")) == [second.timestamp_ns]
+
+
+def test_a_bag_is_written_whole_or_not_at_all(bag: Path) -> None:
+    records = make_records(3)
+    with pytest.raises(BagError, match="bag: exists already"):
+        write_bag(records, bag)
+
+    def broken() -> Any:
+        raise ImageError("2.png: broken")
+
+    with pytest.raises(ImageError, match="broken"):
+        write_bag([*records[:2], replace(records[2], read_image=broken)], bag, overwrite=True)
+    assert read_info(bag).num_images == 5
+    write_bag(records, bag, overwrite=True)
+    assert read_info(bag).num_images == 3
+    assert [entry.name for entry in bag.parent.iterdir()] == ["bag"]
+    with pytest.raises(BagError, match="no image"):
+        write_bag([], bag.parent / "empty")
+    (bag.parent / "file").touch()
+    with pytest.raises(BagError, match="cannot be written"):
+        write_bag(records, bag.parent / "file" / "bag")
+
+
+def test_what_is_no_bag_is_named(bag: Path) -> None:
+    with pytest.raises(BagError, match="nowhere: there is no such bag"):
+        read_info(bag.parent / "nowhere")
+    with pytest.raises(BagError, match="not a rosbag2"):
+        read_info(bag.parent)
+    (bag.parent / "text.txt").write_text("hello")
+    with pytest.raises(BagError, match=r"text\.txt: the bag cannot be read"):
+        read_info(bag.parent / "text.txt")
+    with Writer(bag.parent / "empty", version=8) as writer:
+        writer.add_connection("/a", "std_msgs/msg/Header", typestore=TYPES)
+    with pytest.raises(BagError, match="empty: the bag holds no message"):
+        read_info(bag.parent / "empty")
+
+
+def test_a_missing_topic_is_answered_with_those_there_are(bag: Path) -> None:
+    with pytest.raises(BagError, match=r"no topic /pose; there are: /camera/camera_info, /camera/image, /ground_tr"):
+        list(read_messages(bag, "/pose"))
+    with pytest.raises(BagError, match=r"/camera/image has the type sensor_msgs/msg/Image; expected one of"):
+        read_poses(bag, "/camera/image")
+
+
+def to_mcap(bag: Path, target: Path) -> None:
+    with Reader(bag) as reader, Writer(target, version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        copies = {c.id: writer.add_connection(c.topic, c.msgtype, typestore=TYPES) for c in reader.connections}
+        for connection, stamp_ns, data in reader.messages():
+            writer.write(copies[connection.id], stamp_ns, data)
+
+
+def test_mcap_and_single_files_are_read_alike(bag: Path) -> None:
+    mcap = bag.parent / "mcap"
+    to_mcap(bag, mcap)
+    for path in (mcap, next(mcap.glob("*.mcap")), next(bag.glob("*.db3"))):
+        assert list(read_poses(path)) == list(read_poses(bag))
+
+
+@pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
+def test_a_damaged_bag_is_a_bag_error_or_read_well(bag: Path, storage: str) -> None:
+    source, damaged = bag, bag.parent / "damaged"
+    if storage == "mcap":
+        to_mcap(bag, source := bag.parent / "mcap")
+    random = np.random.default_rng(0)
+    messages: list[str] = []
+    for _ in range(60):
+        shutil.rmtree(damaged, ignore_errors=True)
+        shutil.copytree(source, damaged)
+        file = random.choice(sorted(damaged.iterdir()))
+        data = bytearray(file.read_bytes())
+        if random.random() < 0.3:
+            del data[random.integers(len(data)) :]
+        else:
+            for position in random.integers(len(data), size=random.choice([1, 30, 300])):
+                data[position] = random.integers(256)
+        file.write_bytes(data)
+        try:
+            read_info(damaged)
+            for topic in ("/camera/image", "/tf_static", "/camera/camera_info", "/ground_truth/pose"):
+                list(read_messages(damaged, topic))
+        except BagError as error:
+            messages.append(str(error))
+    assert len(messages) > 20
+    assert all(str(damaged) in message for message in messages)
+
+
+SUBSCRIBER = """
+import json, sys, time
+import rclpy
+from rclpy.qos import qos_profile_sensor_data
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image
+
+expected, stamps, sums, clock = int(sys.argv[1]), [], [], []
+def on_image(message):
+    stamps.append(message.header.stamp.sec * 10**9 + message.header.stamp.nanosec)
+    sums.append(sum(message.data))
+def on_clock(message):
+    clock.append(message.clock.sec * 10**9 + message.clock.nanosec)
+with rclpy.init():
+    node = rclpy.create_node("subscriber")
+    node.create_subscription(Clock, "/clock", on_clock, 1000)
+    node.create_subscription(Image, "/camera/image", on_image, qos_profile_sensor_data)
+    deadline = time.monotonic() + 40
+    while len(stamps) < expected and time.monotonic() < deadline:
+        rclpy.spin_once(node, timeout_sec=0.2)
+print(json.dumps({"stamps": stamps, "sums": sums, "clock": clock}))
+"""
+
+
+@contextmanager
+def player_of(bag: Path, **options: Any) -> Iterator[Any]:
+    """A player in a context of its own."""
+    helpers = pytest.importorskip("ros_helpers", reason="ROS 2 (rclpy) is not installed")
+    from vizloc_ros.bags.player import BagPlayer
+
+    with helpers.ros_nodes("bag_player") as (node,):
+        player = BagPlayer(node, bag, **options)
+        try:
+            yield player
+        finally:
+            player.close()
+
+
+@pytest.mark.ros
+def test_a_camera_at_10_hz_arrives_completely_in_another_process(tmp_path: Path) -> None:
+    helpers = pytest.importorskip("ros_helpers", reason="ROS 2 (rclpy) is not installed")
+    camera = PinholeCamera(640, 400, 500.0, 500.0, 319.5, 199.5)
+    records = make_records(30, camera)
+    write_bag(records, tmp_path / "bag")
+    published: list[Any] = []
+    with player_of(tmp_path / "bag", on_published=published.append) as player:
+        environment = {**os.environ, "ROS_DOMAIN_ID": str(helpers.DOMAIN_ID)}
+        command = [sys.executable, "-c", SUBSCRIBER, str(len(records))]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as subscriber:
+            player.wait_for_subscribers({"/camera/image": 1}, timeout_s=20.0)
+            started = time.monotonic()
+            playback = player.play()
+            elapsed = time.monotonic() - started
+            output, _ = subscriber.communicate(timeout=60)
+    received = json.loads(output)
+    assert received["stamps"] == [record.timestamp_ns for record in records]
+    assert received["sums"] == [int(record.read_image().sum()) for record in records]
+    assert playback.published["/camera/image"] == len(records)
+    assert playback.refused == 0
+    assert 3.39 < elapsed < 7  # half a second of lead-in; upwards there is room for a busy machine
+    clock = np.array(received["clock"])
+    assert (np.diff(clock) > 0).all()
+    assert len(clock) > 50 * 2.9
+    images = [event for event in published if event.topic == "/camera/image"]
+    assert [event.stamp_ns for event in images] == received["stamps"]
+    gaps_ms = np.diff([event.monotonic_ns for event in images]) / 1e6
+    assert np.median(gaps_ms) == pytest.approx(100, abs=20)
+
+
+@pytest.mark.ros
+def test_playing_faster_and_from_later(tmp_path: Path) -> None:
+    records = make_records(40)
+    write_bag(records, tmp_path / "bag")
+    published: list[Any] = []
+    with player_of(tmp_path / "bag", rate=4.0, start_offset_s=2.0, on_published=published.append) as player:
+        started = time.monotonic()
+        playback = player.play()
+        elapsed = time.monotonic() - started
+    images = [event.stamp_ns for event in published if event.topic == "/camera/image"]
+    assert images == [record.timestamp_ns for record in records[20:]]
+    assert playback.published["/camera/camera_info"] == 20
+    assert 0.5 + 1.9 / 4 < elapsed < 2.0
+
+
+@pytest.mark.ros
+def test_latched_topics_reach_late_subscribers_wherever_playing_starts(tmp_path: Path) -> None:
+    helpers = pytest.importorskip("ros_helpers", reason="ROS 2 (rclpy) is not installed")
+    from std_msgs.msg import Header
+
+    from vizloc_ros.bags.player import LATCHED_QOS
+
+    bag, name = tmp_path / "bag", "std_msgs/msg/Header"
+    with Writer(bag, version=8) as writer:
+        latched = writer.add_connection("/latched", name, typestore=TYPES, offered_qos_profiles=[qos(latched=True)])
+        other = writer.add_connection("/other", name, typestore=TYPES, offered_qos_profiles=[qos(latched=False)])
+        for index in range(3):
+            data = TYPES.serialize_cdr(header(START_NS, f"frame {index}"), name)
+            for connection in (latched, other):
+                writer.write(connection, START_NS + index * PERIOD_NS, data)
+    published: list[Any] = []
+    received: list[str] = []
+    with (
+        player_of(bag, start_offset_s=0.1, on_published=published.append) as player,
+        helpers.ros_nodes("late") as (node,),
+    ):
+        assert [(event.topic, event.stamp_ns) for event in published] == [
+            ("/latched", START_NS),
+            ("/latched", START_NS + PERIOD_NS),
+        ]
+        node.create_subscription(Header, "/latched", lambda message: received.append(message.frame_id), LATCHED_QOS)
+        helpers.spin_until(lambda: len(received) == 2, node)
+        assert player.play().published == {"/latched": 3, "/other": 2}
+        helpers.spin_until(lambda: len(received) == 3, node)
+    assert received == ["frame 0", "frame 1", "frame 2"]
+
+
+@pytest.mark.ros
+def test_a_loop_ends_when_it_is_stopped(bag: Path) -> None:
+    turned = threading.Event()
+    counter: Counter[int] = Counter()
+
+    def count(event: Any) -> None:
+        counter[event.stamp_ns] += 1
+        if counter[START_NS + PERIOD_NS] >= 4:  # camera_info and image, twice
+            turned.set()
+
+    with player_of(bag, rate=20.0, loop=True, on_published=count) as player:
+        thread = threading.Thread(target=player.play)
+        thread.start()
+        assert turned.wait(10)
+        player.stop()
+        thread.join(5)
+        assert not thread.is_alive()
+
+
+@pytest.mark.ros
+def test_types_that_are_not_installed_are_skipped_and_listed(bag: Path, tmp_path: Path) -> None:
+    mixed = tmp_path / "mixed"
+    with Writer(mixed, version=8) as writer:
+        data = TYPES.serialize_cdr(header(START_NS, "map"), "std_msgs/msg/Header")
+        for topic, name in {"/known": "std_msgs/msg/Header", "/strange": "no_such_msgs/msg/Thing"}.items():
+            connection = writer.add_connection(topic, name, msgdef="int32 x", rihs01="RIHS01_0")
+            writer.write(connection, START_NS, data)
+    with player_of(mixed) as player:
+        assert player.skipped == {"/strange": "no_such_msgs/msg/Thing"}
+        assert player.play().published == {"/known": 1}
+
+
+@pytest.mark.ros
+def test_a_player_refuses_what_makes_no_sense(bag: Path) -> None:
+    for options in ({"rate": 0.0}, {"rate": float("nan")}, {"start_offset_s": 9.0}, {"start_offset_s": -1.0}):
+        with pytest.raises(ConfigError), player_of(bag, **options):
+            pass
+    with player_of(bag) as player:
+        with pytest.raises(RosError, match=r"/camera/image has 0 of 1 subscribers after 0\.1 s"):
+            player.wait_for_subscribers({"/camera/image": 1}, timeout_s=0.1)
+        with pytest.raises(RosError, match="/nope is not played"):
+            player.wait_for_subscribers({"/nope": 1})
+    with pytest.raises(BagError, match="there is no such bag"), player_of(bag.parent / "nowhere"):
+        pass

@@ -1,0 +1,253 @@
+import array
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ros_helpers import ros_nodes, spin_until
+from sensor_msgs.msg import PointCloud2, PointField
+from std_msgs.msg import Header
+
+from vizloc_ros.errors import FeatureError, RosError
+from vizloc_ros.features.types import Features
+from vizloc_ros.nodes import clouds, qos
+from vizloc_ros.nodes.cloud_layout import SCALARS, CloudField, CloudLayout
+from vizloc_ros.nodes.conversions import header_of
+
+HEADER = header_of(1_234_567_890_123_456_789, "map")
+STRUCT_CODES = dict(zip(SCALARS, "bBhHiIfd", strict=True))
+
+
+def some_features(rng: np.random.Generator, size: int, dimension: int = 128) -> Features:
+    return Features(
+        keypoints=rng.uniform(-0.5, 2000, (size, 2)).astype(np.float32),
+        scores=rng.random(size, np.float32),
+        descriptors=rng.integers(-127, 128, (size, dimension), np.int8),
+        global_descriptor=rng.random(4, np.float32),
+        image_size=(1241, 376),
+    )
+
+
+def some_candidates(rng: np.random.Generator, size: int) -> clouds.Candidates:
+    return clouds.Candidates(
+        points=rng.normal(0, 100, (size, 3)).astype(np.float32),
+        landmarks=rng.integers(0, 2**32, size),
+        places=np.sort(rng.integers(0, 10, size)),
+        descriptors=rng.integers(-127, 128, (size, 128), np.int8),
+    )
+
+
+def as_big_endian(msg: PointCloud2) -> PointCloud2:
+    """The same cloud as a big-endian machine writes it, with its fields in reverse order behind an unknown one."""
+    fields, offset = [PointField(name="ring", offset=0, datatype=PointField.UINT16, count=1)], 2
+    for field in reversed(msg.fields):
+        fields.append(PointField(name=field.name, offset=offset, datatype=field.datatype, count=field.count))
+        offset += field.count * int(SCALARS[field.datatype][1])
+    data = bytearray()
+    for start in range(0, len(msg.data), msg.point_step):
+        data += b"\xab\xcd"
+        for field in reversed(msg.fields):
+            code = f"{field.count}{STRUCT_CODES[field.datatype]}"
+            data += struct.pack(">" + code, *struct.unpack_from("<" + code, msg.data, start + field.offset))
+    return PointCloud2(
+        header=msg.header,
+        height=1,
+        width=msg.width,
+        fields=fields,
+        is_bigendian=True,
+        point_step=offset,
+        row_step=offset * msg.width,
+        data=array.array("B", data),
+    )
+
+
+@pytest.mark.parametrize("size", [0, 1, 300])
+@pytest.mark.parametrize("change", [lambda msg: msg, as_big_endian], ids=["as_sent", "foreign_order"])
+class TestRoundTrips:
+    def test_features(self, rng, size, change):
+        features = some_features(rng, size)
+        msg = clouds.features_to_msg(features, HEADER)
+        back = clouds.features_from_msg(change(msg), features.image_size, features.global_descriptor)
+        assert msg.header == HEADER
+        assert (msg.point_step, msg.width, msg.is_dense) == (12 + 128, size, True)
+        for name in ("keypoints", "scores", "descriptors", "global_descriptor"):
+            np.testing.assert_array_equal(getattr(back, name), getattr(features, name))
+            assert getattr(back, name).dtype == getattr(features, name).dtype
+        assert back.image_size == features.image_size
+        assert back.descriptors.flags.c_contiguous
+
+    def test_candidates(self, rng, size, change):
+        candidates = some_candidates(rng, size)
+        back = clouds.candidates_from_msg(change(clouds.candidates_to_msg(candidates, HEADER)))
+        assert len(back) == size
+        for name in ("points", "landmarks", "places", "descriptors"):
+            np.testing.assert_array_equal(getattr(back, name), getattr(candidates, name))
+
+    def test_map_points(self, rng, size, change):
+        points = rng.normal(0, 100, (size, 3)).astype(np.float32)
+        np.testing.assert_array_equal(
+            clouds.map_points_from_msg(change(clouds.map_points_to_msg(points, HEADER))), points
+        )
+
+    def test_global_descriptor(self, rng, size, change):
+        descriptor = rng.random(size + 1, np.float32)
+        back = clouds.global_descriptor_from_msg(
+            change(clouds.global_descriptor_to_msg(descriptor, 2**32 - 1 - size, HEADER))
+        )
+        np.testing.assert_array_equal(back.descriptor, descriptor)
+        assert back.feature_id == 2**32 - 1 - size
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def test_features_without_global_descriptor(rng):
+    back = clouds.features_from_msg(clouds.features_to_msg(some_features(rng, 3), HEADER), (8, 6))
+    assert back.global_descriptor.shape == (0,)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_decode_equals_struct_module_for_any_layout(data):
+    """Any organised cloud, with gaps, padded rows, unknown fields and either byte order, against ``struct``."""
+    order = data.draw(st.sampled_from("<>"))
+    height, width = data.draw(st.integers(1, 3)), data.draw(st.integers(0, 4))
+    fields, offset = [], 0
+    for index in range(data.draw(st.integers(1, 5))):
+        datatype, count = data.draw(st.sampled_from(list(SCALARS))), data.draw(st.integers(1, 3))
+        offset += data.draw(st.integers(0, 3))
+        fields.append(PointField(name=f"f{index}", offset=offset, datatype=datatype, count=count))
+        offset += count * int(SCALARS[datatype][1])
+    point_step = offset + data.draw(st.integers(0, 3))
+    row_step = width * point_step + data.draw(st.integers(0, 5))
+    content = data.draw(st.binary(min_size=height * row_step, max_size=height * row_step))
+    msg = PointCloud2(
+        height=height,
+        width=width,
+        fields=data.draw(st.permutations(fields)),
+        is_bigendian=order == ">",
+        point_step=point_step,
+        row_step=row_step,
+        data=array.array("B", content),
+    )
+    wanted = data.draw(st.lists(st.sampled_from(fields), min_size=1, unique_by=lambda field: field.name))
+    layout = CloudLayout("any", tuple(CloudField(field.name, field.datatype, vector=True) for field in wanted))
+    points = layout.decode(msg)
+    assert len(points) == height * width
+    for field in wanted:
+        code = f"{order}{field.count}{STRUCT_CODES[field.datatype]}"
+        expected = [
+            struct.unpack_from(code, content, row * row_step + column * point_step + field.offset)
+            for row in range(height)
+            for column in range(width)
+        ]
+        shape = (height * width, field.count)
+        np.testing.assert_array_equal(points[field.name], np.array(expected, SCALARS[field.datatype]).reshape(shape))
+
+
+def test_decode_is_a_view(rng):
+    msg = clouds.features_to_msg(some_features(rng, 5), HEADER)
+    points = clouds.FEATURES.decode(msg)
+    msg.data[0:4] = array.array("B", struct.pack("<f", 42.0))
+    assert points["x"][0] == 42.0
+
+
+def test_reads_xyz_of_a_lidar_cloud():
+    """x, y, z of a cloud with PCL's 16-byte alignment, intensity, and count 0 for 1."""
+    fields = [
+        PointField(name=name, offset=offset, datatype=PointField.FLOAT32, count=0)
+        for name, offset in (("x", 0), ("y", 4), ("z", 8), ("intensity", 16))
+    ]
+    data = array.array("B", struct.pack("<8f8f", 1, 2, 3, 9, 7, 9, 9, 9, 4, 5, 6, 9, 7, 9, 9, 9))
+    msg = PointCloud2(height=2, width=1, fields=fields, point_step=32, row_step=32, data=data)
+    np.testing.assert_array_equal(clouds.map_points_from_msg(msg), [[1, 2, 3], [4, 5, 6]])
+
+
+def corrupted(msg, **attributes):
+    for name, value in attributes.items():
+        setattr(msg, name, value)
+    return msg
+
+
+def field_with(field, **attributes):
+    values = {name: getattr(field, name) for name in ("name", "offset", "datatype", "count")}
+    return PointField(**{**values, **attributes})
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            (lambda m: corrupted(m, fields=m.fields[1:]), "has no field 'x', only y, score, descriptor"),
+            (lambda m: corrupted(m, fields=[]), "has no field 'x', only none"),
+            (lambda m: corrupted(m, fields=[field_with(m.fields[0], datatype=8), *m.fields[1:]]), "'x' is f8 x 1"),
+            (lambda m: corrupted(m, fields=[field_with(m.fields[0], datatype=99), *m.fields[1:]]), "'x' is unknown"),
+            (lambda m: corrupted(m, fields=[field_with(m.fields[0], count=2), *m.fields[1:]]), "'x' is f4 x 2"),
+            (lambda m: corrupted(m, fields=[*m.fields[:3], field_with(m.fields[3], count=2**32 - 1)]), "ends beyond"),
+            (lambda m: corrupted(m, fields=[field_with(m.fields[0], offset=137), *m.fields[1:]]), "'x' ends beyond"),
+            (lambda m: corrupted(m, data=m.data[:-1]), "do not fit 1 rows of 5 points"),
+            (lambda m: corrupted(m, data=array.array("B")), "0 bytes of data"),
+            (lambda m: corrupted(m, width=6), "do not fit 1 rows of 6 points"),
+            (lambda m: corrupted(m, row_step=4), "row_step 4"),
+            (
+                lambda m: corrupted(m, width=0, row_step=0, point_step=2**32 - 1, data=array.array("B")),
+                "point_step 4294",
+            ),
+        ],
+    )
+    def test_broken_features(self, rng, change, reason):
+        msg = change(clouds.features_to_msg(some_features(rng, 5), HEADER))
+        with pytest.raises(RosError, match="cloud 'features'.*" + reason):
+            clouds.features_from_msg(msg, (8, 6))
+
+    def test_nan_keypoint(self, rng):
+        features = some_features(rng, 5)
+        features.keypoints[2, 1] = np.nan
+        with pytest.raises(FeatureError, match=r"features.*finite"):
+            clouds.features_from_msg(clouds.features_to_msg(features, HEADER), (8, 6))
+
+    def test_descriptor_that_is_not_quantized(self):
+        arrays = {name: np.zeros(2, np.float32) for name in ("x", "y", "score")}
+        with pytest.raises(FeatureError, match="'descriptor' is float32"):
+            clouds.FEATURES.encode({**arrays, "descriptor": np.zeros((2, 8), np.float32)}, Header())
+
+    def test_arrays_of_different_length(self):
+        arrays = {"x": np.zeros(2, np.float32), "y": np.zeros(3, np.float32), "z": np.zeros(2, np.float32)}
+        with pytest.raises(FeatureError, match=r"'y' is \(3,\) for 2 points"):
+            clouds.MAP_POINTS.encode(arrays, Header())
+
+    def test_places_out_of_order(self, rng):
+        candidates = some_candidates(rng, 2)
+        with pytest.raises(FeatureError, match="not in order"):
+            clouds.Candidates(candidates.points, candidates.landmarks, np.array([1, 0]), candidates.descriptors)
+
+    @pytest.mark.parametrize("landmark", [-1, 2**32])
+    def test_landmark_id_beyond_uint32(self, rng, landmark):
+        candidates = some_candidates(rng, 2)
+        candidates.landmarks[1] = landmark
+        with pytest.raises(FeatureError, match="'landmark'"):
+            clouds.candidates_to_msg(candidates, HEADER)
+
+    def test_global_descriptor_of_two_points(self):
+        arrays = {"descriptor": np.zeros((2, 3), np.float32), "feature_id": np.zeros(2, np.uint32)}
+        with pytest.raises(RosError, match="2 points instead of one"):
+            clouds.global_descriptor_from_msg(clouds.GLOBAL_DESCRIPTOR.encode(arrays, HEADER))
+
+
+@pytest.mark.ros
+def test_cloud_survives_the_middleware(rng):
+    candidates = some_candidates(rng, 10_000)
+    received = []
+    with ros_nodes("clouds_sender", "clouds_receiver") as (sender, receiver):
+        publisher = sender.create_publisher(PointCloud2, "candidates", qos.FEATURES)
+        receiver.create_subscription(PointCloud2, "candidates", received.append, qos.FEATURES)
+        spin_until(lambda: publisher.get_subscription_count() == 1, sender, receiver)
+        publisher.publish(clouds.candidates_to_msg(candidates, HEADER))
+        spin_until(lambda: bool(received), sender, receiver)
+    back = clouds.candidates_from_msg(received[0])
+    np.testing.assert_array_equal(back.points, candidates.points)
+    np.testing.assert_array_equal(back.landmarks, candidates.landmarks)
+    np.testing.assert_array_equal(back.descriptors, candidates.descriptors)

@@ -1,0 +1,130 @@
+import logging
+import threading
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ros_helpers import wait_until
+
+from vizloc_ros.errors import ImageError
+from vizloc_ros.nodes.mailbox import LatestMailbox, Worker
+
+
+class TestLatestMailbox:
+    def test_the_newest_wins(self):
+        box = LatestMailbox[str]()
+        assert box.put("a") is None
+        assert box.put("b") == "a"
+        assert box.get(0) == "b"
+        assert box.get(0) is None
+        assert box.dropped == 1
+
+    def test_falsy_items_are_items(self):
+        box = LatestMailbox[int]()
+        box.put(0)
+        assert box.put(1) == 0
+        assert box.dropped == 1
+
+    def test_get_waits_no_longer_than_asked(self):
+        start = time.monotonic()
+        assert LatestMailbox[int]().get(0.05) is None
+        assert 0.04 < time.monotonic() - start < 5
+
+    def test_close_wakes_who_waits_and_drops_what_is_there(self):
+        box, got = LatestMailbox[int](), []
+        waiting = threading.Thread(target=lambda: got.append(box.get()))
+        waiting.start()
+        box.close()
+        waiting.join(10)
+        assert got == [None]
+        assert box.put(1) == 1
+        assert box.get() is None
+        assert box.dropped == 1
+
+    @given(st.lists(st.sampled_from(["put", "get"])))
+    def test_each_item_is_got_dropped_or_there(self, actions):
+        box, put, got, dropped = LatestMailbox[int](), [], [], []
+        for number, action in enumerate(actions):
+            if action == "put":
+                put.append(number)
+                dropped.append(box.put(number))
+            else:
+                got.append(box.get(0))
+        box.close()
+        kept = [number for number in got if number is not None]
+        lost = [number for number in dropped if number is not None]
+        assert kept == sorted(kept)
+        assert set(kept) <= set(put)
+        assert box.dropped == len(put) - len(kept)
+        assert len(lost) in (box.dropped, box.dropped - 1)  # the last may have been there when it was closed
+
+
+class Recorder:
+    """Handles numbers, and holds up a worker until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.handled: list[int] = []
+        self.errors: list[Exception] = []
+        self.go_on = threading.Event()
+        self.busy = threading.Event()
+
+    def handle(self, number: int) -> None:
+        self.busy.set()
+        assert self.go_on.wait(10)
+        if number == 13:
+            raise ImageError("image 13 is black")
+        self.handled.append(100 // number)
+
+
+class TestWorker:
+    @pytest.fixture
+    def recorder(self):
+        return Recorder()
+
+    @pytest.fixture
+    def worker(self, recorder):
+        worker = Worker("test", recorder.handle, recorder.errors.append)
+        yield worker
+        recorder.go_on.set()
+        assert worker.stop()
+
+    def test_handles_the_newest_and_counts_the_others(self, worker, recorder):
+        assert worker.submit(1) is None
+        assert recorder.busy.wait(10)
+        assert [worker.submit(number) for number in (2, 4, 5)] == [None, 2, 4]
+        recorder.go_on.set()
+        wait_until(lambda: len(recorder.handled) == 2)
+        assert recorder.handled == [100, 20]
+        assert worker.dropped == 2
+
+    def test_survives_an_error_of_this_package(self, worker, recorder, caplog):
+        recorder.go_on.set()
+        worker.submit(13)
+        wait_until(lambda: len(recorder.errors) == 1)
+        worker.submit(50)
+        wait_until(lambda: recorder.handled == [2])
+        assert str(recorder.errors[0]) == "image 13 is black"
+        assert not caplog.records
+
+    def test_survives_and_logs_a_bug(self, worker, recorder, caplog):
+        recorder.go_on.set()
+        with caplog.at_level(logging.ERROR):
+            worker.submit(0)
+            wait_until(lambda: len(recorder.errors) == 1)
+        worker.submit(100)
+        wait_until(lambda: recorder.handled == [1])
+        assert isinstance(recorder.errors[0], ZeroDivisionError)
+        assert "worker 'test'" in caplog.text
+        assert "ZeroDivisionError" in caplog.text
+
+    def test_stop_finishes_the_item_in_work_and_drops_the_waiting(self, worker, recorder):
+        worker.submit(1)
+        assert recorder.busy.wait(10)
+        worker.submit(2)
+        assert not worker.stop(timeout=0.02)
+        recorder.go_on.set()
+        assert worker.stop()
+        assert recorder.handled == [100]
+        assert worker.submit(3) == 3
+        assert worker.dropped == 2

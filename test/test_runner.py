@@ -1,0 +1,117 @@
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+pytestmark = pytest.mark.ros
+
+NODE = """
+    import sys
+    import threading
+    import time
+    import rclpy
+    from rclpy.node import Node
+    from std_msgs.msg import String
+    from vizloc_ros.errors import ConfigError, MapError
+    from vizloc_ros.nodes.diagnostics import Diagnostics
+    from vizloc_ros.nodes.mailbox import Worker
+    from vizloc_ros.nodes.runner import run_nodes
+
+    class Busy(Node):
+        '''Its worker publishes without a pause, also while the process ends.'''
+
+        def __init__(self, name):
+            super().__init__(name)
+            self.diagnostics = Diagnostics(self)
+            self.strings = self.create_publisher(String, "strings", 1)
+            self.worker = Worker(name, self.work, lambda error: print("worker:", repr(error), file=sys.stderr))
+            self.create_timer(0.001, lambda: self.worker.submit(String(data="x")))
+            self.create_timer(0.2, lambda: print(name, "runs", flush=True))
+
+        def work(self, message):
+            for _ in range(200):
+                self.diagnostics.send(self.strings, message)
+
+        def destroy_node(self):
+            print(self.get_name(), "stopped" if self.worker.stop() else "hangs", flush=True)
+            super().destroy_node()
+
+    def refuse():
+        raise ConfigError("parameter 'map_path' is empty: name the folder of a map")
+
+    def hang():
+        print("hanging", flush=True)
+        while rclpy.ok():
+            time.sleep(0.001)
+        print("still hanging", flush=True)
+        threading.Event().wait()
+
+    class Failing(Node):
+        def __init__(self):
+            super().__init__("failing")
+            self.create_timer(0.05, self.fail)
+
+        def fail(self):
+            raise MapError("map.yaml has gone")
+"""
+
+
+def start(main: str, *arguments: str) -> "subprocess.Popen[str]":
+    code = textwrap.dedent(NODE) + f"\nsys.exit(run_nodes({main}))\n"
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_cleanly(number):
+    process = start("[lambda: Busy('one'), lambda: Busy('two')]")
+    names = set()
+    for line in process.stdout:
+        names.add(line.split()[0])
+        if names == {"one", "two"}:
+            break
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert {"one stopped", "two stopped"} <= set(output.splitlines())
+    assert errors == ""
+
+
+def test_a_second_interrupt_ends_a_start_that_hangs():
+    process = start("[lambda: Busy('one'), hang]")
+    for line in ("hanging", "still hanging"):
+        assert process.stdout.readline() == line + "\n"
+        process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert "one stopped" in output
+
+
+def test_an_error_at_the_start_is_one_line_and_exit_code_1():
+    process = start("[lambda: Busy('one'), refuse]")
+    output, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "one stopped" in output
+    assert "parameter 'map_path' is empty: name the folder of a map" in errors
+    assert "FATAL" in errors
+    assert "Traceback" not in errors
+
+
+def test_an_error_in_a_callback_ends_it_with_1():
+    process = start("[Failing]")
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "map.yaml has gone" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("arguments", [("--params-file", "missing.yaml"), ("--no-such-option",)])
+def test_arguments_ros_does_not_understand(arguments):
+    process = start("[refuse]", "--ros-args", *arguments)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "ROS 2 does not start with these arguments" in errors
+    assert arguments[-1] in errors
+    assert "Traceback" not in errors

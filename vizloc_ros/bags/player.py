@@ -1,0 +1,246 @@
+"""Plays a bag through rclpy, for machines without ``ros2 bag``: in real time or scaled, with ``/clock``."""
+
+import struct
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from itertools import chain
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rosbags.interfaces import Connection, ConnectionExtRosbag2, QosDurability
+from rosgraph_msgs.msg import Clock
+
+from vizloc_ros.bags.reader import open_bag, read_info
+from vizloc_ros.datasets.parsing import NANOSECONDS
+from vizloc_ros.errors import BagError, ConfigError, RosError
+
+CLOCK_TOPIC = "/clock"
+CLOCK_PERIOD_S = 0.01
+# The clock runs ahead of the first message: nodes get a time, and subscribers that are matched as seen from here
+# finish matching on their side, which cannot be seen (a best-effort one would lose the first message).
+LEAD_IN_S = 0.5
+LARGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/PointCloud2")
+# Reliable offers match reliable and best-effort subscribers; the queues are short, for nobody wants old images.
+LARGE_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+SMALL_QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
+LATCHED_QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+CLOCK_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A message as it was published.
+
+    Attributes:
+        topic: its topic.
+        stamp_ns: the stamp of its header, or its time in the bag when it has none [ns].
+        monotonic_ns: ``time.monotonic_ns()`` just before it was handed to the middleware.
+    """
+
+    topic: str
+    stamp_ns: int
+    monotonic_ns: int
+
+
+@dataclass
+class Playback:
+    """Messages published, by topic, and how many the middleware refused."""
+
+    published: Counter[str] = field(default_factory=Counter)
+    refused: int = 0
+
+
+class BagPlayer:
+    """Publishes what is in a bag, byte for byte, and the bag's time on ``/clock``.
+
+    Latched topics (``/tf_static``) are there before the first message is played: what they said up to the start is
+    published by the constructor. The clock ticks every 10 ms, starts half a second early and is never behind the
+    messages; with ``loop`` it jumps back at each turn. A ``/clock`` in the bag is left out.
+    """
+
+    def __init__(
+        self,
+        node: Any,
+        path: Path,
+        *,
+        rate: float = 1.0,
+        loop: bool = False,
+        start_offset_s: float = 0.0,
+        on_published: Callable[[Published], None] | None = None,
+    ) -> None:
+        """Makes the publishers.
+
+        Args:
+            node: the ``rclpy`` node that publishes; it need not be spun.
+            path: the bag.
+            rate: seconds of the bag in a second.
+            loop: starts over at the end until ``stop``.
+            start_offset_s: seconds of the bag to leave out.
+            on_published: called after each message, in the thread of ``play``.
+
+        Raises:
+            BagError: the bag cannot be read or nothing in it can be published.
+            ConfigError: the rate or the offset makes no sense.
+        """
+        info = read_info(path)
+        length_s = (info.end_ns - info.start_ns) / NANOSECONDS
+        if not 0.01 <= rate <= 100.0:
+            raise ConfigError(f"the rate is {rate:g}; it must be from 0.01 to 100")
+        if not 0.0 <= start_offset_s <= length_s:
+            raise ConfigError(f"the start is at {start_offset_s:g} s, but {path} is {length_s:g} s long")
+        self._node, self._path, self._rate, self._loop = node, path, rate, loop
+        self._start_ns, self._end_ns = info.start_ns + round(start_offset_s * NANOSECONDS), info.end_ns
+        self._on_published = on_published
+        self._stop = Event()
+        self._clock_ns = -1
+        self._playback = Playback()
+        self._clock = node.create_publisher(Clock, CLOCK_TOPIC, CLOCK_QOS)
+        self._stamped: set[str] = set()
+        self.skipped: dict[str, str] = {}  # topics whose type is not installed here, with the type
+        self._publishers: dict[str, Any] = {}
+        with open_bag(path) as reader:
+            connections = [c for c in reader.connections if c.topic != CLOCK_TOPIC]
+        self._latched = {connection.topic for connection in connections if _is_latched(connection)}
+        for connection in connections:
+            self._advertise(connection)
+        if not self._publishers:
+            raise BagError(f"{path}: no message type of the bag is installed here: {', '.join(self.skipped.values())}")
+        for topic, stamp_ns, data in self._messages(self._latched, info.start_ns, self._start_ns + 1):
+            self._publish(topic, stamp_ns, data)
+
+    def wait_for_subscribers(self, expected: Mapping[str, int], timeout_s: float = 10.0) -> None:
+        """Waits until each topic has so many subscribers.
+
+        Raises:
+            RosError: a topic does not have them in time, or is not played.
+        """
+        deadline = time.monotonic() + timeout_s
+        for topic, count in expected.items():
+            if topic not in self._publishers:
+                raise RosError(f"{topic} is not played from {self._path}; there are: {', '.join(self._publishers)}")
+            publisher = self._publishers[topic]
+            while publisher.get_subscription_count() < count and not self._stop.is_set():
+                if time.monotonic() > deadline:
+                    raise RosError(
+                        f"{topic} has {publisher.get_subscription_count()} of {count} subscribers "
+                        f"after {timeout_s:g} s: are the nodes running, with this topic and ROS_DOMAIN_ID?"
+                    )
+                self._stop.wait(0.01)
+
+    def play(self) -> Playback:
+        """Plays until the end, ``stop``, or the shutdown of ROS; what was published in all, latched messages included.
+
+        Raises:
+            BagError: the bag turns out to be damaged.
+        """
+        while self._play_once() and self._loop:
+            pass
+        return self._playback
+
+    def stop(self) -> None:
+        """Ends ``play`` and ``wait_for_subscribers``, from any thread."""
+        self._stop.set()
+
+    def close(self) -> None:
+        """Takes the publishers down; latched messages are gone for those who come later."""
+        self.stop()
+        for publisher in (self._clock, *self._publishers.values()):
+            self._node.destroy_publisher(publisher)
+        self._publishers = {}
+
+    def _play_once(self) -> bool:
+        """Plays the bag from its start; whether it came to the end."""
+        messages = self._messages(self._publishers.keys(), self._start_ns, self._end_ns + 1)
+        first = next(messages, None)  # opening the bag takes its time, which is not the recording's
+        started = time.monotonic() + LEAD_IN_S
+        self._clock_ns = -1
+        for topic, stamp_ns, data in chain([first] if first else [], messages):
+            if topic in self._latched and stamp_ns <= self._start_ns:
+                continue
+            if not self._run_clock_until(stamp_ns, started):
+                return False
+            self._publish(topic, stamp_ns, data)
+        return self._run_clock_until(self._end_ns, started)
+
+    def _run_clock_until(self, stamp_ns: int, started: float) -> bool:
+        """Publishes the time until it is the given one [ns, bag]; whether nothing put an end to it."""
+        while self._node.context.ok() and not self._stop.is_set():
+            now_ns = max(0, self._start_ns + int((time.monotonic() - started) * self._rate * NANOSECONDS))
+            due = now_ns >= stamp_ns
+            self._publish_clock(stamp_ns if due else now_ns)
+            if due:
+                return True
+            self._stop.wait(min(CLOCK_PERIOD_S, (stamp_ns - now_ns) / NANOSECONDS / self._rate))
+        return False
+
+    def _publish_clock(self, now_ns: int) -> None:
+        if now_ns <= self._clock_ns:
+            return
+        self._clock_ns = now_ns
+        message = Clock()
+        message.clock.sec, message.clock.nanosec = divmod(now_ns, NANOSECONDS)
+        try:
+            self._clock.publish(message)
+        except rclpy_implementation.RCLError:
+            self._playback.refused += 1
+
+    def _publish(self, topic: str, stamp_ns: int, data: bytes) -> None:
+        event = Published(topic, _header_stamp_ns(data) if topic in self._stamped else stamp_ns, time.monotonic_ns())
+        try:
+            self._publishers[topic].publish(data)
+        except rclpy_implementation.RCLError:  # the middleware's queue is full, or ROS was shut down
+            self._playback.refused += 1
+            return
+        self._playback.published[topic] += 1
+        if self._on_published is not None:
+            self._on_published(event)
+
+    def _messages(self, topics: Collection[str], start_ns: int, stop_ns: int) -> Iterator[tuple[str, int, bytes]]:
+        """(topic, time in the bag [ns], CDR bytes) in order of time, from start to before stop."""
+        with open_bag(self._path) as reader:
+            chosen = [c for c in reader.connections if c.topic in topics and c.topic in self._publishers]
+            if chosen:  # rosbags would take none for all
+                for connection, stamp_ns, data in reader.messages(chosen, start_ns, stop_ns):
+                    yield connection.topic, stamp_ns, data
+
+    def _advertise(self, connection: Connection) -> None:
+        message_type = _installed_type(connection.msgtype)
+        if message_type is None:
+            self.skipped[connection.topic] = connection.msgtype
+            return
+        if next(iter(message_type.get_fields_and_field_types().values()), "") == "std_msgs/Header":
+            self._stamped.add(connection.topic)
+        qos = LARGE_QOS if connection.msgtype in LARGE_TYPES else SMALL_QOS
+        if connection.topic in self._latched:
+            qos = LATCHED_QOS
+        if connection.topic not in self._publishers:
+            self._publishers[connection.topic] = self._node.create_publisher(message_type, connection.topic, qos)
+
+
+def _installed_type(name: str) -> Any:
+    """The class of ``package/msg/Type``, or None."""
+    package, _, type_name = name.rpartition("/")
+    try:
+        return getattr(import_module(package.replace("/", ".")), type_name)
+    except (ImportError, AttributeError, ValueError):
+        return None
+
+
+def _is_latched(connection: Connection) -> bool:
+    profiles = connection.ext.offered_qos_profiles if isinstance(connection.ext, ConnectionExtRosbag2) else []
+    return any(profile.durability is QosDurability.TRANSIENT_LOCAL for profile in profiles)
+
+
+def _header_stamp_ns(data: bytes) -> int:
+    """The stamp [ns] of a CDR message that begins with a header; its second byte says the order of the bytes."""
+    try:
+        seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
+    except (struct.error, IndexError) as error:
+        raise BagError(f"a message of {len(data)} bytes is too short for its header: the bag is damaged") from error
+    return int(seconds) * NANOSECONDS + int(nanoseconds)

@@ -1,0 +1,24 @@
+"""Arguments that several commands share."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DATASET_HELP = "reader:PATH, e.g. folder:/data/route, kitti:/data/sequences/00 or synthetic:"
+
+DatasetArgument = Annotated[str, typer.Argument(metavar="DATASET", help=DATASET_HELP)]
+MapArgument = Annotated[Path, typer.Argument(metavar="MAP", help="A map's folder")]
+BagArgument = Annotated[Path, typer.Argument(metavar="BAG", help="A rosbag2 folder")]
+EveryOption = Annotated[int, typer.Option(help="Keep every N-th image of the split", min=1)]
+SeedOption = Annotated[int, typer.Option(help="Seed of everything random", min=0)]
+DegradeOption = Annotated[
+    str, typer.Option(metavar="KIND:LEVEL", help="night, blur, noise, occlusion or exposure, levels 1 to 5")
+]
+
+
+def command_line() -> str:
+    """What was typed, for reports."""
+    return shlex.join(["vizloc", *sys.argv[1:]])

@@ -1,0 +1,49 @@
+"""``vizloc demo``: map lap one, write a bag of lap two, replay it through the nodes, evaluate what they publish."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from vizloc_ros.cli.arguments import DATASET_HELP, SeedOption, command_line
+from vizloc_ros.cli.map import print_build
+from vizloc_ros.cli.progress import bar
+from vizloc_ros.datasets.open import open_dataset
+from vizloc_ros.evaluation.report import report_table
+from vizloc_ros.features.extractor import open_extractor
+from vizloc_ros.mapping.builder import BuildOptions, build_map
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for map, bag, report and pictures")] = Path("demo_output"),
+    dataset: Annotated[str, typer.Option(metavar="DATASET", help=f"{DATASET_HELP}; with map, query")] = "synthetic:",
+    extractor: Annotated[str, typer.Option(help="Feature extractor: rootsift")] = "rootsift",
+    rate: Annotated[float, typer.Option(help="Seconds of the bag in a second")] = 1.0,
+    composed: Annotated[bool, typer.Option(help="All nodes in one process instead of three")] = False,
+    seed: SeedOption = 0,
+) -> None:
+    """Run everything: build a map from the split `map`, then localize the split `query` through the ROS 2 nodes."""
+    from vizloc_ros.bags.writer import write_bag
+    from vizloc_ros.nodes.replay_evaluation import evaluate_replay
+
+    console = Console()
+    records = open_dataset(dataset)
+    map_path, bag = out / "map", out / "bag"
+    console.rule("1. Map")
+    report = build_map(
+        records.records("map"),
+        open_extractor(extractor),
+        map_path,
+        dataset=dataset,
+        options=BuildOptions(seed=seed),
+        progress=bar,
+    )
+    print_build(report, map_path)
+    console.rule("2. Bag")
+    write_bag(records.records("query"), bag, overwrite=True, progress=bar)
+    console.rule(f"3. Replay through hfnet, map_server, localizer at {rate:g} times real time")
+    details = {"dataset": dataset, "extractor": extractor, "command": command_line(), "seed": seed}
+    result = evaluate_replay(bag, map_path, out, rate=rate, composed=composed, details=details)
+    console.print(report_table({key: value for key, value in result.items() if key != "reasons"}))
+    console.print(f"report and pictures: {out}/report.json, trajectory.png, errors.png, overlay.png")

@@ -1,0 +1,74 @@
+"""``vizloc localize``: a dataset against a map, without ROS."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from vizloc_ros.cli.arguments import (
+    DatasetArgument,
+    DegradeOption,
+    EveryOption,
+    MapArgument,
+    SeedOption,
+    command_line,
+)
+from vizloc_ros.cli.progress import bar
+from vizloc_ros.datasets.open import open_dataset
+from vizloc_ros.datasets.selection import every as every_nth
+from vizloc_ros.evaluation.degrade import Degradation, degrade_records
+from vizloc_ros.evaluation.offline import localize_records
+from vizloc_ros.evaluation.report import report_table
+from vizloc_ros.evaluation.results import draw_overlay, write_results
+from vizloc_ros.localization.localizer import HierarchicalLocalizer
+from vizloc_ros.localization.options import PoseOptions, RetrievalOptions
+from vizloc_ros.mapping.visual_map import VisualMap
+
+
+def localize(
+    map_path: MapArgument,
+    dataset: DatasetArgument,
+    out: Annotated[Path, typer.Option(help="Folder for poses, report.json and pictures")],
+    split: Annotated[str, typer.Option(help="Which images of the dataset to localize")] = "query",
+    every: EveryOption = 1,
+    degrade: DegradeOption = "",
+    top_k: Annotated[int, typer.Option(help="Keyframes to retrieve", min=1, max=100)] = 10,
+    places: Annotated[str, typer.Option(help="first: stop at the first place that verifies; best: try all")] = "first",
+    seed: SeedOption = 0,
+) -> None:
+    """Localize the images of a dataset in a map and evaluate their poses."""
+    visual_map = VisualMap.open(map_path)
+    records = every_nth(open_dataset(dataset).records(split), every)
+    if degrade:
+        records = degrade_records(records, Degradation.parse(degrade), seed)
+    localizer = HierarchicalLocalizer(
+        visual_map, RetrievalOptions(top_k=top_k), PoseOptions(seed=seed, places=_places(places))
+    )
+    run = localize_records(records, visual_map, localizer, bar)
+    size = sum(file.bytes for file in visual_map.info.files.values())
+    details = {
+        "retrieval": run.retrieval,
+        "lost": len(run.unlocalized),
+        "unlocalized": run.unlocalized,
+        "timings_ms": run.timings.overall(),
+        "map_bytes_per_keyframe": size / visual_map.info.keyframes,
+        "command": command_line(),
+        "seed": seed,
+    }
+    estimates = run.estimates
+    report = write_results(out, records, estimates, visual_map, details)
+    shown = next((r for r in records[len(records) // 2 :] if r.name in estimates), None)
+    if shown is not None:
+        draw_overlay(out / "overlay.png", shown, run.features[shown.name], estimates[shown.name], localizer)
+    console = Console()
+    console.print(report_table({key: value for key, value in report.items() if key != "unlocalized"}))
+    console.print(f"written to {out}")
+
+
+def _places(text: str) -> Literal["first", "best"]:
+    if text == "first":
+        return "first"
+    if text == "best":
+        return "best"
+    raise typer.BadParameter(f"{text}: give first or best", param_hint="--places")

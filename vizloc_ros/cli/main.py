@@ -1,0 +1,46 @@
+"""The ``vizloc`` command: exit code 0 when done, 1 with a clear error about the input, 2 for wrong usage."""
+
+import sys
+
+import typer
+from rich.console import Console
+
+from vizloc_ros import __version__
+from vizloc_ros.cli import bag
+from vizloc_ros.cli import map as map_commands
+from vizloc_ros.cli.demo import demo
+from vizloc_ros.cli.localize import localize
+from vizloc_ros.cli.replay import replay
+from vizloc_ros.errors import VizlocError
+from vizloc_ros.nodes.middleware import ensure_profile
+
+app = typer.Typer(
+    help="Visual localization: build maps, localize images in them, replay bags through the ROS 2 nodes.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(map_commands.app, name="map")
+app.add_typer(bag.app, name="bag")
+app.command()(localize)
+app.command()(replay)
+app.command()(demo)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    Console().print(__version__, highlight=False)
+
+
+def main() -> None:
+    """Runs the command that was typed."""
+    try:
+        ensure_profile()
+        app(prog_name="vizloc")
+    except VizlocError as error:
+        Console(stderr=True).print(f"error: {error}", style="bold red", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""``vizloc map``: build, info, check."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from vizloc_ros.cli.arguments import DatasetArgument, EveryOption, MapArgument, SeedOption
+from vizloc_ros.cli.progress import bar
+from vizloc_ros.datasets.open import open_dataset
+from vizloc_ros.datasets.selection import every as every_nth
+from vizloc_ros.errors import MapError
+from vizloc_ros.features.extractor import open_extractor
+from vizloc_ros.mapping.build_report import BuildReport
+from vizloc_ros.mapping.builder import BuildOptions, build_map
+from vizloc_ros.mapping.check import map_problems
+from vizloc_ros.mapping.map_writer import require_replaceable
+from vizloc_ros.mapping.visual_map import VisualMap
+
+app = typer.Typer(help="Build and inspect maps.", no_args_is_help=True)
+console = Console()
+_WEAK_SHOWN = 5
+
+
+@app.command()
+def build(
+    dataset: DatasetArgument,
+    out: Annotated[Path, typer.Option(help="Folder of the new map; one there is replaced when all went well")],
+    split: Annotated[str, typer.Option(help="Which images of the dataset to map")] = "map",
+    every: EveryOption = 1,
+    extractor: Annotated[str, typer.Option(help="Feature extractor: rootsift")] = "rootsift",
+    seed: SeedOption = 0,
+) -> None:
+    """Build a map from posed images."""
+    require_replaceable(out)
+    records = every_nth(open_dataset(dataset).records(split), every)
+    options = BuildOptions(seed=seed)
+    report = build_map(records, open_extractor(extractor), out, dataset=dataset, options=options, progress=bar)
+    print_build(report, out)
+
+
+def print_build(report: BuildReport, out: Path) -> None:
+    """Shows what a build has to say."""
+    table = Table(title=f"Map {out}", show_header=False)
+    for label, value in (
+        ("keyframes", f"{report.keyframes}"),
+        ("landmarks", f"{report.landmarks}"),
+        ("keyframes that see a landmark", f"{report.mean_track_length:.1f}"),
+        ("reprojection error", f"{report.mean_reprojection_error_px:.2f} px"),
+        ("matches that agree with the poses", f"{report.pose_agreement:.0%}"),
+        ("median speed, median depth", f"{report.median_speed_mps:.2f} m/s, {report.median_depth_m:.1f} m"),
+        ("size", f"{(report.map_bytes_per_keyframe or 0) / 1e3:.0f} kB per keyframe"),
+        ("time", ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.seconds.items())),
+    ):
+        table.add_row(label, value)
+    console.print(table)
+    if weak := report.weak_keyframes:
+        shown = ", ".join(weak[:_WEAK_SHOWN]) + (" ..." if len(weak) > _WEAK_SHOWN else "")
+        console.print(f"{len(weak)} keyframes see too few landmarks to localize against: {shown}", style="yellow")
+    for warning in report.warnings:
+        console.print(f"warning: {warning}", style="bold yellow")
+
+
+@app.command()
+def info(map_path: MapArgument) -> None:
+    """Say what a map is and what it was built with."""
+    visual_map = VisualMap.open(map_path)
+    described = visual_map.info
+    table = Table(title=f"Map {map_path}", show_header=False)
+    for label, value in (
+        ("format version", described.format_version),
+        ("created", f"{described.created} by vizloc_ros {described.vizloc_version}"),
+        ("dataset", described.dataset),
+        ("frame", described.frame),
+        ("features", described.extractor.feature_id),
+        ("keyframes", described.keyframes),
+        ("landmarks", described.landmarks),
+        ("observations", described.observations),
+        ("cameras", ", ".join(f"{c.width}x{c.height}, f {c.fx:.1f} px" for c in described.cameras)),
+        ("size", f"{sum(file.bytes for file in described.files.values()) / 1e6:.1f} MB"),
+    ):
+        table.add_row(label, str(value))
+    for key, value in described.build.items():
+        if isinstance(value, int | float):
+            table.add_row(f"build: {key}", f"{value:.4g}")
+    console.print(table)
+    for warning in described.build.get("warnings", []):
+        console.print(f"warning at build time: {warning}", style="bold yellow")
+
+
+@app.command()
+def check(map_path: MapArgument) -> None:
+    """Verify every byte of a map; ends with 1 and names the files that are missing, corrupt or of another map."""
+    if problems := map_problems(map_path, bar):
+        raise MapError("\n".join(problems))
+    console.print(f"{map_path}: whole", style="green")

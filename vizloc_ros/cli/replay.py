@@ -1,0 +1,26 @@
+"""``vizloc replay``: a bag against a map, through the real ROS 2 nodes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from vizloc_ros.cli.arguments import BagArgument, MapArgument, command_line
+from vizloc_ros.evaluation.report import report_table
+
+
+def replay(
+    bag: BagArgument,
+    map_path: MapArgument,
+    out: Annotated[Path, typer.Option(help="Folder for poses, report.json and pictures")],
+    rate: Annotated[float, typer.Option(help="Seconds of the bag in a second")] = 1.0,
+    composed: Annotated[bool, typer.Option(help="All nodes in one process instead of three")] = False,
+) -> None:
+    """Replay a bag through the nodes and evaluate the poses they publish."""
+    from vizloc_ros.nodes.replay_evaluation import evaluate_replay
+
+    report = evaluate_replay(bag, map_path, out, rate=rate, composed=composed, details={"command": command_line()})
+    console = Console()
+    console.print(report_table({key: value for key, value in report.items() if key != "reasons"}))
+    console.print(f"written to {out}")

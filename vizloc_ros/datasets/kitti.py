@@ -1,0 +1,181 @@
+"""KITTI odometry sequences: ``kitti:.../sequences/00?map=90-230&query=1565-1640&camera=0``.
+
+The sequence's folder holds ``image_0/000000.png`` and on, ``calib.txt``, ``times.txt`` and, here or as
+``../../poses/00.txt``, the poses of camera 0 in the world (the camera-0 frame of the first image); without poses the
+records are unposed. The split "all" is the whole sequence; each ``NAME=FIRST-LAST`` (frame numbers, both included) adds
+a split. Images may be missing outside the splits that are read.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import parse_qsl
+
+import numpy as np
+from pycolmap import Rigid3d
+
+from vizloc_ros.arrays import Float64
+from vizloc_ros.datasets.images import read_image
+from vizloc_ros.datasets.parsing import numbered_rows, parse_number, parse_timestamp
+from vizloc_ros.datasets.record import Record
+from vizloc_ros.datasets.selection import unknown_split
+from vizloc_ros.errors import CameraError, DatasetError
+from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.geometry.poses import pose_from_matrix
+
+CAMERAS = ("0", "1", "2", "3")
+ORTHONORMAL_TOLERANCE = 1e-3
+
+
+class Calibration(NamedTuple):
+    """The pinhole camera of one of the four, and its place relative to camera 0 (rectified: no rotation)."""
+
+    camera: PinholeCamera
+    cam0_from_cam: Rigid3d
+
+
+@dataclass(frozen=True)
+class KittiDataset:
+    """One camera of a KITTI odometry sequence; ``open_kitti`` makes it."""
+
+    spec: str
+    image_folder: Path
+    calibration: Calibration
+    timestamps_ns: list[int]
+    world_from_cam0: list[Rigid3d] | None
+    ranges: dict[str, range]
+
+    @property
+    def name(self) -> str:
+        """``kitti:PATH?...`` as it was asked for."""
+        return f"kitti:{self.spec}"
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The whole sequence, "all", and the splits that were defined."""
+        return tuple(self.ranges)
+
+    def records(self, split: str) -> list[Record]:
+        """The records of a split in order of time.
+
+        Raises:
+            DatasetError: there is no such split, or an image of it is missing.
+        """
+        if split not in self.ranges:
+            raise unknown_split(self.name, split, self.splits)
+        return [self._record(frame, split) for frame in self.ranges[split]]
+
+    def _record(self, frame: int, split: str) -> Record:
+        path = self.image_folder / f"{frame:06d}.png"
+        if not path.is_file():
+            raise DatasetError(f"{path}: no such image, but frame {frame} belongs to the split {split!r}")
+        pose = None
+        if self.world_from_cam0 is not None:
+            pose = self.world_from_cam0[frame] * self.calibration.cam0_from_cam
+        camera = self.calibration.camera
+        return Record(
+            name=f"{self.image_folder.name}/{path.name}",
+            timestamp_ns=self.timestamps_ns[frame],
+            camera=camera,
+            split=split,
+            world_from_cam=pose,
+            read_image=partial(read_image, path, camera.size),
+        )
+
+
+def open_kitti(spec: str) -> KittiDataset:
+    """Opens ``PATH[?map=FIRST-LAST&query=FIRST-LAST&camera=0]``.
+
+    Raises:
+        DatasetError: an option makes no sense, or a file is missing or malformed; it names the file and the line.
+    """
+    folder_text, _, query = spec.partition("?")
+    folder = Path(folder_text)
+    if not folder.is_dir():
+        raise DatasetError(
+            f"{folder}: no such folder; it should be a KITTI sequence with image_0, calib.txt, times.txt"
+        )
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    index = options.pop("camera", "0")
+    if index not in CAMERAS:
+        raise DatasetError(f"kitti:{spec}: camera={index}; KITTI has the cameras {', '.join(CAMERAS)}")
+    timestamps = _read_times(folder / "times.txt")
+    poses = _read_poses(folder, len(timestamps))
+    ranges = {"all": range(len(timestamps))}
+    ranges |= {split: _parse_range(split, text, len(timestamps), f"kitti:{spec}") for split, text in options.items()}
+    image_folder = folder / f"image_{index}"
+    calibration = _read_calibration(folder / "calib.txt", f"P{index}:", image_size(image_folder))
+    return KittiDataset(spec, image_folder, calibration, timestamps, poses, ranges)
+
+
+def _parse_range(split: str, text: str, count: int, where: str) -> range:
+    first, dash, last = text.partition("-")
+    if not (dash and first.isdecimal() and last.isdecimal()):
+        raise DatasetError(f"{where}: {split}={text}; write the frames as FIRST-LAST, for example {split}=90-230")
+    if not int(first) <= int(last) < count:
+        raise DatasetError(f"{where}: {split}={text}; the sequence has the frames 0-{count - 1}")
+    return range(int(first), int(last) + 1)
+
+
+def image_size(folder: Path) -> tuple[int, int]:
+    """(width, height) [px] of the first PNG there is in a folder. Raises ``DatasetError`` when there is none."""
+    first = min(folder.glob("*.png"), default=None)
+    if first is None:
+        raise DatasetError(f"{folder}: there is no PNG image in it")
+    height, width = read_image(first).shape[:2]
+    return width, height
+
+
+def _read_times(path: Path) -> list[int]:
+    times: list[int] = []
+    for line, fields in numbered_rows(path):
+        times.append(parse_timestamp(fields[0], "the time", f"{path}:{line}"))
+        if len(times) > 1 and times[-1] <= times[-2]:
+            raise DatasetError(f"{path}:{line}: the time is not later than the one before it")
+    if not times:
+        raise DatasetError(f"{path}: there is no time in it; expected one line of seconds an image")
+    return times
+
+
+def _read_poses(folder: Path, count: int) -> list[Rigid3d] | None:
+    sequence = folder.resolve()
+    candidates = (folder / "poses.txt", sequence.parent.parent / "poses" / f"{sequence.name}.txt")
+    path = next((candidate for candidate in candidates if candidate.is_file()), None)
+    if path is None:
+        return None
+    poses = [_orthonormal(_matrix(fields, f"{path}:{line}"), f"{path}:{line}") for line, fields in numbered_rows(path)]
+    if len(poses) != count:
+        raise DatasetError(f"{path}: {len(poses)} poses, but times.txt of {folder} has {count} images")
+    return poses
+
+
+def _matrix(fields: list[str], where: str) -> Float64:
+    """A (3, 4) matrix from twelve fields."""
+    if len(fields) != 12:
+        raise DatasetError(f"{where}: {len(fields)} values; expected the 12 of a 3x4 matrix")
+    return np.array([parse_number(field, "a value", where) for field in fields]).reshape(3, 4)
+
+
+def _orthonormal(matrix: Float64, where: str) -> Rigid3d:
+    """The pose next to a (3, 4) matrix whose digits were cut off."""
+    u, singular_values, vt = np.linalg.svd(matrix[:, :3])
+    if np.abs(singular_values - 1.0).max() > ORTHONORMAL_TOLERANCE or np.linalg.det(u @ vt) < 0:
+        raise DatasetError(f"{where}: columns 1-3 of the 3x4 matrix are not a rotation")
+    return pose_from_matrix(np.column_stack([u @ vt, matrix[:, 3]]))
+
+
+def _read_calibration(path: Path, key: str, size: tuple[int, int]) -> Calibration:
+    """Reads P = K [I | t], where t = cam_from_cam0 is the baseline."""
+    rows = {fields[0]: (line, fields[1:]) for line, fields in numbered_rows(path)}
+    if key not in rows:
+        raise DatasetError(f"{path}: there is no line {key!r}; there are: {', '.join(rows) or 'none'}")
+    line, fields = rows[key]
+    projection = _matrix(fields, f"{path}:{line}")
+    (fx, _, cx), (_, fy, cy) = projection[0, :3], projection[1, :3]
+    try:
+        camera = PinholeCamera(*size, float(fx), float(fy), float(cx), float(cy))
+    except CameraError as error:
+        raise DatasetError(f"{path}:{line}: {error}") from error
+    cam_from_cam0 = pose_from_matrix(np.column_stack([np.eye(3), np.linalg.solve(camera.matrix, projection[:, 3])]))
+    return Calibration(camera, cam_from_cam0.inverse())

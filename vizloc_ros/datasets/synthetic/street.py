@@ -1,0 +1,142 @@
+"""The synthetic street as a dataset: one lap to map, and a second one in other light to localize."""
+
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from threading import Lock
+
+import numpy as np
+from pycolmap import Rigid3d
+
+from vizloc_ros.arrays import Float32, Float64, UInt8
+from vizloc_ros.datasets.record import Record
+from vizloc_ros.datasets.synthetic.exposure import EVENING, MORNING, Conditions, expose
+from vizloc_ros.datasets.synthetic.quads import Scene
+from vizloc_ros.datasets.synthetic.raster import render
+from vizloc_ros.datasets.synthetic.route import Drive, Wobble
+from vizloc_ros.datasets.synthetic.spec import StreetSpec, parse_spec
+from vizloc_ros.datasets.synthetic.world import SKY_DISTANCE, build_world
+from vizloc_ros.errors import DatasetError
+from vizloc_ros.geometry.camera import PinholeCamera
+
+FIELD_OF_VIEW = np.radians(85)  # horizontal
+EPOCH_NS = 1_700_000_000_000_000_000
+_BUILDING = Lock()  # threads that all want the first image wait for one to build the world
+_DRIVE, _EXPOSURE, _NOISE = range(10, 13)  # streams of random numbers, apart from those of the world
+
+
+@dataclass(frozen=True)
+class _Lap:
+    """What tells the two laps apart, besides the parked cars."""
+
+    number: int
+    conditions: Conditions
+    peak_offset: float  # m
+    unrest: float  # rad
+    exposure_swing: float  # fraction
+    start_ns: int
+    head_start: float  # steps by which its frames lie off those of the first lap
+
+
+_LAPS = {
+    "map": _Lap(0, MORNING, 0.1, np.radians(0.4), 0.0, EPOCH_NS, 0.0),
+    "query": _Lap(1, EVENING, 1.4, np.radians(1.0), 0.12, EPOCH_NS + 9 * 3_600_000_000_000, 0.37),
+}
+
+
+@dataclass(frozen=True)
+class SyntheticStreet:
+    """Two laps around a block, rendered on demand, with exact poses and depth.
+
+    The world is x east, y north, z up [m]. An image depends on nothing but the specification and its record.
+    """
+
+    name: str
+    spec: StreetSpec
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """``map``, the first lap, and ``query``, the second."""
+        return tuple(_LAPS)
+
+    @property
+    def camera(self) -> PinholeCamera:
+        """The camera of all images."""
+        width, height = self.spec.width, self.spec.height
+        focal = width / 2 / float(np.tan(FIELD_OF_VIEW / 2))
+        return PinholeCamera(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
+
+    def records(self, split: str) -> list[Record]:
+        """The frames of a lap. Raises ``DatasetError`` naming the splits there are."""
+        lap, camera, step = self._lap(split), self.camera, self.spec.step
+        drive = _drive(self.spec.seed, split)
+        return [
+            Record(
+                name=f"{split}/{index:06d}",
+                timestamp_ns=lap.start_ns + round(index / self.spec.rate * 1e9),
+                camera=camera,
+                split=split,
+                world_from_cam=drive.world_from_cam((index + lap.head_start) * step),
+                read_image=partial(self._photo, split, index),
+            )
+            for index in range(int(np.ceil(self.spec.length / step)))
+        ]
+
+    def depth(self, record: Record) -> Float32:
+        """(H, W) depth along z [m] of a record's pixels, exact to about 1e-5 of it; infinite where the sky is."""
+        self._lap(record.split)
+        if record.world_from_cam is None:
+            raise DatasetError(f"{self.name}: {record.name} has no pose, so there is no depth to tell")
+        _, inverse_depth = self._render(record.split, record.camera, record.world_from_cam)
+        sky = inverse_depth < 10 / SKY_DISTANCE
+        return np.where(sky, np.float32(np.inf), 1 / np.maximum(inverse_depth, np.float32(1e-12)))
+
+    def _photo(self, split: str, index: int) -> UInt8:
+        lap, seed = self._lap(split), self.spec.seed
+        distance = (index + lap.head_start) * self.spec.step
+        drive = _drive(seed, split)
+        radiance, _ = self._render(split, self.camera, drive.world_from_cam(distance))
+        swing = _exposure_swing(seed, split)
+        turn = drive.yaw_rate(distance) * self.spec.speed
+        streak = abs(turn) * lap.conditions.shutter * self.camera.fx
+        rng = np.random.default_rng([seed, _NOISE, lap.number, index])
+        return expose(radiance, lap.conditions, 1 + swing(distance), streak, rng)
+
+    def _render(self, split: str, camera: PinholeCamera, world_from_cam: Rigid3d) -> tuple[UInt8, Float32]:
+        with _BUILDING:
+            scene, gains = _lit_scene(self.spec.seed, split)
+        return render(scene, gains, camera, world_from_cam)
+
+    def _lap(self, split: str) -> _Lap:
+        if split not in _LAPS:
+            raise DatasetError(f"{self.name}: there is no split {split!r}; the splits are {', '.join(_LAPS)}")
+        return _LAPS[split]
+
+
+def open_synthetic(spec: str) -> SyntheticStreet:
+    """Opens the dataset ``synthetic:spec``; nothing is built before the first image.
+
+    Args:
+        spec: empty, or ``key=value`` pairs joined by ``&`` or ``,``: the keys are the attributes of ``StreetSpec``.
+
+    Raises:
+        DatasetError: naming a key that is unknown or a value that cannot be.
+    """
+    return SyntheticStreet(f"synthetic:{spec}", parse_spec(spec))
+
+
+@lru_cache(maxsize=4)
+def _drive(seed: int, split: str) -> Drive:
+    lap = _LAPS[split]
+    return Drive(np.random.default_rng([seed, _DRIVE, lap.number]), lap.peak_offset, lap.unrest)
+
+
+@lru_cache(maxsize=4)
+def _exposure_swing(seed: int, split: str) -> Wobble:
+    lap = _LAPS[split]
+    return Wobble(np.random.default_rng([seed, _EXPOSURE, lap.number]), lap.exposure_swing, (3, 8, 15))
+
+
+@lru_cache(maxsize=4)
+def _lit_scene(seed: int, split: str) -> tuple[Scene, Float64]:
+    scene = build_world(seed)[_LAPS[split].number]
+    return scene, _LAPS[split].conditions.gains(scene.normals)

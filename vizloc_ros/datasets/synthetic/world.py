@@ -1,0 +1,130 @@
+"""Puts the street together: everything that stays is the same in both laps, the parked cars are not."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+
+from vizloc_ros.arrays import Float32, Float64
+from vizloc_ros.datasets.synthetic.facades import paint_facade, paint_gable, storeys_height
+from vizloc_ros.datasets.synthetic.ground import FACADE, HALF_SIZE, KERB, PARKING, paint_ground
+from vizloc_ros.datasets.synthetic.paint import finish
+from vizloc_ros.datasets.synthetic.props import CAR_LENGTH, car, pole, tree
+from vizloc_ros.datasets.synthetic.quads import Quad, Scene, Texture, upright
+from vizloc_ros.datasets.synthetic.route import HALF_LENGTH, HALF_WIDTH, STRAIGHTS, beside_route, straight_start
+
+SKY_DISTANCE = 1e6  # m: so far that the sky does not move with the camera
+_GROUND, _FACADES, _PROPS, _SKY, _SLOTS, _CARS = range(6)  # independent streams of random numbers
+
+# What can become of a parking space: how far off its middle [m] the car is in either lap, if there is one.
+_FATES = ((0.0, 0.0), (0.0, 0.7), (0.0, None), (None, 0.0), (None, None))  # stays, has moved, has left, has come, free
+_CHANCES = (0.2, 0.15, 0.15, 0.15, 0.35)
+
+
+@lru_cache(maxsize=2)
+def build_world(seed: int) -> tuple[Scene, Scene]:
+    """The scenes of the first and the second lap; takes a second or two, and is remembered."""
+    lasting = [
+        *_ground(np.random.default_rng([seed, _GROUND])),
+        *_facades(np.random.default_rng([seed, _FACADES])),
+        *_props(np.random.default_rng([seed, _PROPS])),
+        *_sky(np.random.default_rng([seed, _SKY])),
+    ]
+    first, second = _cars(seed)
+    return Scene((*lasting, *first)), Scene((*lasting, *second))
+
+
+def _ground(rng: np.random.Generator) -> Iterator[Quad]:
+    width, height = 2 * HALF_SIZE
+    corner = np.array([-HALF_SIZE[0], HALF_SIZE[1], 0.0])
+    whole = Quad(corner, np.array([width, 0, 0]), np.array([0, -height, 0]), Texture(paint_ground(rng)))
+    inner = np.array([HALF_LENGTH - FACADE, HALF_WIDTH - FACADE])
+    for tile in whole.tiles(3.0):
+        far_corner = np.abs(np.stack([tile.origin, tile.origin + tile.right + tile.down])[:, :2]).max(axis=0)
+        if (far_corner > inner).any():  # not wholly under the block
+            yield tile
+
+
+def _facades(rng: np.random.Generator) -> Iterator[Quad]:
+    """Two closed rows of houses: around the block, and around the street."""
+    for half_size, sense in ((HALF_SIZE - 2 * FACADE, 1.0), (HALF_SIZE, -1.0)):
+        corners = [half_size * sign for sign in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+        if sense < 0:
+            corners.reverse()  # seen from within
+        for k in range(4):
+            yield from _row(rng, corners[k], corners[(k + 1) % 4])
+
+
+def _row(rng: np.random.Generator, start: Float64, end: Float64) -> Iterator[Quad]:
+    """Houses from left to right, as seen from the street."""
+    length = float(np.linalg.norm(end - start))
+    along = (end - start) / length
+    back = np.array([-along[1], along[0]])
+    shares = rng.uniform(0.7, 1.3, round(length / 8.5))
+    edges = np.concatenate([[0.0], np.cumsum(shares) * length / shares.sum()])
+    previous_height = 0.0
+    for left, right in pairwise(edges):
+        storeys, storey = int(rng.integers(1, 4)), rng.uniform(2.7, 3.2)
+        height = storeys_height(storeys, storey)
+        front = Texture(paint_facade(rng, right - left, storeys, storey))
+        yield from upright(start + left * along, start + right * along, 0.0, height, front).tiles(4.0)
+        if left > 0:
+            corner = start + left * along
+            low, high = sorted((previous_height, height))
+            gable = Texture(paint_gable(rng, 5.0, high - low + 0.1))
+            yield upright(corner, corner + 5 * back, low, high, gable)
+        previous_height = height
+
+
+def _straights() -> Iterator[tuple[float, float]]:
+    """Start and length [m along the route] of the four straights."""
+    for side, length in enumerate(STRAIGHTS):
+        yield straight_start(side), length
+
+
+def _props(rng: np.random.Generator) -> Iterator[Quad]:
+    for start, length in _straights():
+        for left in (-KERB - 0.8, KERB + 0.8):
+            for distance in np.arange(rng.uniform(1, 5), length, 5.5):
+                foot, heading = beside_route(start + distance + rng.uniform(-1, 1), left)
+                if rng.random() < 0.5:
+                    yield from tree(rng, foot)
+                else:
+                    yield from pole(rng, foot, np.array([np.cos(heading), np.sin(heading)]))
+
+
+def _cars(seed: int) -> tuple[list[Quad], list[Quad]]:
+    """The cars of the first and of the second lap."""
+    rng = np.random.default_rng([seed, _SLOTS])
+    laps: tuple[list[Quad], list[Quad]] = ([], [])
+    slots = [
+        (start + distance, left)
+        for start, length in _straights()
+        for left in (-(PARKING + KERB) / 2, (PARKING + KERB) / 2)
+        for distance in np.arange(CAR_LENGTH / 2, length - CAR_LENGTH / 2, CAR_LENGTH + 1.6)
+    ]
+    for number, (distance, left) in enumerate(slots):
+        for lap, shift in zip(laps, _FATES[rng.choice(len(_FATES), p=_CHANCES)], strict=True):
+            if shift is not None:
+                middle, heading = beside_route(distance + shift, left)
+                lap.extend(car(np.random.default_rng([seed, _CARS, number]), middle, heading))
+    return laps
+
+
+def _sky(rng: np.random.Generator) -> Iterator[Quad]:
+    """Five faces of a box, coloured by direction so that they meet without a seam: lighter at the horizon, cloudy."""
+    waves, phases = rng.normal(0, 5, (16, 3)), rng.uniform(0, 2 * np.pi, 16)
+    size, resolution = SKY_DISTANCE, 128
+    signs = [(-1, -1), (1, -1), (1, 1), (-1, 1)]
+    walls = [
+        (np.array([*signs[k], 1.0]), np.array([*signs[(k + 1) % 4], 1.0]), np.array([0, 0, -1.2])) for k in range(4)
+    ]
+    roof = (np.array([-1.0, 1.0, 1.0]), np.array([1.0, 1.0, 1.0]), np.array([0, -2.0, 0]))
+    steps: Float64 = (np.arange(resolution) + 0.5) / resolution
+    for start, end, down in (*walls, roof):
+        points = start + steps[None, :, None] * (end - start) + steps[:, None, None] * down
+        direction = points / np.linalg.norm(points, axis=2, keepdims=True)
+        clouds: Float32 = np.sin(direction @ waves.T + phases).sum(axis=2).astype(np.float32)
+        shade = 205 - 45 * direction[..., 2].astype(np.float32) + 6 * clouds
+        yield Quad(size * start, size * (end - start), size * down, Texture(finish(shade)), lit=False)

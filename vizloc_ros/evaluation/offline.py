@@ -1,0 +1,77 @@
+"""Localizes the images of a dataset without ROS, one after the other, as a vehicle would."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from pycolmap import Rigid3d
+
+from vizloc_ros.datasets.record import Record
+from vizloc_ros.features.types import Features
+from vizloc_ros.localization.localizer import HierarchicalLocalizer, Localization
+from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.parallel import Progress, silent
+from vizloc_ros.stage_timings import StageTimings
+from vizloc_ros.stopwatch import Stopwatch
+
+_RETRIEVED_WITHIN_M = 5.0
+
+
+@dataclass
+class OfflineRun:
+    """What became of every query.
+
+    Attributes:
+        outcomes: by name, in order of time.
+        features: of every query, by name.
+        retrieval_ranks: by name of the posed queries, the rank of the first retrieved keyframe within 5 m, or None.
+        timings: by stage, and "total" of image in to pose out.
+    """
+
+    outcomes: dict[str, Localization] = field(default_factory=dict)
+    features: dict[str, Features] = field(default_factory=dict)
+    retrieval_ranks: dict[str, int | None] = field(default_factory=dict)
+    timings: StageTimings = field(default_factory=StageTimings)
+
+    @property
+    def estimates(self) -> dict[str, Rigid3d]:
+        """world_from_cam of the queries that were localized."""
+        return {name: o.pose.world_from_cam for name, o in self.outcomes.items() if o.pose is not None}
+
+    @property
+    def unlocalized(self) -> dict[str, str]:
+        """The reason of every query that was not."""
+        return {name: o.reason for name, o in self.outcomes.items() if o.pose is None}
+
+    @property
+    def retrieval(self) -> dict[str, float] | None:
+        """Share of the posed queries whose first, and one of whose first ten keyframes is within 5 m."""
+        ranks = list(self.retrieval_ranks.values())
+        if not ranks:
+            return None
+        return {f"r{k}_5m": sum(rank is not None and rank < k for rank in ranks) / len(ranks) for k in (1, 10)}
+
+
+def localize_records(
+    records: Sequence[Record],
+    visual_map: VisualMap,
+    localizer: HierarchicalLocalizer,
+    progress: Progress = silent,
+) -> OfflineRun:
+    """Localizes every record. Raises ``ImageError`` for an image that cannot be read."""
+    run = OfflineRun()
+    extractor = visual_map.extractor
+    for record in progress(records, "localizing", len(records)):
+        image = record.read_image()
+        stopwatch = Stopwatch()
+        with stopwatch("total"):
+            with stopwatch("extract"):
+                features = extractor.extract(image)
+            outcome, retrieved = localizer.localize_with_candidates(features, record.camera, stopwatch)
+        run.timings.add_all(stopwatch.milliseconds)
+        run.outcomes[record.name], run.features[record.name] = outcome, features
+        if record.world_from_cam is not None:
+            centres = visual_map.keyframe_poses[retrieved.keyframes, :3]
+            near = np.linalg.norm(centres - record.world_from_cam.translation, axis=1) <= _RETRIEVED_WITHIN_M
+            run.retrieval_ranks[record.name] = int(near.argmax()) if near.any() else None
+    return run

@@ -1,0 +1,252 @@
+"""Pictures of results, drawn without a display. Matplotlib is imported when the first one is drawn."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycolmap import Rigid3d
+
+from vizloc_ros.arrays import Bool, Float64, UInt8
+from vizloc_ros.evaluation.recall import TOLERANCES, RecallReport
+
+INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
+BLUE, GREEN, ORANGE, RED = "#2563eb", "#10b981", "#f59e0b", "#dc2626"
+TOLERANCE_COLORS = (GREEN, ORANGE, RED)
+ERROR_RANGE_M = (0.01, 10.0)
+ERROR_FLOOR = 1e-3  # logarithmic axes end here
+STYLE = {
+    "font.size": 10,
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "legend.frameon": False,
+    "savefig.facecolor": "white",
+}
+
+
+def plot_trajectory(
+    path: Path,
+    landmarks: Float64,
+    keyframes: Float64,
+    truth: Mapping[str, Rigid3d],
+    estimates: Mapping[str, Rigid3d],
+    title: str = "Localization in the map, from above",
+) -> None:
+    """Draws a top view: the map, the true way, and each estimate in the colour of its error.
+
+    The picture lies in the two axes in which the map is largest, the longer one to the right, whichever axis is up.
+
+    Args:
+        path: where the picture goes.
+        landmarks: (N, 3) points [m, world]; few of many are drawn.
+        keyframes: (K, 3) positions of the map's images [m, world].
+        truth: world_from_cam of the queries, in order of time; may be empty.
+        estimates: world_from_cam by the same names; the missing ones are marked.
+        title: heads the picture.
+    """
+    true = {name: pose.translation for name, pose in truth.items()}
+    found = {name: pose.translation for name, pose in estimates.items()}
+    known = np.concatenate([_stack(keyframes), _stack(true.values())])
+    way = known if len(known) else _stack(found.values())  # a wild estimate shall not shrink the picture
+    right, up, mirrored = _view_axes(np.concatenate([_stack(landmarks), way]))
+    low, high = _view_box(way[:, [right, up]])
+    span = high - low
+    with _figure(path, width=10.0, height=float(np.clip(8.2 * span[1] / span[0], 2.0, 9.0)) + 1.6) as figure:
+        axes = figure.add_subplot()
+        visible = _inside(landmarks[:, [right, up]], low, high)
+        shown = landmarks[visible][:: max(1, int(visible.sum()) // 40_000)]
+        size = float(np.clip(20_000 / max(len(shown), 1), 0.6, 5.0))
+        axes.scatter(
+            shown[:, right], shown[:, up], s=size, c="#a3b0bd", linewidths=0, label="landmarks", rasterized=True
+        )
+        axes.plot(keyframes[:, right], keyframes[:, up], "-", color="#93b4f5", lw=4, alpha=0.7, label="map images")
+        if true:
+            line = _stack(true.values())
+            axes.plot(line[:, right], line[:, up], color=INK, lw=1, label="true way of the queries")
+        outside = int((~_inside(_stack(found.values())[:, [right, up]], low, high)).sum())
+        label = f"estimates ({outside} outside the picture)" if outside else "estimates"
+        _draw_estimates(figure, axes, true, found, (right, up), label)
+        missing = _stack([true[name] for name in true if name not in found])
+        if len(missing):
+            style = {"marker": "x", "s": 34, "c": RED, "linewidths": 1.4, "zorder": 4}
+            axes.scatter(missing[:, right], missing[:, up], label=f"no pose ({len(missing)})", **style)
+        axes.set(aspect="equal", xlim=(low[0], high[0]), ylim=(low[1], high[1]), title=title)
+        axes.set_xlabel(f"{'xyz'[right]} [m]")
+        axes.set_ylabel(f"{'xyz'[up]} [m]")
+        if mirrored:
+            axes.invert_yaxis()
+        axes.grid(True)
+        legend = figure.legend(loc="outside lower center", ncols=5, markerscale=1.0)
+        for handle in legend.legend_handles[:1]:
+            handle.set_sizes([16])
+
+
+def _draw_estimates(
+    figure: Any, axes: Any, true: Mapping[str, Float64], found: Mapping[str, Float64], view: tuple[int, int], label: str
+) -> None:
+    from matplotlib.colors import LogNorm
+
+    judged = [name for name in found if name in true]
+    unjudged = _stack([found[name] for name in found if name not in true])
+    if len(unjudged):
+        axes.scatter(*unjudged[:, view].T, s=14, c=BLUE, label=label, zorder=3)
+    if judged:
+        points = _stack([found[name] for name in judged])
+        errors = np.linalg.norm(points - _stack([true[name] for name in judged]), axis=1)
+        dots = axes.scatter(
+            *points[:, view].T,
+            c=errors.clip(*ERROR_RANGE_M),
+            norm=LogNorm(*ERROR_RANGE_M),
+            cmap="plasma",
+            s=22,
+            linewidths=0.4,
+            edgecolors="white",
+            label=label,
+            zorder=3,
+        )
+        bar = figure.colorbar(dots, ax=axes, shrink=0.8, pad=0.02, aspect=24, format="%g")
+        bar.set_label("translation error [m]")
+        bar.outline.set_visible(False)
+
+
+def plot_errors(
+    path: Path,
+    report: RecallReport,
+    names: Sequence[str],
+    times_s: Float64 | None = None,
+    title: str = "Error of each query",
+) -> None:
+    """Draws translation and rotation errors over the queries, the tolerances, and where there is no pose.
+
+    Args:
+        path: where the picture goes.
+        report: the errors.
+        names: all queries in order of time.
+        times_s: (len(names),) seconds for the horizontal axis; without them it counts images.
+        title: heads the picture.
+    """
+    x = np.arange(len(names)) if times_s is None else times_s - times_s[:1]
+    found = np.array([name in report.errors for name in names], dtype=bool)
+    errors = np.array([report.errors[name] for name in names if name in report.errors]).reshape(-1, 2)
+    with _figure(path, width=10.0, height=5.4) as figure:
+        panels = figure.subplots(2, 1, sharex=True)
+        for column, (axes, quantity, unit) in enumerate(
+            zip(panels, ("translation error", "rotation error"), ("m", "deg"), strict=True)
+        ):
+            axes.vlines(x[~found], 0, 1, transform=axes.get_xaxis_transform(), color=RED, alpha=0.25, lw=2)
+            axes.plot(x[found], errors[:, column].clip(ERROR_FLOOR), ".", color=BLUE, ms=6)
+            for tolerance, color in zip(TOLERANCES, TOLERANCE_COLORS, strict=True):
+                axes.axhline(tolerance[column], color=color, lw=1, ls="--")
+                axes.annotate(
+                    f"{tolerance[column]:g} {unit}",
+                    (1.0, tolerance[column]),
+                    xycoords=("axes fraction", "data"),
+                    xytext=(5, 0),
+                    textcoords="offset points",
+                    color=color,
+                    va="center",
+                    annotation_clip=False,
+                )
+            largest = max([TOLERANCES[-1][column], *errors[:, column]])
+            smallest = min([TOLERANCES[0][column], *errors[:, column]])
+            axes.set(yscale="log", ylabel=f"{quantity} [{unit}]")
+            axes.set_ylim(max(ERROR_FLOOR, smallest) / 1.6, largest * 1.8)
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.grid(True)
+        panels[0].set_title(title)
+        shares = ",  ".join(f"{key.replace('_', ', ')}: {100 * share:.1f} %" for key, share in report.recall.items())
+        panels[1].set_xlabel("query image" if times_s is None else "time [s]")
+        figure.supxlabel(
+            f"{report.num_poses} of {report.num_images} queries localized (red: no pose)    |    recall {shares}",
+            fontsize=10,
+            color=MUTED,
+        )
+
+
+def plot_overlay(
+    path: Path,
+    image: UInt8,
+    keypoints: Float64,
+    inliers: Bool,
+    projections: Float64 | None = None,
+    caption: str = "",
+) -> None:
+    """Draws a query image with its matches.
+
+    Args:
+        path: where the picture goes.
+        image: (H, W) or (H, W, 3) BGR.
+        keypoints: (N, 2) matched keypoints [px].
+        inliers: (N,) those the pose agrees with.
+        projections: (N, 2) the matched landmarks seen from the estimated pose [px]; drawn for the inliers.
+        caption: stands below the image, e.g. the errors.
+    """
+    height, width = image.shape[:2]
+    with _figure(path, width=10.0, height=10.0 * height / width + 1.1) as figure:
+        axes = figure.add_subplot()
+        axes.imshow(image if image.ndim == 2 else image[..., ::-1], cmap="gray", vmin=0, vmax=255)
+        out, used = keypoints[~inliers], keypoints[inliers]
+        axes.scatter(*out.T, s=9, c=RED, linewidths=0, alpha=0.8, label=f"rejected matches ({len(out)})")
+        if projections is not None:
+            ends = np.stack([used, projections[inliers]], axis=1)
+            axes.plot(*ends.transpose(2, 1, 0), color="#fde047", lw=1.2)
+            ring = {"marker": "o", "facecolors": "none", "edgecolors": "#fde047", "linewidths": 1.0}
+            axes.scatter(*projections[inliers].T, s=34, label="landmarks seen from the estimated pose", **ring)
+        axes.scatter(*used.T, s=9, c="#34d399", linewidths=0, label=f"inlier matches ({len(used)})")
+        axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+        axes.set_axis_off()
+        axes.set_title(caption)
+        legend = figure.legend(loc="outside lower center", ncols=3)
+        for text in legend.get_texts():
+            text.set_color(INK)
+
+
+@contextmanager
+def _figure(path: Path, width: float, height: float) -> Iterator[Any]:
+    """A figure of a size in inches that is written to the path when the block is done."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(STYLE):
+        figure = Figure(figsize=(width, height), dpi=140, layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
+        yield figure
+        figure.savefig(path)
+
+
+def _stack(points: Any) -> Float64:
+    """(N, 3) from any number of points, none included."""
+    return np.array(list(points), dtype=np.float64).reshape(-1, 3)
+
+
+def _view_axes(points: Float64) -> tuple[int, int, bool]:
+    """The axis to the right (largest extent), the one upwards, and whether it must be turned over to not mirror."""
+    extents = np.ptp(np.percentile(points, [5, 95], axis=0), axis=0) if len(points) else np.ones(3)
+    up, right = (int(axis) for axis in np.argsort(extents, kind="stable")[1:])
+    return right, up, right > up
+
+
+def _inside(points: Float64, low: Float64, high: Float64) -> Bool:
+    """(N,) mask of the (N, 2) points in the box."""
+    return np.asarray(((points >= low) & (points <= high)).all(axis=1))
+
+
+def _view_box(points: Float64) -> tuple[Float64, Float64]:
+    """Lower and upper corner (2,) around the ways, with the street's surroundings."""
+    if not len(points):
+        return np.full(2, -1.0), np.full(2, 1.0)
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = max(8.0, 0.12 * float((high - low).max()))
+    return low - margin, high + margin

@@ -1,0 +1,77 @@
+"""The files that every evaluation leaves: poses in two formats, ``report.json`` and pictures."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycolmap import Rigid3d
+
+from vizloc_ros.datasets.record import Record
+from vizloc_ros.evaluation.plots import plot_errors, plot_overlay, plot_trajectory
+from vizloc_ros.evaluation.recall import evaluate_poses
+from vizloc_ros.evaluation.report import write_report
+from vizloc_ros.evaluation.trajectories import write_tum, write_visuallocalization
+from vizloc_ros.features.types import Features
+from vizloc_ros.geometry.poses import transform_points
+from vizloc_ros.localization.localizer import HierarchicalLocalizer
+from vizloc_ros.mapping.visual_map import VisualMap
+
+_POINTS_DRAWN = 20_000
+
+
+def write_results(
+    out: Path,
+    records: Sequence[Record],
+    estimates: Mapping[str, Rigid3d],
+    visual_map: VisualMap,
+    details: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Evaluates poses by image name and writes all files into ``out``.
+
+    Args:
+        out: a folder, made if need be.
+        records: all images asked for, in order of time.
+        estimates: world_from_cam of those that were localized.
+        visual_map: the map they were localized in.
+        details: further keys of the report.
+
+    Returns:
+        The report.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    truth = {r.name: r.world_from_cam for r in records if r.world_from_cam is not None}
+    recall = evaluate_poses(estimates, truth)
+    report = {**recall.as_dict(), "num_images": len(records), "num_poses": len(estimates), **details}
+    write_report(out / "report.json", report)
+    found = [r for r in records if r.name in estimates]
+    write_tum(out / "poses_tum.txt", ((r.timestamp_ns, estimates[r.name]) for r in found))
+    write_visuallocalization(out / "poses_visuallocalization.txt", {r.name: estimates[r.name] for r in found})
+    step = -(-len(visual_map.landmark_positions) // _POINTS_DRAWN)
+    landmarks = np.array(visual_map.landmark_positions[::step], np.float64)
+    plot_trajectory(out / "trajectory.png", landmarks, visual_map.keyframe_poses[:, :3], truth, estimates)
+    if truth:
+        posed = [r for r in records if r.name in truth]
+        seconds = np.array([r.timestamp_ns for r in posed]) * 1e-9
+        plot_errors(out / "errors.png", recall, [r.name for r in posed], seconds)
+    return report
+
+
+def draw_overlay(
+    path: Path,
+    record: Record,
+    features: Features,
+    world_from_cam: Rigid3d,
+    localizer: HierarchicalLocalizer,
+) -> None:
+    """Draws a query, its matches, and the matched landmarks as seen from an estimated pose."""
+    outcome = localizer.localize(features, record.camera)
+    if outcome.pose is None:
+        keypoints, projections = features.keypoints, None
+        inliers = np.zeros(len(keypoints), bool)
+    else:
+        keypoints = features.keypoints[outcome.pose.keypoints]
+        projections, _ = record.camera.project(transform_points(world_from_cam.inverse(), outcome.pose.points))
+        inliers = np.ones(len(keypoints), bool)
+    caption = f"{record.name}: {outcome.inliers} of {outcome.matches} matches are inliers"
+    plot_overlay(path, record.read_image(), keypoints.astype(np.float64), inliers, projections, caption)

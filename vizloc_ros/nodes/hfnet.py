@@ -1,0 +1,151 @@
+"""The feature node: images in, features and global descriptors out.
+
+Behind this node everything is a pinhole camera: it rectifies each image and publishes the rectified camera with the
+features. The extractor is HF-Net or a classical one, as the map demands.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+
+from vizloc_ros.errors import CameraError, ConfigError, FeatureError
+from vizloc_ros.features.extractor import FeatureExtractor
+from vizloc_ros.geometry.rectification import DistortedCamera, Rectifier, camera_from_info
+from vizloc_ros.mapping.map_info import feature_number
+from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.nodes.clouds import features_to_msg, global_descriptor_to_msg
+from vizloc_ros.nodes.conversions import rectified_camera_to_msg, stamp_to_ns
+from vizloc_ros.nodes.diagnostics import Level
+from vizloc_ros.nodes.images import check_exposure, gray_from_compressed, gray_from_image
+from vizloc_ros.nodes.parameters import declare, param
+from vizloc_ros.nodes.pipeline_node import PipelineNode
+from vizloc_ros.nodes.qos import FEATURES, SENSOR
+from vizloc_ros.nodes.runner import run_node
+from vizloc_ros.nodes.stamp_guard import StampGuard
+from vizloc_ros.stopwatch import Stopwatch
+
+
+@dataclass(frozen=True)
+class HfnetParameters:
+    """Parameters of the feature node."""
+
+    map_path: str = param("", "map whose kind of features the node makes; the folder that `vizloc map build` wrote")
+    extractor: str = param("", "feature extractor that the map must have been built with; empty: whichever it was")
+    image_transport: str = param("raw", "how images arrive", choices=("raw", "compressed"))
+    silence_timeout: float = param(3.0, "seconds without an image before diagnostics warn", minimum=0.1, maximum=3600.0)
+
+    def __post_init__(self) -> None:
+        if not self.map_path:
+            raise ConfigError("parameter 'map_path' is empty: set it to the folder that `vizloc map build` wrote")
+
+
+class HfnetNode(PipelineNode):
+    """Extracts features from the newest image."""
+
+    def __init__(self) -> None:
+        super().__init__("hfnet", self._extract)
+        self.parameters = declare(self, HfnetParameters)
+        self._extractor: FeatureExtractor | None = None
+        self._rectifier: Rectifier | None = None
+        self._camera: DistortedCamera | None = None
+        self._camera_problem = f"no message on {self.resolve_topic_name('camera_info')} yet: images cannot be used"
+        self._stamps = StampGuard()
+        self._features = self.create_publisher(PointCloud2, "features", FEATURES)
+        self._global_descriptor = self.create_publisher(PointCloud2, "global_descriptor", FEATURES)
+        self._rectified = self.create_publisher(CameraInfo, "features/camera_info", FEATURES)
+        self.when_possible(self._load_extractor)
+        compressed = self.parameters.image_transport == "compressed"
+        self._image_topic = "image/compressed" if compressed else "image"
+        self.diagnostics.expect(
+            self._image_topic, self.parameters.silence_timeout, "is the camera driver running, is the topic remapped?"
+        )
+        self.create_subscription(CameraInfo, "camera_info", self._on_camera_info, SENSOR)
+        self.create_subscription(CompressedImage if compressed else Image, self._image_topic, self._on_image, SENSOR)
+
+    def _load_extractor(self) -> None:
+        visual_map = VisualMap.open(Path(self.parameters.map_path))
+        wanted, built_with = self.parameters.extractor, visual_map.info.extractor.name
+        if wanted not in ("", built_with):
+            raise FeatureError(
+                f"parameter 'extractor' is {wanted}, but {visual_map.folder} was built with {built_with}: "
+                "build the map with that extractor, or leave the parameter empty"
+            )
+        self._extractor = visual_map.extractor
+        self.diagnostics.set_value("features", self._extractor.feature_id)
+        self.get_logger().info(f"features: {self._extractor.feature_id}")
+
+    def _on_camera_info(self, msg: CameraInfo) -> None:
+        roi = (msg.roi.x_offset, msg.roi.y_offset, msg.roi.width, msg.roi.height)
+        try:
+            camera = camera_from_info(
+                msg.width,
+                msg.height,
+                list(msg.k),
+                list(msg.d),
+                msg.distortion_model,
+                binning=(msg.binning_x, msg.binning_y),
+                roi=roi,
+            )
+            if camera != self._camera or self._rectifier is None:
+                self._rectifier, self._camera = Rectifier(camera), camera
+        except CameraError as error:
+            self._rectifier, self._camera_problem = None, f"{self.resolve_topic_name('camera_info')}: {error}"
+            self.diagnostics.report(Level.ERROR, self._camera_problem)
+
+    def _on_image(self, msg: Image | CompressedImage) -> None:
+        self.diagnostics.seen(self._image_topic)
+        check = self._stamps.check(stamp_to_ns(msg.header.stamp))
+        if check.ok:
+            self.submit(msg)
+        else:
+            self.diagnostics.count("received")
+            self.reject(check.message, Level.WARN)
+
+    def _extract(self, msg: Any) -> None:
+        """Runs in the worker. Raises ``VizlocError`` naming what is wrong with the image or its calibration."""
+        extractor, rectifier = self._extractor, self._rectifier
+        if extractor is None:
+            raise FeatureError(f"there is no feature extractor: the map {self.parameters.map_path} cannot be read")
+        if rectifier is None:
+            raise CameraError(self._camera_problem)
+        stopwatch = Stopwatch()
+        with stopwatch("hfnet_total"):
+            with stopwatch("decode"):
+                gray = gray_from_compressed(msg) if isinstance(msg, CompressedImage) else gray_from_image(msg)
+                check_exposure(gray)
+            with stopwatch("rectify"):
+                rectified = rectifier.rectify(gray)
+            with stopwatch("extract"):
+                features = extractor.extract(rectified)
+            if len(features) == 0:
+                raise FeatureError("no keypoint in the image: is it out of focus, covered, or without texture?")
+            with stopwatch("encode"):
+                header = msg.header
+                messages = (
+                    (self._rectified, rectified_camera_to_msg(rectifier.rectified, header)),
+                    (
+                        self._global_descriptor,
+                        global_descriptor_to_msg(
+                            features.global_descriptor, feature_number(extractor.feature_id), header
+                        ),
+                    ),
+                    (self._features, features_to_msg(features, header)),
+                )
+                for publisher, message in messages:
+                    self.diagnostics.send(publisher, message)
+        self.diagnostics.count("processed")
+        self.diagnostics.set_value("keypoints", len(features))
+        self.record(stopwatch)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the node."""
+    sys.exit(run_node(HfnetNode, args))
+
+
+if __name__ == "__main__":
+    main()

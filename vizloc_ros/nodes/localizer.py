@@ -1,0 +1,202 @@
+"""The localizer: features and candidates of one image in, a verified pose out, or the reason why there is none."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
+from nav_msgs.msg import Path as PathMsg
+from pycolmap import Rigid3d
+from sensor_msgs.msg import CameraInfo, PointCloud2
+from tf2_msgs.msg import TFMessage
+
+from vizloc_ros.errors import ConfigError, FeatureError, RosError
+from vizloc_ros.geometry.covariance import covariance_of_product
+from vizloc_ros.geometry.poses import pose_from_quaternion
+from vizloc_ros.localization.localizer import Localization, LocalizedPose, PoseSolver
+from vizloc_ros.localization.options import PoseOptions
+from vizloc_ros.localization.place import Place
+from vizloc_ros.nodes.clouds import Candidates, candidates_from_msg, features_from_msg
+from vizloc_ros.nodes.conversions import (
+    header_of,
+    pose_with_covariance_to_msg,
+    rectified_camera_from_msg,
+    stamp_to_ns,
+    transform_to_msg,
+)
+from vizloc_ros.nodes.diagnostics import Level
+from vizloc_ros.nodes.parameters import declare, param
+from vizloc_ros.nodes.path_publisher import PathPublisher
+from vizloc_ros.nodes.pipeline_node import PipelineNode
+from vizloc_ros.nodes.qos import FEATURES, POSE, TF
+from vizloc_ros.nodes.runner import run_node
+from vizloc_ros.nodes.stamp_guard import StampGuard, Verdict
+from vizloc_ros.nodes.stamp_join import StampJoin
+from vizloc_ros.nodes.static_transforms import StaticTransforms
+from vizloc_ros.stopwatch import Stopwatch
+
+_CHANNELS = ("features", "features/camera_info", "candidates")
+
+
+@dataclass(frozen=True)
+class LocalizerParameters:
+    """Parameters of the localizer."""
+
+    base_frame: str = param("base_link", "frame whose pose is published")
+    base_from_cam: tuple[float, ...] = param(
+        (), "camera's optical frame in base_frame: x y z [m] qx qy qz qw; empty: from /tf_static"
+    )
+    publish_tf: bool = param(True, "publish map -> base_frame on /tf")
+    path_length: int = param(1000, "poses kept on path; 0: none", minimum=0, maximum=100_000)
+    ratio: float = param(0.9, "ratio test between nearest and second landmark", minimum=0.1, maximum=1.0)
+    max_reprojection_error: float = param(
+        8.0, "largest reprojection error of an inlier [px]", minimum=0.1, maximum=100.0
+    )
+    min_inliers: int = param(15, "fewest inliers of a pose that is published", minimum=4, maximum=10_000)
+    min_inlier_ratio: float = param(0.05, "smallest share of matches that must be inliers", minimum=0.0, maximum=1.0)
+    max_position_std: float = param(
+        1.0, "largest standard deviation of a published position [m]", minimum=0.001, maximum=1000.0
+    )
+    max_trials: int = param(5000, "RANSAC trials at most", minimum=100, maximum=1_000_000)
+    places: str = param(
+        "first", "first: stop at the first place that verifies; best: try all", choices=("first", "best")
+    )
+    seed: int = param(0, "seed of RANSAC", minimum=0, maximum=2**31 - 1)
+
+    def __post_init__(self) -> None:
+        values = np.array(self.base_from_cam)
+        if len(values) and not (len(values) == 7 and abs(np.linalg.norm(values[3:]) - 1) < 0.01):
+            raise ConfigError(
+                f"parameter 'base_from_cam' is {list(self.base_from_cam)}; allowed: nothing, or x y z [m] and a unit "
+                "quaternion qx qy qz qw"
+            )
+
+    @property
+    def fixed_base_from_cam(self) -> Rigid3d | None:
+        """The pose that ``base_from_cam`` gives, if it does."""
+        values = np.array(self.base_from_cam)
+        return pose_from_quaternion(values[:3], values[3:]) if len(values) else None
+
+    @property
+    def pose_options(self) -> PoseOptions:
+        """What the core needs of them."""
+        return PoseOptions.model_validate(
+            {name: getattr(self, name) for name in PoseOptions.model_fields if hasattr(self, name)}
+        )
+
+
+class LocalizerNode(PipelineNode):
+    """Localizes the newest image whose features and candidates have come."""
+
+    def __init__(self) -> None:
+        super().__init__("localizer", self._localize)
+        self.parameters = declare(self, LocalizerParameters)
+        self._solver = PoseSolver(self.parameters.pose_options)
+        self._join, self._stamps = StampJoin(_CHANNELS), StampGuard()
+        self._transforms = StaticTransforms(self, lambda message: self.diagnostics.report(Level.WARN, message))
+        self._failures = 0
+        self._pose = self.create_publisher(PoseWithCovarianceStamped, "localization/pose", POSE)
+        self._tf = self.create_publisher(TFMessage, "/tf", TF) if self.parameters.publish_tf else None
+        self._path = PathPublisher(self, self.create_publisher(PathMsg, "path", POSE), self.parameters.path_length)
+        for counter in ("localized", "failed"):
+            self.diagnostics.count(counter, 0)
+        for channel, message_type in zip(_CHANNELS, (PointCloud2, CameraInfo, PointCloud2), strict=True):
+            self.create_subscription(message_type, channel, self._receiver(channel), FEATURES)
+
+    def _receiver(self, channel: str) -> Any:
+        def receive(msg: Any) -> None:
+            stamp = stamp_to_ns(msg.header.stamp)
+            # Guards the join alone: hfnet has already dropped and reported images out of order.
+            if channel == "features" and self._stamps.check(stamp).verdict is Verdict.JUMPED_BACK:
+                self._join.reset()
+                self._path.clear()
+            joined = self._join.add(channel, stamp, msg)
+            for name, count in self._join.dropped.items():
+                self.diagnostics.set_value(f"without_{name}", count)
+            if joined is not None:
+                self.submit(joined)
+
+        return receive
+
+    def _localize(self, joined: tuple[PointCloud2, CameraInfo, PointCloud2]) -> None:
+        """Runs in the worker. Raises ``VizlocError`` for messages that cannot be used."""
+        features_msg, camera_msg, candidates_msg = joined
+        stopwatch = Stopwatch()
+        with stopwatch("localizer_total"):
+            with stopwatch("decode"):
+                camera = rectified_camera_from_msg(camera_msg)
+                features = features_from_msg(features_msg, camera.size)
+                candidates = candidates_from_msg(candidates_msg)
+            if features.descriptors.shape[1] != candidates.descriptors.shape[1]:
+                raise FeatureError(
+                    f"features have {features.descriptors.shape[1]} elements, candidates "
+                    f"{candidates.descriptors.shape[1]}: start hfnet and map_server with the same map"
+                )
+            base_from_cam = self._base_from_cam(features_msg.header.frame_id)
+            outcome = self._solver.solve(features, _places(candidates), camera, stopwatch)
+            if outcome.pose is not None:
+                self._publish(outcome.pose, base_from_cam, features_msg, candidates_msg.header.frame_id)
+        self.diagnostics.count("processed")
+        self._report(outcome)
+        self.record(stopwatch)
+
+    def _base_from_cam(self, camera_frame: str) -> Rigid3d:
+        """Where the camera sits on the vehicle; never a guess. Raises ``RosError`` while that is not known."""
+        base = self.parameters.base_frame
+        base_from_cam = self.parameters.fixed_base_from_cam or self._transforms.lookup(base, camera_frame)
+        if base_from_cam is None:
+            raise RosError(
+                f"no transform {base} -> {camera_frame} on /tf_static, so the pose of {base} is not known: publish it "
+                "(static_transform_publisher, URDF), or set the parameter base_from_cam"
+            )
+        return base_from_cam
+
+    def _publish(self, pose: LocalizedPose, base_from_cam: Rigid3d, image: PointCloud2, map_frame: str) -> None:
+        cam_from_base = base_from_cam.inverse()
+        map_from_base = pose.world_from_cam * cam_from_base
+        covariance = covariance_of_product(pose.covariance, pose.world_from_cam, cam_from_base)
+        header = header_of(stamp_to_ns(image.header.stamp), map_frame)
+        self.diagnostics.send(self._pose, pose_with_covariance_to_msg(map_from_base, covariance, header))
+        self._path.add(map_from_base, header)
+        if self._tf is not None:
+            transform = TransformStamped(
+                header=header, child_frame_id=self.parameters.base_frame, transform=transform_to_msg(map_from_base)
+            )
+            self.diagnostics.send(self._tf, TFMessage(transforms=[transform]))
+
+    def _report(self, outcome: Localization) -> None:
+        diagnostics = self.diagnostics
+        diagnostics.set_value("matches", outcome.matches)
+        diagnostics.set_value("inliers", outcome.inliers)
+        if outcome.pose is None:
+            self._failures += 1
+            diagnostics.count("failed")
+            diagnostics.report(Level.WARN, f"not localized: {outcome.reason}")
+        else:
+            self._failures = 0
+            diagnostics.count("localized")
+            diagnostics.set_value("place", outcome.pose.place)
+            diagnostics.set_value("reprojection_rms_px", outcome.pose.reprojection_rms)
+            diagnostics.set_value("position_std_m", float(np.sqrt(np.trace(outcome.pose.covariance[:3, :3]))))
+            diagnostics.report(Level.OK, f"localized with {outcome.inliers} inliers")
+        diagnostics.set_value("consecutive_failures", self._failures)
+
+
+def _places(candidates: Candidates) -> list[Place]:
+    """The rows of each place."""
+    starts = np.flatnonzero(np.diff(candidates.places, prepend=-1))
+    return [
+        Place(candidates.points[rows], candidates.landmarks[rows].astype(np.int32), candidates.descriptors[rows])
+        for rows in (slice(a, b) for a, b in zip(starts, [*starts[1:], len(candidates)], strict=True))
+    ]
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the node."""
+    sys.exit(run_node(LocalizerNode, args))
+
+
+if __name__ == "__main__":
+    main()

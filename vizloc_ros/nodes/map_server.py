@@ -1,0 +1,125 @@
+"""The only process that holds the map: global descriptors in, landmarks of the retrieved places out."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from geometry_msgs.msg import PoseArray
+from sensor_msgs.msg import PointCloud2
+
+from vizloc_ros.errors import ConfigError, MapError
+from vizloc_ros.geometry.poses import pose_of
+from vizloc_ros.localization.localizer import PlaceFinder
+from vizloc_ros.localization.options import RetrievalOptions
+from vizloc_ros.localization.place import Place
+from vizloc_ros.mapping.check import check_map
+from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.nodes.clouds import (
+    Candidates,
+    candidates_to_msg,
+    global_descriptor_from_msg,
+    map_points_to_msg,
+)
+from vizloc_ros.nodes.conversions import header_of, poses_to_msg, stamp_to_ns
+from vizloc_ros.nodes.parameters import declare, param
+from vizloc_ros.nodes.pipeline_node import PipelineNode
+from vizloc_ros.nodes.qos import FEATURES, LATCHED
+from vizloc_ros.nodes.runner import run_node
+from vizloc_ros.stopwatch import Stopwatch
+
+
+@dataclass(frozen=True)
+class MapServerParameters:
+    """Parameters of the map server."""
+
+    map_path: str = param("", "the map: the folder that `vizloc map build` wrote")
+    map_frame: str = param("", "name of the map frame; empty: the one in the map")
+    verify_map: bool = param(True, "check every byte of the map against its checksums before it is used")
+    top_k: int = param(10, "keyframes to retrieve", minimum=1, maximum=100)
+    cluster: bool = param(True, "one place per covisible cluster; false: all retrieved keyframes are one place")
+    max_map_points: int = param(200_000, "landmarks shown on map/points, evenly thinned", minimum=1, maximum=5_000_000)
+
+    def __post_init__(self) -> None:
+        if not self.map_path:
+            raise ConfigError("parameter 'map_path' is empty: set it to the folder that `vizloc map build` wrote")
+
+
+class MapServerNode(PipelineNode):
+    """Answers each global descriptor with candidates, and shows the map."""
+
+    def __init__(self) -> None:
+        super().__init__("map_server", self._answer)
+        self.parameters = declare(self, MapServerParameters)
+        self._map: VisualMap | None = None
+        self._finder: PlaceFinder | None = None
+        self._candidates = self.create_publisher(PointCloud2, "candidates", FEATURES)
+        self._points = self.create_publisher(PointCloud2, "map/points", LATCHED)
+        self._keyframes = self.create_publisher(PoseArray, "map/keyframes", LATCHED)
+        self.when_possible(self._load_map)
+        self.create_subscription(PointCloud2, "global_descriptor", self.submit, FEATURES)
+
+    @property
+    def map_frame(self) -> str:
+        """Frame of everything this node publishes."""
+        return self.parameters.map_frame or (self._map.info.frame if self._map else "map")
+
+    def _load_map(self) -> None:
+        folder = Path(self.parameters.map_path)
+        if self.parameters.verify_map:
+            check_map(folder)
+        visual_map = VisualMap.open(folder)
+        options = RetrievalOptions(top_k=self.parameters.top_k, cluster=self.parameters.cluster)
+        self._map, self._finder = visual_map, PlaceFinder(visual_map, options)
+        self.diagnostics.set_value("map", str(folder))
+        self.diagnostics.set_value("keyframes", visual_map.info.keyframes)
+        self.diagnostics.set_value("landmarks", visual_map.info.landmarks)
+        self._show(visual_map)
+        self.get_logger().info(
+            f"map {folder}: {visual_map.info.keyframes} keyframes, {visual_map.info.landmarks} landmarks, "
+            f"{visual_map.info.extractor.feature_id}"
+        )
+
+    def _show(self, visual_map: VisualMap) -> None:
+        header = header_of(self.get_clock().now().nanoseconds, self.map_frame)
+        step = -(-visual_map.info.landmarks // self.parameters.max_map_points)
+        self.diagnostics.send(self._points, map_points_to_msg(np.array(visual_map.landmark_positions[::step]), header))
+        self.diagnostics.send(self._keyframes, poses_to_msg(map(pose_of, visual_map.keyframe_poses), header))
+
+    def _answer(self, msg: PointCloud2) -> None:
+        """Runs in the worker. Raises ``VizlocError`` for a descriptor that does not fit the map."""
+        if self._finder is None or self._map is None:
+            raise MapError(f"the map {self.parameters.map_path} is not loaded")
+        stopwatch = Stopwatch()
+        with stopwatch("map_server_total"):
+            query = global_descriptor_from_msg(msg)
+            self._map.require_features(query.feature_id, "the features that arrive")
+            found = self._finder.find(query.descriptor, stopwatch)
+            with stopwatch("encode"):
+                header = header_of(stamp_to_ns(msg.header.stamp), self.map_frame)
+                self.diagnostics.send(self._candidates, candidates_to_msg(_candidates(found.places), header))
+        self.diagnostics.count("processed")
+        self.diagnostics.set_value("places", len(found.places))
+        self.diagnostics.set_value("best_keyframe", self._map.keyframe_names[int(found.keyframes[0])])
+        self.diagnostics.set_value("similarity", float(found.similarities[0]))
+        self.record(stopwatch)
+
+
+def _candidates(places: Sequence[Place]) -> Candidates:
+    """Places one after the other, each row with the rank of its place."""
+    return Candidates(
+        points=np.concatenate([place.positions for place in places]),
+        landmarks=np.concatenate([place.landmarks for place in places]).astype(np.int64),
+        places=np.repeat(np.arange(len(places)), [len(place.landmarks) for place in places]),
+        descriptors=np.concatenate([place.descriptors for place in places]),
+    )
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the node."""
+    sys.exit(run_node(MapServerNode, args))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""What the nodes have in common: a worker that takes the newest input, and diagnostics that say what became of it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.node import Node
+
+from vizloc_ros.errors import VizlocError
+from vizloc_ros.nodes.diagnostics import Diagnostics, Level
+from vizloc_ros.nodes.mailbox import Worker
+from vizloc_ros.stopwatch import Stopwatch
+
+_RETRY_SECONDS = 2.0
+
+
+class PipelineNode(Node):
+    """A node whose callbacks only hand over; the work is done in a thread of its own, always on the newest input.
+
+    Input that cannot be used is counted as ``rejected`` and named in the diagnostics; input that a newer one replaced
+    before its turn is counted as ``dropped``.
+    """
+
+    def __init__(self, name: str, handle: Callable[[Any], None]) -> None:
+        super().__init__(name)
+        self.diagnostics = Diagnostics(self)
+        for counter in ("received", "processed", "dropped", "rejected"):
+            self.diagnostics.count(counter, 0)
+        self._worker: Worker[Any] = Worker(name, handle, self._on_error)
+
+    def submit(self, item: Any) -> None:
+        """Hands over an input; one that still waits is dropped for it."""
+        self.diagnostics.count("received")
+        if self._worker.submit(item) is not None:
+            self.diagnostics.count("dropped")
+
+    def reject(self, message: str, level: Level = Level.ERROR) -> None:
+        """Counts an input that cannot be used and says why."""
+        self.diagnostics.count("rejected")
+        self.diagnostics.report(level, message)
+        self.get_logger().warning(message, throttle_duration_sec=5.0)
+
+    def record(self, stopwatch: Stopwatch) -> None:
+        """Adds the stages of one piece of work to the diagnostics."""
+        self.diagnostics.timings.add_all(stopwatch.milliseconds)
+
+    def when_possible(self, load: Callable[[], None]) -> None:
+        """Calls ``load`` now and, while it raises ``VizlocError``, again every two seconds: a map may come later."""
+
+        def attempt() -> None:
+            try:
+                load()
+            except VizlocError as error:
+                self.diagnostics.report(Level.ERROR, str(error))
+                self.get_logger().error(f"{error} (trying again)", throttle_duration_sec=30.0)
+            else:
+                timer.cancel()
+
+        timer = self.create_timer(_RETRY_SECONDS, attempt, clock=self.diagnostics.clock)
+        attempt()
+
+    def destroy_node(self) -> None:
+        """Lets the worker finish before the publishers go."""
+        self._worker.stop()
+        super().destroy_node()
+
+    def _on_error(self, error: Exception) -> None:
+        known = isinstance(error, VizlocError)
+        self.reject(str(error) if known else f"internal error, please report it: {type(error).__name__}: {error}")

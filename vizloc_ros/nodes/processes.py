@@ -1,0 +1,104 @@
+"""Starts the nodes as processes of their own, for machines without ``ros2 launch``: demo, replays and tests."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+import vizloc_ros
+from vizloc_ros.errors import RosError
+from vizloc_ros.nodes.middleware import ensure_profile
+
+NODES = ("hfnet", "map_server", "localizer")
+_STOP_SECONDS = 15.0
+
+
+@dataclass
+class NodeProcesses:
+    """A context in which nodes run; at its end they are interrupted as by Ctrl-C.
+
+    Attributes:
+        parameters: by node name, the parameters that differ from the defaults.
+        remappings: of topics, for all nodes.
+        executables: the nodes to start; ``vizloc_node`` runs all of them in one process.
+        log: file for what they print; None leaves it on the terminal.
+    """
+
+    parameters: Mapping[str, Mapping[str, object]]
+    remappings: Mapping[str, str] = field(default_factory=dict)
+    executables: Sequence[str] = NODES
+    use_sim_time: bool = False
+    log: Path | None = None
+    _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict, init=False)
+
+    def __enter__(self) -> "NodeProcesses":
+        ensure_profile()
+        package_folder = str(Path(vizloc_ros.__file__).parents[1])
+        path = os.pathsep.join(filter(None, (package_folder, os.environ.get("PYTHONPATH"))))
+        output = None if self.log is None else self.log.open("wb")
+        try:
+            for executable in self.executables:
+                self._processes[executable] = subprocess.Popen(
+                    [sys.executable, "-m", f"vizloc_ros.nodes.{executable}", *self._arguments(executable)],
+                    env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,  # Ctrl-C reaches them through __exit__, once
+                )
+        finally:
+            if output is not None:
+                output.close()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._processes.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+        for process in self._processes.values():
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    @property
+    def exit_codes(self) -> dict[str, int | None]:
+        """By executable; None while it runs."""
+        return {name: process.poll() for name, process in self._processes.items()}
+
+    def require_alive(self) -> None:
+        """Raises ``RosError`` naming a node that has ended, with the end of what it printed."""
+        for name, code in self.exit_codes.items():
+            if code is not None:
+                said = ""
+                if self.log is not None:
+                    said = "\n" + "\n".join(self.log.read_text(errors="replace").splitlines()[-10:])
+                raise RosError(f"node {name} ended with {code}{said}")
+
+    def _arguments(self, executable: str) -> list[str]:
+        """ROS arguments of one process; ``node:parameter`` so that one process can hold several nodes."""
+        arguments = ["--ros-args"]
+        for node in NODES if executable == "vizloc_node" else (executable,):
+            arguments += ["-p", f"{node}:use_sim_time:={str(self.use_sim_time).lower()}"]
+            for name, value in self.parameters.get(node, {}).items():
+                arguments += ["-p", f"{node}:{name}:={_yaml(value)}"]
+        for topic, target in self.remappings.items():
+            arguments += ["-r", f"{topic}:={target}"]
+        return arguments
+
+
+def _yaml(value: object) -> str:
+    """A parameter value as ROS's command line reads it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_yaml, value))}]"
+    return repr(value)

@@ -1,0 +1,164 @@
+"""Replays a bag through the real nodes and keeps what they publish."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import rclpy
+from pycolmap import Rigid3d
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+
+from vizloc_ros.bags.player import BagPlayer, Published
+from vizloc_ros.errors import RosError
+from vizloc_ros.nodes.bag_records import image_topics
+from vizloc_ros.nodes.processes import NODES, NodeProcesses
+from vizloc_ros.nodes.recorder import Recorder
+
+_START_SECONDS = 60.0
+_FINISH_SECONDS = 20.0
+_TOPICS_BETWEEN_NODES = ("features", "features/camera_info", "global_descriptor", "candidates")
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What came of a replay.
+
+    Attributes:
+        poses: map_from_base by image stamp [ns].
+        latency_ms: from publication of the image to reception of its pose, by stamp.
+        num_images: images published.
+        processed: images that got a pose or a counted reason why not.
+        duration_s: time from the first to the last image published.
+        timings_ms: {stage: {"p50", "p99"}} of all nodes, of their last 200 images.
+        reasons: what the nodes' diagnostics said that was not OK, with how often.
+    """
+
+    poses: dict[int, Rigid3d]
+    latency_ms: dict[int, float]
+    num_images: int
+    processed: int
+    duration_s: float
+    timings_ms: dict[str, dict[str, float]]
+    reasons: dict[str, int]
+
+    @property
+    def dropped(self) -> int:
+        """Images that a newer one replaced before their turn."""
+        return self.num_images - self.processed
+
+
+def replay_bag(
+    bag: Path, map_path: Path, *, rate: float = 1.0, composed: bool = False, log: Path | None = None
+) -> Replay:
+    """Starts hfnet, map_server and localizer as processes, plays a bag to them, and waits until they are done.
+
+    Raises:
+        BagError: the bag has not exactly one image topic with a camera_info.
+        RosError: a node ended or did not start.
+    """
+    image, camera_info = image_topics(bag)
+    transport = "compressed" if image.endswith("/compressed") else "raw"
+    base_topic = image.removesuffix("/compressed")
+    processes = NodeProcesses(
+        {
+            "hfnet": {"map_path": str(map_path.absolute()), "image_transport": transport},
+            "map_server": {"map_path": str(map_path.absolute())},
+        },
+        {"image": base_topic, "image/compressed": f"{base_topic}/compressed", "camera_info": camera_info},
+        ("vizloc_node",) if composed else NODES,
+        use_sim_time=True,
+        log=log,
+    )
+    published: dict[int, int] = {}
+
+    def on_published(message: Published) -> None:
+        if message.topic == image:
+            published[message.stamp_ns] = message.monotonic_ns
+
+    with rclpy.init(args=[]), processes, _spinning_recorder() as recorder:
+        player = BagPlayer(recorder, bag, rate=rate, on_published=on_published)
+        _wait_until(lambda: _is_ready(recorder), _START_SECONDS, processes, "the nodes did not start")
+        player.wait_for_subscribers({image: 1, camera_info: 1})
+        player.play()
+        _wait_until_finished(recorder, len(published), processes)
+        player.close()
+    latency = {
+        stamp: (pose.monotonic_ns - published[stamp]) * 1e-6
+        for stamp, pose in recorder.poses.items()
+        if stamp in published
+    }
+    times = sorted(published.values())
+    reasons: dict[str, int] = {}
+    for node, _, message in recorder.messages:
+        reasons[f"{node}: {message}"] = reasons.get(f"{node}: {message}", 0) + 1
+    return Replay(
+        {stamp: pose.map_from_base for stamp, pose in sorted(recorder.poses.items())},
+        latency,
+        len(published),
+        _judged(recorder),
+        (times[-1] - times[0]) * 1e-9 if times else 0.0,
+        recorder.timings(),
+        reasons,
+    )
+
+
+@contextmanager
+def _spinning_recorder() -> Iterator[Recorder]:
+    """A recorder whose callbacks run in a thread of their own."""
+    recorder = Recorder()
+    executor = SingleThreadedExecutor()
+    executor.add_node(recorder)
+
+    def spin() -> None:
+        with suppress(ExternalShutdownException):
+            executor.spin()
+
+    thread = threading.Thread(target=spin, name="recorder", daemon=True)
+    thread.start()
+    try:
+        yield recorder
+    finally:
+        executor.shutdown()
+        thread.join()
+        recorder.destroy_node()
+
+
+def _is_ready(recorder: Recorder) -> bool:
+    """All nodes report, have loaded the map, and their topics have both ends."""
+    reporting = all(node in recorder.statuses and recorder.statuses[node].level != b"\x02" for node in NODES)
+    between = all(recorder.count_subscribers(t) and recorder.count_publishers(t) for t in _TOPICS_BETWEEN_NODES)
+    return reporting and between and recorder.count_publishers("localization/pose") > 0
+
+
+def _judged(recorder: Recorder) -> int:
+    """Images that got a pose or a counted reason."""
+    rejected = sum(recorder.count(node, "rejected") for node in NODES)
+    return recorder.count("localizer", "processed") + rejected
+
+
+def _wait_until_finished(recorder: Recorder, published: int, processes: NodeProcesses) -> None:
+    """Until every image is accounted for: judged, or dropped by one of the nodes, or nothing moves any more."""
+    deadline = time.monotonic() + _FINISH_SECONDS
+    before, quiet_since = -1, time.monotonic()
+    while time.monotonic() < deadline:
+        processes.require_alive()
+        done = _judged(recorder) + sum(recorder.count(node, "dropped") for node in NODES)
+        if done >= published:
+            return
+        if done != before:
+            before, quiet_since = done, time.monotonic()
+        if time.monotonic() - quiet_since > _FINISH_SECONDS / 4:
+            return
+        time.sleep(0.05)
+
+
+def _wait_until(condition: Callable[[], bool], seconds: float, processes: NodeProcesses, problem: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        processes.require_alive()
+        if time.monotonic() > deadline:
+            raise RosError(f"{problem} within {seconds:g} s: see their log")
+        time.sleep(0.05)

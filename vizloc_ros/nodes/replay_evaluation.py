@@ -1,0 +1,63 @@
+"""Replays a bag and writes the same files as every evaluation; the truth comes from the bag."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vizloc_ros.evaluation.recall import evaluate_poses
+from vizloc_ros.evaluation.results import draw_overlay, write_results
+from vizloc_ros.localization.localizer import HierarchicalLocalizer
+from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.nodes.bag_records import records_of_bag
+from vizloc_ros.nodes.replay import replay_bag
+from vizloc_ros.stage_timings import percentiles
+
+
+def evaluate_replay(
+    bag: Path,
+    map_path: Path,
+    out: Path,
+    *,
+    rate: float = 1.0,
+    composed: bool = False,
+    details: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Replays, writes poses, ``report.json`` and pictures into ``out``, and returns the report.
+
+    Poses are those of the camera: the published ones of the base, moved by the bag's own /tf_static.
+
+    Raises:
+        BagError, MapError, RosError: as ``replay_bag``.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    visual_map = VisualMap.open(map_path)
+    records, base_from_cam = records_of_bag(bag)
+    replay = replay_bag(bag, map_path, rate=rate, composed=composed, log=out / "nodes.log")
+    by_stamp = {record.timestamp_ns: record for record in records}
+    estimates = {
+        by_stamp[stamp].name: map_from_base * base_from_cam
+        for stamp, map_from_base in replay.poses.items()
+        if stamp in by_stamp
+    }
+    truth = {record.name: record.world_from_cam for record in records if record.world_from_cam is not None}
+    processed_recall = evaluate_poses(estimates, truth).recall
+    report = {
+        "num_processed": replay.processed,
+        "recall_of_processed": {
+            key: min(1.0, share * len(truth) / max(replay.processed, 1)) for key, share in processed_recall.items()
+        },
+        "processed_hz": replay.processed / replay.duration_s if replay.duration_s else None,
+        "dropped": replay.dropped,
+        "latency_ms": percentiles(replay.latency_ms.values()) if replay.latency_ms else None,
+        "timings_ms": replay.timings_ms,
+        "map_bytes_per_keyframe": sum(f.bytes for f in visual_map.info.files.values()) / visual_map.info.keyframes,
+        "rate": rate,
+        "reasons": replay.reasons,
+        **(details or {}),
+    }
+    written = write_results(out, records, estimates, visual_map, report)
+    shown = next((r for r in records[len(records) // 2 :] if r.name in estimates), None)
+    if shown is not None:
+        features = visual_map.extractor.extract(shown.read_image())
+        draw_overlay(out / "overlay.png", shown, features, estimates[shown.name], HierarchicalLocalizer(visual_map))
+    return written

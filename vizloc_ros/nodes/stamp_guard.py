@@ -1,0 +1,63 @@
+"""Watches over the order of image stamps: what may be localized, what is dropped, and when to start afresh."""
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import Enum
+
+NANOSECONDS = 1_000_000_000
+RESET_AFTER_NS = NANOSECONDS
+
+
+class Verdict(Enum):
+    """What a stamp says about its frame; all but OK mean: drop it."""
+
+    OK = "ok"
+    UNSTAMPED = "unstamped"
+    OUT_OF_ORDER = "out_of_order"
+    JUMPED_BACK = "jumped_back"  # drop what was derived from earlier frames, too
+
+
+@dataclass(frozen=True)
+class StampCheck:
+    """A verdict and its reason for diagnostics (empty when OK)."""
+
+    verdict: Verdict
+    message: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the frame may be used."""
+        return self.verdict is Verdict.OK
+
+
+class StampGuard:
+    """Compares each stamp with the newest before it. For one thread."""
+
+    def __init__(self) -> None:
+        self._last_ns: int | None = None
+        self.counts: Counter[Verdict] = Counter()
+
+    def check(self, stamp_ns: int) -> StampCheck:
+        """Judges the next stamp [ns]. After a jump back, that stamp is the one to compare with."""
+        result = self._judge(stamp_ns)
+        self.counts[result.verdict] += 1
+        if result.verdict in (Verdict.OK, Verdict.JUMPED_BACK):
+            self._last_ns = stamp_ns
+        return result
+
+    def _judge(self, stamp_ns: int) -> StampCheck:
+        if stamp_ns <= 0:
+            return StampCheck(
+                Verdict.UNSTAMPED, "image without a stamp dropped: the camera driver must fill in header.stamp"
+            )
+        if self._last_ns is None or stamp_ns > self._last_ns:
+            return StampCheck(Verdict.OK)
+        back_ns = self._last_ns - stamp_ns
+        back_s = back_ns / NANOSECONDS
+        if back_ns >= RESET_AFTER_NS:
+            return StampCheck(
+                Verdict.JUMPED_BACK, f"time jumped back by {back_s:.1f} s (a bag that starts over?): state reset"
+            )
+        if back_ns == 0:
+            return StampCheck(Verdict.OUT_OF_ORDER, "image with the stamp of the one before it dropped")
+        return StampCheck(Verdict.OUT_OF_ORDER, f"image {back_s * 1e3:.1f} ms older than the one before it dropped")

@@ -1,0 +1,18 @@
+"""All nodes in one process; topics and parameters are those of the separate nodes."""
+
+import sys
+from collections.abc import Sequence
+
+from vizloc_ros.nodes.hfnet import HfnetNode
+from vizloc_ros.nodes.localizer import LocalizerNode
+from vizloc_ros.nodes.map_server import MapServerNode
+from vizloc_ros.nodes.runner import run_nodes
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs hfnet, map_server and localizer in one process."""
+    sys.exit(run_nodes([HfnetNode, MapServerNode, LocalizerNode], args))
+
+
+if __name__ == "__main__":
+    main()
