@@ -14,8 +14,7 @@ setup:
 	@scripts/setup.sh $(PYTHON)
 
 demo: setup
-	.venv/bin/vizloc demo --out demo_output $(if $(DATASET),--dataset $(DATASET)) \
-		$(if $(EXTRACTOR),--extractor $(EXTRACTOR)) $(ARGS)
+	.venv/bin/vizloc demo --out demo_output $(DATASET:%=--dataset %) $(EXTRACTOR:%=--extractor %) $(ARGS)
 
 test: setup
 	.venv/bin/python -m pytest $(ARGS)

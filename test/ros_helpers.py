@@ -18,10 +18,10 @@ DOMAIN_ID = os.getpid() % 100  # so that test runs beside each other do not hear
 
 
 @contextmanager
-def ros_context(*arguments: str) -> Iterator[Context]:
+def ros_context(*arguments: str, domain_id: int = DOMAIN_ID) -> Iterator[Context]:
     """A context of its own; ``arguments`` are those after --ros-args."""
     context = Context()
-    rclpy.init(context=context, domain_id=DOMAIN_ID, args=["--ros-args", *arguments] if arguments else None)
+    rclpy.init(context=context, domain_id=domain_id, args=["--ros-args", *arguments] if arguments else None)
     try:
         yield context
     finally:
@@ -29,9 +29,9 @@ def ros_context(*arguments: str) -> Iterator[Context]:
 
 
 @contextmanager
-def ros_nodes(*names: str, arguments: tuple[str, ...] = ()) -> Iterator[list[Any]]:
+def ros_nodes(*names: str, arguments: tuple[str, ...] = (), domain_id: int = DOMAIN_ID) -> Iterator[list[Any]]:
     """Nodes of these names in one context; take them to ``spin_until``."""
-    with ros_context(*arguments) as context:
+    with ros_context(*arguments, domain_id=domain_id) as context:
         nodes = [Node(name, context=context) for name in names]
         try:
             yield nodes

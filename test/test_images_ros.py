@@ -154,7 +154,7 @@ class TestCompressed:
     def test_cut_off(self, photo, extension, share):
         msg = compressed(photo, extension)
         msg.data = msg.data[: int(share * len(msg.data))]
-        with pytest.raises(ImageError, match="truncated|empty"):
+        with pytest.raises(ImageError, match=r"truncated|empty"):
             gray_from_compressed(msg)
 
     def test_padding_behind_the_end_is_fine(self, photo):

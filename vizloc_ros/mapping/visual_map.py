@@ -35,7 +35,7 @@ ARRAYS: Mapping[str, tuple[type[np.generic], _Shape]] = {
 """Name, type and shape of every array file ``NAME.npy`` of a map."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class VisualMap:
     """A map that was opened.
 

@@ -25,7 +25,9 @@ class NodeProcesses:
         parameters: by node name, the parameters that differ from the defaults.
         remappings: of topics, for all nodes.
         executables: the nodes to start; ``vizloc_node`` runs all of them in one process.
+        use_sim_time: whether they take the time from /clock.
         log: file for what they print; None leaves it on the terminal.
+        environment: variables on top of this process's.
     """
 
     parameters: Mapping[str, Mapping[str, object]]
@@ -33,6 +35,7 @@ class NodeProcesses:
     executables: Sequence[str] = NODES
     use_sim_time: bool = False
     log: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict, init=False)
 
     def __enter__(self) -> "NodeProcesses":
@@ -44,7 +47,7 @@ class NodeProcesses:
             for executable in self.executables:
                 self._processes[executable] = subprocess.Popen(
                     [sys.executable, "-m", f"vizloc_ros.nodes.{executable}", *self._arguments(executable)],
-                    env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
+                    env={**os.environ, **self.environment, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
                     stdout=output,
                     stderr=output,
                     start_new_session=True,  # Ctrl-C reaches them through __exit__, once
@@ -71,6 +74,13 @@ class NodeProcesses:
     def exit_codes(self) -> dict[str, int | None]:
         """By executable; None while it runs."""
         return {name: process.poll() for name, process in self._processes.items()}
+
+    def wait(self, executable: str, timeout_s: float) -> int:
+        """The exit code of a process that ends by itself. Raises ``RosError`` when it does not in time."""
+        try:
+            return self._processes[executable].wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise RosError(f"node {executable} still runs after {timeout_s:g} s") from None
 
     def require_alive(self) -> None:
         """Raises ``RosError`` naming a node that has ended, with the end of what it printed."""

@@ -1,0 +1,84 @@
+"""What several test files share: a small map of the synthetic street, one of points, and the real data if it is there.
+
+``VIZLOC_DATA`` names the folder with the real data; ``../shared/data`` beside the repository by default.
+"""
+
+import os
+from pathlib import Path
+
+import cv2
+import pytest
+from point_street import PointStreet, View, write_point_map
+
+from vizloc_ros.datasets.record import Record
+from vizloc_ros.datasets.synthetic import SyntheticStreet, open_synthetic
+from vizloc_ros.features.extractor import open_extractor
+from vizloc_ros.geometry.poses import array_of
+from vizloc_ros.mapping.build_report import BuildReport
+from vizloc_ros.mapping.builder import build_map
+from vizloc_ros.mapping.visual_map import VisualMap
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def kitti00() -> Path:
+    """Folder of the real street; skips where it is not."""
+    folder = Path(os.environ.get("VIZLOC_DATA", REPOSITORY.parent / "shared" / "data")) / "kitti00"
+    if not (folder / "poses.csv").is_file():
+        pytest.skip(f"no real data at {folder}: set VIZLOC_DATA to the folder that holds kitti00")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def street() -> SyntheticStreet:
+    """The first metres of the synthetic street in small images."""
+    return open_synthetic("length=12&width=400&height=250")
+
+
+@pytest.fixture(scope="session")
+def street_build(street: SyntheticStreet, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, BuildReport]:
+    """The map of its first lap, and what the build said."""
+    folder = tmp_path_factory.mktemp("street") / "map"
+    return folder, build_map(street.records("map"), open_extractor("rootsift"), folder, dataset=street.name)
+
+
+@pytest.fixture(scope="session")
+def street_map(street_build: tuple[Path, BuildReport]) -> VisualMap:
+    """The same map, opened. Do not change its files."""
+    return VisualMap.open(street_build[0])
+
+
+@pytest.fixture(scope="session")
+def street_folder(street: SyntheticStreet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Some frames of both laps as a posed folder: eight to map, three to localize."""
+    folder = tmp_path_factory.mktemp("posed")
+    write_posed_folder(folder, [*street.records("map")[2:10], *street.records("query")[3:9:2]])
+    return folder
+
+
+def write_posed_folder(folder: Path, records: list[Record]) -> None:
+    """Writes records as the ``folder:`` reader takes them."""
+    rows = ["image,split,timestamp_s,tx,ty,tz,qx,qy,qz,qw"]
+    for record in records:
+        (folder / record.name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / f"{record.name}.png"), record.read_image())
+        pose = ",".join(repr(float(value)) for value in array_of(record.world_from_cam))
+        rows.append(f"{record.name}.png,{record.split},{record.timestamp_ns / 1e9:.9f},{pose}")
+    (folder / "poses.csv").write_text("\n".join(rows) + "\n")
+    c = records[0].camera
+    (folder / "intrinsics.txt").write_text(f"{c.width} {c.height} {c.fx!r} {c.fy!r} {c.cx!r} {c.cy!r}\n")
+
+
+@pytest.fixture(scope="session")
+def point_views() -> list[View]:
+    """Twelve views of points, with pixel noise and clutter."""
+    return PointStreet(seed=1).views(12, noise_px=0.3, clutter=150)
+
+
+@pytest.fixture(scope="session")
+def point_map(point_views: list[View], tmp_path_factory: pytest.TempPathFactory) -> VisualMap:
+    """A map of them that was made in a moment. Do not change its files."""
+    folder = tmp_path_factory.mktemp("points") / "map"
+    write_point_map(point_views, folder)
+    return VisualMap.open(folder)

@@ -1,0 +1,141 @@
+"""What tests of running nodes share: the processes, something that publishes images to them, and what they answer."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
+from ros_helpers import DOMAIN_ID, ros_nodes, spin_until
+from sensor_msgs.msg import CameraInfo, Image
+
+from vizloc_ros.datasets.record import Record
+from vizloc_ros.nodes.conversions import header_of, rectified_camera_to_msg
+from vizloc_ros.nodes.processes import NODES, NodeProcesses
+from vizloc_ros.nodes.qos import POSE
+from vizloc_ros.nodes.recorder import Recorder
+
+IDENTITY = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+FRAME = "camera"
+_domains = itertools.count(DOMAIN_ID + 1)  # so that the nodes of two benches do not hear each other
+
+
+class Bench:
+    """Running nodes on a bench: feed them with images, read what they say."""
+
+    def __init__(self, node: Any, recorder: Recorder, processes: NodeProcesses) -> None:
+        self.node, self.recorder, self.processes = node, recorder, processes
+        self._image = node.create_publisher(Image, "image", POSE)
+        self._camera_info = node.create_publisher(CameraInfo, "camera_info", POSE)
+        self.stamp_ns = 1_000_000_000_000
+
+    def spin_until(self, condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
+        def alive_and_done() -> bool:
+            self.processes.require_alive()
+            return condition()
+
+        spin_until(alive_and_done, self.node, self.recorder, timeout_s=timeout_s)
+
+    def wait_until_ready(self) -> None:
+        """Until the processes run and hear this one."""
+        self.spin_until(
+            lambda: (
+                self._image.get_subscription_count() > 0
+                and self._camera_info.get_subscription_count() > 0
+                and all(node in self.recorder.statuses for node in NODES)
+            )
+        )
+
+    def send_camera_info(self, record: Record, **changes: Any) -> None:
+        msg = rectified_camera_to_msg(record.camera, header_of(self.stamp_ns, FRAME))
+        for field, value in changes.items():
+            setattr(msg, field, value)
+        self._camera_info.publish(msg)
+
+    def send_image(self, pixels: Any, stamp_ns: int | None = None, **changes: Any) -> int:
+        """Publishes a (H, W) image, 0.1 s after the one before unless a stamp is given; returns its stamp."""
+        if stamp_ns is None:
+            self.stamp_ns += 100_000_000
+        else:
+            self.stamp_ns = stamp_ns
+        pixels = np.ascontiguousarray(pixels)
+        msg = Image(
+            header=header_of(self.stamp_ns, FRAME),
+            height=pixels.shape[0],
+            width=pixels.shape[1],
+            encoding="mono8",
+            step=pixels.shape[1] * pixels.itemsize,
+        )
+        msg.data.frombytes(pixels.tobytes())
+        for field, value in changes.items():
+            setattr(msg, field, value)
+        self._image.publish(msg)
+        return self.stamp_ns
+
+    def expect_pose(self, record: Record) -> int:
+        """Sends the calibration and an image of a record until its pose comes; returns its stamp."""
+        self.send_camera_info(record)
+        stamps: list[int] = []
+
+        def has_pose() -> bool:
+            return any(stamp in self.recorder.poses for stamp in stamps)
+
+        for _ in range(5):  # an image may be lost while discovery is still under way
+            stamps.append(self.send_image(record.read_image()))
+            try:
+                self.spin_until(has_pose, timeout_s=6.0)
+            except AssertionError:
+                continue
+            return stamps[-1]
+        raise AssertionError(f"no pose; diagnostics: {self.recorder.messages[-5:]}")
+
+    def expect_complaint(self, node: str, *words: str, level: bytes = DiagnosticStatus.ERROR) -> str:
+        """Waits until a node's diagnostics say all of the words at that level; returns the message."""
+        wanted = int.from_bytes(level, "little")
+
+        def said() -> str | None:
+            return next(
+                (
+                    message
+                    for name, at, message in self.recorder.messages
+                    if name == node and at == wanted and all(word in message for word in words)
+                ),
+                None,
+            )
+
+        try:
+            self.spin_until(lambda: said() is not None, timeout_s=15.0)
+        except AssertionError:
+            raise AssertionError(f"{node} did not say {words}; it said {self.recorder.messages[-6:]}") from None
+        return said() or ""
+
+    def forget(self) -> None:
+        """Starts listening afresh."""
+        self.recorder.messages.clear()
+        self.recorder.poses.clear()
+
+
+@contextmanager
+def bench(
+    map_path: Path, log: Path, executables: tuple[str, ...] = NODES, **parameters: dict[str, Any]
+) -> Iterator[Bench]:
+    """Starts the nodes with a map and the camera at the base; ``parameters`` of nodes by name come on top."""
+    common = {"map_path": str(map_path)}
+    defaults: dict[str, dict[str, Any]] = {
+        "hfnet": common,
+        "map_server": common,
+        "localizer": {"base_from_cam": IDENTITY},
+    }
+    given = {node: {**defaults[node], **parameters.get(node, {})} for node in NODES}
+    domain = next(_domains)
+    processes = NodeProcesses(given, executables=executables, log=log, environment={"ROS_DOMAIN_ID": str(domain)})
+    with ros_nodes("bench", domain_id=domain) as [node], processes as running:
+        recorder = Recorder(context=node.context)
+        try:
+            made = Bench(node, recorder, running)
+            made.wait_until_ready()
+            yield made
+        finally:
+            recorder.destroy_node()

@@ -1,0 +1,137 @@
+"""Mutual matches against brute force, and what the known poses do with them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from point_street import CAMERA, RADIUS, PointStreet, View
+from pycolmap import Rigid3d, Rotation3d
+
+from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.geometry.epipolar import epipolar_distance, fundamental_matrix
+from vizloc_ros.mapping.pair_matching import MatchOptions, PairMatches, match_pairs, mutual_matches
+from vizloc_ros.parallel import silent
+
+
+def unit(rng: np.random.Generator, count: int, dimension: int) -> np.ndarray:
+    vectors = rng.normal(size=(count, dimension))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def reference_matches(a: np.ndarray, b: np.ndarray, ratio: float) -> set[tuple[int, int]]:
+    """Nearest both ways, and clearly nearer than the second, by distances in loops."""
+    distance = np.array([[np.linalg.norm(x.astype(float) - y.astype(float)) for y in b] for x in a]).reshape(
+        len(a), len(b)
+    )
+    pairs = set()
+    for i in range(len(a)):
+        if len(b) < 2:
+            continue
+        j, second = np.argsort(distance[i])[:2]
+        if np.argmin(distance[:, j]) == i and distance[i, j] <= ratio * distance[i, second]:
+            pairs.add((i, int(j)))
+    return pairs
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    sizes=st.tuples(st.integers(0, 12), st.integers(0, 12)),
+    dimension=st.integers(3, 8),
+    ratio=st.floats(0.3, 1.0),
+)
+def test_mutual_matches_are_those_of_brute_force(
+    seed: int, sizes: tuple[int, int], dimension: int, ratio: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    a, b = unit(rng, sizes[0], dimension), unit(rng, sizes[1], dimension)
+    matches = mutual_matches(a.copy(), b.copy(), ratio)
+    assert matches.dtype == np.int32
+    assert matches.shape == (len(matches), 2)
+    assert {(int(i), int(j)) for i, j in matches} == reference_matches(a, b, ratio)
+
+
+def test_a_repeated_texture_matches_nothing() -> None:
+    rng = np.random.default_rng(0)
+    vectors = unit(rng, 6, 16)
+    seen = vectors + 0.02 * rng.normal(size=vectors.shape).astype(np.float32)
+    seen /= np.linalg.norm(seen, axis=1, keepdims=True)
+    assert len(mutual_matches(seen, vectors, 0.9)) == 6
+    assert len(mutual_matches(seen, np.repeat(vectors, 2, axis=0), 0.9)) == 0
+
+
+def line_distance(line: np.ndarray, pixel: np.ndarray) -> float:
+    a, b, c = line
+    return abs(a * pixel[0] + b * pixel[1] + c) / np.hypot(a, b)
+
+
+def test_epipolar_distance_is_that_from_lines_drawn_by_hand() -> None:
+    """The line of a pixel is drawn through the projections of two points on its ray."""
+    rng = np.random.default_rng(0)
+    camera_a, camera_b = CAMERA, PinholeCamera(800, 600, 500.0, 520.0, 410.0, 280.0)
+    world_from_a = Rigid3d(Rotation3d(np.array([0.1, -0.2, 0.05])), np.array([1.0, 2.0, -0.5]))
+    world_from_b = Rigid3d(Rotation3d(np.array([-0.05, 0.1, 0.2])), np.array([2.5, 1.7, 0.1]))
+
+    def line(pixel: np.ndarray, camera: PinholeCamera, pose: Rigid3d, other: PinholeCamera, other_pose: Rigid3d):
+        ray = camera.rays(pixel[None])[0]
+        points = [other_pose.inverse() * (pose * (depth * ray)) for depth in (4.0, 9.0)]
+        first, second = (np.append(other.project(p[None])[0][0], 1) for p in points)
+        return np.cross(first, second)
+
+    pixels_a, pixels_b = rng.uniform(50, 350, (20, 2)), rng.uniform(50, 350, (20, 2))
+    expected = [
+        max(
+            line_distance(line(a, camera_a, world_from_a, camera_b, world_from_b), b),
+            line_distance(line(b, camera_b, world_from_b, camera_a, world_from_a), a),
+        )
+        for a, b in zip(pixels_a, pixels_b, strict=True)
+    ]
+    fundamental = fundamental_matrix(camera_a, camera_b, world_from_a, world_from_b)
+    np.testing.assert_allclose(epipolar_distance(fundamental, pixels_a, pixels_b), expected, rtol=1e-8)
+
+
+@pytest.fixture(scope="module")
+def views() -> list[View]:
+    return PointStreet(seed=4).views(3, noise_px=0.2, clutter=100)
+
+
+def is_right(views: list[View], matches: PairMatches) -> np.ndarray:
+    """Which tentative matches are of one point."""
+    a, b = (
+        views[k].points[column]
+        for k, column in ((matches.i, matches.tentative[:, 0]), (matches.j, matches.tentative[:, 1]))
+    )
+    return (a == b) & (a >= 0)
+
+
+def test_right_matches_agree_with_the_poses_and_wrong_ones_do_not(views: list[View]) -> None:
+    (matches,) = match_pairs([v.keyframe for v in views], [(0, 2)], MatchOptions(max_epipolar_error=2.0), silent)
+    right = is_right(views, matches)
+    accepted = matches.error <= 2.0
+    assert right.sum() > 300
+    assert accepted[right].mean() > 0.99
+    assert (~right).sum() > 20
+    assert accepted[~right].mean() < 0.1
+    np.testing.assert_array_equal(matches.verified, matches.tentative[accepted])
+
+
+def test_matches_come_for_every_pair_in_order_of_the_first_keyframe(views: list[View]) -> None:
+    keyframes = [v.keyframe for v in views]
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    matches = match_pairs(keyframes, pairs, MatchOptions(), silent)
+    assert [(m.i, m.j) for m in matches] == pairs
+    for pair in matches:
+        (alone,) = match_pairs(keyframes, [(pair.i, pair.j)], MatchOptions(), silent)
+        np.testing.assert_array_equal(pair.tentative, alone.tentative)
+
+
+def test_a_wrong_pose_rejects_the_right_matches(views: list[View]) -> None:
+    first, last = views[0].keyframe, views[2].keyframe
+    turned = replace(last, world_from_cam=last.world_from_cam * Rigid3d(Rotation3d(np.array([0, 0.1, 0])), np.zeros(3)))
+    aside = replace(last, world_from_cam=Rigid3d(last.world_from_cam.rotation, np.array([4.0, RADIUS / 5, 3.0])))
+    for wrong in (turned, aside):
+        (matches,) = match_pairs([first, wrong], [(0, 1)], MatchOptions(), silent)
+        right = is_right([views[0], views[2]], matches)
+        assert right.sum() > 300, "what looks alike does not depend on the pose"
+        assert (matches.error[right] <= matches.max_error).mean() < 0.4

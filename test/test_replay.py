@@ -1,0 +1,55 @@
+"""A bag through the node processes gives what the offline command gives, and a report with every key."""
+
+import json
+
+import pytest
+
+from vizloc_ros.bags.writer import write_bag
+from vizloc_ros.datasets.open import open_dataset
+from vizloc_ros.datasets.selection import every
+from vizloc_ros.evaluation.offline import localize_records
+from vizloc_ros.features.extractor import open_extractor
+from vizloc_ros.geometry.poses import pose_error
+from vizloc_ros.localization.localizer import HierarchicalLocalizer
+from vizloc_ros.mapping.builder import build_map
+from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.nodes.replay import replay_bag
+from vizloc_ros.nodes.replay_evaluation import evaluate_replay
+
+pytestmark = pytest.mark.ros
+
+
+def test_real_queries_through_the_nodes_are_those_of_the_offline_command(kitti00, tmp_path) -> None:
+    dataset = open_dataset(f"folder:{kitti00}")
+    build_map(every(dataset.records("map"), 8), open_extractor("rootsift"), tmp_path / "map", dataset=dataset.name)
+    visual_map = VisualMap.open(tmp_path / "map")
+    queries = every(dataset.records("query"), 8)
+    offline = localize_records(queries, visual_map, HierarchicalLocalizer(visual_map)).estimates
+    assert len(offline) >= 5
+    write_bag(queries, tmp_path / "bag")
+    replay = replay_bag(tmp_path / "bag", tmp_path / "map", rate=0.4, log=tmp_path / "log")
+    assert replay.num_images == len(queries)
+    assert replay.dropped == 0
+    names = {record.timestamp_ns: record.name for record in queries}
+    through_nodes = {names[stamp]: pose for stamp, pose in replay.poses.items()}
+    assert through_nodes.keys() == offline.keys()
+    for name, pose in offline.items():
+        translation, rotation = pose_error(through_nodes[name], pose)
+        assert translation < 1e-3
+        assert rotation < 0.01
+
+
+@pytest.mark.parametrize("compressed", [None, "png"])
+def test_a_replay_reports_every_image(street, street_build, tmp_path, compressed) -> None:
+    records = street.records("query")[2:10]
+    write_bag(records, tmp_path / "bag", compressed=compressed)
+    report = evaluate_replay(tmp_path / "bag", street_build[0], tmp_path / "out", rate=0.1)
+    assert report == json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["num_images"] == report["num_processed"] == report["num_poses"] == len(records)
+    assert report["dropped"] == 0
+    assert report["recall"] == {"0.25m_2deg": 1.0, "0.5m_5deg": 1.0, "5m_10deg": 1.0}
+    assert report["median_translation_m"] < 0.05
+    assert 0 < report["latency_ms"]["p50"] <= report["latency_ms"]["p99"]
+    assert {"extract", "retrieve", "cluster", "match", "pose"} <= report["timings_ms"].keys()
+    for file in ("trajectory.png", "errors.png", "overlay.png", "poses_tum.txt", "poses_visuallocalization.txt"):
+        assert (tmp_path / "out" / file).stat().st_size > 100
