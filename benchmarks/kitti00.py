@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from statistics import median
 
@@ -71,7 +71,7 @@ def _build_table(report: BuildReport) -> Table:
         f"{report.keyframes} images, {report.pairs} pairs, {report.landmarks} landmarks, {report.observations} "
         f"observations, reprojection error {report.mean_reprojection_error_px:.2f} px, "
         f"{(report.map_bytes_per_keyframe or 0) / 1e3:.0f} kB per keyframe with the COLMAP model.",
-        "One build. A plain hloc build of these images on 2 cores: 28 s extraction, 112 s matching, 24 s triangulation.",
+        "One build. A plain hloc build, measured once on 2 cores: 28 s extraction, 112 s matching, 24 s triangulation.",
     ]
     return Table("kitti00: map build", ("stage", "time [s]", "per keyframe [ms]"), rows, notes)
 
@@ -90,8 +90,8 @@ def _query_table(run: OfflineRun, visual_map: VisualMap, localizer: Hierarchical
         [stage, times["p50"], times["p99"], limits.get(stage)] for stage, times in run.timings.overall().items()
     ]
     notes = [
-        f"{len(run.outcomes)} queries one after the other, after 3 for warm-up; a query of {keypoints:g} keypoints against "
-        f"a place of {observations:g} observations (medians). cluster includes gathering the place's observations.",
+        f"{len(run.outcomes)} queries one after the other, after 3 for warm-up: {keypoints:g} keypoints against a "
+        f"place of {observations:g} observations (medians). cluster includes gathering the place's observations.",
         "limit: the map's global descriptors once through memory; the multiplications of the one matrix product.",
         _accuracy("accuracy", evaluate_poses(run.estimates, _truth(records("query")))),
     ]
@@ -155,10 +155,10 @@ def _extraction_table(subset: Sequence[Record], visual_map: VisualMap) -> Table:
         local = rootsift.extract(image)
         work: dict[str, Callable[[], object]] = {
             "read and decode the PNG": record.read_image,
-            "detect": lambda image=image: detector.detect(image, None),
-            "detect and describe": lambda image=image: detector.detectAndCompute(image, None),
-            "RootSift.extract": lambda image=image: rootsift.extract(image),
-            "VLAD": lambda local=local: extractor.describe(local),
+            "detect": partial(detector.detect, image, None),
+            "detect and describe": partial(detector.detectAndCompute, image, None),
+            "RootSift.extract": partial(rootsift.extract, image),
+            "VLAD": partial(extractor.describe, local),
         }
         for name, function in work.items():
             times.setdefault(name, []).extend(milliseconds(function, 3, warm_up=1))

@@ -9,12 +9,13 @@ from statistics import median
 import cv2
 import numpy as np
 import pycolmap
-from measure import Table, milliseconds
+from measure import Cell, Table, milliseconds
 from threadpoolctl import threadpool_info
 
 from vizloc_ros.parallel import usable_cores
 
 _STREAM_BYTES = 512 << 20  # far more than any cache holds
+_PRODUCTS, _PASSES = 60, 30
 _QUERY, _PLACE, _DESCRIPTOR = 2048, 9216, 128  # the product that matching a query with a place is
 
 
@@ -48,16 +49,16 @@ class Machine:
 
     def table(self) -> Table:
         """All of it."""
-        rows = [
-            ("CPU", self.cpu),
-            ("cores", self.cores),
-            ("load average of the last minute at the start", self.load),
-            (f"float32 product {_QUERY} x {_DESCRIPTOR} x {_PLACE} [GFLOP/s]", self.gflops),
-            ("reading memory [GB/s]", self.read_gbps),
-            ("libraries", self.libraries),
+        rows: list[list[Cell]] = [
+            ["CPU", self.cpu],
+            ["cores", self.cores],
+            ["load average of the last minute at the start", self.load],
+            [f"float32 product {_QUERY} x {_DESCRIPTOR} x {_PLACE} [GFLOP/s]", self.gflops],
+            ["reading memory [GB/s]", self.read_gbps],
+            ["libraries", self.libraries],
         ]
         notes = [
-            "The fastest of 20 products and of 10 passes over 512 MB, all cores: the limits beside the figures below."
+            f"The fastest of {_PRODUCTS} products and of {_PASSES} passes over 512 MB, all cores: the limits below."
         ]
         return Table("Machine", ("", "value"), rows, notes)
 
@@ -69,10 +70,10 @@ def measure_machine() -> Machine:
     a = rng.standard_normal((_QUERY, _DESCRIPTOR), np.float32)
     b = rng.standard_normal((_DESCRIPTOR, _PLACE), np.float32)
     product = np.empty((_QUERY, _PLACE), np.float32)
-    gflops = 2e-6 * a.size * _PLACE / min(milliseconds(lambda: np.matmul(a, b, out=product), 20))
+    gflops = 2e-6 * a.size * _PLACE / min(milliseconds(lambda: np.matmul(a, b, out=product), _PRODUCTS))
     stream = np.ones((_STREAM_BYTES // 4 // 1024, 1024), np.float32)
     ones = np.ones(1024, np.float32)
-    read_gbps = 1e-6 * stream.nbytes / min(milliseconds(lambda: stream @ ones, 10))
+    read_gbps = 1e-6 * stream.nbytes / min(milliseconds(lambda: stream @ ones, _PASSES))
     return Machine(_cpu_name(), usable_cores(), load, gflops, read_gbps, _libraries())
 
 

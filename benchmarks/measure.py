@@ -52,7 +52,11 @@ class Table:
 
     def as_markdown(self) -> str:
         """A section with the table and its notes."""
-        lines = [self.columns, ["---", *["---:"] * (len(self.columns) - 1)], *([_text(c) for c in r] for r in self.rows)]
+        lines = [
+            self.columns,
+            ["---", *["---:"] * (len(self.columns) - 1)],
+            *([_text(c) for c in r] for r in self.rows),
+        ]
         table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
         notes = "\n".join(f"- {note}" for note in self.notes)
         return f"## {self.title}\n\n{table}\n\n{notes}\n"

@@ -1,5 +1,6 @@
 """Every usual mistake in poses and intrinsics is named; right ones give no warning."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -96,21 +97,18 @@ def test_right_poses_give_no_warning(scene: Scene) -> None:
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_named(points: Scene, mistake: str) -> None:
-    """On a bend; a straight street cannot show all of them."""
+    """On a bend, where all of them show."""
     change, expected = MISTAKES[mistake]
-    warnings = disagreement_warnings([change(k) for k in points[0]], points[1])
-    assert len(warnings) == 1
-    assert pytest.approx(1.0) == 1.0
-    with pytest.raises(MapError, match=expected):
-        raise MapError(warnings[0])
+    (warning,) = disagreement_warnings([change(k) for k in points[0]], points[1])
+    assert re.search(expected, warning)
 
 
-@pytest.mark.parametrize("mistake", ["body axes", "OpenGL axes", "wxyz"])
-def test_a_mistake_is_named_from_images(images: Scene, mistake: str) -> None:
+@pytest.mark.parametrize("mistake", ["inverted", "body axes", "OpenGL axes", "rotations inverted", "half the image size"])
+def test_a_mistake_is_named_on_a_straight_street(images: Scene, mistake: str) -> None:
+    """Straight ahead, flipped axes leave the epipolar lines as they are: only the sign of the depths tells."""
     change, expected = MISTAKES[mistake]
-    warnings = disagreement_warnings([change(k) for k in images[0]], images[1])
-    with pytest.raises(MapError, match=expected):
-        raise MapError("".join(warnings))
+    (warning,) = disagreement_warnings([change(k) for k in images[0]], images[1])
+    assert re.search(expected, warning)
 
 
 def test_poses_of_something_else_are_suspected_without_a_cause(points: Scene) -> None:
@@ -168,5 +166,4 @@ def test_a_build_says_what_is_wrong(
     except MapError as error:
         text = str(error)
         assert not (tmp_path / "map").exists()
-    with pytest.raises(MapError, match=expected):
-        raise MapError(text)
+    assert re.search(expected, text)

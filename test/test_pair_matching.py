@@ -10,7 +10,7 @@ from point_street import CAMERA, RADIUS, PointStreet, View
 from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.geometry.camera import PinholeCamera
-from vizloc_ros.geometry.epipolar import epipolar_distance, fundamental_matrix
+from vizloc_ros.geometry.epipolar import epipolar_distance, fundamental_matrix, in_front
 from vizloc_ros.mapping.pair_matching import MatchOptions, PairMatches, match_pairs, mutual_matches
 from vizloc_ros.parallel import silent
 
@@ -89,6 +89,25 @@ def test_epipolar_distance_is_that_from_lines_drawn_by_hand() -> None:
     ]
     fundamental = fundamental_matrix(camera_a, camera_b, world_from_a, world_from_b)
     np.testing.assert_allclose(epipolar_distance(fundamental, pixels_a, pixels_b), expected, rtol=1e-8)
+
+
+def test_rays_meet_in_front_of_both_cameras_or_not() -> None:
+    rng = np.random.default_rng(1)
+    world_from_a = Rigid3d(Rotation3d(np.array([0.1, -0.2, 0.05])), np.array([1.0, 2.0, -0.5]))
+    world_from_b = Rigid3d(Rotation3d(np.array([-0.05, 0.1, 0.2])), np.array([2.5, 1.7, 3.1]))
+    points = rng.uniform(-12, 12, (500, 3))
+    depths = np.array([[(pose.inverse() * p)[2] for p in points] for pose in (world_from_a, world_from_b)])
+    kept = np.abs(depths).min(axis=0) > 0.1
+    # A pixel is where the line through point and centre crosses the image, from behind as well.
+    pixels_a, pixels_b = (
+        np.array([CAMERA.matrix @ (pose.inverse() * p) for p in points[kept]]) for pose in (world_from_a, world_from_b)
+    )
+    expected = (depths[:, kept] > 0).all(axis=0)
+    assert 0.1 < expected.mean() < 0.9
+    actual = in_front(
+        CAMERA, CAMERA, world_from_a, world_from_b, pixels_a[:, :2] / pixels_a[:, 2:], pixels_b[:, :2] / pixels_b[:, 2:]
+    )
+    np.testing.assert_array_equal(actual, expected)
 
 
 @pytest.fixture(scope="module")

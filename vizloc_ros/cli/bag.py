@@ -60,9 +60,10 @@ def play(
     from rclpy.executors import ExternalShutdownException
 
     from vizloc_ros.bags.player import BagPlayer
+    from vizloc_ros.nodes.runner import ros
 
     try:
-        with rclpy.init(args=[]):
+        with ros([]):
             player = BagPlayer(rclpy.create_node("bag_player"), bag, rate=rate, loop=loop, start_offset_s=start_offset)
             for topic, kind in player.skipped.items():
                 console.print(f"{topic} is not played: {kind} is not installed", style="yellow")

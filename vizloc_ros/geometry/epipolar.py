@@ -3,8 +3,9 @@
 import numpy as np
 from pycolmap import Rigid3d
 
-from vizloc_ros.arrays import Float64
+from vizloc_ros.arrays import Bool, Float64
 from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.geometry.se3 import cross_matrix
 
 
 def fundamental_matrix(
@@ -12,9 +13,7 @@ def fundamental_matrix(
 ) -> Float64:
     """(3, 3) F with ``[b 1] F [a 1]^T = 0`` for pixels a, b of one point (Hartley and Zisserman, eq. 9.2)."""
     b_from_a = world_from_b.inverse() * world_from_a
-    x, y, z = b_from_a.translation
-    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    essential = cross @ b_from_a.rotation.matrix()
+    essential = cross_matrix(b_from_a.translation) @ b_from_a.rotation.matrix()
     return np.linalg.inv(camera_b.matrix).T @ essential @ np.linalg.inv(camera_a.matrix)
 
 
@@ -26,3 +25,23 @@ def epipolar_distance(fundamental: Float64, pixels_a: Float64, pixels_b: Float64
     algebraic = np.abs((b * lines_b).sum(axis=1))
     gradient = np.minimum(np.hypot(lines_a[:, 0], lines_a[:, 1]), np.hypot(lines_b[:, 0], lines_b[:, 1]))
     return algebraic / np.maximum(gradient, 1e-12)
+
+
+def in_front(
+    camera_a: PinholeCamera,
+    camera_b: PinholeCamera,
+    world_from_a: Rigid3d,
+    world_from_b: Rigid3d,
+    pixels_a: Float64,
+    pixels_b: Float64,
+) -> Bool:
+    """(N,) mask of the (N, 2) matched pixels whose rays meet in front of both cameras.
+
+    In the axes of b, ``depth_b ray_b = depth_a ray_a + t``; the cross products with either ray give the depths.
+    """
+    b_from_a = world_from_b.inverse() * world_from_a
+    rays_a = camera_a.rays(pixels_a) @ b_from_a.rotation.matrix().T
+    rays_b = camera_b.rays(pixels_b)
+    normals = np.cross(rays_a, rays_b)
+    depths_a, depths_b = ((np.cross(rays, b_from_a.translation) * normals).sum(axis=1) for rays in (rays_b, rays_a))
+    return (depths_a > 0) & (depths_b > 0)

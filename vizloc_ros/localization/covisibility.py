@@ -20,8 +20,9 @@ def covisible_clusters(visual_map: VisualMap, keyframes: Int64) -> list[Int64]:
     """
     landmarks = [visual_map.landmarks_of(int(k)) for k in keyframes]
     rows = np.repeat(np.arange(len(keyframes)), [len(seen) for seen in landmarks])
-    _, columns = np.unique(np.concatenate(landmarks), return_inverse=True)
-    sees = csr_matrix((np.ones(len(rows), np.int32), (rows, columns)))
+    distinct, columns = np.unique(np.concatenate(landmarks), return_inverse=True)
+    # The shape cannot be left to the entries: a keyframe may see nothing.
+    sees = csr_matrix((np.ones(len(rows), np.int32), (rows, columns)), shape=(len(keyframes), len(distinct)))
     count, label = connected_components(sees @ sees.T, directed=False)
     clusters = [keyframes[label == c] for c in range(count)]
     first_rank = [int(np.flatnonzero(label == c)[0]) for c in range(count)]

@@ -157,6 +157,7 @@ class PoseSolver:
             )
         except np.linalg.LinAlgError:
             return _failure(f"the {inliers} inliers do not fix the pose", stopwatch, matches, inliers)
+        covariance = options.covariance_scale * covariance + options.map_covariance
         std = float(np.sqrt(np.linalg.eigvalsh(covariance[:3, :3])[-1]))
         if not std <= options.max_position_std:
             return _failure(

@@ -2,7 +2,10 @@
 
 from typing import Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
+
+from vizloc_ros.arrays import Float64
 
 
 class RetrievalOptions(BaseModel):
@@ -25,8 +28,16 @@ class PoseOptions(BaseModel):
     min_inlier_ratio: float = Field(0.05, ge=0, le=1, description="smallest share of matches that must be inliers")
     max_position_std: float = Field(1.0, gt=0, description="largest standard deviation of a believed position [m]")
     pixel_sigma: float = Field(1.0, gt=0, description="least standard deviation of a pixel, for the covariance [px]")
+    covariance_scale: float = Field(2.0, gt=0, description="inflates the covariance: errors of matches go together")
+    map_position_std: float = Field(0.01, ge=0, description="how well the map's own poses are known [m]")
+    map_rotation_std: float = Field(0.04, ge=0, description="how well the map's own poses are known [deg]")
     max_trials: int = Field(5000, ge=100, description="RANSAC trials at most")
     places: Literal["first", "best"] = Field(
         "first", description="first: stop at the first place that verifies (HF-Net); best: try all (hloc)"
     )
     seed: int = Field(0, ge=0, description="of RANSAC: the same features give the same pose")
+
+    @property
+    def map_covariance(self) -> Float64:
+        """(6, 6) covariance that every pose has from the map, however well it fits [m^2, rad^2]."""
+        return np.diag([self.map_position_std**2] * 3 + [np.radians(self.map_rotation_std) ** 2] * 3)

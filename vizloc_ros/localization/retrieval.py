@@ -7,7 +7,7 @@ from vizloc_ros.errors import FeatureError
 
 
 class GlobalIndex:
-    """Exact search among (K, G) global descriptors: one matrix-vector product, then the best k.
+    """Exact search among (K, G) global descriptors: one matrix-vector product and a sort.
 
     The descriptors are copied into memory once: a search reads all of them, and a memory-mapped file that the system
     dropped from its cache would make one query in many slow.
@@ -30,8 +30,5 @@ class GlobalIndex:
         if not np.isfinite(query).all() or not query.any():
             raise FeatureError("the global descriptor is zero or not finite: the image shows nothing")
         similarity = self._descriptors @ query
-        k = min(k, len(similarity))
-        best = np.argpartition(-similarity, k - 1)[:k]
-        # Index breaks ties, so that equal maps give equal answers.
-        best = best[np.lexsort((best, -similarity[best]))]
+        best = np.argsort(-similarity, kind="stable")[:k]  # stable: the lower index among equals
         return best, similarity[best]

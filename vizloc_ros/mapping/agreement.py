@@ -1,8 +1,9 @@
 """Do the known poses and the images agree? If not, which usual mistake would explain it?
 
-Epipolar geometry needs no map: if poses and intrinsics are right, most matches lie on their epipolar lines. Each usual
-mistake is undone on trial, and the one that makes the matches fit is named. The scale of the whole trajectory cannot
-show in epipolar lines; it is judged by speed and by the depth of the landmarks.
+Epipolar geometry needs no map: if poses and intrinsics are right, most matches lie on their epipolar lines, and their
+rays meet in front of the cameras (on a straight street, flipped axes show in nothing else). Each usual mistake is
+undone on trial, and the one that makes the matches fit is named. The scale of the whole trajectory cannot show in
+this; it is judged by speed and by the depth of the landmarks.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,13 +14,13 @@ from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.arrays import Float64
 from vizloc_ros.geometry.camera import PinholeCamera
-from vizloc_ros.geometry.epipolar import epipolar_distance, fundamental_matrix
+from vizloc_ros.geometry.epipolar import epipolar_distance, fundamental_matrix, in_front
 from vizloc_ros.mapping.keyframe import Keyframe
 from vizloc_ros.mapping.pair_matching import PairMatches
 
 _PAIRS_TRIED = 60
 _BETTER_BY = 0.12  # share of matches that a correction must win to be named
-_ENOUGH = 0.25  # share of matches on their epipolar lines below which something must be wrong
+_ENOUGH = 0.25  # share of fitting matches below which something must be wrong
 _SPEEDS = (0.02, 45.0)  # m/s
 _DEPTHS = (0.5, 80.0)  # m
 
@@ -98,7 +99,7 @@ def disagreement_warnings(keyframes: Sequence[Keyframe], matches: Sequence[PairM
     known = _share(keyframes, tried, _Mistake("nothing"))
     shares = [_share(keyframes, tried, mistake) for mistake in _MISTAKES]
     best = int(np.argmax(shares))
-    figures = f"{known:.0%} of the matches lie on the epipolar lines of the known poses"
+    figures = f"{known:.0%} of the matches fit the known poses"
     if shares[best] > known + _BETTER_BY:
         return [f"{_MISTAKES[best].description} ({figures}, with that {shares[best]:.0%})"]
     if known < _ENOUGH:
@@ -114,7 +115,7 @@ def _share(keyframes: Sequence[Keyframe], matches: Sequence[PairMatches], mistak
     fitting = total = 0
     for pair in matches:
         a, b = keyframes[pair.i], keyframes[pair.j]
-        fundamental = fundamental_matrix(
+        views = (
             mistake.camera(a.camera),
             mistake.camera(b.camera),
             mistake.pose(a.world_from_cam),
@@ -123,7 +124,8 @@ def _share(keyframes: Sequence[Keyframe], matches: Sequence[PairMatches], mistak
         pixels_a, pixels_b = (
             k.features.keypoints[index].astype(np.float64) for k, index in zip((a, b), pair.tentative.T, strict=True)
         )
-        fitting += int((epipolar_distance(fundamental, pixels_a, pixels_b) <= pair.max_error).sum())
+        on_line = epipolar_distance(fundamental_matrix(*views), pixels_a, pixels_b) <= pair.max_error
+        fitting += int((on_line & in_front(*views, pixels_a, pixels_b)).sum())
         total += len(pair.tentative)
     return fitting / total if total else 0.0
 

@@ -26,7 +26,7 @@ class TriangulationOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_reprojection_error: float = Field(3.0, gt=0, description="largest reprojection error of an observation [px]")
-    min_angle: float = Field(1.5, gt=0, description="smallest triangulation angle of a landmark [deg]")
+    min_angle: float = Field(1.0, gt=0, description="smallest triangulation angle of a landmark [deg]")
     min_track_length: int = Field(3, ge=2, description="fewest keyframes that must see a landmark")
 
 

@@ -59,6 +59,11 @@ class LocalizerParameters:
     max_position_std: float = param(
         1.0, "largest standard deviation of a published position [m]", minimum=0.001, maximum=1000.0
     )
+    covariance_scale: float = param(
+        2.0, "inflates the covariance: the errors of matches go together", minimum=0.01, maximum=1000.0
+    )
+    map_position_std: float = param(0.01, "how well the map's own poses are known [m]", minimum=0.0, maximum=10.0)
+    map_rotation_std: float = param(0.04, "how well the map's own poses are known [deg]", minimum=0.0, maximum=10.0)
     max_trials: int = param(5000, "RANSAC trials at most", minimum=100, maximum=1_000_000)
     places: str = param(
         "first", "first: stop at the first place that verifies; best: try all", choices=("first", "best")

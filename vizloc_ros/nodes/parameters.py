@@ -118,7 +118,8 @@ def declare(node: Any, parameters_type: type[T], on_change: Callable[[T], None] 
             on_change(current)
 
     node.add_on_set_parameters_callback(validate)
-    node.add_post_set_parameters_callback(apply)
+    if any(_spec(field).dynamic for field in fields):
+        node.add_post_set_parameters_callback(apply)  # not on Humble, which has no such callback
     return current
 
 

@@ -7,7 +7,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import rclpy
 from pycolmap import Rigid3d
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
@@ -16,6 +15,7 @@ from vizloc_ros.errors import RosError
 from vizloc_ros.nodes.bag_records import image_topics
 from vizloc_ros.nodes.processes import NODES, NodeProcesses
 from vizloc_ros.nodes.recorder import Recorder
+from vizloc_ros.nodes.runner import ros
 
 _START_SECONDS = 60.0
 _FINISH_SECONDS = 20.0
@@ -78,7 +78,7 @@ def replay_bag(
         if message.topic == image:
             published[message.stamp_ns] = message.monotonic_ns
 
-    with rclpy.init(args=[]), processes, _spinning_recorder() as recorder:
+    with ros([]), processes, _spinning_recorder() as recorder:
         player = BagPlayer(recorder, bag, rate=rate, on_published=on_published)
         _wait_until(lambda: _is_ready(recorder), _START_SECONDS, processes, "the nodes did not start")
         player.wait_for_subscribers({image: 1, camera_info: 1})

@@ -30,7 +30,7 @@ def run_nodes(factories: Sequence[NodeFactory], args: Sequence[str] | None = Non
     nodes: list[Any] = []
     try:
         ensure_profile()
-        with _first_interrupt_shuts_down(), _init(args):
+        with _first_interrupt_shuts_down(), ros(args):
             executor = SingleThreadedExecutor()
             try:
                 for factory in factories:
@@ -52,12 +52,19 @@ def run_nodes(factories: Sequence[NodeFactory], args: Sequence[str] | None = Non
     return 0
 
 
-def _init(args: Sequence[str] | None) -> Any:
-    """Starts ROS; to be used with ``with``. Raises ``RosError`` for arguments or parameter files it cannot read."""
+@contextmanager
+def ros(args: Sequence[str] | None = None) -> Iterator[None]:
+    """ROS is up inside. Raises ``RosError`` for arguments or parameter files it cannot read."""
+    # pycolmap's logging library handles SIGTERM by aborting, and rclpy would pass the signal on to it.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
-        return rclpy.init(args=None if args is None else list(args))
+        rclpy.init(args=None if args is None else list(args))
     except (rclpy_implementation.RCLError, rclpy_implementation.UnknownROSArgsError) as error:
         raise RosError(f"ROS 2 does not start with these arguments: {error}") from error
+    try:
+        yield
+    finally:
+        rclpy.try_shutdown()
 
 
 @contextmanager

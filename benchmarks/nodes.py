@@ -1,0 +1,31 @@
+"""From the publication of an image to its pose through the three nodes as processes, on kitti00."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import kitti00
+from machine import Machine
+from measure import Cell, Table
+
+from vizloc_ros.bags.writer import write_bag
+from vizloc_ros.datasets.selection import every
+from vizloc_ros.nodes.replay import replay_bag
+from vizloc_ros.stage_timings import percentiles
+
+_EVERY, _RATE = 2, 0.2  # of 10 images a second: one a second, so that none is dropped on two cores
+
+
+def benchmark(machine: Machine, out: Path) -> list[Table]:
+    """Replays every second query and times each."""
+    folder, _ = kitti00.built_map(out)
+    with TemporaryDirectory(dir=out) as temporary:
+        bag = Path(temporary) / "bag"
+        write_bag(every(kitti00.records("query"), _EVERY), bag)
+        replay = replay_bag(bag, folder, rate=_RATE, log=out / "nodes.log")
+    stages = {"image to pose": percentiles(replay.latency_ms.values()), **replay.timings_ms} if replay.poses else {}
+    rows: list[list[Cell]] = [[stage, times["p50"], times["p99"]] for stage, times in stages.items()]
+    notes = [
+        f"{replay.num_images} images at {replay.num_images / replay.duration_s:.2g} Hz, {len(replay.poses)} poses, "
+        f"{replay.dropped} dropped. The first row is measured outside the nodes, the stages are what they report.",
+    ]
+    return [Table("kitti00: through the nodes", ("", "p50 [ms]", "p99 [ms]"), rows, notes)]

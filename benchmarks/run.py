@@ -1,0 +1,59 @@
+"""``make bench``: runs the benchmarks and writes benchmarks.json and benchmarks.md.
+
+``make bench ARGS="--only kitti00 --only nodes"`` runs some of them.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import kitti00
+import nodes
+import robotcar_size
+import typer
+from machine import Machine, measure_machine
+from measure import Table
+from rich.console import Console
+
+from vizloc_ros.errors import VizlocError
+from vizloc_ros.evaluation.report import write_report
+
+BENCHMARKS: dict[str, Callable[[Machine, Path], list[Table]]] = {
+    "kitti00": kitti00.benchmark,
+    "robotcar_size": robotcar_size.benchmark,
+    "nodes": nodes.benchmark,
+}
+
+
+def run(
+    out: Annotated[Path, typer.Option(help="Folder for benchmarks.json and benchmarks.md")] = Path("bench_output"),
+    only: Annotated[list[str] | None, typer.Option(metavar="NAME", help=f"One of {', '.join(BENCHMARKS)}")] = None,
+) -> None:
+    """Measure the machine and then, beside it, the stages of mapping and localization."""
+    chosen = only or list(BENCHMARKS)
+    if unknown := set(chosen) - set(BENCHMARKS):
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: give {', '.join(BENCHMARKS)}", param_hint="--only")
+    out.mkdir(parents=True, exist_ok=True)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120
+    machine = measure_machine()
+    results = {"machine": [machine.table()]}
+    console.print(results["machine"][0].as_rich())
+    for name in chosen:
+        results[name] = BENCHMARKS[name](machine, out)
+        for table in results[name]:
+            console.print(table.as_rich())
+    write_report(out / "benchmarks.json", {name: [t.as_dict() for t in tables] for name, tables in results.items()})
+    markdown = "\n".join(table.as_markdown() for tables in results.values() for table in tables)
+    (out / "benchmarks.md").write_text(markdown, encoding="utf-8")
+    console.print(f"written to {out}")
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(run)
+    except VizlocError as error:
+        Console(stderr=True).print(f"error: {error}", style="bold red", markup=False, soft_wrap=True)
+        sys.exit(1)

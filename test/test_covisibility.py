@@ -1,0 +1,73 @@
+"""Covisible clusters against a graph walked in loops."""
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vizloc_ros.localization.covisibility import covisible_clusters
+from vizloc_ros.localization.place import Place
+from vizloc_ros.mapping.visual_map import VisualMap
+
+Seen = list[set[int]]
+
+
+def with_observations(point_map: VisualMap, seen: Seen) -> VisualMap:
+    """The map with these landmarks in its keyframes."""
+    landmarks = [np.array(sorted(s), np.int32) for s in seen]
+    offsets = np.cumsum([0, *(len(s) for s in seen)])
+    return replace(point_map, observation_offsets=offsets, observation_landmarks=np.concatenate(landmarks))
+
+
+def reference(seen: Seen, keyframes: list[int]) -> list[list[int]]:
+    """Walks from keyframe to keyframe as long as they share a landmark."""
+    left, clusters = list(keyframes), []
+    while left:
+        cluster, border = [], [left.pop(0)]
+        while border:
+            current = border.pop()
+            cluster.append(current)
+            neighbours = [k for k in left if seen[k] & seen[current]]
+            border += neighbours
+            left = [k for k in left if k not in neighbours]
+        clusters.append(sorted(cluster, key=keyframes.index))
+    return sorted(clusters, key=lambda c: (-len(c), keyframes.index(c[0])))
+
+
+@st.composite
+def maps_and_retrievals(draw: st.DrawFn) -> tuple[Seen, list[int]]:
+    count = draw(st.integers(1, 12))
+    seen = draw(st.lists(st.sets(st.integers(0, 25), max_size=3), min_size=count, max_size=count))
+    keyframes = draw(st.permutations(range(count)))
+    return seen, keyframes[: draw(st.integers(1, count))]
+
+
+@given(case=maps_and_retrievals())
+def test_clusters_are_those_of_the_reference(point_map: VisualMap, case: tuple[Seen, list[int]]) -> None:
+    """Also where a keyframe sees nothing at all: it is a cluster of its own."""
+    seen, keyframes = case
+    clusters = covisible_clusters(with_observations(point_map, seen), np.array(keyframes))
+    assert [cluster.tolist() for cluster in clusters] == reference(seen, keyframes)
+
+
+def test_the_largest_cluster_is_first_and_then_the_better_retrieved(point_map: VisualMap) -> None:
+    visual_map = with_observations(point_map, [{1}, {2, 3}, {3}, {4}, {4, 5}, {5}])
+    clusters = covisible_clusters(visual_map, np.array([0, 2, 5, 1, 3, 4]))
+    assert [cluster.tolist() for cluster in clusters] == [[5, 3, 4], [2, 1], [0]]
+    clusters = covisible_clusters(visual_map, np.array([0, 5, 2]))
+    assert [cluster.tolist() for cluster in clusters] == [[0], [5], [2]]
+
+
+def test_a_place_is_all_that_its_keyframes_see(point_map: VisualMap) -> None:
+    keyframes = np.array([7, 2])
+    place = Place.of_keyframes(point_map, keyframes)
+    expected = [
+        (int(landmark), descriptor.tobytes())
+        for k in keyframes
+        for landmark, descriptor in zip(
+            point_map.landmarks_of(k), point_map.observation_descriptors[point_map.observations_of(k)], strict=True
+        )
+    ]
+    assert [(int(n), d.tobytes()) for n, d in zip(place.landmarks, place.descriptors, strict=True)] == expected
+    np.testing.assert_array_equal(place.positions, point_map.landmark_positions[place.landmarks])
