@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 
 import cv2
-from machine import Machine, spread
+from machine import product_ms, read_ms
 from measure import Cell, Table, milliseconds
 from plain_hloc import PlainHloc
 from pycolmap import Rigid3d
@@ -23,7 +23,7 @@ from vizloc_ros.localization.localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.build_report import BuildReport
 from vizloc_ros.mapping.builder import build_map
 from vizloc_ros.mapping.visual_map import VisualMap
-from vizloc_ros.stage_timings import StageTimings
+from vizloc_ros.stage_timings import StageTimings, percentiles
 from vizloc_ros.stopwatch import Stopwatch
 
 DATA = Path(os.environ.get("VIZLOC_DATA", Path(__file__).parents[1] / "../shared/data")) / "kitti00"
@@ -45,7 +45,7 @@ def built_map(out: Path) -> tuple[Path, BuildReport]:
     return folder, build_map(records("map"), open_extractor("rootsift"), folder, dataset=f"folder:{DATA}")
 
 
-def benchmark(machine: Machine, out: Path) -> list[Table]:
+def benchmark(out: Path) -> list[Table]:
     """Build, queries, plain pipeline, and the stages of feature extraction."""
     folder, report = built_map(out)
     visual_map, queries = VisualMap.open(folder), records("query")
@@ -55,7 +55,7 @@ def benchmark(machine: Machine, out: Path) -> list[Table]:
     subset = queries[::_PLAIN_EVERY]
     return [
         _build_table(report),
-        _query_table(run, visual_map, localizer, machine),
+        _query_table(run, visual_map, localizer),
         _comparison_table(subset, run, visual_map, localizer),
         _extraction_table(subset, visual_map),
     ]
@@ -76,15 +76,15 @@ def _build_table(report: BuildReport) -> Table:
     return Table("kitti00: map build", ("stage", "time [s]", "per keyframe [ms]"), rows, notes)
 
 
-def _query_table(run: OfflineRun, visual_map: VisualMap, localizer: HierarchicalLocalizer, machine: Machine) -> Table:
+def _query_table(run: OfflineRun, visual_map: VisualMap, localizer: HierarchicalLocalizer) -> Table:
     sizes = [
         (len(f), max(len(p.landmarks) for p in localizer.finder.find(f.global_descriptor, Stopwatch()).places))
         for f in run.features.values()
     ]
     keypoints, observations = median(n for n, _ in sizes), median(m for _, m in sizes)
     limits: dict[str, float] = {
-        "retrieve": machine.read_ms(visual_map.global_descriptors.nbytes),
-        "match": machine.product_ms(int(keypoints), int(observations), visual_map.info.descriptor_size),
+        "retrieve": read_ms(visual_map.global_descriptors.nbytes),
+        "match": product_ms(int(keypoints), int(observations), visual_map.info.descriptor_size),
     }
     rows: list[list[Cell]] = [
         [stage, times["p50"], times["p99"], limits.get(stage)] for stage, times in run.timings.overall().items()
@@ -92,7 +92,7 @@ def _query_table(run: OfflineRun, visual_map: VisualMap, localizer: Hierarchical
     notes = [
         f"{len(run.outcomes)} queries one after the other, after 3 for warm-up: {keypoints:g} keypoints against a "
         f"place of {observations:g} observations (medians). cluster includes gathering the place's observations.",
-        "limit: the map's global descriptors once through memory; the multiplications of the one matrix product.",
+        "limit: the map's global descriptors read once; the bare matrix product.",
         _accuracy("accuracy", evaluate_poses(run.estimates, _truth(records("query")))),
     ]
     return Table("kitti00: one query", ("stage", "p50 [ms]", "p99 [ms]", "limit [ms]"), rows, notes)
@@ -166,7 +166,7 @@ def _extraction_table(subset: Sequence[Record], visual_map: VisualMap) -> Table:
     p50["describe (difference)"] = p50["detect and describe"] - p50["detect"]
     p50["sort, root, quantize (difference)"] = p50["RootSift.extract"] - p50["detect and describe"]
     rows: list[list[Cell]] = [
-        [name, p50[name], spread(times[name])[1] if name in times else None]
+        [name, p50[name], percentiles(times[name])["p99"] if name in times else None]
         for name in (
             "read and decode the PNG",
             "detect",

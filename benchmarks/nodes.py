@@ -4,7 +4,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import kitti00
-from machine import Machine
 from measure import Cell, Table
 
 from vizloc_ros.bags.writer import write_bag
@@ -15,7 +14,7 @@ from vizloc_ros.stage_timings import percentiles
 _EVERY, _RATE = 2, 0.2  # of 10 images a second: one a second, so that none is dropped on two cores
 
 
-def benchmark(machine: Machine, out: Path) -> list[Table]:
+def benchmark(out: Path) -> list[Table]:
     """Replays every second query and times each."""
     folder, _ = kitti00.built_map(out)
     with TemporaryDirectory(dir=out) as temporary:

@@ -88,5 +88,5 @@ def mutual_nearest(a: Float32, b: Float32) -> tuple[Int64, Int64]:
     """Index pairs of unit vectors (N, D) and (M, D) that are each other's nearest."""
     similarity = a @ b.T
     nearest = similarity.argmax(axis=1)
-    rows = np.flatnonzero(similarity.argmax(axis=0)[nearest] == np.arange(len(a)))
+    rows = np.flatnonzero(similarity.max(axis=1) >= similarity.max(axis=0)[nearest])
     return rows, nearest[rows]

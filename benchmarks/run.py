@@ -12,14 +12,14 @@ import kitti00
 import nodes
 import robotcar_size
 import typer
-from machine import Machine, measure_machine
+from machine import machine_table
 from measure import Table
 from rich.console import Console
 
 from vizloc_ros.errors import VizlocError
 from vizloc_ros.evaluation.report import write_report
 
-BENCHMARKS: dict[str, Callable[[Machine, Path], list[Table]]] = {
+BENCHMARKS: dict[str, Callable[[Path], list[Table]]] = {
     "kitti00": kitti00.benchmark,
     "robotcar_size": robotcar_size.benchmark,
     "nodes": nodes.benchmark,
@@ -30,7 +30,7 @@ def run(
     out: Annotated[Path, typer.Option(help="Folder for benchmarks.json and benchmarks.md")] = Path("bench_output"),
     only: Annotated[list[str] | None, typer.Option(metavar="NAME", help=f"One of {', '.join(BENCHMARKS)}")] = None,
 ) -> None:
-    """Measure the machine and then, beside it, the stages of mapping and localization."""
+    """Measure the machine and the stages of mapping and localization."""
     chosen = only or list(BENCHMARKS)
     if unknown := set(chosen) - set(BENCHMARKS):
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: give {', '.join(BENCHMARKS)}", param_hint="--only")
@@ -38,11 +38,10 @@ def run(
     console = Console()
     if not console.is_terminal:
         console.width = 120
-    machine = measure_machine()
-    results = {"machine": [machine.table()]}
+    results = {"machine": [machine_table()]}
     console.print(results["machine"][0].as_rich())
     for name in chosen:
-        results[name] = BENCHMARKS[name](machine, out)
+        results[name] = BENCHMARKS[name](out)
         for table in results[name]:
             console.print(table.as_rich())
     write_report(out / "benchmarks.json", {name: [t.as_dict() for t in tables] for name, tables in results.items()})

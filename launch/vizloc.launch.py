@@ -100,6 +100,7 @@ def start(context: LaunchContext) -> list[Node]:
                 executable="rviz2",
                 namespace=value("namespace"),
                 parameters=[use_sim_time],
+                remappings=[("image", value("image_topic"))],
                 arguments=["-d", str(CONFIG / "vizloc.rviz")],
             )
         )

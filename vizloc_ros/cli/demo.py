@@ -25,6 +25,7 @@ def demo(
 ) -> None:
     """Run everything: build a map from the split `map`, then localize the split `query` through the ROS 2 nodes."""
     from vizloc_ros.bags.writer import write_bag
+    from vizloc_ros.nodes.replay import private_domain
     from vizloc_ros.nodes.replay_evaluation import evaluate_replay
 
     console = Console()
@@ -42,8 +43,10 @@ def demo(
     print_build(report, map_path)
     console.rule("2. Bag")
     write_bag(records.records("query"), bag, overwrite=True, progress=bar)
+    domain = private_domain()
     console.rule(f"3. Replay through hfnet, map_server, localizer at {rate:g} times real time")
+    console.print(f"on ROS domain {domain}: watch it with ROS_DOMAIN_ID={domain} rviz2 -d config/vizloc.rviz")
     details = {"dataset": dataset, "extractor": extractor, "command": command_line(), "seed": seed}
-    result = evaluate_replay(bag, map_path, out, rate=rate, composed=composed, details=details)
+    result = evaluate_replay(bag, map_path, out, rate=rate, composed=composed, domain_id=domain, details=details)
     console.print(report_table({key: value for key, value in result.items() if key != "reasons"}))
     console.print(f"report and pictures: {out}/report.json, trajectory.png, errors.png, overlay.png")

@@ -18,9 +18,14 @@ def replay(
     composed: Annotated[bool, typer.Option(help="All nodes in one process instead of three")] = False,
 ) -> None:
     """Replay a bag through the nodes and evaluate the poses they publish."""
+    from vizloc_ros.nodes.replay import private_domain
     from vizloc_ros.nodes.replay_evaluation import evaluate_replay
 
-    report = evaluate_replay(bag, map_path, out, rate=rate, composed=composed, details={"command": command_line()})
     console = Console()
+    domain = private_domain()
+    console.print(f"on ROS domain {domain}: watch it with ROS_DOMAIN_ID={domain} rviz2")
+
+    details = {"command": command_line()}
+    report = evaluate_replay(bag, map_path, out, rate=rate, composed=composed, domain_id=domain, details=details)
     console.print(report_table({key: value for key, value in report.items() if key != "reasons"}))
     console.print(f"written to {out}")

@@ -1,6 +1,6 @@
 """Pictures of results, drawn without a display. Matplotlib is imported when the first one is drawn."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ def plot_trajectory(
     keyframes: Float64,
     truth: Mapping[str, Rigid3d],
     estimates: Mapping[str, Rigid3d],
+    skipped: Collection[str] = (),
     title: str = "Localization in the map, from above",
 ) -> None:
     """Draws a top view: the map, the true way, and each estimate in the colour of its error.
@@ -54,6 +55,7 @@ def plot_trajectory(
         keyframes: (K, 3) positions of the map's images [m, world].
         truth: world_from_cam of the queries, in order of time; may be empty.
         estimates: world_from_cam by the same names; the missing ones are marked.
+        skipped: names of queries that were not even tried.
         title: heads the picture.
     """
     true = {name: pose.translation for name, pose in truth.items()}
@@ -78,7 +80,10 @@ def plot_trajectory(
         outside = int((~_inside(_stack(found.values())[:, [right, up]], low, high)).sum())
         label = f"estimates ({outside} outside the picture)" if outside else "estimates"
         _draw_estimates(figure, axes, true, found, (right, up), label)
-        missing = _stack([true[name] for name in true if name not in found])
+        untried = _stack([true[name] for name in true if name not in found and name in skipped])
+        if len(untried):
+            axes.scatter(untried[:, right], untried[:, up], s=5, c=MUTED, label=f"not processed ({len(untried)})")
+        missing = _stack([true[name] for name in true if name not in found and name not in skipped])
         if len(missing):
             style = {"marker": "x", "s": 34, "c": RED, "linewidths": 1.4, "zorder": 4}
             axes.scatter(missing[:, right], missing[:, up], label=f"no pose ({len(missing)})", **style)
@@ -126,6 +131,7 @@ def plot_errors(
     report: RecallReport,
     names: Sequence[str],
     times_s: Float64 | None = None,
+    skipped: Collection[str] = (),
     title: str = "Error of each query",
 ) -> None:
     """Draws translation and rotation errors over the queries, the tolerances, and where there is no pose.
@@ -135,17 +141,19 @@ def plot_errors(
         report: the errors.
         names: all queries in order of time.
         times_s: (len(names),) seconds for the horizontal axis; without them it counts images.
+        skipped: queries that were not even tried; they are not drawn as failures.
         title: heads the picture.
     """
     x = np.arange(len(names)) if times_s is None else times_s - times_s[:1]
     found = np.array([name in report.errors for name in names], dtype=bool)
+    failed = ~found & np.array([name not in skipped for name in names], dtype=bool)
     errors = np.array([report.errors[name] for name in names if name in report.errors]).reshape(-1, 2)
     with _figure(path, width=10.0, height=5.4) as figure:
         panels = figure.subplots(2, 1, sharex=True)
         for column, (axes, quantity, unit) in enumerate(
             zip(panels, ("translation error", "rotation error"), ("m", "deg"), strict=True)
         ):
-            axes.vlines(x[~found], 0, 1, transform=axes.get_xaxis_transform(), color=RED, alpha=0.25, lw=2)
+            axes.vlines(x[failed], 0, 1, transform=axes.get_xaxis_transform(), color=RED, alpha=0.25, lw=2)
             axes.plot(x[found], errors[:, column].clip(ERROR_FLOOR), ".", color=BLUE, ms=6)
             for tolerance, color in zip(TOLERANCES, TOLERANCE_COLORS, strict=True):
                 axes.axhline(tolerance[column], color=color, lw=1, ls="--")
@@ -169,7 +177,8 @@ def plot_errors(
         shares = ",  ".join(f"{key.replace('_', ', ')}: {100 * share:.1f} %" for key, share in report.recall.items())
         panels[1].set_xlabel("query image" if times_s is None else "time [s]")
         figure.supxlabel(
-            f"{report.num_poses} of {report.num_images} queries localized (red: no pose)    |    recall {shares}",
+            f"{report.num_poses} of {report.num_images} queries localized, {int(failed.sum())} without a pose (red)"
+            f"{f', {len(skipped)} not processed' if skipped else ''}    |    recall {shares}",
             fontsize=10,
             color=MUTED,
         )

@@ -1,6 +1,6 @@
 """The files that every evaluation leaves: poses in two formats, ``report.json`` and pictures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ def write_results(
     estimates: Mapping[str, Rigid3d],
     visual_map: VisualMap,
     details: Mapping[str, Any],
+    skipped: Collection[str] = (),
 ) -> dict[str, Any]:
     """Evaluates poses by image name and writes all files into ``out``.
 
@@ -35,6 +36,7 @@ def write_results(
         estimates: world_from_cam of those that were localized.
         visual_map: the map they were localized in.
         details: further keys of the report.
+        skipped: names of images that were not even tried, such as those a camera outran.
 
     Returns:
         The report.
@@ -49,11 +51,11 @@ def write_results(
     write_visuallocalization(out / "poses_visuallocalization.txt", {r.name: estimates[r.name] for r in found})
     step = -(-len(visual_map.landmark_positions) // _POINTS_DRAWN)
     landmarks = np.array(visual_map.landmark_positions[::step], np.float64)
-    plot_trajectory(out / "trajectory.png", landmarks, visual_map.keyframe_poses[:, :3], truth, estimates)
+    plot_trajectory(out / "trajectory.png", landmarks, visual_map.keyframe_poses[:, :3], truth, estimates, skipped)
     if truth:
         posed = [r for r in records if r.name in truth]
         seconds = np.array([r.timestamp_ns for r in posed]) * 1e-9
-        plot_errors(out / "errors.png", recall, [r.name for r in posed], seconds)
+        plot_errors(out / "errors.png", recall, [r.name for r in posed], seconds, skipped)
     return report
 
 
@@ -70,8 +72,10 @@ def draw_overlay(
         keypoints, projections = features.keypoints, None
         inliers = np.zeros(len(keypoints), bool)
     else:
-        keypoints = features.keypoints[outcome.pose.keypoints]
-        projections, _ = record.camera.project(transform_points(world_from_cam.inverse(), outcome.pose.points))
-        inliers = np.ones(len(keypoints), bool)
+        pose = outcome.pose
+        keypoints = features.keypoints[np.concatenate([pose.keypoints, pose.rejected])]
+        inliers = np.arange(len(keypoints)) < len(pose.keypoints)
+        projections = np.zeros((len(keypoints), 2))
+        projections[inliers], _ = record.camera.project(transform_points(world_from_cam.inverse(), pose.points))
     caption = f"{record.name}: {outcome.inliers} of {outcome.matches} matches are inliers"
     plot_overlay(path, record.read_image(), keypoints.astype(np.float64), inliers, projections, caption)

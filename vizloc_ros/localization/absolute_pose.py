@@ -11,13 +11,14 @@ from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Bool, Float64
 from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.geometry.poses import transform_points
 
 _PIXEL_CENTRE = 0.5
 
 
 @dataclass(frozen=True)
 class AbsolutePose:
-    """A pose and the (N,) mask of the matches that support it."""
+    """A pose and the (N,) mask of the matches that agree with it."""
 
     cam_from_world: Rigid3d
     inliers: Bool
@@ -48,7 +49,11 @@ def estimate_absolute_pose(
     )
     if answer is None:
         return None
-    return AbsolutePose(answer["cam_from_world"], np.asarray(answer["inlier_mask"], bool))
+    cam_from_world = answer["cam_from_world"]
+    # RANSAC's own mask is of the pose before the refinement.
+    points_cam = transform_points(cam_from_world, points)
+    errors = np.linalg.norm(camera.project(points_cam)[0] - pixels, axis=1)
+    return AbsolutePose(cam_from_world, (errors <= max_error) & (points_cam[:, 2] > 0))
 
 
 def _colmap_camera(camera: PinholeCamera) -> pycolmap.Camera:

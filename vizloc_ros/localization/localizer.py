@@ -67,6 +67,7 @@ class LocalizedPose:
         keypoints: (n,) inlier keypoints of the query.
         landmarks: (n,) the landmarks that they see.
         points: (n, 3) their positions [m].
+        rejected: (m - n,) keypoints whose matches do not agree with the pose.
         reprojection_rms: [px].
         place: index of the place in the candidates.
     """
@@ -76,6 +77,7 @@ class LocalizedPose:
     keypoints: Int32
     landmarks: Int32
     points: Float64
+    rejected: Int32
     reprojection_rms: float
     place: int
 
@@ -172,6 +174,7 @@ class PoseSolver:
             keypoints[inlier],
             place.landmarks[rows[inlier]],
             points[inlier],
+            keypoints[~inlier],
             rms,
             index,
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+_OLD = "-old"
 
 
 @contextmanager
@@ -23,7 +24,11 @@ def built_aside(target: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{target.name}.building-"
     for left_over in target.parent.glob(f"{prefix}*"):
-        if not _is_alive(left_over.name.removeprefix(prefix)):
+        if _is_alive(left_over.name.removeprefix(prefix).removesuffix(_OLD)):
+            continue
+        if left_over.name.endswith(_OLD) and not target.exists():
+            left_over.rename(target)  # killed between the renames of an exchange that was not atomic
+        else:
             shutil.rmtree(left_over, ignore_errors=True)
     staging = target.parent / f"{prefix}{os.getpid()}"
     shutil.rmtree(staging, ignore_errors=True)
@@ -47,7 +52,7 @@ def _exchange(a: Path, b: Path) -> None:
             return
         if ctypes.get_errno() not in (errno.EINVAL, errno.ENOSYS, errno.EPERM):
             raise OSError(ctypes.get_errno(), f"cannot swap {a} and {b}")
-    aside = a.with_name(f"{a.name}-old")
+    aside = a.with_name(f"{a.name}{_OLD}")
     b.rename(aside)
     a.rename(b)
     aside.rename(a)

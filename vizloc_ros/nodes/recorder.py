@@ -8,9 +8,10 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from pycolmap import Rigid3d
 from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo
 
 from vizloc_ros.nodes.conversions import pose_from_msg, stamp_to_ns
-from vizloc_ros.nodes.qos import DIAGNOSTICS, POSE
+from vizloc_ros.nodes.qos import DIAGNOSTICS, FEATURES, POSE
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,11 @@ class Recorder(Node):
     def __init__(self, name: str = "vizloc_recorder", **options: Any) -> None:
         super().__init__(name, **options)
         self.poses: dict[int, ReceivedPose] = {}
+        self.extracted: set[int] = set()  # stamps of the images whose features were published
         self.statuses: dict[str, DiagnosticStatus] = {}
         self.messages: list[tuple[str, int, str]] = []  # every (node, level, message) that was not OK
         self.create_subscription(PoseWithCovarianceStamped, "localization/pose", self._on_pose, POSE)
+        self.create_subscription(CameraInfo, "features/camera_info", self._on_features, FEATURES)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DIAGNOSTICS)
 
     def value(self, node: str, key: str) -> float | None:
@@ -58,6 +61,9 @@ class Recorder(Node):
     def _on_pose(self, msg: PoseWithCovarianceStamped) -> None:
         received = ReceivedPose(pose_from_msg(msg.pose.pose), time.monotonic_ns())
         self.poses[stamp_to_ns(msg.header.stamp)] = received
+
+    def _on_features(self, msg: CameraInfo) -> None:
+        self.extracted.add(stamp_to_ns(msg.header.stamp))
 
     def _on_diagnostics(self, msg: DiagnosticArray) -> None:
         for status in msg.status:

@@ -1,5 +1,6 @@
 """Replays a bag through the real nodes and keeps what they publish."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ class Replay:
         poses: map_from_base by image stamp [ns].
         latency_ms: from publication of the image to reception of its pose, by stamp.
         num_images: images published.
+        skipped: stamps of those that were dropped before their features were extracted.
         processed: images that got a pose or a counted reason why not.
         duration_s: time from the first to the last image published.
         timings_ms: {stage: {"p50", "p99"}} of all nodes, of their last 200 images.
@@ -39,6 +41,7 @@ class Replay:
     poses: dict[int, Rigid3d]
     latency_ms: dict[int, float]
     num_images: int
+    skipped: set[int]
     processed: int
     duration_s: float
     timings_ms: dict[str, dict[str, float]]
@@ -50,16 +53,36 @@ class Replay:
         return self.num_images - self.processed
 
 
+def private_domain() -> int:
+    """The ROS domain of the environment, or one of this process's own, so that no other ROS system interferes."""
+    return int(os.environ.get("ROS_DOMAIN_ID") or 1 + os.getpid() % 100)
+
+
 def replay_bag(
-    bag: Path, map_path: Path, *, rate: float = 1.0, composed: bool = False, log: Path | None = None
+    bag: Path,
+    map_path: Path,
+    *,
+    rate: float = 1.0,
+    composed: bool = False,
+    domain_id: int | None = None,
+    log: Path | None = None,
 ) -> Replay:
     """Starts hfnet, map_server and localizer as processes, plays a bag to them, and waits until they are done.
+
+    Args:
+        bag: a rosbag2 with one camera.
+        map_path: the map.
+        rate: seconds of the bag in a second.
+        composed: all nodes in one process.
+        domain_id: ROS domain to do it in; ``private_domain()`` by default.
+        log: file for what the nodes print.
 
     Raises:
         BagError: the bag has not exactly one image topic with a camera_info.
         RosError: a node ended or did not start.
     """
     image, camera_info = image_topics(bag)
+    domain_id = private_domain() if domain_id is None else domain_id
     transport = "compressed" if image.endswith("/compressed") else "raw"
     base_topic = image.removesuffix("/compressed")
     processes = NodeProcesses(
@@ -71,6 +94,7 @@ def replay_bag(
         ("vizloc_node",) if composed else NODES,
         use_sim_time=True,
         log=log,
+        environment={"ROS_DOMAIN_ID": str(domain_id)},
     )
     published: dict[int, int] = {}
 
@@ -78,9 +102,10 @@ def replay_bag(
         if message.topic == image:
             published[message.stamp_ns] = message.monotonic_ns
 
-    with ros([]), processes, _spinning_recorder() as recorder:
+    with ros([], domain_id), processes, _spinning_recorder() as recorder:
         player = BagPlayer(recorder, bag, rate=rate, on_published=on_published)
         _wait_until(lambda: _is_ready(recorder), _START_SECONDS, processes, "the nodes did not start")
+        _require_alone(recorder, domain_id)
         player.wait_for_subscribers({image: 1, camera_info: 1})
         player.play()
         _wait_until_finished(recorder, len(published), processes)
@@ -98,6 +123,7 @@ def replay_bag(
         {stamp: pose.map_from_base for stamp, pose in sorted(recorder.poses.items())},
         latency,
         len(published),
+        published.keys() - recorder.extracted,
         _judged(recorder),
         (times[-1] - times[0]) * 1e-9 if times else 0.0,
         recorder.timings(),
@@ -131,6 +157,16 @@ def _is_ready(recorder: Recorder) -> bool:
     reporting = all(node in recorder.statuses and recorder.statuses[node].level != b"\x02" for node in NODES)
     between = all(recorder.count_subscribers(t) and recorder.count_publishers(t) for t in _TOPICS_BETWEEN_NODES)
     return reporting and between and recorder.count_publishers("localization/pose") > 0
+
+
+def _require_alone(recorder: Recorder, domain_id: int) -> None:
+    """Raises ``RosError`` if somebody else publishes the same topics: their images and features would be mixed in."""
+    for topic in (*_TOPICS_BETWEEN_NODES, "localization/pose"):
+        if (count := recorder.count_publishers(topic)) > 1:
+            raise RosError(
+                f"{count} nodes publish {topic} on ROS domain {domain_id}: stop the other vizloc nodes, or give this "
+                "replay a domain of its own with ROS_DOMAIN_ID"
+            )
 
 
 def _judged(recorder: Recorder) -> int:

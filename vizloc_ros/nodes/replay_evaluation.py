@@ -20,6 +20,7 @@ def evaluate_replay(
     *,
     rate: float = 1.0,
     composed: bool = False,
+    domain_id: int | None = None,
     details: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Replays, writes poses, ``report.json`` and pictures into ``out``, and returns the report.
@@ -32,7 +33,7 @@ def evaluate_replay(
     out.mkdir(parents=True, exist_ok=True)
     visual_map = VisualMap.open(map_path)
     records, base_from_cam = records_of_bag(bag)
-    replay = replay_bag(bag, map_path, rate=rate, composed=composed, log=out / "nodes.log")
+    replay = replay_bag(bag, map_path, rate=rate, composed=composed, domain_id=domain_id, log=out / "nodes.log")
     by_stamp = {record.timestamp_ns: record for record in records}
     estimates = {
         by_stamp[stamp].name: map_from_base * base_from_cam
@@ -55,7 +56,8 @@ def evaluate_replay(
         "reasons": replay.reasons,
         **(details or {}),
     }
-    written = write_results(out, records, estimates, visual_map, report)
+    skipped = {by_stamp[stamp].name for stamp in replay.skipped if stamp in by_stamp}
+    written = write_results(out, records, estimates, visual_map, report, skipped)
     shown = next((r for r in records[len(records) // 2 :] if r.name in estimates), None)
     if shown is not None:
         features = visual_map.extractor.extract(shown.read_image())

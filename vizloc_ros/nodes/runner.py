@@ -53,12 +53,15 @@ def run_nodes(factories: Sequence[NodeFactory], args: Sequence[str] | None = Non
 
 
 @contextmanager
-def ros(args: Sequence[str] | None = None) -> Iterator[None]:
-    """ROS is up inside. Raises ``RosError`` for arguments or parameter files it cannot read."""
+def ros(args: Sequence[str] | None = None, domain_id: int | None = None) -> Iterator[None]:
+    """ROS is up inside, on a domain other than the environment's if one is given.
+
+    Raises ``RosError`` for arguments or parameter files it cannot read.
+    """
     # pycolmap's logging library handles SIGTERM by aborting, and rclpy would pass the signal on to it.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
-        rclpy.init(args=None if args is None else list(args))
+        rclpy.init(args=None if args is None else list(args), domain_id=domain_id)
     except (rclpy_implementation.RCLError, rclpy_implementation.UnknownROSArgsError) as error:
         raise RosError(f"ROS 2 does not start with these arguments: {error}") from error
     try:

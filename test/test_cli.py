@@ -1,0 +1,294 @@
+"""The command line: exit codes, what messages name, and the files it leaves."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import REPOSITORY
+
+from vizloc_ros import __version__
+from vizloc_ros.cli import main as cli
+from vizloc_ros.datasets.open import open_dataset
+from vizloc_ros.evaluation.recall import evaluate_poses
+from vizloc_ros.evaluation.trajectories import read_tum, read_visuallocalization
+from vizloc_ros.geometry.poses import pose_error
+from vizloc_ros.mapping.check import map_problems
+from vizloc_ros.mapping.map_info import read_info
+
+REPORT_KEYS = {  # of DESIGN.md, those that apply offline; "unlocalized" tells why
+    "num_images",
+    "num_poses",
+    "recall",
+    "median_translation_m",
+    "median_rotation_deg",
+    "retrieval",
+    "lost",
+    "timings_ms",
+    "map_bytes_per_keyframe",
+    "command",
+    "seed",
+    "unlocalized",
+}
+TOLERANCES = {"0.25m_2deg", "0.5m_5deg", "5m_10deg"}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Vizloc:
+    """Runs ``vizloc`` in this process, through its entry point."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch, self._capsys = monkeypatch, capsys
+
+    def __call__(self, *arguments: object) -> Ended:
+        self._monkeypatch.setattr("sys.argv", ["vizloc", *map(str, arguments)])
+        self._capsys.readouterr()
+        with pytest.raises(SystemExit) as exit_info:
+            cli.main()
+        return Ended(int(exit_info.value.code or 0), *self._capsys.readouterr())
+
+
+@pytest.fixture
+def vizloc(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Vizloc:
+    monkeypatch.setenv("COLUMNS", "200")
+    return Vizloc(monkeypatch, capsys)
+
+
+@pytest.fixture(scope="module")
+def street_map_path(street_build: tuple[Path, object]) -> Path:
+    return street_build[0]
+
+
+@pytest.fixture(scope="module")
+def results(street_map_path: Path, street_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``vizloc localize`` leaves, run as a process of its own."""
+    out = tmp_path_factory.mktemp("results") / "new" / "folder"
+    command = [sys.executable, "-m", "vizloc_ros.cli.main", "localize", str(street_map_path), f"folder:{street_folder}"]
+    ended = subprocess.run(
+        [*command, "--split", "query", "--out", str(out), "--seed", "3"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "recall" in ended.stdout
+    return out
+
+
+def test_the_report_has_the_keys_of_the_design(results: Path, street_map_path: Path, street_folder: Path) -> None:
+    report = json.loads((results / "report.json").read_text())
+    assert set(report) == REPORT_KEYS
+    assert report["num_images"] == report["num_poses"] == 3
+    assert report["recall"] == dict.fromkeys(TOLERANCES, 1.0)
+    assert 0 < report["median_translation_m"] < 0.25
+    assert 0 < report["median_rotation_deg"] < 1
+    assert set(report["retrieval"]) == {"r1_5m", "r10_5m"}
+    assert report["lost"] == 0
+    assert report["unlocalized"] == {}
+    assert set(report["timings_ms"]) == {"extract", "retrieve", "cluster", "match", "pose", "total"}
+    for times in report["timings_ms"].values():
+        assert 0 < times["p50"] <= times["p99"]
+    size = sum(path.stat().st_size for path in street_map_path.rglob("*") if path.name != "map.yaml" and path.is_file())
+    assert report["map_bytes_per_keyframe"] == pytest.approx(size / 24)
+    assert report["seed"] == 3
+    assert report["command"].startswith("vizloc localize ")
+    assert str(street_folder) in report["command"]
+
+
+def test_the_poses_come_back_from_both_formats(results: Path, street_folder: Path) -> None:
+    records = open_dataset(f"folder:{street_folder}").records("query")
+    by_stamp = dict(read_tum(results / "poses_tum.txt"))
+    by_name = read_visuallocalization(results / "poses_visuallocalization.txt")
+    assert list(by_stamp) == [record.timestamp_ns for record in records]
+    assert set(by_name) == {record.name for record in records}
+    for record in records:
+        assert pose_error(by_stamp[record.timestamp_ns], by_name[record.name]) == pytest.approx((0, 0), abs=1e-5)
+    report = json.loads((results / "report.json").read_text())
+    recall = evaluate_poses(by_name, {record.name: record.world_from_cam for record in records})
+    assert recall.median_translation_m == pytest.approx(report["median_translation_m"], rel=1e-6)
+
+
+def test_the_pictures_are_pictures(results: Path) -> None:
+    for name in ("trajectory.png", "errors.png", "overlay.png"):
+        picture = cv2.imread(str(results / name))
+        assert picture is not None, name
+        assert picture.std() > 5, name
+    assert not [path for path in results.iterdir() if path.name.startswith(".")]
+
+
+def test_a_build_prints_what_it_made(vizloc: Vizloc, street_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "map"
+    ended = vizloc("map", "build", f"folder:{street_folder}", "--split", "map", "--every", 2, "--out", out)
+    assert ended.code == 0
+    assert re.search(r"keyframes\s.*\b4\b", ended.out)
+    assert map_problems(out) == []
+    info = read_info(out)
+    records = open_dataset(f"folder:{street_folder}").records("map")
+    assert (out / "keyframe_names.txt").read_text().split() == [record.name for record in records[::2]]
+    assert info.dataset == f"folder:{street_folder}"
+    shown = vizloc("map", "info", out)
+    assert shown.code == 0
+    for text in (info.extractor.feature_id, str(info.landmarks), info.dataset, "400x250"):
+        assert text in shown.out
+
+
+def test_every_and_degrade_choose_and_change_the_images(
+    vizloc: Vizloc, street_map_path: Path, street_folder: Path, tmp_path: Path
+) -> None:
+    arguments = ("localize", street_map_path, f"folder:{street_folder}", "--every", 2, "--out")
+    plain, noisy, again = (tmp_path / name for name in ("plain", "noisy", "again"))
+    assert vizloc(*arguments, plain).code == 0
+    assert vizloc(*arguments, noisy, "--degrade", "noise:2").code == 0
+    assert vizloc(*arguments, again, "--degrade", "noise:2").code == 0
+    names = [record.name for record in open_dataset(f"folder:{street_folder}").records("query")[::2]]
+    poses = {folder: read_visuallocalization(folder / "poses_visuallocalization.txt") for folder in (plain, noisy, again)}
+    assert list(poses[plain]) == names
+    assert json.loads((plain / "report.json").read_text())["num_images"] == 2
+    for name, pose in poses[noisy].items():
+        assert pose_error(pose, poses[plain][name])[0] > 1e-6, "another image"
+        assert pose_error(pose, poses[again][name])[0] == 0, "the same noise every time"
+
+
+def test_images_that_show_nothing_are_counted_with_the_reason(
+    vizloc: Vizloc, street_map_path: Path, street_folder: Path, tmp_path: Path
+) -> None:
+    """And no picture or format stumbles over an empty result."""
+    dark = Path(shutil.copytree(street_folder, tmp_path / "dark"))
+    for image in (dark / "query").iterdir():
+        cv2.imwrite(str(image), np.zeros((250, 400), np.uint8))
+    out = tmp_path / "out"
+    assert vizloc("localize", street_map_path, f"folder:{dark}", "--out", out).code == 0
+    report = json.loads((out / "report.json").read_text())
+    assert (report["num_images"], report["num_poses"], report["lost"]) == (3, 0, 3)
+    assert report["recall"] == dict.fromkeys(TOLERANCES, 0.0)
+    assert report["median_translation_m"] is None
+    assert set(report["unlocalized"].values()) == {"only 0 keypoints in the image"}
+    assert read_tum(out / "poses_tum.txt") == []
+
+
+def test_images_without_true_poses_are_localized_all_the_same(
+    vizloc: Vizloc, street_map_path: Path, street_folder: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(street_folder, tmp_path / "unposed"))
+    lines = (folder / "poses.csv").read_text().splitlines()
+    lines = [",".join([*line.split(",")[:3], *[""] * 7]) if ",query," in line else line for line in lines]
+    (folder / "poses.csv").write_text("\n".join(lines) + "\n")
+    out = tmp_path / "out"
+    assert vizloc("localize", street_map_path, f"folder:{folder}", "--out", out).code == 0
+    report = json.loads((out / "report.json").read_text())
+    assert (report["num_images"], report["num_poses"]) == (3, 3)
+    assert report["median_translation_m"] is None
+    assert len(read_tum(out / "poses_tum.txt")) == 3
+
+
+def test_a_bag_is_written(vizloc: Vizloc, street_folder: Path, tmp_path: Path) -> None:
+    bag = tmp_path / "bag"
+    arguments = ("bag", "write", f"folder:{street_folder}", "--out", bag, "--every", 2)
+    ended = vizloc(*arguments, "--degrade", "blur:1")
+    assert ended.code == 0, ended.err
+    assert "2 images written" in ended.out
+    assert (bag / "metadata.yaml").is_file()
+    refused = vizloc(*arguments)
+    assert refused.code == 1
+    assert f"{bag}: exists already" in refused.err
+    assert vizloc(*arguments, "--overwrite").code == 0
+
+
+def test_version_and_help(vizloc: Vizloc) -> None:
+    assert vizloc("version").out.strip() == __version__
+    for command in ((), ("map",), ("bag",), ("localize",), ("replay",), ("demo",), ("map", "build"), ("map", "check")):
+        ended = vizloc(*command, "--help")
+        assert ended.code == 0
+        assert "Usage: vizloc" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["map", "build", "folder:{tmp}/nowhere", "--out", "{tmp}/map"], r"error: {tmp}/nowhere: no such folder"),
+        (["map", "build", "nonsense:{tmp}", "--out", "{tmp}/map"], r"unknown reader 'nonsense'; write one of: folder"),
+        (["map", "build", "{data}", "--out", "{tmp}/map"], r"does not say how to read it"),
+        (["map", "build", "folder:{data}", "--split", "lap3", "--out", "{tmp}/map"], r"no split 'lap3'; .* map, query"),
+        (["map", "build", "folder:{data}", "--every", "9", "--out", "{tmp}/map"], r"folder:{data}: a map needs at least two"),
+        (["map", "build", "folder:{data}", "--out", "{data}"], r"{data}: exists and is not a map"),
+        (["map", "check", "{tmp}/nomap"], r"{tmp}/nomap: there is no such map"),
+        (["map", "info", "{data}"], r"{data}/map.yaml: missing, so this folder is no map"),
+        (["localize", "{tmp}/nomap", "folder:{data}", "--out", "{tmp}/out"], r"{tmp}/nomap: there is no such map"),
+        (["localize", "{map}", "synthetic:seed=x", "--out", "{tmp}/out"], r"synthetic:seed=x: seed is 'x'"),
+        (["localize", "{map}", "folder:{data}", "--split", "no", "--out", "{tmp}/out"], r"no split 'no'"),
+        (["localize", "{map}", "folder:{data}", "--out", "{data}/poses.csv"], r"{data}/poses.csv"),
+        (["bag", "write", "folder:{data}", "--split", "no", "--out", "{tmp}/bag"], r"no split 'no'"),
+    ],
+)
+def test_an_error_about_the_input_ends_with_1_and_names_it(
+    vizloc: Vizloc, street_map_path: Path, street_folder: Path, tmp_path: Path, arguments: list[str], named: str
+) -> None:
+    places = {"tmp": tmp_path, "data": street_folder, "map": street_map_path}
+    ended = vizloc(*(argument.format(**places) for argument in arguments))
+    assert ended.code == 1
+    assert ended.err.startswith("error: ")
+    assert "Traceback" not in ended.err
+    assert re.search(named.format(**{k: re.escape(str(v)) for k, v in places.items()}), ended.err), ended.err
+    assert not (tmp_path / "map").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["nonsense"], "nonsense"),
+        (["map"], "build"),
+        (["map", "build", "folder:x"], "--out"),
+        (["map", "build", "folder:x", "--out", "y", "--every", "0"], "--every"),
+        (["map", "build", "folder:x", "--out", "y", "--seed", "-1"], "--seed"),
+        (["map", "build", "folder:x", "--out", "y", "--nonsense"], "--nonsense"),
+        (["localize", "{map}"], "DATASET"),
+        (["localize", "{map}", "folder:{data}", "--out", "{tmp}/y", "--top-k", "0"], "--top-k"),
+        (["localize", "{map}", "folder:{data}", "--out", "{tmp}/y", "--places", "all"], "--places"),
+        (["localize", "{map}", "folder:{data}", "--out", "{tmp}/y", "--degrade", "fog:2"], "fog:2"),
+        (["localize", "{map}", "folder:{data}", "--out", "{tmp}/y", "--degrade", "noise:6"], "noise:6"),
+        (["map", "build", "folder:{data}", "--out", "{tmp}/y", "--extractor", "orb"], "no feature extractor 'orb'"),
+        (["bag", "write", "folder:{data}", "--out", "{tmp}/y", "--compressed", "gif"], "--compressed"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_names_the_option(
+    vizloc: Vizloc, street_map_path: Path, street_folder: Path, tmp_path: Path, arguments: list[str], named: str
+) -> None:
+    places = {"tmp": tmp_path, "data": street_folder, "map": street_map_path}
+    ended = vizloc(*(argument.format(**places) for argument in arguments))
+    assert ended.code == 2
+    assert named in re.sub(r"\x1b\[[0-9;]*m", "", ended.out + ended.err)
+    assert not (tmp_path / "y").exists()
+
+
+def test_a_damaged_image_is_named(vizloc: Vizloc, street_map_path: Path, street_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(street_folder, tmp_path / "damaged"))
+    image = sorted((folder / "query").iterdir())[1]
+    image.write_bytes(image.read_bytes()[:200])
+    ended = vizloc("localize", street_map_path, f"folder:{folder}", "--out", tmp_path / "out")
+    assert ended.code == 1
+    assert str(image) in ended.err
+
+
+def test_a_damaged_map_is_named_before_the_work_begins(
+    vizloc: Vizloc, street_map_path: Path, street_folder: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(street_map_path, tmp_path / "map"))
+    (folder / "observation_descriptors.npy").write_bytes(b"\x93NUMPY")
+    ended = vizloc("localize", folder, f"folder:{street_folder}", "--out", tmp_path / "out")
+    assert ended.code == 1
+    assert f"{folder}/observation_descriptors.npy: cut off or corrupt" in ended.err

@@ -1,0 +1,227 @@
+"""From features to a verified pose, or the reason why there is none."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from point_street import CAMERA, PointStreet, View, write_point_map
+
+from vizloc_ros.datasets.record import Record
+from vizloc_ros.datasets.synthetic import SyntheticStreet
+from vizloc_ros.errors import FeatureError
+from vizloc_ros.evaluation.offline import OfflineRun, localize_records
+from vizloc_ros.features.types import Features
+from vizloc_ros.geometry.poses import pose_error, transform_points
+from vizloc_ros.localization.localizer import HierarchicalLocalizer, PlaceFinder, PoseSolver
+from vizloc_ros.localization.options import PoseOptions, RetrievalOptions
+from vizloc_ros.localization.place import Place
+from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.stopwatch import Stopwatch
+
+
+@pytest.fixture(scope="module")
+def query_lap(street: SyntheticStreet) -> list[Record]:
+    """Frames of the other lap, in other light, whose view the map has."""
+    return street.records("query")[1:18:4]
+
+
+@pytest.fixture(scope="module")
+def run(street_map: VisualMap, query_lap: list[Record]) -> OfflineRun:
+    return localize_records(query_lap, street_map, HierarchicalLocalizer(street_map))
+
+
+def test_the_other_lap_is_localized(run: OfflineRun, query_lap: list[Record]) -> None:
+    assert list(run.outcomes) == [record.name for record in query_lap]
+    assert run.unlocalized == {}
+    for record in query_lap:
+        metres, degrees = pose_error(run.estimates[record.name], record.world_from_cam)
+        assert metres < 0.25
+        assert degrees < 1.0
+    assert run.retrieval == {"r1_5m": pytest.approx(1.0, abs=0.41), "r10_5m": 1.0}
+
+
+def test_a_pose_says_what_supports_it(run: OfflineRun, query_lap: list[Record], street_map: VisualMap) -> None:
+    for record in query_lap:
+        outcome, features = run.outcomes[record.name], run.features[record.name]
+        pose = outcome.pose
+        assert pose is not None
+        assert outcome.reason == ""
+        assert len(pose.keypoints) == len(pose.landmarks) == len(pose.points) == outcome.inliers <= outcome.matches
+        assert len(set(pose.landmarks)) == len(pose.landmarks)
+        np.testing.assert_allclose(pose.points, street_map.landmark_positions[pose.landmarks])
+        pixels, _ = record.camera.project(transform_points(pose.world_from_cam.inverse(), pose.points))
+        errors = np.linalg.norm(pixels - features.keypoints[pose.keypoints], axis=1)
+        assert errors.max() <= PoseOptions().max_reprojection_error + 1e-3
+        assert np.sqrt((errors**2).mean()) == pytest.approx(pose.reprojection_rms, rel=1e-6)
+        assert np.linalg.eigvalsh(pose.covariance).min() > 0
+        error = np.linalg.norm(pose.world_from_cam.translation - record.world_from_cam.translation)
+        assert error < 6 * np.sqrt(np.trace(pose.covariance[:3, :3])), "the covariance is of the right size"
+
+
+def test_every_stage_is_timed(run: OfflineRun, query_lap: list[Record]) -> None:
+    stages = {"extract", "retrieve", "cluster", "match", "pose", "total"}
+    assert set(run.timings.overall()) == stages
+    for record in query_lap:
+        timings = run.outcomes[record.name].timings_ms
+        assert timings["total"] >= sum(timings[stage] for stage in stages - {"total"})
+
+
+def test_the_same_image_gives_the_same_pose(run: OfflineRun, query_lap: list[Record], street_map: VisualMap) -> None:
+    record = query_lap[2]
+    again = HierarchicalLocalizer(street_map).localize(run.features[record.name], record.camera).pose
+    np.testing.assert_array_equal(again.world_from_cam.matrix(), run.estimates[record.name].matrix())
+
+
+def test_an_image_that_shows_nothing_is_no_error(street_map: VisualMap, query_lap: list[Record]) -> None:
+    """One dark frame must not end a run."""
+    for shown in (np.zeros((250, 400), np.uint8), np.full((250, 400), 255, np.uint8)):
+        dark = replace(query_lap[0], read_image=lambda shown=shown: shown)
+        run = localize_records([dark], street_map, HierarchicalLocalizer(street_map))
+        assert run.estimates == {}
+        assert run.unlocalized == {dark.name: "only 0 keypoints in the image"}
+
+
+def test_an_image_of_something_else_gets_no_pose(street_map: VisualMap, query_lap: list[Record]) -> None:
+    noise = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 255, (250, 400)).astype(np.uint8), (0, 0), 1.5)
+    other = replace(query_lap[0], read_image=lambda: cv2.normalize(noise, None, 0, 255, cv2.NORM_MINMAX))
+    run = localize_records([other], street_map, HierarchicalLocalizer(street_map))
+    assert len(run.features[other.name]) > 300
+    assert run.estimates == {}
+    assert "needed" in run.unlocalized[other.name]
+
+
+@pytest.fixture(scope="module")
+def query(point_map: VisualMap) -> View:
+    """A view between two keyframes of the map of points."""
+    view = PointStreet(seed=1).view(9.3, noise_px=0.5, clutter=60)
+    features = point_map.extractor.describe(view.keyframe.features)
+    return replace(view, keyframe=replace(view.keyframe, features=features))
+
+
+@pytest.fixture(scope="module")
+def places(point_map: VisualMap, query: View) -> list[Place]:
+    return PlaceFinder(point_map).find(query.keyframe.features.global_descriptor, Stopwatch()).places
+
+
+def test_a_view_of_points_is_localized_to_a_centimetre(point_map: VisualMap, query: View) -> None:
+    outcome = HierarchicalLocalizer(point_map).localize(query.keyframe.features, CAMERA)
+    metres, degrees = pose_error(outcome.pose.world_from_cam, query.keyframe.world_from_cam)
+    assert metres < 0.01
+    assert degrees < 0.05
+    assert (query.points[outcome.pose.keypoints] >= 0).all(), "no clutter among the inliers"
+
+
+def test_retrieval_and_clusters_obey_their_options(point_map: VisualMap, query: View) -> None:
+    descriptor = query.keyframe.features.global_descriptor
+    for top_k in (1, 5, 100):
+        found = PlaceFinder(point_map, RetrievalOptions(top_k=top_k)).find(descriptor, Stopwatch())
+        assert len(found.keyframes) == len(found.similarities) == min(top_k, 12)
+        assert (np.diff(found.similarities) <= 0).all()
+    apart = PlaceFinder(point_map, RetrievalOptions(top_k=12, cluster=False)).find(descriptor, Stopwatch())
+    (place,) = apart.places
+    assert len(place.landmarks) == point_map.info.observations
+
+
+@pytest.mark.parametrize(
+    ("count", "options", "reason"),
+    [
+        (0, {}, r"only 0 keypoints in the image"),
+        (14, {}, r"only 14 keypoints in the image"),
+        (40, {"min_inliers": 41}, r"only 40 keypoints in the image"),
+        (None, {"min_inliers": 900}, r"only \d+ matches, 900 are needed"),
+        (None, {"max_reprojection_error": 0.05, "min_inliers": 300}, r"only \d+ inliers, 300 are needed"),
+        (None, {"min_inlier_ratio": 1.0, "max_reprojection_error": 1.0}, r"of \d+ matches are inliers, 100% are needed"),
+        (None, {"max_position_std": 1e-4}, r"the position is uncertain by \d\.?\d*(e-\d+)? m, at most 0\.0001 m"),
+    ],
+)
+def test_without_a_pose_there_is_a_reason(
+    query: View, places: list[Place], count: int | None, options: dict[str, float], reason: str
+) -> None:
+    features = query.keyframe.features
+    features = replace(
+        features,
+        keypoints=features.keypoints[:count],
+        scores=features.scores[:count],
+        descriptors=features.descriptors[:count],
+    )
+    outcome = PoseSolver(PoseOptions(**options)).solve(features, places, CAMERA)
+    assert outcome.pose is None
+    assert re.search(reason, outcome.reason)
+
+
+def test_without_places_there_is_no_pose(query: View) -> None:
+    outcome = PoseSolver().solve(query.keyframe.features, [], CAMERA)
+    assert (outcome.pose, outcome.reason) == (None, "no place was retrieved")
+
+
+@pytest.mark.parametrize("min_inliers", [15, 60, 200, 400])
+def test_there_is_never_a_pose_with_fewer_inliers_than_asked(
+    query: View, places: list[Place], min_inliers: int
+) -> None:
+    """Down to where most matches are wrong."""
+    rng, seen = np.random.default_rng(0), query.keyframe.features
+    localized = 0
+    for share in (0.0, 0.5, 0.8, 0.9, 0.95, 1.0):
+        keypoints = seen.keypoints.copy()
+        wrong = rng.random(len(keypoints)) < share
+        keypoints[wrong] = rng.uniform((0, 0), CAMERA.size, (wrong.sum(), 2))
+        solver = PoseSolver(PoseOptions(min_inliers=min_inliers))
+        outcome = solver.solve(replace(seen, keypoints=keypoints), places, CAMERA)
+        if outcome.pose is not None:
+            localized += 1
+            assert outcome.inliers >= min_inliers
+            assert pose_error(outcome.pose.world_from_cam, query.keyframe.world_from_cam)[0] < 0.5
+        else:
+            assert outcome.reason
+    assert 1 <= localized <= 5
+
+
+def test_features_of_another_map_are_refused(point_map: VisualMap, query: View, tmp_path: Path) -> None:
+    """Another vocabulary of another length; the same length is told by the feature id."""
+    write_point_map(PointStreet(seed=9).views(6), tmp_path / "map")
+    other = VisualMap.open(tmp_path / "map")
+    with pytest.raises(FeatureError, match=r"has 7 elements, the map's have 4"):
+        HierarchicalLocalizer(other).localize(query.keyframe.features, CAMERA)
+    assert other.info.extractor.feature_id != point_map.info.extractor.feature_id
+    with pytest.raises(FeatureError, match="not of the map's kind"):
+        other.require_feature_id(point_map.info.extractor.feature_id)
+
+
+def decoy(place: Place, seed: int) -> Place:
+    """A place that looks the same but whose landmarks are somewhere else, except some."""
+    rng = np.random.default_rng(seed)
+    positions = np.array(place.positions)
+    moved = np.isin(place.landmarks, rng.choice(np.unique(place.landmarks), len(np.unique(place.landmarks)) // 2))
+    positions[moved] = rng.normal(size=(moved.sum(), 3)) * 20
+    return replace(place, positions=positions)
+
+
+def test_the_first_place_that_verifies_is_taken_or_the_best_of_all(query: View, places: list[Place]) -> None:
+    candidates = [decoy(places[0], 1), places[0], decoy(places[0], 2)]
+    first, best = (
+        PoseSolver(PoseOptions(places=mode)).solve(query.keyframe.features, candidates, CAMERA)
+        for mode in ("first", "best")
+    )
+    assert (first.pose.place, best.pose.place) == (0, 1)
+    assert best.inliers > first.inliers
+
+
+def test_best_never_has_fewer_inliers_than_first(run: OfflineRun, query_lap: list[Record], street_map: VisualMap) -> None:
+    best = HierarchicalLocalizer(street_map, RetrievalOptions(top_k=3), PoseOptions(places="best"))
+    first = HierarchicalLocalizer(street_map, RetrievalOptions(top_k=3), PoseOptions(places="first"))
+    for record in query_lap[:3]:
+        features: Features = run.features[record.name]
+        assert best.localize(features, record.camera).inliers >= first.localize(features, record.camera).inliers
+
+
+def test_a_place_that_fails_is_followed_by_the_next(query: View, places: list[Place]) -> None:
+    rng = np.random.default_rng(0)
+    nowhere = replace(places[0], positions=rng.normal(size=places[0].positions.shape).astype(np.float32) * 20)
+    outcome = PoseSolver().solve(query.keyframe.features, [nowhere, places[0]], CAMERA)
+    assert outcome.pose.place == 1
+    failed = PoseSolver().solve(query.keyframe.features, [nowhere, nowhere], CAMERA)
+    assert failed.pose is None
+    assert "needed" in failed.reason or "supported" in failed.reason
