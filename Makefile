@@ -1,7 +1,7 @@
 # make setup | demo | test | lint | bench | clean
 #   PYTHON     interpreter for .venv, 3.10 to 3.13
 #   DATASET    for demo: what to localize in, e.g. folder:../shared/data/kitti00 (default: the synthetic street)
-#   EXTRACTOR  for demo: hfnet, rootsift or a .onnx file
+#   EXTRACTOR  for demo: rootsift
 #   ARGS       for demo, test and bench: anything more
 PYTHON ?= python3
 DATASET ?=
@@ -28,5 +28,5 @@ bench: setup
 	.venv/bin/python benchmarks/run.py $(ARGS)
 
 clean:
-	rm -rf .venv build install log dist demo_output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build install log dist demo_output bench_output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -160,8 +160,9 @@ def _extraction_table(subset: Sequence[Record], visual_map: VisualMap) -> Table:
             "RootSift.extract": partial(rootsift.extract, image),
             "VLAD": partial(extractor.describe, local),
         }
-        for name, function in work.items():
-            times.setdefault(name, []).extend(milliseconds(function, 3, warm_up=1))
+        for _ in range(3):  # in turn, so that all meet the same load of the machine
+            for name, function in work.items():
+                times.setdefault(name, []).extend(milliseconds(function, 1, warm_up=0))
     p50 = {name: median(values) for name, values in times.items()}
     p50["describe (difference)"] = p50["detect and describe"] - p50["detect"]
     p50["sort, root, quantize (difference)"] = p50["RootSift.extract"] - p50["detect and describe"]
@@ -177,7 +178,7 @@ def _extraction_table(subset: Sequence[Record], visual_map: VisualMap) -> Table:
             "VLAD",
         )
     ]
-    notes = [f"8 images of 1241x376, 3 repeats each after one for warm-up, OpenCV with {cv2.getNumThreads()} threads."]
+    notes = [f"8 images of 1241x376, 3 repeats of all stages in turn, OpenCV with {cv2.getNumThreads()} threads."]
     return Table("kitti00: feature extraction", ("stage", "p50 [ms]", "p99 [ms]"), rows, notes)
 
 

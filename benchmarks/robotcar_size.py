@@ -77,7 +77,7 @@ def _stages_table(index: GlobalIndex, visual_map: VisualMap, rng: np.random.Gene
             with clock("cluster"):
                 clusters = covisible_clusters(visual_map, retrieved)
             with clock("place"):
-                places = [Place.of_keyframes(visual_map, cluster) for cluster in clusters]
+                places = [Place.of_keyframes(visual_map, cluster, per_landmark=2) for cluster in clusters]
             outcome = solver.solve(query, places, CAMERA, clock)
         if i < 3:  # warm-up
             continue

@@ -21,7 +21,7 @@ def generate_launch_description() -> LaunchDescription:
         [
             DeclareLaunchArgument("map_path", default_value="", description="Map folder; empty: as in params_file"),
             DeclareLaunchArgument(
-                "extractor", default_value="", description="hfnet, rootsift or a .onnx file; empty: as in params_file"
+                "extractor", default_value="", description="Extractor the map must have been built with; empty: any"
             ),
             DeclareLaunchArgument("image_topic", default_value="image", description="sensor_msgs/Image to localize"),
             DeclareLaunchArgument("camera_info_topic", default_value="camera_info", description="Its calibration"),

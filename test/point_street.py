@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
-from pycolmap import Rigid3d
+from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.features.extractor import FeatureExtractor
 from vizloc_ros.features.rootsift_vlad import RootSiftVlad
@@ -22,6 +22,9 @@ from vizloc_ros.parallel import silent
 
 CAMERA = PinholeCamera(640, 400, 350.0, 360.0, 310.25, 205.75)  # off-centre, and fx is not fy: nothing cancels
 RADIUS = 30.0  # m
+MOUNTING = Rigid3d(
+    Rotation3d(np.array([-0.1, 0.03, 0.05])), np.zeros(3)
+)  # tilted: no quaternion element equals another
 STEP_S = 0.1
 
 
@@ -50,7 +53,7 @@ class PointStreet:
         turn = distance / RADIUS
         forward, down = np.array([np.cos(turn), np.sin(turn), 0]), np.array([0, 0, -1.0])
         centre = np.array([RADIUS * np.sin(turn), RADIUS - RADIUS * np.cos(turn), 0])
-        return pose_from_matrix(np.column_stack([np.cross(down, forward), down, forward, centre]))
+        return pose_from_matrix(np.column_stack([np.cross(down, forward), down, forward, centre])) * MOUNTING
 
     def view(self, distance: float, *, noise_px: float = 0.0, clutter: int = 0) -> View:
         """What the camera sees there, within 25 m, in random order; ``clutter`` keypoints look like another point."""

@@ -53,6 +53,13 @@ def test_wrong_matches_are_found_out(share: float) -> None:
     assert answer.inliers.shape == (count,)
     assert answer.inliers[:-outliers].mean() > 0.98
     assert answer.inliers[-outliers:].mean() < 0.02
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_inliers_are_those_of_the_refined_pose(seed: int) -> None:
+    """With many matches near the limit."""
+    pixels, points, _ = scene(seed, 300, noise_px=2.5, outliers=60)
+    answer = estimate(pixels, points)
     errors = np.linalg.norm(CAMERA.project(transform_points(answer.cam_from_world, points))[0] - pixels, axis=1)
     np.testing.assert_array_equal(answer.inliers, errors <= OPTIONS["max_error"])
 

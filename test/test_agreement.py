@@ -103,7 +103,9 @@ def test_a_mistake_is_named(points: Scene, mistake: str) -> None:
     assert re.search(expected, warning)
 
 
-@pytest.mark.parametrize("mistake", ["inverted", "body axes", "OpenGL axes", "rotations inverted", "half the image size"])
+@pytest.mark.parametrize(
+    "mistake", ["inverted", "body axes", "OpenGL axes", "rotations inverted", "half the image size"]
+)
 def test_a_mistake_is_named_on_a_straight_street(images: Scene, mistake: str) -> None:
     """Straight ahead, flipped axes leave the epipolar lines as they are: only the sign of the depths tells."""
     change, expected = MISTAKES[mistake]
@@ -122,9 +124,7 @@ def test_poses_of_something_else_are_suspected_without_a_cause(points: Scene) ->
 
 
 def scaled(factor: float, keyframes: Sequence[Keyframe]) -> list[Keyframe]:
-    return [
-        with_pose(lambda pose: Rigid3d(pose.rotation, factor * np.asarray(pose.translation)))(k) for k in keyframes
-    ]
+    return [with_pose(lambda pose: Rigid3d(pose.rotation, factor * np.asarray(pose.translation)))(k) for k in keyframes]
 
 
 def test_speed_and_depth_tell_the_scale(points: Scene) -> None:

@@ -1,5 +1,6 @@
 """Covisible clusters against a graph walked in loops."""
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -61,7 +62,7 @@ def test_the_largest_cluster_is_first_and_then_the_better_retrieved(point_map: V
 
 def test_a_place_is_all_that_its_keyframes_see(point_map: VisualMap) -> None:
     keyframes = np.array([7, 2])
-    place = Place.of_keyframes(point_map, keyframes)
+    place = Place.of_keyframes(point_map, keyframes, per_landmark=1000)
     expected = [
         (int(landmark), descriptor.tobytes())
         for k in keyframes
@@ -71,3 +72,19 @@ def test_a_place_is_all_that_its_keyframes_see(point_map: VisualMap) -> None:
     ]
     assert [(int(n), d.tobytes()) for n, d in zip(place.landmarks, place.descriptors, strict=True)] == expected
     np.testing.assert_array_equal(place.positions, point_map.landmark_positions[place.landmarks])
+
+
+def test_a_place_keeps_the_first_observations_of_every_landmark(point_map: VisualMap) -> None:
+    keyframes = np.array([5, 2, 7])
+    whole = Place.of_keyframes(point_map, keyframes, per_landmark=1000)
+    for count in (1, 2):
+        kept, seen = [], Counter()
+        for row, landmark in enumerate(whole.landmarks.tolist()):
+            seen[landmark] += 1
+            if seen[landmark] <= count:
+                kept.append(row)
+        place = Place.of_keyframes(point_map, keyframes, per_landmark=count)
+        np.testing.assert_array_equal(place.landmarks, whole.landmarks[kept])
+        np.testing.assert_array_equal(place.positions, whole.positions[kept])
+        np.testing.assert_array_equal(place.descriptors, whole.descriptors[kept])
+    assert max(seen.values()) == 3

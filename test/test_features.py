@@ -157,6 +157,16 @@ def test_vlad_is_what_its_definition_says() -> None:
         np.testing.assert_allclose(described, brute_force_vlad(features.descriptors, vlad), atol=1e-4)
 
 
+def test_words_of_any_length_are_compared_by_distance() -> None:
+    rng = np.random.default_rng(0)
+    words = (rng.normal(size=(8, 16)) * rng.uniform(0.02, 0.4, (8, 1))).astype(np.float32)
+    vlad = Vlad(words, np.zeros(128, np.float32), np.eye(128, 5, dtype=np.float32))
+    features = local_features(0)
+    np.testing.assert_allclose(
+        vlad.describe(features.descriptors), brute_force_vlad(features.descriptors, vlad), atol=1e-4
+    )
+
+
 def test_vlad_finds_the_same_place_among_others() -> None:
     images = [local_features(seed, count=300) for seed in range(20)]
     vlad = Vlad.learn(images, words=8, dimension=12, seed=0)

@@ -127,9 +127,7 @@ def test_a_pickled_array_is_refused(broken: Path) -> None:
         VisualMap.open(broken)
 
 
-def test_a_whole_map_passes(
-    broken: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_whole_map_passes(broken: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert map_problems(broken) == []
     check_map(broken)
     assert check_exit(broken, monkeypatch) == 0

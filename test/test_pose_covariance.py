@@ -37,7 +37,8 @@ def test_the_jacobian_is_that_of_differences() -> None:
     points, step = points_in_view(0, 30), 1e-6
     numeric = np.stack(
         [
-            (pixels_from(moved(POSE, step * axis), points) - pixels_from(moved(POSE, -step * axis), points)) / (2 * step)
+            (pixels_from(moved(POSE, step * axis), points) - pixels_from(moved(POSE, -step * axis), points))
+            / (2 * step)
             for axis in np.eye(6)
         ],
         axis=2,
@@ -47,7 +48,7 @@ def test_the_jacobian_is_that_of_differences() -> None:
 
 @pytest.mark.parametrize("sigma", [0.4, 1.0])
 def test_the_covariance_is_that_of_many_trials(sigma: float) -> None:
-    """Poses from noisy pixels scatter as foretold; a little more from 1 px on, for the solver's loss is not quadratic."""
+    """Poses from noisy pixels scatter as foretold; a little more at 1 px, for the solver's loss is not quadratic."""
     points, rng = points_in_view(1, 80), np.random.default_rng(2)
     exact = pixels_from(POSE, points)
     errors, foretold = [], []

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -57,6 +58,26 @@ def test_an_old_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
         assert content(target)["inner/file.txt"] == "old"
     assert content(target) == {"inner/file.txt": "new"}
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can exchange two folders in one step")
+def test_the_target_is_there_at_every_moment_of_a_replacement(tmp_path: Path) -> None:
+    target, done, looks = tmp_path / "map", threading.Event(), []
+    target.mkdir()
+
+    def look() -> None:
+        while not done.is_set():
+            looks.append(target.exists())
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    for _ in range(300):
+        with built_aside(target):
+            pass
+    done.set()
+    watcher.join()
+    assert len(looks) > 100
+    assert all(looks)
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
@@ -136,7 +157,11 @@ def test_two_builds_of_one_map_at_a_time_do_not_mix(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_what_is_no_map_is_not_replaced(
-    tmp_path: Path, point_views: list[View], kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    point_views: list[View],
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     precious = tmp_path / "photos"
     file = precious if kind == "file" else precious / "holiday.jpg"
@@ -147,10 +172,7 @@ def test_what_is_no_map_is_not_replaced(
     assert file.read_text() == "precious"
     assert list(tmp_path.iterdir()) == [precious]
     # The command says so before it starts to work: this dataset does not even exist.
-    monkeypatch.setattr("sys.argv", ["vizloc", "map", "build", "folder:/nowhere", "--out", str(precious)])
-    with pytest.raises(SystemExit) as exit_info:
-        cli.main()
-    assert exit_info.value.code == 1
+    assert run_vizloc("map", "build", "folder:/nowhere", "--out", str(precious), monkeypatch=monkeypatch) == 1
     assert "is not a map" in capsys.readouterr().err
 
 
@@ -174,16 +196,14 @@ def test_a_map_that_is_open_outlives_its_replacement(tmp_path: Path, point_views
     assert VisualMap.open(out).info.keyframes == 4
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("last_file", ["keyframe_poses.npy", "map.yaml"], ids=["at the start", "at the end"])
 def test_a_build_that_is_killed_leaves_the_old_map_whole(
-    street_build: tuple[Path, object], street_folder: Path, tmp_path: Path, last_file: str
+    point_map: VisualMap, street_folder: Path, tmp_path: Path, last_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SIGKILL while files are written beside the map; the next build removes what was left."""
-    out = Path(shutil.copytree(street_build[0], tmp_path / "map"))
-    old = read_info(out)
-    command = [sys.executable, "-m", "vizloc_ros.cli.main", "map", "build", f"folder:{street_folder}", "--out", str(out)]
-    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    out = Path(shutil.copytree(point_map.folder, tmp_path / "map"))
+    build = ["map", "build", f"folder:{street_folder}", "--every", "2", "--out", str(out)]
+    process = subprocess.Popen([sys.executable, "-m", "vizloc_ros.cli.main", *build], cwd=REPOSITORY)
     staging = tmp_path / f".map.building-{process.pid}"
     try:
         while not (staging / last_file).exists():
@@ -193,13 +213,18 @@ def test_a_build_that_is_killed_leaves_the_old_map_whole(
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert process.returncode == -signal.SIGKILL
-    assert map_problems(out) == []
+    assert run_vizloc("map", "check", str(out), monkeypatch=monkeypatch) == 0
     if last_file != "map.yaml":  # with everything written, the swap may just have happened
-        assert read_info(out) == old
+        assert read_info(out) == point_map.info
         assert staging.is_dir()
-    check = [sys.executable, "-m", "vizloc_ros.cli.main", "map", "check", str(out)]
-    assert subprocess.run(check, cwd=REPOSITORY, capture_output=True, check=False).returncode == 0
-    subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=True)
+    assert run_vizloc(*build, monkeypatch=monkeypatch) == 0
     assert list(tmp_path.iterdir()) == [out]
     assert map_problems(out) == []
     assert read_info(out).dataset == f"folder:{street_folder}"
+
+
+def run_vizloc(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr("sys.argv", ["vizloc", *arguments])
+    with pytest.raises(SystemExit) as exit_info:
+        cli.main()
+    return int(exit_info.value.code or 0)

@@ -104,6 +104,7 @@ def test_colmap_opens_the_model_and_agrees(noisy: tuple[list[Keyframe], Triangul
     model = pycolmap.Reconstruction(tmp_path)
     assert model.num_reg_images() == len(keyframes)
     point_ids = sorted(model.point3D_ids())
+    assert point_ids == list(range(1, len(seen.positions) + 1))
     np.testing.assert_array_equal([model.point3D(p).xyz for p in point_ids], seen.positions)
     errors: list[list[float]] = [[] for _ in point_ids]
     for keyframe, keypoint, landmark in zip(seen.keyframes, seen.keypoints, seen.landmarks, strict=True):
@@ -119,6 +120,21 @@ def test_colmap_opens_the_model_and_agrees(noisy: tuple[list[Keyframe], Triangul
     mean_error = np.mean([np.mean(of_landmark) for of_landmark in errors])
     assert mean_error == pytest.approx(seen.mean_error, abs=1e-6)
     assert mean_error < 0.6, "0.5 px of noise in both directions, partly fitted by the point"
+
+
+def test_landmarks_are_where_the_squared_errors_are_least(noisy: tuple[list[Keyframe], Triangulation]) -> None:
+    """A Gauss-Newton step of each would hardly move it."""
+    keyframes, seen = noisy
+    gradient, hessian = np.zeros((len(seen.positions), 3)), np.zeros((len(seen.positions), 3, 3))
+    for keyframe, keypoint, landmark in zip(seen.keyframes, seen.keypoints, seen.landmarks, strict=True):
+        pose = keyframes[keyframe].world_from_cam.inverse()
+        in_camera = transform_points(pose, seen.positions[landmark][None])
+        jacobian = CAMERA.projection_jacobian(in_camera)[0] @ pose.rotation.matrix()
+        residual = CAMERA.project(in_camera)[0][0] - keyframes[keyframe].features.keypoints[keypoint]
+        gradient[landmark] += jacobian.T @ residual
+        hessian[landmark] += jacobian.T @ jacobian
+    steps = np.linalg.norm(np.linalg.solve(hessian, gradient[..., None])[..., 0], axis=1)
+    assert np.median(steps) < 1e-4
 
 
 def test_a_camera_that_stands_still_yields_no_landmark() -> None:

@@ -11,6 +11,11 @@ class Stopwatch:
     def __init__(self) -> None:
         self.milliseconds: dict[str, float] = {}
 
+    @property
+    def seconds(self) -> dict[str, float]:
+        """The same in seconds, to the millisecond."""
+        return {stage: round(milliseconds / 1e3, 3) for stage, milliseconds in self.milliseconds.items()}
+
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
         """Times the block, also when it raises."""

@@ -29,11 +29,12 @@ def demo(
     from vizloc_ros.nodes.replay_evaluation import evaluate_replay
 
     console = Console()
-    records = open_dataset(dataset)
+    source = open_dataset(dataset)
+    map_records, query_records = source.records("map"), source.records("query")
     map_path, bag = out / "map", out / "bag"
     console.rule("1. Map")
     report = build_map(
-        records.records("map"),
+        map_records,
         open_extractor(extractor),
         map_path,
         dataset=dataset,
@@ -42,7 +43,7 @@ def demo(
     )
     print_build(report, map_path)
     console.rule("2. Bag")
-    write_bag(records.records("query"), bag, overwrite=True, progress=bar)
+    write_bag(query_records, bag, overwrite=True, progress=bar)
     domain = private_domain()
     console.rule(f"3. Replay through hfnet, map_server, localizer at {rate:g} times real time")
     console.print(f"on ROS domain {domain}: watch it with ROS_DOMAIN_ID={domain} rviz2 -d config/vizloc.rviz")

@@ -29,7 +29,7 @@ from vizloc_ros.mapping.visual_map import VisualMap
 def localize(
     map_path: MapArgument,
     dataset: DatasetArgument,
-    out: Annotated[Path, typer.Option(help="Folder for poses, report.json and pictures")],
+    out: Annotated[Path, typer.Option(help="Folder for poses, report.json and pictures", file_okay=False)],
     split: Annotated[str, typer.Option(help="Which images of the dataset to localize")] = "query",
     every: EveryOption = 1,
     degrade: DegradeOption = "",

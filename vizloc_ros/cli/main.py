@@ -11,7 +11,7 @@ from vizloc_ros.cli import map as map_commands
 from vizloc_ros.cli.demo import demo
 from vizloc_ros.cli.localize import localize
 from vizloc_ros.cli.replay import replay
-from vizloc_ros.errors import VizlocError
+from vizloc_ros.errors import ConfigError, VizlocError
 from vizloc_ros.nodes.middleware import ensure_profile
 
 app = typer.Typer(
@@ -39,7 +39,7 @@ def main() -> None:
         app(prog_name="vizloc")
     except VizlocError as error:
         Console(stderr=True).print(f"error: {error}", style="bold red", highlight=False, markup=False, soft_wrap=True)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)  # an option with an impossible value is wrong usage
 
 
 if __name__ == "__main__":

@@ -22,12 +22,14 @@ class OfflineRun:
     """What became of every query.
 
     Attributes:
+        top_k: keyframes retrieved.
         outcomes: by name, in order of time.
         features: of every query, by name.
         retrieval_ranks: by name of the posed queries, the rank of the first retrieved keyframe within 5 m, or None.
         timings: by stage, and "total" of image in to pose out.
     """
 
+    top_k: int
     outcomes: dict[str, Localization] = field(default_factory=dict)
     features: dict[str, Features] = field(default_factory=dict)
     retrieval_ranks: dict[str, int | None] = field(default_factory=dict)
@@ -45,11 +47,18 @@ class OfflineRun:
 
     @property
     def retrieval(self) -> dict[str, float] | None:
-        """Share of the posed queries whose first, and one of whose first ten keyframes is within 5 m."""
+        """Share of the posed queries whose first, and one of whose first ten keyframes is within 5 m.
+
+        Without the second when fewer than ten are retrieved.
+        """
         ranks = list(self.retrieval_ranks.values())
         if not ranks:
             return None
-        return {f"r{k}_5m": sum(rank is not None and rank < k for rank in ranks) / len(ranks) for k in (1, 10)}
+        return {
+            f"r{k}_5m": sum(rank is not None and rank < k for rank in ranks) / len(ranks)
+            for k in (1, 10)
+            if k <= self.top_k
+        }
 
 
 def localize_records(
@@ -59,7 +68,7 @@ def localize_records(
     progress: Progress = silent,
 ) -> OfflineRun:
     """Localizes every record. Raises ``ImageError`` for an image that cannot be read."""
-    run = OfflineRun()
+    run = OfflineRun(localizer.finder.options.top_k)
     extractor = visual_map.extractor
     for record in progress(records, "localizing", len(records)):
         image = record.read_image()

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 PERCENTILES = {"p50", "p99"}
-SHARES = ("recall", "retrieval", "converged")
+SHARES = ("recall", "recall_of_processed", "retrieval", "converged")
 
 
 def write_report(path: Path, report: Mapping[str, object]) -> None:

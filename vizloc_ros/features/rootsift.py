@@ -1,7 +1,7 @@
 """RootSIFT: SIFT descriptors under the Hellinger kernel (Arandjelovic and Zisserman, CVPR 2012), sec. 3.
 
 The classical local feature that both papers compare with. OpenCV finds and describes, this module fixes what it leaves
-open: the half-sample shift of its pixel grid, the order, and several orientations at one place.
+open: the shift of its pixel grid and the order.
 """
 
 import inspect

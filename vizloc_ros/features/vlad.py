@@ -57,7 +57,7 @@ class Vlad:
         return f"{checksum:08x}"
 
     def describe(self, descriptors: Int8) -> Float32:
-        """Global descriptor (G,) of an image's (N, D) local descriptors; zero when it has none."""
+        """Global descriptor (G,) of an image's (N, D) local descriptors; the same for all that have none."""
         if descriptors.shape[1] != self.words.shape[1]:
             raise FeatureError(
                 f"the vocabulary is for descriptors of {self.words.shape[1]} elements, these have "

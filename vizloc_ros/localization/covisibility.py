@@ -1,4 +1,4 @@
-"""Clusters of retrieved keyframes that look at the same landmarks (HF-Net paper, sec. 3.1: covisibility clustering)."""
+"""Clusters of retrieved keyframes that look at the same landmarks (HF-Net paper, sec. 3, "Covisibility clustering")."""
 
 import numpy as np
 from scipy.sparse import csr_matrix

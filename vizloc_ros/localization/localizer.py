@@ -1,4 +1,4 @@
-"""From features to a verified pose: the hierarchical localization of the HF-Net paper, sec. 3.1.
+"""From features to a verified pose: the hierarchical localization of the HF-Net paper, sec. 3.
 
 Two halves, as the nodes are: ``PlaceFinder`` holds the map and answers a global descriptor with places;
 ``PoseSolver`` needs no map, it matches features with the places it is given. ``HierarchicalLocalizer`` is both.
@@ -53,7 +53,9 @@ class PlaceFinder:
             keyframes, similarities = self._index.search(global_descriptor, self.options.top_k)
         with stopwatch("cluster"):
             clusters = covisible_clusters(self._map, keyframes) if self.options.cluster else [keyframes]
-            places = [Place.of_keyframes(self._map, cluster) for cluster in clusters]
+            places = [
+                Place.of_keyframes(self._map, cluster, self.options.descriptors_per_landmark) for cluster in clusters
+            ]
         return RetrievedPlaces(keyframes, similarities, places)
 
 
@@ -160,7 +162,7 @@ class PoseSolver:
         except np.linalg.LinAlgError:
             return _failure(f"the {inliers} inliers do not fix the pose", stopwatch, matches, inliers)
         covariance = options.covariance_scale * covariance + options.map_covariance
-        std = float(np.sqrt(np.linalg.eigvalsh(covariance[:3, :3])[-1]))
+        std = position_std(covariance)
         if not std <= options.max_position_std:
             return _failure(
                 f"the position is uncertain by {std:.2g} m, at most {options.max_position_std:g} m is believed",
@@ -203,6 +205,11 @@ class HierarchicalLocalizer:
         """As ``localize``, and what was retrieved."""
         candidates = self.finder.find(features.global_descriptor, stopwatch)
         return self.solver.solve(features, candidates.places, camera, stopwatch), candidates
+
+
+def position_std(covariance: Float64) -> float:
+    """Standard deviation [m] of a position in its most uncertain direction, of a (6, 6) covariance."""
+    return float(np.sqrt(np.linalg.eigvalsh(covariance[:3, :3])[-1]))
 
 
 def _failure(reason: str, stopwatch: Stopwatch, matches: int = 0, inliers: int = 0) -> Localization:

@@ -1,4 +1,4 @@
-"""Matches between a query and a place (HF-Net paper, sec. 3.1: local matching, modified ratio test)."""
+"""Matches between a query and a place (HF-Net paper, sec. 3, "Local feature matching and localization")."""
 
 import numpy as np
 

@@ -14,6 +14,9 @@ class RetrievalOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     top_k: int = Field(10, ge=1, le=100, description="keyframes to retrieve")
+    descriptors_per_landmark: int = Field(
+        2, ge=1, le=100, description="most observations of a landmark in a place, the most similar keyframes' first"
+    )
     cluster: bool = Field(True, description="one place per covisible cluster; false: all retrieved keyframes are one")
 
 

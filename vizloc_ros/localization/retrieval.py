@@ -1,4 +1,4 @@
-"""The keyframes that look most like a query (HF-Net paper, sec. 3.1: prior retrieval)."""
+"""The keyframes that look most like a query (HF-Net paper, sec. 3, "Prior retrieval")."""
 
 import numpy as np
 

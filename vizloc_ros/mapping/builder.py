@@ -98,14 +98,14 @@ def build_map(
         weak_keyframes=[k.name for k, n in zip(keyframes, observed, strict=True) if n < options.min_observations],
         warnings=warnings,
         seed=options.seed,
+        seconds=clock.seconds,
     )
     with clock("write"):
         content = MapContent(
             keyframes, triangulation, extractor, dataset, options.frame, __version__, datetime.now(timezone.utc)
         )
-        written = write_map(content, report.model_dump(mode="json"), out)
-    seconds = {stage: milliseconds / 1e3 for stage, milliseconds in clock.milliseconds.items()}
-    return report.model_copy(update={"map_bytes_per_keyframe": written / len(keyframes), "seconds": seconds})
+        written = write_map(content, report.model_dump(mode="json", exclude_none=True), out)
+    return report.model_copy(update={"map_bytes_per_keyframe": written / len(keyframes), "seconds": clock.seconds})
 
 
 def _require_poses(records: Sequence[Record], dataset: str) -> None:

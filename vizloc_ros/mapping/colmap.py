@@ -67,7 +67,7 @@ def triangulate(
     _refine_points(model)
     observations.filter_all_points3D(options.max_reprojection_error, options.min_angle)
     observations.filter_points3D_with_short_tracks(options.min_track_length)
-    return _collect(keyframes, model)
+    return _collect(keyframes, _renumbered(keyframes, model))
 
 
 def _posed_model(keyframes: Sequence[Keyframe]) -> pycolmap.Reconstruction:
@@ -124,18 +124,28 @@ def _refine_points(model: pycolmap.Reconstruction) -> None:
     pycolmap.create_default_bundle_adjuster(options, config, model).solve()
 
 
+def _renumbered(keyframes: Sequence[Keyframe], model: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
+    """The model with its points numbered 1 to L, without the gaps of those that were dropped."""
+    renumbered = _posed_model(keyframes)
+    for point_id in sorted(model.point3D_ids()):
+        point = model.point3D(point_id)
+        renumbered.add_point3D(point.xyz, point.track)
+    renumbered.update_point_3d_errors()
+    return renumbered
+
+
 def _collect(keyframes: Sequence[Keyframe], model: pycolmap.Reconstruction) -> Triangulation:
-    """Numbers the points 0..L-1 and lists the observations keyframe by keyframe."""
-    ids = {point_id: index for index, point_id in enumerate(sorted(model.point3D_ids()))}
-    positions = np.array([model.point3D(point_id).xyz for point_id in ids]).reshape(-1, 3)
+    """Lists the observations of a renumbered model keyframe by keyframe."""
+    count = model.num_points3D()
+    positions = np.array([model.point3D(landmark + 1).xyz for landmark in range(count)]).reshape(-1, 3)
     rows = [
-        (i, keypoint, ids[point.point3D_id])
+        (i, keypoint, point.point3D_id - 1)
         for i in range(len(keyframes))
         for keypoint, point in enumerate(model.image(i + 1).points2D)
         if point.has_point3D()
     ]
     observed = np.array(rows, np.int64).reshape(-1, 3)
-    mean_error = float(model.compute_mean_reprojection_error()) if ids else float("nan")
+    mean_error = float(model.compute_mean_reprojection_error()) if count else float("nan")
     return Triangulation(positions, observed[:, 0], observed[:, 1], observed[:, 2].astype(np.int32), mean_error, model)
 
 

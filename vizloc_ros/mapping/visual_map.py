@@ -92,14 +92,7 @@ class VisualMap:
     @cached_property
     def extractor(self) -> FeatureExtractor:
         """The extractor that made the map's features, for queries. Raises ``FeatureError`` if it has changed since."""
-        wanted = self.info.extractor
-        extractor = open_extractor(wanted.name, wanted.settings, self.folder / EXTRACTOR_FOLDER)
-        if extractor.feature_id != wanted.feature_id:
-            raise FeatureError(
-                f"{self.folder}: its features are {wanted.feature_id}, but the extractor here makes "
-                f"{extractor.feature_id}: install the version that built the map, or build it again"
-            )
-        return extractor
+        return open_map_extractor(self.folder, self.info)
 
     def require_features(self, number: int, described_as: str) -> None:
         """Refuses features whose ``feature_number`` is not the map's. Raises ``FeatureError``."""
@@ -112,6 +105,18 @@ class VisualMap:
     def require_feature_id(self, feature_id: str) -> None:
         """As ``require_features``, by name."""
         self.require_features(feature_number(feature_id), f"features {feature_id}")
+
+
+def open_map_extractor(folder: Path, info: MapInfo) -> FeatureExtractor:
+    """The extractor of a map, read from ``extractor/`` alone. Raises ``FeatureError`` if it has changed since."""
+    wanted = info.extractor
+    extractor = open_extractor(wanted.name, wanted.settings, folder / EXTRACTOR_FOLDER)
+    if extractor.feature_id != wanted.feature_id:
+        raise FeatureError(
+            f"{folder}: its features are {wanted.feature_id}, but the extractor here makes {extractor.feature_id}: "
+            "install the version that built the map, or build it again"
+        )
+    return extractor
 
 
 def open_array(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> Any:

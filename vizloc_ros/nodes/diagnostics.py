@@ -55,7 +55,8 @@ class Diagnostics:
         self._node = node
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._level, self._message = Level.OK, "ok"
+        self._standing = (Level.OK, "ok")
+        self._level, self._message = self._standing
         self._values: dict[str, Value] = {}
         self._counts: Counter[str] = Counter()
         self._expected: dict[str, _Expectation] = {}
@@ -68,6 +69,13 @@ class Diagnostics:
         """Says how it goes; shown in the next publication unless something worse is reported."""
         with self._lock:
             if level >= self._level:
+                self._level, self._message = level, message
+
+    def stand(self, level: Level, message: str) -> None:
+        """Says how it goes until further notice, such as that there is no map; what is reported comes on top."""
+        with self._lock:
+            self._standing = (level, message)
+            if level >= self._level or self._level <= Level.OK:
                 self._level, self._message = level, message
 
     def count(self, name: str, increment: int = 1) -> None:
@@ -127,7 +135,7 @@ class Diagnostics:
             if silent and level <= Level.WARN:
                 messages = [*silent, *(messages if level is Level.WARN else [])]
                 level = Level.WARN
-            self._level, self._message = Level.OK, "ok"
+            self._level, self._message = self._standing
             values = {**self._values, **self._counts, **timings}
         return DiagnosticStatus(
             level=bytes([level]),

@@ -15,8 +15,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from vizloc_ros.errors import CameraError, ConfigError, FeatureError
 from vizloc_ros.features.extractor import FeatureExtractor
 from vizloc_ros.geometry.rectification import DistortedCamera, Rectifier, camera_from_info
-from vizloc_ros.mapping.map_info import feature_number
-from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.mapping.map_info import feature_number, read_info
+from vizloc_ros.mapping.visual_map import open_map_extractor
 from vizloc_ros.nodes.clouds import features_to_msg, global_descriptor_to_msg
 from vizloc_ros.nodes.conversions import rectified_camera_to_msg, stamp_to_ns
 from vizloc_ros.nodes.diagnostics import Level
@@ -67,14 +67,15 @@ class HfnetNode(PipelineNode):
         self.create_subscription(CompressedImage if compressed else Image, self._image_topic, self._on_image, SENSOR)
 
     def _load_extractor(self) -> None:
-        visual_map = VisualMap.open(Path(self.parameters.map_path))
-        wanted, built_with = self.parameters.extractor, visual_map.info.extractor.name
+        folder = Path(self.parameters.map_path)
+        info = read_info(folder)
+        wanted, built_with = self.parameters.extractor, info.extractor.name
         if wanted not in ("", built_with):
             raise FeatureError(
-                f"parameter 'extractor' is {wanted}, but {visual_map.folder} was built with {built_with}: "
+                f"parameter 'extractor' is {wanted}, but {folder} was built with {built_with}: "
                 "build the map with that extractor, or leave the parameter empty"
             )
-        self._extractor = visual_map.extractor
+        self._extractor = open_map_extractor(folder, info)
         self.diagnostics.set_value("features", self._extractor.feature_id)
         self.get_logger().info(f"features: {self._extractor.feature_id}")
 
@@ -114,7 +115,7 @@ class HfnetNode(PipelineNode):
             raise CameraError(self._camera_problem)
         stopwatch = Stopwatch()
         with stopwatch("hfnet_total"):
-            with stopwatch("decode"):
+            with stopwatch("hfnet_decode"):
                 gray = gray_from_compressed(msg) if isinstance(msg, CompressedImage) else gray_from_image(msg)
                 check_exposure(gray)
             with stopwatch("rectify"):
@@ -123,7 +124,7 @@ class HfnetNode(PipelineNode):
                 features = extractor.extract(rectified)
             if len(features) == 0:
                 raise FeatureError("no keypoint in the image: is it out of focus, covered, or without texture?")
-            with stopwatch("encode"):
+            with stopwatch("hfnet_encode"):
                 header = msg.header
                 messages = (
                     (self._rectified, rectified_camera_to_msg(rectifier.rectified, header)),

@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
+from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Path as PathMsg
 from pycolmap import Rigid3d
 from sensor_msgs.msg import CameraInfo, PointCloud2
-from tf2_msgs.msg import TFMessage
 
 from vizloc_ros.errors import ConfigError, FeatureError, RosError
 from vizloc_ros.geometry.covariance import covariance_of_product
 from vizloc_ros.geometry.poses import pose_from_quaternion
-from vizloc_ros.localization.localizer import Localization, LocalizedPose, PoseSolver
+from vizloc_ros.localization.localizer import Localization, LocalizedPose, PoseSolver, position_std
 from vizloc_ros.localization.options import PoseOptions
 from vizloc_ros.localization.place import Place
 from vizloc_ros.nodes.clouds import Candidates, candidates_from_msg, features_from_msg
@@ -24,17 +23,17 @@ from vizloc_ros.nodes.conversions import (
     pose_with_covariance_to_msg,
     rectified_camera_from_msg,
     stamp_to_ns,
-    transform_to_msg,
 )
 from vizloc_ros.nodes.diagnostics import Level
 from vizloc_ros.nodes.parameters import declare, param
 from vizloc_ros.nodes.path_publisher import PathPublisher
 from vizloc_ros.nodes.pipeline_node import PipelineNode
-from vizloc_ros.nodes.qos import FEATURES, POSE, TF
+from vizloc_ros.nodes.qos import FEATURES, POSE
 from vizloc_ros.nodes.runner import run_node
 from vizloc_ros.nodes.stamp_guard import StampGuard, Verdict
 from vizloc_ros.nodes.stamp_join import StampJoin
 from vizloc_ros.nodes.static_transforms import StaticTransforms
+from vizloc_ros.nodes.transform_publisher import TransformPublisher
 from vizloc_ros.stopwatch import Stopwatch
 
 _CHANNELS = ("features", "features/camera_info", "candidates")
@@ -48,7 +47,7 @@ class LocalizerParameters:
     base_from_cam: tuple[float, ...] = param(
         (), "camera's optical frame in base_frame: x y z [m] qx qy qz qw; empty: from /tf_static"
     )
-    publish_tf: bool = param(True, "publish map -> base_frame on /tf")
+    publish_tf: bool = param(False, "publish map -> base_frame on /tf; only where nothing else is its parent (REP 105)")
     path_length: int = param(1000, "poses kept on path; 0: none", minimum=0, maximum=100_000)
     ratio: float = param(0.9, "ratio test between nearest and second landmark", minimum=0.1, maximum=1.0)
     max_reprojection_error: float = param(
@@ -103,7 +102,7 @@ class LocalizerNode(PipelineNode):
         self._transforms = StaticTransforms(self, lambda message: self.diagnostics.report(Level.WARN, message))
         self._failures = 0
         self._pose = self.create_publisher(PoseWithCovarianceStamped, "localization/pose", POSE)
-        self._tf = self.create_publisher(TFMessage, "/tf", TF) if self.parameters.publish_tf else None
+        self._tf = TransformPublisher(self) if self.parameters.publish_tf else None
         self._path = PathPublisher(self, self.create_publisher(PathMsg, "path", POSE), self.parameters.path_length)
         for counter in ("localized", "failed"):
             self.diagnostics.count(counter, 0)
@@ -130,7 +129,7 @@ class LocalizerNode(PipelineNode):
         features_msg, camera_msg, candidates_msg = joined
         stopwatch = Stopwatch()
         with stopwatch("localizer_total"):
-            with stopwatch("decode"):
+            with stopwatch("localizer_decode"):
                 camera = rectified_camera_from_msg(camera_msg)
                 features = features_from_msg(features_msg, camera.size)
                 candidates = candidates_from_msg(candidates_msg)
@@ -166,10 +165,7 @@ class LocalizerNode(PipelineNode):
         self.diagnostics.send(self._pose, pose_with_covariance_to_msg(map_from_base, covariance, header))
         self._path.add(map_from_base, header)
         if self._tf is not None:
-            transform = TransformStamped(
-                header=header, child_frame_id=self.parameters.base_frame, transform=transform_to_msg(map_from_base)
-            )
-            self.diagnostics.send(self._tf, TFMessage(transforms=[transform]))
+            self._tf.publish(map_from_base, header, self.parameters.base_frame)
 
     def _report(self, outcome: Localization) -> None:
         diagnostics = self.diagnostics
@@ -184,7 +180,7 @@ class LocalizerNode(PipelineNode):
             diagnostics.count("localized")
             diagnostics.set_value("place", outcome.pose.place)
             diagnostics.set_value("reprojection_rms_px", outcome.pose.reprojection_rms)
-            diagnostics.set_value("position_std_m", float(np.sqrt(np.trace(outcome.pose.covariance[:3, :3]))))
+            diagnostics.set_value("position_std_m", position_std(outcome.pose.covariance))
             diagnostics.report(Level.OK, f"localized with {outcome.inliers} inliers")
         diagnostics.set_value("consecutive_failures", self._failures)
 

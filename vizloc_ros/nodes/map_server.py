@@ -38,6 +38,9 @@ class MapServerParameters:
     map_frame: str = param("", "name of the map frame; empty: the one in the map")
     verify_map: bool = param(True, "check every byte of the map against its checksums before it is used")
     top_k: int = param(10, "keyframes to retrieve", minimum=1, maximum=100)
+    descriptors_per_landmark: int = param(
+        2, "most observations of a landmark in a place, the most similar keyframes' first", minimum=1, maximum=100
+    )
     cluster: bool = param(True, "one place per covisible cluster; false: all retrieved keyframes are one place")
     max_map_points: int = param(200_000, "landmarks shown on map/points, evenly thinned", minimum=1, maximum=5_000_000)
 
@@ -70,7 +73,11 @@ class MapServerNode(PipelineNode):
         if self.parameters.verify_map:
             check_map(folder)
         visual_map = VisualMap.open(folder)
-        options = RetrievalOptions(top_k=self.parameters.top_k, cluster=self.parameters.cluster)
+        options = RetrievalOptions(
+            top_k=self.parameters.top_k,
+            descriptors_per_landmark=self.parameters.descriptors_per_landmark,
+            cluster=self.parameters.cluster,
+        )
         self._map, self._finder = visual_map, PlaceFinder(visual_map, options)
         self.diagnostics.set_value("map", str(folder))
         self.diagnostics.set_value("keyframes", visual_map.info.keyframes)
@@ -96,7 +103,7 @@ class MapServerNode(PipelineNode):
             query = global_descriptor_from_msg(msg)
             self._map.require_features(query.feature_id, "the features that arrive")
             found = self._finder.find(query.descriptor, stopwatch)
-            with stopwatch("encode"):
+            with stopwatch("map_server_encode"):
                 header = header_of(stamp_to_ns(msg.header.stamp), self.map_frame)
                 self.diagnostics.send(self._candidates, candidates_to_msg(_candidates(found.places), header))
         self.diagnostics.count("processed")

@@ -50,10 +50,11 @@ class PipelineNode(Node):
             try:
                 load()
             except VizlocError as error:
-                self.diagnostics.report(Level.ERROR, str(error))
+                self.diagnostics.stand(Level.ERROR, str(error))
                 self.get_logger().error(f"{error} (trying again)", throttle_duration_sec=30.0)
             else:
                 timer.cancel()
+                self.diagnostics.stand(Level.OK, "ok")
 
         timer = self.create_timer(_RETRY_SECONDS, attempt, clock=self.diagnostics.clock)
         attempt()

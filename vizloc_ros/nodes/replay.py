@@ -124,7 +124,7 @@ def replay_bag(
         latency,
         len(published),
         published.keys() - recorder.extracted,
-        _judged(recorder),
+        max(_judged(recorder), len(recorder.poses)),  # the newest diagnostics may be older than the newest pose
         (times[-1] - times[0]) * 1e-9 if times else 0.0,
         recorder.timings(),
         reasons,

@@ -45,7 +45,7 @@ def evaluate_replay(
     report = {
         "num_processed": replay.processed,
         "recall_of_processed": {
-            key: min(1.0, share * len(truth) / max(replay.processed, 1)) for key, share in processed_recall.items()
+            key: share * len(truth) / max(replay.processed, 1) for key, share in processed_recall.items()
         },
         "processed_hz": replay.processed / replay.duration_s if replay.duration_s else None,
         "dropped": replay.dropped,

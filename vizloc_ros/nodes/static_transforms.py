@@ -57,13 +57,9 @@ class StaticTransforms:
     """Listens to ``/tf_static``; what cannot be used is handed to ``on_problem`` (by default the node's log)."""
 
     def __init__(self, node: Any, on_problem: Callable[[str], None] | None = None) -> None:
-        try:
-            from tf2_msgs.msg import TFMessage  # not on PyPI: everything else here must do without it
-        except ImportError as error:
-            raise RosError("tf2_msgs is not installed: see the installation notes, or apt's ros-*-tf2-msgs") from error
         self._tree = TransformTree()
         self._on_problem = on_problem or node.get_logger().warning
-        self._subscription = node.create_subscription(TFMessage, "/tf_static", self._on_message, TF_STATIC)
+        self._subscription = node.create_subscription(tf_message_type(), "/tf_static", self._on_message, TF_STATIC)
 
     def lookup(self, parent: str, child: str) -> Rigid3d | None:
         """parent_from_child through any chain of static transforms; None where there is none (yet)."""
@@ -76,6 +72,15 @@ class StaticTransforms:
                 self._tree.add(transform)
             except RosError as error:
                 self._on_problem(str(error))
+
+
+def tf_message_type() -> Any:
+    """The class of ``tf2_msgs/TFMessage``. Raises ``RosError`` where it is not installed: it is not on PyPI."""
+    try:
+        from tf2_msgs.msg import TFMessage
+    except ImportError as error:
+        raise RosError("tf2_msgs is not installed: see the installation notes, or apt's ros-*-tf2-msgs") from error
+    return TFMessage
 
 
 def _frame(name: str) -> str:
