@@ -122,7 +122,7 @@ def test_retrieval_and_clusters_obey_their_options(point_map: VisualMap, query: 
         assert (np.diff(found.similarities) <= 0).all()
     apart = PlaceFinder(point_map, RetrievalOptions(top_k=12, cluster=False)).find(descriptor, Stopwatch())
     (place,) = apart.places
-    assert len(place.landmarks) == point_map.info.observations
+    assert set(place.landmarks) == set(range(point_map.info.landmarks))
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_retrieval_and_clusters_obey_their_options(point_map: VisualMap, query: 
         (0, {}, r"only 0 keypoints in the image"),
         (14, {}, r"only 14 keypoints in the image"),
         (40, {"min_inliers": 41}, r"only 40 keypoints in the image"),
-        (None, {"min_inliers": 900}, r"only \d+ matches, 900 are needed"),
+        (None, {"min_inliers": 800}, r"only \d+ matches, 800 are needed"),
         (None, {"max_reprojection_error": 0.05, "min_inliers": 300}, r"only \d+ inliers, 300 are needed"),
         (
             None,

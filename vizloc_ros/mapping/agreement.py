@@ -95,7 +95,7 @@ def agreement(matches: Sequence[PairMatches]) -> float:
 
 def disagreement_warnings(keyframes: Sequence[Keyframe], matches: Sequence[PairMatches]) -> list[str]:
     """Warnings, each with its likely cause, when matches and known poses or intrinsics contradict each other."""
-    tried = sorted(matches, key=lambda m: -len(m.tentative))[:_PAIRS_TRIED]
+    tried = _over_all_baselines(keyframes, matches)
     known = _share(keyframes, tried, _Mistake("nothing"))
     shares = [_share(keyframes, tried, mistake) for mistake in _MISTAKES]
     best = int(np.argmax(shares))
@@ -108,6 +108,20 @@ def disagreement_warnings(keyframes: Sequence[Keyframe], matches: Sequence[PairM
             "rectified, the poses those of this camera, and in metres?"
         ]
     return []
+
+
+def _over_all_baselines(keyframes: Sequence[Keyframe], matches: Sequence[PairMatches]) -> list[PairMatches]:
+    """Some well matched pairs, near and far ones alike: near ones match best, but there anything fits."""
+    typical = np.median([len(m.tentative) for m in matches])
+    matched = [m for m in matches if len(m.tentative) >= typical / 2]
+
+    def baseline(pair: PairMatches) -> float:
+        a, b = (keyframes[k].world_from_cam.translation for k in (pair.i, pair.j))
+        return float(np.linalg.norm(a - b))
+
+    matched.sort(key=baseline)
+    chosen = np.unique(np.linspace(0, len(matched) - 1, _PAIRS_TRIED).round().astype(int))
+    return [matched[i] for i in chosen]
 
 
 def _share(keyframes: Sequence[Keyframe], matches: Sequence[PairMatches], mistake: _Mistake) -> float:
