@@ -101,6 +101,9 @@ def test_a_mistake_is_named(points: Scene, mistake: str) -> None:
     change, expected = MISTAKES[mistake]
     (warning,) = disagreement_warnings([change(k) for k in points[0]], points[1])
     assert re.search(expected, warning)
+    fitting = re.search(r"with that (\d+)%", warning)
+    assert fitting
+    assert int(fitting[1]) > 100 * agreement(points[1]) - 5, "undone, the mistake leaves the right poses"
 
 
 @pytest.mark.parametrize(

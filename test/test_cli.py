@@ -258,8 +258,6 @@ def test_an_error_about_the_input_ends_with_1_and_names_it(
         (["map", "build", "folder:x", "--out", "y", "--nonsense"], "--nonsense"),
         (["localize", "{map}"], "DATASET"),
         (["localize", "{map}", "folder:{data}", "--out", "{data}/poses.csv"], "--out"),
-        (["localize", "{map}", "folder:{data}", "--out", "{tmp}/y", "--top-k", "0"], "--top-k"),
-        (["localize", "{map}", "folder:{data}", "--out", "{tmp}/y", "--places", "all"], "--places"),
         (["localize", "{map}", "folder:{data}", "--out", "{tmp}/y", "--degrade", "fog:2"], "fog:2"),
         (["localize", "{map}", "folder:{data}", "--out", "{tmp}/y", "--degrade", "noise:6"], "noise:6"),
         (["map", "build", "folder:{data}", "--out", "{tmp}/y", "--extractor", "orb"], "no feature extractor 'orb'"),
@@ -274,6 +272,39 @@ def test_wrong_usage_ends_with_2_and_names_the_option(
     assert ended.code == 2
     assert named in re.sub(r"\x1b\[[0-9;]*m", "", ended.out + ended.err)
     assert not (tmp_path / "y").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("retrieval: {top_k: 0}", "retrieval.top_k"),
+        ("pose: {places: all}", "pose.places"),
+        ("nonsense: 1", "nonsense"),
+        ("- 1", "holds no keys"),
+        ("{", "cannot be read"),
+    ],
+)
+def test_a_wrong_option_in_a_file_is_named(
+    vizloc: Vizloc, street_map_path: Path, street_folder: Path, tmp_path: Path, text: str, named: str
+) -> None:
+    config = tmp_path / "options.yaml"
+    config.write_text(text)
+    ended = vizloc("localize", street_map_path, f"folder:{street_folder}", "--out", tmp_path / "y", "--config", config)
+    assert ended.code == 2
+    assert named in ended.err
+    assert str(config) in ended.err
+    assert not (tmp_path / "y").exists()
+
+
+def test_options_of_a_file_are_used(vizloc: Vizloc, street_map_path: Path, street_folder: Path, tmp_path: Path) -> None:
+    config, out = tmp_path / "options.yaml", tmp_path / "y"
+    config.write_text("pose: {min_inliers: 9999}\nretrieval: {top_k: 3}\n")
+    ended = vizloc("localize", street_map_path, f"folder:{street_folder}", "--out", out, "--config", config)
+    assert ended.code == 0
+    report = json.loads((out / "report.json").read_text())
+    assert report["num_poses"] == 0
+    assert all("9999" in reason for reason in report["unlocalized"].values())
+    assert report["retrieval"].keys() == {"r1_5m"}
 
 
 def test_a_damaged_image_is_named(vizloc: Vizloc, street_map_path: Path, street_folder: Path, tmp_path: Path) -> None:

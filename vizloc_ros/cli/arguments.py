@@ -17,6 +17,9 @@ SeedOption = Annotated[int, typer.Option(help="Seed of everything random", min=0
 DegradeOption = Annotated[
     str, typer.Option(metavar="KIND:LEVEL", help="night, blur, noise, occlusion or exposure, levels 1 to 5")
 ]
+ConfigOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="YAML file of options (docs/your_own_route.md, docs/evaluation.md)")
+]
 
 
 def command_line() -> str:

@@ -1,12 +1,13 @@
 """``vizloc localize``: a dataset against a map, without ROS."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from vizloc_ros.cli.arguments import (
+    ConfigOption,
     DatasetArgument,
     DegradeOption,
     EveryOption,
@@ -14,6 +15,7 @@ from vizloc_ros.cli.arguments import (
     SeedOption,
     command_line,
 )
+from vizloc_ros.cli.options_file import read_options
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.selection import every as every_nth
@@ -22,7 +24,7 @@ from vizloc_ros.evaluation.offline import localize_records
 from vizloc_ros.evaluation.report import report_table
 from vizloc_ros.evaluation.results import draw_overlay, write_results
 from vizloc_ros.localization.localizer import HierarchicalLocalizer
-from vizloc_ros.localization.options import PoseOptions, RetrievalOptions
+from vizloc_ros.localization.options import LocalizationOptions
 from vizloc_ros.mapping.visual_map import VisualMap
 
 
@@ -33,8 +35,7 @@ def localize(
     split: Annotated[str, typer.Option(help="Which images of the dataset to localize")] = "query",
     every: EveryOption = 1,
     degrade: DegradeOption = "",
-    top_k: Annotated[int, typer.Option(help="Keyframes to retrieve", min=1, max=100)] = 10,
-    places: Annotated[str, typer.Option(help="first: stop at the first place that verifies; best: try all")] = "first",
+    config: ConfigOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """Localize the images of a dataset in a map and evaluate their poses."""
@@ -42,9 +43,8 @@ def localize(
     records = every_nth(open_dataset(dataset).records(split), every)
     if degrade:
         records = degrade_records(records, Degradation.parse(degrade), seed)
-    localizer = HierarchicalLocalizer(
-        visual_map, RetrievalOptions(top_k=top_k), PoseOptions(seed=seed, places=_places(places))
-    )
+    options = read_options(config, LocalizationOptions)
+    localizer = HierarchicalLocalizer(visual_map, options.retrieval, options.pose.model_copy(update={"seed": seed}))
     run = localize_records(records, visual_map, localizer, bar)
     size = sum(file.bytes for file in visual_map.info.files.values())
     details = {
@@ -64,11 +64,3 @@ def localize(
     console = Console()
     console.print(report_table({key: value for key, value in report.items() if key != "unlocalized"}))
     console.print(f"written to {out}")
-
-
-def _places(text: str) -> Literal["first", "best"]:
-    if text == "first":
-        return "first"
-    if text == "best":
-        return "best"
-    raise typer.BadParameter(f"{text}: give first or best", param_hint="--places")

@@ -7,7 +7,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from vizloc_ros.cli.arguments import DatasetArgument, EveryOption, MapArgument, SeedOption
+from vizloc_ros.cli.arguments import ConfigOption, DatasetArgument, EveryOption, MapArgument, SeedOption
+from vizloc_ros.cli.options_file import read_options
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.selection import every as every_nth
@@ -31,12 +32,13 @@ def build(
     split: Annotated[str, typer.Option(help="Which images of the dataset to map")] = "map",
     every: EveryOption = 1,
     extractor: Annotated[str, typer.Option(help="Feature extractor: rootsift")] = "rootsift",
+    config: ConfigOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """Build a map from posed images."""
     require_replaceable(out)
     records = every_nth(open_dataset(dataset).records(split), every)
-    options = BuildOptions(seed=seed)
+    options = read_options(config, BuildOptions, seed=seed)
     report = build_map(records, open_extractor(extractor), out, dataset=dataset, options=options, progress=bar)
     print_build(report, out)
 

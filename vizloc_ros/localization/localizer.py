@@ -110,7 +110,8 @@ class PoseSolver:
         """
         stopwatch = stopwatch or Stopwatch()
         if len(features) < self.options.min_inliers:
-            return _failure(f"only {len(features)} keypoints in the image", stopwatch)
+            needed = self.options.min_inliers
+            return _failure(f"only {len(features)} keypoints in the image, {needed} are needed", stopwatch)
         if not places:
             return _failure("no place was retrieved", stopwatch)
         best: Localization | None = None

@@ -44,3 +44,12 @@ class PoseOptions(BaseModel):
     def map_covariance(self) -> Float64:
         """(6, 6) covariance that every pose has from the map, however well it fits [m^2, rad^2]."""
         return np.diag([self.map_position_std**2] * 3 + [np.radians(self.map_rotation_std) ** 2] * 3)
+
+
+class LocalizationOptions(BaseModel):
+    """Both halves, as a configuration file holds them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    retrieval: RetrievalOptions = RetrievalOptions()
+    pose: PoseOptions = PoseOptions()

@@ -1,0 +1,32 @@
+"""Options of the core from a YAML file."""
+
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from vizloc_ros.errors import ConfigError
+
+Options = TypeVar("Options", bound=BaseModel)
+
+
+def read_options(path: Path | None, options_type: type[Options], **given: object) -> Options:
+    """Options of a YAML file, or the defaults without one; ``given`` ones come on top.
+
+    Raises:
+        ConfigError: naming the file and the key that is unknown or has an impossible value.
+    """
+    content: object = {}
+    if path is not None:
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+        if not isinstance(content, dict):
+            raise ConfigError(f"{path}: holds no keys; it needs some of {', '.join(options_type.model_fields)}")
+    try:
+        return options_type.model_validate({**content, **given} if isinstance(content, dict) else given)
+    except ValidationError as error:
+        problems = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"{path or 'options'}: {'; '.join(problems)}") from error
