@@ -81,7 +81,7 @@ def test_an_image_that_shows_nothing_is_no_error(street_map: VisualMap, query_la
         dark = replace(query_lap[0], read_image=lambda shown=shown: shown)
         run = localize_records([dark], street_map, HierarchicalLocalizer(street_map))
         assert run.estimates == {}
-        assert run.unlocalized == {dark.name: "only 0 keypoints in the image"}
+        assert run.unlocalized == {dark.name: "only 0 keypoints in the image, 15 are needed"}
 
 
 def test_an_image_of_something_else_gets_no_pose(street_map: VisualMap, query_lap: list[Record]) -> None:
@@ -128,7 +128,7 @@ def test_retrieval_and_clusters_obey_their_options(point_map: VisualMap, query: 
 @pytest.mark.parametrize(
     ("count", "options", "reason"),
     [
-        (0, {}, r"only 0 keypoints in the image"),
+        (0, {}, r"only 0 keypoints in the image, 15 are needed"),
         (14, {}, r"only 14 keypoints in the image"),
         (40, {"min_inliers": 41}, r"only 40 keypoints in the image"),
         (None, {"min_inliers": 800}, r"only \d+ matches, 800 are needed"),

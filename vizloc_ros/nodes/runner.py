@@ -1,5 +1,6 @@
 """Starts nodes, spins them and takes them down again, whatever ends them."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.logging import get_logger
+from threadpoolctl import threadpool_limits
 
 from vizloc_ros.errors import RosError, VizlocError
 from vizloc_ros.nodes.middleware import ensure_profile
@@ -30,6 +32,9 @@ def run_nodes(factories: Sequence[NodeFactory], args: Sequence[str] | None = Non
     nodes: list[Any] = []
     try:
         ensure_profile()
+        if "OPENBLAS_NUM_THREADS" not in os.environ:
+            # The nodes work side by side; threads of BLAS that wait for each other by spinning slow down all of them.
+            threadpool_limits(1, user_api="blas")
         with _first_interrupt_shuts_down(), ros(args):
             executor = SingleThreadedExecutor()
             try:
