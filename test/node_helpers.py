@@ -16,6 +16,7 @@ from vizloc_ros.nodes.conversions import header_of, rectified_camera_to_msg
 from vizloc_ros.nodes.processes import NODES, NodeProcesses
 from vizloc_ros.nodes.qos import POSE
 from vizloc_ros.nodes.recorder import Recorder
+from vizloc_ros.nodes.replay import is_connected
 
 IDENTITY = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 FRAME = "camera"
@@ -39,12 +40,12 @@ class Bench:
         spin_until(alive_and_done, self.node, self.recorder, timeout_s=timeout_s)
 
     def wait_until_ready(self) -> None:
-        """Until the processes run and hear this one."""
+        """Until the processes run, and hear each other and this one."""
         self.spin_until(
             lambda: (
-                self._image.get_subscription_count() > 0
-                and self._camera_info.get_subscription_count() > 0
-                and all(node in self.recorder.statuses for node in NODES)
+                self._camera_info.get_subscription_count() > 0
+                and self._image.get_subscription_count() > 0
+                and is_connected(self.recorder)
             )
         )
 

@@ -16,7 +16,7 @@ from vizloc_ros.mapping.builder import BuildOptions, build_map
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for map, bag, report and pictures")] = Path("demo_output"),
+    out: Annotated[Path, typer.Option(help="Folder for map, bag, report", file_okay=False)] = Path("demo_output"),
     dataset: Annotated[str, typer.Option(metavar="DATASET", help=f"{DATASET_HELP}; with map, query")] = "synthetic:",
     extractor: Annotated[str, typer.Option(help="Feature extractor: rootsift")] = "rootsift",
     rate: Annotated[float, typer.Option(help="Seconds of the bag in a second")] = 1.0,

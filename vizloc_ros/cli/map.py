@@ -17,7 +17,6 @@ from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.mapping.build_report import BuildReport
 from vizloc_ros.mapping.builder import BuildOptions, build_map
 from vizloc_ros.mapping.check import map_problems
-from vizloc_ros.mapping.map_writer import require_replaceable
 from vizloc_ros.mapping.visual_map import VisualMap
 
 app = typer.Typer(help="Build and inspect maps.", no_args_is_help=True)
@@ -36,7 +35,6 @@ def build(
     seed: SeedOption = 0,
 ) -> None:
     """Build a map from posed images."""
-    require_replaceable(out)
     records = every_nth(open_dataset(dataset).records(split), every)
     options = read_options(config, BuildOptions, seed=seed)
     report = build_map(records, open_extractor(extractor), out, dataset=dataset, options=options, progress=bar)

@@ -13,7 +13,7 @@ from vizloc_ros.evaluation.report import report_table
 def replay(
     bag: BagArgument,
     map_path: MapArgument,
-    out: Annotated[Path, typer.Option(help="Folder for poses, report.json and pictures")],
+    out: Annotated[Path, typer.Option(help="Folder for poses, report.json and pictures", file_okay=False)],
     rate: Annotated[float, typer.Option(help="Seconds of the bag in a second")] = 1.0,
     composed: Annotated[bool, typer.Option(help="All nodes in one process instead of three")] = False,
 ) -> None:

@@ -18,7 +18,7 @@ from vizloc_ros.mapping.agreement import agreement, disagreement_warnings, media
 from vizloc_ros.mapping.build_report import BuildReport
 from vizloc_ros.mapping.colmap import Triangulation, TriangulationOptions, triangulate
 from vizloc_ros.mapping.keyframe import Keyframe
-from vizloc_ros.mapping.map_writer import MapContent, write_map
+from vizloc_ros.mapping.map_writer import MapContent, require_replaceable, write_map
 from vizloc_ros.mapping.pair_matching import MatchOptions, match_pairs
 from vizloc_ros.mapping.pairs import PairOptions, keyframe_pairs
 from vizloc_ros.parallel import Progress, parallel_map, silent
@@ -66,6 +66,7 @@ def build_map(
     """
     options = options or BuildOptions()
     clock = Stopwatch()
+    require_replaceable(out)
     _require_poses(records, dataset)
     with clock("extract"):
         features = parallel_map(_extraction(extractor), records, "extracting features", progress)

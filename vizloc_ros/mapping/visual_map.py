@@ -137,7 +137,7 @@ def open_array(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> A
 
 def _read_names(path: Path, count: int) -> list[str]:
     try:
-        names = path.read_text(encoding="utf-8").splitlines()
+        names = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise MapError(f"{path}: cannot be read ({error}): restore it, or build the map again") from error
     if len(names) != count:

@@ -59,6 +59,7 @@ class Diagnostics:
         self._level, self._message = self._standing
         self._values: dict[str, Value] = {}
         self._counts: Counter[str] = Counter()
+        self._watched: dict[str, Callable[[], Value]] = {}
         self._expected: dict[str, _Expectation] = {}
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS)
         # Not the node's clock: with use_sim_time it stands still just when something is wrong.
@@ -87,6 +88,10 @@ class Diagnostics:
         """Shows a value from now on."""
         with self._lock:
             self._values[name] = value
+
+    def watch(self, name: str, value: Callable[[], Value]) -> None:
+        """Shows a value that is asked for at every publication, in the executor's thread."""
+        self._watched[name] = value
 
     def expect(self, topic: str, timeout_s: float, hint: str = "is its node running, is the topic remapped?") -> None:
         """Warns, with ``hint`` when nobody publishes it, while ``topic`` (as subscribed to) is silent for longer."""
@@ -130,13 +135,14 @@ class Diagnostics:
             for name, value in percentiles.items()
         }
         silent = self._silent_topics()
+        watched = {name: value() for name, value in self._watched.items()}
         with self._lock:
             level, messages = self._level, [self._message]
             if silent and level <= Level.WARN:
                 messages = [*silent, *(messages if level is Level.WARN else [])]
                 level = Level.WARN
             self._level, self._message = self._standing
-            values = {**self._values, **self._counts, **timings}
+            values = {**self._values, **watched, **self._counts, **timings}
         return DiagnosticStatus(
             level=bytes([level]),
             name=self._node.get_fully_qualified_name().lstrip("/"),

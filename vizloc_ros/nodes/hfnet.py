@@ -63,6 +63,10 @@ class HfnetNode(PipelineNode):
         self.diagnostics.expect(
             self._image_topic, self.parameters.silence_timeout, "is the camera driver running, is the topic remapped?"
         )
+        image_topic = self.resolve_topic_name(self._image_topic)  # as remapped; count_publishers does not do that
+        self.diagnostics.watch("image_publishers", lambda: self.count_publishers(image_topic))
+        self.diagnostics.watch("features_listeners", self._features.get_subscription_count)
+        self.diagnostics.watch("global_descriptor_listeners", self._global_descriptor.get_subscription_count)
         self.create_subscription(CameraInfo, "camera_info", self._on_camera_info, SENSOR)
         self.create_subscription(CompressedImage if compressed else Image, self._image_topic, self._on_image, SENSOR)
 

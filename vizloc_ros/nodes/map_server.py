@@ -60,6 +60,7 @@ class MapServerNode(PipelineNode):
         self._candidates = self.create_publisher(PointCloud2, "candidates", FEATURES)
         self._points = self.create_publisher(PointCloud2, "map/points", LATCHED)
         self._keyframes = self.create_publisher(PoseArray, "map/keyframes", LATCHED)
+        self.diagnostics.watch("candidates_listeners", self._candidates.get_subscription_count)
         self.when_possible(self._load_map)
         self.create_subscription(PointCloud2, "global_descriptor", self.submit, FEATURES)
 

@@ -152,11 +152,20 @@ def _spinning_recorder() -> Iterator[Recorder]:
         recorder.destroy_node()
 
 
+def is_connected(recorder: Recorder) -> bool:
+    """All nodes report, and have found each other and the camera: from then on nothing is lost between them."""
+    connections = (
+        ("hfnet", "image_publishers"),
+        ("hfnet", "features_listeners"),
+        ("hfnet", "global_descriptor_listeners"),
+        ("map_server", "candidates_listeners"),
+    )
+    return all(node in recorder.statuses for node in NODES) and all(recorder.count(*c) for c in connections)
+
+
 def _is_ready(recorder: Recorder) -> bool:
-    """All nodes report, have loaded the map, and their topics have both ends."""
-    reporting = all(node in recorder.statuses and recorder.statuses[node].level != b"\x02" for node in NODES)
-    between = all(recorder.count_subscribers(t) and recorder.count_publishers(t) for t in _TOPICS_BETWEEN_NODES)
-    return reporting and between and recorder.count_publishers("localization/pose") > 0
+    """Connected, and the map is loaded."""
+    return is_connected(recorder) and all(recorder.statuses[node].level != b"\x02" for node in NODES)
 
 
 def _require_alone(recorder: Recorder, domain_id: int) -> None:
