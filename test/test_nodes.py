@@ -53,7 +53,11 @@ def test_a_pose_is_published_with_the_stamp_of_its_image(running: Bench, query) 
     translation, rotation = pose_error(running.recorder.poses[stamp].map_from_base, query[3].world_from_cam)
     assert translation < 0.1
     assert rotation < 0.5
-    running.spin_until(lambda: running.recorder.count("localizer", "localized") > 0)
+    running.spin_until(
+        lambda: (
+            running.recorder.count("localizer", "localized") > 0 and running.recorder.count("hfnet", "processed") > 0
+        )
+    )
     assert running.recorder.value("localizer", "inliers") > 50
     assert running.recorder.timings()["extract"]["p50"] > 1.0
 

@@ -66,7 +66,7 @@ def build_map(
     """
     options = options or BuildOptions()
     clock = Stopwatch()
-    require_replaceable(out)
+    require_replaceable(out)  # before the work, not after it
     _require_poses(records, dataset)
     with clock("extract"):
         features = parallel_map(_extraction(extractor), records, "extracting features", progress)

@@ -39,6 +39,7 @@ def require_replaceable(out: Path) -> None:
 
 def write_map(content: MapContent, build: dict[str, Any], out: Path) -> int:
     """Writes the map beside ``out`` and swaps it in. Returns its size [bytes]. Raises ``MapError``."""
+    require_replaceable(out)
     try:
         with built_aside(out) as folder:
             cameras = list(dict.fromkeys(k.camera for k in content.keyframes))
