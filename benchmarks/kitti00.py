@@ -51,7 +51,7 @@ def benchmark(out: Path) -> list[Table]:
     visual_map, queries = VisualMap.open(folder), records("query")
     localizer = HierarchicalLocalizer(visual_map)
     localize_records(queries[:3], visual_map, localizer)  # warm-up
-    run = localize_records(queries, visual_map, localizer)
+    run = localize_records(queries, visual_map, localizer, keep_features=True)
     subset = queries[::_PLAIN_EVERY]
     return [
         _build_table(report),

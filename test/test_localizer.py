@@ -30,7 +30,7 @@ def query_lap(street: SyntheticStreet) -> list[Record]:
 
 @pytest.fixture(scope="module")
 def run(street_map: VisualMap, query_lap: list[Record]) -> OfflineRun:
-    return localize_records(query_lap, street_map, HierarchicalLocalizer(street_map))
+    return localize_records(query_lap, street_map, HierarchicalLocalizer(street_map), keep_features=True)
 
 
 def test_the_other_lap_is_localized(run: OfflineRun, query_lap: list[Record]) -> None:
@@ -87,7 +87,7 @@ def test_an_image_that_shows_nothing_is_no_error(street_map: VisualMap, query_la
 def test_an_image_of_something_else_gets_no_pose(street_map: VisualMap, query_lap: list[Record]) -> None:
     noise = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 255, (250, 400)).astype(np.uint8), (0, 0), 1.5)
     other = replace(query_lap[0], read_image=lambda: cv2.normalize(noise, None, 0, 255, cv2.NORM_MINMAX))
-    run = localize_records([other], street_map, HierarchicalLocalizer(street_map))
+    run = localize_records([other], street_map, HierarchicalLocalizer(street_map), keep_features=True)
     assert len(run.features[other.name]) > 300
     assert run.estimates == {}
     assert "needed" in run.unlocalized[other.name]

@@ -60,7 +60,7 @@ def localize(
     report = write_results(out, records, estimates, visual_map, details)
     shown = next((r for r in records[len(records) // 2 :] if r.name in estimates), None)
     if shown is not None:
-        draw_overlay(out / "overlay.png", shown, run.features[shown.name], estimates[shown.name], localizer)
+        draw_overlay(out / "overlay.png", shown, visual_map, estimates[shown.name], localizer)
     console = Console()
     console.print(report_table({key: value for key, value in report.items() if key != "unlocalized"}))
     console.print(f"written to {out}")

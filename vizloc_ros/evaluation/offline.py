@@ -24,7 +24,7 @@ class OfflineRun:
     Attributes:
         top_k: keyframes retrieved.
         outcomes: by name, in order of time.
-        features: of every query, by name.
+        features: of every query by name, if they were to be kept.
         retrieval_ranks: by name of the posed queries, the rank of the first retrieved keyframe within 5 m, or None.
         timings: by stage, and "total" of image in to pose out.
     """
@@ -66,6 +66,7 @@ def localize_records(
     visual_map: VisualMap,
     localizer: HierarchicalLocalizer,
     progress: Progress = silent,
+    keep_features: bool = False,
 ) -> OfflineRun:
     """Localizes every record. Raises ``ImageError`` for an image that cannot be read."""
     run = OfflineRun(localizer.finder.options.top_k)
@@ -78,7 +79,9 @@ def localize_records(
                 features = extractor.extract(image)
             outcome, retrieved = localizer.localize_with_candidates(features, record.camera, stopwatch)
         run.timings.add_all(stopwatch.milliseconds)
-        run.outcomes[record.name], run.features[record.name] = outcome, features
+        run.outcomes[record.name] = outcome
+        if keep_features:
+            run.features[record.name] = features
         if record.world_from_cam is not None:
             centres = visual_map.keyframe_poses[retrieved.keyframes, :3]
             near = np.linalg.norm(centres - record.world_from_cam.translation, axis=1) <= _RETRIEVED_WITHIN_M

@@ -12,7 +12,6 @@ from vizloc_ros.evaluation.plots import plot_errors, plot_overlay, plot_trajecto
 from vizloc_ros.evaluation.recall import evaluate_poses
 from vizloc_ros.evaluation.report import write_report
 from vizloc_ros.evaluation.trajectories import write_tum, write_visuallocalization
-from vizloc_ros.features.types import Features
 from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.localization.localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.visual_map import VisualMap
@@ -62,11 +61,13 @@ def write_results(
 def draw_overlay(
     path: Path,
     record: Record,
-    features: Features,
+    visual_map: VisualMap,
     world_from_cam: Rigid3d,
     localizer: HierarchicalLocalizer,
 ) -> None:
     """Draws a query, its matches, and the matched landmarks as seen from an estimated pose."""
+    image = record.read_image()
+    features = visual_map.extractor.extract(image)
     outcome = localizer.localize(features, record.camera)
     if outcome.pose is None:
         keypoints, projections = features.keypoints, None
@@ -78,4 +79,4 @@ def draw_overlay(
         projections = np.zeros((len(keypoints), 2))
         projections[inliers], _ = record.camera.project(transform_points(world_from_cam.inverse(), pose.points))
     caption = f"{record.name}: {outcome.inliers} of {outcome.matches} matches are inliers"
-    plot_overlay(path, record.read_image(), keypoints.astype(np.float64), inliers, projections, caption)
+    plot_overlay(path, image, keypoints.astype(np.float64), inliers, projections, caption)

@@ -1,7 +1,6 @@
 """The pinhole camera behind everything that is not distorted.
 
-Pixels follow OpenCV: (0, 0) is the centre of the top-left pixel. COLMAP's are +0.5; only ``mapping/colmap.py`` and
-``localization/absolute_pose.py`` know that.
+Pixels follow OpenCV: (0, 0) is the centre of the top-left pixel. COLMAP's are +0.5: ``mapping/colmap.py`` converts.
 """
 
 from dataclasses import dataclass

@@ -24,7 +24,8 @@ def epipolar_distance(fundamental: Float64, pixels_a: Float64, pixels_b: Float64
     lines_b, lines_a = a @ fundamental.T, b @ fundamental
     algebraic = np.abs((b * lines_b).sum(axis=1))
     gradient = np.minimum(np.hypot(lines_a[:, 0], lines_a[:, 1]), np.hypot(lines_b[:, 0], lines_b[:, 1]))
-    return algebraic / np.maximum(gradient, 1e-12)
+    # Cameras at one place have no epipolar lines: nothing can be verified, so nothing passes.
+    return np.divide(algebraic, gradient, out=np.full(len(a), np.inf), where=gradient > 1e-12)
 
 
 def in_front(

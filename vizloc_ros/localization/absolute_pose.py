@@ -1,6 +1,6 @@
 """A camera's pose from 2D-3D matches: COLMAP's LO-RANSAC over P3P, then least squares over the inliers.
 
-COLMAP's pixels have (0.5, 0.5) at the centre of the top-left pixel: the conversion is here and nowhere else.
+COLMAP's pixels are those of ``mapping/colmap.py``.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,7 @@ from pycolmap import Rigid3d
 from vizloc_ros.arrays import Bool, Float64
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import transform_points
-
-_PIXEL_CENTRE = 0.5
+from vizloc_ros.mapping.colmap import PIXEL_CENTRE, colmap_camera
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def estimate_absolute_pose(
     estimation.ransac.max_num_trials = max_trials
     estimation.ransac.random_seed = seed
     answer = pycolmap.estimate_and_refine_absolute_pose(
-        pixels + _PIXEL_CENTRE, points, _colmap_camera(camera), estimation, pycolmap.AbsolutePoseRefinementOptions()
+        pixels + PIXEL_CENTRE, points, colmap_camera(camera), estimation, pycolmap.AbsolutePoseRefinementOptions()
     )
     if answer is None:
         return None
@@ -54,8 +53,3 @@ def estimate_absolute_pose(
     points_cam = transform_points(cam_from_world, points)
     errors = np.linalg.norm(camera.project(points_cam)[0] - pixels, axis=1)
     return AbsolutePose(cam_from_world, (errors <= max_error) & (points_cam[:, 2] > 0))
-
-
-def _colmap_camera(camera: PinholeCamera) -> pycolmap.Camera:
-    params = [camera.fx, camera.fy, camera.cx + _PIXEL_CENTRE, camera.cy + _PIXEL_CENTRE]
-    return pycolmap.Camera(model="PINHOLE", width=camera.width, height=camera.height, params=params)

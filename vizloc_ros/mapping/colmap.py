@@ -1,6 +1,6 @@
 """Everything COLMAP does for the map: landmarks from matches and known poses, and the model in its own format.
 
-COLMAP's pixels have (0.5, 0.5) at the centre of the top-left pixel: the conversion is here and nowhere else in mapping.
+COLMAP's pixels have (0.5, 0.5) at the centre of the top-left pixel: the conversion is here, for all.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from vizloc_ros.mapping.keyframe import Keyframe
 from vizloc_ros.mapping.pair_matching import PairMatches
 from vizloc_ros.parallel import Progress
 
-_PIXEL_CENTRE = 0.5
+PIXEL_CENTRE = 0.5  # where COLMAP has the centre of the top-left pixel
 
 
 class TriangulationOptions(BaseModel):
@@ -78,10 +78,10 @@ def _posed_model(keyframes: Sequence[Keyframe]) -> pycolmap.Reconstruction:
         camera = keyframe.camera
         if camera not in camera_ids:
             camera_ids[camera] = len(camera_ids) + 1
-            model.add_camera_with_trivial_rig(_colmap_camera(camera, camera_ids[camera]))
+            model.add_camera_with_trivial_rig(colmap_camera(camera, camera_ids[camera]))
         image = pycolmap.Image(
             name=keyframe.name,
-            keypoints=keyframe.features.keypoints.astype(np.float64) + _PIXEL_CENTRE,
+            keypoints=keyframe.features.keypoints.astype(np.float64) + PIXEL_CENTRE,
             camera_id=camera_ids[camera],
             image_id=i + 1,
         )
@@ -89,8 +89,9 @@ def _posed_model(keyframes: Sequence[Keyframe]) -> pycolmap.Reconstruction:
     return model
 
 
-def _colmap_camera(camera: PinholeCamera, camera_id: int) -> pycolmap.Camera:
-    params = [camera.fx, camera.fy, camera.cx + _PIXEL_CENTRE, camera.cy + _PIXEL_CENTRE]
+def colmap_camera(camera: PinholeCamera, camera_id: int = 1) -> pycolmap.Camera:
+    """The camera in COLMAP's pixels."""
+    params = [camera.fx, camera.fy, camera.cx + PIXEL_CENTRE, camera.cy + PIXEL_CENTRE]
     return pycolmap.Camera(
         camera_id=camera_id, model="PINHOLE", width=camera.width, height=camera.height, params=params
     )

@@ -60,6 +60,6 @@ def evaluate_replay(
     written = write_results(out, records, estimates, visual_map, report, skipped)
     shown = next((r for r in records[len(records) // 2 :] if r.name in estimates), None)
     if shown is not None:
-        features = visual_map.extractor.extract(shown.read_image())
-        draw_overlay(out / "overlay.png", shown, features, estimates[shown.name], HierarchicalLocalizer(visual_map))
+        localizer = HierarchicalLocalizer(visual_map)
+        draw_overlay(out / "overlay.png", shown, visual_map, estimates[shown.name], localizer)
     return written
