@@ -314,3 +314,15 @@ def test_the_extractor_of_a_map_describes_queries(point_map: VisualMap, point_vi
     assert extractor.rootsift == RootSift()
     described = extractor.describe(point_views[4].keyframe.features).global_descriptor
     np.testing.assert_allclose(described, point_map.global_descriptors[4], atol=1e-6)
+
+
+def test_a_damaged_header_of_an_array_is_named_whatever_bit_it_is(point_map: VisualMap, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(point_map.folder, tmp_path / "map"))
+    path = folder / "keyframe_poses.npy"
+    whole = path.read_bytes()
+    for position in range(90):
+        for bit in (0, 3, 7):
+            damaged = bytearray(whole)
+            damaged[position] ^= 1 << bit
+            path.write_bytes(damaged)
+            assert [problem.split(": ")[0] for problem in map_problems(folder)] == [str(path)]

@@ -99,10 +99,11 @@ def test_wrong_images_are_named_and_give_no_pose(running: Bench, query, name) ->
         ({"k": np.zeros(9)}, "focal length"),
         ({"k": np.full(9, np.nan)}, "camera_info"),
         ({"width": 320, "height": 200, "k": np.array([170.0, 0, 160, 0, 170, 100, 0, 0, 1])}, "320x200"),
+        ({"width": 2**31, "height": 2**31, "d": [0.1, 0.0, 0.0, 0.0, 0.0]}, "beyond"),
         ({"d": [0.1, 0.2]}, "plumb_bob"),
         ({"distortion_model": "magic"}, "magic"),
     ],
-    ids=["zero focal length", "NaN", "another size", "wrong number of coefficients", "unknown model"],
+    ids=["zero focal length", "NaN", "another size", "huge size", "wrong number of coefficients", "unknown model"],
 )
 def test_wrong_camera_info_is_named_and_gives_no_pose(running: Bench, query, changes, word) -> None:
     running.expect_pose(query[3])

@@ -1,7 +1,12 @@
 """Names for the array types used in signatures; shapes and units stand in the docstrings."""
 
+from tokenize import TokenError
+
 import numpy as np
 from numpy.typing import NDArray
+
+# What numpy.load raises for files that are missing, cut off or damaged; the last two for a damaged header.
+UNREADABLE_ARRAY = (OSError, ValueError, EOFError, SyntaxError, TokenError)
 
 Float64 = NDArray[np.float64]
 Float32 = NDArray[np.float32]

@@ -39,6 +39,7 @@ def localize(
     seed: SeedOption = 0,
 ) -> None:
     """Localize the images of a dataset in a map and evaluate their poses."""
+    out.mkdir(parents=True, exist_ok=True)  # says so now if it cannot be written
     visual_map = VisualMap.open(map_path)
     records = every_nth(open_dataset(dataset).records(split), every)
     if degrade:

@@ -38,8 +38,15 @@ def main() -> None:
         ensure_profile()
         app(prog_name="vizloc")
     except VizlocError as error:
-        Console(stderr=True).print(f"error: {error}", style="bold red", highlight=False, markup=False, soft_wrap=True)
+        _complain(error)
         sys.exit(2 if isinstance(error, ConfigError) else 1)  # an option with an impossible value is wrong usage
+    except OSError as error:  # a file that cannot be read or written; the text names it
+        _complain(error)
+        sys.exit(1)
+
+
+def _complain(error: Exception) -> None:
+    Console(stderr=True).print(f"error: {error}", style="bold red", highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

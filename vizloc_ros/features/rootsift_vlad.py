@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vizloc_ros.arrays import UInt8
+from vizloc_ros.arrays import UNREADABLE_ARRAY, UInt8
 from vizloc_ros.errors import ConfigError, FeatureError, MapError
 from vizloc_ros.features.rootsift import RootSift
 from vizloc_ros.features.types import Features
@@ -76,6 +76,6 @@ def _load_vlad(folder: Path) -> Vlad:
     for attribute, file in _FILES.items():
         try:
             arrays[attribute] = np.load(folder / file, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        except UNREADABLE_ARRAY as error:
             raise MapError(f"{folder / file}: cannot be read ({error}): check the map, or build it again") from error
     return Vlad(**arrays)

@@ -26,6 +26,7 @@ _undistort_points = getattr(cv2, "undistortPointsIter", cv2.undistortPoints)
 _CONVERGED = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 1e-9)
 
 _CALIBRATE = "calibrate the camera again (ros2 run camera_calibration cameracalibrator)"
+_LARGEST_SIDE = 16_384  # px; OpenCV cannot remap much larger ones
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,8 @@ def camera_from_info(
         raise CameraError(f"roi is {roi} (x, y, width, height): send the whole image, or the camera_info of the region")
     if width <= 0 or height <= 0:
         raise CameraError(f"width and height are {width}x{height}; they must be those of the image: {_CALIBRATE}")
+    if max(width, height) > _LARGEST_SIDE:
+        raise CameraError(f"width and height are {width}x{height}, beyond {_LARGEST_SIDE}; they must be the image's")
     if len(k) != 9:
         raise CameraError(f"k has {len(k)} elements; it must have the 9 of a 3x3 matrix, row by row")
     fx, skew, cx, below, fy, cy, *last_row = (float(value) for value in k)
@@ -132,8 +135,11 @@ class Rectifier:
             CameraError: no pinhole image can be cut from this camera.
         """
         self._camera = camera
-        self.rectified = _inscribed_camera(camera) if camera.is_distorted else camera.pinhole
-        self._maps = _fixed_point_maps(camera, self.rectified) if camera.is_distorted else None
+        try:
+            self.rectified = _inscribed_camera(camera) if camera.is_distorted else camera.pinhole
+            self._maps = _fixed_point_maps(camera, self.rectified) if camera.is_distorted else None
+        except cv2.error as error:
+            raise CameraError(f"the lens cannot be rectified ({error.err}): {_CALIBRATE}") from error
 
     def rectify(self, image: UInt8) -> UInt8:
         """Rectifies an image (H, W) or (H, W, 3); returns the very same array when there is no distortion.

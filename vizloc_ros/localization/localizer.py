@@ -160,10 +160,10 @@ class PoseSolver:
             covariance, rms = pose_covariance(
                 world_from_cam, points[inlier], pixels[inlier], camera, options.pixel_sigma
             )
+            covariance = options.covariance_scale * covariance + options.map_covariance
+            std = position_std(covariance)
         except np.linalg.LinAlgError:
             return _failure(f"the {inliers} inliers do not fix the pose", stopwatch, matches, inliers)
-        covariance = options.covariance_scale * covariance + options.map_covariance
-        std = position_std(covariance)
         if not std <= options.max_position_std:
             return _failure(
                 f"the position is uncertain by {std:.2g} m, at most {options.max_position_std:g} m is believed",

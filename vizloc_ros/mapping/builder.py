@@ -67,7 +67,7 @@ def build_map(
     options = options or BuildOptions()
     clock = Stopwatch()
     require_replaceable(out)  # before the work, not after it
-    _require_poses(records, dataset)
+    _require_poses(records, dataset, options.triangulation.min_track_length)
     with clock("extract"):
         features = parallel_map(_extraction(extractor), records, "extracting features", progress)
     with clock("learn"):
@@ -109,9 +109,9 @@ def build_map(
     return report.model_copy(update={"map_bytes_per_keyframe": written / len(keyframes), "seconds": clock.seconds})
 
 
-def _require_poses(records: Sequence[Record], dataset: str) -> None:
-    if len(records) < 2:
-        raise DatasetError(f"{dataset}: a map needs at least two images, this split has {len(records)}")
+def _require_poses(records: Sequence[Record], dataset: str, needed: int) -> None:
+    if len(records) < needed:
+        raise DatasetError(f"{dataset}: a map needs at least {needed} images, this split has {len(records)}")
     if unposed := [record.name for record in records if record.world_from_cam is None]:
         raise DatasetError(
             f"{dataset}: {len(unposed)} images have no pose, the first is {unposed[0]}: a map needs poses"

@@ -15,6 +15,7 @@ class PairOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    min_distance: float = Field(0.05, ge=0, description="least distance of two cameras: standing ones see no depth [m]")
     max_distance: float = Field(25.0, gt=0, description="largest distance of two cameras [m]")
     max_angle: float = Field(50.0, gt=0, le=180, description="largest angle between their viewing directions [deg]")
     by_pose: int = Field(8, ge=1, description="partners of a keyframe chosen by distance")
@@ -37,10 +38,13 @@ def keyframe_pairs(keyframes: Sequence[Keyframe], options: PairOptions) -> list[
         near = _facing_alike(
             i, np.array(tree.query_ball_point(centre, options.max_distance), np.int64), directions, min_cosine
         )
-        near = near[np.argsort(np.linalg.norm(centres[near] - centre, axis=1), kind="stable")]
+        distance = np.linalg.norm(centres[near] - centre, axis=1)
+        order = np.argsort(distance, kind="stable")
+        near = near[order[distance[order] >= options.min_distance]]
         chosen = near[_spread(len(near), options.by_pose)]
         if options.by_retrieval:
             far = np.array(tree.query_ball_point(centre, 2 * options.max_distance), np.int64)
+            far = far[np.linalg.norm(centres[far] - centre, axis=1) >= options.min_distance]
             alike = np.setdiff1d(_facing_alike(i, far, directions, min_cosine), chosen)
             most = np.argsort(-(looks[alike] @ looks[i]), kind="stable")[: options.by_retrieval]
             chosen = np.concatenate([chosen, alike[most]])

@@ -20,7 +20,7 @@ def built_aside(target: Path) -> Iterator[Path]:
     Whatever happens in the block, ``target`` is either as it was or wholly new. What a killed build left behind is
     removed by the next one.
     """
-    target = target.absolute()
+    target = target.resolve()  # a link to a map stays a link
     target.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{target.name}.building-"
     for left_over in target.parent.glob(f"{prefix}*"):

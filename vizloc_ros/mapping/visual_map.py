@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from vizloc_ros.arrays import Float32, Float64, Int8, Int32, Int64
-from vizloc_ros.errors import FeatureError, MapError
+from vizloc_ros.arrays import UNREADABLE_ARRAY, Float32, Float64, Int8, Int32, Int64
+from vizloc_ros.errors import ConfigError, FeatureError, MapError
 from vizloc_ros.features.extractor import FeatureExtractor, open_extractor
 from vizloc_ros.mapping.map_info import MapInfo, feature_number, read_info
 
@@ -110,7 +110,10 @@ class VisualMap:
 def open_map_extractor(folder: Path, info: MapInfo) -> FeatureExtractor:
     """The extractor of a map, read from ``extractor/`` alone. Raises ``FeatureError`` if it has changed since."""
     wanted = info.extractor
-    extractor = open_extractor(wanted.name, wanted.settings, folder / EXTRACTOR_FOLDER)
+    try:
+        extractor = open_extractor(wanted.name, wanted.settings, folder / EXTRACTOR_FOLDER)
+    except ConfigError as error:
+        raise FeatureError(f"{folder}: {error}: install the version that built the map") from error
     if extractor.feature_id != wanted.feature_id:
         raise FeatureError(
             f"{folder}: its features are {wanted.feature_id}, but the extractor here makes {extractor.feature_id}: "
@@ -125,7 +128,7 @@ def open_array(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> A
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise MapError(f"{path}: missing: restore it, or build the map again") from None
-    except (OSError, ValueError, EOFError) as error:
+    except UNREADABLE_ARRAY as error:
         raise MapError(f"{path}: cut off or corrupt ({error}): restore it, or build the map again") from error
     if array.dtype != dtype or array.shape != shape:
         raise MapError(

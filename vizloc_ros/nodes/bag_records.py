@@ -9,7 +9,7 @@ from vizloc_ros.bags.messages import stamp_ns_of
 from vizloc_ros.bags.reader import read_info, read_messages, read_poses
 from vizloc_ros.datasets.parsing import format_timestamp
 from vizloc_ros.datasets.record import Record
-from vizloc_ros.errors import BagError
+from vizloc_ros.errors import BagError, CameraError
 from vizloc_ros.geometry.rectification import Rectifier, camera_from_info
 from vizloc_ros.nodes.images import gray_from_compressed, gray_from_image
 from vizloc_ros.nodes.static_transforms import TransformTree
@@ -39,8 +39,14 @@ def records_of_bag(bag: Path, base_frame: str = "base_link") -> tuple[list[Recor
         BagError: not exactly one camera, or no transform from it to ``base_frame``.
     """
     image_topic, info_topic = image_topics(bag)
-    info = next(message for _, message in read_messages(bag, info_topic))
-    rectifier = Rectifier(camera_from_info(info.width, info.height, list(info.k), list(info.d), info.distortion_model))
+    info = next((message for _, message in read_messages(bag, info_topic)), None)
+    if info is None:
+        raise BagError(f"{bag}: {info_topic} has no message: record it with the images")
+    try:
+        camera = camera_from_info(info.width, info.height, list(info.k), list(info.d), info.distortion_model)
+        rectifier = Rectifier(camera)
+    except CameraError as error:
+        raise BagError(f"{bag}: {info_topic}: {error}") from error
     topics = read_info(bag).topics
     truth = read_poses(bag, GROUND_TRUTH) if GROUND_TRUTH in topics else {}
     records = [

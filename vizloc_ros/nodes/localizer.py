@@ -36,7 +36,7 @@ from vizloc_ros.nodes.static_transforms import StaticTransforms
 from vizloc_ros.nodes.transform_publisher import TransformPublisher
 from vizloc_ros.stopwatch import Stopwatch
 
-_CHANNELS = ("features", "features/camera_info", "candidates")
+_CHANNELS = ("features/camera_info", "features", "candidates")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,9 @@ class LocalizerParameters:
 
     def __post_init__(self) -> None:
         values = np.array(self.base_from_cam)
-        if len(values) and not (len(values) == 7 and abs(np.linalg.norm(values[3:]) - 1) < 0.01):
+        if len(values) and not (
+            len(values) == 7 and np.isfinite(values).all() and abs(np.linalg.norm(values[3:]) - 1) < 0.01
+        ):
             raise ConfigError(
                 f"parameter 'base_from_cam' is {list(self.base_from_cam)}; allowed: nothing, or x y z [m] and a unit "
                 "quaternion qx qy qz qw"
@@ -106,14 +108,15 @@ class LocalizerNode(PipelineNode):
         self._path = PathPublisher(self, self.create_publisher(PathMsg, "path", POSE), self.parameters.path_length)
         for counter in ("localized", "failed"):
             self.diagnostics.count(counter, 0)
-        for channel, message_type in zip(_CHANNELS, (PointCloud2, CameraInfo, PointCloud2), strict=True):
+        for channel, message_type in zip(_CHANNELS, (CameraInfo, PointCloud2, PointCloud2), strict=True):
             self.create_subscription(message_type, channel, self._receiver(channel), FEATURES)
 
     def _receiver(self, channel: str) -> Any:
         def receive(msg: Any) -> None:
             stamp = stamp_to_ns(msg.header.stamp)
-            # Guards the join alone: hfnet has already dropped and reported images out of order.
-            if channel == "features" and self._stamps.check(stamp).verdict is Verdict.JUMPED_BACK:
+            # Guards the join alone: hfnet has dropped and reported images out of order. Whichever of its two messages
+            # comes first tells of a jump; candidates do not, they may be late ones from before it.
+            if channel != "candidates" and self._stamps.check(stamp).verdict is Verdict.JUMPED_BACK:
                 self._join.reset()
                 self._path.clear()
             joined = self._join.add(channel, stamp, msg)
@@ -124,9 +127,9 @@ class LocalizerNode(PipelineNode):
 
         return receive
 
-    def _localize(self, joined: tuple[PointCloud2, CameraInfo, PointCloud2]) -> None:
+    def _localize(self, joined: tuple[CameraInfo, PointCloud2, PointCloud2]) -> None:
         """Runs in the worker. Raises ``VizlocError`` for messages that cannot be used."""
-        features_msg, camera_msg, candidates_msg = joined
+        camera_msg, features_msg, candidates_msg = joined
         stopwatch = Stopwatch()
         with stopwatch("localizer_total"):
             with stopwatch("localizer_decode"):
@@ -187,10 +190,10 @@ class LocalizerNode(PipelineNode):
 
 def _places(candidates: Candidates) -> list[Place]:
     """The rows of each place."""
-    starts = np.flatnonzero(np.diff(candidates.places, prepend=-1))
+    bounds = np.append(np.flatnonzero(np.diff(candidates.places, prepend=-1)), len(candidates))
     return [
         Place(candidates.points[rows], candidates.landmarks[rows].astype(np.int32), candidates.descriptors[rows])
-        for rows in (slice(a, b) for a, b in zip(starts, [*starts[1:], len(candidates)], strict=True))
+        for rows in map(slice, bounds[:-1], bounds[1:])
     ]
 
 

@@ -55,7 +55,10 @@ class Replay:
 
 def private_domain() -> int:
     """The ROS domain of the environment, or one of this process's own, so that no other ROS system interferes."""
-    return int(os.environ.get("ROS_DOMAIN_ID") or 1 + os.getpid() % 100)
+    given = os.environ.get("ROS_DOMAIN_ID")
+    if given and not given.isdecimal():
+        raise RosError(f"ROS_DOMAIN_ID is {given!r}; it must be a number, 0 to 101")
+    return int(given or 1 + os.getpid() % 100)
 
 
 def replay_bag(

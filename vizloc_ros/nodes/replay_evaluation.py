@@ -7,6 +7,7 @@ from typing import Any
 from vizloc_ros.evaluation.recall import evaluate_poses
 from vizloc_ros.evaluation.results import draw_overlay, write_results
 from vizloc_ros.localization.localizer import HierarchicalLocalizer
+from vizloc_ros.mapping.check import check_map
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.nodes.bag_records import records_of_bag
 from vizloc_ros.nodes.replay import replay_bag
@@ -31,6 +32,7 @@ def evaluate_replay(
         BagError, MapError, RosError: as ``replay_bag``.
     """
     out.mkdir(parents=True, exist_ok=True)
+    check_map(map_path)  # the map server would refuse it, later
     visual_map = VisualMap.open(map_path)
     records, base_from_cam = records_of_bag(bag)
     replay = replay_bag(bag, map_path, rate=rate, composed=composed, domain_id=domain_id, log=out / "nodes.log")
@@ -42,6 +44,7 @@ def evaluate_replay(
     }
     truth = {record.name: record.world_from_cam for record in records if record.world_from_cam is not None}
     processed_recall = evaluate_poses(estimates, truth).recall
+    latency = percentiles(replay.latency_ms.values()) if replay.latency_ms else None
     report = {
         "num_processed": replay.processed,
         "recall_of_processed": {
@@ -49,10 +52,12 @@ def evaluate_replay(
         },
         "processed_hz": replay.processed / replay.duration_s if replay.duration_s else None,
         "dropped": replay.dropped,
-        "latency_ms": percentiles(replay.latency_ms.values()) if replay.latency_ms else None,
-        "timings_ms": replay.timings_ms,
+        "lost": replay.processed - len(replay.poses),
+        "latency_ms": latency,
+        "timings_ms": {**replay.timings_ms, **({"total": latency} if latency else {})},
         "map_bytes_per_keyframe": sum(f.bytes for f in visual_map.info.files.values()) / visual_map.info.keyframes,
         "rate": rate,
+        "seed": 0,
         "reasons": replay.reasons,
         **(details or {}),
     }

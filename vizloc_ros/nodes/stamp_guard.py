@@ -46,7 +46,7 @@ class StampGuard:
         return result
 
     def _judge(self, stamp_ns: int) -> StampCheck:
-        if stamp_ns <= 0:
+        if stamp_ns < 0 or (stamp_ns == 0 and self._last_ns is not None):  # a recording may begin at 0
             return StampCheck(
                 Verdict.UNSTAMPED, "image without a stamp dropped: the camera driver must fill in header.stamp"
             )

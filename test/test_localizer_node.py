@@ -1,0 +1,50 @@
+"""The parts of the localizer node that need no other process."""
+
+import numpy as np
+import pytest
+from ros_helpers import ros_context
+from sensor_msgs.msg import CameraInfo, PointCloud2
+
+from vizloc_ros.nodes.clouds import Candidates
+from vizloc_ros.nodes.conversions import header_of
+from vizloc_ros.nodes.localizer import _CHANNELS, LocalizerNode, _places
+
+pytestmark = pytest.mark.ros
+
+
+def candidates(places) -> Candidates:
+    count = len(places)
+    return Candidates(
+        np.arange(3.0 * count, dtype=np.float32).reshape(-1, 3),
+        np.arange(count),
+        np.array(places, np.int64),
+        np.zeros((count, 8), np.int8),
+    )
+
+
+def test_candidates_are_split_by_place() -> None:
+    split = _places(candidates([0, 0, 1, 3]))
+    assert [place.landmarks.tolist() for place in split] == [[0, 1], [2], [3]]
+
+
+def test_empty_candidates_are_no_places() -> None:
+    assert _places(candidates([])) == []
+
+
+def test_the_first_image_after_a_jump_back_in_time_is_localized(monkeypatch) -> None:
+    import rclpy.context
+
+    joined: list[int] = []
+    with ros_context() as context:
+        monkeypatch.setattr(rclpy.context, "get_default_context", lambda: context, raising=False)
+        monkeypatch.setattr("rclpy.node.get_default_context", lambda *_: context)
+        node = LocalizerNode()
+        try:
+            node.submit = lambda messages: joined.append(messages[0].header.stamp.sec)
+            for second in (100, 101, 5, 6):
+                for channel in _CHANNELS:
+                    kind = CameraInfo if channel.endswith("camera_info") else PointCloud2
+                    node._receiver(channel)(kind(header=header_of(second * 1_000_000_000, "camera")))
+        finally:
+            node.destroy_node()
+    assert joined == [100, 101, 5, 6]
