@@ -224,7 +224,7 @@ def test_version_and_help(vizloc: Vizloc) -> None:
         (["map", "build", "folder:{data}", "--split", "lap3", "--out", "{tmp}/map"], r"no split 'lap3'; .* map, query"),
         (
             ["map", "build", "folder:{data}", "--every", "9", "--out", "{tmp}/map"],
-            r"folder:{data}: a map needs at least two",
+            r"folder:{data}: a map needs at least 3 images",
         ),
         (["map", "build", "folder:{data}", "--out", "{data}"], r"{data}: exists and is not a map"),
         (["map", "check", "{tmp}/nomap"], r"{tmp}/nomap: there is no such map"),

@@ -9,8 +9,8 @@ from rich.console import Console
 from vizloc_ros.cli.arguments import DATASET_HELP, SeedOption, command_line
 from vizloc_ros.cli.map import print_build
 from vizloc_ros.cli.progress import bar
+from vizloc_ros.cli.replay_table import print_replay
 from vizloc_ros.datasets.open import open_dataset
-from vizloc_ros.evaluation.report import report_table
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.mapping.builder import BuildOptions, build_map
 
@@ -49,5 +49,5 @@ def demo(
     console.print(f"on ROS domain {domain}: watch it with ROS_DOMAIN_ID={domain} rviz2 -d config/vizloc.rviz")
     details = {"dataset": dataset, "extractor": extractor, "command": command_line(), "seed": seed}
     result = evaluate_replay(bag, map_path, out, rate=rate, composed=composed, domain_id=domain, details=details)
-    console.print(report_table({key: value for key, value in result.items() if key != "reasons"}))
+    print_replay(console, result)
     console.print(f"report and pictures: {out}/report.json, trajectory.png, errors.png, overlay.png")

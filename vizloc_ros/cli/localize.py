@@ -39,13 +39,13 @@ def localize(
     seed: SeedOption = 0,
 ) -> None:
     """Localize the images of a dataset in a map and evaluate their poses."""
-    out.mkdir(parents=True, exist_ok=True)  # says so now if it cannot be written
     visual_map = VisualMap.open(map_path)
     records = every_nth(open_dataset(dataset).records(split), every)
     if degrade:
         records = degrade_records(records, Degradation.parse(degrade), seed)
     options = read_options(config, LocalizationOptions)
     localizer = HierarchicalLocalizer(visual_map, options.retrieval, options.pose.model_copy(update={"seed": seed}))
+    out.mkdir(parents=True, exist_ok=True)  # says so now, not after the work, if it cannot be written
     run = localize_records(records, visual_map, localizer, bar)
     size = sum(file.bytes for file in visual_map.info.files.values())
     details = {

@@ -86,8 +86,7 @@ def info(map_path: MapArgument) -> None:
         if isinstance(value, int | float):
             table.add_row(f"build: {key}", f"{value:.4g}")
     console.print(table)
-    for warning in described.build.get("warnings", []):
-        console.print(f"warning at build time: {warning}", style="bold yellow")
+    _print_build_warnings(visual_map)
 
 
 @app.command()
@@ -96,3 +95,9 @@ def check(map_path: MapArgument) -> None:
     if problems := map_problems(map_path, bar):
         raise MapError("\n".join(problems))
     console.print(f"{map_path}: whole", style="green")
+    _print_build_warnings(VisualMap.open(map_path))
+
+
+def _print_build_warnings(visual_map: VisualMap) -> None:
+    for warning in visual_map.info.build.get("warnings", []):
+        console.print(f"warning at build time: {warning}", style="bold yellow")

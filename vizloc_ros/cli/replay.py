@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from vizloc_ros.cli.arguments import BagArgument, MapArgument, command_line
-from vizloc_ros.evaluation.report import report_table
+from vizloc_ros.cli.replay_table import print_replay
 
 
 def replay(
@@ -27,5 +27,5 @@ def replay(
 
     details = {"command": command_line()}
     report = evaluate_replay(bag, map_path, out, rate=rate, composed=composed, domain_id=domain, details=details)
-    console.print(report_table({key: value for key, value in report.items() if key != "reasons"}))
+    print_replay(console, report)
     console.print(f"written to {out}")

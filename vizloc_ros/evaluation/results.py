@@ -41,6 +41,8 @@ def write_results(
         The report.
     """
     out.mkdir(parents=True, exist_ok=True)
+    for picture in ("trajectory.png", "errors.png", "overlay.png"):
+        (out / picture).unlink(missing_ok=True)  # those of an earlier run would belie this one
     truth = {r.name: r.world_from_cam for r in records if r.world_from_cam is not None}
     recall = evaluate_poses(estimates, truth)
     report = {**recall.as_dict(), "num_images": len(records), "num_poses": len(estimates), **details}

@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ class Replay:
         poses: map_from_base by image stamp [ns].
         latency_ms: from publication of the image to reception of its pose, by stamp.
         num_images: images published.
-        skipped: stamps of those that were dropped before their features were extracted.
+        skipped: stamps of those that were dropped.
         processed: images that got a pose or a counted reason why not.
         duration_s: time from the first to the last image published.
         timings_ms: {stage: {"p50", "p99"}} of all nodes, of their last 200 images.
@@ -110,6 +110,7 @@ def replay_bag(
         _wait_until(lambda: _is_ready(recorder), _START_SECONDS, processes, "the nodes did not start")
         _require_alone(recorder, domain_id)
         player.wait_for_subscribers({image: 1, camera_info: 1})
+        recorder.messages.clear()  # that no image came before the first one is no news
         player.play()
         _wait_until_finished(recorder, len(published), processes)
         player.close()
@@ -126,7 +127,7 @@ def replay_bag(
         {stamp: pose.map_from_base for stamp, pose in sorted(recorder.poses.items())},
         latency,
         len(published),
-        published.keys() - recorder.extracted,
+        _skipped(recorder, published.keys()),
         max(_judged(recorder), len(recorder.poses)),  # the newest diagnostics may be older than the newest pose
         (times[-1] - times[0]) * 1e-9 if times else 0.0,
         recorder.timings(),
@@ -179,6 +180,13 @@ def _require_alone(recorder: Recorder, domain_id: int) -> None:
                 f"{count} nodes publish {topic} on ROS domain {domain_id}: stop the other vizloc nodes, or give this "
                 "replay a domain of its own with ROS_DOMAIN_ID"
             )
+
+
+def _skipped(recorder: Recorder, published: Collection[int]) -> set[int]:
+    """Stamps of the images that were dropped, as far as can be told: all without a pose, if none failed."""
+    missing = set(published) - recorder.poses.keys()
+    failed = max(_judged(recorder) - len(recorder.poses), 0)
+    return missing - recorder.extracted if failed else missing
 
 
 def _judged(recorder: Recorder) -> int:
