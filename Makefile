@@ -1,6 +1,6 @@
 # make setup | demo | test | lint | bench | clean
 #   PYTHON     interpreter for .venv, 3.10 to 3.13
-#   DATASET    for demo: what to localize in, e.g. folder:../shared/data/kitti00 (default: the synthetic street)
+#   DATASET    for demo: what to localize in, e.g. folder:/data/route (default: the synthetic street)
 #   EXTRACTOR  for demo: rootsift
 #   ARGS       for demo, test and bench: anything more
 PYTHON ?= python3

@@ -47,13 +47,12 @@ def localize(
     localizer = HierarchicalLocalizer(visual_map, options.retrieval, options.pose.model_copy(update={"seed": seed}))
     out.mkdir(parents=True, exist_ok=True)  # says so now, not after the work, if it cannot be written
     run = localize_records(records, visual_map, localizer, bar)
-    size = sum(file.bytes for file in visual_map.info.files.values())
     details = {
         "retrieval": run.retrieval,
         "lost": len(run.unlocalized),
         "unlocalized": run.unlocalized,
         "timings_ms": run.timings.overall(),
-        "map_bytes_per_keyframe": size / visual_map.info.keyframes,
+        "map_bytes_per_keyframe": visual_map.info.bytes / visual_map.info.keyframes,
         "command": command_line(),
         "seed": seed,
     }

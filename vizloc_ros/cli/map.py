@@ -79,7 +79,7 @@ def info(map_path: MapArgument) -> None:
         ("landmarks", described.landmarks),
         ("observations", described.observations),
         ("cameras", ", ".join(f"{c.width}x{c.height}, f {c.fx:.1f} px" for c in described.cameras)),
-        ("size", f"{sum(file.bytes for file in described.files.values()) / 1e6:.1f} MB"),
+        ("size", f"{described.bytes / 1e6:.1f} MB"),
     ):
         table.add_row(label, str(value))
     for key, value in described.build.items():

@@ -67,6 +67,11 @@ class MapInfo(BaseModel):
     files: dict[str, FileInfo]
 
     @property
+    def bytes(self) -> int:
+        """Size of all files but map.yaml."""
+        return sum(file.bytes for file in self.files.values())
+
+    @property
     def feature_number(self) -> int:
         """A 32-bit number of the feature id, for messages."""
         return feature_number(self.extractor.feature_id)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vizloc_ros.evaluation.recall import evaluate_poses
+from vizloc_ros.evaluation.recall import RecallReport, evaluate_poses
 from vizloc_ros.evaluation.results import draw_overlay, write_results
 from vizloc_ros.localization.localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.check import check_map
@@ -43,19 +43,16 @@ def evaluate_replay(
         if stamp in by_stamp
     }
     truth = {record.name: record.world_from_cam for record in records if record.world_from_cam is not None}
-    processed_recall = evaluate_poses(estimates, truth).recall
     latency = percentiles(replay.latency_ms.values()) if replay.latency_ms else None
     report = {
         "num_processed": replay.processed,
-        "recall_of_processed": {
-            key: share * len(truth) / max(replay.processed, 1) for key, share in processed_recall.items()
-        },
+        "recall_of_processed": RecallReport(replay.processed, evaluate_poses(estimates, truth).errors).recall,
         "processed_hz": replay.processed / replay.duration_s if replay.duration_s else None,
         "dropped": replay.dropped,
         "lost": replay.processed - len(replay.poses),
         "latency_ms": latency,
         "timings_ms": {**replay.timings_ms, **({"total": latency} if latency else {})},
-        "map_bytes_per_keyframe": sum(f.bytes for f in visual_map.info.files.values()) / visual_map.info.keyframes,
+        "map_bytes_per_keyframe": visual_map.info.bytes / visual_map.info.keyframes,
         "rate": rate,
         "seed": 0,
         "reasons": replay.reasons,
