@@ -1,7 +1,7 @@
 # make setup | demo | test | lint | bench | clean
 #   PYTHON     interpreter for .venv, 3.10 to 3.13
 #   DATASET    for demo: what to localize in, e.g. folder:/data/route (default: the synthetic street)
-#   EXTRACTOR  for demo: rootsift
+#   EXTRACTOR  for demo: hfnet (default), rootsift or the path of an .onnx file
 #   ARGS       for demo, test and bench: anything more
 PYTHON ?= python3
 DATASET ?=
@@ -16,7 +16,8 @@ setup:
 demo: setup
 	.venv/bin/vizloc demo --out demo_output $(DATASET:%=--dataset %) $(EXTRACTOR:%=--extractor %) $(ARGS)
 
-test: setup
+test:
+	@scripts/setup.sh $(PYTHON) train
 	.venv/bin/python -m pytest $(ARGS)
 
 lint: setup

@@ -22,10 +22,15 @@ REQUIRED = [
     "rich>=13.7,<16",
     "matplotlib>=3.8,<4",
     "threadpoolctl>=3.5,<4",
+    "onnxruntime>=1.19,<2",  # the first for numpy 2
 ]
+FAISS = ["faiss-cpu>=1.9,<2"]
+TRAIN = ["torch>=2.4,<3", "onnx>=1.16,<2"]
 TEST = ["pytest>=8,<10", "pytest-timeout>=2.3,<3", "hypothesis>=6.100,<7"]
 DEV = [
+    *FAISS,
     *TEST,
+    "onnx>=1.16,<2",
     "ruff==0.17.5",
     "mypy>=2.1,<3",
     "types-PyYAML",
@@ -51,7 +56,7 @@ setup(
         (f"share/{NAME}/config", [str(path) for path in Path("config").iterdir()]),
     ],
     install_requires=REQUIRED,
-    extras_require={"test": TEST, "dev": DEV},
+    extras_require={"faiss": FAISS, "train": TRAIN, "test": TEST, "dev": DEV},
     entry_points={
         "console_scripts": [
             "vizloc = vizloc_ros.cli.main:main",

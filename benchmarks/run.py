@@ -5,11 +5,13 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import kitti00
 import nodes
+import retrieval_scale
 import robotcar_size
 import typer
 from machine import machine_table
@@ -22,6 +24,7 @@ from vizloc_ros.evaluation.report import write_report
 BENCHMARKS: dict[str, Callable[[Path], list[Table]]] = {
     "kitti00": kitti00.benchmark,
     "robotcar_size": robotcar_size.benchmark,
+    "retrieval_scale": retrieval_scale.benchmark,
     "nodes": nodes.benchmark,
 }
 
@@ -29,19 +32,23 @@ BENCHMARKS: dict[str, Callable[[Path], list[Table]]] = {
 def run(
     out: Annotated[Path, typer.Option(help="Folder for benchmarks.json and benchmarks.md")] = Path("bench_output"),
     only: Annotated[list[str] | None, typer.Option(metavar="NAME", help=f"One of {', '.join(BENCHMARKS)}")] = None,
+    keyframes: Annotated[
+        int, typer.Option(help="Simulated keyframes of retrieval_scale", min=1000)
+    ] = retrieval_scale.KEYFRAMES,
 ) -> None:
     """Measure the machine and the stages of mapping and localization."""
     chosen = only or list(BENCHMARKS)
     if unknown := set(chosen) - set(BENCHMARKS):
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: give {', '.join(BENCHMARKS)}", param_hint="--only")
     out.mkdir(parents=True, exist_ok=True)
+    benchmarks = BENCHMARKS | {"retrieval_scale": partial(retrieval_scale.benchmark, keyframes=keyframes)}
     console = Console()
     if not console.is_terminal:
         console.width = 120
     results = {"machine": [machine_table()]}
     console.print(results["machine"][0].as_rich())
     for name in chosen:
-        results[name] = BENCHMARKS[name](out)
+        results[name] = benchmarks[name](out)
         for table in results[name]:
             console.print(table.as_rich())
     write_report(out / "benchmarks.json", {name: [t.as_dict() for t in tables] for name, tables in results.items()})

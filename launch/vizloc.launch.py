@@ -13,7 +13,7 @@ from vizloc_ros.nodes.middleware import ensure_profile
 CONFIG = Path(__file__).resolve().parents[1] / "config"
 NODES = ("hfnet", "map_server", "localizer")
 # Arguments that are parameters of nodes; each node takes those it declares.
-PARAMETERS = ("map_path", "extractor", "image_transport", "map_frame", "base_frame")
+PARAMETERS = ("map_path", "extractor", "provider", "image_transport", "map_frame", "base_frame")
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -22,6 +22,12 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument("map_path", default_value="", description="Map folder; empty: as in params_file"),
             DeclareLaunchArgument(
                 "extractor", default_value="", description="Extractor the map must have been built with; empty: any"
+            ),
+            DeclareLaunchArgument(
+                "provider",
+                default_value="",
+                choices=["", "cpu", "cuda", "tensorrt"],
+                description="What the network runs on; empty: as in params_file",
             ),
             DeclareLaunchArgument("image_topic", default_value="image", description="sensor_msgs/Image to localize"),
             DeclareLaunchArgument("camera_info_topic", default_value="camera_info", description="Its calibration"),

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Usage: scripts/setup.sh [PYTHON]
+# Usage: scripts/setup.sh [PYTHON] [train]
 # Makes .venv: what the package needs, ROS 2 from PyPI wheels unless a ROS 2 installation is sourced, and the package.
+# With "train", also what training and export of networks need (PyTorch; large).
 # Each step leaves the fingerprint of its inputs in .venv/.setup and is skipped until they change.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${1:-python3}
+extra=${2:-}
 venv=$PWD/.venv
 
 fail() { echo "setup: $*" >&2; exit 1; }
@@ -72,6 +74,10 @@ sources() {
     echo setup.py setup.cfg package.xml pyproject.toml
 }
 
+install_training() {
+    pip install -qq -r scripts/requirements-train.txt -c scripts/constraints.txt
+}
+
 # Not editable: share/ and the ament index are part of the package. ROS looks for executables in lib/vizloc_ros.
 install_package() {
     rm -rf build/lib build/bdist.*
@@ -92,5 +98,8 @@ else
     wheels=$(fingerprint scripts/requirements.txt scripts/constraints.txt)
     once requirements "$wheels" install_pinned
     once tf2_msgs "$wheels $(fingerprint $(find scripts/ros2_bare -type f | sort))" generate_tf2_msgs
+fi
+if [[ $extra == train ]]; then
+    once train "$(fingerprint scripts/requirements-train.txt scripts/constraints.txt)" install_training
 fi
 once package "$(fingerprint $(sources))" install_package

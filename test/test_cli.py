@@ -36,6 +36,7 @@ REPORT_KEYS = {  # of DESIGN.md, those that apply offline; "unlocalized" tells w
     "seed",
     "unlocalized",
 }
+ROOTSIFT = ("--extractor", "rootsift")  # which is fast, and needs no weights
 TOLERANCES = {"0.25m_2deg", "0.5m_5deg", "5m_10deg"}
 
 
@@ -133,7 +134,7 @@ def test_the_pictures_are_pictures(results: Path) -> None:
 
 def test_a_build_prints_what_it_made(vizloc: Vizloc, street_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "map"
-    ended = vizloc("map", "build", f"folder:{street_folder}", "--split", "map", "--every", 2, "--out", out)
+    ended = vizloc("map", "build", f"folder:{street_folder}", *ROOTSIFT, "--split", "map", "--every", 2, "--out", out)
     assert ended.code == 0
     assert re.search(r"keyframes\s.*\b4\b", ended.out)
     assert map_problems(out) == []
@@ -223,16 +224,24 @@ def test_version_and_help(vizloc: Vizloc) -> None:
         (["map", "build", "{data}", "--out", "{tmp}/map"], r"does not say how to read it"),
         (["map", "build", "folder:{data}", "--split", "lap3", "--out", "{tmp}/map"], r"no split 'lap3'; .* map, query"),
         (
-            ["map", "build", "folder:{data}", "--every", "9", "--out", "{tmp}/map"],
+            ["map", "build", "folder:{data}", *ROOTSIFT, "--every", "9", "--out", "{tmp}/map"],
             r"folder:{data}: a map needs at least 3 images",
         ),
-        (["map", "build", "folder:{data}", "--out", "{data}"], r"{data}: exists and is not a map"),
+        (["map", "build", "folder:{data}", *ROOTSIFT, "--out", "{data}"], r"{data}: exists and is not a map"),
         (["map", "check", "{tmp}/nomap"], r"{tmp}/nomap: there is no such map"),
         (["map", "info", "{data}"], r"{data}/map.yaml: missing, so this folder is no map"),
         (["localize", "{tmp}/nomap", "folder:{data}", "--out", "{tmp}/out"], r"{tmp}/nomap: there is no such map"),
         (["localize", "{map}", "synthetic:seed=x", "--out", "{tmp}/out"], r"synthetic:seed=x: seed is 'x'"),
         (["localize", "{map}", "folder:{data}", "--split", "no", "--out", "{tmp}/out"], r"no split 'no'"),
         (["bag", "write", "folder:{data}", "--split", "no", "--out", "{tmp}/bag"], r"no split 'no'"),
+        (
+            ["map", "build", "folder:{data}", *ROOTSIFT, "--provider", "cuda", "--out", "{tmp}/map"],
+            "rootsift runs on the CPU only",
+        ),
+        (
+            ["localize", "{map}", "folder:{data}", "--provider", "tensorrt", "--out", "{tmp}/out"],
+            "rootsift runs on the CPU only",
+        ),
     ],
 )
 def test_an_error_about_the_input_ends_with_1_and_names_it(
@@ -261,6 +270,7 @@ def test_an_error_about_the_input_ends_with_1_and_names_it(
         (["localize", "{map}", "folder:{data}", "--out", "{tmp}/y", "--degrade", "fog:2"], "fog:2"),
         (["localize", "{map}", "folder:{data}", "--out", "{tmp}/y", "--degrade", "noise:6"], "noise:6"),
         (["map", "build", "folder:{data}", "--out", "{tmp}/y", "--extractor", "orb"], "no feature extractor 'orb'"),
+        (["map", "build", "folder:{data}", "--out", "{tmp}/y", "--provider", "gpu"], "no provider 'gpu'"),
         (["bag", "write", "folder:{data}", "--out", "{tmp}/y", "--compressed", "gif"], "--compressed"),
     ],
 )

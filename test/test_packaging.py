@@ -24,7 +24,7 @@ ROSDEP_KEYS = {
     *("python3-pydantic", "python3-typer", "python3-rosbags-pip", "python3-onnxruntime-pip"),
     *("python3-pytest", "python3-pytest-timeout", "python3-hypothesis"),
 }
-MODULES = {"opencv-python-headless": "cv2", "PyYAML": "yaml"}  # where the module is not called as its distribution
+MODULES = {"opencv-python-headless": "cv2", "PyYAML": "yaml", "faiss-cpu": "faiss"}  # where the module is not called as its distribution
 
 
 @pytest.fixture
@@ -86,7 +86,8 @@ def test_every_executable_has_its_function(distribution):
 
 
 def test_every_import_is_declared(distribution):
-    declared = {MODULES.get(name, name) for name in map(requirement_name, distribution.install_requires)}
+    optional = [*distribution.extras_require["faiss"], *distribution.extras_require["train"]]
+    declared = {MODULES.get(name, name) for name in map(requirement_name, [*distribution.install_requires, *optional])}
     declared |= dependencies("exec_depend") | set(sys.stdlib_module_names) | {"vizloc_ros"}
     imported = {
         (name, path.relative_to(REPOSITORY).as_posix())
@@ -116,7 +117,8 @@ def test_pins_are_within_the_tested_ranges(distribution, python):
             pin = Requirement(line)
             if pin.marker is None or pin.marker.evaluate({"python_version": python}):
                 pins[pin.name.lower()] = next(iter(pin.specifier)).version
-    for requirement in map(Requirement, distribution.install_requires + distribution.extras_require["dev"]):
+    extras = distribution.extras_require
+    for requirement in map(Requirement, [*distribution.install_requires, *extras["dev"], *extras["train"]]):
         assert requirement.specifier.contains(pins[requirement.name.lower()]), requirement
 
 

@@ -172,7 +172,8 @@ def test_what_is_no_map_is_not_replaced(
     assert file.read_text() == "precious"
     assert list(tmp_path.iterdir()) == [precious]
     # The command says so before it starts to work.
-    assert run_vizloc("map", "build", "synthetic:length=5", "--out", str(precious), monkeypatch=monkeypatch) == 1
+    build = ["map", "build", "synthetic:length=5", "--extractor", "rootsift", "--out", str(precious)]
+    assert run_vizloc(*build, monkeypatch=monkeypatch) == 1
     said = capsys.readouterr().err
     assert "is not a map" in said
     assert "extracting" not in said
@@ -204,7 +205,7 @@ def test_a_build_that_is_killed_leaves_the_old_map_whole(
 ) -> None:
     """SIGKILL while files are written beside the map; the next build removes what was left."""
     out = Path(shutil.copytree(point_map.folder, tmp_path / "map"))
-    build = ["map", "build", f"folder:{street_folder}", "--every", "2", "--out", str(out)]
+    build = ["map", "build", f"folder:{street_folder}", "--extractor", "rootsift", "--every", "2", "--out", str(out)]
     process = subprocess.Popen([sys.executable, "-m", "vizloc_ros.cli.main", *build], cwd=REPOSITORY)
     staging = tmp_path / f".map.building-{process.pid}"
     try:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 UNREADABLE_ARRAY = (OSError, ValueError, EOFError, SyntaxError, TokenError)
 
 Float64 = NDArray[np.float64]
+Float16 = NDArray[np.float16]
 Float32 = NDArray[np.float32]
 Int8 = NDArray[np.int8]
 UInt8 = NDArray[np.uint8]

@@ -13,6 +13,10 @@ class ConfigError(VizlocError):
     """A parameter or option has a value that cannot be used."""
 
 
+class DeviceError(VizlocError):
+    """What a network is to run on is not there, or does not start."""
+
+
 class DatasetError(VizlocError):
     """A dataset, or one file or row of it, cannot be read."""
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from vizloc_ros.cli.arguments import DATASET_HELP, SeedOption, command_line
+from vizloc_ros.cli.arguments import DATASET_HELP, ExtractorOption, ProviderOption, SeedOption, command_line
 from vizloc_ros.cli.map import print_build
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.cli.replay_table import print_replay
@@ -18,13 +18,15 @@ from vizloc_ros.mapping.builder import BuildOptions, build_map
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for map, bag, report", file_okay=False)] = Path("demo_output"),
     dataset: Annotated[str, typer.Option(metavar="DATASET", help=f"{DATASET_HELP}; with map, query")] = "synthetic:",
-    extractor: Annotated[str, typer.Option(help="Feature extractor: rootsift")] = "rootsift",
+    extractor: ExtractorOption = "hfnet",
+    provider: ProviderOption = "cpu",
     rate: Annotated[float, typer.Option(help="Seconds of the bag in a second")] = 1.0,
     composed: Annotated[bool, typer.Option(help="All nodes in one process instead of three")] = False,
     seed: SeedOption = 0,
 ) -> None:
     """Run everything: build a map from the split `map`, then localize the split `query` through the ROS 2 nodes."""
     from vizloc_ros.bags.writer import write_bag
+    from vizloc_ros.features.hfnet.device import Device
     from vizloc_ros.nodes.replay import private_domain
     from vizloc_ros.nodes.replay_evaluation import evaluate_replay
 
@@ -35,7 +37,7 @@ def demo(
     console.rule("1. Map")
     report = build_map(
         map_records,
-        open_extractor(extractor),
+        open_extractor(extractor, device=Device(provider=provider, threads=1)),
         map_path,
         dataset=dataset,
         options=BuildOptions(seed=seed),
@@ -48,6 +50,8 @@ def demo(
     console.rule(f"3. Replay through hfnet, map_server, localizer at {rate:g} times real time")
     console.print(f"on ROS domain {domain}: watch it with ROS_DOMAIN_ID={domain} rviz2 -d config/vizloc.rviz")
     details = {"dataset": dataset, "extractor": extractor, "command": command_line(), "seed": seed}
-    result = evaluate_replay(bag, map_path, out, rate=rate, composed=composed, domain_id=domain, details=details)
+    result = evaluate_replay(
+        bag, map_path, out, rate=rate, provider=provider, composed=composed, domain_id=domain, details=details
+    )
     print_replay(console, result)
     console.print(f"report and pictures: {out}/report.json, trajectory.png, errors.png, overlay.png")

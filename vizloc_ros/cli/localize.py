@@ -12,6 +12,7 @@ from vizloc_ros.cli.arguments import (
     DegradeOption,
     EveryOption,
     MapArgument,
+    ProviderOption,
     SeedOption,
     command_line,
 )
@@ -35,11 +36,14 @@ def localize(
     split: Annotated[str, typer.Option(help="Which images of the dataset to localize")] = "query",
     every: EveryOption = 1,
     degrade: DegradeOption = "",
+    provider: ProviderOption = "cpu",
     config: ConfigOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """Localize the images of a dataset in a map and evaluate their poses."""
-    visual_map = VisualMap.open(map_path)
+    from vizloc_ros.features.hfnet.device import Device
+
+    visual_map = VisualMap.open(map_path, Device(provider=provider))
     records = every_nth(open_dataset(dataset).records(split), every)
     if degrade:
         records = degrade_records(records, Degradation.parse(degrade), seed)

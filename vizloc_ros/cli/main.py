@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 
 from vizloc_ros import __version__
-from vizloc_ros.cli import bag
+from vizloc_ros.cli import bag, evaluate, export, train
 from vizloc_ros.cli import map as map_commands
 from vizloc_ros.cli.demo import demo
 from vizloc_ros.cli.localize import localize
@@ -21,6 +21,9 @@ app = typer.Typer(
 )
 app.add_typer(map_commands.app, name="map")
 app.add_typer(bag.app, name="bag")
+app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(train.app, name="train")
+app.add_typer(export.app, name="export")
 app.command()(localize)
 app.command()(replay)
 app.command()(demo)

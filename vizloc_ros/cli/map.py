@@ -1,5 +1,6 @@
-"""``vizloc map``: build, info, check."""
+"""``vizloc map``: build, info, check, index."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -7,16 +8,27 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from vizloc_ros.cli.arguments import ConfigOption, DatasetArgument, EveryOption, MapArgument, SeedOption
+from vizloc_ros.cli.arguments import (
+    ConfigOption,
+    DatasetArgument,
+    EveryOption,
+    ExtractorOption,
+    MapArgument,
+    ProviderOption,
+    SeedOption,
+)
 from vizloc_ros.cli.options_file import read_options
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.selection import every as every_nth
 from vizloc_ros.errors import MapError
 from vizloc_ros.features.extractor import open_extractor
+from vizloc_ros.localization.faiss_index import INDEX_FILE, write_index
+from vizloc_ros.localization.global_search import EXACT_UP_TO
 from vizloc_ros.mapping.build_report import BuildReport
 from vizloc_ros.mapping.builder import BuildOptions, build_map
 from vizloc_ros.mapping.check import map_problems
+from vizloc_ros.mapping.map_writer import add_to_map
 from vizloc_ros.mapping.visual_map import VisualMap
 
 app = typer.Typer(help="Build and inspect maps.", no_args_is_help=True)
@@ -30,14 +42,19 @@ def build(
     out: Annotated[Path, typer.Option(help="Folder of the new map; one there is replaced when all went well")],
     split: Annotated[str, typer.Option(help="Which images of the dataset to map")] = "map",
     every: EveryOption = 1,
-    extractor: Annotated[str, typer.Option(help="Feature extractor: rootsift")] = "rootsift",
+    extractor: ExtractorOption = "hfnet",
+    provider: ProviderOption = "cpu",
     config: ConfigOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """Build a map from posed images."""
+    from vizloc_ros.features.hfnet.device import Device
+
     records = every_nth(open_dataset(dataset).records(split), every)
     options = read_options(config, BuildOptions, seed=seed)
-    report = build_map(records, open_extractor(extractor), out, dataset=dataset, options=options, progress=bar)
+    device = Device(provider=provider, threads=1)  # images are worked on side by side
+    opened = open_extractor(extractor, device=device)
+    report = build_map(records, opened, out, dataset=dataset, options=options, progress=bar)
     print_build(report, out)
 
 
@@ -80,6 +97,7 @@ def info(map_path: MapArgument) -> None:
         ("observations", described.observations),
         ("cameras", ", ".join(f"{c.width}x{c.height}, f {c.fx:.1f} px" for c in described.cameras)),
         ("size", f"{described.bytes / 1e6:.1f} MB"),
+        ("index of the global descriptors", "yes" if INDEX_FILE in described.files else "no"),
     ):
         table.add_row(label, str(value))
     for key, value in described.build.items():
@@ -96,6 +114,20 @@ def check(map_path: MapArgument) -> None:
         raise MapError("\n".join(problems))
     console.print(f"{map_path}: whole", style="green")
     _print_build_warnings(VisualMap.open(map_path))
+
+
+@app.command()
+def index(map_path: MapArgument, seed: SeedOption = 0) -> None:
+    """Add an index of the global descriptors (FAISS) to a large map, or build it again."""
+    visual_map = VisualMap.open(map_path)
+    keyframes, start = visual_map.info.keyframes, time.perf_counter()
+    added = add_to_map(
+        map_path, INDEX_FILE, lambda path: write_index(visual_map.global_descriptors, path, seed=seed, progress=bar)
+    )
+    seconds = time.perf_counter() - start
+    console.print(f"{map_path}: {keyframes} keyframes indexed in {seconds:.1f} s, {added.bytes / 1e6:.1f} MB")
+    if keyframes <= EXACT_UP_TO:
+        console.print(f"Maps of up to {EXACT_UP_TO} keyframes are searched exactly unless 'search' is faiss.")
 
 
 def _print_build_warnings(visual_map: VisualMap) -> None:

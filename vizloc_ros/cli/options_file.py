@@ -1,5 +1,6 @@
 """Options of the core from a YAML file."""
 
+import os
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,13 +15,15 @@ Options = TypeVar("Options", bound=BaseModel)
 def read_options(path: Path | None, options_type: type[Options], **given: object) -> Options:
     """Options of a YAML file, or the defaults without one; ``given`` ones come on top.
 
+    ``$NAME`` and ``${NAME}`` in the file are replaced by environment variables that are set.
+
     Raises:
         ConfigError: naming the file and the key that is unknown or has an impossible value.
     """
     content: object = {}
     if path is not None:
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            content = yaml.safe_load(os.path.expandvars(path.read_text(encoding="utf-8"))) or {}
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
         if not isinstance(content, dict):

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from vizloc_ros.cli.arguments import BagArgument, MapArgument, command_line
+from vizloc_ros.cli.arguments import BagArgument, MapArgument, ProviderOption, command_line
 from vizloc_ros.cli.replay_table import print_replay
 
 
@@ -15,6 +15,7 @@ def replay(
     map_path: MapArgument,
     out: Annotated[Path, typer.Option(help="Folder for poses, report.json and pictures", file_okay=False)],
     rate: Annotated[float, typer.Option(help="Seconds of the bag in a second")] = 1.0,
+    provider: ProviderOption = "cpu",
     composed: Annotated[bool, typer.Option(help="All nodes in one process instead of three")] = False,
 ) -> None:
     """Replay a bag through the nodes and evaluate the poses they publish."""
@@ -26,6 +27,8 @@ def replay(
     console.print(f"on ROS domain {domain}: watch it with ROS_DOMAIN_ID={domain} rviz2")
 
     details = {"command": command_line()}
-    report = evaluate_replay(bag, map_path, out, rate=rate, composed=composed, domain_id=domain, details=details)
+    report = evaluate_replay(
+        bag, map_path, out, rate=rate, provider=provider, composed=composed, domain_id=domain, details=details
+    )
     print_replay(console, report)
     console.print(f"written to {out}")

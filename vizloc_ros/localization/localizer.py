@@ -15,11 +15,11 @@ from vizloc_ros.features.types import Features
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.localization.absolute_pose import estimate_absolute_pose
 from vizloc_ros.localization.covisibility import covisible_clusters
+from vizloc_ros.localization.global_search import open_search
 from vizloc_ros.localization.matching import match_to_place
 from vizloc_ros.localization.options import PoseOptions, RetrievalOptions
 from vizloc_ros.localization.place import Place
 from vizloc_ros.localization.pose_covariance import pose_covariance
-from vizloc_ros.localization.retrieval import GlobalIndex
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.stopwatch import Stopwatch
 
@@ -43,9 +43,10 @@ class PlaceFinder:
     """Answers global descriptors with places of a map."""
 
     def __init__(self, visual_map: VisualMap, options: RetrievalOptions | None = None) -> None:
+        """Opens the search that the options ask for. Raises ``ConfigError`` or ``MapError`` as ``open_search`` does."""
         self._map = visual_map
-        self._index = GlobalIndex(visual_map.global_descriptors)
         self.options = options or RetrievalOptions()
+        self._index = open_search(visual_map, self.options)
 
     def find(self, global_descriptor: Float32, stopwatch: Stopwatch) -> RetrievedPlaces:
         """Places that look like the query. Raises ``FeatureError`` for a descriptor of another kind."""

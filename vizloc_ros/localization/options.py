@@ -18,6 +18,12 @@ class RetrievalOptions(BaseModel):
         2, ge=1, le=100, description="most observations of a landmark in a place, the most similar keyframes' first"
     )
     cluster: bool = Field(True, description="one place per covisible cluster; false: all retrieved keyframes are one")
+    search: Literal["auto", "exact", "faiss"] = Field(
+        "auto", description="among all keyframes, or through the map's index; auto: the index above 100,000 keyframes"
+    )
+    shortlist: int = Field(
+        100, ge=1, le=10_000, description="keyframes that the index proposes, to be compared exactly; at least top_k"
+    )
 
 
 class PoseOptions(BaseModel):

@@ -1,6 +1,8 @@
 """Writes a map folder: flat arrays, the COLMAP model, what the extractor learned, and map.yaml over all of it."""
 
-from collections.abc import Sequence
+import os
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +15,15 @@ from vizloc_ros.features.extractor import FeatureExtractor
 from vizloc_ros.geometry.poses import array_of
 from vizloc_ros.mapping.colmap import Triangulation, write_model
 from vizloc_ros.mapping.keyframe import Keyframe
-from vizloc_ros.mapping.map_info import FORMAT_VERSION, INFO_FILE, ExtractorInfo, FileInfo, MapInfo, write_info
+from vizloc_ros.mapping.map_info import (
+    FORMAT_VERSION,
+    INFO_FILE,
+    ExtractorInfo,
+    FileInfo,
+    MapInfo,
+    read_info,
+    write_info,
+)
 from vizloc_ros.mapping.replace import built_aside
 from vizloc_ros.mapping.visual_map import ARRAYS, EXTRACTOR_FOLDER, MODEL_FOLDER, NAMES_FILE
 
@@ -56,6 +66,36 @@ def write_map(content: MapContent, build: dict[str, Any], out: Path) -> int:
     except OSError as error:
         raise MapError(f"{out}: the map cannot be written: {error}") from error
     return sum(file.bytes for file in files.values())
+
+
+def add_to_map(folder: Path, name: str, write: Callable[[Path], None]) -> FileInfo:
+    """Adds a file to a map, or replaces it: a map with it is put together aside and swapped in. Raises ``MapError``.
+
+    Args:
+        folder: the map.
+        name: of the file in it.
+        write: is given the path to write the file to.
+    """
+    info = read_info(folder)
+    try:
+        with built_aside(folder) as aside:
+            shutil.copytree(folder, aside, copy_function=_link, dirs_exist_ok=True)
+            for changed in (name, INFO_FILE):
+                (aside / changed).unlink(missing_ok=True)  # a link: writing into it would change the map in use
+            write(aside / name)
+            added = FileInfo.of(aside / name)
+            write_info(aside, info.model_copy(update={"files": {**info.files, name: added}}))
+    except OSError as error:
+        raise MapError(f"{folder}: {name} cannot be added: {error}") from error
+    return added
+
+
+def _link(source: str, target: str) -> None:
+    """A second name for a file; a copy on file systems that know no such thing."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _arrays(content: MapContent, cameras: Sequence[Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from vizloc_ros.arrays import UNREADABLE_ARRAY, Float32, Float64, Int8, Int32, I
 from vizloc_ros.errors import ConfigError, FeatureError, MapError
 from vizloc_ros.features.extractor import FeatureExtractor, open_extractor
 from vizloc_ros.mapping.map_info import MapInfo, feature_number, read_info
+
+if TYPE_CHECKING:
+    from vizloc_ros.features.hfnet.device import Device
 
 NAMES_FILE = "keyframe_names.txt"
 EXTRACTOR_FOLDER = "extractor"
@@ -52,6 +55,7 @@ class VisualMap:
         observation_landmarks: (M,) landmark seen.
         observation_pixels: (M, 2) where [px].
         observation_descriptors: (M, D) int8.
+        device: what the extractor runs on; None for the CPU.
     """
 
     folder: Path
@@ -66,9 +70,10 @@ class VisualMap:
     observation_landmarks: Int32
     observation_pixels: Float32
     observation_descriptors: Int8
+    device: "Device | None" = None
 
     @classmethod
-    def open(cls, folder: Path | str) -> "VisualMap":
+    def open(cls, folder: Path | str, device: "Device | None" = None) -> "VisualMap":
         """Opens a map after checking that every array has the size that map.yaml says; ``check_map`` checks every byte.
 
         Raises:
@@ -79,7 +84,7 @@ class VisualMap:
         arrays: dict[str, Any] = {
             name: open_array(folder / f"{name}.npy", dtype, shape(info)) for name, (dtype, shape) in ARRAYS.items()
         }
-        return cls(folder, info, _read_names(folder / NAMES_FILE, info.keyframes), **arrays)
+        return cls(folder, info, _read_names(folder / NAMES_FILE, info.keyframes), **arrays, device=device)
 
     def observations_of(self, keyframe: int) -> slice:
         """Rows of a keyframe's observations."""
@@ -91,8 +96,8 @@ class VisualMap:
 
     @cached_property
     def extractor(self) -> FeatureExtractor:
-        """The extractor that made the map's features, for queries. Raises ``FeatureError`` if it has changed since."""
-        return open_map_extractor(self.folder, self.info)
+        """The extractor that made the map's features, for queries; raises as ``open_map_extractor``."""
+        return open_map_extractor(self.folder, self.info, self.device)
 
     def require_features(self, number: int, described_as: str) -> None:
         """Refuses features whose ``feature_number`` is not the map's. Raises ``FeatureError``."""
@@ -107,17 +112,22 @@ class VisualMap:
         self.require_features(feature_number(feature_id), f"features {feature_id}")
 
 
-def open_map_extractor(folder: Path, info: MapInfo) -> FeatureExtractor:
-    """The extractor of a map, read from ``extractor/`` alone. Raises ``FeatureError`` if it has changed since."""
+def open_map_extractor(folder: Path, info: MapInfo, device: "Device | None" = None) -> FeatureExtractor:
+    """The extractor of a map, read from ``extractor/`` alone, on a device; on the CPU without one.
+
+    Raises:
+        FeatureError: it has changed since, or its network is missing or damaged.
+        DeviceError: the device cannot be had.
+    """
     wanted = info.extractor
     try:
-        extractor = open_extractor(wanted.name, wanted.settings, folder / EXTRACTOR_FOLDER)
+        extractor = open_extractor(wanted.name, wanted.settings, folder / EXTRACTOR_FOLDER, device)
     except ConfigError as error:
         raise FeatureError(f"{folder}: {error}: install the version that built the map") from error
     if extractor.feature_id != wanted.feature_id:
         raise FeatureError(
             f"{folder}: its features are {wanted.feature_id}, but the extractor here makes {extractor.feature_id}: "
-            "install the version that built the map, or build it again"
+            "install the version or the weights that built the map, or build it again"
         )
     return extractor
 

@@ -14,6 +14,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from vizloc_ros.errors import CameraError, ConfigError, FeatureError
 from vizloc_ros.features.extractor import FeatureExtractor
+from vizloc_ros.features.hfnet.device import Device
 from vizloc_ros.geometry.rectification import DistortedCamera, Rectifier, camera_from_info
 from vizloc_ros.mapping.map_info import feature_number, read_info
 from vizloc_ros.mapping.visual_map import open_map_extractor
@@ -35,12 +36,30 @@ class HfnetParameters:
 
     map_path: str = param("", "map whose kind of features the node makes; the folder that `vizloc map build` wrote")
     extractor: str = param("", "feature extractor that the map must have been built with; empty: whichever it was")
+    provider: str = param("cpu", "what the network runs on", choices=("cpu", "cuda", "tensorrt"))
+    threads: int = param(1, "cores that one image may use on the CPU; 0: all", minimum=0, maximum=1024)
+    device_index: int = param(0, "number of the GPU", minimum=0, maximum=1024)
+    half: bool = param(False, "let TensorRT compute in 16 bit")
+    engine_cache: str = param("", "folder where TensorRT keeps its engines; empty: built at every start, for minutes")
+    weights: str = param("", "another export of the map's network, e.g. one of fixed size; empty: as in the map")
     image_transport: str = param("raw", "how images arrive", choices=("raw", "compressed"))
     silence_timeout: float = param(3.0, "seconds without an image before diagnostics warn", minimum=0.1, maximum=3600.0)
 
     def __post_init__(self) -> None:
         if not self.map_path:
             raise ConfigError("parameter 'map_path' is empty: set it to the folder that `vizloc map build` wrote")
+
+    @property
+    def device(self) -> Device:
+        """What the network runs on."""
+        return Device(
+            provider=self.provider,
+            threads=self.threads,
+            index=self.device_index,
+            half=self.half,
+            engine_cache=Path(self.engine_cache) if self.engine_cache else None,
+            weights=Path(self.weights) if self.weights else None,
+        )
 
 
 class HfnetNode(PipelineNode):
@@ -79,9 +98,16 @@ class HfnetNode(PipelineNode):
                 f"parameter 'extractor' is {wanted}, but {folder} was built with {built_with}: "
                 "build the map with that extractor, or leave the parameter empty"
             )
-        self._extractor = open_map_extractor(folder, info)
-        self.diagnostics.set_value("features", self._extractor.feature_id)
-        self.get_logger().info(f"features: {self._extractor.feature_id}")
+        device = self.parameters.device
+        if device.provider == "tensorrt":
+            self.get_logger().info("TensorRT builds its engine unless that is in 'engine_cache': this takes minutes")
+        extractor = open_map_extractor(folder, info, device)
+        for camera in info.cameras[:1]:  # images of this size are the most likely to come
+            extractor.warm_up((camera.width, camera.height))
+        self._extractor = extractor
+        self.diagnostics.set_value("features", extractor.feature_id)
+        self.diagnostics.set_value("provider", device.provider)
+        self.get_logger().info(f"features: {extractor.feature_id} on {device.provider}")
 
     def _on_camera_info(self, msg: CameraInfo) -> None:
         roi = (msg.roi.x_offset, msg.roi.y_offset, msg.roi.width, msg.roi.height)
@@ -114,7 +140,7 @@ class HfnetNode(PipelineNode):
         """Runs in the worker. Raises ``VizlocError`` naming what is wrong with the image or its calibration."""
         extractor, rectifier = self._extractor, self._rectifier
         if extractor is None:
-            raise FeatureError(f"there is no feature extractor: the map {self.parameters.map_path} cannot be read")
+            raise FeatureError(f"there is no feature extractor: {self.obstacle}")
         if rectifier is None:
             raise CameraError(self._camera_problem)
         stopwatch = Stopwatch()

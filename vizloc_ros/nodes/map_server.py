@@ -42,11 +42,24 @@ class MapServerParameters:
         2, "most observations of a landmark in a place, the most similar keyframes' first", minimum=1, maximum=100
     )
     cluster: bool = param(True, "one place per covisible cluster; false: all retrieved keyframes are one place")
+    search: str = param(
+        "auto",
+        "among all keyframes, or through the map's index; auto: the index above 100,000 keyframes",
+        choices=("auto", "exact", "faiss"),
+    )
+    shortlist: int = param(
+        100, "keyframes that the index proposes, to be compared exactly; at least top_k", minimum=1, maximum=10_000
+    )
     max_map_points: int = param(200_000, "landmarks shown on map/points, evenly thinned", minimum=1, maximum=5_000_000)
 
     def __post_init__(self) -> None:
         if not self.map_path:
             raise ConfigError("parameter 'map_path' is empty: set it to the folder that `vizloc map build` wrote")
+
+    @property
+    def retrieval_options(self) -> RetrievalOptions:
+        """For the finder of places."""
+        return RetrievalOptions.model_validate({name: getattr(self, name) for name in RetrievalOptions.model_fields})
 
 
 class MapServerNode(PipelineNode):
@@ -74,12 +87,7 @@ class MapServerNode(PipelineNode):
         if self.parameters.verify_map:
             check_map(folder)
         visual_map = VisualMap.open(folder)
-        options = RetrievalOptions(
-            top_k=self.parameters.top_k,
-            descriptors_per_landmark=self.parameters.descriptors_per_landmark,
-            cluster=self.parameters.cluster,
-        )
-        self._map, self._finder = visual_map, PlaceFinder(visual_map, options)
+        self._map, self._finder = visual_map, PlaceFinder(visual_map, self.parameters.retrieval_options)
         self.diagnostics.set_value("map", str(folder))
         self.diagnostics.set_value("keyframes", visual_map.info.keyframes)
         self.diagnostics.set_value("landmarks", visual_map.info.landmarks)

@@ -23,6 +23,7 @@ class PipelineNode(Node):
     def __init__(self, name: str, handle: Callable[[Any], None]) -> None:
         super().__init__(name)
         self.diagnostics = Diagnostics(self)
+        self.obstacle = ""  # why what ``when_possible`` is to load is not there yet
         for counter in ("received", "processed", "dropped", "rejected"):
             self.diagnostics.count(counter, 0)
         self._worker: Worker[Any] = Worker(name, handle, self._on_error)
@@ -50,7 +51,8 @@ class PipelineNode(Node):
             try:
                 load()
             except VizlocError as error:
-                self.diagnostics.stand(Level.ERROR, str(error))
+                self.obstacle = str(error)
+                self.diagnostics.stand(Level.ERROR, self.obstacle)
                 self.get_logger().error(f"{error} (trying again)", throttle_duration_sec=30.0)
             else:
                 timer.cancel()

@@ -66,6 +66,7 @@ def replay_bag(
     map_path: Path,
     *,
     rate: float = 1.0,
+    provider: str = "cpu",
     composed: bool = False,
     domain_id: int | None = None,
     log: Path | None = None,
@@ -76,6 +77,7 @@ def replay_bag(
         bag: a rosbag2 with one camera.
         map_path: the map.
         rate: seconds of the bag in a second.
+        provider: what the network runs on.
         composed: all nodes in one process.
         domain_id: ROS domain to do it in; ``private_domain()`` by default.
         log: file for what the nodes print.
@@ -90,7 +92,7 @@ def replay_bag(
     base_topic = image.removesuffix("/compressed")
     processes = NodeProcesses(
         {
-            "hfnet": {"map_path": str(map_path.absolute()), "image_transport": transport},
+            "hfnet": {"map_path": str(map_path.absolute()), "image_transport": transport, "provider": provider},
             "map_server": {"map_path": str(map_path.absolute())},
         },
         {"image": base_topic, "image/compressed": f"{base_topic}/compressed", "camera_info": camera_info},

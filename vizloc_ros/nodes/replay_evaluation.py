@@ -20,6 +20,7 @@ def evaluate_replay(
     out: Path,
     *,
     rate: float = 1.0,
+    provider: str = "cpu",
     composed: bool = False,
     domain_id: int | None = None,
     details: Mapping[str, Any] | None = None,
@@ -35,7 +36,9 @@ def evaluate_replay(
     check_map(map_path)  # the map server would refuse it, later
     visual_map = VisualMap.open(map_path)
     records, base_from_cam = records_of_bag(bag)
-    replay = replay_bag(bag, map_path, rate=rate, composed=composed, domain_id=domain_id, log=out / "nodes.log")
+    replay = replay_bag(
+        bag, map_path, rate=rate, provider=provider, composed=composed, domain_id=domain_id, log=out / "nodes.log"
+    )
     by_stamp = {record.timestamp_ns: record for record in records}
     estimates = {
         by_stamp[stamp].name: map_from_base * base_from_cam

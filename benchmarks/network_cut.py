@@ -1,0 +1,49 @@
+"""Parts of the exported HF-Net as sessions of their own, so that each can be timed. Needs ``onnx``, but no PyTorch."""
+
+from pathlib import Path
+from typing import Any
+
+from vizloc_ros.errors import ConfigError, FeatureError
+from vizloc_ros.features.hfnet.device import Device, open_session
+from vizloc_ros.features.hfnet.weights import OUTPUTS, WeightsFile, read_weights
+
+BARE, SAMPLED = "HF-Net, bare network", "sampling of the descriptors"
+STAGES = {
+    BARE: (),
+    "scores, NMS, best keypoints": ("keypoints", "scores"),
+    "sub-pixel offsets": ("keypoints", "scores", "offsets"),
+    SAMPLED: OUTPUTS,
+}
+"""The graph ends after each of these; which outputs there are then, beside those of the bare network."""
+
+_HEADS = ("/detector/", "/descriptor/")  # scopes of the nodes whose last one makes logits, or dense descriptors
+
+
+class CutNetwork:
+    """An exported HF-Net that can end early."""
+
+    def __init__(self, path: Path) -> None:
+        """Reads a file. Raises ``FeatureError`` if it is no HF-Net, ``ConfigError`` where ``onnx`` is missing."""
+        try:
+            import onnx
+            import onnx.utils
+        except ImportError as error:
+            raise ConfigError(
+                "the bare network is cut out of the weights with onnx: pip install 'vizloc_ros[train]'"
+            ) from error
+        self._path = path
+        model = onnx.shape_inference.infer_shapes(onnx.load_from_string(read_weights(path).model))
+        self._extractor = onnx.utils.Extractor(model)
+        self._bare = [*(self._last_output(model, head) for head in _HEADS), "global_descriptor"]
+
+    def session(self, stage: str, device: Device) -> Any:
+        """The graph up to one of ``STAGES``, ready to run."""
+        outputs = list(OUTPUTS) if stage == SAMPLED else [*self._bare, *STAGES[stage]]
+        model = self._extractor.extract_model(["image"], outputs)
+        return open_session(WeightsFile(self._path, model.SerializeToString(), ""), device)
+
+    def _last_output(self, model: Any, scope: str) -> str:
+        outputs = [output for node in model.graph.node if node.name.startswith(scope) for output in node.output]
+        if not outputs:
+            raise FeatureError(f"{self._path}: has no nodes {scope}*: export it again with 'vizloc export hfnet'")
+        return str(outputs[-1])

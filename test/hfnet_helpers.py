@@ -1,0 +1,47 @@
+"""A small HF-Net with random weights, and images that it finds something in. Needs torch."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+
+from vizloc_ros.features.hfnet.config import HfNetConfig
+from vizloc_ros.features.hfnet.export import export_onnx
+from vizloc_ros.features.hfnet.network import HfNet
+
+SMALL = HfNetConfig(
+    width=0.35, descriptor_dimension=16, descriptor_channels=24, detector_channels=24, clusters=4, global_dimension=12
+)
+MAX_KEYPOINTS = 600
+
+
+def small_network(seed: int = 0, config: HfNetConfig = SMALL) -> HfNet:
+    """Random weights; the batch norms know the statistics of textures, so that signals arrive at the end."""
+    torch.manual_seed(seed)
+    network = HfNet(config)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # plain mean over what it sees
+    with torch.no_grad():
+        network.train()(torch.stack([tensor(texture(seed))[0].float() for seed in range(3)]))
+    return network.eval()
+
+
+def exported(folder: Path, network: HfNet | None = None, **options: Any) -> Path:
+    """The small network as a file."""
+    path = folder / "net.onnx"
+    export_onnx(network or small_network(), path, **{"max_keypoints": MAX_KEYPOINTS, **options})
+    return path
+
+
+def texture(seed: int, size: tuple[int, int] = (160, 96), sigma: float = 1.5) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(size=size[::-1])
+    smooth = cv2.GaussianBlur(noise, (0, 0), sigma)
+    return (128 + 50 * smooth / smooth.std()).clip(0, 255).astype(np.uint8)
+
+
+def tensor(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image))[None, None]

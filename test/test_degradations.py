@@ -1,0 +1,188 @@
+"""``vizloc evaluate degradations``: its figures are those of ``localize``, and an interrupted run goes on."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import pytest
+from conftest import REPOSITORY
+from typer.testing import CliRunner
+
+from vizloc_ros.cli.main import app
+from vizloc_ros.datasets.open import open_dataset
+from vizloc_ros.errors import ConfigError, DatasetError
+from vizloc_ros.evaluation.degradations import (
+    DegradationTask,
+    choose_degradations,
+    evaluate_degradations,
+    mean_of_hard,
+)
+from vizloc_ros.evaluation.degrade import Degradation, degrade_records
+from vizloc_ros.evaluation.offline import localize_records
+from vizloc_ros.evaluation.recall import evaluate_poses
+from vizloc_ros.features.extractor import open_extractor
+from vizloc_ros.localization.localizer import HierarchicalLocalizer
+from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.parallel import Item
+
+NOISE = [Degradation("noise", 1), Degradation("noise", 5)]
+CELLS = ["clean", "noise:1", "noise:5"]
+
+
+class Watcher:
+    """A ``Progress`` that remembers what was begun, and stops before one of them."""
+
+    def __init__(self, stop_before: str = "") -> None:
+        self.begun: list[str] = []
+        self._stop_before = stop_before
+
+    def __call__(self, iterable: Iterable[Item], description: str, total: int) -> Iterable[Item]:
+        if self._stop_before and description.endswith(self._stop_before):
+            raise KeyboardInterrupt
+        self.begun.append(description)
+        return iterable
+
+
+def make_task(folder: Path, seed: int = 0, queries: int = 3) -> DegradationTask:
+    dataset = open_dataset(f"folder:{folder}")
+    return DegradationTask(dataset.name, dataset.records("map"), dataset.records("query")[:queries], NOISE, seed)
+
+
+@pytest.fixture(scope="module")
+def finished(street_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that a run has left. Do not change it."""
+    out = tmp_path_factory.mktemp("degradations")
+    evaluate_degradations("sift", open_extractor("rootsift"), make_task(street_folder), out)
+    return out
+
+
+def test_figures_are_those_of_localizing_the_same_images(finished: Path, street_folder: Path) -> None:
+    task, visual_map = make_task(street_folder), VisualMap.open(finished / "maps" / "sift")
+    figures = json.loads((finished / "figures" / "sift.json").read_text())["figures"]
+    assert list(figures) == CELLS
+    assert visual_map.keyframe_names == [record.name for record in task.mapped]
+    for degradation in NOISE:
+        run = localize_records(
+            degrade_records(task.queries, degradation), visual_map, HierarchicalLocalizer(visual_map)
+        )
+        expected = evaluate_poses(run.estimates, {r.name: r.world_from_cam for r in task.queries}).as_dict()
+        assert figures[str(degradation)] == pytest.approx({**expected, "retrieval": run.retrieval}, rel=1e-9)
+    assert figures["clean"]["recall"]["0.25m_2deg"] == 1
+    assert figures["clean"]["median_translation_m"] < figures["noise:5"]["median_translation_m"]
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(finished: Path, street_folder: Path, tmp_path: Path) -> None:
+    task = make_task(street_folder)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_degradations("sift", open_extractor("rootsift"), task, tmp_path, Watcher("noise:5"))
+    kept = json.loads((tmp_path / "figures" / "sift.json").read_text())["figures"]
+    assert list(kept) == CELLS[:2]
+    rest = Watcher()
+    figures = evaluate_degradations("sift", open_extractor("rootsift"), task, tmp_path, rest)
+    assert rest.begun == ["sift, noise:5"]  # neither the map nor what was measured is done again
+    whole = json.loads((finished / "figures" / "sift.json").read_text())["figures"]
+    assert list(figures) == CELLS
+    for cell in CELLS:
+        assert figures[cell]["recall"] == whole[cell]["recall"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "begun"),
+    [
+        ({"queries": 2}, ["sift, clean", "sift, noise:1", "sift, noise:5"]),
+        ({"seed": 1}, ["extracting features", "sift, clean", "sift, noise:1", "sift, noise:5"]),
+    ],
+)
+def test_figures_of_another_task_are_not_taken_up(street_folder: Path, tmp_path: Path, changed, begun) -> None:
+    evaluate_degradations("sift", open_extractor("rootsift"), make_task(street_folder), tmp_path)
+    again = Watcher()
+    figures = evaluate_degradations(
+        "sift", open_extractor("rootsift"), make_task(street_folder, **changed), tmp_path, again
+    )
+    assert [name for name in again.begun if name in begun] == begun
+    assert figures["clean"]["num_images"] == changed.get("queries", 3)
+
+
+def test_a_map_of_other_features_is_built_again(street_folder: Path, tmp_path: Path) -> None:
+    task = make_task(street_folder, queries=1)
+    evaluate_degradations("sift", open_extractor("rootsift"), task, tmp_path)
+    watcher = Watcher()
+    fewer = open_extractor("rootsift", {"max_keypoints": 900})
+    evaluate_degradations("sift", fewer, task, tmp_path, watcher)
+    assert "extracting features" in watcher.begun
+    assert VisualMap.open(tmp_path / "maps" / "sift").extractor.settings["max_keypoints"] == 900
+
+
+def test_a_damaged_file_of_figures_is_named(street_folder: Path, finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "maps").symlink_to(finished / "maps")
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "sift.json").write_text('{"origin": ')
+    with pytest.raises(DatasetError, match=r"figures/sift\.json: cannot be read .* delete it"):
+        evaluate_degradations("sift", open_extractor("rootsift"), make_task(street_folder), tmp_path)
+
+
+def test_queries_without_poses_are_refused(street_folder: Path) -> None:
+    dataset = open_dataset(f"folder:{street_folder}")
+    with pytest.raises(DatasetError, match="none of the 0 queries has a pose"):
+        DegradationTask("folder:x", dataset.records("map"), [], NOISE)
+
+
+def test_choice_of_kinds_and_levels() -> None:
+    assert len(choose_degradations("", "")) == 25
+    assert [str(d) for d in choose_degradations("blur, noise,blur", "3,5")] == [
+        *("blur:3", "blur:5", "noise:3", "noise:5")
+    ]
+    with pytest.raises(ConfigError, match="no degradation fog, rain; there is: night, blur, noise"):
+        choose_degradations("fog,night,rain", "1")
+    with pytest.raises(ConfigError, match="no level 0, six; levels are 1 to 5"):
+        choose_degradations("night", "0,1,six")
+
+
+def test_the_mean_is_over_night_blur_and_noise_at_levels_3_to_5() -> None:
+    def figures(share: float) -> dict[str, object]:
+        return {"recall": {"0.25m_2deg": share}, "retrieval": {"r1_5m": share / 2}}
+
+    hard = {"night:3": figures(0.2), "blur:5": figures(0.6), "noise:4": figures(1.0)}
+    others = {"clean": figures(1.0), "night:2": figures(0.9), "exposure:5": figures(0.1)}
+    mean = mean_of_hard({**others, **hard})
+    assert mean == {
+        "of": ["night:3", "blur:5", "noise:4"],
+        "recall": {"0.25m_2deg": pytest.approx(0.6)},
+        "retrieval": {"r1_5m": pytest.approx(0.3)},
+    }
+    assert mean_of_hard(others) is None
+
+
+def test_the_command_writes_report_and_picture(street_folder: Path, tmp_path: Path) -> None:
+    arguments = ["--extractor", "rootsift", f"folder:{street_folder}", "--kinds", "blur", "--levels", "1,4"]
+    ended = CliRunner().invoke(
+        app, ["evaluate", "degradations", *arguments, "--every", "2", "--map-every", "2", "--out", str(tmp_path)]
+    )
+    assert ended.exit_code == 0, ended.output
+    report = json.loads((tmp_path / "report.json").read_text())
+    documented = (REPOSITORY / "docs" / "evaluation.md").read_text()
+    for key in report:
+        assert f"`{key}`" in documented, key
+    figures = report["degradations"]["rootsift"]
+    assert list(figures) == ["clean", "blur:1", "blur:4"]
+    assert report["mean"]["rootsift"]["of"] == ["blur:4"]
+    assert report["mean"]["rootsift"]["recall"] == figures["blur:4"]["recall"]
+    assert (report["num_mapped"], report["num_queries"]) == (4, 2)
+    shown = f"{100 * figures['blur:4']['recall']['0.25m_2deg']:.1f}"
+    assert [line.split() for line in ended.output.splitlines() if line.strip().startswith("blur:4")] == [
+        ["blur:4", shown]
+    ]
+    picture = cv2.imread(str(tmp_path / "degradations.png"))
+    assert picture is not None
+    assert picture.std() > 5
+
+
+def test_two_extractors_of_one_name_are_refused(
+    street_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["--extractor", "rootsift", "--extractor", "rootsift", f"folder:{street_folder}"]
+    ended = CliRunner().invoke(app, ["evaluate", "degradations", *arguments, "--out", str(tmp_path / "out")])
+    assert isinstance(ended.exception, ConfigError)
+    assert "have the same name" in str(ended.exception)
+    assert not (tmp_path / "out").exists()

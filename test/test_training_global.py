@@ -1,0 +1,356 @@
+"""The global head's training with a tiny budget: losses fall, runs resume, what is frozen stays, places are found."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install 'vizloc_ros[train]'")
+
+from hfnet_helpers import SMALL, small_network, texture  # noqa: E402
+from pycolmap import Rigid3d, Rotation3d  # noqa: E402
+from pydantic import ValidationError  # noqa: E402
+from test_dense_network import DETECTORS, write_network  # noqa: E402
+
+from vizloc_ros.cli.main import app  # noqa: E402
+from vizloc_ros.cli.options_file import read_options  # noqa: E402
+from vizloc_ros.errors import ConfigError, DatasetError  # noqa: E402
+from vizloc_ros.features.hfnet.weights import read_weights  # noqa: E402
+from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features  # noqa: E402
+from vizloc_ros.features.vlad import Vlad  # noqa: E402
+from vizloc_ros.training.augmentation import Augmentation  # noqa: E402
+from vizloc_ros.training.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
+from vizloc_ros.training.global_batches import GlobalBatches  # noqa: E402
+from vizloc_ros.training.global_config import GlobalTraining  # noqa: E402
+from vizloc_ros.training.global_head import GlobalHeadTrainer  # noqa: E402
+from vizloc_ros.training.global_losses import contrastive_loss, distillation_loss  # noqa: E402
+from vizloc_ros.training.hfnet import load_network  # noqa: E402
+from vizloc_ros.training.photos import (  # noqa: E402
+    Photo,
+    PosedSource,
+    closeness,
+    distances,
+    posed_photos,
+    positions,
+)
+from vizloc_ros.training.places import place_recall  # noqa: E402
+from vizloc_ros.training.provenance import without_folders  # noqa: E402
+from vizloc_ros.training.target_store import TargetStore  # noqa: E402
+from vizloc_ros.training.teacher import Teacher, TeacherConfig  # noqa: E402
+from vizloc_ros.training.view_bank import ViewBank, describe  # noqa: E402
+from vizloc_ros.training.views import Changes  # noqa: E402
+
+FRAMES, SPACING, SIZE = 36, 1.5, (128, 64)
+UNCHANGED = Augmentation(brightness=(0, 0), contrast=(1, 1), noise=(0, 0), shade=0, motion_blur=0)
+LOSSES = {
+    "distill": {"distill": 1},
+    "self_supervised": {"self_supervised": 1},
+    "posed": {"posed": 1},
+    "combined": {"distill": 1, "self_supervised": 0.5, "posed": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drive along a wall, some other images, and a first stage: checkpoint, teacher, vocabulary."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "drive").mkdir()
+    (folder / "others").mkdir()
+    wall = texture(0, (SIZE[0] + 12 * FRAMES, SIZE[1]), sigma=2.5)
+    rows = ["image,split,timestamp_s,tx,ty,tz,qx,qy,qz,qw"]
+    for i in range(FRAMES):
+        cv2.imwrite(str(folder / "drive" / f"{i:02}.png"), wall[:, 12 * i : 12 * i + SIZE[0]])
+        rows.append(f"{i:02}.png,train,{i},{SPACING * i},0,0,0,0,0,1")
+    (folder / "drive" / "poses.csv").write_text("\n".join(rows))
+    (folder / "drive" / "intrinsics.txt").write_text(f"{SIZE[0]} {SIZE[1]} 100 100 63.5 31.5")
+    for i in range(12):
+        cv2.imwrite(str(folder / "others" / f"{i:02}.png"), texture(10 + i, (96, 80), sigma=2.5))
+    network = small_network()
+    told = {"network": SMALL.model_dump(), "teacher": {"path": str(folder / "teacher.onnx")}}
+    state = {"network": network.state_dict(), "step": 7, "config": json.dumps(told)}
+    save_checkpoint(folder / "first" / "checkpoint.pt", state)
+    write_network(folder / "teacher.onnx", DETECTORS["probability"])
+    store = TargetStore(Teacher(teacher(folder)), None)
+    known = [store.load(path)[1] for path in sorted(folder.glob("[do]*/*.png"))]
+    described = [
+        Features(
+            t.keypoints, np.zeros(len(t.keypoints), np.float32), t.keypoint_descriptors, NO_GLOBAL_DESCRIPTOR, SIZE
+        )
+        for t in known
+    ]
+    vlad = Vlad.learn(described, words=4, dimension=SMALL.global_dimension, seed=0)
+    np.savez(folder / "first" / "vlad.npz", words=vlad.words, mean=vlad.mean, projection=vlad.projection)
+    return folder
+
+
+def teacher(folder: Path) -> TeacherConfig:
+    return TeacherConfig(path=folder / "teacher.onnx", keypoint_share=0.01)
+
+
+def settings(data: Path, **changed: Any) -> dict[str, Any]:
+    return {
+        "checkpoint": str(data / "first" / "checkpoint.pt"),
+        "posed": {"dataset": f"folder:{data / 'drive'}", "held_out": 0.4, "gap": 3},
+        "images": [{"folder": str(data / "others"), "pattern": "*.png"}],
+        "teacher": teacher(data).model_dump(mode="json"),
+        "losses": LOSSES["combined"],
+        "cache": str(data / "cache"),
+        "changes": {"occluders": 1, "photometric": {"contrast": [0.7, 1.2]}},
+        "views": 3, "batch": 8, "reach": 6, "steps": 12, "learning_rate": 0.003, "validate_every": 4,
+    } | changed  # fmt: skip
+
+
+def trainer(data: Path, out: Path, **changed: Any) -> GlobalHeadTrainer:
+    return GlobalHeadTrainer(GlobalTraining.model_validate(settings(data, **changed)), out)
+
+
+def logged(folder: Path) -> list[list[str]]:
+    with (folder / "log.csv").open(newline="") as file:
+        return [row for row in csv.reader(file) if row[1] != "seconds"]
+
+
+@pytest.mark.parametrize("losses", LOSSES)
+def test_each_loss_falls(data: Path, tmp_path: Path, losses: str) -> None:
+    run = trainer(data, tmp_path, losses=LOSSES[losses])
+    draws = [run.batches.draw(step) for step in range(100, 106)]  # of none of the steps
+
+    def mean_losses() -> dict[str, float]:
+        with torch.no_grad():
+            found = [run.losses(draw) for draw in draws]
+        return {name: float(np.mean([float(f[name]) for f in found])) for name in found[0]}
+
+    before = mean_losses()
+    run.run()
+    after = mean_losses()
+    assert before.keys() == LOSSES[losses].keys()
+    assert all(after[name] < 0.95 * before[name] for name in before), (before, after)
+
+
+def test_a_resumed_run_continues_the_same_curve(data: Path, tmp_path: Path) -> None:
+    whole = trainer(data, tmp_path / "whole")
+    whole.run()
+    first = trainer(data, tmp_path / "parts")
+    first.run(until=4)
+    second = trainer(data, tmp_path / "parts")
+    second.resume()
+    assert second.step == 4
+    second.run()
+    assert logged(whole.folder) == logged(second.folder)
+    assert whole.best == second.best
+    for name, tensor in whole.network.state_dict().items():
+        assert torch.equal(tensor, second.network.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(("layers", "trained"), [("head", ["global_head"]), ("deep", ["global_head", "backbone.deep"])])
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
+def test_all_but_the_trained_layers_stay(
+    data: Path, tmp_path: Path, layers: str, trained: list[str], optimizer: str
+) -> None:
+    run = trainer(data, tmp_path, layers=layers, optimizer=optimizer, losses=LOSSES["self_supervised"])
+    run.run(until=2)
+    start = load_checkpoint(data / "first" / "checkpoint.pt")["network"]
+    changed = {name for name, tensor in run.network.state_dict().items() if not torch.equal(tensor, start[name])}
+    assert all(name.startswith(tuple(trained)) and "running" not in name for name in changed)
+    assert all(any(name.startswith(part) for name in changed) for part in trained)
+
+
+def test_the_best_network_is_kept_in_the_first_stages_format(data: Path, tmp_path: Path) -> None:
+    run = trainer(data, tmp_path)
+    run.run()
+    recalls = {int(row[0]): float(row[2]) for row in logged(tmp_path) if row[1] == "held_out_recall_1"}
+    assert sorted(recalls) == [0, 4, 8, 12]
+    assert run.best["recall_1"] == pytest.approx(max(recalls.values()), abs=1e-5)
+    network, details = load_network(run.checkpoint)
+    assert recalls[int(details["steps"])] == max(recalls.values())
+    split = trainer(data, tmp_path / "again")
+    split.network.load_state_dict(network.state_dict())
+    assert split.data.places.recall(split.head) == run.best
+
+
+def test_the_command_trains_from_variables_and_the_export_takes_the_result(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOMEWHERE", str(data))
+    content = json.loads(json.dumps(settings(data, steps=2, losses={"posed": 1})).replace(str(data), "${SOMEWHERE}"))
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(content))
+    command = ["train", "hfnet-global", "--config", str(tmp_path / "run.yaml"), "--out", str(tmp_path / "run")]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "recall_1" in result.output
+    with pytest.raises(ConfigError, match="--resume"):
+        CliRunner().invoke(app, command, catch_exceptions=False)
+    exported = tmp_path / "net.onnx"
+    CliRunner().invoke(app, ["export", "hfnet", str(tmp_path / "run"), "--out", str(exported)], catch_exceptions=False)
+    assert str(data).encode() not in read_weights(exported).model, "a path of this machine is in the shipped file"
+
+
+def test_contrastive_loss_is_the_cross_entropy_with_all_others() -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(6, 5))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    near = rng.uniform(size=(6, 6))
+    expected = 0.0
+    for i in range(6):
+        others = [j for j in range(6) if j != i]
+        exponentials = {j: np.exp(vectors[i] @ vectors[j] / 0.2) for j in others}
+        for j in others:
+            target = near[i, j] / sum(near[i, k] for k in others)
+            expected -= target * np.log(exponentials[j] / sum(exponentials.values())) / 6
+    assert float(contrastive_loss(torch.tensor(vectors), torch.tensor(near), 0.2)) == pytest.approx(expected)
+
+
+def test_distillation_loss_leaves_out_images_without_target() -> None:
+    descriptors = torch.nn.functional.normalize(torch.randn(4, 3, generator=torch.manual_seed(0)), dim=1)
+    targets = descriptors.flip(0)
+    targets[1] = 0
+    expected = np.mean([1 - float(descriptors[i] @ targets[i]) for i in (0, 2, 3)])
+    assert float(distillation_loss(descriptors, targets)) == pytest.approx(expected)
+
+
+def photo(x: float | None, yaw: float = 0.0) -> Photo:
+    """A camera at x metres that looks yaw degrees to the side."""
+    turn = Rotation3d(np.array([0, np.sin(np.radians(yaw) / 2), 0, np.cos(np.radians(yaw) / 2)]))
+    pose = None if x is None else Rigid3d(turn, np.array([x, 0, 0]))
+    return Photo(f"{x} {yaw}", lambda: texture(0), pose)
+
+
+def test_closeness_falls_with_distance_and_needs_the_same_direction() -> None:
+    near = closeness([photo(0), photo(2.5), photo(1, yaw=40), photo(1, yaw=50), photo(None), photo(None)], 2.5, 45)
+    e = np.exp(-1)
+    assert near[0] == pytest.approx([1, e, np.exp(-0.16), 0, 0, 0])
+    assert near[3, 2] == pytest.approx(1)
+    assert near[4] == pytest.approx([0, 0, 0, 0, 1, 0])
+    np.testing.assert_array_equal(near, near.T)
+
+
+def test_changed_views_keep_size_and_follow_their_homography() -> None:
+    image = texture(3, (200, 120))
+    for seed in range(20):
+        view = Changes().apply(image, np.random.default_rng(seed))
+        assert (view.shape, view.dtype) == (image.shape, np.uint8)
+        assert not np.array_equal(view, image)
+    still = Changes(yaw=0, shift=0, scale=(1, 1), perspective=0, occluders=0, photometric=UNCHANGED)
+    np.testing.assert_array_equal(still.apply(image, np.random.default_rng(0)), image)
+    hidden = still.model_copy(update={"occluders": 4, "occluder_size": (0.2, 0.3)})
+    changed = [np.mean(hidden.apply(image, np.random.default_rng(seed)) != image) for seed in range(20)]
+    assert 0.03 < max(changed) <= 4 * 0.3**2
+    assert min(changed) == 0
+
+
+def test_homographies_stay_within_their_ranges() -> None:
+    centre = np.array([99.5, 59.5, 1])
+
+    def moved(changes: Changes, seed: int) -> np.ndarray:
+        point = changes.homography(200, 120, np.random.default_rng(seed)) @ centre
+        return point[:2] / point[2] - centre[:2]
+
+    none = Changes(yaw=0, shift=0, scale=(1, 1), perspective=0)
+    yaw = [moved(none.model_copy(update={"yaw": 8}), seed) for seed in range(50)]
+    assert np.abs(yaw)[:, 1].max() < 1e-9
+    assert 0.8 < np.abs(yaw)[:, 0].max() / (0.6 * 200 * np.tan(np.radians(8))) <= 1
+    shift = [moved(none.model_copy(update={"shift": 0.1}), seed)[0] for seed in range(50)]
+    assert 16 < np.abs(shift).max() <= 20
+    scales = [none.model_copy(update={"scale": (0.8, 1.25)}).homography(200, 120, np.random.default_rng(s))[0, 0]
+              for s in range(50)]  # fmt: skip
+    assert 0.8 <= min(scales) < 0.85
+    assert 1.2 < max(scales) <= 1.25
+    for seed in range(50):
+        bent = none.model_copy(update={"perspective": 3}).homography(200, 120, np.random.default_rng(seed))
+        corners = np.array([[[0, 0], [200, 0], [200, 120], [0, 120]]], np.float64)
+        assert 0 < np.abs(cv2.perspectiveTransform(corners, bent) - corners).max() <= 3 + 1e-4
+
+
+def test_place_recall_of_hand_made_similarities() -> None:
+    similarity = np.array([[0.9, 0.5, 0.1], [0.2, 0.8, 0.7], [0.3, 0.2, 0.1], [0.1, 0.2, 0.3]], np.float32)
+    near = np.array([[True, False, False], [False, False, True], [False, False, True], [False, False, False]])
+    assert place_recall(similarity, near, (1, 2, 3)) == pytest.approx([1 / 3, 2 / 3, 1])
+
+
+def test_training_frames_keep_away_from_held_out_places(data: Path) -> None:
+    source = PosedSource(dataset=f"folder:{data / 'drive'}", held_out=0.25, gap=5)
+    training, held_out = posed_photos(source, 960)
+    assert [photo.name for photo in held_out] == [f"{i:02}.png" for i in range(27, FRAMES)]
+    assert distances(positions(training), positions(held_out)).min() == pytest.approx(4 * SPACING)
+    with pytest.raises(DatasetError, match="gap"):
+        posed_photos(source.model_copy(update={"gap": 100}), 960)
+
+
+def test_a_batch_depends_on_seed_and_step_and_has_stretches(data: Path) -> None:
+    config = GlobalTraining.model_validate(settings(data, batch=12, stretches=2))
+    photos = [photo(SPACING * i) for i in range(60)] + [photo(None)] * 40
+    batches = GlobalBatches(config, photos)
+    for step in range(30):
+        draw, again = batches.draw(step), GlobalBatches(config, photos).draw(step)
+        np.testing.assert_array_equal(draw.photos, again.photos)
+        np.testing.assert_array_equal(draw.views, again.views)
+        assert len(set(draw.photos)) == 12
+        assert (draw.views[0] != draw.views[1]).all()
+        along = positions([photos[i] for i in draw.photos[~draw.random]])
+        assert len(along) == 6
+        assert np.isfinite(along).all()
+        assert all(np.sort(row)[2] <= 2 * config.reach for row in distances(along, along))  # three to a stretch
+    assert not np.array_equal(batches.draw(0).photos, batches.draw(1).photos)
+    unposed = GlobalBatches(config.model_copy(update={"losses": config.losses.model_copy(update={"posed": 0})}), photos)
+    assert unposed.draw(0).random.all()
+
+
+def test_the_bank_keeps_what_the_encoder_said(tmp_path: Path) -> None:
+    network = small_network()
+    photos = [photo(0), Photo("other", lambda: texture(5, (96, 64)))]
+    bank = ViewBank.build(tmp_path, photos, 2, Changes(), 0, network.backbone.local)
+    for i, one in enumerate(photos):
+        with torch.no_grad():
+            expected = network.backbone.local(torch.from_numpy(one.read())[None, None].float())[0]
+        torch.testing.assert_close(bank.load(i, 0), expected, rtol=1e-3, atol=1e-3)
+        assert not torch.allclose(bank.load(i, 1), expected, atol=0.05)
+
+    def never(images: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("what is there already was encoded again")
+
+    again = ViewBank.build(tmp_path, photos, 2, Changes(), 0, never)
+    views = [again.load(0, 1), again.load(1, 0), again.load(0, 0)]
+    head = torch.nn.Sequential(network.backbone.deep, network.global_head)
+    with torch.no_grad():
+        torch.testing.assert_close(describe(head, views), torch.cat([head(view[None]) for view in views]))
+    (tmp_path / "000001.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(ConfigError, match=r"000001\.npy.*delete it"):
+        again.load(1, 0)
+
+
+def test_what_is_wrong_with_a_configuration_is_said(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="teacher"):
+        GlobalTraining.model_validate(settings(data, teacher=None))
+    with pytest.raises(ValidationError, match="at least one loss"):
+        GlobalTraining.model_validate(settings(data, losses={}))
+    with pytest.raises(ConfigError, match=r"batch: 64 .* there are"):
+        trainer(data, tmp_path, batch=64, losses=LOSSES["posed"])
+    with pytest.raises(ConfigError, match=r"none\.npz.*'vlad'"):
+        trainer(data, tmp_path, vlad=str(tmp_path / "none.npz"))
+    np.savez(tmp_path / "short.npz", words=np.zeros((2, 16)), mean=np.zeros(32), projection=np.zeros((32, 5)))
+    with pytest.raises(ConfigError, match=r"short\.npz: is for global descriptors of 5"):
+        trainer(data, tmp_path, vlad=str(tmp_path / "short.npz"))
+
+
+def test_provenance_tells_no_folders() -> None:
+    told = {"path": "/a/b/net.onnx", "sets": ["folder:/data/street", "kitti:/k?camera=0", "D:\\x\\y"], "share": 0.5}
+    assert without_folders(told) == {
+        "path": "net.onnx",
+        "sets": ["folder:street", "kitti:k?camera=0", "y"],
+        "share": 0.5,
+    }
+    assert without_folders(["*.png", "runs/first", "8 px/m", ""]) == ["*.png", "runs/first", "8 px/m", ""]
+
+
+def test_shipped_configuration_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("VIZLOC_DATA", "VIZLOC_RUNS", "VIZLOC_TEACHERS"):
+        monkeypatch.setenv(name, f"/{name.lower()}")
+    config = read_options(Path(__file__).parents[1] / "config" / "hfnet_global_training.yaml", GlobalTraining)
+    assert config.checkpoint.is_relative_to("/vizloc_runs")
+    assert config.posed.dataset.startswith("folder:/vizloc_data/")
+    assert "$" not in config.model_dump_json()

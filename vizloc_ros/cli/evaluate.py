@@ -1,0 +1,144 @@
+"""``vizloc evaluate``: matching, degradations."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from vizloc_ros.cli.arguments import DatasetArgument, SeedOption, command_line
+from vizloc_ros.cli.progress import bar
+from vizloc_ros.datasets.homographies import HOMOGRAPHY_READERS, open_homographies
+from vizloc_ros.datasets.open import open_dataset
+from vizloc_ros.datasets.selection import every as every_nth
+from vizloc_ros.errors import ConfigError
+from vizloc_ros.evaluation.degradations import (
+    TOLERANCE,
+    DegradationTask,
+    Figures,
+    choose_degradations,
+    evaluate_degradations,
+    mean_of_hard,
+)
+from vizloc_ros.evaluation.degradations_plot import plot_degradations
+from vizloc_ros.evaluation.matching import HOMOGRAPHY_THRESHOLDS_PX, MatchingSummary
+from vizloc_ros.evaluation.matching_plot import plot_mma
+from vizloc_ros.evaluation.matching_run import evaluate_extractor, matching_report
+from vizloc_ros.evaluation.report import write_report
+from vizloc_ros.features.extractor import open_extractor
+
+app = typer.Typer(help="Evaluate parts of the system on benchmarks of their own.", no_args_is_help=True)
+console = Console()
+_KEYPOINTS = [300, 1000]  # as in the HF-Net paper: 300 for all but MMA
+_COLUMNS = ("matches", "Rep", "MLE", "MS", "mAP", "MMA@3", *(f"HA@{px}" for px in HOMOGRAPHY_THRESHOLDS_PX))
+
+
+@app.command()
+def matching(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help=HOMOGRAPHY_READERS)],
+    extractor: Annotated[list[str], typer.Option(help="Feature extractor; give several to compare them")],
+    out: Annotated[Path | None, typer.Option(help="Folder for report.json and mma.png", file_okay=False)] = None,
+    keypoints: Annotated[list[int], typer.Option(help="Best keypoints of an image; may be given again", min=1)] = (
+        _KEYPOINTS
+    ),
+    sequences: Annotated[bool, typer.Option("--sequences", help="Also show each sequence")] = False,
+) -> None:
+    """Match planar images of known homography: how many keypoints, matches and homographies are right."""
+    pairs = open_homographies(dataset)
+    extractors = {name: open_extractor(name) for name in extractor}  # says so now if there is none of a name
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)  # and if it cannot be written
+    counts = sorted(set(keypoints))
+    runs = {name: evaluate_extractor(opened, pairs, counts, bar) for name, opened in extractors.items()}
+    for name, of_counts in runs.items() if sequences else ():
+        rows = {(sequence, n): found for n, run in of_counts.items() for sequence, found in run.sequences.items()}
+        console.print(_table(name, "sequence", rows))
+    rows = {(name, n): run.overall for name, of_counts in runs.items() for n, run in of_counts.items()}
+    console.print(_table(f"{dataset}, {len(pairs)} pairs", "extractor", rows))
+    if out is not None:
+        write_report(out / "report.json", {**matching_report(runs), "dataset": dataset, "command": command_line()})
+        plot_mma(out / "mma.png", runs)
+        console.print(f"written to {out}")
+
+
+@app.command()
+def degradations(
+    dataset: DatasetArgument,
+    extractor: Annotated[list[str], typer.Option(help="Feature extractor; give several to compare them")],
+    out: Annotated[Path, typer.Option(help="Folder for maps, figures, report.json and a picture", file_okay=False)],
+    map_split: Annotated[str, typer.Option(help="Which images of the dataset to map")] = "map",
+    split: Annotated[str, typer.Option(help="Which images of the dataset to localize")] = "query",
+    map_every: Annotated[int, typer.Option(help="Map every N-th image", min=1)] = 1,
+    every: Annotated[int, typer.Option(help="Localize every N-th image", min=1)] = 1,
+    kinds: Annotated[str, typer.Option(metavar="KIND,KIND,...", help="Which degradations; all without it")] = "",
+    levels: Annotated[str, typer.Option(metavar="LEVEL,LEVEL,...", help="Which levels; 1 to 5 without it")] = "",
+    seed: SeedOption = 0,
+) -> None:
+    """Map a dataset, then localize its queries as they are and degraded; goes on where it was interrupted."""
+    chosen = choose_degradations(kinds, levels)
+    extractors = {_short_name(name): open_extractor(name) for name in extractor}
+    if len(extractors) < len(extractor):
+        raise ConfigError(f"--extractor: two of {', '.join(extractor)} have the same name: rename a file")
+    opened = open_dataset(dataset)
+    mapped, queries = every_nth(opened.records(map_split), map_every), every_nth(opened.records(split), every)
+    task = DegradationTask(dataset, mapped, queries, chosen, seed)
+    out.mkdir(parents=True, exist_ok=True)
+    runs = {name: evaluate_degradations(name, of_name, task, out, bar) for name, of_name in extractors.items()}
+    means = {name: mean_of_hard(figures) for name, figures in runs.items()}
+    report = {"degradations": runs, "mean": means, "num_mapped": len(mapped), "num_queries": len(queries)}
+    write_report(out / "report.json", {**report, "dataset": dataset, "command": command_line(), "seed": seed})
+    plot_degradations(out / "degradations.png", runs)
+    console.print(_recall_table(f"{dataset}, {len(queries)} queries", runs, means))
+    console.print(f"written to {out}")
+
+
+def _short_name(extractor: str) -> str:
+    return Path(extractor).stem if extractor.endswith(".onnx") else extractor
+
+
+def _recall_table(
+    title: str, runs: Mapping[str, Mapping[str, Figures]], means: Mapping[str, Mapping[str, Any] | None]
+) -> Table:
+    """A row for each set of queries, and for the mean of the hard ones."""
+    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table.caption = f"recall at {TOLERANCE.replace('_', ', ')} in %; mean: night, blur, noise at levels 3 to 5"
+    table.add_column("queries", style="bold", no_wrap=True)
+    for name in runs:
+        table.add_column(Text(name), justify="right")
+    for key in next(iter(runs.values())):
+        table.add_row(key, *_recalls([figures[key] for figures in runs.values()]))
+    if all(means.values()):
+        table.add_section()
+        table.add_row("mean", *_recalls([mean for mean in means.values() if mean]))
+    return table
+
+
+def _recalls(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [f"{100 * row['recall'][TOLERANCE]:.1f}" for row in rows]
+
+
+def _table(title: str, head: str, summaries: Mapping[tuple[str, int], MatchingSummary]) -> Table:
+    """A row for each name and number of keypoints; ``head`` says what the names are of."""
+    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    table.caption = "shares in %, MLE in px"
+    table.add_column(head, style="bold", overflow="fold")
+    for column in ("points", *_COLUMNS):
+        table.add_column(column, justify="right", no_wrap=True)
+    for (name, count), summary in sorted(summaries.items(), key=lambda row: row[0][1]):
+        table.add_row(Text(name), f"{count}", *_cells(summary))
+    return table
+
+
+def _cells(summary: MatchingSummary) -> list[str]:
+    error = summary.localization_error_px
+    shares = (summary.matching_score, summary.mean_average_precision, summary.mma_at(3), *summary.homography)
+    return [
+        f"{summary.matches:.0f}",
+        f"{100 * summary.repeatability:.1f}",
+        "-" if error is None else f"{error:.2f}",
+        *(f"{100 * share:.1f}" for share in shares),
+    ]

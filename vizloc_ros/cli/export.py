@@ -1,0 +1,40 @@
+"""``vizloc export``: trained networks to the files that the nodes run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from vizloc_ros.cli.train import require_torch
+from vizloc_ros.errors import ConfigError
+
+app = typer.Typer(help="Export trained networks (pip install 'vizloc_ros[train]').", no_args_is_help=True)
+
+
+@app.command()
+def hfnet(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of `vizloc train hfnet`, or a checkpoint in it")],
+    out: Annotated[Path, typer.Option(help="The .onnx file to write", dir_okay=False)],
+    size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Fixed size of the image; empty: any")] = "",
+    max_keypoints: Annotated[int, typer.Option(help="Most keypoints that the file can find", min=1)] = 2048,
+    half: Annotated[bool, typer.Option(help="Store weights in 16 bit")] = True,
+) -> None:
+    """Export HF-Net to ONNX."""
+    require_torch()
+    from vizloc_ros.features.hfnet.export import export_onnx
+    from vizloc_ros.training.hfnet import load_network
+
+    checkpoint = run / "checkpoint.pt" if run.is_dir() else run
+    network, details = load_network(checkpoint)
+    export_onnx(network, out, size=_size(size), half=half, max_keypoints=max_keypoints, metadata=details)
+    Console().print(f"written to {out} ({out.stat().st_size / 1e6:.1f} MB)", highlight=False)
+
+
+def _size(text: str) -> tuple[int, int] | None:
+    if not text:
+        return None
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise ConfigError(f"--size {text!r} is not WIDTHxHEIGHT, e.g. 640x480")
+    return int(width), int(height)

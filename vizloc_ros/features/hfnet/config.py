@@ -1,0 +1,46 @@
+"""The sizes of the network."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+CELL = 8  # stride of the local heads [px]
+_STOCK = (32, 16, 24, 24, 32, 64, 128, 64, 64, 64, 64, 96, 96, 96, 160, 160, 160, 320)
+_STRIDES = (2, 1, 2, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1)
+LOCAL_LAYER = 7  # the local heads read this layer's output (counted from 1)
+
+
+class HfNetConfig(BaseModel):
+    """Sizes of HF-Net; the defaults are the paper's.
+
+    Attributes:
+        width: depth multiplier of MobileNetV2.
+        descriptor_dimension: length D of a local descriptor.
+        descriptor_channels: hidden channels of the descriptor head.
+        detector_channels: hidden channels of the detector head.
+        clusters: of NetVLAD.
+        global_dimension: length G of the global descriptor.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width: float = Field(default=0.75, gt=0, le=2)
+    descriptor_dimension: int = Field(default=256, ge=8, le=512)
+    descriptor_channels: int = Field(default=256, ge=8)
+    detector_channels: int = Field(default=128, ge=8)
+    clusters: int = Field(default=32, ge=2)
+    global_dimension: int = Field(default=4096, ge=8)
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Output channels of layers 1 to 18. Layers 6 and 7 are widened: stock MobileNetV2 has 32."""
+        return tuple(_divisible(nominal * self.width) for nominal in _STOCK)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Strides of layers 1 to 18."""
+        return _STRIDES
+
+
+def _divisible(channels: float, divisor: int = 8) -> int:
+    """Rounded to a multiple of 8 as MobileNet does: never below 90 % of what was asked for."""
+    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * channels else rounded

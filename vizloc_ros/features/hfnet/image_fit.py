@@ -1,0 +1,78 @@
+"""How an image of any size becomes one that the network takes, and how keypoints find the way back."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from vizloc_ros.arrays import Bool, Float32, UInt8
+from vizloc_ros.errors import ImageError
+from vizloc_ros.features.hfnet.config import CELL
+
+BORDER = 4  # keypoints nearer to the border, or to padding, are effects of it [px]
+_MIN_SIDE = 2 * CELL  # of the network's input [px]
+
+
+@dataclass(frozen=True)
+class FittedImage:
+    """An image as the network takes it.
+
+    Attributes:
+        pixels: (H, W) uint8, contiguous.
+        scale: (x, y) pixels of the original for one of these.
+        shown: (width, height) of the part that shows the original; beyond it is padding.
+    """
+
+    pixels: UInt8
+    scale: tuple[float, float]
+    shown: tuple[int, int]
+
+    def original(self, points: Float32) -> Float32:
+        """(N, 2) pixels of this image to those of the original; pixel (0, 0) is a centre in both."""
+        scale = np.array(self.scale, np.float32)
+        return (points + np.float32(0.5)) * scale - np.float32(0.5)
+
+    def inside(self, points: Float32) -> Bool:
+        """Which of (N, 2) points show the original and do not lie at its border."""
+        right, bottom = (side - BORDER for side in self.shown)
+        return (points[:, 0] < right) & (points[:, 1] < bottom)
+
+
+def gray_image(image: UInt8) -> UInt8:
+    """(H, W) gray or (H, W, 3) BGR to (H, W) gray. Raises ``ImageError`` for anything else."""
+    if image.dtype != np.uint8 or image.size == 0 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
+        raise ImageError(
+            f"an image must be (H, W) gray or (H, W, 3) BGR of 8 bit, not {image.dtype} of shape {image.shape}"
+        )
+    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+
+
+def fit_image(gray: UInt8, long_side: int, size: tuple[int, int] | None) -> FittedImage:
+    """Shrinks and crops, as the paper does, or pads.
+
+    Args:
+        gray: (H, W).
+        long_side: what the longer side is shrunk to, never enlarged [px].
+        size: (width, height) that the network demands; None for any multiples of 8, to which right and bottom are then
+            cropped.
+
+    Raises:
+        ImageError: nothing would be left to see.
+    """
+    height, width = gray.shape
+    limits = (long_side / max(width, height), *((size[0] / width, size[1] / height) if size else ()))
+    factor = min(1.0, *limits)
+    shown = (round(width * factor), round(height * factor))
+    if min(shown) < _MIN_SIDE:
+        raise ImageError(
+            f"an image of {width}x{height} is too small to find features in: at a long side of {max(shown)} its sides "
+            f"are {shown[0]} and {shown[1]}, and must be at least {_MIN_SIDE}"
+        )
+    scale = (width / shown[0], height / shown[1])
+    resized = gray if factor == 1 else cv2.resize(gray, shown, interpolation=cv2.INTER_AREA)
+    if size is None:
+        shown = (shown[0] // CELL * CELL, shown[1] // CELL * CELL)
+        return FittedImage(np.ascontiguousarray(resized[: shown[1], : shown[0]]), scale, shown)
+    right, bottom = size[0] - shown[0], size[1] - shown[1]
+    padded = cv2.copyMakeBorder(resized, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
+    return FittedImage(np.ascontiguousarray(padded), scale, shown)

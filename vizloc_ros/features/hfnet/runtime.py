@@ -1,0 +1,142 @@
+"""HF-Net as a ``FeatureExtractor``: the exported network in ONNX Runtime, without PyTorch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vizloc_ros.arrays import UInt8
+from vizloc_ros.errors import ConfigError, FeatureError
+from vizloc_ros.features.hfnet.device import Device, open_session
+from vizloc_ros.features.hfnet.image_fit import fit_image, gray_image
+from vizloc_ros.features.hfnet.weights import DEFAULT_WEIGHTS, OUTPUTS, Description, read_weights
+from vizloc_ros.features.onnx_session import ORT_ERRORS, one_line
+from vizloc_ros.features.types import Features, quantize
+
+
+class HfNetSettings(BaseModel):
+    """What features depend on; a map keeps it. What the network runs on is a ``Device``.
+
+    Attributes:
+        weights: an exported file; empty for the package's own.
+        max_keypoints: how many keypoints to keep, best first.
+        threshold: the least score, a probability.
+        long_side: what the longer side of an image is shrunk to; images are never enlarged [px].
+        refine: whether positions between the pixels are sought.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weights: str = ""
+    max_keypoints: int = Field(default=2048, ge=1)
+    threshold: float = Field(default=0.005, ge=0, lt=1)
+    long_side: int = Field(default=960, ge=16)
+    refine: bool = True
+
+
+class HfNetExtractor:
+    """A ``FeatureExtractor``. Calls may come from several threads."""
+
+    name: ClassVar[str] = "hfnet"
+
+    def __init__(self, settings: HfNetSettings, device: Device) -> None:
+        """As ``open``."""
+        self._settings, self._device = settings, device
+        weights = read_weights(device.weights or Path(settings.weights or DEFAULT_WEIGHTS))
+        self._path = weights.path
+        self._session = open_session(weights, device)
+        self.description = Description.of(self._session, weights.path)
+        if settings.max_keypoints > self.description.max_keypoints:
+            raise ConfigError(
+                f"{weights.path}: finds at most {self.description.max_keypoints} keypoints, and max_keypoints is "
+                f"{settings.max_keypoints}: set it lower, or export the network with more"
+            )
+
+    @classmethod
+    def open(cls, settings: dict[str, Any], folder: Path | None, device: Device | None = None) -> "HfNetExtractor":
+        """The extractor of these settings.
+
+        Args:
+            settings: those of ``HfNetSettings`` that differ from the defaults.
+            folder: ignored, for nothing is learned from a map's images.
+            device: what to run on; the CPU if not given.
+
+        Raises:
+            ConfigError: a setting is unknown or impossible.
+            DeviceError: the device cannot be had.
+            FeatureError: the weights are missing, damaged, or something else.
+        """
+        try:
+            checked = HfNetSettings(**settings)
+        except ValidationError as error:
+            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise ConfigError(f"settings of hfnet: {problems}; it has {sorted(HfNetSettings.model_fields)}") from error
+        return cls(checked, device or Device())
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Plain values from which ``open`` makes the same extractor."""
+        return self._settings.model_dump()
+
+    @property
+    def feature_id(self) -> str:
+        """For example ``hfnet-1a2b3c4d-2048-0.005-960-refined``; the second part changes with the weights."""
+        own = self._settings
+        numbers = f"{own.max_keypoints}-{own.threshold:g}-{own.long_side}-{'refined' if own.refine else 'pixels'}"
+        return f"{self.name}-{self.description.weights_id}-{numbers}"
+
+    def warm_up(self, size: tuple[int, int]) -> None:
+        """Lets the device prepare itself for images of (width, height), so that the first one takes no longer."""
+        self.extract(np.zeros(size[::-1], np.uint8))
+
+    def extract(self, image: UInt8) -> Features:
+        """Features of a (H, W) gray or (H, W, 3) BGR image; an image of one value has no keypoints.
+
+        Raises:
+            ImageError: it is no such image, or too small.
+            FeatureError: the device fails, e.g. for want of memory.
+        """
+        gray = gray_image(image)
+        fitted = fit_image(gray, self._settings.long_side, self.description.size)
+        keypoints, offsets, scores, descriptors, global_descriptor = self._run(fitted.pixels)
+        valid = (scores > self._settings.threshold) & fitted.inside(keypoints)
+        if np.ptp(fitted.pixels) == 0:
+            valid[:] = False
+        chosen = np.flatnonzero(valid)[: self._settings.max_keypoints]
+        points = keypoints[chosen] + offsets[chosen] if self._settings.refine else keypoints[chosen]
+        return Features(
+            fitted.original(points),
+            scores[chosen],
+            quantize(descriptors[chosen]),
+            global_descriptor,
+            (gray.shape[1], gray.shape[0]),
+        )
+
+    def describe(self, features: Features) -> Features:
+        """The features as they are: the network has described the image."""
+        return features
+
+    def learn(self, features: Sequence[Features], seed: int) -> "HfNetExtractor":
+        """Itself: it was trained beforehand."""
+        return self
+
+    def save(self, folder: Path) -> None:
+        """Writes nothing: ``feature_id`` tells a map whether the installed weights are those it was built with."""
+
+    def _run(self, pixels: UInt8) -> list[Any]:
+        """The network's outputs for an image that fits, see ``extraction.Extracted``."""
+        place = ("cpu", 0) if self._device.provider == "cpu" else ("cuda", self._device.index)
+        binding = self._session.io_binding()
+        try:
+            binding.bind_cpu_input("image", pixels[None, None])
+            for output in OUTPUTS:
+                binding.bind_output(output, *place)
+            self._session.run_with_iobinding(binding)
+            return binding.copy_outputs_to_cpu()
+        except ORT_ERRORS as error:
+            size = f"{pixels.shape[1]}x{pixels.shape[0]}"
+            raise FeatureError(
+                f"{self._path}: fails on '{self._device.provider}' with an image of {size} ({one_line(error)})"
+            ) from error

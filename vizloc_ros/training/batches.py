@@ -1,0 +1,156 @@
+"""Batches of augmented crops with their targets; the batch of a step depends on the seed and the step only."""
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vizloc_ros.arrays import Float32
+from vizloc_ros.errors import DatasetError
+from vizloc_ros.features.hfnet.config import CELL
+from vizloc_ros.features.types import dequantize
+from vizloc_ros.features.vlad import Vlad
+from vizloc_ros.training.augmentation import Augmentation
+from vizloc_ros.training.hfnet_config import HfNetTraining, ImageSource
+from vizloc_ros.training.target_store import TargetStore
+
+KEYPOINTS = 128  # descriptors at keypoints taught of each crop
+_FEWEST_FOR_VLAD = 20  # keypoints; a crop with fewer says nothing about the place
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Crops of one size.
+
+    Attributes:
+        images: (B, 1, H, W) gray values, augmented.
+        labels: (B, 65, H/8, W/8) soft labels.
+        descriptors: (B, D, H/8, W/8) unit vectors.
+        keypoints: (B, N, 2) pixels; repeated or (0, 0) where a crop has fewer.
+        keypoint_descriptors: (B, N, D) unit vectors, zero where there is no keypoint.
+        global_descriptors: (B, G) unit vectors, zero where there is none.
+    """
+
+    images: Tensor
+    labels: Tensor
+    descriptors: Tensor
+    keypoints: Tensor
+    keypoint_descriptors: Tensor
+    global_descriptors: Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on a device."""
+        return Batch(**{name: value.to(device, non_blocking=True) for name, value in vars(self).items()})
+
+
+def split_images(sources: Sequence[ImageSource], held_out: float) -> tuple[list[list[Path]], list[Path]]:
+    """Training images of every source, and those held out, chosen by a checksum of their names."""
+    training, validation = [], []
+    for source in sources:
+        files = sorted(path for path in source.folder.glob(source.pattern) if path.is_file())
+        chosen = [crc32(path.name.encode()) / 2**32 >= held_out for path in files]
+        kept = [path for path, train in zip(files, chosen, strict=True) if train]
+        if not kept:
+            raise DatasetError(f"{source.folder}: no images match '{source.pattern}'")
+        training.append(kept)
+        validation += [path for path, train in zip(files, chosen, strict=True) if not train]
+    return training, validation
+
+
+class Batches:
+    """Makes the batch of any step."""
+
+    def __init__(self, config: HfNetTraining, store: TargetStore, vlad: Vlad | None) -> None:
+        self._config, self._store, self._vlad = config, store, vlad
+        self._files, self.held_out = split_images(config.images, config.held_out)
+        shares = np.array([source.share for source in config.images])
+        self._shares = shares / shares.sum()
+
+    def batch(self, step: int) -> Batch:
+        """The training batch of a step."""
+        rng = np.random.default_rng([self._config.seed, step])
+        return self.assemble(self.draw(self._config.batch, rng), rng, self._config.augmentation)
+
+    def assemble(self, files: Sequence[Path], rng: np.random.Generator, augmentation: Augmentation | None) -> Batch:
+        """One crop of each file."""
+        return collate([self._crop(path, rng, augmentation) for path in files])
+
+    def draw(self, count: int, rng: np.random.Generator) -> list[Path]:
+        """Random training images, from the sources by their shares."""
+        sources = rng.choice(len(self._files), count, p=self._shares)
+        return [self._files[source][rng.integers(len(self._files[source]))] for source in sources]
+
+    def _crop(self, path: Path, rng: np.random.Generator, augmentation: Augmentation | None) -> dict[str, Float32]:
+        warps, side = self._config.warps, self._config.crop
+        warped = augmentation is not None and rng.random() < warps.share
+        image, targets = self._store.load(path, int(rng.integers(warps.variants)) if warped else None)
+        if min(image.shape) < side:
+            raise DatasetError(
+                f"{path}: {image.shape[1]}x{image.shape[0]} is smaller than a crop of {side}: remove it or lower 'crop'"
+            )
+        y, x = (CELL * int(rng.integers((length - side) // CELL + 1)) for length in image.shape)
+        part = targets.crop(x, y, side, side)
+        pixels = image[y : y + side, x : x + side]
+        chosen = rng.permutation(len(part.keypoints))[:KEYPOINTS]
+        keypoints = np.zeros((KEYPOINTS, 2), np.float32)
+        keypoint_descriptors = np.zeros((KEYPOINTS, part.keypoint_descriptors.shape[1]), np.float32)
+        keypoints[: len(chosen)] = part.keypoints[chosen]
+        keypoint_descriptors[: len(chosen)] = dequantize(part.keypoint_descriptors[chosen])
+        if self._vlad is None or len(part.keypoints) < _FEWEST_FOR_VLAD:
+            described = np.zeros(self._config.network.global_dimension, np.float32)
+        else:
+            described = self._vlad.describe(part.keypoint_descriptors)
+        return {
+            "images": (pixels if augmentation is None else augmentation.apply(pixels, rng))[None].astype(np.float32),
+            "labels": part.labels.astype(np.float32),
+            "descriptors": np.moveaxis(dequantize(np.moveaxis(part.descriptors, 0, -1)), -1, 0),
+            "keypoints": keypoints,
+            "keypoint_descriptors": keypoint_descriptors,
+            "global_descriptors": described,
+        }
+
+
+def collate(crops: Sequence[dict[str, Float32]]) -> Batch:
+    """Crops to a batch."""
+    return Batch(**{name: torch.from_numpy(np.stack([crop[name] for crop in crops])) for name in crops[0]})
+
+
+def prefetch(batches: Batches, first: int, last: int, depth: int = 4) -> Iterator[Batch]:
+    """The batches of steps ``first`` to ``last - 1``, made by a thread in the background."""
+    ready: queue.Queue[Batch | BaseException] = queue.Queue(depth)
+    stop = threading.Event()
+
+    def put(item: Batch | BaseException) -> bool:
+        while not stop.is_set():
+            try:
+                ready.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def work() -> None:
+        try:
+            for step in range(first, last):
+                if not put(batches.batch(step)):
+                    return
+        except BaseException as error:  # noqa: BLE001 - raised again by the consumer
+            put(error)
+
+    worker = threading.Thread(target=work, daemon=True, name="batches")
+    worker.start()
+    try:
+        for _ in range(first, last):
+            item = ready.get()
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        worker.join()

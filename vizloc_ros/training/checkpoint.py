@@ -1,0 +1,27 @@
+"""Checkpoints of a training run: everything that the next step depends on."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vizloc_ros.errors import ConfigError
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Writes aside and renames, so that a kill leaves the old checkpoint whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_suffix(".part")
+    torch.save(state, aside)
+    aside.replace(path)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """What ``save_checkpoint`` wrote; nothing in the file is executed. Raises ``ConfigError`` naming the file."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such checkpoint") from None
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise ConfigError(f"{path}: is no checkpoint, or is damaged ({error})") from error

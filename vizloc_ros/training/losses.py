@@ -1,0 +1,78 @@
+"""Multi-task distillation with learned weights (HF-Net paper, section 4.2, equation 1)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vizloc_ros.features.hfnet.config import CELL
+from vizloc_ros.features.hfnet.network import Outputs
+from vizloc_ros.training.batches import Batch
+
+TEMPERATURE = 0.03  # of the similarities among keypoints
+TASKS = ("descriptor", "detector", "global")
+
+
+class DistillationLoss(nn.Module):
+    """Sum over tasks of exp(-w) * loss + w, where w is learned; the detector's counts twice."""
+
+    def __init__(self, contrast: float) -> None:
+        super().__init__()
+        self.contrast = contrast
+        self.log_variances = nn.Parameter(torch.ones(len(TASKS)))
+
+    def forward(self, outputs: Outputs | tuple[Tensor, Tensor], batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """The loss, and the tasks' own losses for the log; without a global descriptor, that task does not count."""
+        logits, descriptors = outputs[:2]
+        at_keypoints, among_keypoints = keypoint_losses(descriptors, batch)
+        losses = [
+            0.5 * (cell_loss(descriptors, batch) + at_keypoints) + self.contrast * among_keypoints,
+            2 * detector_loss(logits, batch),
+        ]
+        if isinstance(outputs, Outputs):
+            losses.append(global_loss(outputs.global_descriptor, batch))
+        log_variances = self.log_variances[: len(losses)]
+        total = (torch.exp(-log_variances) * torch.stack(losses) + log_variances).sum()
+        return total, {task: loss.item() for task, loss in zip(TASKS, losses, strict=False)}
+
+
+def cell_loss(descriptors: Tensor, batch: Batch) -> Tensor:
+    """Half the squared distance of the descriptors at the centres of the cells."""
+    return 0.5 * (descriptors - batch.descriptors).square().sum(dim=1).mean()
+
+
+def keypoint_losses(descriptors: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Two losses at the teacher's keypoints, where descriptors are used.
+
+    Returns:
+        Half the squared distance to the teacher's descriptor; and the cross-entropy of picking it among the teacher's
+        of the same crop, both ways. Descriptors have much in common, so that a small distance does not yet tell one
+        keypoint from another.
+    """
+    student, teacher = F.normalize(sample(descriptors, batch.keypoints), dim=2), batch.keypoint_descriptors
+    known = teacher.square().sum(dim=2) > 0.5
+    count = known.sum().clamp(min=1)
+    distance = (0.5 * (student - teacher).square().sum(dim=2) * known).sum() / count
+    similarity = (student @ teacher.transpose(1, 2)) / TEMPERATURE
+    similarity = similarity.masked_fill(~(known[:, None] & known[:, :, None]), -1e4)
+    right = torch.diagonal(similarity, dim1=1, dim2=2)
+    picked = [(similarity.logsumexp(dim=dim) - right) * known for dim in (1, 2)]
+    return distance, 0.5 * (picked[0] + picked[1]).sum() / count
+
+
+def detector_loss(logits: Tensor, batch: Batch) -> Tensor:
+    """Cross-entropy with the teacher's soft labels."""
+    return -(batch.labels * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
+
+
+def global_loss(descriptor: Tensor, batch: Batch) -> Tensor:
+    """Half the squared distance of the global descriptors; crops without a target do not count."""
+    known = batch.global_descriptors.square().sum(dim=1) > 0.5
+    distance = 0.5 * (descriptor - batch.global_descriptors).square().sum(dim=1)
+    return (distance * known).sum() / known.sum().clamp(min=1)
+
+
+def sample(maps: Tensor, points: Tensor) -> Tensor:
+    """Bilinear samples (B, N, D) of (B, D, H/8, W/8) maps at (B, N, 2) pixels, at (p + 0.5) / 8 - 0.5."""
+    size = torch.tensor([maps.shape[3] * CELL, maps.shape[2] * CELL], dtype=points.dtype, device=points.device)
+    grid = (2 * (points + 0.5) / size - 1)[:, None]
+    return F.grid_sample(maps, grid, padding_mode="border", align_corners=False)[:, :, 0].transpose(1, 2)

@@ -1,0 +1,49 @@
+"""The network in two: layers that stay as they are, and those that learn to describe places."""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from vizloc_ros.features.hfnet.network import HfNet
+
+Layers = Literal["head", "deep"]
+
+
+@dataclass(frozen=True)
+class NetworkSplit:
+    """Two parts of one network, sharing its weights.
+
+    Attributes:
+        encode: the frozen layers, (B, 1, H, W) gray values to (B, C, h, w).
+        head: what is trained, from there to (B, G) unit vectors. In evaluation mode, so that batch norms keep their
+            statistics: those of small batches of like images would be worse.
+        encoder_id: eight hexadecimal digits that change with the frozen weights.
+    """
+
+    encode: Callable[[Tensor], Tensor]
+    head: nn.Module
+    encoder_id: str
+
+
+def split_network(network: HfNet, layers: Layers) -> NetworkSplit:
+    """Freezes all of a network but its global head and, for ``deep``, the encoder behind layer 7."""
+    backbone = network.backbone
+    network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    if layers == "deep":
+        head = nn.Sequential(backbone.deep, network.global_head)
+        return NetworkSplit(backbone.local, head.requires_grad_(True), _checksum(backbone.stem, backbone.shallow))
+    return NetworkSplit(
+        lambda image: backbone(image)[1], nn.Sequential(network.global_head).requires_grad_(True), _checksum(backbone)
+    )
+
+
+def _checksum(*modules: nn.Module) -> str:
+    checksum = 0
+    for module in modules:
+        for values in module.state_dict().values():
+            checksum = zlib.crc32(values.numpy().tobytes(), checksum)
+    return f"{checksum:08x}"

@@ -1,0 +1,138 @@
+"""Whole images for the global head: those with poses, the places kept out of training, and those without poses."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from pycolmap import Rigid3d
+from pydantic import BaseModel, ConfigDict, Field
+
+from vizloc_ros.arrays import Float64, UInt8
+from vizloc_ros.datasets.images import read_image
+from vizloc_ros.datasets.open import open_dataset
+from vizloc_ros.errors import ConfigError, DatasetError
+from vizloc_ros.features.hfnet.image_fit import fit_image, gray_image
+from vizloc_ros.training.batches import split_images
+from vizloc_ros.training.hfnet_config import ImageSource
+
+
+class PosedSource(BaseModel):
+    """A drive with poses.
+
+    Attributes:
+        dataset: ``reader:PATH`` as for ``vizloc map build``.
+        split: of the dataset.
+        held_out: share of the frames, the last ones, whose places are kept out of training.
+        gap: frames nearer than this to a held-out one are not used at all [m].
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str
+    split: str = "train"
+    held_out: float = Field(default=0.25, gt=0, lt=1)
+    gap: float = Field(default=20.0, ge=0)
+
+
+@dataclass(frozen=True)
+class Photo:
+    """An image.
+
+    Attributes:
+        name: of its file.
+        read: the image as the network takes it: (H, W) gray, sides multiples of 8.
+        world_from_cam: its pose, if it is known.
+        path: its file, if it is not a dataset's.
+    """
+
+    name: str
+    read: Callable[[], UInt8]
+    world_from_cam: Rigid3d | None = None
+    path: Path | None = None
+
+
+def posed_photos(source: PosedSource, long_side: int) -> tuple[list[Photo], list[Photo]]:
+    """The frames to train on and the held-out ones, in order of time.
+
+    Raises:
+        DatasetError: the dataset cannot be read, a frame has no pose, or nothing is left to train on.
+    """
+    where = f"{source.dataset}, split '{source.split}'"
+    photos = []
+    for record in open_dataset(source.dataset).records(source.split):
+        if record.world_from_cam is None:
+            raise DatasetError(f"{where}: {record.name} has no pose: choose a split in which all frames have one")
+        photos.append(Photo(record.name, partial(_fitted, record.read_image, long_side), record.world_from_cam))
+    first = round((1 - source.held_out) * len(photos))
+    held_out = photos[first:]
+    nearest = distances(positions(photos[:first]), positions(held_out)).min(axis=1, initial=np.inf)
+    training = [photo for photo, distance in zip(photos, nearest, strict=False) if distance >= source.gap]
+    if not training or not held_out:
+        raise DatasetError(
+            f"{where}: {len(photos)} frames leave {len(training)} to train on and {len(held_out)} to keep out: change "
+            f"held_out ({source.held_out:g}) or gap ({source.gap:g} m), or take a longer drive"
+        )
+    return training, held_out
+
+
+def unposed_photos(
+    sources: Sequence[ImageSource], held_out: float, count: int, seed: int, long_side: int
+) -> list[Photo]:
+    """At most ``count`` training images, from the sources by their shares; without those that stage 1 held out."""
+    rng = np.random.default_rng(seed)
+    training, _ = split_images(sources, held_out)
+    total = sum(source.share for source in sources)
+    photos = []
+    for source, files in zip(sources, training, strict=True):
+        wanted = round(count * source.share / total)
+        for i in sorted(rng.permutation(len(files))[:wanted]):
+            read = partial(_fitted, partial(read_image, files[i]), long_side)
+            photos.append(Photo(f"{files[i].parent.name}/{files[i].name}", read, path=files[i]))
+    return photos
+
+
+def positions(photos: Sequence[Photo]) -> Float64:
+    """(N, 3) camera centres in the world [m], NaN where there is no pose."""
+    poses = [photo.world_from_cam for photo in photos]
+    return np.array([np.full(3, np.nan) if p is None else p.translation for p in poses]).reshape(-1, 3)
+
+
+def directions(photos: Sequence[Photo]) -> Float64:
+    """(N, 3) viewing directions in the world, NaN where there is no pose."""
+    poses = [photo.world_from_cam for photo in photos]
+    return np.array([np.full(3, np.nan) if p is None else p.rotation.matrix()[:, 2] for p in poses]).reshape(-1, 3)
+
+
+def distances(a: Float64, b: Float64) -> Float64:
+    """(N, M) distances of (N, 3) and (M, 3) points."""
+    return np.linalg.norm(a[:, None] - b, axis=2)
+
+
+def closeness(photos: Sequence[Photo], radius: float, max_angle: float) -> Float64:
+    """How much the same place photos show: exp(-(d / radius)^2) at d metres, 0 if they look into other directions.
+
+    Args:
+        photos: N of them; one without a pose is close to itself only.
+        radius: where it has fallen to 1/e [m].
+        max_angle: between viewing directions [deg].
+
+    Returns:
+        (N, N) from 0 to 1, 1 on the diagonal.
+    """
+    where, facing = positions(photos), directions(photos)
+    near = np.exp(-((distances(where, where) / radius) ** 2))
+    near[~(facing @ facing.T >= np.cos(np.radians(max_angle)))] = 0  # also where a pose, and so the cosine, is NaN
+    np.fill_diagonal(near, 1)
+    return near
+
+
+def _fitted(read: Callable[[], UInt8], long_side: int) -> UInt8:
+    return fit_image(gray_image(read()), long_side, None).pixels
+
+
+def require_enough(photos: Sequence[Photo], batch: int) -> None:
+    """Raises ``ConfigError`` if a batch cannot consist of different photos."""
+    if len(photos) < batch:
+        raise ConfigError(f"batch: {batch} different images are asked for, and there are {len(photos)} to train on")

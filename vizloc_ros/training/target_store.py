@@ -1,0 +1,63 @@
+"""The teacher's answers, asked for once and kept in files, or asked for every time."""
+
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from zlib import crc32
+
+import cv2
+import numpy as np
+
+from vizloc_ros.arrays import UInt8
+from vizloc_ros.errors import ImageError
+from vizloc_ros.features.hfnet.config import CELL
+from vizloc_ros.training.targets import Targets
+from vizloc_ros.training.teacher import Teacher
+from vizloc_ros.training.warp import Warps
+
+_ARRAYS = ("labels", "descriptors", "keypoints", "keypoint_descriptors")
+
+
+@dataclass(frozen=True)
+class TargetStore:
+    """Targets of clean images.
+
+    Attributes:
+        teacher: answers what is not there yet.
+        folder: of the answers, one ``.npz`` an image; none: nothing is kept.
+        warps: which views ``load`` makes of an image.
+    """
+
+    teacher: Teacher
+    folder: Path | None
+    warps: Warps = field(default_factory=Warps)
+
+    def load(self, path: Path, variant: int | None = None) -> tuple[UInt8, Targets]:
+        """A gray image, cropped to multiples of 8, or a warped view of it, and its targets."""
+        name = f"{path.parent.name}_{path.stem}" + ("" if variant is None else f"_view{variant}")
+        kept = None if self.folder is None else self.folder / f"{name}.npz"
+        if kept is not None and kept.exists():
+            try:
+                with np.load(kept, allow_pickle=False) as arrays:
+                    return arrays["image"], Targets(*(arrays[name] for name in _ARRAYS))
+            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+                raise ImageError(f"{kept}: cannot be read ({error}): delete it, and it is made again") from error
+        image = read_gray(path)
+        if variant is not None:
+            image = self.warps.apply(image, np.random.default_rng([crc32(path.name.encode()), variant]))
+        targets = self.teacher.targets(image)
+        if kept is not None:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            aside = kept.with_suffix(".part.npz")
+            np.savez(aside, image=image, **{name: getattr(targets, name) for name in _ARRAYS})
+            aside.replace(kept)
+        return image, targets
+
+
+def read_gray(path: Path) -> UInt8:
+    """A gray image cropped at the right and bottom to multiples of 8."""
+    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if image is None or min(image.shape) < CELL:
+        raise ImageError(f"{path}: is no image that OpenCV can read: remove it from the training images")
+    height, width = (side // CELL * CELL for side in image.shape)
+    return np.ascontiguousarray(image[:height, :width])

@@ -1,0 +1,66 @@
+"""How well a network under training matches held-out images with changed and warped copies of themselves."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+
+from vizloc_ros.arrays import Float64, UInt8
+from vizloc_ros.evaluation.matching import MatchingSummary, evaluate_pair
+from vizloc_ros.features.hfnet.extraction import Extracted, Extraction
+from vizloc_ros.features.hfnet.network import HfNet
+from vizloc_ros.features.types import Features, quantize
+from vizloc_ros.training.augmentation import Augmentation
+
+_KEYPOINTS = 300
+_CORNER_SHIFT = 0.12  # of the image's size
+
+
+def matching_scores(network: HfNet, images: Sequence[UInt8], augmentation: Augmentation, seed: int) -> dict[str, float]:
+    """Repeatability, matching score and MMA at 3 px with 300 keypoints; the copies depend on the seed only.
+
+    Args:
+        network: in evaluation mode.
+        images: (H, W) gray, sides multiples of 8.
+        augmentation: what changes in the copies.
+        seed: of changes and warps.
+    """
+    extraction = Extraction(network, _KEYPOINTS)
+    pairs = []
+    for i, image in enumerate(images):
+        rng = np.random.default_rng([seed, i])
+        height, width = image.shape
+        other_from_image = random_homography(width, height, rng)
+        warped = cv2.warpPerspective(image, other_from_image, (width, height), borderMode=cv2.BORDER_REFLECT)
+        other = augmentation.apply(warped, rng)
+        pairs.append(
+            evaluate_pair(_extract(extraction, image), _extract(extraction, other), other_from_image, _KEYPOINTS)
+        )
+    summary = MatchingSummary.of(pairs)
+    return {
+        "repeatability": summary.repeatability,
+        "matching_score": summary.matching_score,
+        "mma_3px": summary.mma_at(3),
+    }
+
+
+def random_homography(width: int, height: int, rng: np.random.Generator) -> Float64:
+    """(3, 3) homography that moves each corner by up to 12 % of the image's size."""
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    moved = corners + rng.uniform(-_CORNER_SHIFT, _CORNER_SHIFT, (4, 2)) * [width, height]
+    return cv2.getPerspectiveTransform(corners, moved.astype(np.float32))
+
+
+@torch.no_grad()
+def _extract(extraction: Extraction, image: UInt8) -> Features:
+    device = next(extraction.parameters()).device
+    found = Extracted(*(values.cpu() for values in extraction(torch.from_numpy(image)[None, None].to(device))))
+    kept = found.scores > 0
+    return Features(
+        (found.keypoints + found.offsets)[kept].numpy(),
+        found.scores[kept].numpy(),
+        quantize(found.descriptors[kept].numpy()),
+        found.global_descriptor.numpy(),
+        (image.shape[1], image.shape[0]),
+    )

@@ -1,0 +1,96 @@
+"""What the frozen layers say about some views of every image: computed once, because they do not change any more.
+
+That is most of the network's work, so training what comes behind becomes affordable on a CPU.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vizloc_ros.arrays import UNREADABLE_ARRAY
+from vizloc_ros.errors import ConfigError
+from vizloc_ros.parallel import Progress, silent
+from vizloc_ros.training.photos import Photo
+from vizloc_ros.training.views import Changes
+
+_CHUNK = 16  # views described at a time, which bounds the memory
+
+
+class ViewBank:
+    """A folder with one file for each image: (V, C, h, w) float16 activations; the first view is the image itself."""
+
+    def __init__(self, folder: Path, count: int, views: int) -> None:
+        self._folder, self._count, self.views = folder, count, views
+
+    def __len__(self) -> int:
+        return self._count
+
+    @classmethod
+    def build(
+        cls,
+        folder: Path,
+        photos: Sequence[Photo],
+        views: int,
+        changes: Changes,
+        seed: int,
+        encode: Callable[[Tensor], Tensor],
+        progress: Progress = silent,
+    ) -> "ViewBank":
+        """Makes the files that are not there yet.
+
+        Args:
+            folder: of these photos, views and this encoder only.
+            photos: the images.
+            views: of each, V.
+            changes: how the others differ from the first.
+            seed: of the changes; a view depends on it and on the photo's index only.
+            encode: the frozen layers, (V, 1, H, W) gray values to (V, C, h, w).
+            progress: shows how far it is.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        bank = cls(folder, len(photos), views)
+        for i, photo in progress(list(enumerate(photos)), "views of images", len(photos)):
+            if bank._file(i).exists():
+                continue
+            image = photo.read()
+            changed = [changes.apply(image, np.random.default_rng([seed, i, view])) for view in range(1, views)]
+            with torch.no_grad():
+                images = torch.from_numpy(np.stack([image, *changed]))[:, None].float()
+                activations = encode(images.contiguous(memory_format=torch.channels_last))
+            aside = folder / "part.npy"
+            np.save(aside, activations.numpy().astype(np.float16, order="C"))
+            aside.replace(bank._file(i))
+        return bank
+
+    def load(self, photo: int, view: int) -> Tensor:
+        """Activations (C, h, w) of a view. Raises ``ConfigError`` naming a file that is missing or damaged."""
+        path = self._file(photo)
+        try:
+            return torch.from_numpy(np.load(path, mmap_mode="r")[view].astype(np.float32))
+        except UNREADABLE_ARRAY as error:
+            raise ConfigError(f"{path}: cannot be read ({error}): delete it, and it is made again") from error
+
+    def _file(self, photo: int) -> Path:
+        return self._folder / f"{photo:06}.npy"
+
+
+def describe(head: nn.Module, activations: Sequence[Tensor]) -> Tensor:
+    """Global descriptors (N, G) of N activations of any sizes; those of one size go through the head together."""
+    rows_of_size: dict[torch.Size, list[int]] = defaultdict(list)
+    for i, activation in enumerate(activations):
+        rows_of_size[activation.shape].append(i)
+    stacks = [torch.stack([activations[i] for i in rows]) for rows in rows_of_size.values()]
+    described = torch.cat([head(stack.contiguous(memory_format=torch.channels_last)) for stack in stacks])
+    order = torch.tensor([i for rows in rows_of_size.values() for i in rows])
+    return described[order.argsort()]
+
+
+@torch.no_grad()
+def describe_views(head: nn.Module, bank: ViewBank, views: Sequence[tuple[int, int]]) -> Tensor:
+    """Global descriptors (N, G) of N (photo, view) pairs of a bank, without gradients."""
+    chunks = [views[start : start + _CHUNK] for start in range(0, len(views), _CHUNK)]
+    return torch.cat([describe(head, [bank.load(*view) for view in chunk]) for chunk in chunks])
