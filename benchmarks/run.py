@@ -9,8 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+import extraction
 import kitti00
 import nodes
+import quantization
 import retrieval_scale
 import robotcar_size
 import typer
@@ -22,6 +24,8 @@ from vizloc_ros.errors import VizlocError
 from vizloc_ros.evaluation.report import write_report
 
 BENCHMARKS: dict[str, Callable[[Path], list[Table]]] = {
+    "extraction": extraction.benchmark,
+    "quantization": quantization.benchmark,
     "kitti00": kitti00.benchmark,
     "robotcar_size": robotcar_size.benchmark,
     "retrieval_scale": retrieval_scale.benchmark,
@@ -35,13 +39,21 @@ def run(
     keyframes: Annotated[
         int, typer.Option(help="Simulated keyframes of retrieval_scale", min=1000)
     ] = retrieval_scale.KEYFRAMES,
+    extractor: Annotated[
+        str, typer.Option(metavar="hfnet|PATH.onnx", help="HF-Net of extraction and quantization")
+    ] = "hfnet",
+    every: Annotated[int, typer.Option(help="quantization takes every N-th pair and query", min=1)] = 1,
 ) -> None:
     """Measure the machine and the stages of mapping and localization."""
     chosen = only or list(BENCHMARKS)
     if unknown := set(chosen) - set(BENCHMARKS):
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: give {', '.join(BENCHMARKS)}", param_hint="--only")
     out.mkdir(parents=True, exist_ok=True)
-    benchmarks = BENCHMARKS | {"retrieval_scale": partial(retrieval_scale.benchmark, keyframes=keyframes)}
+    benchmarks = BENCHMARKS | {
+        "extraction": partial(extraction.benchmark, extractor=extractor),
+        "quantization": partial(quantization.benchmark, extractor=extractor, every=every),
+        "retrieval_scale": partial(retrieval_scale.benchmark, keyframes=keyframes),
+    }
     console = Console()
     if not console.is_terminal:
         console.width = 120

@@ -193,7 +193,12 @@ def test_nodes_wait_for_a_map_and_refuse_a_broken_one(map_path, query, tmp_path)
 
 @pytest.mark.parametrize(
     ("node", "parameter", "value"),
-    [("hfnet", "map_path", ""), ("map_server", "top_k", 0), ("localizer", "base_from_cam", (1.0, 2.0))],
+    [
+        ("hfnet", "map_path", ""),
+        ("hfnet", "provider", "gpu"),
+        ("map_server", "top_k", 0),
+        ("localizer", "base_from_cam", (1.0, 2.0)),
+    ],
 )
 def test_a_wrong_parameter_ends_the_node_with_its_name(map_path, tmp_path, node, parameter, value) -> None:
     from vizloc_ros.nodes.processes import NodeProcesses

@@ -24,7 +24,8 @@ ROSDEP_KEYS = {
     *("python3-pydantic", "python3-typer", "python3-rosbags-pip", "python3-onnxruntime-pip"),
     *("python3-pytest", "python3-pytest-timeout", "python3-hypothesis"),
 }
-MODULES = {"opencv-python-headless": "cv2", "PyYAML": "yaml", "faiss-cpu": "faiss"}  # where the module is not called as its distribution
+# where the module is not called as its distribution
+MODULES = {"opencv-python-headless": "cv2", "PyYAML": "yaml", "faiss-cpu": "faiss"}
 
 
 @pytest.fixture
