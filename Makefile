@@ -25,7 +25,8 @@ lint: setup
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
-bench: setup
+bench:
+	@scripts/setup.sh $(PYTHON) train
 	.venv/bin/python benchmarks/run.py $(ARGS)
 
 clean:

@@ -18,10 +18,10 @@ from network_cut import BARE, STAGES, CutNetwork
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.datasets.images import read_image
 from vizloc_ros.datasets.synthetic import open_synthetic
-from vizloc_ros.errors import ConfigError
+from vizloc_ros.errors import DeviceError
 from vizloc_ros.features.dense_extractor import DenseVlad
 from vizloc_ros.features.extractor import FeatureExtractor, open_extractor
-from vizloc_ros.features.hfnet.device import Device, ProviderName
+from vizloc_ros.features.hfnet.device import Device
 from vizloc_ros.features.hfnet.runtime import HfNetExtractor
 from vizloc_ros.features.hfnet.weights import DEFAULT_WEIGHTS
 from vizloc_ros.parallel import one_thread_each, usable_cores
@@ -34,7 +34,7 @@ _WIDTH, _HEIGHT = 640, 480
 _ROUNDS, _WARM_UP = 15, 2
 _GPU_ROUNDS = 100
 # Provider, and whether in 16 bit.
-_GPU_RUNS: tuple[tuple[ProviderName, bool], ...] = (("cuda", False), ("tensorrt", False), ("tensorrt", True))
+_GPU_RUNS = (("cuda", False), ("tensorrt", False), ("tensorrt", True))
 _PAPER_MS = 15.0  # HF-Net paper, Table 5: features of one image of RobotCar on a GTX 1080
 
 Work = Mapping[str, Callable[[], object]]
@@ -58,7 +58,8 @@ def benchmark(out: Path, extractor: str = "hfnet") -> list[Table]:
     every = _in_turn(_work(image, weights, cut, rivals, Device()), _ROUNDS)
     notes = [
         f"{source}; up to 2048 keypoints. {_ROUNDS} rounds after {_WARM_UP} for warm-up; in each round all rows in "
-        "turn, so that all meet the same load; medians. CPU: of all threads of the process.",
+        "turn, so that all meet the same load, the second of two calls timed; medians. CPU: of all "
+        "threads of the process.",
         "Bare network: gray image to logits, dense descriptors and global descriptor, cut out of the same file. "
         f"VLAD: 64 words, learned on {len(others)} images.",
         *(_ratios(times, cores) for times, cores in ((single, "1 thread"), (every, f"{usable_cores()} cores"))),
@@ -124,6 +125,7 @@ def _in_turn(work: Work, rounds: int) -> Times:
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in work}
     for turn in range(_WARM_UP + rounds):
         for name, function in work.items():
+            function()  # BLAS threads of the one before spin for a while, and caches hold what is another's
             start, cpu_start = time.perf_counter(), time.process_time()
             function()
             spent = 1e3 * (time.perf_counter() - start), 1e3 * (time.process_time() - cpu_start)
@@ -181,7 +183,7 @@ def _gpu_table(image: UInt8, weights: Path, cut: CutNetwork) -> Table:
             device = Device(provider, half=half)
             work = _hfnet_work(image, weights, device)
             work[BARE] = partial(cut.session(BARE, device).run, None, {"image": image[None, None]})
-        except ConfigError as error:  # names what is missing
+        except DeviceError as error:  # names what is missing
             rows.append([name, None, None, None])
             notes.append(f"{name}: not measured: {error}.")
             continue

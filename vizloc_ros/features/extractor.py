@@ -1,7 +1,8 @@
 """What a feature front end is, and how configuration chooses one.
 
-``extract`` may leave the global descriptor empty; ``describe`` fills it in. A front end whose global descriptor is
-learned on the map's images (VLAD) is returned by ``learn``; one that is trained beforehand returns itself.
+What tells a map's places apart is learned on the map's images: a vocabulary (VLAD), or a whitening (HF-Net). Before
+``learn``, ``extract`` makes preliminary features; the extractor that ``learn`` returns completes those by
+``describe``, and makes complete ones itself.
 """
 
 from collections.abc import Sequence
@@ -43,7 +44,7 @@ class FeatureExtractor(Protocol):
         ...
 
     def describe(self, features: Features) -> Features:
-        """The same features with the global descriptor filled in. Raises ``FeatureError`` before ``learn``."""
+        """Features made before ``learn``, completed. Raises ``FeatureError`` if this extractor has not learned."""
         ...
 
     def learn(self, features: Sequence[Features], seed: int) -> "FeatureExtractor":

@@ -59,7 +59,7 @@ class Extraction(nn.Module):
 
 
 def score_map(logits: Tensor) -> Tensor:
-    """``keypoint_scores`` of one image, with the softmax along the last axis: in ONNX Runtime 10 times faster.
+    """``keypoint_scores`` of one image, in the layout that ONNX Runtime is fast with.
 
     Args:
         logits: (1, 65, H/8, W/8).
@@ -68,5 +68,6 @@ def score_map(logits: Tensor) -> Tensor:
         (1, 1, H, W).
     """
     rows, columns = logits.shape[2:]
-    cells = logits.flatten(2)[0].t().softmax(dim=1)[:, : CELL * CELL]
-    return cells.reshape(rows, columns, CELL, CELL).transpose(1, 2).reshape(1, 1, CELL * rows, CELL * columns)
+    cells = logits.flatten(2)[0].t()
+    odds = (cells[:, : CELL * CELL] - cells[:, CELL * CELL :]).sigmoid()
+    return odds.reshape(rows, columns, CELL, CELL).transpose(1, 2).reshape(1, 1, CELL * rows, CELL * columns)

@@ -18,7 +18,10 @@ class LocalHead(nn.Sequential):
 
 
 def keypoint_scores(logits: Tensor) -> Tensor:
-    """Scores of all pixels from the detector's logits (SuperPoint, section 3.1).
+    """Scores of all pixels from the detector's logits.
+
+    A pixel's score is its probability against "no keypoint" alone. SuperPoint (section 3.1) takes the softmax over the
+    cell, in which the pixels of one strong keypoint share what there is: the best then hardly differ from the good.
 
     Args:
         logits: (B, 65, H/8, W/8); channel 8 r + c is row r and column c of a cell, the last one "no keypoint".
@@ -26,7 +29,8 @@ def keypoint_scores(logits: Tensor) -> Tensor:
     Returns:
         (B, 1, H, W) probabilities.
     """
-    return F.pixel_shuffle(logits.softmax(dim=1)[:, : CELL * CELL], CELL)
+    pixels, none = logits.split((CELL * CELL, 1), dim=1)
+    return F.pixel_shuffle((pixels - none).sigmoid(), CELL)
 
 
 class NetVlad(nn.Module):
