@@ -63,17 +63,17 @@ class Whitening:
         Raises:
             FeatureError: there are fewer than two images, or all are the same.
         """
-        stacked = np.array(descriptors, np.float64)
-        mean = stacked.mean(axis=0) if len(stacked) else np.zeros(0)
-        centred = stacked - mean
-        # The singular values are those of the covariance, which may be far larger than the images are many.
-        _, singular, axes = np.linalg.svd(centred, full_matrices=False) if len(stacked) > 1 else (0, np.zeros(0), 0)
-        variance = singular**2 / max(len(stacked) - 1, 1)
-        kept = variance > 1e-6 * variance.max(initial=0)
+        images = len(descriptors)
+        stacked = np.array(descriptors, np.float64).reshape(images, -1) if images else np.zeros((1, 1))
+        mean = stacked.mean(axis=0)
+        # The singular values are those of the covariance, whose dimension may be far above the number of images.
+        _, singular, axes = np.linalg.svd(stacked - mean, full_matrices=False)
+        variance = singular**2 / max(images - 1, 1)
+        kept = variance > max(1e-6 * variance[0], 1e-12)
         if not kept.any():
             raise FeatureError(
-                f"the global descriptors of the map's {len(stacked)} images are all the same: a map needs at least two "
-                "images of different places"
+                f"the global descriptors of the map's {images} images are all the same: a map needs at least two images "
+                "of different places"
             )
         stretch = np.sqrt(variance[kept] + SHRINKAGE * variance.sum() / len(mean))
         return cls(mean.astype(np.float32), np.ascontiguousarray(axes[kept].T / stretch, dtype=np.float32))
