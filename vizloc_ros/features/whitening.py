@@ -72,8 +72,8 @@ class Whitening:
         kept = variance > max(1e-6 * variance[0], 1e-12)
         if not kept.any():
             raise FeatureError(
-                f"the global descriptors of the map's {images} images are all the same: a map needs at least two images "
-                "of different places"
+                f"the global descriptors of the map's {images} images are all the same: a map needs at least two "
+                "images of different places"
             )
         stretch = np.sqrt(variance[kept] + SHRINKAGE * variance.sum() / len(mean))
         return cls(mean.astype(np.float32), np.ascontiguousarray(axes[kept].T / stretch, dtype=np.float32))
