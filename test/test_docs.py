@@ -197,3 +197,8 @@ def test_the_map_can_be_read_as_shown(
     monkeypatch.chdir(street_map.folder.parent)
     exec(compile(shown[1], "map_format.md", "exec"), {})
     assert f"{street_map.info.landmarks} landmarks" in capsys.readouterr().out
+
+
+@by_page
+def test_nothing_is_left_to_be_written(page):
+    assert "TODO" not in page.read_text()
