@@ -23,12 +23,12 @@ from vizloc_ros.features.extractor import open_extractor  # noqa: E402
 from vizloc_ros.features.hfnet.config import HfNetConfig  # noqa: E402
 from vizloc_ros.features.hfnet.network import HfNet  # noqa: E402
 from vizloc_ros.training.augmentation import Augmentation  # noqa: E402
-from vizloc_ros.training.batches import Batches  # noqa: E402
+from vizloc_ros.training.batches import Batch, Batches  # noqa: E402
 from vizloc_ros.training.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from vizloc_ros.training.hfnet import HfNetTrainer, learning_rate, load_network  # noqa: E402
 from vizloc_ros.training.hfnet_config import HfNetTraining  # noqa: E402
 from vizloc_ros.training.imagenet import load_imagenet  # noqa: E402
-from vizloc_ros.training.losses import sample  # noqa: E402
+from vizloc_ros.training.losses import log_odds, position_loss, sample  # noqa: E402
 from vizloc_ros.training.target_store import TargetStore  # noqa: E402
 from vizloc_ros.training.targets import soft_labels  # noqa: E402
 from vizloc_ros.training.teacher import Teacher, TeacherConfig  # noqa: E402
@@ -188,6 +188,31 @@ def test_a_lone_pixel_keeps_its_probability() -> None:
     odds = np.zeros((8, 8), np.float32)
     odds[3, 5] = 0.7 / 0.3
     assert soft_labels(odds)[8 * 3 + 5, 0, 0] == pytest.approx(0.7)
+
+
+def _peaks(x: float, y: float) -> torch.Tensor:
+    """(1, 65, 3, 4) labels of a detector that peaks at one point, over a corner of four cells."""
+    rows, columns = np.mgrid[0:24, 0:32].astype(np.float32)
+    odds = 4 * np.exp(-((columns - x) ** 2) - (rows - y) ** 2)
+    return torch.from_numpy(soft_labels(odds))[None]
+
+
+def test_position_loss_sees_shifts_of_a_tenth_of_a_pixel() -> None:
+    labels = _peaks(15.6, 16.2)
+    nothing, point = torch.zeros(1, 2, 1), torch.tensor([[[16.0, 16.0], [1.0, 9.0]]])
+    batch = Batch(nothing, labels, nothing, point, torch.ones(1, 2, 1), nothing)
+    loss = [position_loss(_peaks(15.6 + shift, 16.2).log(), batch).item() for shift in (0.0, 0.1, -0.1, 0.3)]
+    assert loss[0] == pytest.approx(0, abs=1e-6)
+    assert 1e-4 < min(loss[1:3]) <= max(loss[1:3]) < loss[3]
+    untaught = Batch(nothing, labels, nothing, point, torch.zeros(1, 2, 1), nothing)
+    assert position_loss(_peaks(9, 9).log(), untaught).item() == 0
+
+
+def test_log_odds_are_those_of_the_labels() -> None:
+    odds = log_odds(_peaks(15.6, 16.2).log()).exp()[0]
+    assert odds.shape == (24, 32)
+    assert odds[16, 15].item() == pytest.approx(4 * np.exp(-0.36 - 0.04), rel=1e-4)
+    assert odds[17, 16].item() == pytest.approx(4 * np.exp(-0.16 - 0.64), rel=1e-4)
 
 
 def test_targets_of_a_crop_are_those_of_its_part(config: HfNetTraining, images: Path) -> None:

@@ -105,7 +105,9 @@ class PoseSolver:
     def solve(
         self, features: Features, places: Sequence[Place], camera: PinholeCamera, stopwatch: Stopwatch | None = None
     ) -> Localization:
-        """Tries place after place, best first, and returns the first pose that verifies (or the best of all).
+        """Tries place after place, best first, and returns the first pose that is sure, or the best of all.
+
+        HF-Net takes the first that verifies. Facades that look alike verify too, with few inliers among many matches.
 
         Never returns a pose that did not verify: without one, the reason of the place that came closest is given.
         """
@@ -120,9 +122,12 @@ class PoseSolver:
             outcome = self._solve_in_place(index, features, place, camera, stopwatch)
             if best is None or _rank(outcome) > _rank(best):
                 best = outcome
-            if outcome.pose is not None and self.options.places == "first":
+            if self.options.places == "first" and self._is_sure(outcome):
                 break
         return best or _failure("no place was retrieved", stopwatch)
+
+    def _is_sure(self, outcome: Localization) -> bool:
+        return outcome.pose is not None and outcome.inliers >= self.options.sure_inlier_ratio * outcome.matches
 
     def _solve_in_place(
         self, index: int, features: Features, place: Place, camera: PinholeCamera, stopwatch: Stopwatch

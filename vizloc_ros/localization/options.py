@@ -34,7 +34,10 @@ class PoseOptions(BaseModel):
     ratio: float = Field(0.9, gt=0, le=1, description="ratio test between nearest and second landmark")
     max_reprojection_error: float = Field(8.0, gt=0, description="largest reprojection error of an inlier [px]")
     min_inliers: int = Field(15, ge=4, description="fewest inliers of a pose that is believed")
-    min_inlier_ratio: float = Field(0.05, ge=0, le=1, description="smallest share of matches that must be inliers")
+    min_inlier_ratio: float = Field(0.15, ge=0, le=1, description="smallest share of matches that must be inliers")
+    sure_inlier_ratio: float = Field(
+        0.3, ge=0, le=1, description="share of inliers with which the first place ends the search"
+    )
     max_position_std: float = Field(1.0, gt=0, description="largest standard deviation of a believed position [m]")
     pixel_sigma: float = Field(1.0, gt=0, description="least standard deviation of a pixel, for the covariance [px]")
     covariance_scale: float = Field(2.0, gt=0, description="inflates the covariance: errors of matches go together")
@@ -42,7 +45,7 @@ class PoseOptions(BaseModel):
     map_rotation_std: float = Field(0.04, ge=0, description="how well the map's own poses are known [deg]")
     max_trials: int = Field(5000, ge=100, description="RANSAC trials at most")
     places: Literal["first", "best"] = Field(
-        "first", description="first: stop at the first place that verifies (HF-Net); best: try all (hloc)"
+        "first", description="first: stop at the first place that is sure (HF-Net); best: try all (hloc)"
     )
     seed: int = Field(0, ge=0, description="of RANSAC: the same features give the same pose")
 

@@ -53,7 +53,7 @@ class HfNetTrainer:
         if config.imagenet is not None:
             load_imagenet(self.network.backbone, config.imagenet, self.batches.batch(0).images)
         self.network.to(self.device, memory_format=torch.channels_last)
-        self.loss = DistillationLoss(config.contrast).to(self.device)
+        self.loss = DistillationLoss(config.contrast, config.position).to(self.device)
         self.optimizer = torch.optim.RMSprop(
             [*self.network.parameters(), *self.loss.parameters()], lr=config.learning_rate, alpha=0.9, eps=1e-5
         )

@@ -42,6 +42,7 @@ def matching_scores(network: HfNet, images: Sequence[UInt8], augmentation: Augme
         "repeatability": summary.repeatability,
         "matching_score": summary.matching_score,
         "mma_3px": summary.mma_at(3),
+        "localization_error_px": summary.localization_error_px or float("nan"),
     }
 
 
