@@ -12,7 +12,7 @@ from vizloc_ros.features.hfnet.extraction import score_map  # noqa: E402
 from vizloc_ros.features.hfnet.heads import keypoint_scores  # noqa: E402
 from vizloc_ros.features.hfnet.keypoints import best_keypoints  # noqa: E402
 from vizloc_ros.features.hfnet.nms import dilate, non_max_suppression  # noqa: E402
-from vizloc_ros.features.hfnet.refinement import sub_pixel_offsets  # noqa: E402
+from vizloc_ros.features.hfnet.refinement import Refiner, log_score_windows, quadratic_offsets, windows  # noqa: E402
 from vizloc_ros.features.hfnet.sampling import sample_descriptors  # noqa: E402
 
 RADIUS = 4
@@ -92,6 +92,10 @@ def test_the_best_keypoints_away_from_the_border(count: int) -> None:
     assert (points < [68, 44]).all()
 
 
+def fitted_offsets(scores: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    return quadratic_offsets(log_score_windows(scores, scores.shape[-1] * points[:, 1] + points[:, 0]))
+
+
 def test_a_gaussian_s_centre_is_found_between_the_pixels() -> None:
     """Of a Gaussian the logarithm is the quadratic that is fitted, so the centre is exact."""
     rng = np.random.default_rng(0)
@@ -100,7 +104,7 @@ def test_a_gaussian_s_centre_is_found_between_the_pixels() -> None:
     y, x = np.mgrid[:40, :56]
     squared = (x[..., None] - centres[:, 0]) ** 2 + (y[..., None] - centres[:, 1]) ** 2
     scores = np.exp(-squared / (2 * 1.5**2)).max(axis=2).astype(np.float32) * 0.4
-    offsets = sub_pixel_offsets(torch.from_numpy(scores)[None, None], torch.from_numpy(points)).numpy()
+    offsets = fitted_offsets(torch.from_numpy(scores), torch.from_numpy(points)).numpy()
     np.testing.assert_allclose(points + offsets, centres, atol=1e-4)
 
 
@@ -108,8 +112,28 @@ def test_offsets_stay_within_half_a_pixel() -> None:
     points = torch.tensor([[5, 5]])
     rising = torch.exp(torch.arange(100.0).reshape(1, 1, 10, 10) / 10)
     for scores in (torch.rand(1, 1, 10, 10), torch.zeros(1, 1, 10, 10), torch.ones(1, 1, 10, 10), rising):
-        assert (sub_pixel_offsets(scores, points).abs() <= 0.5).all()
-    torch.testing.assert_close(sub_pixel_offsets(torch.ones(1, 1, 10, 10), points), torch.zeros(1, 2))
+        assert (fitted_offsets(scores, points).abs() <= 0.5).all()
+    torch.testing.assert_close(fitted_offsets(torch.ones(1, 1, 10, 10), points), torch.zeros(1, 2))
+
+
+def test_windows_are_the_pixels_around() -> None:
+    maps = torch.arange(2 * 20 * 30).reshape(2, 20, 30)
+    crop, x, y = torch.tensor([0, 1]), torch.tensor([7, 25]), torch.tensor([4, 15])
+    found = windows(maps, (crop * 20 + y) * 30 + x, 4)
+    for i in range(2):
+        assert (found[i].reshape(9, 9) == maps[crop[i], y[i] - 4 : y[i] + 5, x[i] - 4 : x[i] + 5]).all()
+
+
+def test_a_fresh_refiner_is_the_quadratic_fit_and_a_trained_one_moves_no_further_than_it_may() -> None:
+    torch.manual_seed(0)
+    refiner, gray, logarithms = Refiner(16), 255 * torch.rand(50, 81), -5 * torch.rand(50, 25)
+    torch.testing.assert_close(refiner(gray, logarithms), quadratic_offsets(logarithms))
+    for values in refiner.parameters():
+        torch.nn.init.normal_(values)
+    offsets = refiner(gray, logarithms)
+    assert 2 < offsets.abs().max() <= 3
+    torch.testing.assert_close(refiner(gray + 20, logarithms - 1), offsets, atol=1e-3, rtol=1e-3)
+    assert torch.isfinite(refiner(torch.zeros(1, 81), torch.full((1, 25), -20.0))).all()
 
 
 @pytest.mark.parametrize("cells", [(2, 2), (5, 9), (12, 7)])

@@ -22,13 +22,15 @@ from vizloc_ros.errors import ConfigError, ImageError  # noqa: E402
 from vizloc_ros.features.extractor import open_extractor  # noqa: E402
 from vizloc_ros.features.hfnet.config import HfNetConfig  # noqa: E402
 from vizloc_ros.features.hfnet.network import HfNet  # noqa: E402
+from vizloc_ros.features.hfnet.refinement import Refiner  # noqa: E402
 from vizloc_ros.training.augmentation import Augmentation  # noqa: E402
 from vizloc_ros.training.batches import Batch, Batches  # noqa: E402
 from vizloc_ros.training.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from vizloc_ros.training.hfnet import HfNetTrainer, learning_rate, load_network  # noqa: E402
 from vizloc_ros.training.hfnet_config import HfNetTraining  # noqa: E402
 from vizloc_ros.training.imagenet import load_imagenet  # noqa: E402
-from vizloc_ros.training.losses import log_odds, position_loss, sample  # noqa: E402
+from vizloc_ros.training.losses import sample  # noqa: E402
+from vizloc_ros.training.refinement_loss import refinement_loss  # noqa: E402
 from vizloc_ros.training.target_store import TargetStore  # noqa: E402
 from vizloc_ros.training.targets import soft_labels  # noqa: E402
 from vizloc_ros.training.teacher import Teacher, TeacherConfig  # noqa: E402
@@ -80,6 +82,7 @@ def config(teacher_path: Path, images: Path, tmp_path: Path) -> HfNetTraining:
         {
             "network": {
                 "width": 0.25, "descriptor_dimension": 16, "descriptor_channels": 16, "detector_channels": 16,
+                "refiner_channels": 16,
                 "clusters": 4, "global_dimension": 8,
             },
             "teacher": {"path": teacher_path, "keypoint_share": 0.01},
@@ -190,29 +193,39 @@ def test_a_lone_pixel_keeps_its_probability() -> None:
     assert soft_labels(odds)[8 * 3 + 5, 0, 0] == pytest.approx(0.7)
 
 
-def _peaks(x: float, y: float) -> torch.Tensor:
-    """(1, 65, 3, 4) labels of a detector that peaks at one point, over a corner of four cells."""
-    rows, columns = np.mgrid[0:24, 0:32].astype(np.float32)
-    odds = 4 * np.exp(-((columns - x) ** 2) - (rows - y) ** 2)
-    return torch.from_numpy(soft_labels(odds))[None]
+def _blob(x: float, y: float, width: float) -> np.ndarray:
+    rows, columns = np.mgrid[0:48, 0:64].astype(np.float32)
+    return np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / width)
 
 
-def test_position_loss_sees_shifts_of_a_tenth_of_a_pixel() -> None:
-    labels = _peaks(15.6, 16.2)
-    nothing, point = torch.zeros(1, 2, 1), torch.tensor([[[16.0, 16.0], [1.0, 9.0]]])
-    batch = Batch(nothing, labels, nothing, point, torch.ones(1, 2, 1), nothing)
-    loss = [position_loss(_peaks(15.6 + shift, 16.2).log(), batch).item() for shift in (0.0, 0.1, -0.1, 0.3)]
-    assert loss[0] == pytest.approx(0, abs=1e-6)
-    assert 1e-4 < min(loss[1:3]) <= max(loss[1:3]) < loss[3]
-    untaught = Batch(nothing, labels, nothing, point, torch.zeros(1, 2, 1), nothing)
-    assert position_loss(_peaks(9, 9).log(), untaught).item() == 0
-
-
-def test_log_odds_are_those_of_the_labels() -> None:
-    odds = log_odds(_peaks(15.6, 16.2).log()).exp()[0]
-    assert odds.shape == (24, 32)
-    assert odds[16, 15].item() == pytest.approx(4 * np.exp(-0.36 - 0.04), rel=1e-4)
-    assert odds[17, 16].item() == pytest.approx(4 * np.exp(-0.16 - 0.64), rel=1e-4)
+def test_refiner_learns_where_the_teacher_peaks_from_gray_values() -> None:
+    """The student's scores are off by up to a pixel; a bright blob in the image tells where the teacher peaks."""
+    rng = np.random.default_rng(0)
+    images, labels, logits, points = [], [], [], []
+    for x, y in rng.uniform([24, 20], [40, 28], (64, 2)):
+        images.append(200 * _blob(x, y, 6)[None])
+        labels.append(soft_labels(4 * _blob(x, y, 1)))
+        wrong = rng.uniform(-1, 1, 2)
+        logits.append(np.log(soft_labels(4 * _blob(x + wrong[0], y + wrong[1], 2)) + 1e-9))
+        points.append([[round(x), round(y)], [1, 9]])  # the second is too near to the border to be taught
+    stacked = (torch.from_numpy(np.array(values, np.float32)) for values in (images, labels, points))
+    gray, taught, keypoints = stacked
+    found, nothing = torch.from_numpy(np.array(logits, np.float32)), torch.zeros(64, 2, 1)
+    batch = Batch(gray, taught, nothing, keypoints, torch.ones(64, 2, 1), nothing)
+    torch.manual_seed(0)
+    refiner = Refiner(32)
+    optimizer = torch.optim.Adam(refiner.parameters(), 1e-2)
+    losses = []
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = refinement_loss(refiner, found, batch)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert 0.3 < losses[0] < 1.5
+    assert losses[-1] < 0.3 * losses[0]
+    untaught = Batch(gray, taught, nothing, keypoints, torch.zeros(64, 2, 1), nothing)
+    assert refinement_loss(refiner, found, untaught).item() == 0
 
 
 def test_targets_of_a_crop_are_those_of_its_part(config: HfNetTraining, images: Path) -> None:

@@ -53,7 +53,7 @@ class HfNetTrainer:
         if config.imagenet is not None:
             load_imagenet(self.network.backbone, config.imagenet, self.batches.batch(0).images)
         self.network.to(self.device, memory_format=torch.channels_last)
-        self.loss = DistillationLoss(config.contrast, config.position).to(self.device)
+        self.loss = DistillationLoss(config.contrast).to(self.device)
         self.optimizer = torch.optim.RMSprop(
             [*self.network.parameters(), *self.loss.parameters()], lr=config.learning_rate, alpha=0.9, eps=1e-5
         )
@@ -102,7 +102,8 @@ class HfNetTrainer:
             images = batch.images.contiguous(memory_format=torch.channels_last)
             self.optimizer.zero_grad(set_to_none=True)
             teach_global = config.global_every > 0 and self.step % config.global_every == 0
-            total, losses = self.loss((self.network if teach_global else self.network.local)(images), batch)
+            outputs = (self.network if teach_global else self.network.local)(images)
+            total, losses = self.loss(outputs, batch, self.network.refiner)
             total.backward()
             nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
             self.optimizer.step()
@@ -131,7 +132,7 @@ class HfNetTrainer:
         scores: dict[str, float] = {}
         for name, augmentation in (("clean", None), ("augmented", self.config.augmentation)):
             batch = self.batches.assemble(files, np.random.default_rng(self.config.seed), augmentation).to(self.device)
-            _, losses = self.loss(self.network(batch.images), batch)
+            _, losses = self.loss(self.network(batch.images), batch, self.network.refiner)
             scores |= {f"{name}_{task}": value for task, value in losses.items()}
         images = [read_gray(path) for path in self.batches.held_out[:_VALIDATION_IMAGES]]
         return scores | matching_scores(self.network, images, self.config.augmentation, self.config.seed)

@@ -47,9 +47,6 @@ class HfNetTraining(BaseModel):
     contrast: float = Field(
         default=0.0, ge=0, description="weight of telling keypoints apart; 0: distances only (paper)"
     )
-    position: float = Field(
-        default=0.0, ge=0, description="weight of the detector's peaks between the pixels; 0: cells only (paper)"
-    )
     vlad_words: int = Field(default=64, ge=2, description="of the global target")
     global_every: int = Field(default=1, ge=0, description="teach the global head every N-th step; 0: never")
     validate_every: int = Field(default=1000, ge=1)

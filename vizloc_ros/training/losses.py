@@ -6,37 +6,44 @@ from torch.nn import functional as F
 
 from vizloc_ros.features.hfnet.config import CELL
 from vizloc_ros.features.hfnet.network import Outputs
+from vizloc_ros.features.hfnet.refinement import Refiner
 from vizloc_ros.training.batches import Batch
+from vizloc_ros.training.refinement_loss import refinement_loss
 
 TEMPERATURE = 0.03  # of the similarities among keypoints
-_REACH = 2  # of the pixels around a keypoint that tell where it peaks [px]
-_LEAST_LABEL = 1e-7
 TASKS = ("descriptor", "detector", "global")
 
 
 class DistillationLoss(nn.Module):
     """Sum over tasks of exp(-w) * loss + w, where w is learned; the detector's counts twice."""
 
-    def __init__(self, contrast: float, position: float = 0.0) -> None:
+    def __init__(self, contrast: float) -> None:
         super().__init__()
-        self.contrast, self.position = contrast, position
+        self.contrast = contrast
         self.log_variances = nn.Parameter(torch.ones(len(TASKS)))
 
-    def forward(self, outputs: Outputs | tuple[Tensor, Tensor], batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        """The loss, and the tasks' own losses for the log; without a global descriptor, that task does not count."""
+    def forward(
+        self, outputs: Outputs | tuple[Tensor, Tensor], batch: Batch, refiner: Refiner | None = None
+    ) -> tuple[Tensor, dict[str, float]]:
+        """The loss, and the tasks' own losses for the log; without a global descriptor, that task does not count.
+
+        The refiner shares no weights with the tasks, so there is nothing to weigh against: its loss is added as it is.
+        """
         logits, descriptors = outputs[:2]
         at_keypoints, among_keypoints = keypoint_losses(descriptors, batch)
-        where = position_loss(logits, batch)
         losses = [
             0.5 * (cell_loss(descriptors, batch) + at_keypoints) + self.contrast * among_keypoints,
-            2 * detector_loss(logits, batch) + self.position * where,
+            2 * detector_loss(logits, batch),
         ]
         if isinstance(outputs, Outputs):
             losses.append(global_loss(outputs.global_descriptor, batch))
         log_variances = self.log_variances[: len(losses)]
         total = (torch.exp(-log_variances) * torch.stack(losses) + log_variances).sum()
         each = {task: loss.item() for task, loss in zip(TASKS, losses, strict=False)}
-        return total, {**each, "position": where.item()}
+        if refiner is not None:
+            refinement = refinement_loss(refiner, logits, batch)
+            total, each["refinement"] = total + refinement, refinement.item()
+        return total, each
 
 
 def cell_loss(descriptors: Tensor, batch: Batch) -> Tensor:
@@ -66,30 +73,6 @@ def keypoint_losses(descriptors: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
 def detector_loss(logits: Tensor, batch: Batch) -> Tensor:
     """Cross-entropy with the teacher's soft labels."""
     return -(batch.labels * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
-
-
-def position_loss(logits: Tensor, batch: Batch) -> Tensor:
-    """Divergence of the shares of the pixels around the teacher's keypoints, over the borders of the cells.
-
-    The cross-entropy of a cell is content with a blob over the right pixels; the parabola that refines a keypoint wants
-    the teacher's slopes around its peak.
-    """
-    student, teacher = log_odds(logits), log_odds(batch.labels.clamp(min=_LEAST_LABEL).log())
-    height, width = student.shape[1:]
-    pixels = batch.keypoints.long()
-    x, y = pixels.unbind(dim=2)
-    known = batch.keypoint_descriptors.square().sum(dim=2) > 0.5
-    known &= (torch.minimum(x, y) >= _REACH) & (x < width - _REACH) & (y < height - _REACH)
-    near = torch.arange(-_REACH, _REACH + 1, device=logits.device)
-    crop, _ = known.nonzero(as_tuple=True)
-    at = (width * y + x)[known][:, None] + (width * near[:, None] + near).flatten()
-    wanted, found = (F.log_softmax(odds.flatten(1)[crop[:, None], at], dim=1) for odds in (teacher, student))
-    return F.kl_div(found, wanted, reduction="sum", log_target=True) / max(len(crop), 1)
-
-
-def log_odds(logits: Tensor) -> Tensor:
-    """(B, 65, H/8, W/8) to (B, H, W): how much more likely a keypoint is at each pixel than none in its cell."""
-    return F.pixel_shuffle(logits[:, :-1] - logits[:, -1:], CELL)[:, 0]
 
 
 def global_loss(descriptor: Tensor, batch: Batch) -> Tensor:

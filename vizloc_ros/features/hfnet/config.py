@@ -16,6 +16,8 @@ class HfNetConfig(BaseModel):
         descriptor_dimension: length D of a local descriptor.
         descriptor_channels: hidden channels of the descriptor head.
         detector_channels: hidden channels of the detector head.
+        refiner_channels: hidden channels of the perceptron that moves keypoints between the pixels; 0: a quadratic fit
+            to the scores alone.
         clusters: of NetVLAD.
         global_dimension: length G of the global descriptor.
     """
@@ -26,6 +28,7 @@ class HfNetConfig(BaseModel):
     descriptor_dimension: int = Field(default=256, ge=8, le=512)
     descriptor_channels: int = Field(default=256, ge=8)
     detector_channels: int = Field(default=128, ge=8)
+    refiner_channels: int = Field(default=0, ge=0)
     clusters: int = Field(default=32, ge=2)
     global_dimension: int = Field(default=4096, ge=8)
 

@@ -9,7 +9,7 @@ from vizloc_ros.features.hfnet.image_fit import BORDER
 from vizloc_ros.features.hfnet.keypoints import best_keypoints
 from vizloc_ros.features.hfnet.network import HfNet
 from vizloc_ros.features.hfnet.nms import non_max_suppression
-from vizloc_ros.features.hfnet.refinement import sub_pixel_offsets
+from vizloc_ros.features.hfnet.refinement import GRAY_REACH, log_score_windows, quadratic_offsets, windows
 from vizloc_ros.features.hfnet.sampling import sample_descriptors, unit
 
 NMS_RADIUS = 4
@@ -45,17 +45,25 @@ class Extraction(nn.Module):
     def forward(self, image: Tensor) -> Extracted:
         """(1, 1, H, W) uint8 gray values; H and W multiples of 8, at least 16."""
         network = self.network
-        local, deep = network.backbone(image.float())
+        gray = image.float()
+        local, deep = network.backbone(gray)
         scores = score_map(network.detector(local))
         points, best = best_keypoints(non_max_suppression(scores, NMS_RADIUS, NMS_ROUNDS), self.max_keypoints, BORDER)
         cells = unit(network.descriptor(local)[0].permute(1, 2, 0))
         return Extracted(
             points.float(),
-            sub_pixel_offsets(scores, points),
+            self._offsets(gray, scores, points),
             best,
             sample_descriptors(cells, points),
             network.global_head(deep)[0],
         )
+
+    def _offsets(self, gray: Tensor, scores: Tensor, points: Tensor) -> Tensor:
+        pixels = scores.shape[3] * points[:, 1] + points[:, 0]
+        logarithms = log_score_windows(scores, pixels)
+        if self.network.refiner is None:
+            return quadratic_offsets(logarithms)
+        return self.network.refiner(windows(gray, pixels, GRAY_REACH), logarithms)
 
 
 def score_map(logits: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from vizloc_ros.features.hfnet.backbone import Backbone
 from vizloc_ros.features.hfnet.config import LOCAL_LAYER, HfNetConfig
 from vizloc_ros.features.hfnet.heads import LocalHead, NetVlad
+from vizloc_ros.features.hfnet.refinement import Refiner
 
 
 class Outputs(NamedTuple):
@@ -35,6 +36,7 @@ class HfNet(nn.Module):
         self.backbone = Backbone(config)
         self.detector = LocalHead(local, config.detector_channels, 65)
         self.descriptor = LocalHead(local, config.descriptor_channels, config.descriptor_dimension)
+        self.refiner = Refiner(config.refiner_channels) if config.refiner_channels else None
         self.global_head = NetVlad(channels[-1], config.clusters, config.global_dimension)
 
     def forward(self, image: Tensor) -> Outputs:

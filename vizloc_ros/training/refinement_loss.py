@@ -1,0 +1,48 @@
+"""Teaches the positions between the pixels: the teacher's peaks near the student's own keypoints."""
+
+import torch
+from torch import Tensor
+
+from vizloc_ros.features.hfnet.heads import keypoint_scores
+from vizloc_ros.features.hfnet.refinement import (
+    FARTHEST,
+    GRAY_REACH,
+    Refiner,
+    log_score_windows,
+    quadratic_offsets,
+    windows,
+)
+from vizloc_ros.training.batches import Batch
+
+_LEAST_LABEL = 1e-7
+
+
+def refinement_loss(refiner: Refiner, logits: Tensor, batch: Batch) -> Tensor:
+    """Mean distance between refined keypoints and the teacher's peaks [px]; teaches the refiner alone.
+
+    The student's keypoint is its best pixel within ``FARTHEST`` of the teacher's. One at the rim of that is left out:
+    it may be the slope of another.
+    """
+    found = keypoint_scores(logits.detach())
+    taught = keypoint_scores(batch.labels.clamp(min=_LEAST_LABEL).log())
+    search = int(FARTHEST)
+    pixels = _pixels(batch, search + GRAY_REACH)
+    side = 2 * search + 1
+    best = windows(found, pixels, search).argmax(dim=1)
+    shift = torch.stack([best % side, best.div(side, rounding_mode="floor")], dim=1) - search
+    inner = shift.abs().amax(dim=1) < search
+    pixels, shift = pixels[inner], shift[inner]
+    peaks = quadratic_offsets(log_score_windows(taught, pixels)) - shift
+    moved = pixels + found.shape[-1] * shift[:, 1] + shift[:, 0]
+    refined = refiner(windows(batch.images, moved, GRAY_REACH), log_score_windows(found, moved))
+    return (refined - peaks).norm(dim=1).sum() / max(len(pixels), 1)
+
+
+def _pixels(batch: Batch, margin: int) -> Tensor:
+    """(N,) places, in the flattened crops, of the teacher's keypoints that are ``margin`` from the border."""
+    height, width = batch.images.shape[2:]
+    x, y = batch.keypoints.long().unbind(dim=2)
+    known = batch.keypoint_descriptors.square().sum(dim=2) > 0.5
+    known &= (torch.minimum(x, y) >= margin) & (x < width - margin) & (y < height - margin)
+    crop = torch.arange(len(x), device=x.device)[:, None]
+    return (width * (height * crop + y) + x)[known]
