@@ -194,11 +194,11 @@ def test_features_of_another_map_are_refused(point_map: VisualMap, query: View, 
         other.require_feature_id(point_map.info.extractor.feature_id)
 
 
-def decoy(place: Place, seed: int) -> Place:
-    """A place that looks the same but whose landmarks are somewhere else, except some."""
+def decoy(place: Place, seed: int, share: float = 0.5) -> Place:
+    """A place that looks the same but whose landmarks are somewhere else, except a share."""
     rng = np.random.default_rng(seed)
-    positions = np.array(place.positions)
-    moved = np.isin(place.landmarks, rng.choice(np.unique(place.landmarks), len(np.unique(place.landmarks)) // 2))
+    positions, landmarks = np.array(place.positions), np.unique(place.landmarks)
+    moved = np.isin(place.landmarks, rng.choice(landmarks, round((1 - share) * len(landmarks)), replace=False))
     positions[moved] = rng.normal(size=(moved.sum(), 3)) * 20
     return replace(place, positions=positions)
 
@@ -211,6 +211,17 @@ def test_the_first_place_that_verifies_is_taken_or_the_best_of_all(query: View, 
     )
     assert (first.pose.place, best.pose.place) == (0, 1)
     assert best.inliers > first.inliers
+
+
+def test_a_doubtful_first_place_does_not_end_the_search(query: View, places: list[Place]) -> None:
+    """Facades that look alike verify with a few inliers among many matches."""
+    alike = decoy(places[0], 1, share=0.2)
+    alone = PoseSolver().solve(query.keyframe.features, [alike], CAMERA)
+    assert alone.pose is not None, "it verifies"
+    assert alone.inliers < 0.3 * alone.matches
+    assert PoseSolver().solve(query.keyframe.features, [alike, places[0]], CAMERA).pose.place == 1
+    content = PoseSolver(PoseOptions(sure_inlier_ratio=0))
+    assert content.solve(query.keyframe.features, [alike, places[0]], CAMERA).pose.place == 0
 
 
 def test_best_never_has_fewer_inliers_than_first(

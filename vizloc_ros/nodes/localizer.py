@@ -25,7 +25,7 @@ from vizloc_ros.nodes.conversions import (
     stamp_to_ns,
 )
 from vizloc_ros.nodes.diagnostics import Level
-from vizloc_ros.nodes.parameters import declare, param
+from vizloc_ros.nodes.parameters import declare, option, param
 from vizloc_ros.nodes.path_publisher import PathPublisher
 from vizloc_ros.nodes.pipeline_node import PipelineNode
 from vizloc_ros.nodes.qos import FEATURES, POSE
@@ -49,25 +49,18 @@ class LocalizerParameters:
     )
     publish_tf: bool = param(False, "publish map -> base_frame on /tf; only where nothing else is its parent (REP 105)")
     path_length: int = param(1000, "poses kept on path; 0: none", minimum=0, maximum=100_000)
-    ratio: float = param(0.9, "ratio test between nearest and second landmark", minimum=0.1, maximum=1.0)
-    max_reprojection_error: float = param(
-        8.0, "largest reprojection error of an inlier [px]", minimum=0.1, maximum=100.0
-    )
-    min_inliers: int = param(15, "fewest inliers of a pose that is published", minimum=4, maximum=10_000)
-    min_inlier_ratio: float = param(0.05, "smallest share of matches that must be inliers", minimum=0.0, maximum=1.0)
-    max_position_std: float = param(
-        1.0, "largest standard deviation of a published position [m]", minimum=0.001, maximum=1000.0
-    )
-    covariance_scale: float = param(
-        2.0, "inflates the covariance: the errors of matches go together", minimum=0.01, maximum=1000.0
-    )
-    map_position_std: float = param(0.01, "how well the map's own poses are known [m]", minimum=0.0, maximum=10.0)
-    map_rotation_std: float = param(0.04, "how well the map's own poses are known [deg]", minimum=0.0, maximum=10.0)
-    max_trials: int = param(5000, "RANSAC trials at most", minimum=100, maximum=1_000_000)
-    places: str = param(
-        "first", "first: stop at the first place that verifies; best: try all", choices=("first", "best")
-    )
-    seed: int = param(0, "seed of RANSAC", minimum=0, maximum=2**31 - 1)
+    ratio: float = option(PoseOptions, "ratio", minimum=0.1, maximum=1.0)
+    max_reprojection_error: float = option(PoseOptions, "max_reprojection_error", minimum=0.1, maximum=100.0)
+    min_inliers: int = option(PoseOptions, "min_inliers", minimum=4, maximum=10_000)
+    min_inlier_ratio: float = option(PoseOptions, "min_inlier_ratio", minimum=0.0, maximum=1.0)
+    sure_inlier_ratio: float = option(PoseOptions, "sure_inlier_ratio", minimum=0.0, maximum=1.0)
+    max_position_std: float = option(PoseOptions, "max_position_std", minimum=0.001, maximum=1000.0)
+    covariance_scale: float = option(PoseOptions, "covariance_scale", minimum=0.01, maximum=1000.0)
+    map_position_std: float = option(PoseOptions, "map_position_std", minimum=0.0, maximum=10.0)
+    map_rotation_std: float = option(PoseOptions, "map_rotation_std", minimum=0.0, maximum=10.0)
+    max_trials: int = option(PoseOptions, "max_trials", minimum=100, maximum=1_000_000)
+    places: str = option(PoseOptions, "places", choices=("first", "best"))
+    seed: int = option(PoseOptions, "seed", minimum=0, maximum=2**31 - 1)
 
     def __post_init__(self) -> None:
         values = np.array(self.base_from_cam)

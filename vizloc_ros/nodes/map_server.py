@@ -23,7 +23,7 @@ from vizloc_ros.nodes.clouds import (
     map_points_to_msg,
 )
 from vizloc_ros.nodes.conversions import header_of, poses_to_msg, stamp_to_ns
-from vizloc_ros.nodes.parameters import declare, param
+from vizloc_ros.nodes.parameters import declare, option, param
 from vizloc_ros.nodes.pipeline_node import PipelineNode
 from vizloc_ros.nodes.qos import FEATURES, LATCHED
 from vizloc_ros.nodes.runner import run_node
@@ -37,19 +37,11 @@ class MapServerParameters:
     map_path: str = param("", "the map: the folder that `vizloc map build` wrote")
     map_frame: str = param("", "name of the map frame; empty: the one in the map")
     verify_map: bool = param(True, "check every byte of the map against its checksums before it is used")
-    top_k: int = param(10, "keyframes to retrieve", minimum=1, maximum=100)
-    descriptors_per_landmark: int = param(
-        2, "most observations of a landmark in a place, the most similar keyframes' first", minimum=1, maximum=100
-    )
-    cluster: bool = param(True, "one place per covisible cluster; false: all retrieved keyframes are one place")
-    search: str = param(
-        "auto",
-        "among all keyframes, or through the map's index; auto: the index above 100,000 keyframes",
-        choices=("auto", "exact", "faiss"),
-    )
-    shortlist: int = param(
-        100, "keyframes that the index proposes, to be compared exactly; at least top_k", minimum=1, maximum=10_000
-    )
+    top_k: int = option(RetrievalOptions, "top_k", minimum=1, maximum=100)
+    descriptors_per_landmark: int = option(RetrievalOptions, "descriptors_per_landmark", minimum=1, maximum=100)
+    cluster: bool = option(RetrievalOptions, "cluster")
+    search: str = option(RetrievalOptions, "search", choices=("auto", "exact", "faiss"))
+    shortlist: int = option(RetrievalOptions, "shortlist", minimum=1, maximum=10_000)
     max_map_points: int = param(200_000, "landmarks shown on map/points, evenly thinned", minimum=1, maximum=5_000_000)
 
     def __post_init__(self) -> None:

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from pydantic import BaseModel
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.parameter import Parameter
@@ -79,6 +80,19 @@ def param(
         default=default, metadata={_SPEC: _Spec(description, minimum, maximum, choices, dynamic)}
     )
     return field  # typed as its default, as dataclasses.field is
+
+
+def option(
+    options: type[BaseModel],
+    name: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[Any, ...] = (),
+) -> Any:
+    """A field with the default and the description that it has among the core's options."""
+    field = options.model_fields[name]
+    return param(field.default, field.description or "", minimum=minimum, maximum=maximum, choices=choices)
 
 
 def declare(node: Any, parameters_type: type[T], on_change: Callable[[T], None] | None = None) -> T:
