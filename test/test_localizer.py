@@ -220,8 +220,22 @@ def test_a_doubtful_first_place_does_not_end_the_search(query: View, places: lis
     assert alone.pose is not None, "it verifies"
     assert alone.inliers < 0.3 * alone.matches
     assert PoseSolver().solve(query.keyframe.features, [alike, places[0]], CAMERA).pose.place == 1
-    content = PoseSolver(PoseOptions(sure_inlier_ratio=0))
+    content = PoseSolver(PoseOptions(sure_inlier_ratio=0, enough_inliers=15))
     assert content.solve(query.keyframe.features, [alike, places[0]], CAMERA).pose.place == 0
+
+
+@pytest.mark.parametrize(("enough", "tried"), [(30, 60), (10_000, None)])
+def test_the_best_keypoints_are_enough_when_they_are_sure(
+    query: View, places: list[Place], enough: int, tried: int | None
+) -> None:
+    features = query.keyframe.features
+    solver = PoseSolver(PoseOptions(first_keypoints=60, enough_inliers=enough))
+    outcome = solver.solve(features, places, CAMERA)
+    expected = PoseSolver(PoseOptions(first_keypoints=10_000)).solve(
+        features if tried is None else features.best(tried), places, CAMERA
+    )
+    assert outcome.inliers == expected.inliers > 30
+    np.testing.assert_array_equal(outcome.pose.keypoints, expected.pose.keypoints)
 
 
 def test_best_never_has_fewer_inliers_than_first(

@@ -1,6 +1,6 @@
 """Features of one image, and the int8 form in which descriptors travel and are stored."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -39,6 +39,15 @@ class Features:
 
     def __len__(self) -> int:
         return len(self.keypoints)
+
+    def best(self, count: int) -> "Features":
+        """The same with its best ``count`` keypoints; their indices stay."""
+        return replace(
+            self,
+            keypoints=self.keypoints[:count],
+            scores=self.scores[:count],
+            descriptors=self.descriptors[:count],
+        )
 
 
 def quantize(descriptors: Float32) -> Int8:

@@ -4,7 +4,7 @@ Two halves, as the nodes are: ``PlaceFinder`` holds the map and answers a global
 ``PoseSolver`` needs no map, it matches features with the places it is given. ``HierarchicalLocalizer`` is both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -108,6 +108,7 @@ class PoseSolver:
         """Tries place after place, best first, and returns the first pose that is sure, or the best of all.
 
         HF-Net takes the first that verifies. Facades that look alike verify too, with few inliers among many matches.
+        The best keypoints are tried alone first: mostly they are enough, and matching costs as many times less.
 
         Never returns a pose that did not verify: without one, the reason of the place that came closest is given.
         """
@@ -117,14 +118,24 @@ class PoseSolver:
             return _failure(f"only {len(features)} keypoints in the image, {needed} are needed", stopwatch)
         if not places:
             return _failure("no place was retrieved", stopwatch)
-        best: Localization | None = None
-        for index, place in enumerate(places):
-            outcome = self._solve_in_place(index, features, place, camera, stopwatch)
-            if best is None or _rank(outcome) > _rank(best):
-                best = outcome
-            if self.options.places == "first" and self._is_sure(outcome):
+        options, first = self.options, self.options.places == "first"
+        if first and len(features) > options.first_keypoints:
+            few = features.best(options.first_keypoints)
+            for outcome in self._outcomes(few, places, camera, stopwatch):
+                if self._is_sure(outcome) and outcome.inliers >= options.enough_inliers:
+                    return outcome
+        outcomes = []
+        for outcome in self._outcomes(features, places, camera, stopwatch):
+            outcomes.append(outcome)
+            if first and self._is_sure(outcome):
                 break
-        return best or _failure("no place was retrieved", stopwatch)
+        return max(outcomes, key=_rank)
+
+    def _outcomes(
+        self, features: Features, places: Sequence[Place], camera: PinholeCamera, stopwatch: Stopwatch
+    ) -> Iterator[Localization]:
+        for index, place in enumerate(places):
+            yield self._solve_in_place(index, features, place, camera, stopwatch)
 
     def _is_sure(self, outcome: Localization) -> bool:
         return outcome.pose is not None and outcome.inliers >= self.options.sure_inlier_ratio * outcome.matches

@@ -54,6 +54,8 @@ class LocalizerParameters:
     min_inliers: int = option(PoseOptions, "min_inliers", minimum=4, maximum=10_000)
     min_inlier_ratio: float = option(PoseOptions, "min_inlier_ratio", minimum=0.0, maximum=1.0)
     sure_inlier_ratio: float = option(PoseOptions, "sure_inlier_ratio", minimum=0.0, maximum=1.0)
+    first_keypoints: int = option(PoseOptions, "first_keypoints", minimum=1, maximum=10_000)
+    enough_inliers: int = option(PoseOptions, "enough_inliers", minimum=4, maximum=10_000)
     max_position_std: float = option(PoseOptions, "max_position_std", minimum=0.001, maximum=1000.0)
     covariance_scale: float = option(PoseOptions, "covariance_scale", minimum=0.01, maximum=1000.0)
     map_position_std: float = option(PoseOptions, "map_position_std", minimum=0.0, maximum=10.0)
