@@ -38,8 +38,8 @@ class PoseOptions(BaseModel):
     sure_inlier_ratio: float = Field(
         0.3, ge=0, le=1, description="share of inliers with which the first place ends the search"
     )
-    first_keypoints: int = Field(512, ge=1, description="best keypoints, which are tried alone first; all if not sure")
-    enough_inliers: int = Field(100, ge=4, description="inliers among them with which the others are not needed")
+    first_keypoints: int = Field(1024, ge=1, description="best keypoints, which are tried alone first; all if not sure")
+    enough_inliers: int = Field(250, ge=4, description="inliers among them with which the others are not needed")
     max_position_std: float = Field(1.0, gt=0, description="largest standard deviation of a believed position [m]")
     pixel_sigma: float = Field(1.0, gt=0, description="least standard deviation of a pixel, for the covariance [px]")
     covariance_scale: float = Field(2.0, gt=0, description="inflates the covariance: errors of matches go together")

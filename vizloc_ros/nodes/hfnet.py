@@ -13,8 +13,8 @@ from typing import Any
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from vizloc_ros.errors import CameraError, ConfigError, FeatureError
+from vizloc_ros.features.device import Device
 from vizloc_ros.features.extractor import FeatureExtractor
-from vizloc_ros.features.hfnet.device import Device
 from vizloc_ros.geometry.rectification import DistortedCamera, Rectifier, camera_from_info
 from vizloc_ros.mapping.map_info import feature_number, read_info
 from vizloc_ros.mapping.visual_map import open_map_extractor
