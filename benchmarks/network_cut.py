@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from vizloc_ros.errors import ConfigError, FeatureError
-from vizloc_ros.features.hfnet.device import Device, open_session
-from vizloc_ros.features.hfnet.weights import OUTPUTS, WeightsFile, read_weights
+from vizloc_ros.features.device import Device
+from vizloc_ros.features.hfnet.weights import OUTPUTS, read_weights
+from vizloc_ros.features.onnx_session import NetworkFile, open_session
 
 BARE, SAMPLED = "HF-Net, bare network", "sampling of the descriptors"
 STAGES = {
@@ -40,7 +41,7 @@ class CutNetwork:
         """The graph up to one of ``STAGES``, ready to run."""
         outputs = list(OUTPUTS) if stage == SAMPLED else [*self._bare, *STAGES[stage]]
         model = self._extractor.extract_model(["image"], outputs)
-        return open_session(WeightsFile(self._path, model.SerializeToString(), ""), device)
+        return open_session(NetworkFile(self._path, model.SerializeToString(), ""), device)
 
     def _last_output(self, model: Any, scope: str) -> str:
         outputs = [output for node in model.graph.node if node.name.startswith(scope) for output in node.output]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from conftest import REPOSITORY
 
+from vizloc_ros.features.device import Device
 from vizloc_ros.features.extractor import open_extractor
-from vizloc_ros.features.hfnet.device import Device
 from vizloc_ros.features.types import dequantize
 from vizloc_ros.mapping.visual_map import ARRAYS
 

@@ -15,8 +15,8 @@ from sensor_msgs.msg import CameraInfo, PointCloud2
 
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.synthetic import SyntheticStreet
+from vizloc_ros.features.device import Device, available
 from vizloc_ros.features.extractor import open_extractor
-from vizloc_ros.features.hfnet.device import Device, available
 from vizloc_ros.features.hfnet.runtime import HfNetExtractor
 from vizloc_ros.features.hfnet.weights import DEFAULT_WEIGHTS
 from vizloc_ros.geometry.poses import pose_error

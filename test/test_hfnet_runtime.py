@@ -19,14 +19,13 @@ onnx = pytest.importorskip("onnx", reason=REASON)
 from hfnet_helpers import MAX_KEYPOINTS, SMALL, exported, texture  # noqa: E402
 
 from vizloc_ros.errors import ConfigError, DeviceError, FeatureError, ImageError, MapError  # noqa: E402
-from vizloc_ros.features.hfnet.device import Device, available, providers  # noqa: E402
+from vizloc_ros.features.device import Device, available  # noqa: E402
 from vizloc_ros.features.hfnet.runtime import HfNetExtractor  # noqa: E402
 from vizloc_ros.features.hfnet.weights import (  # noqa: E402
     DEFAULT_WEIGHTS,
     HFNET_METADATA,
     OPEN_SEAL,
     SEAL_METADATA,
-    read_weights,
     seal,
 )
 from vizloc_ros.features.types import Features  # noqa: E402
@@ -338,23 +337,22 @@ def test_a_provider_that_does_not_start_is_an_error(weights: Path, monkeypatch: 
         open_with(weights, Device(provider="cuda"))
 
 
-def test_providers_in_order_of_preference(weights: Path, tmp_path: Path) -> None:
-    file = read_weights(weights)
-    assert providers(file, Device()) == [("CPUExecutionProvider", {})]
-    cuda, cpu = providers(file, Device(provider="cuda", index=1))
+def test_providers_in_order_of_preference(tmp_path: Path) -> None:
+    assert Device().providers("1a2b3c4d") == [("CPUExecutionProvider", {})]
+    cuda, cpu = Device(provider="cuda", index=1).providers("1a2b3c4d")
     assert cuda == ("CUDAExecutionProvider", {"device_id": 1, "cudnn_conv_algo_search": "HEURISTIC"})
     assert cpu[0] == "CPUExecutionProvider"
     device = Device(provider="tensorrt", half=True, engine_cache=tmp_path / "engines")
-    (name, options), *rest = providers(file, device)
+    (name, options), *rest = device.providers("1a2b3c4d")
     assert name == "TensorrtExecutionProvider"
     assert options["trt_fp16_enable"] is True
     assert [entry[0] for entry in rest] == ["CUDAExecutionProvider", "CPUExecutionProvider"]
     cache = Path(options["trt_engine_cache_path"])
-    assert cache == tmp_path / "engines" / file.checksum, "other weights need other engines"
+    assert cache == tmp_path / "engines" / "1a2b3c4d", "other weights need other engines"
     assert cache.is_dir()
     (tmp_path / "file").write_text("")
     with pytest.raises(DeviceError, match="TensorRT's cache cannot be made"):
-        providers(file, Device(provider="tensorrt", engine_cache=tmp_path / "file"))
+        Device(provider="tensorrt", engine_cache=tmp_path / "file").providers("1a2b3c4d")
 
 
 def test_devices_that_are_refused() -> None:

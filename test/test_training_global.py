@@ -25,13 +25,12 @@ from vizloc_ros.features.hfnet.weights import read_weights  # noqa: E402
 from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features  # noqa: E402
 from vizloc_ros.features.vlad import Vlad  # noqa: E402
 from vizloc_ros.training.augmentation import Augmentation  # noqa: E402
-from vizloc_ros.training.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
-from vizloc_ros.training.global_batches import GlobalBatches  # noqa: E402
-from vizloc_ros.training.global_config import GlobalTraining  # noqa: E402
-from vizloc_ros.training.global_head import GlobalHeadTrainer  # noqa: E402
-from vizloc_ros.training.global_losses import contrastive_loss, distillation_loss  # noqa: E402
-from vizloc_ros.training.hfnet import load_network  # noqa: E402
-from vizloc_ros.training.photos import (  # noqa: E402
+from vizloc_ros.training.checkpoint import load_checkpoint, load_network, save_checkpoint  # noqa: E402
+from vizloc_ros.training.distillation.losses import global_loss  # noqa: E402
+from vizloc_ros.training.global_head.batches import GlobalBatches  # noqa: E402
+from vizloc_ros.training.global_head.config import GlobalTraining  # noqa: E402
+from vizloc_ros.training.global_head.losses import contrastive_loss  # noqa: E402
+from vizloc_ros.training.global_head.photos import (  # noqa: E402
     Photo,
     PosedSource,
     closeness,
@@ -39,12 +38,13 @@ from vizloc_ros.training.photos import (  # noqa: E402
     posed_photos,
     positions,
 )
-from vizloc_ros.training.places import place_recall  # noqa: E402
+from vizloc_ros.training.global_head.places import place_recall  # noqa: E402
+from vizloc_ros.training.global_head.trainer import GlobalHeadTrainer  # noqa: E402
+from vizloc_ros.training.global_head.view_bank import ViewBank, describe  # noqa: E402
+from vizloc_ros.training.global_head.views import Changes  # noqa: E402
 from vizloc_ros.training.provenance import without_folders  # noqa: E402
-from vizloc_ros.training.target_store import TargetStore  # noqa: E402
-from vizloc_ros.training.teacher import Teacher, TeacherConfig  # noqa: E402
-from vizloc_ros.training.view_bank import ViewBank, describe  # noqa: E402
-from vizloc_ros.training.views import Changes  # noqa: E402
+from vizloc_ros.training.teacher.network import Teacher, TeacherConfig  # noqa: E402
+from vizloc_ros.training.teacher.store import TargetStore  # noqa: E402
 
 FRAMES, SPACING, SIZE = 36, 1.5, (128, 64)
 UNCHANGED = Augmentation(brightness=(0, 0), contrast=(1, 1), noise=(0, 0), shade=0, motion_blur=0)
@@ -205,12 +205,12 @@ def test_contrastive_loss_is_the_cross_entropy_with_all_others() -> None:
     assert float(contrastive_loss(torch.tensor(vectors), torch.tensor(near), 0.2)) == pytest.approx(expected)
 
 
-def test_distillation_loss_leaves_out_images_without_target() -> None:
+def test_global_loss_leaves_out_images_without_target() -> None:
     descriptors = torch.nn.functional.normalize(torch.randn(4, 3, generator=torch.manual_seed(0)), dim=1)
     targets = descriptors.flip(0)
     targets[1] = 0
     expected = np.mean([1 - float(descriptors[i] @ targets[i]) for i in (0, 2, 3)])
-    assert float(distillation_loss(descriptors, targets)) == pytest.approx(expected)
+    assert float(global_loss(descriptors, targets)) == pytest.approx(expected)
 
 
 def photo(x: float | None, yaw: float = 0.0) -> Photo:

@@ -24,16 +24,17 @@ from vizloc_ros.features.hfnet.config import HfNetConfig  # noqa: E402
 from vizloc_ros.features.hfnet.network import HfNet  # noqa: E402
 from vizloc_ros.features.hfnet.refinement import Refiner  # noqa: E402
 from vizloc_ros.training.augmentation import Augmentation  # noqa: E402
-from vizloc_ros.training.batches import Batch, Batches  # noqa: E402
-from vizloc_ros.training.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
-from vizloc_ros.training.hfnet import HfNetTrainer, learning_rate, load_network  # noqa: E402
-from vizloc_ros.training.hfnet_config import HfNetTraining  # noqa: E402
-from vizloc_ros.training.imagenet import load_imagenet  # noqa: E402
-from vizloc_ros.training.losses import sample  # noqa: E402
-from vizloc_ros.training.refinement_loss import refinement_loss  # noqa: E402
-from vizloc_ros.training.target_store import TargetStore  # noqa: E402
-from vizloc_ros.training.targets import soft_labels  # noqa: E402
-from vizloc_ros.training.teacher import Teacher, TeacherConfig  # noqa: E402
+from vizloc_ros.training.checkpoint import load_checkpoint, load_network, save_checkpoint  # noqa: E402
+from vizloc_ros.training.distillation.batches import Batch, Batches  # noqa: E402
+from vizloc_ros.training.distillation.config import HfNetTraining  # noqa: E402
+from vizloc_ros.training.distillation.imagenet import load_imagenet  # noqa: E402
+from vizloc_ros.training.distillation.losses import sample  # noqa: E402
+from vizloc_ros.training.distillation.refinement import refinement_loss  # noqa: E402
+from vizloc_ros.training.distillation.trainer import HfNetTrainer, learning_rate  # noqa: E402
+from vizloc_ros.training.images import TrainingImages  # noqa: E402
+from vizloc_ros.training.teacher.network import Teacher, TeacherConfig  # noqa: E402
+from vizloc_ros.training.teacher.store import TargetStore  # noqa: E402
+from vizloc_ros.training.teacher.targets import soft_labels  # noqa: E402
 
 STEPS = 24
 
@@ -262,9 +263,31 @@ def test_augmentation_keeps_size_and_type_and_depends_on_the_seed_only(seed: int
 
 
 def test_batches_depend_on_the_step_only(config: HfNetTraining) -> None:
-    batches = Batches(config, TargetStore(Teacher(config.teacher), None), None)
+    images = TrainingImages(config.images, config.held_out)
+    batches = Batches(config, images, TargetStore(Teacher(config.teacher), None), None)
     torch.testing.assert_close(batches.batch(3).images, batches.batch(3).images)
     assert not torch.equal(batches.batch(3).images, batches.batch(4).images)
+
+
+def test_a_run_draws_the_images_that_it_always_drew(config: HfNetTraining, tmp_path: Path) -> None:
+    """Or a resumed run would not go on as the uninterrupted one; learning the vocabulary takes nothing from it."""
+    run = HfNetTrainer(config, tmp_path / "run")
+    drawn = [path.stem for path in run.images.draw(8, np.random.default_rng([0, 3]))]
+    assert drawn == ["05", "03", "20", "04", "20", "20", "03", "12"]
+    assert [path.stem for path in run.images.held_out] == ["00", "01", "08", "09", "14", "15", "22", "23"]
+    untaught = Batches(config, run.images, TargetStore(Teacher(config.teacher), None), None).batch(3)
+    torch.testing.assert_close(run.batches.batch(3).images, untaught.images)
+
+
+def test_the_vocabulary_is_kept_and_a_damaged_one_is_named(config: HfNetTraining, tmp_path: Path) -> None:
+    HfNetTrainer(config, tmp_path)
+    kept = tmp_path / "vlad.npz"
+    content = kept.read_bytes()
+    HfNetTrainer(config, tmp_path)
+    assert kept.read_bytes() == content
+    kept.write_bytes(content[:50])
+    with pytest.raises(ConfigError, match=r"vlad\.npz: is no vocabulary .*delete it"):
+        HfNetTrainer(config, tmp_path)
 
 
 def imagenet_arrays(seed: int = 0) -> dict[str, np.ndarray]:

@@ -26,7 +26,7 @@ def demo(
 ) -> None:
     """Run everything: build a map from the split `map`, then localize the split `query` through the ROS 2 nodes."""
     from vizloc_ros.bags.writer import write_bag
-    from vizloc_ros.features.hfnet.device import Device
+    from vizloc_ros.features.device import Device
     from vizloc_ros.nodes.replay import private_domain
     from vizloc_ros.nodes.replay_evaluation import evaluate_replay
 

@@ -23,7 +23,7 @@ def hfnet(
     """Export HF-Net to ONNX."""
     require_torch()
     from vizloc_ros.features.hfnet.export import export_onnx
-    from vizloc_ros.training.hfnet import load_network
+    from vizloc_ros.training.checkpoint import load_network
 
     checkpoint = run / "checkpoint.pt" if run.is_dir() else run
     network, details = load_network(checkpoint)

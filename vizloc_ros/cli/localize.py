@@ -41,7 +41,7 @@ def localize(
     seed: SeedOption = 0,
 ) -> None:
     """Localize the images of a dataset in a map and evaluate their poses."""
-    from vizloc_ros.features.hfnet.device import Device
+    from vizloc_ros.features.device import Device
 
     visual_map = VisualMap.open(map_path, Device(provider=provider))
     records = every_nth(open_dataset(dataset).records(split), every)

@@ -48,7 +48,7 @@ def build(
     seed: SeedOption = 0,
 ) -> None:
     """Build a map from posed images."""
-    from vizloc_ros.features.hfnet.device import Device
+    from vizloc_ros.features.device import Device
 
     records = every_nth(open_dataset(dataset).records(split), every)
     options = read_options(config, BuildOptions, seed=seed)

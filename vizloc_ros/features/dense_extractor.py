@@ -12,9 +12,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from vizloc_ros.arrays import Float32, Int64, UInt8
 from vizloc_ros.errors import ConfigError, FeatureError
 from vizloc_ros.features.dense_network import DenseMaps, DenseNetwork, DenseNetworkConfig
-from vizloc_ros.features.hfnet.device import Device, open_session
+from vizloc_ros.features.device import Device
 from vizloc_ros.features.local_vlad import LocalVlad, load_vlad
-from vizloc_ros.features.onnx_session import ORT_ERRORS, described, one_line, read_network
+from vizloc_ros.features.onnx_session import ORT_ERRORS, described, one_line, open_session, read_network
 from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features, quantize
 
 NMS_RADIUS = 4  # no better pixel within so many rows and columns; as many at the border are dropped [px]

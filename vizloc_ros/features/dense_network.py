@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vizloc_ros.arrays import Float32, UInt8
 from vizloc_ros.errors import ConfigError, FeatureError
-from vizloc_ros.features.hfnet.device import Device, open_session
-from vizloc_ros.features.onnx_session import ORT_ERRORS, described, one_line, read_network
+from vizloc_ros.features.device import Device
+from vizloc_ros.features.onnx_session import ORT_ERRORS, described, one_line, open_session, read_network
 
 CELL = 8  # side of the cells whose 64 pixels and "none" share one softmax [px]
 CELL_CHANNELS = CELL * CELL + 1

@@ -1,4 +1,4 @@
-"""What the network runs on. Not part of a map: a map that a CPU built is used on a GPU."""
+"""What a network runs on. Not part of a map: a map that a CPU built is used on a GPU."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,9 +6,7 @@ from typing import Any
 
 import onnxruntime as ort
 
-from vizloc_ros.errors import ConfigError, DeviceError, FeatureError
-from vizloc_ros.features.hfnet.weights import WeightsFile
-from vizloc_ros.features.onnx_session import ORT_ERRORS, one_line
+from vizloc_ros.errors import ConfigError, DeviceError
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 
@@ -39,67 +37,36 @@ class Device:
         if self.threads < 0 or self.index < 0:
             raise ConfigError(f"threads ({self.threads}) and index ({self.index}) of a device cannot be negative")
 
+    def providers(self, checksum: str) -> list[tuple[str, dict[str, Any]]]:
+        """ONNX Runtime's, in order of preference, with options; what one cannot do goes to the next.
 
-def open_session(weights: WeightsFile, device: Device) -> Any:
-    """An ONNX Runtime session of a network on a device and no other.
+        Args:
+            checksum: of the network's file, which has a folder of its own in TensorRT's cache: engines are named after
+                the graph's nodes, and would be taken for other weights.
 
-    Raises:
-        DeviceError: the device cannot be had.
-        FeatureError: the installed ONNX Runtime cannot load the network.
-    """
-    wanted = _PROVIDERS[device.provider]
-    if wanted not in ort.get_available_providers():
-        raise DeviceError(
-            f"the network is to run on '{device.provider}', but this onnxruntime has {', '.join(available())}: "
-            "install onnxruntime-gpu in its place, or choose one of these"
-        )
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = device.threads
-    # Threads that spin while they wait take the cores from whatever runs beside: other nodes, other images.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3  # errors; warnings speak of nodes that are kept on the CPU on purpose
-    try:
-        session = ort.InferenceSession(weights.model, options, providers=providers(weights, device), enable_fallback=0)
-    except (*ORT_ERRORS, ValueError, RuntimeError) as error:
-        kind = FeatureError if device.provider == "cpu" else DeviceError
-        raise kind(
-            f"{weights.path}: ONNX Runtime {ort.__version__} cannot load it on '{device.provider}' ({one_line(error)})"
-        ) from error
-    if session.get_providers()[0] != wanted:
-        raise DeviceError(
-            f"the network is to run on '{device.provider}', but ONNX Runtime {ort.__version__} cannot start it and "
-            f"took {session.get_providers()[0]}: check the driver and the versions of CUDA, cuDNN and TensorRT"
-        )
-    return session
+        Raises:
+            DeviceError: TensorRT's cache cannot be written.
+        """
+        cpu: tuple[str, dict[str, Any]] = (_PROVIDERS["cpu"], {})
+        if self.provider == "cpu":
+            return [cpu]
+        # Heuristic, because the default tries every algorithm for every new image size.
+        cuda = (_PROVIDERS["cuda"], {"device_id": self.index, "cudnn_conv_algo_search": "HEURISTIC"})
+        if self.provider == "cuda":
+            return [cuda, cpu]
+        tensorrt: dict[str, Any] = {"device_id": self.index, "trt_fp16_enable": self.half}
+        if self.engine_cache is not None:
+            folder = self.engine_cache / checksum
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise DeviceError(
+                    f"{folder}: TensorRT's cache cannot be made ({error.strerror}): choose another"
+                ) from error
+            tensorrt |= {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(folder)}
+        return [(_PROVIDERS["tensorrt"], tensorrt), cuda, cpu]
 
 
 def available() -> list[str]:
     """The providers that the installed ONNX Runtime has, by the names of ``Device``."""
     return [name for name, provider in _PROVIDERS.items() if provider in ort.get_available_providers()]
-
-
-def providers(weights: WeightsFile, device: Device) -> list[tuple[str, dict[str, Any]]]:
-    """In order of preference, with options; what one cannot do goes to the next.
-
-    Raises:
-        DeviceError: TensorRT's cache cannot be written.
-    """
-    cpu: tuple[str, dict[str, Any]] = (_PROVIDERS["cpu"], {})
-    if device.provider == "cpu":
-        return [cpu]
-    # Heuristic, because the default tries every algorithm for every new image size.
-    cuda = (_PROVIDERS["cuda"], {"device_id": device.index, "cudnn_conv_algo_search": "HEURISTIC"})
-    if device.provider == "cuda":
-        return [cuda, cpu]
-    tensorrt: dict[str, Any] = {"device_id": device.index, "trt_fp16_enable": device.half}
-    if device.engine_cache is not None:
-        # One folder for each file: engines are named after the graph's nodes, and would be taken for other weights.
-        folder = device.engine_cache / weights.checksum
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DeviceError(
-                f"{folder}: TensorRT's cache cannot be made ({error.strerror}): choose another"
-            ) from error
-        tensorrt |= {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(folder)}
-    return [(_PROVIDERS["tensorrt"], tensorrt), cuda, cpu]

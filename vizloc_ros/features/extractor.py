@@ -14,7 +14,7 @@ from vizloc_ros.errors import ConfigError, DeviceError
 from vizloc_ros.features.types import Features
 
 if TYPE_CHECKING:
-    from vizloc_ros.features.hfnet.device import Device
+    from vizloc_ros.features.device import Device
 
 
 class FeatureExtractor(Protocol):

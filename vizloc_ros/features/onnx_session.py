@@ -1,15 +1,16 @@
-"""Reading ONNX files, and the errors of ONNX Runtime."""
+"""ONNX files, their sessions on a device, and the errors of ONNX Runtime."""
 
 import zlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-from vizloc_ros.errors import FeatureError
-from vizloc_ros.features.hfnet.weights import WeightsFile
+from vizloc_ros.errors import DeviceError, FeatureError
+from vizloc_ros.features.device import Device, available
 
 # ONNX Runtime's exceptions have no base of their own.
 ORT_ERRORS = (
@@ -25,16 +26,65 @@ ORT_ERRORS = (
 )
 
 
-def read_network(path: Path) -> WeightsFile:
-    """Any ONNX file. Raises ``FeatureError`` if it cannot be read."""
+@dataclass(frozen=True)
+class NetworkFile:
+    """An ONNX file.
+
+    Attributes:
+        path: where it is.
+        model: its content.
+        checksum: eight hexadecimal digits that change with it.
+    """
+
+    path: Path
+    model: bytes
+    checksum: str
+
+
+def read_network(
+    path: Path,
+    problem: str = "there is no such network",
+    advice: str = "check the path, or put the file back that the map was built with",
+) -> NetworkFile:
+    """Any ONNX file. Raises ``FeatureError`` with the problem and the advice if it cannot be read."""
     try:
         model = path.read_bytes()
     except OSError as error:
-        raise FeatureError(
-            f"{path}: there is no such network ({error.strerror}): check the path, or put the file back that the map "
-            "was built with"
+        raise FeatureError(f"{path}: {problem} ({error.strerror}): {advice}") from error
+    return NetworkFile(path, model, f"{zlib.crc32(model):08x}")
+
+
+def open_session(network: NetworkFile, device: Device) -> Any:
+    """An ONNX Runtime session of a network on a device and no other.
+
+    Raises:
+        DeviceError: the device cannot be had.
+        FeatureError: the installed ONNX Runtime cannot load the network.
+    """
+    if device.provider not in available():
+        raise DeviceError(
+            f"the network is to run on '{device.provider}', but this onnxruntime has {', '.join(available())}: "
+            "install onnxruntime-gpu in its place, or choose one of these"
+        )
+    providers = device.providers(network.checksum)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = device.threads
+    # Threads that spin while they wait take the cores from whatever runs beside: other nodes, other images.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3  # errors; warnings speak of nodes that are kept on the CPU on purpose
+    try:
+        session = ort.InferenceSession(network.model, options, providers=providers, enable_fallback=0)
+    except (*ORT_ERRORS, ValueError, RuntimeError) as error:
+        kind = FeatureError if device.provider == "cpu" else DeviceError
+        raise kind(
+            f"{network.path}: ONNX Runtime {ort.__version__} cannot load it on '{device.provider}' ({one_line(error)})"
         ) from error
-    return WeightsFile(path, model, f"{zlib.crc32(model):08x}")
+    if session.get_providers()[0] != providers[0][0]:
+        raise DeviceError(
+            f"the network is to run on '{device.provider}', but ONNX Runtime {ort.__version__} cannot start it and "
+            f"took {session.get_providers()[0]}: check the driver and the versions of CUDA, cuDNN and TensorRT"
+        )
+    return session
 
 
 def network_metadata(path: Path) -> dict[str, str]:

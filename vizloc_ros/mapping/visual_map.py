@@ -17,7 +17,7 @@ from vizloc_ros.features.extractor import FeatureExtractor, open_extractor
 from vizloc_ros.mapping.map_info import MapInfo, feature_number, read_info
 
 if TYPE_CHECKING:
-    from vizloc_ros.features.hfnet.device import Device
+    from vizloc_ros.features.device import Device
 
 NAMES_FILE = "keyframe_names.txt"
 EXTRACTOR_FOLDER = "extractor"

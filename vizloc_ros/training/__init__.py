@@ -1,1 +1,1 @@
-"""Training of the package's own networks."""
+"""Training of the networks. Imports run one way: what is shared <- teacher <- distillation <- global_head."""

@@ -1,8 +1,11 @@
 """The training log: one row for each reported step, readable by every table program."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+Report = Callable[[int, Mapping[str, float]], None]
+"""Takes a step and its values by name, to show them."""
 
 _COLUMNS = ("step", "name", "value")
 

@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.errors import ConfigError, FeatureError
-from vizloc_ros.features.hfnet.device import Device, open_session
+from vizloc_ros.features.device import Device
 from vizloc_ros.features.hfnet.image_fit import fit_image, gray_image
 from vizloc_ros.features.hfnet.weights import DEFAULT_WEIGHTS, OUTPUTS, Description, read_weights
-from vizloc_ros.features.onnx_session import ORT_ERRORS, one_line
+from vizloc_ros.features.onnx_session import ORT_ERRORS, one_line, open_session
 from vizloc_ros.features.types import Features, quantize
 from vizloc_ros.features.whitening import Whitening
 

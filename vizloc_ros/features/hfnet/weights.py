@@ -6,15 +6,14 @@ CRC-32 of itself, taken with zeros in its place.
 
 import re
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from vizloc_ros.errors import FeatureError
+from vizloc_ros.features.onnx_session import NetworkFile, read_network
 
-HFNET_METADATA = (
-    "vizloc_hfnet"  # the metadata key that marks an exported HF-Net; its value is the version of the format
-)
+HFNET_METADATA = "vizloc_hfnet"  # the key that marks an exported HF-Net; its value is the version of the format
 FORMAT_VERSION = "1"
 OUTPUTS = ("keypoints", "offsets", "scores", "descriptors", "global_descriptor")  # see extraction.Extracted
 SEAL_METADATA = "file_checksum"
@@ -30,39 +29,24 @@ def seal(model: bytes) -> bytes:
     return b"".join([before, b"crc32:%08x" % zlib.crc32(model), after])
 
 
-@dataclass(frozen=True)
-class WeightsFile:
-    """An exported file that is whole.
-
-    Attributes:
-        path: where it is.
-        model: the serialized network.
-        checksum: eight hexadecimal digits that change with the file.
-    """
-
-    path: Path
-    model: bytes
-    checksum: str
-
-
-def read_weights(path: Path) -> WeightsFile:
-    """Reads an exported file. Raises ``FeatureError`` if it is missing, damaged, or something else."""
-    try:
-        model = path.read_bytes()
-    except OSError as error:
-        raise FeatureError(
-            f"{path}: the weights cannot be read ({error.strerror}): check the setting 'weights', install the package "
-            "with its weights, or make your own with 'vizloc export hfnet'"
-        ) from error
-    seals = list(_SEAL.finditer(model))
+def read_weights(path: Path) -> NetworkFile:
+    """An exported file that is whole. Raises ``FeatureError`` if it is missing, damaged, or something else."""
+    file = read_network(
+        path,
+        "the weights cannot be read",
+        "check the setting 'weights', install the package with its weights, or make your own with "
+        "'vizloc export hfnet'",
+    )
+    seals = list(_SEAL.finditer(file.model))
     if not seals:
         raise FeatureError(
             f"{path}: is cut off, or no HF-Net that 'vizloc export hfnet' wrote: copy it again, or export it again"
         )
     start, end = seals[-1].span()
-    if zlib.crc32(b"".join([model[:start], OPEN_SEAL.encode(), model[end:]])) != int(seals[-1][1], 16):
+    checksum = seals[-1][1].decode()
+    if zlib.crc32(b"".join([file.model[:start], OPEN_SEAL.encode(), file.model[end:]])) != int(checksum, 16):
         raise FeatureError(f"{path}: is damaged (its checksum is not the one written in it): copy it again")
-    return WeightsFile(path, model, seals[-1][1].decode())
+    return replace(file, checksum=checksum)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from zlib import crc32
 
 import numpy as np
 import torch
@@ -17,11 +16,12 @@ from vizloc_ros.features.hfnet.config import CELL
 from vizloc_ros.features.types import dequantize
 from vizloc_ros.features.vlad import Vlad
 from vizloc_ros.training.augmentation import Augmentation
-from vizloc_ros.training.hfnet_config import HfNetTraining, ImageSource
-from vizloc_ros.training.target_store import TargetStore
+from vizloc_ros.training.distillation.config import HfNetTraining
+from vizloc_ros.training.distillation.vlad import global_target
+from vizloc_ros.training.images import TrainingImages
+from vizloc_ros.training.teacher.store import TargetStore
 
 KEYPOINTS = 128  # descriptors at keypoints taught of each crop
-_FEWEST_FOR_VLAD = 20  # keypoints; a crop with fewer says nothing about the place
 
 
 @dataclass(frozen=True)
@@ -49,42 +49,20 @@ class Batch:
         return Batch(**{name: value.to(device, non_blocking=True) for name, value in vars(self).items()})
 
 
-def split_images(sources: Sequence[ImageSource], held_out: float) -> tuple[list[list[Path]], list[Path]]:
-    """Training images of every source, and those held out, chosen by a checksum of their names."""
-    training, validation = [], []
-    for source in sources:
-        files = sorted(path for path in source.folder.glob(source.pattern) if path.is_file())
-        chosen = [crc32(path.name.encode()) / 2**32 >= held_out for path in files]
-        kept = [path for path, train in zip(files, chosen, strict=True) if train]
-        if not kept:
-            raise DatasetError(f"{source.folder}: no images match '{source.pattern}'")
-        training.append(kept)
-        validation += [path for path, train in zip(files, chosen, strict=True) if not train]
-    return training, validation
-
-
 class Batches:
     """Makes the batch of any step."""
 
-    def __init__(self, config: HfNetTraining, store: TargetStore, vlad: Vlad | None) -> None:
-        self._config, self._store, self._vlad = config, store, vlad
-        self._files, self.held_out = split_images(config.images, config.held_out)
-        shares = np.array([source.share for source in config.images])
-        self._shares = shares / shares.sum()
+    def __init__(self, config: HfNetTraining, images: TrainingImages, store: TargetStore, vlad: Vlad | None) -> None:
+        self._config, self._images, self._store, self._vlad = config, images, store, vlad
 
     def batch(self, step: int) -> Batch:
         """The training batch of a step."""
         rng = np.random.default_rng([self._config.seed, step])
-        return self.assemble(self.draw(self._config.batch, rng), rng, self._config.augmentation)
+        return self.assemble(self._images.draw(self._config.batch, rng), rng, self._config.augmentation)
 
     def assemble(self, files: Sequence[Path], rng: np.random.Generator, augmentation: Augmentation | None) -> Batch:
         """One crop of each file."""
         return collate([self._crop(path, rng, augmentation) for path in files])
-
-    def draw(self, count: int, rng: np.random.Generator) -> list[Path]:
-        """Random training images, from the sources by their shares."""
-        sources = rng.choice(len(self._files), count, p=self._shares)
-        return [self._files[source][rng.integers(len(self._files[source]))] for source in sources]
 
     def _crop(self, path: Path, rng: np.random.Generator, augmentation: Augmentation | None) -> dict[str, Float32]:
         warps, side = self._config.warps, self._config.crop
@@ -102,10 +80,9 @@ class Batches:
         keypoint_descriptors = np.zeros((KEYPOINTS, part.keypoint_descriptors.shape[1]), np.float32)
         keypoints[: len(chosen)] = part.keypoints[chosen]
         keypoint_descriptors[: len(chosen)] = dequantize(part.keypoint_descriptors[chosen])
-        if self._vlad is None or len(part.keypoints) < _FEWEST_FOR_VLAD:
-            described = np.zeros(self._config.network.global_dimension, np.float32)
-        else:
-            described = self._vlad.describe(part.keypoint_descriptors)
+        described = np.zeros(self._config.network.global_dimension, np.float32)
+        if self._vlad is not None:
+            described = global_target(self._vlad, part)
         return {
             "images": (pixels if augmentation is None else augmentation.apply(pixels, rng))[None].astype(np.float32),
             "labels": part.labels.astype(np.float32),

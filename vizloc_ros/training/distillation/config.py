@@ -6,24 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vizloc_ros.features.hfnet.config import HfNetConfig
 from vizloc_ros.training.augmentation import Augmentation
-from vizloc_ros.training.teacher import TeacherConfig
-from vizloc_ros.training.warp import Warps
-
-
-class ImageSource(BaseModel):
-    """A folder of images.
-
-    Attributes:
-        folder: where they are.
-        pattern: glob of the files.
-        share: of the crops that come from this source, relative to the other sources' shares.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    folder: Path
-    pattern: str = "*"
-    share: float = Field(default=1.0, gt=0)
+from vizloc_ros.training.images import ImageSource
+from vizloc_ros.training.teacher.network import TeacherConfig
+from vizloc_ros.training.teacher.warps import Warps
 
 
 class HfNetTraining(BaseModel):

@@ -7,8 +7,8 @@ from torch.nn import functional as F
 from vizloc_ros.features.hfnet.config import CELL
 from vizloc_ros.features.hfnet.network import Outputs
 from vizloc_ros.features.hfnet.refinement import Refiner
-from vizloc_ros.training.batches import Batch
-from vizloc_ros.training.refinement_loss import refinement_loss
+from vizloc_ros.training.distillation.batches import Batch
+from vizloc_ros.training.distillation.refinement import refinement_loss
 
 TEMPERATURE = 0.03  # of the similarities among keypoints
 TASKS = ("descriptor", "detector", "global")
@@ -36,7 +36,7 @@ class DistillationLoss(nn.Module):
             2 * detector_loss(logits, batch),
         ]
         if isinstance(outputs, Outputs):
-            losses.append(global_loss(outputs.global_descriptor, batch))
+            losses.append(global_loss(outputs.global_descriptor, batch.global_descriptors))
         log_variances = self.log_variances[: len(losses)]
         total = (torch.exp(-log_variances) * torch.stack(losses) + log_variances).sum()
         each = {task: loss.item() for task, loss in zip(TASKS, losses, strict=False)}
@@ -75,10 +75,10 @@ def detector_loss(logits: Tensor, batch: Batch) -> Tensor:
     return -(batch.labels * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
 
 
-def global_loss(descriptor: Tensor, batch: Batch) -> Tensor:
-    """Half the squared distance of the global descriptors; crops without a target do not count."""
-    known = batch.global_descriptors.square().sum(dim=1) > 0.5
-    distance = 0.5 * (descriptor - batch.global_descriptors).square().sum(dim=1)
+def global_loss(descriptors: Tensor, targets: Tensor) -> Tensor:
+    """Half the mean squared distance of (N, G) unit vectors; those whose target is zero do not count."""
+    known = targets.square().sum(dim=1) > 0.5
+    distance = 0.5 * (descriptors - targets).square().sum(dim=1)
     return (distance * known).sum() / known.sum().clamp(min=1)
 
 

@@ -12,7 +12,7 @@ from vizloc_ros.features.hfnet.refinement import (
     quadratic_offsets,
     windows,
 )
-from vizloc_ros.training.batches import Batch
+from vizloc_ros.training.distillation.batches import Batch
 
 _LEAST_LABEL = 1e-7
 

@@ -1,40 +1,31 @@
 """Distils HF-Net from a teacher (HF-Net paper, section 4.2)."""
 
-import json
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from vizloc_ros.arrays import UInt8
-from vizloc_ros.errors import ConfigError
-from vizloc_ros.features.hfnet.config import HfNetConfig
 from vizloc_ros.features.hfnet.network import HfNet
-from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features
 from vizloc_ros.features.vlad import Vlad
-from vizloc_ros.training.batches import Batches, prefetch
 from vizloc_ros.training.checkpoint import load_checkpoint, save_checkpoint
-from vizloc_ros.training.hfnet_config import HfNetTraining
-from vizloc_ros.training.imagenet import load_imagenet
-from vizloc_ros.training.log import TrainingLog
-from vizloc_ros.training.losses import DistillationLoss
-from vizloc_ros.training.provenance import without_folders
-from vizloc_ros.training.target_store import TargetStore, read_gray
-from vizloc_ros.training.targets import Targets
-from vizloc_ros.training.teacher import Teacher
-from vizloc_ros.training.validation import matching_scores
+from vizloc_ros.training.distillation.batches import Batches, prefetch
+from vizloc_ros.training.distillation.config import HfNetTraining
+from vizloc_ros.training.distillation.imagenet import load_imagenet
+from vizloc_ros.training.distillation.losses import DistillationLoss
+from vizloc_ros.training.distillation.validation import matching_scores
+from vizloc_ros.training.distillation.vlad import learn_vlad, read_vlad
+from vizloc_ros.training.images import TrainingImages, read_gray
+from vizloc_ros.training.log import Report, TrainingLog
+from vizloc_ros.training.teacher.network import Teacher
+from vizloc_ros.training.teacher.store import TargetStore
 
 _LOG_EVERY = 20
 _VALIDATION_CROPS = 32
 _VALIDATION_IMAGES = 16
-_VLAD_IMAGES = 1500
-
-Report = Callable[[int, Mapping[str, float]], None]
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +38,8 @@ class HfNetTrainer:
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(config.seed)
         store = TargetStore(Teacher(config.teacher), config.targets, config.warps)
-        self.batches = Batches(config, store, self._vlad(store) if config.global_every else None)
+        self.images = TrainingImages(config.images, config.held_out)
+        self.batches = Batches(config, self.images, store, self._vlad(store) if config.global_every else None)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = HfNet(config.network)
         if config.imagenet is not None:
@@ -128,61 +120,22 @@ class HfNetTrainer:
     def validate(self) -> dict[str, float]:
         """Losses and matching metrics on images that are not trained on."""
         self.network.eval()
-        files = self.batches.held_out[:_VALIDATION_CROPS]
+        files = self.images.held_out[:_VALIDATION_CROPS]
         scores: dict[str, float] = {}
         for name, augmentation in (("clean", None), ("augmented", self.config.augmentation)):
             batch = self.batches.assemble(files, np.random.default_rng(self.config.seed), augmentation).to(self.device)
             _, losses = self.loss(self.network(batch.images), batch, self.network.refiner)
             scores |= {f"{name}_{task}": value for task, value in losses.items()}
-        images = [read_gray(path) for path in self.batches.held_out[:_VALIDATION_IMAGES]]
+        images = [read_gray(path) for path in self.images.held_out[:_VALIDATION_IMAGES]]
         return scores | matching_scores(self.network, images, self.config.augmentation, self.config.seed)
 
     def _vlad(self, store: TargetStore) -> Vlad:
-        """The global target's vocabulary and whitening, of this folder or learned on training images."""
         path = self.folder / "vlad.npz"
         if path.exists():
-            with np.load(path, allow_pickle=False) as arrays:
-                return Vlad(arrays["words"], arrays["mean"], arrays["projection"])
-        chosen = Batches(self.config, store, None).draw(_VLAD_IMAGES, np.random.default_rng(self.config.seed))
-        vlad = Vlad.learn(
-            [_as_features(*store.load(path)) for path in sorted(set(chosen))],
-            words=self.config.vlad_words,
-            dimension=self.config.network.global_dimension,
-            seed=self.config.seed,
-        )
-        if vlad.dimension != self.config.network.global_dimension:
-            raise ConfigError(
-                f"network.global_dimension: {self.config.network.global_dimension} is more than these images teach: "
-                f"lower it to {vlad.dimension}, or give at least twice as many images as dimensions"
-            )
-        np.savez(path, words=vlad.words, mean=vlad.mean, projection=vlad.projection)
-        return vlad
+            return read_vlad(path, self.config.network.global_dimension)
+        return learn_vlad(path, self.config, self.images, store)
 
 
 def learning_rate(config: HfNetTraining, step: int) -> float:
     """The rate of a step: a tenth after each drop."""
     return config.learning_rate * 0.1 ** sum(step >= drop * config.steps for drop in config.drops)
-
-
-def _as_features(image: UInt8, targets: Targets) -> Features:
-    count = len(targets.keypoints)
-    size = (image.shape[1], image.shape[0])
-    return Features(
-        targets.keypoints, np.zeros(count, np.float32), targets.keypoint_descriptors, NO_GLOBAL_DESCRIPTOR, size
-    )
-
-
-def load_network(checkpoint: Path) -> tuple[HfNet, dict[str, str]]:
-    """The trained network of a checkpoint, and what the exported file says about its training.
-
-    Raises:
-        ConfigError: the file is no checkpoint of this network.
-    """
-    state = load_checkpoint(checkpoint)
-    try:
-        config = json.loads(state["config"])
-        network = HfNet(HfNetConfig.model_validate(config["network"]))
-        network.load_state_dict(state["network"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"{checkpoint}: is no checkpoint of HF-Net ({error})") from error
-    return network.eval(), {"training": json.dumps(without_folders(config)), "steps": str(state["step"])}

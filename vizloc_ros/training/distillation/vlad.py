@@ -1,23 +1,51 @@
-"""The global head's targets: VLAD of the teacher's local descriptors of clean images."""
+"""The global head's target: VLAD of the teacher's local descriptors."""
 
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from vizloc_ros.arrays import UNREADABLE_ARRAY, Float32
+from vizloc_ros.arrays import UNREADABLE_ARRAY, Float32, UInt8
 from vizloc_ros.errors import ConfigError, FeatureError
+from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features
 from vizloc_ros.features.vlad import Vlad
-from vizloc_ros.parallel import Progress, silent
-from vizloc_ros.training.photos import Photo
-from vizloc_ros.training.target_store import TargetStore
+from vizloc_ros.training.distillation.config import HfNetTraining
+from vizloc_ros.training.images import TrainingImages
+from vizloc_ros.training.teacher.store import TargetStore
+from vizloc_ros.training.teacher.targets import Targets
 
-_FEWEST_KEYPOINTS = 20  # an image with fewer says nothing about the place
+_IMAGES = 1500  # that vocabulary and whitening are learned on
+_FEWEST_KEYPOINTS = 20  # an image, or crop, with fewer says nothing about the place
+
+
+def global_target(vlad: Vlad, targets: Targets) -> Float32:
+    """Unit vector (G,) of an image, zero if it has too few keypoints."""
+    if len(targets.keypoints) < _FEWEST_KEYPOINTS:
+        return np.zeros(vlad.dimension, np.float32)
+    return vlad.describe(targets.keypoint_descriptors)
+
+
+def learn_vlad(path: Path, config: HfNetTraining, images: TrainingImages, store: TargetStore) -> Vlad:
+    """Learns vocabulary and whitening on training images and writes them.
+
+    Raises:
+        ConfigError: the images are too few for the network's global descriptors.
+    """
+    dimension = config.network.global_dimension
+    chosen = images.draw(_IMAGES, np.random.default_rng(config.seed))
+    features = [_as_features(*store.load(file)) for file in sorted(set(chosen))]
+    vlad = Vlad.learn(features, words=config.vlad_words, dimension=dimension, seed=config.seed)
+    if vlad.dimension != dimension:
+        raise ConfigError(
+            f"network.global_dimension: {dimension} is more than these images teach: lower it to {vlad.dimension}, or "
+            "give at least twice as many images as dimensions"
+        )
+    np.savez(path, words=vlad.words, mean=vlad.mean, projection=vlad.projection)
+    return vlad
 
 
 def read_vlad(path: Path, dimension: int) -> Vlad:
-    """Vocabulary and whitening as the first stage wrote them.
+    """What ``learn_vlad`` wrote.
 
     Raises:
         ConfigError: the file is missing, damaged, or for global descriptors of another length.
@@ -27,8 +55,8 @@ def read_vlad(path: Path, dimension: int) -> Vlad:
             vlad = Vlad(arrays["words"], arrays["mean"], arrays["projection"])
     except (*UNREADABLE_ARRAY, KeyError, zipfile.BadZipFile, FeatureError) as error:
         raise ConfigError(
-            f"{path}: is no vocabulary that 'vizloc train hfnet' wrote ({error}): set 'vlad', or train the first stage "
-            "with its global head"
+            f"{path}: is no vocabulary that 'vizloc train hfnet' wrote ({error}): delete it, and the first stage makes "
+            "it again if it trains its global head; or set 'vlad' of the second stage to another"
         ) from error
     if vlad.dimension != dimension:
         raise ConfigError(
@@ -38,33 +66,7 @@ def read_vlad(path: Path, dimension: int) -> Vlad:
     return vlad
 
 
-def global_targets(
-    photos: Sequence[Photo], store: TargetStore, vlad: Vlad, kept: Path, progress: Progress = silent
-) -> Float32:
-    """Targets (N, G) of photos: unit vectors, zero for images with too few keypoints.
-
-    Args:
-        photos: the images.
-        store: asks the teacher, or knows what it said about files.
-        vlad: vocabulary and whitening.
-        kept: a ``.npy`` file for these photos, teacher and vocabulary only, made if it is not there.
-        progress: shows how far it is.
-
-    Raises:
-        ConfigError: the file is damaged.
-    """
-    if kept.exists():
-        try:
-            return np.load(kept, allow_pickle=False)
-        except UNREADABLE_ARRAY as error:
-            raise ConfigError(f"{kept}: cannot be read ({error}): delete it, and it is made again") from error
-    described = np.zeros((len(photos), vlad.dimension), np.float32)
-    for i, photo in progress(list(enumerate(photos)), "teacher", len(photos)):
-        known = store.teacher.targets(photo.read()) if photo.path is None else store.load(photo.path)[1]
-        if len(known.keypoints) >= _FEWEST_KEYPOINTS:
-            described[i] = vlad.describe(known.keypoint_descriptors)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    aside = kept.with_suffix(".part.npy")
-    np.save(aside, described)
-    aside.replace(kept)
-    return described
+def _as_features(image: UInt8, targets: Targets) -> Features:
+    scores = np.zeros(len(targets.keypoints), np.float32)
+    size = (image.shape[1], image.shape[0])
+    return Features(targets.keypoints, scores, targets.keypoint_descriptors, NO_GLOBAL_DESCRIPTOR, size)

@@ -5,11 +5,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from vizloc_ros.training.hfnet_config import ImageSource
-from vizloc_ros.training.network_split import Layers
-from vizloc_ros.training.photos import PosedSource
-from vizloc_ros.training.teacher import TeacherConfig
-from vizloc_ros.training.views import Changes
+from vizloc_ros.training.global_head.network_split import Layers
+from vizloc_ros.training.global_head.photos import PosedSource
+from vizloc_ros.training.global_head.views import Changes
+from vizloc_ros.training.images import ImageSource
+from vizloc_ros.training.teacher.network import TeacherConfig
 
 
 class LossWeights(BaseModel):

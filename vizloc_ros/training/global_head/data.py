@@ -5,18 +5,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from vizloc_ros.arrays import UNREADABLE_ARRAY, Float32
+from vizloc_ros.errors import ConfigError
+from vizloc_ros.features.vlad import Vlad
 from vizloc_ros.parallel import Progress
-from vizloc_ros.training.global_config import GlobalTraining
-from vizloc_ros.training.global_targets import global_targets, read_vlad
-from vizloc_ros.training.network_split import NetworkSplit
-from vizloc_ros.training.photos import Photo, posed_photos, require_enough, unposed_photos
-from vizloc_ros.training.places import Places
-from vizloc_ros.training.target_store import TargetStore
-from vizloc_ros.training.teacher import Teacher
-from vizloc_ros.training.view_bank import ViewBank
+from vizloc_ros.training.distillation.vlad import global_target, read_vlad
+from vizloc_ros.training.global_head.config import GlobalTraining
+from vizloc_ros.training.global_head.network_split import NetworkSplit
+from vizloc_ros.training.global_head.photos import Photo, posed_photos, unposed_photos
+from vizloc_ros.training.global_head.places import Places
+from vizloc_ros.training.global_head.view_bank import ViewBank
+from vizloc_ros.training.teacher.network import Teacher
+from vizloc_ros.training.teacher.store import TargetStore
 
 _QUERY_SEED = 0  # not the configuration's: runs of different seeds are asked the same
 
@@ -63,17 +67,40 @@ class GlobalData:
         photos = posed + unposed_photos(
             config.images, config.held_out, config.max_images, config.seed, config.long_side
         )
-        require_enough(photos, config.batch)
+        if len(photos) < config.batch:
+            raise ConfigError(
+                f"batch: {config.batch} different images are asked for, and there are {len(photos)} to train on"
+            )
         places = Places(held_out, bank(held_out, _QUERY_SEED))
         targets = None
         if config.losses.distill and config.teacher is not None:
             vlad = read_vlad(config.vlad or config.checkpoint.parent / "vlad.npz", dimension)
             store = TargetStore(Teacher(config.teacher), config.targets)
             key = _key(photos, vlad.fingerprint, config.teacher.model_dump_json(), config.long_side)
-            targets = torch.from_numpy(global_targets(photos, store, vlad, cache / f"targets_{key}.npy", progress))
+            targets = torch.from_numpy(_targets(photos, store, vlad, cache / f"targets_{key}.npy", progress))
         return cls(photos, bank(photos, config.seed), targets, places)
 
 
 def _key(photos: Sequence[Photo], *facts: object) -> str:
     """Eight hexadecimal digits that change with the names of photos, and with facts."""
     return f"{zlib.crc32(repr([*facts, *(photo.name for photo in photos)]).encode()):08x}"
+
+
+def _targets(photos: Sequence[Photo], store: TargetStore, vlad: Vlad, kept: Path, progress: Progress) -> Float32:
+    """Targets (N, G), kept in a ``.npy`` file. Raises ``ConfigError`` if it is damaged."""
+    if kept.exists():
+        try:
+            return np.load(kept, allow_pickle=False)
+        except UNREADABLE_ARRAY as error:
+            raise ConfigError(f"{kept}: cannot be read ({error}): delete it, and it is made again") from error
+
+    def taught(photo: Photo) -> Float32:
+        known = store.teacher.targets(photo.read()) if photo.path is None else store.load(photo.path)[1]
+        return global_target(vlad, known)
+
+    described = np.array([taught(photo) for photo in progress(photos, "teacher", len(photos))], np.float32)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    aside = kept.with_suffix(".part.npy")
+    np.save(aside, described)
+    aside.replace(kept)
+    return described

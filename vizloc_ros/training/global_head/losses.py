@@ -1,15 +1,8 @@
-"""What teaches the global head."""
+"""What teaches the global head which images show the same place."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-
-def distillation_loss(descriptors: Tensor, targets: Tensor) -> Tensor:
-    """Half the mean squared distance of (N, G) unit vectors; those whose target is zero do not count."""
-    known = targets.square().sum(dim=1) > 0.5
-    distance = 0.5 * (descriptors - targets).square().sum(dim=1)
-    return (distance * known).sum() / known.sum().clamp(min=1)
 
 
 def contrastive_loss(descriptors: Tensor, closeness: Tensor, temperature: float) -> Tensor:

@@ -12,10 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from vizloc_ros.arrays import Float64, UInt8
 from vizloc_ros.datasets.images import read_image
 from vizloc_ros.datasets.open import open_dataset
-from vizloc_ros.errors import ConfigError, DatasetError
+from vizloc_ros.errors import DatasetError
 from vizloc_ros.features.hfnet.image_fit import fit_image, gray_image
-from vizloc_ros.training.batches import split_images
-from vizloc_ros.training.hfnet_config import ImageSource
+from vizloc_ros.training.images import ImageSource, split_images
 
 
 class PosedSource(BaseModel):
@@ -130,9 +129,3 @@ def closeness(photos: Sequence[Photo], radius: float, max_angle: float) -> Float
 
 def _fitted(read: Callable[[], UInt8], long_side: int) -> UInt8:
     return fit_image(gray_image(read()), long_side, None).pixels
-
-
-def require_enough(photos: Sequence[Photo], batch: int) -> None:
-    """Raises ``ConfigError`` if a batch cannot consist of different photos."""
-    if len(photos) < batch:
-        raise ConfigError(f"batch: {batch} different images are asked for, and there are {len(photos)} to train on")

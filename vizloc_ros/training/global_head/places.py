@@ -7,8 +7,8 @@ from torch import nn
 
 from vizloc_ros.arrays import Bool, Float32
 from vizloc_ros.errors import DatasetError
-from vizloc_ros.training.photos import Photo, distances, positions
-from vizloc_ros.training.view_bank import ViewBank, describe_views
+from vizloc_ros.training.global_head.photos import Photo, distances, positions
+from vizloc_ros.training.global_head.view_bank import ViewBank, describe_views
 
 DATABASE_EVERY = 4
 RADIUS = 5.0  # of a place [m]

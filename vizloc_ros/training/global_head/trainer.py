@@ -8,7 +8,6 @@ compared by retrieval on places kept out of training.
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,20 +15,19 @@ import torch
 from torch import Tensor, nn
 
 from vizloc_ros.parallel import Progress, silent
-from vizloc_ros.training.checkpoint import load_checkpoint, save_checkpoint
-from vizloc_ros.training.global_batches import Draw, GlobalBatches
-from vizloc_ros.training.global_config import GlobalTraining
-from vizloc_ros.training.global_data import GlobalData
-from vizloc_ros.training.global_losses import contrastive_loss, distillation_loss
-from vizloc_ros.training.hfnet import load_network
-from vizloc_ros.training.log import TrainingLog
-from vizloc_ros.training.network_split import split_network
-from vizloc_ros.training.photos import closeness
+from vizloc_ros.training.checkpoint import load_checkpoint, load_network, save_checkpoint
+from vizloc_ros.training.distillation.losses import global_loss
+from vizloc_ros.training.global_head.batches import Draw, GlobalBatches
+from vizloc_ros.training.global_head.config import GlobalTraining
+from vizloc_ros.training.global_head.data import GlobalData
+from vizloc_ros.training.global_head.losses import contrastive_loss
+from vizloc_ros.training.global_head.network_split import split_network
+from vizloc_ros.training.global_head.photos import closeness
+from vizloc_ros.training.global_head.view_bank import describe
+from vizloc_ros.training.log import Report, TrainingLog
 from vizloc_ros.training.provenance import without_folders
-from vizloc_ros.training.view_bank import describe
 
 _REPORT_EVERY = 10
-Report = Callable[[int, Mapping[str, float]], None]
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +90,7 @@ class GlobalHeadTrainer:
         descriptors = describe(self.head, [data.bank.load(*view) for view in views])  # of N photos, and of them again
         losses = {}
         if data.targets is not None:
-            losses["distill"] = distillation_loss(descriptors, data.targets[draw.photos].repeat(2, 1))
+            losses["distill"] = global_loss(descriptors, data.targets[draw.photos].repeat(2, 1))
         if config.losses.self_supervised:
             # Without the stretches, which poses chose: this loss would take neighbours on a street for negatives.
             same = torch.eye(int(draw.random.sum())).repeat(2, 2)

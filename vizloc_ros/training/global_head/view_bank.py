@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from vizloc_ros.arrays import UNREADABLE_ARRAY
 from vizloc_ros.errors import ConfigError
 from vizloc_ros.parallel import Progress, silent
-from vizloc_ros.training.photos import Photo
-from vizloc_ros.training.views import Changes
+from vizloc_ros.training.global_head.photos import Photo
+from vizloc_ros.training.global_head.views import Changes
 
 _CHUNK = 16  # views described at a time, which bounds the memory
 

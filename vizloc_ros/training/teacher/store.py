@@ -5,15 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from zlib import crc32
 
-import cv2
 import numpy as np
 
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.errors import ImageError
-from vizloc_ros.features.hfnet.config import CELL
-from vizloc_ros.training.targets import Targets
-from vizloc_ros.training.teacher import Teacher
-from vizloc_ros.training.warp import Warps
+from vizloc_ros.training.images import read_gray
+from vizloc_ros.training.teacher.network import Teacher
+from vizloc_ros.training.teacher.targets import Targets
+from vizloc_ros.training.teacher.warps import Warps
 
 _ARRAYS = ("labels", "descriptors", "keypoints", "keypoint_descriptors")
 
@@ -52,12 +51,3 @@ class TargetStore:
             np.savez(aside, image=image, **{name: getattr(targets, name) for name in _ARRAYS})
             aside.replace(kept)
         return image, targets
-
-
-def read_gray(path: Path) -> UInt8:
-    """A gray image cropped at the right and bottom to multiples of 8."""
-    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if image is None or min(image.shape) < CELL:
-        raise ImageError(f"{path}: is no image that OpenCV can read: remove it from the training images")
-    height, width = (side // CELL * CELL for side in image.shape)
-    return np.ascontiguousarray(image[:height, :width])

@@ -1,0 +1,1 @@
+"""Stage 1: HF-Net learns everything from a teacher, on crops (HF-Net paper, section 4.2)."""
