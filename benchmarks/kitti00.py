@@ -1,14 +1,13 @@
 """Real images: the map build and every stage of a query on kitti00, beside the plain pipeline."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from statistics import median
 
-import cv2
 from machine import product_ms, read_ms
-from measure import Cell, Table, milliseconds
+from measure import Cell, Table
 from plain_hloc import PlainHloc
 from pycolmap import Rigid3d
 
@@ -18,12 +17,11 @@ from vizloc_ros.errors import DatasetError
 from vizloc_ros.evaluation.offline import OfflineRun, localize_records
 from vizloc_ros.evaluation.recall import RecallReport, evaluate_poses
 from vizloc_ros.features.extractor import open_extractor
-from vizloc_ros.features.rootsift import RootSift
 from vizloc_ros.localization.localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.build_report import BuildReport
 from vizloc_ros.mapping.builder import build_map
 from vizloc_ros.mapping.visual_map import VisualMap
-from vizloc_ros.stage_timings import StageTimings, percentiles
+from vizloc_ros.stage_timings import StageTimings
 from vizloc_ros.stopwatch import Stopwatch
 
 DATA = Path(os.environ.get("VIZLOC_DATA", Path(__file__).parents[1] / "../shared/data")) / "kitti00"
@@ -42,11 +40,11 @@ def records(split: str) -> list[Record]:
 def built_map(out: Path) -> tuple[Path, BuildReport]:
     """The map of kitti00, built once a run."""
     folder = out / "kitti00_map"
-    return folder, build_map(records("map"), open_extractor("rootsift"), folder, dataset=f"folder:{DATA}")
+    return folder, build_map(records("map"), open_extractor("hfnet"), folder, dataset=f"folder:{DATA}")
 
 
 def benchmark(out: Path) -> list[Table]:
-    """Build, queries, plain pipeline, and the stages of feature extraction."""
+    """Build, queries and the plain pipeline."""
     folder, report = built_map(out)
     visual_map, queries = VisualMap.open(folder), records("query")
     localizer = HierarchicalLocalizer(visual_map)
@@ -57,7 +55,6 @@ def benchmark(out: Path) -> list[Table]:
         _build_table(report),
         _query_table(run, visual_map, localizer),
         _comparison_table(subset, run, visual_map, localizer),
-        _extraction_table(subset, visual_map),
     ]
 
 
@@ -82,9 +79,10 @@ def _query_table(run: OfflineRun, visual_map: VisualMap, localizer: Hierarchical
         for f in run.features.values()
     ]
     keypoints, observations = median(n for n, _ in sizes), median(m for _, m in sizes)
+    first = min(int(keypoints), localizer.solver.options.first_keypoints)
     limits: dict[str, float] = {
         "retrieve": read_ms(visual_map.global_descriptors.nbytes),
-        "match": product_ms(int(keypoints), int(observations), visual_map.info.descriptor_size),
+        "match": product_ms(first, int(observations), visual_map.info.descriptor_size),
     }
     rows: list[list[Cell]] = [
         [stage, times["p50"], times["p99"], limits.get(stage)] for stage, times in run.timings.overall().items()
@@ -92,7 +90,8 @@ def _query_table(run: OfflineRun, visual_map: VisualMap, localizer: Hierarchical
     notes = [
         f"{len(run.outcomes)} queries one after the other, after 3 for warm-up: {keypoints:g} keypoints against a "
         f"place of {observations:g} observations (medians). cluster includes gathering the place's observations.",
-        "limit: the map's global descriptors read once; the bare matrix product.",
+        f"limit: the map's global descriptors read once; the bare matrix product of the {first} best keypoints, which are "
+        "tried alone first.",
         _accuracy("accuracy", evaluate_poses(run.estimates, _truth(records("query")))),
     ]
     return Table("kitti00: one query", ("stage", "p50 [ms]", "p99 [ms]", "limit [ms]"), rows, notes)
@@ -143,43 +142,6 @@ def _compared(
 ) -> list[Cell]:
     a, b = ours[stage], plain.get(stage)
     return [stage, a["p50"], a["p99"], *([b["p50"], b["p99"], b["p50"] / a["p50"]] if b else [None, None, None])]
-
-
-def _extraction_table(subset: Sequence[Record], visual_map: VisualMap) -> Table:
-    """OpenCV detects and describes in one call; what describing costs is the difference to detecting alone."""
-    rootsift, extractor = RootSift(), visual_map.extractor
-    detector = rootsift._sift  # the very detector that extract uses
-    times: dict[str, list[float]] = {}
-    for record in subset[:8]:
-        image = record.read_image()
-        local = rootsift.extract(image)
-        work: dict[str, Callable[[], object]] = {
-            "read and decode the PNG": record.read_image,
-            "detect": partial(detector.detect, image, None),
-            "detect and describe": partial(detector.detectAndCompute, image, None),
-            "RootSift.extract": partial(rootsift.extract, image),
-            "VLAD": partial(extractor.describe, local),
-        }
-        for _ in range(3):  # in turn, so that all meet the same load of the machine
-            for name, function in work.items():
-                times.setdefault(name, []).extend(milliseconds(function, 1, warm_up=0))
-    p50 = {name: median(values) for name, values in times.items()}
-    p50["describe (difference)"] = p50["detect and describe"] - p50["detect"]
-    p50["sort, root, quantize (difference)"] = p50["RootSift.extract"] - p50["detect and describe"]
-    rows: list[list[Cell]] = [
-        [name, p50[name], percentiles(times[name])["p99"] if name in times else None]
-        for name in (
-            "read and decode the PNG",
-            "detect",
-            "describe (difference)",
-            "detect and describe",
-            "sort, root, quantize (difference)",
-            "RootSift.extract",
-            "VLAD",
-        )
-    ]
-    notes = [f"8 images of 1241x376, 3 repeats of all stages in turn, OpenCV with {cv2.getNumThreads()} threads."]
-    return Table("kitti00: feature extraction", ("stage", "p50 [ms]", "p99 [ms]"), rows, notes)
 
 
 def _truth(queries: Sequence[Record]) -> dict[str, Rigid3d]:
