@@ -122,8 +122,10 @@ class PoseSolver:
         if first and len(features) > options.first_keypoints:
             few = features.best(options.first_keypoints)
             for outcome in self._outcomes(few, places, camera, stopwatch):
-                if self._is_sure(outcome) and outcome.inliers >= options.enough_inliers:
-                    return outcome
+                if self._is_sure(outcome):
+                    if outcome.inliers >= options.enough_inliers:
+                        return outcome
+                    break
         outcomes = []
         for outcome in self._outcomes(features, places, camera, stopwatch):
             outcomes.append(outcome)
