@@ -16,6 +16,7 @@ from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import DatasetError
 from vizloc_ros.evaluation.offline import OfflineRun, localize_records
 from vizloc_ros.evaluation.recall import RecallReport, evaluate_poses
+from vizloc_ros.features.device import Device
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.localization.localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.build_report import BuildReport
@@ -39,8 +40,8 @@ def records(split: str) -> list[Record]:
 @cache
 def built_map(out: Path) -> tuple[Path, BuildReport]:
     """The map of kitti00, built once a run."""
-    folder = out / "kitti00_map"
-    return folder, build_map(records("map"), open_extractor("hfnet"), folder, dataset=f"folder:{DATA}")
+    folder, extractor = out / "kitti00_map", open_extractor("hfnet", device=Device(threads=1))
+    return folder, build_map(records("map"), extractor, folder, dataset=f"folder:{DATA}")
 
 
 def benchmark(out: Path) -> list[Table]:

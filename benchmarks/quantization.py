@@ -22,6 +22,7 @@ from vizloc_ros.evaluation.matching_run import evaluate_extractor
 from vizloc_ros.evaluation.offline import localize_records
 from vizloc_ros.evaluation.recall import evaluate_poses
 from vizloc_ros.features import dense_extractor, rootsift
+from vizloc_ros.features.device import Device
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.features.hfnet import runtime
 from vizloc_ros.localization.localizer import HierarchicalLocalizer
@@ -91,7 +92,8 @@ def _localization_table(out: Path, extractor: str, map_every: int, every: int) -
     figures = []
     for kind in _KINDS:
         with _descriptors(kind), TemporaryDirectory(dir=out) as folder:
-            report = build_map(mapped, open_extractor(extractor), Path(folder) / "map", dataset=dataset.name)
+            opened = open_extractor(extractor, device=Device(threads=1))  # images are worked on side by side
+            report = build_map(mapped, opened, Path(folder) / "map", dataset=dataset.name)
             visual_map = VisualMap.open(Path(folder) / "map")
             run = localize_records(queries, visual_map, HierarchicalLocalizer(visual_map))
         poses = evaluate_poses(run.estimates, truth)

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+import demo
 import extraction
 import kitti00
 import nodes
@@ -30,6 +31,7 @@ BENCHMARKS: dict[str, Callable[[Path], list[Table]]] = {
     "robotcar_size": robotcar_size.benchmark,
     "retrieval_scale": retrieval_scale.benchmark,
     "nodes": nodes.benchmark,
+    "demo": demo.benchmark,
 }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
 from conftest import REPOSITORY
 
 from vizloc_ros import __version__
@@ -21,6 +22,7 @@ from vizloc_ros.evaluation.trajectories import read_tum, read_visuallocalization
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.check import map_problems
 from vizloc_ros.mapping.map_info import read_info
+from vizloc_ros.mapping.visual_map import open_map_extractor
 
 REPORT_KEYS = {  # of DESIGN.md, those that apply offline; "unlocalized" tells why
     "num_images",
@@ -146,6 +148,39 @@ def test_a_build_prints_what_it_made(vizloc: Vizloc, street_folder: Path, tmp_pa
     assert shown.code == 0
     for text in (info.extractor.feature_id, str(info.landmarks), info.dataset, "400x250"):
         assert text in shown.out
+
+
+def test_settings_of_the_extractor_are_kept_by_the_map(vizloc: Vizloc, street_folder: Path, tmp_path: Path) -> None:
+    """Nodes and ``vizloc localize`` open the extractor as the map says."""
+    settings = {"max_keypoints": 400, "threshold": 0.01, "long_side": 320, "refine": False}
+    config, out = tmp_path / "extractor.yaml", tmp_path / "map"
+    config.write_text(yaml.safe_dump(settings))
+    ended = vizloc("map", "build", f"folder:{street_folder}", "--extractor-config", config, "--out", out)
+    assert ended.code == 0, ended.err
+    info = read_info(out)
+    assert info.extractor.settings == {"weights": "", **settings}
+    extractor = open_map_extractor(out, info)
+    assert extractor.settings == info.extractor.settings
+    features = extractor.extract(open_dataset(f"folder:{street_folder}").records("query")[0].read_image())
+    assert len(features) == 400
+    pixels = (features.keypoints + 0.5) * 320 / 400 - 0.5
+    np.testing.assert_allclose(pixels, np.round(pixels), atol=1e-3)
+
+
+@pytest.mark.parametrize("command", [["map", "build", "synthetic:"], ["demo"]])
+def test_a_wrong_setting_of_the_extractor_is_named(vizloc: Vizloc, tmp_path: Path, command: list[str]) -> None:
+    config, out = tmp_path / "extractor.yaml", tmp_path / "out"
+    for text, named in (
+        ("{keypoints: 100}", "settings of hfnet: keypoints: Extra inputs are not permitted; it has weights, max_keypo"),
+        ("{threshold: 2}", "settings of hfnet: threshold: "),
+        ("{max_keypoints: 5000}", "hfnet.onnx: finds at most 2048 keypoints, and max_keypoints is 5000"),
+        ("400", f"{config}: holds no keys"),
+    ):
+        config.write_text(text)
+        ended = vizloc(*command, "--extractor-config", config, "--out", out)
+        assert ended.code == 2
+        assert named in ended.err
+    assert not out.exists()
 
 
 def test_every_and_degrade_choose_and_change_the_images(

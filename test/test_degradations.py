@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from vizloc_ros.cli.main import app
 from vizloc_ros.datasets.open import open_dataset
-from vizloc_ros.errors import ConfigError, DatasetError
+from vizloc_ros.errors import ConfigError, DatasetError, DeviceError
 from vizloc_ros.evaluation.degradations import (
     DegradationTask,
     choose_degradations,
@@ -22,7 +22,10 @@ from vizloc_ros.evaluation.degradations import (
 from vizloc_ros.evaluation.degrade import Degradation, degrade_records
 from vizloc_ros.evaluation.offline import localize_records
 from vizloc_ros.evaluation.recall import evaluate_poses
+from vizloc_ros.features.device import Device
 from vizloc_ros.features.extractor import open_extractor
+from vizloc_ros.features.hfnet import runtime
+from vizloc_ros.features.onnx_session import NetworkFile, open_session
 from vizloc_ros.localization.localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Item
@@ -191,3 +194,32 @@ def test_two_extractors_of_one_name_are_refused(street_folder: Path, tmp_path: P
     assert isinstance(ended.exception, ConfigError)
     assert "have the same name" in str(ended.exception)
     assert not (tmp_path / "out").exists()
+
+
+def test_settings_and_device_reach_map_and_queries(
+    street_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images are worked on side by side, each on one core."""
+    devices: list[Device] = []
+
+    def watched(weights: NetworkFile, device: Device) -> object:
+        devices.append(device)
+        return open_session(weights, device)
+
+    monkeypatch.setattr(runtime, "open_session", watched)
+    config, out = tmp_path / "few.yaml", tmp_path / "out"
+    config.write_text("{max_keypoints: 500, long_side: 320}")
+    arguments = ["evaluate", "degradations", f"folder:{street_folder}", "--every", "3", "--kinds", "blur"]
+    arguments += ["--levels", "1", "--out", str(out), "--extractor", "hfnet", "--extractor-config", str(config)]
+    assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
+    assert devices == [Device(threads=1)] * 2, "of the extractor that builds the map, and of the map's"
+    settings = VisualMap.open(out / "maps" / "hfnet").info.extractor.settings
+    assert (settings["max_keypoints"], settings["long_side"]) == (500, 320)
+    with pytest.raises(ConfigError, match=r"few\.yaml is for one extractor, not for hfnet, rootsift"):
+        CliRunner().invoke(app, [*arguments, "--extractor", "rootsift"], catch_exceptions=False)
+
+
+def test_the_provider_is_asked_for(street_folder: Path, tmp_path: Path) -> None:
+    arguments = [f"folder:{street_folder}", "--extractor", "rootsift", "--provider", "cuda", "--out", str(tmp_path)]
+    with pytest.raises(DeviceError, match="rootsift runs on the CPU only"):
+        CliRunner().invoke(app, ["evaluate", "degradations", *arguments], catch_exceptions=False)

@@ -262,8 +262,9 @@ def test_a_damaged_vocabulary_is_named(learned: RootSiftVlad, tmp_path: Path) ->
 def test_an_unknown_extractor_or_setting_is_named() -> None:
     with pytest.raises(ConfigError, match=r"no feature extractor 'orb'; there is: .*rootsift"):
         open_extractor("orb")
-    with pytest.raises(ConfigError, match=r"no setting \['sigma'\]"):
-        open_extractor("rootsift", {"sigma": 1.6})
+    for settings in ({"sigma": 1.6}, {"max_keypoints": 0}, {"words": "many"}):
+        with pytest.raises(ConfigError, match=f"settings of rootsift: {next(iter(settings))}: .* it has words"):
+            open_extractor("rootsift", settings)
 
 
 def test_images_of_one_place_look_alike(learned: RootSiftVlad) -> None:

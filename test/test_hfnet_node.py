@@ -163,13 +163,28 @@ def test_the_features_are_those_of_the_network(
 def test_another_export_of_the_weights_may_be_used(
     start: Start, export: Callable[..., Path], extractor: HfNetExtractor, record: Record
 ) -> None:
-    """One of fixed size, which is smaller than the image here."""
-    with start(weights=export(size=(200, 128)), threads=2) as running:
+    """One of fixed size, a little larger than the image here."""
+    with start(weights=export(size=(416, 256)), threads=2) as running:
         stamp = running.send(record)
         running.spin_until(lambda: stamp in running.messages["features"])
         running.spin_until(lambda: running.values.get("features") == extractor.feature_id)
     features = features_from_msg(running.messages["features"][stamp], record.camera.size)
-    assert (features.keypoints.max(axis=0) > [200, 128]).all(), "they are those of the whole image"
+    assert (features.keypoints.max(axis=0) > [384, 232]).all(), "they are those of the whole image"
+    assert (features.keypoints.max(axis=0) < [400, 250]).all(), "and not of what is beside it"
+
+
+def test_an_export_that_images_do_not_fill_is_an_error_and_the_node_goes_on(
+    start: Start, export: Callable[..., Path], record: Record
+) -> None:
+    with start(weights=export(size=(400, 400))) as running:
+        for rejected in ("1", "2"):
+            running.send(record)
+            running.spin_until(lambda rejected=rejected: running.values.get("rejected") == rejected)
+            assert running.status is not None
+            assert running.status.level == DiagnosticStatus.ERROR
+            assert "exported for images of 400x400" in running.status.message
+            assert "export them with --size 400x248" in running.status.message
+        assert not any(running.messages.values())
 
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])

@@ -171,14 +171,43 @@ def test_images_that_are_refused(extractor: HfNetExtractor, image: np.ndarray, m
 
 
 def test_a_fixed_size_pads_and_finds_nothing_in_the_padding(fixed_weights: Path) -> None:
-    """150 x 120 of 200 x 120 show the image; the keypoints are in the original's pixels."""
-    extractor = open_with(fixed_weights, refine=False)
-    features = extractor.extract(texture(22, (300, 240)))
+    """178 x 114 of 200 x 120 show the image; the keypoints are in the original's pixels."""
+    extractor = open_with(fixed_weights, refine=False, long_side=178)
+    features = extractor.extract(texture(22, (356, 228)))
     assert len(features) > 50
     pixels = (features.keypoints + 0.5) / 2 - 0.5
     assert (pixels >= 4).all()
-    assert (pixels < [146, 116]).all()
+    assert (pixels < [174, 110]).all()
     np.testing.assert_allclose(pixels, np.round(pixels), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("size", "long_side", "advised"),
+    [
+        ((200, 92), 960, "200x88"),  # NetVLAD would pool a row of cells without an image
+        ((168, 120), 960, "168x120"),
+        ((320, 240), 960, "320x240"),  # would be shrunk below what the map's images were
+        ((1241, 376), 200, "200x56"),
+        ((210, 126), 960, "208x120"),
+    ],
+)
+def test_a_fixed_size_that_an_image_does_not_fill_is_refused(
+    fixed_weights: Path, size: tuple[int, int], long_side: int, advised: str
+) -> None:
+    extractor = open_with(fixed_weights, long_side=long_side)
+    message = f"for images of 200x120, and one of {size[0]}x{size[1]} is .* at a long side of {long_side}: "
+    with pytest.raises(ImageError, match=f"{message}.* --size {advised}$"):
+        extractor.extract(texture(24, size))
+
+
+def test_the_advised_size_sees_what_the_map_s_network_sees(extractor: HfNetExtractor, tmp_path: Path) -> None:
+    image = texture(25, (213, 125))
+    fixed = open_with(exported(tmp_path, size=(208, 120)))
+    assert fixed.feature_id == extractor.feature_id
+    np.testing.assert_allclose(fixed.extract(image).keypoints, extractor.extract(image).keypoints, atol=1e-3)
+    np.testing.assert_allclose(
+        fixed.extract(image).global_descriptor, extractor.extract(image).global_descriptor, atol=1e-5
+    )
 
 
 def test_a_fixed_size_is_the_same_network(weights: Path, fixed_weights: Path, extractor: HfNetExtractor) -> None:
@@ -241,7 +270,11 @@ def test_the_feature_id_names_what_the_numbers_depend_on(weights: Path, extracto
     assert open_with(weights, Device(threads=2)).feature_id == extractor.feature_id
 
 
-def test_warming_up_takes_any_size(extractor: HfNetExtractor) -> None:
+def test_warming_up_takes_any_size(extractor: HfNetExtractor, fixed_weights: Path) -> None:
+    """A fixed network's is its own: the map's camera need not be the vehicle's."""
+    open_with(fixed_weights).warm_up((1241, 376))
+    with pytest.raises(ImageError, match="export them with --size 160x96"):
+        open_with(fixed_weights, long_side=160).warm_up((200, 120))
     extractor.warm_up((160, 96))
     with pytest.raises(ImageError, match="too small"):
         extractor.warm_up((8, 8))
@@ -250,16 +283,24 @@ def test_warming_up_takes_any_size(extractor: HfNetExtractor) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"sigma": 1}, r"sigma: .*it has \['long_side'"),
+        ({"sigma": 1}, "settings of hfnet: sigma: .*it has weights, max_keypoints"),
+        ({1: 2}, "Keys should be strings"),
         ({"max_keypoints": 0}, "max_keypoints: "),
         ({"threshold": float("nan")}, "threshold: "),
         ({"long_side": "wide"}, "long_side: "),
         ({"max_keypoints": MAX_KEYPOINTS + 1}, f"finds at most {MAX_KEYPOINTS} keypoints, and max_keypoints is"),
     ],
 )
-def test_settings_that_are_refused(weights: Path, settings: dict[str, Any], message: str) -> None:
+def test_settings_that_are_refused(weights: Path, settings: dict[Any, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        open_with(weights, **settings)
+        HfNetExtractor.open({"weights": str(weights), **settings}, None, ONE_THREAD)
+
+
+def test_weights_are_found_from_anywhere(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(weights.parent)
+    extractor = open_with(Path(weights.name))
+    monkeypatch.chdir("/")
+    assert HfNetExtractor.open(extractor.settings, None, ONE_THREAD).feature_id == extractor.feature_id
 
 
 def test_missing_weights_are_named(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from vizloc_ros.cli.main import app
 from vizloc_ros.datasets.homographies import open_homographies
-from vizloc_ros.errors import DatasetError, ImageError
+from vizloc_ros.errors import ConfigError, DatasetError, DeviceError, ImageError
 from vizloc_ros.evaluation.matching import (
     MMA_THRESHOLDS_PX,
     MatchingSummary,
@@ -362,3 +362,33 @@ def test_rootsift_on_real_images(oxford: Path) -> None:
     assert summary.mma_at(3) == pytest.approx(0.867, abs=0.03)
     assert summary.localization_error_px == pytest.approx(0.507, abs=0.05)
     assert summary.homography[1:] == (1, 1)
+
+
+def test_hfnet_matches_better_than_rootsift_on_real_images(oxford: Path) -> None:
+    """The package's weights, where light and view change and the camera stays upright."""
+    pairs = [pair for name in ("leuven", "wall") for pair in open_homographies(f"oxford:{oxford / name}")[:3]]
+    scores = {
+        name: evaluate_extractor(open_extractor(name), pairs, [1000])[1000].overall.matching_score
+        for name in ("hfnet", "rootsift")
+    }
+    assert scores["hfnet"] > scores["rootsift"]
+    assert scores["hfnet"] > 0.5
+
+
+def test_settings_are_those_of_one_extractor(tmp_path: Path) -> None:
+    """``--extractor-config`` changes the figures, and cannot be meant for several."""
+    folder, config = write_sequence(tmp_path / "v_moved", "hpatches"), tmp_path / "few.yaml"
+    config.write_text("max_keypoints: 30\n")
+    command = ["evaluate", "matching", f"hpatches:{folder}", "--out", str(tmp_path), "--keypoints", "100"]
+    command += ["--extractor-config", str(config), "--extractor", "rootsift"]
+    assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
+    assert json.loads((tmp_path / "report.json").read_text())["matching"]["rootsift"]["100"]["keypoints"] == 30
+    with pytest.raises(ConfigError, match=r"few\.yaml is for one extractor, not for rootsift, hfnet"):
+        CliRunner().invoke(app, [*command, "--extractor", "hfnet"], catch_exceptions=False)
+
+
+def test_the_provider_is_asked_for(tmp_path: Path) -> None:
+    folder = write_sequence(tmp_path / "v_moved", "hpatches")
+    command = ["evaluate", "matching", f"hpatches:{folder}", "--extractor", "rootsift", "--provider", "cuda"]
+    with pytest.raises(DeviceError, match="rootsift runs on the CPU only"):
+        CliRunner().invoke(app, command, catch_exceptions=False)

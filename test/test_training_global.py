@@ -20,7 +20,7 @@ from test_dense_network import DETECTORS, write_network  # noqa: E402
 
 from vizloc_ros.cli.main import app  # noqa: E402
 from vizloc_ros.cli.options_file import read_options  # noqa: E402
-from vizloc_ros.errors import ConfigError, DatasetError  # noqa: E402
+from vizloc_ros.errors import ConfigError, DatasetError, FeatureError  # noqa: E402
 from vizloc_ros.features.hfnet.weights import read_weights  # noqa: E402
 from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features  # noqa: E402
 from vizloc_ros.features.vlad import Vlad  # noqa: E402
@@ -43,6 +43,7 @@ from vizloc_ros.training.global_head.trainer import GlobalHeadTrainer  # noqa: E
 from vizloc_ros.training.global_head.view_bank import ViewBank, describe  # noqa: E402
 from vizloc_ros.training.global_head.views import Changes  # noqa: E402
 from vizloc_ros.training.provenance import without_folders  # noqa: E402
+from vizloc_ros.training.teacher.global_network import GlobalTeacher, GlobalTeacherConfig  # noqa: E402
 from vizloc_ros.training.teacher.network import Teacher, TeacherConfig  # noqa: E402
 from vizloc_ros.training.teacher.store import TargetStore  # noqa: E402
 
@@ -85,7 +86,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for t in known
     ]
     vlad = Vlad.learn(described, words=4, dimension=SMALL.global_dimension, seed=0)
-    np.savez(folder / "first" / "vlad.npz", words=vlad.words, mean=vlad.mean, projection=vlad.projection)
+    arrays = {"words": vlad.words, "mean": vlad.mean, "projection": vlad.projection}
+    np.savez(folder / "first" / "vlad.npz", **arrays, teacher=store.teacher.fingerprint)
     return folder
 
 
@@ -106,8 +108,8 @@ def settings(data: Path, **changed: Any) -> dict[str, Any]:
     } | changed  # fmt: skip
 
 
-def trainer(data: Path, out: Path, **changed: Any) -> GlobalHeadTrainer:
-    return GlobalHeadTrainer(GlobalTraining.model_validate(settings(data, **changed)), out)
+def trainer(data: Path, out: Path, resume: bool = False, **changed: Any) -> GlobalHeadTrainer:
+    return GlobalHeadTrainer(GlobalTraining.model_validate(settings(data, **changed)), out, resume=resume)
 
 
 def logged(folder: Path) -> list[list[str]]:
@@ -137,8 +139,7 @@ def test_a_resumed_run_continues_the_same_curve(data: Path, tmp_path: Path) -> N
     whole.run()
     first = trainer(data, tmp_path / "parts")
     first.run(until=4)
-    second = trainer(data, tmp_path / "parts")
-    second.resume()
+    second = trainer(data, tmp_path / "parts", resume=True)
     assert second.step == 4
     second.run()
     assert logged(whole.folder) == logged(second.folder)
@@ -188,6 +189,101 @@ def test_the_command_trains_from_variables_and_the_export_takes_the_result(
     exported = tmp_path / "net.onnx"
     CliRunner().invoke(app, ["export", "hfnet", str(tmp_path / "run"), "--out", str(exported)], catch_exceptions=False)
     assert str(data).encode() not in read_weights(exported).model, "a path of this machine is in the shipped file"
+
+
+def write_global_teacher(path: Path, elements: int, size: tuple[int, int] | None = None) -> Path:
+    """The mean colours of ``elements`` parts of an image, side by side."""
+
+    class Means(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.interpolate(image.mean(dim=(1, 2))[:, None], elements)[:, 0] - 0.2
+
+    axes = None if size else {"image": {2: "h", 3: "w"}}
+    torch.onnx.export(
+        Means().eval(), (torch.rand(1, 3, *(size or (64, 64))),), path, dynamo=False, opset_version=17,
+        input_names=["image"], output_names=["vector"], dynamic_axes=axes,
+    )  # fmt: skip
+    return path
+
+
+def test_a_global_teacher_s_vectors_are_distilled_in_place_of_vlad(data: Path, tmp_path: Path) -> None:
+    path = write_global_teacher(tmp_path / "means.onnx", SMALL.global_dimension)
+    changed = {"losses": {"distill": 1}, "teacher": None, "cache": str(tmp_path / "cache")}
+    run = trainer(data, tmp_path / "run", global_teacher={"path": str(path)}, **changed)
+    columns = np.arange(SMALL.global_dimension)
+    for photo, target in zip(run.data.photos, run.data.targets, strict=True):
+        image = photo.read() / 255
+        expected = image.mean(axis=0)[columns * image.shape[1] // len(columns)] - 0.2
+        np.testing.assert_allclose(target, expected / np.linalg.norm(expected), atol=1e-5)
+    kept = {file.name for file in (tmp_path / "cache").glob("targets_*.npy")}
+    trainer(data, tmp_path / "again", global_teacher={"path": str(path)}, **changed)
+    assert {file.name for file in (tmp_path / "cache").glob("targets_*.npy")} == kept
+    trainer(data, tmp_path / "third", global_teacher={"path": str(path), "value_range": 255}, **changed)
+    assert len(list((tmp_path / "cache").glob("targets_*.npy"))) == 2
+    before = run.losses(run.batches.draw(100))["distill"].item()
+    run.run()
+    assert run.losses(run.batches.draw(100))["distill"].item() < 0.95 * before
+
+
+def test_a_global_teacher_that_does_not_fit_is_named(data: Path, tmp_path: Path) -> None:
+    short = write_global_teacher(tmp_path / "short.onnx", 5)
+    with pytest.raises(ConfigError, match=r"short\.onnx makes 5 elements, and network\.global_dimension .* is 12"):
+        trainer(data, tmp_path, global_teacher={"path": str(short)})
+    with pytest.raises(ConfigError, match=r"name one of its outputs in global_teacher\.output: vector"):
+        trainer(data, tmp_path, global_teacher={"path": str(short), "output": "descriptor"})
+    fixed = GlobalTeacherConfig(path=write_global_teacher(tmp_path / "fixed.onnx", 12, (48, 96)))
+    assert np.linalg.norm(GlobalTeacher(fixed, 12).describe(texture(0))) == pytest.approx(1)
+    with pytest.raises(FeatureError, match=r"fixed\.onnx: its vector has the length"):
+        GlobalTeacher(fixed.model_copy(update={"value_range": np.inf}), 12).describe(texture(0))
+
+
+def test_a_run_is_not_overwritten_nor_resumed_as_another(data: Path, tmp_path: Path) -> None:
+    trainer(data, tmp_path, steps=2, losses={"posed": 1}).run()
+    with pytest.raises(ConfigError, match=r"latest\.pt: there is a run already"):
+        trainer(data, tmp_path, checkpoint=str(tmp_path / "absent.pt"))
+    with pytest.raises(ConfigError, match=r"latest\.pt: the run was started with another losses\.distill, .* seed:"):
+        trainer(data, tmp_path, resume=True, seed=1)
+    again = trainer(data, tmp_path, resume=True, losses={"posed": 1}, steps=3, learning_rate=0.1, validate_every=1)
+    assert again.step == 2
+    other = load_checkpoint(data / "first" / "checkpoint.pt") | {"network": small_network(seed=1).state_dict()}
+    save_checkpoint(tmp_path / "other.pt", other)
+    with pytest.raises(ConfigError, match=r"other\.pt: is not the checkpoint that .*latest\.pt started from"):
+        trainer(data, tmp_path, resume=True, losses={"posed": 1}, checkpoint=str(tmp_path / "other.pt"))
+    (tmp_path / "latest.pt").write_bytes((data / "first" / "checkpoint.pt").read_bytes())
+    with pytest.raises(ConfigError, match=r"latest\.pt: is no checkpoint of this stage"):
+        trainer(data, tmp_path, resume=True)
+
+
+def test_what_is_learned_is_saved_when_interrupted_but_not_when_it_diverged(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(at: int, error: type[BaseException] | None) -> Any:
+        def contrast(descriptors: torch.Tensor, closeness: torch.Tensor, temperature: float) -> torch.Tensor:
+            if run.step == at and error is not None:
+                raise error
+            return contrastive_loss(descriptors, closeness, temperature) * (np.nan if run.step == at else 1)
+
+        return contrast
+
+    module = "vizloc_ros.training.global_head.trainer.contrastive_loss"
+    run = trainer(data, tmp_path, losses={"posed": 1})
+    monkeypatch.setattr(module, failing(3, KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+    assert load_checkpoint(run.latest)["step"] == 3
+    run = trainer(data, tmp_path, losses={"posed": 1}, resume=True)
+    monkeypatch.setattr(module, failing(6, None))
+    with pytest.raises(ConfigError, match=r"step 6: loss and gradient are nan .*latest\.pt"):
+        run.run()
+    assert load_checkpoint(run.latest)["step"] == 4
+    assert all(torch.isfinite(values).all() for values in run.network.state_dict().values())
+
+
+def test_losses_are_computed_where_the_network_is(data: Path, tmp_path: Path) -> None:
+    """The meta device refuses tensors of another, as a GPU would."""
+    run = trainer(data, tmp_path)
+    run.head.to("meta")
+    assert {loss.device.type for loss in run.losses(run.batches.draw(0)).values()} == {"meta"}
 
 
 def test_contrastive_loss_is_the_cross_entropy_with_all_others() -> None:
@@ -332,9 +428,12 @@ def test_what_is_wrong_with_a_configuration_is_said(data: Path, tmp_path: Path) 
         trainer(data, tmp_path, batch=64, losses=LOSSES["posed"])
     with pytest.raises(ConfigError, match=r"none\.npz.*'vlad'"):
         trainer(data, tmp_path, vlad=str(tmp_path / "none.npz"))
-    np.savez(tmp_path / "short.npz", words=np.zeros((2, 16)), mean=np.zeros(32), projection=np.zeros((32, 5)))
+    arrays = {"words": np.zeros((2, 16)), "mean": np.zeros(32), "projection": np.zeros((32, 5))}
+    np.savez(tmp_path / "short.npz", **arrays, teacher="?")
     with pytest.raises(ConfigError, match=r"short\.npz: is for global descriptors of 5"):
         trainer(data, tmp_path, vlad=str(tmp_path / "short.npz"))
+    with pytest.raises(ConfigError, match=r"vlad\.npz: was learned with another teacher"):
+        trainer(data, tmp_path, teacher=teacher(data).model_copy(update={"keypoint_share": 0.005}))
 
 
 def test_provenance_tells_no_folders() -> None:

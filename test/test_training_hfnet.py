@@ -1,26 +1,36 @@
 """Distillation of HF-Net with a tiny budget: losses fall, runs resume, conversions are exact."""
 
 import csv
+import dataclasses
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install 'vizloc_ros[train]'")
 
+from hfnet_helpers import SMALL  # noqa: E402
 from torch import nn  # noqa: E402
 
 from vizloc_ros.cli.main import app  # noqa: E402
 from vizloc_ros.cli.options_file import read_options  # noqa: E402
-from vizloc_ros.errors import ConfigError, ImageError  # noqa: E402
+from vizloc_ros.errors import ConfigError, DatasetError, ImageError  # noqa: E402
+from vizloc_ros.features.dense_network import DenseNetwork, DenseNetworkConfig  # noqa: E402
+from vizloc_ros.features.device import Device  # noqa: E402
 from vizloc_ros.features.extractor import open_extractor  # noqa: E402
 from vizloc_ros.features.hfnet.config import HfNetConfig  # noqa: E402
+from vizloc_ros.features.hfnet.extraction import Extraction  # noqa: E402
+from vizloc_ros.features.hfnet.keypoints import best_keypoints  # noqa: E402
 from vizloc_ros.features.hfnet.network import HfNet  # noqa: E402
 from vizloc_ros.features.hfnet.refinement import Refiner  # noqa: E402
 from vizloc_ros.training.augmentation import Augmentation  # noqa: E402
@@ -31,10 +41,12 @@ from vizloc_ros.training.distillation.imagenet import load_imagenet  # noqa: E40
 from vizloc_ros.training.distillation.losses import sample  # noqa: E402
 from vizloc_ros.training.distillation.refinement import refinement_loss  # noqa: E402
 from vizloc_ros.training.distillation.trainer import HfNetTrainer, learning_rate  # noqa: E402
-from vizloc_ros.training.images import TrainingImages  # noqa: E402
+from vizloc_ros.training.images import ImageSource, TrainingImages  # noqa: E402
+from vizloc_ros.training.log import TrainingLog  # noqa: E402
 from vizloc_ros.training.teacher.network import Teacher, TeacherConfig  # noqa: E402
 from vizloc_ros.training.teacher.store import TargetStore  # noqa: E402
 from vizloc_ros.training.teacher.targets import soft_labels  # noqa: E402
+from vizloc_ros.training.teacher.warps import Warps  # noqa: E402
 
 STEPS = 24
 
@@ -112,8 +124,7 @@ def test_the_losses_fall_and_a_resumed_run_is_the_same(config: HfNetTraining, tm
     assert np.mean(seen[-6:]) < 0.85 * np.mean(seen[:6])
 
     HfNetTrainer(config, tmp_path / "parts").run(until=STEPS // 2)
-    resumed = HfNetTrainer(config, tmp_path / "parts")
-    resumed.resume()
+    resumed = HfNetTrainer(config, tmp_path / "parts", resume=True)
     again: list[float] = []
     resumed.run(each_step=lambda step, values: again.append(values["detector"] + values["descriptor"]))
     np.testing.assert_allclose(again, seen[STEPS // 2 :], rtol=1e-4)
@@ -143,6 +154,153 @@ def test_command_trains_resumes_and_exports_a_file_that_extracts(config: HfNetTr
     assert features.global_descriptor.shape == (8,)
 
 
+@pytest.fixture
+def small(config: HfNetTraining) -> HfNetTraining:
+    """A run of a second: local heads only."""
+    return config.model_copy(update={"steps": 4, "validate_every": 2, "global_every": 0, "batch": 2})
+
+
+def test_a_run_on_few_images_validates(small: HfNetTraining, images: Path, tmp_path: Path) -> None:
+    few = ImageSource(folder=images, pattern="0[2-5].png")
+    config = small.model_copy(update={"images": [few], "held_out": 0.03, "steps": 2})
+    run = HfNetTrainer(config, tmp_path / "run")
+    assert [path.name for path in run.images.held_out] == ["02.png"]
+    run.run()
+    assert losses(run.folder, "held_out_clean_detector")
+    with pytest.raises(DatasetError, match=r"1 images match '05.png', .* give more"):
+        TrainingImages([few.model_copy(update={"pattern": "05.png"})], 0.03)
+    with pytest.raises(DatasetError, match=r"0 images match '\*\.tif'"):
+        TrainingImages([few.model_copy(update={"pattern": "*.tif"})], 0.03)
+
+
+def test_a_failing_validation_loses_nothing(
+    small: HfNetTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = HfNetTrainer(small, tmp_path / "run")
+    monkeypatch.setattr(run, "validate", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run.run()
+    assert load_checkpoint(run.checkpoint)["step"] == 2
+
+
+def test_an_interrupted_run_is_saved_and_continues_the_same_curve(small: HfNetTraining, tmp_path: Path) -> None:
+    def stop(step: int, values: Mapping[str, float]) -> None:
+        if step == 3:
+            raise KeyboardInterrupt
+
+    run = HfNetTrainer(small, tmp_path / "parts")
+    with pytest.raises(KeyboardInterrupt):
+        run.run(each_step=stop)
+    assert load_checkpoint(run.checkpoint)["step"] == 3
+    for folder, resume in (("whole", False), ("parts", True)):
+        HfNetTrainer(small, tmp_path / folder, resume=resume).run()
+    whole, parts = (losses(tmp_path / folder, "held_out_clean_detector") for folder in ("whole", "parts"))
+    assert parts == pytest.approx(whole, rel=1e-4)
+
+
+def test_an_unreadable_image_stops_a_run_that_has_been_saved(
+    small: HfNetTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = HfNetTrainer(small, tmp_path / "run")
+    batch = run.batches.batch
+
+    def gone(step: int) -> Batch:
+        if step == 3:
+            raise ImageError("gone")
+        return batch(step)
+
+    monkeypatch.setattr(run.batches, "batch", gone)
+    with pytest.raises(ImageError, match="gone"):
+        run.run()
+    assert load_checkpoint(run.checkpoint)["step"] == 3
+
+
+def test_a_diverged_run_stops_before_it_is_saved(
+    small: HfNetTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = HfNetTrainer(small, tmp_path / "run")
+    loss = run.loss.forward
+    monkeypatch.setattr(
+        run.loss, "forward", lambda *given: (loss(*given)[0] * (np.nan if run.step == 3 else 1), loss(*given)[1])
+    )
+    with pytest.raises(ConfigError, match=r"step 3: loss and gradient are nan .*learning_rate.*checkpoint\.pt"):
+        run.run()
+    assert load_checkpoint(run.checkpoint)["step"] == 2
+    assert all(torch.isfinite(values).all() for values in run.network.parameters())
+
+
+def test_a_run_is_not_overwritten_nor_resumed_as_another(small: HfNetTraining, tmp_path: Path) -> None:
+    HfNetTrainer(small, tmp_path).run(until=2)
+    absent = small.model_copy(update={"teacher": TeacherConfig(path=tmp_path / "absent.onnx")})
+    with pytest.raises(ConfigError, match=r"checkpoint\.pt: there is a run already"):
+        HfNetTrainer(absent, tmp_path)
+    with pytest.raises(ConfigError, match=r"another teacher\.keypoint_share, teacher\.path: resume it with that"):
+        HfNetTrainer(absent, tmp_path, resume=True)
+    longer = {"steps": 6, "drops": (0.1, 0.2), "learning_rate": 1e-4, "validate_every": 3, "targets": None}
+    assert HfNetTrainer(small.model_copy(update=longer), tmp_path, resume=True).step == 2
+    source = ImageSource(folder=small.images[0].folder, pattern="0*.png")
+    changed = {"seed": 3, "batch": 3, "crop": 32, "images": [source]}
+    with pytest.raises(ConfigError, match=r"another batch, crop, images\[0\]\.pattern, seed:"):
+        HfNetTrainer(small.model_copy(update=changed), tmp_path, resume=True)
+    saved = load_checkpoint(tmp_path / "checkpoint.pt")
+    save_checkpoint(tmp_path / "checkpoint.pt", saved | {"network": HfNet(HfNetConfig()).state_dict()})
+    with pytest.raises(ConfigError, match=r"checkpoint\.pt: is a checkpoint of another network"):
+        HfNetTrainer(small, tmp_path, resume=True)
+    save_checkpoint(tmp_path / "checkpoint.pt", saved | {"config": '{"global_training": {"layers": "head"}}'})
+    with pytest.raises(ConfigError, match=r"checkpoint\.pt: is no checkpoint of this stage"):
+        HfNetTrainer(small, tmp_path, resume=True)
+    with pytest.raises(ConfigError, match="no such checkpoint"):
+        HfNetTrainer(small, tmp_path / "empty", resume=True)
+
+
+def test_a_teacher_of_other_descriptors_is_refused(small: HfNetTraining, tmp_path: Path) -> None:
+    network = small.network.model_copy(update={"descriptor_dimension": 24})
+    with pytest.raises(
+        ConfigError, match=r"network\.descriptor_dimension is 24, .*teacher\.path .*corners\.onnx have 16"
+    ):
+        HfNetTrainer(small.model_copy(update={"network": network}), tmp_path)
+
+
+def test_small_images_are_found_when_a_run_starts(small: HfNetTraining, images: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"\.png \(and 23 more\): smaller than a crop of 104 px"):
+        HfNetTrainer(small.model_copy(update={"crop": 104}), tmp_path)
+    with pytest.raises(ValidationError, match=r"a view of 64 px is smaller than a crop of 96 px"):
+        HfNetTraining.model_validate(small.model_dump() | {"crop": 96, "warps": {"share": 0.5, "side": 64}})
+
+
+def test_the_teacher_obeys_threads_and_provider(
+    config: HfNetTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices = []
+
+    def opened(path: Path, network: DenseNetworkConfig, device: Device) -> DenseNetwork:
+        devices.append(device)
+        return DenseNetwork(path, network, dataclasses.replace(device, provider="cpu"))
+
+    monkeypatch.setattr("vizloc_ros.training.teacher.network.DenseNetwork", opened)
+    content = config.model_copy(update={"steps": 1, "global_every": 0}).model_dump(mode="json")
+    content["teacher"]["provider"] = "cuda"
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(content))
+    command = ["train", "hfnet", "--config", str(tmp_path / "run.yaml"), "--out", str(tmp_path), "--threads", "1"]
+    assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
+    assert devices == [Device("cuda", threads=1)]
+    on_gpu = config.teacher.model_copy(update={"provider": "cuda"})
+    assert Teacher(on_gpu).fingerprint == Teacher(config.teacher).fingerprint
+
+
+def test_the_log_goes_on_after_a_kill_and_a_fresh_run_starts_a_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    log = TrainingLog(path)
+    log.write(10, {"loss": 1.5, "held_out": float("nan")})
+    log.write(20, {"loss": -1e-7})
+    whole = path.read_bytes()
+    log.write(30, {"loss": 3.0})
+    for torn in (b"20", b"20,lo", b"20,loss,0.2", b"\xff\x00\r\n"):
+        path.write_bytes(path.read_bytes() + torn)
+        assert TrainingLog(path, resumed=20).path.read_bytes() == whole
+    assert TrainingLog(path).path.read_text().splitlines() == ["step,name,value"]
+
+
 def test_shipped_configuration_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("VIZLOC_DATA", "VIZLOC_TEACHERS"):
         monkeypatch.setenv(name, f"/{name.lower()}")
@@ -170,9 +328,42 @@ def test_damaged_targets_are_named(config: HfNetTraining, images: Path) -> None:
     same_image, same = store.load(images / "00.png")
     np.testing.assert_array_equal(image, same_image)
     np.testing.assert_array_equal(targets.descriptors, same.descriptors)
-    kept.write_bytes(kept.read_bytes()[:50])
-    with pytest.raises(ImageError, match=kept.name):
-        store.load(images / "00.png")
+    for damaged in (kept.read_bytes()[:50], b""):
+        kept.write_bytes(damaged)
+        with pytest.raises(ImageError, match=kept.name):
+            store.load(images / "00.png")
+
+
+def test_kept_targets_are_those_of_this_teacher_these_warps_and_this_image(
+    config: HfNetTraining, images: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "moved" / images.name
+    shutil.copytree(images, folder)
+    path, warps, store = folder / "00.png", Warps(side=64), TargetStore(Teacher(config.teacher), config.targets)
+    twist = Warps(side=64, rotation=5)
+    store.load(images / "00.png")
+
+    def added(store: TargetStore, variant: int | None = None) -> int:
+        """How many answers were asked for."""
+        before = len(list(config.targets.glob("*.npz")))
+        store.load(path, variant)
+        return len(list(config.targets.glob("*.npz"))) - before
+
+    assert added(store) == 0  # the folder has moved
+    few = config.teacher.model_copy(update={"keypoint_share": 0.005})
+    assert added(dataclasses.replace(store, teacher=Teacher(few))) == 1
+    trained = tmp_path / "corners.onnx"
+    network = onnx.load(config.teacher.path)
+    network.doc_string = "trained for longer"
+    onnx.save(network, trained)
+    assert added(dataclasses.replace(store, teacher=Teacher(TeacherConfig(path=trained, keypoint_share=0.01)))) == 1
+    assert [added(dataclasses.replace(store, warps=w), 0) for w in (warps, twist, warps)] == [1, 1, 0]
+    assert added(dataclasses.replace(store, warps=warps.model_copy(update={"share": 0.3, "variants": 5})), 0) == 0
+    cv2.imwrite(str(path), cv2.imread(str(images / "01.png")))
+    assert added(store) == 1
+    path.unlink()
+    with pytest.raises(ImageError, match=r"00\.png: cannot be read"):
+        store.load(path)
 
 
 @given(hnp.arrays(np.float32, (16, 24), elements=st.floats(0, 1e4, width=32)))
@@ -239,6 +430,16 @@ def test_targets_of_a_crop_are_those_of_its_part(config: HfNetTraining, images: 
     np.testing.assert_allclose(part.keypoints, inside)
 
 
+@pytest.mark.parametrize("refiner_channels", [0, 16])
+def test_features_are_extracted_where_the_network_is(refiner_channels: int) -> None:
+    """The meta device refuses tensors of another, as a GPU would: validation extracts features on it."""
+    network = HfNet(SMALL.model_copy(update={"refiner_channels": refiner_channels})).eval().to("meta")
+    found = Extraction(network, 50)(torch.zeros(1, 1, 96, 160, dtype=torch.uint8, device="meta"))
+    assert {values.device.type for values in found} == {"meta"}
+    points, scores = best_keypoints(torch.zeros(1, 1, 48, 64, device="meta"), 20, border=4)
+    assert (points.shape, scores.shape) == ((20, 2), (20,))
+
+
 def test_samples_lie_between_the_centres_of_cells() -> None:
     maps = torch.arange(12.0).reshape(1, 1, 3, 4)
     points = torch.tensor([[[3.5, 3.5], [7.5, 3.5], [11.5, 11.5], [0.0, 0.0]]])
@@ -285,6 +486,11 @@ def test_the_vocabulary_is_kept_and_a_damaged_one_is_named(config: HfNetTraining
     content = kept.read_bytes()
     HfNetTrainer(config, tmp_path)
     assert kept.read_bytes() == content
+    teacher = config.teacher.model_copy(update={"keypoint_share": 0.012})
+    fewer = [ImageSource(folder=config.images[0].folder, pattern="1*.png")]
+    for changed in ({"teacher": teacher}, {"images": fewer}, {"vlad_words": 7}):
+        with pytest.raises(ConfigError, match=rf"vlad\.npz: was learned with another {next(iter(changed))}"):
+            HfNetTrainer(config.model_copy(update=changed), tmp_path)
     kept.write_bytes(content[:50])
     with pytest.raises(ConfigError, match=r"vlad\.npz: is no vocabulary .*delete it"):
         HfNetTrainer(config, tmp_path)

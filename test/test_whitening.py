@@ -1,5 +1,6 @@
 """Whitening of global descriptors on a map's images."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vizloc_ros.errors import FeatureError, MapError
-from vizloc_ros.features.whitening import Whitening
+from vizloc_ros.features import whitening as whitening_module
+from vizloc_ros.features.whitening import SHRINKAGE, Whitening
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -38,6 +40,32 @@ def test_variances_become_nearly_equal() -> None:
     whitening = Whitening.learn(list(descriptors))
     spread = ((descriptors - whitening.mean) @ whitening.projection).std(axis=0)
     assert spread == pytest.approx(np.ones(8), abs=0.06), "all but what the shrinkage takes"
+
+
+@pytest.mark.parametrize("count", [12, 13, 60])
+def test_images_or_their_covariance_give_the_same(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """12 images of 12 dimensions are decomposed themselves; of more, the covariance, taken in chunks."""
+    monkeypatch.setattr(whitening_module, "_CHUNK", 7)
+    descriptors = (np.random.default_rng(6).normal(size=(count, 12)) * np.linspace(1, 0.1, 12)).astype(np.float32)
+    whitening = Whitening.learn(list(descriptors))
+    mean = descriptors.mean(axis=0, dtype=np.float64)
+    _, singular, axes = np.linalg.svd(descriptors - mean, full_matrices=False)
+    rank = min(count - 1, 12)
+    variance = singular[:rank] ** 2 / (count - 1)
+    expected = axes[:rank].T / np.sqrt(variance + SHRINKAGE * variance.sum() / 12)
+    np.testing.assert_allclose(whitening.mean, mean, atol=1e-7)
+    assert whitening.projection.shape == expected.shape
+    signs = np.sign((whitening.projection * expected).sum(axis=0))
+    np.testing.assert_allclose(whitening.projection * signs, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_many_images_need_no_more_memory_than_their_covariance() -> None:
+    descriptors = list(places(20_000, 64, seed=7))
+    tracemalloc.start()
+    Whitening.learn(descriptors)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20_000 * 64 * 8 / 3, "a third of the descriptors in 64 bit"
 
 
 def test_directions_that_no_image_tells_of_play_no_part() -> None:

@@ -18,6 +18,9 @@ DegradeOption = Annotated[
     str, typer.Option(metavar="KIND:LEVEL", help="night, blur, noise, occlusion or exposure, levels 1 to 5")
 ]
 ExtractorOption = Annotated[str, typer.Option(help="Feature extractor: hfnet, rootsift or PATH.onnx")]
+ExtractorConfigOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="YAML file of the extractor's settings (docs/your_own_route.md)")
+]
 ProviderOption = Annotated[str, typer.Option(help="What the network runs on: cpu, cuda or tensorrt")]
 ConfigOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="YAML file of options (docs/your_own_route.md, docs/evaluation.md)")

@@ -6,8 +6,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from vizloc_ros.cli.arguments import DATASET_HELP, ExtractorOption, ProviderOption, SeedOption, command_line
+from vizloc_ros.cli.arguments import (
+    DATASET_HELP,
+    ExtractorConfigOption,
+    ExtractorOption,
+    ProviderOption,
+    SeedOption,
+    command_line,
+)
 from vizloc_ros.cli.map import print_build
+from vizloc_ros.cli.options_file import read_mapping
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.cli.replay_table import print_replay
 from vizloc_ros.datasets.open import open_dataset
@@ -19,6 +27,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for map, bag, report", file_okay=False)] = Path("demo_output"),
     dataset: Annotated[str, typer.Option(metavar="DATASET", help=f"{DATASET_HELP}; with map, query")] = "synthetic:",
     extractor: ExtractorOption = "hfnet",
+    extractor_config: ExtractorConfigOption = None,
     provider: ProviderOption = "cpu",
     rate: Annotated[float, typer.Option(help="Seconds of the bag in a second")] = 1.0,
     composed: Annotated[bool, typer.Option(help="All nodes in one process instead of three")] = False,
@@ -37,7 +46,7 @@ def demo(
     console.rule("1. Map")
     report = build_map(
         map_records,
-        open_extractor(extractor, device=Device(provider=provider, threads=1)),
+        open_extractor(extractor, read_mapping(extractor_config), device=Device(provider=provider, threads=1)),
         map_path,
         dataset=dataset,
         options=BuildOptions(seed=seed),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vizloc_ros.cli.arguments import DatasetArgument, SeedOption, command_line
+from vizloc_ros.cli.arguments import DatasetArgument, ExtractorConfigOption, ProviderOption, SeedOption, command_line
+from vizloc_ros.cli.options_file import read_mapping
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.homographies import HOMOGRAPHY_READERS, open_homographies
 from vizloc_ros.datasets.open import open_dataset
@@ -29,7 +30,10 @@ from vizloc_ros.evaluation.matching import HOMOGRAPHY_THRESHOLDS_PX, MatchingSum
 from vizloc_ros.evaluation.matching_plot import plot_mma
 from vizloc_ros.evaluation.matching_run import evaluate_extractor, matching_report
 from vizloc_ros.evaluation.report import write_report
-from vizloc_ros.features.extractor import open_extractor
+from vizloc_ros.features.extractor import FeatureExtractor, open_extractor
+
+if TYPE_CHECKING:
+    from vizloc_ros.features.device import Device
 
 app = typer.Typer(help="Evaluate parts of the system on benchmarks of their own.", no_args_is_help=True)
 console = Console()
@@ -46,10 +50,14 @@ def matching(
         _KEYPOINTS
     ),
     sequences: Annotated[bool, typer.Option("--sequences", help="Also show each sequence")] = False,
+    extractor_config: ExtractorConfigOption = None,
+    provider: ProviderOption = "cpu",
 ) -> None:
     """Match planar images of known homography: how many keypoints, matches and homographies are right."""
+    from vizloc_ros.features.device import Device
+
     pairs = open_homographies(dataset)
-    extractors = {name: open_extractor(name) for name in extractor}  # says so now if there is none of a name
+    extractors = _open(extractor, extractor_config, Device(provider))  # says so now if there is none of a name
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)  # and if it cannot be written
     counts = sorted(set(keypoints))
@@ -76,24 +84,37 @@ def degradations(
     every: Annotated[int, typer.Option(help="Localize every N-th image", min=1)] = 1,
     kinds: Annotated[str, typer.Option(metavar="KIND,KIND,...", help="Which degradations; all without it")] = "",
     levels: Annotated[str, typer.Option(metavar="LEVEL,LEVEL,...", help="Which levels; 1 to 5 without it")] = "",
+    extractor_config: ExtractorConfigOption = None,
+    provider: ProviderOption = "cpu",
     seed: SeedOption = 0,
 ) -> None:
     """Map a dataset, then localize its queries as they are and degraded; goes on where it was interrupted."""
+    from vizloc_ros.features.device import Device
+
     chosen = choose_degradations(kinds, levels)
-    extractors = {_short_name(name): open_extractor(name) for name in extractor}
+    device = Device(provider, threads=1)  # images are worked on side by side
+    extractors = {_short_name(name): opened for name, opened in _open(extractor, extractor_config, device).items()}
     if len(extractors) < len(extractor):
         raise ConfigError(f"--extractor: two of {', '.join(extractor)} have the same name: rename a file")
-    opened = open_dataset(dataset)
-    mapped, queries = every_nth(opened.records(map_split), map_every), every_nth(opened.records(split), every)
+    source = open_dataset(dataset)
+    mapped, queries = every_nth(source.records(map_split), map_every), every_nth(source.records(split), every)
     task = DegradationTask(dataset, mapped, queries, chosen, seed)
     out.mkdir(parents=True, exist_ok=True)
-    runs = {name: evaluate_degradations(name, of_name, task, out, bar) for name, of_name in extractors.items()}
+    runs = {name: evaluate_degradations(name, opened, task, out, bar, device) for name, opened in extractors.items()}
     means = {name: mean_of_hard(figures) for name, figures in runs.items()}
     report = {"degradations": runs, "mean": means, "num_mapped": len(mapped), "num_queries": len(queries)}
     write_report(out / "report.json", {**report, "dataset": dataset, "command": command_line(), "seed": seed})
     plot_degradations(out / "degradations.png", runs)
     console.print(_recall_table(f"{dataset}, {len(queries)} queries", runs, means))
     console.print(f"written to {out}")
+
+
+def _open(names: Sequence[str], config: Path | None, device: "Device") -> dict[str, FeatureExtractor]:
+    """The extractors by name. Raises ``ConfigError`` if one file of settings is to serve several."""
+    if config is not None and len(names) > 1:
+        raise ConfigError(f"--extractor-config {config} is for one extractor, not for {', '.join(names)}: give one")
+    settings = read_mapping(config)
+    return {name: open_extractor(name, settings, device=device) for name in names}
 
 
 def _short_name(extractor: str) -> str:

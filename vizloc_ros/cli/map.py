@@ -12,12 +12,13 @@ from vizloc_ros.cli.arguments import (
     ConfigOption,
     DatasetArgument,
     EveryOption,
+    ExtractorConfigOption,
     ExtractorOption,
     MapArgument,
     ProviderOption,
     SeedOption,
 )
-from vizloc_ros.cli.options_file import read_options
+from vizloc_ros.cli.options_file import read_mapping, read_options
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.selection import every as every_nth
@@ -43,6 +44,7 @@ def build(
     split: Annotated[str, typer.Option(help="Which images of the dataset to map")] = "map",
     every: EveryOption = 1,
     extractor: ExtractorOption = "hfnet",
+    extractor_config: ExtractorConfigOption = None,
     provider: ProviderOption = "cpu",
     config: ConfigOption = None,
     seed: SeedOption = 0,
@@ -53,7 +55,7 @@ def build(
     records = every_nth(open_dataset(dataset).records(split), every)
     options = read_options(config, BuildOptions, seed=seed)
     device = Device(provider=provider, threads=1)  # images are worked on side by side
-    opened = open_extractor(extractor, device=device)
+    opened = open_extractor(extractor, read_mapping(extractor_config), device=device)
     report = build_map(records, opened, out, dataset=dataset, options=options, progress=bar)
     print_build(report, out)
 

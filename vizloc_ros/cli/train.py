@@ -38,8 +38,8 @@ def hfnet(
     from vizloc_ros.training.distillation.config import HfNetTraining
     from vizloc_ros.training.distillation.trainer import HfNetTrainer
 
-    trainer = HfNetTrainer(read_options(config, HfNetTraining), out)
-    _run(trainer, trainer.checkpoint, resume, until)
+    options = read_options(config, HfNetTraining)
+    _run(HfNetTrainer(options, out, resume=resume, threads=threads, progress=bar), until)
     console.print(f"written to {out}")
 
 
@@ -56,8 +56,9 @@ def global_head(
     from vizloc_ros.training.global_head.config import GlobalTraining
     from vizloc_ros.training.global_head.trainer import GlobalHeadTrainer
 
-    trainer = GlobalHeadTrainer(read_options(config, GlobalTraining), out, bar)
-    _run(trainer, trainer.latest, resume, until)
+    options = read_options(config, GlobalTraining)
+    trainer = GlobalHeadTrainer(options, out, resume=resume, threads=threads, progress=bar)
+    _run(trainer, until)
     console.print(f"written to {out}, best on held-out places: {_shown(trainer.best, ', ')}", highlight=False)
 
 
@@ -71,12 +72,8 @@ def require_torch(threads: int = 0) -> None:
         torch.set_num_threads(threads)
 
 
-def _run(trainer: "HfNetTrainer | GlobalHeadTrainer", saved: Path, resume: bool, until: int | None) -> None:
-    """Trains, and shows the values of some steps. Raises ``ConfigError`` rather than overwrite what is saved."""
-    if resume:
-        trainer.resume()
-    elif saved.exists():
-        raise ConfigError(f"{saved}: there is a run already: give --resume, or another --out")
+def _run(trainer: "HfNetTrainer | GlobalHeadTrainer", until: int | None) -> None:
+    """Trains, and shows the values of some steps."""
 
     def report(step: int, values: Mapping[str, float]) -> None:
         console.print(f"step {step}/{trainer.config.steps}  {_shown(values, '  ')}", highlight=False)

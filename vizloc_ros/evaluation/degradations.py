@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from vizloc_ros.mapping.builder import BuildOptions, build_map
 from vizloc_ros.mapping.map_info import INFO_FILE
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, parallel_map, silent
+
+if TYPE_CHECKING:
+    from vizloc_ros.features.device import Device
 
 CLEAN = "clean"  # the name of the queries as they are
 HARD_KINDS, HARD_LEVELS = ("night", "blur", "noise"), (3, 4, 5)
@@ -74,21 +77,27 @@ def choose_degradations(kinds: str, levels: str) -> list[Degradation]:
 
 
 def evaluate_degradations(
-    name: str, extractor: FeatureExtractor, task: DegradationTask, out: Path, progress: Progress = silent
+    name: str,
+    extractor: FeatureExtractor,
+    task: DegradationTask,
+    out: Path,
+    progress: Progress = silent,
+    device: "Device | None" = None,
 ) -> dict[str, Figures]:
     """The figures of one extractor by set of queries: "clean", "night:1", ...
 
     Args:
         name: of its map and its figures in ``out``.
-        extractor: makes the map's and the queries' features.
+        extractor: makes the map's features; opened again from the map, it makes those of the queries.
         task: what is mapped and localized.
         out: ``maps/NAME`` and ``figures/NAME.json`` in it are taken up if they are of this very task, else replaced.
         progress: shows how far it is.
+        device: what queries run on, several side by side; the CPU without one.
 
     Raises:
         DatasetError, ImageError, MapError: as ``build_map`` and ``localize_records``.
     """
-    visual_map = _map(extractor, task, out / "maps" / name, progress)
+    visual_map = _map(extractor, task, out / "maps" / name, progress, device)
     localizer = HierarchicalLocalizer(visual_map, None, PoseOptions(seed=task.seed))
     path, origin = out / "figures" / f"{name}.json", _origin(visual_map, localizer, task)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,17 +132,19 @@ def _entries(text: str) -> list[str]:
     return list(dict.fromkeys(entry.strip() for entry in text.split(",") if entry.strip()))
 
 
-def _map(extractor: FeatureExtractor, task: DegradationTask, folder: Path, progress: Progress) -> VisualMap:
+def _map(
+    extractor: FeatureExtractor, task: DegradationTask, folder: Path, progress: Progress, device: "Device | None"
+) -> VisualMap:
     """The map at ``folder`` if it is the one that would be built, else a new one."""
     if (folder / INFO_FILE).is_file():
         with suppress(VizlocError):  # damaged, or of features that the extractor no longer makes
-            visual_map = VisualMap.open(folder)
+            visual_map = VisualMap.open(folder, device)
             if _is_of(visual_map, extractor, task):
                 return visual_map
     folder.parent.mkdir(parents=True, exist_ok=True)
     options = BuildOptions(seed=task.seed)
     build_map(task.mapped, extractor, folder, dataset=task.dataset, options=options, progress=progress)
-    return VisualMap.open(folder)
+    return VisualMap.open(folder, device)
 
 
 def _is_of(visual_map: VisualMap, extractor: FeatureExtractor, task: DegradationTask) -> bool:

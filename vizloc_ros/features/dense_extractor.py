@@ -7,14 +7,15 @@ from typing import Annotated, Any
 
 import cv2
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field
 
 from vizloc_ros.arrays import Float32, Int64, UInt8
 from vizloc_ros.errors import ConfigError, FeatureError
 from vizloc_ros.features.dense_network import DenseMaps, DenseNetwork, DenseNetworkConfig
 from vizloc_ros.features.device import Device
-from vizloc_ros.features.local_vlad import LocalVlad, load_vlad
+from vizloc_ros.features.local_vlad import LocalVlad, VladSettings, load_vlad
 from vizloc_ros.features.onnx_session import ORT_ERRORS, described, one_line, open_session, read_network
+from vizloc_ros.features.settings import checked_settings
 from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features, quantize
 
 NMS_RADIUS = 4  # no better pixel within so many rows and columns; as many at the border are dropped [px]
@@ -23,8 +24,8 @@ NMS_RADIUS = 4  # no better pixel within so many rows and columns; as many at th
 AbsolutePath = Annotated[Path, AfterValidator(Path.resolve)]
 
 
-class DenseOptions(BaseModel):
-    """The settings of a dense network as extractor.
+class DenseOptions(VladSettings):
+    """The settings of a dense network as extractor, and of its VLAD.
 
     Attributes:
         path: the ONNX file.
@@ -36,8 +37,6 @@ class DenseOptions(BaseModel):
         subpixel: whether keypoints are refined to a fraction of a pixel.
         network: how to read the file.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: AbsolutePath
     descriptor_head: AbsolutePath | None = None
@@ -93,17 +92,12 @@ class DenseVlad(LocalVlad):
             DeviceError: the device cannot be had.
             FeatureError: a file is missing, no network, or not the one that the map was built with.
         """
-        own = {key: value for key, value in settings.items() if key in ("words", "dimension")}
-        try:
-            options = DenseOptions(**{key: value for key, value in settings.items() if key not in own})
-        except ValidationError as error:
-            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise ConfigError(f"settings of the network {settings.get('path')}: {problems}") from error
+        options = checked_settings(DenseOptions, settings, f"the network {settings.get('path')}")
         options = options.model_copy(update={"checksums": _checksums(options)})
         device = device or Device()
         network = DenseNetwork(options.path, options.network, device)
         head = DescriptorHead(options.descriptor_head, device) if options.descriptor_head else None
-        return cls(options, network, head, **own, vlad=load_vlad(folder))
+        return cls(options, network, head, words=options.words, dimension=options.dimension, vlad=load_vlad(folder))
 
     @property
     def name(self) -> str:
@@ -113,12 +107,13 @@ class DenseVlad(LocalVlad):
     @property
     def settings(self) -> dict[str, Any]:
         """Plain values from which ``open`` makes the same extractor."""
-        return {**self.options.model_dump(mode="json"), "words": self.words, "dimension": self.dimension}
+        return self.options.model_dump(mode="json")
 
     @property
     def local_id(self) -> str:
         """For example ``edgepoint2_e64-2048-1a2b3c4d``; the last part changes with any file and setting."""
-        fingerprint = zlib.crc32(self.options.model_dump_json(exclude={"path", "descriptor_head"}).encode())
+        others = {"path", "descriptor_head", *VladSettings.model_fields}
+        fingerprint = zlib.crc32(self.options.model_dump_json(exclude=others).encode())
         return f"{self.options.path.stem}-{self.options.max_keypoints}-{fingerprint:08x}"
 
     def extract_local(self, image: UInt8) -> Features:

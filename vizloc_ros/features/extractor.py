@@ -102,5 +102,5 @@ def _open_network(settings: dict[str, Any], folder: Path | None, device: "Device
     path = Path(settings["path"])
     if HFNET_METADATA in network_metadata(path):
         settings = {key: value for key, value in settings.items() if key != "path"}
-        return open_extractor("hfnet", {"weights": str(path.resolve()), **settings}, folder, device)
+        return open_extractor("hfnet", {"weights": str(path), **settings}, folder, device)
     return DenseVlad.open(settings, folder, device)

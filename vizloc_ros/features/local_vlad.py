@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
 from vizloc_ros.arrays import UNREADABLE_ARRAY, UInt8
 from vizloc_ros.errors import FeatureError, MapError
@@ -15,6 +16,20 @@ from vizloc_ros.features.vlad import Vlad
 
 _FILES = {"words": "vlad_words.npy", "mean": "vlad_mean.npy", "projection": "vlad_projection.npy"}
 _Learned = TypeVar("_Learned", bound="LocalVlad")
+
+
+class VladSettings(BaseModel):
+    """Settings that all of them have.
+
+    Attributes:
+        words: size of the vocabulary.
+        dimension: the largest length of a global descriptor.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    words: int = Field(default=64, ge=1)
+    dimension: int = Field(default=1024, ge=1)
 
 
 @dataclass(frozen=True, kw_only=True)

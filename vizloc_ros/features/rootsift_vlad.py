@@ -4,11 +4,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from vizloc_ros.arrays import UInt8
-from vizloc_ros.errors import ConfigError
-from vizloc_ros.features.local_vlad import LocalVlad, load_vlad
+from vizloc_ros.features.local_vlad import LocalVlad, VladSettings, load_vlad
 from vizloc_ros.features.rootsift import RootSift
+from vizloc_ros.features.settings import checked_settings
 from vizloc_ros.features.types import Features
+
+
+class RootSiftSettings(VladSettings):
+    """Those of ``RootSift``, and of the VLAD."""
+
+    max_keypoints: int = Field(default=RootSift.max_keypoints, ge=1)
+    contrast_threshold: float = Field(default=RootSift.contrast_threshold, ge=0, lt=1)
 
 
 @dataclass(frozen=True)
@@ -21,12 +30,9 @@ class RootSiftVlad(LocalVlad):
     @classmethod
     def open(cls, settings: dict[str, Any], folder: Path | None) -> "RootSiftVlad":
         """As ``open_extractor`` says."""
-        known = {"max_keypoints", "contrast_threshold", "words", "dimension"}
-        if unknown := set(settings) - known:
-            raise ConfigError(f"rootsift has no setting {sorted(unknown)}; it has {sorted(known)}")
-        own = {key: value for key, value in settings.items() if key in ("words", "dimension")}
-        sift = {key: value for key, value in settings.items() if key not in own}
-        return cls(RootSift(**sift), **own, vlad=load_vlad(folder))
+        own = checked_settings(RootSiftSettings, settings, cls.name)
+        rootsift = RootSift(own.max_keypoints, own.contrast_threshold)
+        return cls(rootsift, words=own.words, dimension=own.dimension, vlad=load_vlad(folder))
 
     @property
     def settings(self) -> dict[str, Any]:

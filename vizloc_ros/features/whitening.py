@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vizloc_ros.arrays import UNREADABLE_ARRAY, Float32
+from vizloc_ros.arrays import UNREADABLE_ARRAY, Float32, Float64
 from vizloc_ros.errors import FeatureError, MapError
 
 SHRINKAGE = 0.01  # of the mean variance, added to all: directions that few images tell of are not trusted
+_CHUNK = 1024  # images whose descriptors are in 64 bit at a time
 _FILES = {"mean": "whitening_mean.npy", "projection": "whitening_projection.npy"}
 
 
@@ -64,11 +65,8 @@ class Whitening:
             FeatureError: there are fewer than two images, or all are the same.
         """
         images = len(descriptors)
-        stacked = np.array(descriptors, np.float64).reshape(images, -1) if images else np.zeros((1, 1))
-        mean = stacked.mean(axis=0)
-        # The singular values are those of the covariance, whose dimension may be far above the number of images.
-        _, singular, axes = np.linalg.svd(stacked - mean, full_matrices=False)
-        variance = singular**2 / max(images - 1, 1)
+        mean = sum(descriptors, np.zeros(1)) / max(images, 1)
+        variance, axes = _principal_axes(descriptors, mean) if images > 1 else (np.zeros(1), np.zeros((1, 1)))
         kept = variance > max(1e-6 * variance[0], 1e-12)
         if not kept.any():
             raise FeatureError(
@@ -95,3 +93,20 @@ class Whitening:
                     f"{folder / file}: cannot be read ({error}): check the map, or build it again"
                 ) from error
         return cls(**arrays)
+
+
+def _principal_axes(descriptors: Sequence[Float32], mean: Float64) -> tuple[Float64, Float64]:
+    """Variances (K,), largest first, along orthonormal axes (K, G) of two or more (G,) descriptors.
+
+    Whichever is smaller is decomposed, the images or their covariance: a map may have few of them, or 100,000.
+    """
+    images, dimension = len(descriptors), len(mean)
+    if images <= dimension:
+        _, singular, axes = np.linalg.svd(np.array(descriptors, np.float64) - mean, full_matrices=False)
+        return singular**2 / (images - 1), axes
+    covariance = np.zeros((dimension, dimension))
+    for start in range(0, images, _CHUNK):
+        centred = np.array(descriptors[start : start + _CHUNK], np.float64) - mean
+        covariance += centred.T @ centred
+    variance, columns = np.linalg.eigh(covariance / (images - 1))
+    return variance[::-1], columns.T[::-1]

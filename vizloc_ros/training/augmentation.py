@@ -1,4 +1,8 @@
-"""Photometric augmentation: what changes between two drives, but not where things are (HF-Net paper, section 5)."""
+"""Photometric augmentation: what changes between two drives, but not where things are (HF-Net paper, section 5).
+
+Brightness, contrast, noise, shade and the chance of motion blur are those of the paper's published code. Its blur is
+13 to 21 px long, ours may be shorter; exposure is ours.
+"""
 
 from collections.abc import Callable
 

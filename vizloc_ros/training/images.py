@@ -1,6 +1,7 @@
 """The images that are trained on."""
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from zlib import crc32
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.errors import DatasetError, ImageError
 from vizloc_ros.features.hfnet.config import CELL
+from vizloc_ros.parallel import Progress, parallel_map, silent
 
 
 class ImageSource(BaseModel):
@@ -42,6 +44,23 @@ class TrainingImages:
         shares = np.array([source.share for source in sources])
         self._shares = shares / shares.sum()
 
+    def check_sizes(self, side: int, progress: Progress = silent) -> None:
+        """Reads every image once, so that a run does not find out after hours.
+
+        Raises:
+            ImageError: a file is no image.
+            DatasetError: an image is smaller than a crop.
+        """
+        files = [*(path for found in self._files for path in found), *self.held_out]
+
+        def is_small(path: Path) -> bool:
+            return min(read_gray(path).shape) < side
+
+        small = parallel_map(is_small, files, "checking images", progress)
+        if names := [str(path) for path, found in zip(files, small, strict=True) if found]:
+            others = f" (and {len(names) - 1} more)" if names[1:] else ""
+            raise DatasetError(f"{names[0]}{others}: smaller than a crop of {side} px: remove it or lower 'crop'")
+
     def draw(self, count: int, rng: np.random.Generator) -> list[Path]:
         """Random training images, from the sources by their shares."""
         sources = rng.choice(len(self._files), count, p=self._shares)
@@ -49,21 +68,36 @@ class TrainingImages:
 
 
 def split_images(sources: Sequence[ImageSource], held_out: float) -> tuple[list[list[Path]], list[Path]]:
-    """Training images of every source, and those held out, chosen by a checksum of their names.
+    """Training images of every source, and those held out: a share by the checksums of their names, but at least one.
 
     Raises:
         DatasetError: a source has no training image.
     """
+    found = [sorted(path for path in source.folder.glob(source.pattern) if path.is_file()) for source in sources]
+    checksums = [[crc32(path.name.encode()) for path in files] for files in found]
+    first = max(held_out * 2**32, 1 + min(chain.from_iterable(checksums), default=0))  # that is trained on
     training, validation = [], []
-    for source in sources:
-        files = sorted(path for path in source.folder.glob(source.pattern) if path.is_file())
-        chosen = [crc32(path.name.encode()) / 2**32 >= held_out for path in files]
-        kept = [path for path, train in zip(files, chosen, strict=True) if train]
-        if not kept:
-            raise DatasetError(f"{source.folder}: no images match '{source.pattern}'")
-        training.append(kept)
-        validation += [path for path, train in zip(files, chosen, strict=True) if not train]
+    for source, files, numbers in zip(sources, found, checksums, strict=True):
+        training.append([path for path, number in zip(files, numbers, strict=True) if number >= first])
+        validation += [path for path, number in zip(files, numbers, strict=True) if number < first]
+        if not training[-1]:
+            raise DatasetError(
+                f"{source.folder}: {len(files)} images match '{source.pattern}', and without those that are held out "
+                "none is left to train on: give more"
+            )
     return training, validation
+
+
+def identity(path: Path) -> tuple[str, str, int]:
+    """What an image file is known by wherever its folder lies: the names of both, and its size in bytes.
+
+    Raises:
+        ImageError: there is no such file.
+    """
+    try:
+        return path.parent.name, path.name, path.stat().st_size
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def read_gray(path: Path) -> UInt8:

@@ -11,6 +11,7 @@ from vizloc_ros.features.hfnet.config import CELL
 
 BORDER = 4  # keypoints nearer to the border, or to padding, are effects of it [px]
 _MIN_SIDE = 2 * CELL  # of the network's input [px]
+_COARSEST_CELL = 32  # stride of the global head: it must see no cell of nothing but padding [px]
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ def gray_image(image: UInt8) -> UInt8:
 
 
 def fit_image(gray: UInt8, long_side: int, size: tuple[int, int] | None) -> FittedImage:
-    """Shrinks and crops, as the paper does, or pads.
+    """Shrinks, as the paper does, and crops to whole cells, or pads by less than a cell of the global head.
+
+    The scale depends on ``long_side`` alone, so that networks of one map see the same whatever size they demand.
 
     Args:
         gray: (H, W).
@@ -57,22 +60,26 @@ def fit_image(gray: UInt8, long_side: int, size: tuple[int, int] | None) -> Fitt
             cropped.
 
     Raises:
-        ImageError: nothing would be left to see.
+        ImageError: nothing would be left to see, or the image does not fill ``size``, or goes beyond it.
     """
     height, width = gray.shape
-    limits = (long_side / max(width, height), *((size[0] / width, size[1] / height) if size else ()))
-    factor = min(1.0, *limits)
-    shown = (round(width * factor), round(height * factor))
-    if min(shown) < _MIN_SIDE:
+    factor = min(1.0, long_side / max(width, height))
+    shrunk = (round(width * factor), round(height * factor))
+    if min(shrunk) < _MIN_SIDE:
         raise ImageError(
-            f"an image of {width}x{height} is too small to find features in: at a long side of {max(shown)} its sides "
-            f"are {shown[0]} and {shown[1]}, and must be at least {_MIN_SIDE}"
+            f"an image of {width}x{height} is too small to find features in: at a long side of {max(shrunk)} its sides "
+            f"are {shrunk[0]} and {shrunk[1]}, and must be at least {_MIN_SIDE}"
         )
-    scale = (width / shown[0], height / shown[1])
-    resized = gray if factor == 1 else cv2.resize(gray, shown, interpolation=cv2.INTER_AREA)
-    if size is None:
-        shown = (shown[0] // CELL * CELL, shown[1] // CELL * CELL)
-        return FittedImage(np.ascontiguousarray(resized[: shown[1], : shown[0]]), scale, shown)
-    right, bottom = size[0] - shown[0], size[1] - shown[1]
-    padded = cv2.copyMakeBorder(resized, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
-    return FittedImage(np.ascontiguousarray(padded), scale, shown)
+    whole = (shrunk[0] // CELL * CELL, shrunk[1] // CELL * CELL)
+    size = size or whole
+    if not all(0 <= side - own < _COARSEST_CELL for side, own in zip(size, whole, strict=True)):
+        raise ImageError(
+            f"the weights were exported for images of {size[0]}x{size[1]}, and one of {width}x{height} is "
+            f"{shrunk[0]}x{shrunk[1]} at a long side of {long_side}: export them with --size {whole[0]}x{whole[1]}"
+        )
+    shown = (min(shrunk[0], size[0]), min(shrunk[1], size[1]))
+    resized = gray if factor == 1 else cv2.resize(gray, shrunk, interpolation=cv2.INTER_AREA)
+    pixels = cv2.copyMakeBorder(
+        resized[: shown[1], : shown[0]], 0, size[1] - shown[1], 0, size[0] - shown[0], cv2.BORDER_REPLICATE
+    )
+    return FittedImage(pixels, (width / shrunk[0], height / shrunk[1]), shown)

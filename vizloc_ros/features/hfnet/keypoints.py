@@ -27,7 +27,8 @@ def best_keypoints(kept: Tensor, count: int, border: int) -> tuple[Tensor, Tenso
     block = block.clamp(max=rows * columns - 1)
     row = torch.div(block, columns, rounding_mode="trunc")
     column = block - row * columns
-    lines = (_BLOCK * row * columns + column)[:, None] + columns * torch.arange(_BLOCK)  # a block's, as runs of 4
+    within = torch.arange(_BLOCK, device=kept.device)
+    lines = (_BLOCK * row * columns + column)[:, None] + columns * within  # a block's, as runs of 4
     pixel = inner.reshape(-1, _BLOCK)[lines].flatten(1).argmax(dim=1)
     line = torch.div(pixel, _BLOCK, rounding_mode="trunc")
     x = border + _BLOCK * column + pixel - _BLOCK * line

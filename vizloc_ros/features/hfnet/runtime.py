@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.errors import ConfigError, FeatureError
@@ -15,8 +15,14 @@ from vizloc_ros.features.device import Device
 from vizloc_ros.features.hfnet.image_fit import fit_image, gray_image
 from vizloc_ros.features.hfnet.weights import DEFAULT_WEIGHTS, OUTPUTS, Description, read_weights
 from vizloc_ros.features.onnx_session import ORT_ERRORS, one_line, open_session
+from vizloc_ros.features.settings import checked_settings
 from vizloc_ros.features.types import Features, quantize
 from vizloc_ros.features.whitening import Whitening
+
+
+def _absolute(path: str) -> str:
+    """A map is opened from anywhere, not only from where it was built."""
+    return str(Path(path).resolve()) if path else ""
 
 
 class HfNetSettings(BaseModel):
@@ -32,7 +38,7 @@ class HfNetSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    weights: str = ""
+    weights: Annotated[str, AfterValidator(_absolute)] = ""
     max_keypoints: int = Field(default=2048, ge=1)
     threshold: float = Field(default=0.005, ge=0, lt=1)
     long_side: int = Field(default=960, ge=16)
@@ -73,12 +79,7 @@ class HfNetExtractor:
             FeatureError: the weights are missing, damaged, or something else.
             MapError: the whitening cannot be read.
         """
-        try:
-            checked = HfNetSettings(**settings)
-        except ValidationError as error:
-            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise ConfigError(f"settings of hfnet: {problems}; it has {sorted(HfNetSettings.model_fields)}") from error
-        extractor = cls(checked, device or Device())
+        extractor = cls(checked_settings(HfNetSettings, settings, cls.name), device or Device())
         if folder is not None:
             extractor._whitening = Whitening.load(folder)
         return extractor
@@ -97,8 +98,11 @@ class HfNetExtractor:
         return f"{self.name}-{self.description.weights_id}-{numbers}+white-{white}"
 
     def warm_up(self, size: tuple[int, int]) -> None:
-        """Lets the device prepare itself for images of (width, height), so that the first one takes no longer."""
-        self.extract(np.zeros(size[::-1], np.uint8))
+        """Lets the device prepare itself for images of (width, height), so that the first one takes no longer.
+
+        A network of fixed size is prepared for its own: images of the camera may be others than those of the map.
+        """
+        self.extract(np.zeros((self.description.size or size)[::-1], np.uint8))
 
     def extract(self, image: UInt8) -> Features:
         """Features of a (H, W) gray or (H, W, 3) BGR image; an image of one value has no keypoints.
@@ -106,7 +110,7 @@ class HfNetExtractor:
         The global descriptor is the network's own until ``learn``, and whitened afterwards.
 
         Raises:
-            ImageError: it is no such image, or too small.
+            ImageError: it is no such image, too small, or not of the size that the network was exported for.
             FeatureError: the device fails, e.g. for want of memory.
         """
         gray = gray_image(image)

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from vizloc_ros.arrays import Float32
-from vizloc_ros.errors import DatasetError
 from vizloc_ros.features.hfnet.config import CELL
 from vizloc_ros.features.types import dequantize
 from vizloc_ros.features.vlad import Vlad
@@ -68,10 +67,6 @@ class Batches:
         warps, side = self._config.warps, self._config.crop
         warped = augmentation is not None and rng.random() < warps.share
         image, targets = self._store.load(path, int(rng.integers(warps.variants)) if warped else None)
-        if min(image.shape) < side:
-            raise DatasetError(
-                f"{path}: {image.shape[1]}x{image.shape[0]} is smaller than a crop of {side}: remove it or lower 'crop'"
-            )
         y, x = (CELL * int(rng.integers((length - side) // CELL + 1)) for length in image.shape)
         part = targets.crop(x, y, side, side)
         pixels = image[y : y + side, x : x + side]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vizloc_ros.features.hfnet.config import HfNetConfig
 from vizloc_ros.training.augmentation import Augmentation
@@ -12,7 +12,11 @@ from vizloc_ros.training.teacher.warps import Warps
 
 
 class HfNetTraining(BaseModel):
-    """One run of ``vizloc train hfnet``; optimisation defaults are the paper's (section 5, "Implementation")."""
+    """One run of ``vizloc train hfnet``.
+
+    Steps, rate and its drops are by default the paper's (section 5, "Implementation"). The batch is smaller than its
+    32, and gradients are clipped, of which it says nothing.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,3 +40,9 @@ class HfNetTraining(BaseModel):
     global_every: int = Field(default=1, ge=0, description="teach the global head every N-th step; 0: never")
     validate_every: int = Field(default=1000, ge=1)
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _views_hold_crops(self) -> "HfNetTraining":
+        if self.warps.share and self.warps.side < self.crop:
+            raise ValueError(f"warps.side: a view of {self.warps.side} px is smaller than a crop of {self.crop} px")
+        return self

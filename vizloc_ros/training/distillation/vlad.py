@@ -1,7 +1,9 @@
 """The global head's target: VLAD of the teacher's local descriptors."""
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +12,8 @@ from vizloc_ros.errors import ConfigError, FeatureError
 from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features
 from vizloc_ros.features.vlad import Vlad
 from vizloc_ros.training.distillation.config import HfNetTraining
-from vizloc_ros.training.images import TrainingImages
+from vizloc_ros.training.fingerprint import fingerprint
+from vizloc_ros.training.images import TrainingImages, identity
 from vizloc_ros.training.teacher.store import TargetStore
 from vizloc_ros.training.teacher.targets import Targets
 
@@ -25,34 +28,49 @@ def global_target(vlad: Vlad, targets: Targets) -> Float32:
     return vlad.describe(targets.keypoint_descriptors)
 
 
-def learn_vlad(path: Path, config: HfNetTraining, images: TrainingImages, store: TargetStore) -> Vlad:
-    """Learns vocabulary and whitening on training images and writes them.
+def run_vlad(path: Path, config: HfNetTraining, images: TrainingImages, store: TargetStore) -> Vlad:
+    """Vocabulary and whitening of a run: what it has written, or else learned on training images now, and written.
 
     Raises:
-        ConfigError: the images are too few for the network's global descriptors.
+        ConfigError: the images are too few for the network's global descriptors, or the file is not this run's.
     """
     dimension = config.network.global_dimension
-    chosen = images.draw(_IMAGES, np.random.default_rng(config.seed))
-    features = [_as_features(*store.load(file)) for file in sorted(set(chosen))]
+    chosen = sorted(set(images.draw(_IMAGES, np.random.default_rng(config.seed))))
+    origin: dict[str, Any] = {
+        "teacher": store.teacher.fingerprint,
+        "images": fingerprint(*(identity(file) for file in chosen)),
+        "vlad_words": str(config.vlad_words),
+    }
+    if path.exists():
+        return read_vlad(path, dimension, origin)
+    features = [_as_features(*store.load(file)) for file in chosen]
     vlad = Vlad.learn(features, words=config.vlad_words, dimension=dimension, seed=config.seed)
     if vlad.dimension != dimension:
         raise ConfigError(
             f"network.global_dimension: {dimension} is more than these images teach: lower it to {vlad.dimension}, or "
             "give at least twice as many images as dimensions"
         )
-    np.savez(path, words=vlad.words, mean=vlad.mean, projection=vlad.projection)
+    aside = path.with_suffix(".part.npz")
+    np.savez(aside, words=vlad.words, mean=vlad.mean, projection=vlad.projection, **origin)
+    aside.replace(path)
     return vlad
 
 
-def read_vlad(path: Path, dimension: int) -> Vlad:
-    """What ``learn_vlad`` wrote.
+def read_vlad(path: Path, dimension: int, origin: Mapping[str, str]) -> Vlad:
+    """What ``run_vlad`` wrote.
+
+    Args:
+        path: the file.
+        dimension: of global descriptors.
+        origin: some of what it was made from, as it must be.
 
     Raises:
-        ConfigError: the file is missing, damaged, or for global descriptors of another length.
+        ConfigError: the file is missing, damaged, for global descriptors of another length, or of another origin.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
             vlad = Vlad(arrays["words"], arrays["mean"], arrays["projection"])
+            changed = [name for name, value in origin.items() if str(arrays[name]) != value]
     except (*UNREADABLE_ARRAY, KeyError, zipfile.BadZipFile, FeatureError) as error:
         raise ConfigError(
             f"{path}: is no vocabulary that 'vizloc train hfnet' wrote ({error}): delete it, and the first stage makes "
@@ -62,6 +80,11 @@ def read_vlad(path: Path, dimension: int) -> Vlad:
         raise ConfigError(
             f"{path}: is for global descriptors of {vlad.dimension} elements, the network's have {dimension}: "
             "take the vocabulary of the run that trained it"
+        )
+    if changed:
+        raise ConfigError(
+            f"{path}: was learned with another {', '.join(changed)}: give that again, or delete the file, and the "
+            "first stage makes it again"
         )
     return vlad
 

@@ -9,6 +9,7 @@ from vizloc_ros.training.global_head.network_split import Layers
 from vizloc_ros.training.global_head.photos import PosedSource
 from vizloc_ros.training.global_head.views import Changes
 from vizloc_ros.training.images import ImageSource
+from vizloc_ros.training.teacher.global_network import GlobalTeacherConfig
 from vizloc_ros.training.teacher.network import TeacherConfig
 
 
@@ -16,7 +17,7 @@ class LossWeights(BaseModel):
     """What the head learns from; the losses are added with these weights, and those of weight 0 are left out.
 
     Attributes:
-        distill: VLAD of the teacher's local descriptors of the clean image.
+        distill: what the teacher says about the clean image: the global one's vector, or VLAD of local descriptors.
         self_supervised: two views of one image are more alike than those of different images.
         posed: the nearer two cameras were, the more alike their views.
     """
@@ -46,6 +47,7 @@ class GlobalTraining(BaseModel):
         losses: their weights.
         layers: what is trained: the head alone, or the encoder behind layer 7 too.
         teacher: of ``distill``, the first stage's.
+        global_teacher: of ``distill`` in its place, with vectors as long as the network's.
         targets: folder with the teacher's answers for ``images``, as in the first stage's configuration.
         vlad: vocabulary and whitening of ``distill``; ``vlad.npz`` beside the checkpoint if not given.
         cache: folder for what runs can share (activations, targets); the run's own if not given.
@@ -75,6 +77,7 @@ class GlobalTraining(BaseModel):
     losses: LossWeights
     layers: Layers = "deep"
     teacher: TeacherConfig | None = None
+    global_teacher: GlobalTeacherConfig | None = None
     targets: Path | None = None
     vlad: Path | None = None
     cache: Path | None = None
@@ -95,8 +98,8 @@ class GlobalTraining(BaseModel):
 
     @model_validator(mode="after")
     def _complete(self) -> "GlobalTraining":
-        if self.losses.distill and self.teacher is None:
-            raise ValueError("losses.distill needs a 'teacher'")
+        if self.losses.distill and self.teacher is None and self.global_teacher is None:
+            raise ValueError("losses.distill needs a 'teacher' or a 'global_teacher'")
         if self.batch < 2 * self.stretches:
             raise ValueError(f"half a batch of {self.batch} cannot hold {self.stretches} stretches")
         return self

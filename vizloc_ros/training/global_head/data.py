@@ -1,7 +1,6 @@
 """What a run of the global head is trained and measured on, kept in a cache that runs can share."""
 
-import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,15 +10,16 @@ from torch import Tensor
 
 from vizloc_ros.arrays import UNREADABLE_ARRAY, Float32
 from vizloc_ros.errors import ConfigError
-from vizloc_ros.features.vlad import Vlad
 from vizloc_ros.parallel import Progress
 from vizloc_ros.training.distillation.vlad import global_target, read_vlad
+from vizloc_ros.training.fingerprint import fingerprint
 from vizloc_ros.training.global_head.config import GlobalTraining
 from vizloc_ros.training.global_head.network_split import NetworkSplit
 from vizloc_ros.training.global_head.photos import Photo, posed_photos, unposed_photos
 from vizloc_ros.training.global_head.places import Places
 from vizloc_ros.training.global_head.view_bank import ViewBank
-from vizloc_ros.training.teacher.network import Teacher
+from vizloc_ros.training.teacher.global_network import GlobalTeacher, GlobalTeacherConfig
+from vizloc_ros.training.teacher.network import Teacher, TeacherConfig
 from vizloc_ros.training.teacher.store import TargetStore
 
 _QUERY_SEED = 0  # not the configuration's: runs of different seeds are asked the same
@@ -43,7 +43,13 @@ class GlobalData:
 
     @classmethod
     def prepare(
-        cls, config: GlobalTraining, cache: Path, network: NetworkSplit, dimension: int, progress: Progress
+        cls,
+        config: GlobalTraining,
+        cache: Path,
+        network: NetworkSplit,
+        dimension: int,
+        threads: int,
+        progress: Progress,
     ) -> "GlobalData":
         """Reads, or makes, everything.
 
@@ -52,6 +58,7 @@ class GlobalData:
             cache: folder of what is kept.
             network: its frozen layers.
             dimension: of global descriptors.
+            threads: of the teacher on the CPU; 0 for all cores.
             progress: shows how far it is.
 
         Raises:
@@ -71,22 +78,41 @@ class GlobalData:
             raise ConfigError(
                 f"batch: {config.batch} different images are asked for, and there are {len(photos)} to train on"
             )
-        places = Places(held_out, bank(held_out, _QUERY_SEED))
         targets = None
-        if config.losses.distill and config.teacher is not None:
-            vlad = read_vlad(config.vlad or config.checkpoint.parent / "vlad.npz", dimension)
-            store = TargetStore(Teacher(config.teacher), config.targets)
-            key = _key(photos, vlad.fingerprint, config.teacher.model_dump_json(), config.long_side)
-            targets = torch.from_numpy(_targets(photos, store, vlad, cache / f"targets_{key}.npy", progress))
+        teacher = config.global_teacher or config.teacher
+        if config.losses.distill and teacher is not None:
+            answers, ask = _asked(teacher, config, dimension, threads)
+            kept = cache / f"targets_{_key(photos, answers, config.long_side)}.npy"
+            targets = torch.from_numpy(_targets(photos, ask, kept, progress))
+        places = Places(held_out, bank(held_out, _QUERY_SEED))
         return cls(photos, bank(photos, config.seed), targets, places)
 
 
 def _key(photos: Sequence[Photo], *facts: object) -> str:
     """Eight hexadecimal digits that change with the names of photos, and with facts."""
-    return f"{zlib.crc32(repr([*facts, *(photo.name for photo in photos)]).encode()):08x}"
+    return fingerprint(*facts, *(photo.name for photo in photos))
 
 
-def _targets(photos: Sequence[Photo], store: TargetStore, vlad: Vlad, kept: Path, progress: Progress) -> Float32:
+def _asked(
+    asked: GlobalTeacherConfig | TeacherConfig, config: GlobalTraining, dimension: int, threads: int
+) -> tuple[str, Callable[[Photo], Float32]]:
+    """A fingerprint of a teacher's answers, and the function that makes a photo's target (G,)."""
+    if isinstance(asked, GlobalTeacherConfig):
+        whole = GlobalTeacher(asked, dimension, threads)
+        return whole.fingerprint, lambda photo: whole.describe(photo.read())
+    teacher = Teacher(asked, threads)
+    vlad_path = config.vlad or config.checkpoint.parent / "vlad.npz"
+    vlad = read_vlad(vlad_path, dimension, {"teacher": teacher.fingerprint})
+    store = TargetStore(teacher, config.targets)
+
+    def taught(photo: Photo) -> Float32:
+        known = teacher.targets(photo.read()) if photo.path is None else store.load(photo.path)[1]
+        return global_target(vlad, known)
+
+    return f"{teacher.fingerprint} {vlad.fingerprint}", taught
+
+
+def _targets(photos: Sequence[Photo], ask: Callable[[Photo], Float32], kept: Path, progress: Progress) -> Float32:
     """Targets (N, G), kept in a ``.npy`` file. Raises ``ConfigError`` if it is damaged."""
     if kept.exists():
         try:
@@ -94,11 +120,7 @@ def _targets(photos: Sequence[Photo], store: TargetStore, vlad: Vlad, kept: Path
         except UNREADABLE_ARRAY as error:
             raise ConfigError(f"{kept}: cannot be read ({error}): delete it, and it is made again") from error
 
-    def taught(photo: Photo) -> Float32:
-        known = store.teacher.targets(photo.read()) if photo.path is None else store.load(photo.path)[1]
-        return global_target(vlad, known)
-
-    described = np.array([taught(photo) for photo in progress(photos, "teacher", len(photos))], np.float32)
+    described = np.array([ask(photo) for photo in progress(photos, "teacher", len(photos))], np.float32)
     kept.parent.mkdir(parents=True, exist_ok=True)
     aside = kept.with_suffix(".part.npy")
     np.save(aside, described)

@@ -16,7 +16,7 @@ def contrastive_loss(descriptors: Tensor, closeness: Tensor, temperature: float)
         closeness: (N, N) from 0 to 1, in each row something besides the diagonal, which does not count.
         temperature: by which similarities are divided.
     """
-    itself = torch.eye(len(descriptors), dtype=torch.bool)
+    itself = torch.eye(len(descriptors), dtype=torch.bool, device=descriptors.device)
     logits = (descriptors @ descriptors.T / temperature).masked_fill(itself, -1e9)
     targets = closeness.masked_fill(itself, 0)
     targets = targets / targets.sum(dim=1, keepdim=True)

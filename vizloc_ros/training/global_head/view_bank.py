@@ -79,18 +79,19 @@ class ViewBank:
 
 
 def describe(head: nn.Module, activations: Sequence[Tensor]) -> Tensor:
-    """Global descriptors (N, G) of N activations of any sizes; those of one size go through the head together."""
+    """Global descriptors (N, G) of N activations of any sizes, on the head's device; one size goes through together."""
+    device = next(head.parameters()).device
     rows_of_size: dict[torch.Size, list[int]] = defaultdict(list)
     for i, activation in enumerate(activations):
         rows_of_size[activation.shape].append(i)
     stacks = [torch.stack([activations[i] for i in rows]) for rows in rows_of_size.values()]
-    described = torch.cat([head(stack.contiguous(memory_format=torch.channels_last)) for stack in stacks])
+    described = torch.cat([head(stack.to(device, memory_format=torch.channels_last)) for stack in stacks])
     order = torch.tensor([i for rows in rows_of_size.values() for i in rows])
     return described[order.argsort()]
 
 
 @torch.no_grad()
 def describe_views(head: nn.Module, bank: ViewBank, views: Sequence[tuple[int, int]]) -> Tensor:
-    """Global descriptors (N, G) of N (photo, view) pairs of a bank, without gradients."""
+    """Global descriptors (N, G) of N (photo, view) pairs of a bank, on the CPU and without gradients."""
     chunks = [views[start : start + _CHUNK] for start in range(0, len(views), _CHUNK)]
-    return torch.cat([describe(head, [bank.load(*view) for view in chunk]) for chunk in chunks])
+    return torch.cat([describe(head, [bank.load(*view) for view in chunk]).cpu() for chunk in chunks])

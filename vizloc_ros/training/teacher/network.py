@@ -1,6 +1,7 @@
 """A teacher: any ONNX file with dense descriptors and detector scores."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,6 +12,7 @@ from vizloc_ros.features.dense_network import DenseNetwork, DenseNetworkConfig
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.hfnet.config import CELL
 from vizloc_ros.features.types import quantize
+from vizloc_ros.training.fingerprint import teacher_fingerprint
 from vizloc_ros.training.teacher.targets import Targets, soft_labels
 
 
@@ -21,6 +23,7 @@ class TeacherConfig(BaseModel):
         path: the ONNX file.
         network: how to read it, as far as its names and shapes leave it open.
         keypoint_share: keypoints taught of each image, per pixel.
+        provider: ``cpu`` or ``cuda``, what it runs on; its answers do not depend on it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,14 +31,20 @@ class TeacherConfig(BaseModel):
     path: Path
     network: DenseNetworkConfig = DenseNetworkConfig()
     keypoint_share: float = Field(default=1 / 300, gt=0, le=1 / CELL**2)
+    provider: Literal["cpu", "cuda"] = Field(default="cpu", exclude=True)
 
 
 class Teacher:
-    """Answers for clean images."""
+    """Answers for clean images.
+
+    Attributes:
+        fingerprint: changes with what it answers.
+    """
 
     def __init__(self, config: TeacherConfig, threads: int = 0) -> None:
         self._config = config
-        self._network = DenseNetwork(config.path, config.network, Device(threads=threads))
+        self._network = DenseNetwork(config.path, config.network, Device(config.provider, threads))
+        self.fingerprint = teacher_fingerprint(config.path, config)
 
     def targets(self, image: UInt8) -> Targets:
         """What to learn about a (H, W) gray image whose sides are multiples of 8."""

@@ -7,9 +7,10 @@ from zlib import crc32
 
 import numpy as np
 
-from vizloc_ros.arrays import UInt8
+from vizloc_ros.arrays import UNREADABLE_ARRAY, UInt8
 from vizloc_ros.errors import ImageError
-from vizloc_ros.training.images import read_gray
+from vizloc_ros.training.fingerprint import fingerprint
+from vizloc_ros.training.images import identity, read_gray
 from vizloc_ros.training.teacher.network import Teacher
 from vizloc_ros.training.teacher.targets import Targets
 from vizloc_ros.training.teacher.warps import Warps
@@ -33,13 +34,12 @@ class TargetStore:
 
     def load(self, path: Path, variant: int | None = None) -> tuple[UInt8, Targets]:
         """A gray image, cropped to multiples of 8, or a warped view of it, and its targets."""
-        name = f"{path.parent.name}_{path.stem}" + ("" if variant is None else f"_view{variant}")
-        kept = None if self.folder is None else self.folder / f"{name}.npz"
+        kept = None if self.folder is None else self.folder / self._name(path, variant)
         if kept is not None and kept.exists():
             try:
                 with np.load(kept, allow_pickle=False) as arrays:
                     return arrays["image"], Targets(*(arrays[name] for name in _ARRAYS))
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            except (*UNREADABLE_ARRAY, KeyError, zipfile.BadZipFile) as error:
                 raise ImageError(f"{kept}: cannot be read ({error}): delete it, and it is made again") from error
         image = read_gray(path)
         if variant is not None:
@@ -51,3 +51,10 @@ class TargetStore:
             np.savez(aside, image=image, **{name: getattr(targets, name) for name in _ARRAYS})
             aside.replace(kept)
         return image, targets
+
+    def _name(self, path: Path, variant: int | None) -> str:
+        """Of the file of a kept answer; it changes with what the answer depends on, or stale ones would be used."""
+        facts: tuple[object, ...] = (self.teacher.fingerprint, identity(path))
+        if variant is not None:
+            facts += (self.warps.model_dump_json(exclude={"share", "variants"}), variant)
+        return f"{path.parent.name}_{path.stem}_{fingerprint(*facts)}.npz"
