@@ -22,7 +22,7 @@ from vizloc_ros.features.hfnet.weights import DEFAULT_WEIGHTS
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.builder import build_map
 from vizloc_ros.mapping.map_info import ExtractorInfo, read_info, write_info
-from vizloc_ros.mapping.visual_map import EXTRACTOR_FOLDER, VisualMap
+from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.nodes.clouds import features_from_msg, global_descriptor_from_msg
 from vizloc_ros.nodes.conversions import stamp_to_ns
 from vizloc_ros.nodes.hfnet import HfnetNode
@@ -52,10 +52,8 @@ def weights(export: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def extractor(weights: Path, street: SyntheticStreet) -> HfNetExtractor:
-    unlearned = HfNetExtractor.open({"weights": str(weights), "max_keypoints": 300}, None, Device(threads=1))
-    images = (record.read_image() for record in street.records("map")[:6])
-    return unlearned.learn([unlearned.extract(image) for image in images], seed=0)
+def extractor(weights: Path) -> HfNetExtractor:
+    return HfNetExtractor.open({"weights": str(weights), "max_keypoints": 300}, None, Device(threads=1))
 
 
 @pytest.fixture
@@ -68,8 +66,6 @@ def map_path(extractor: HfNetExtractor, record: Record, point_map: VisualMap, tm
     """As much of a map as the node reads: random weights see too few points again for a whole one."""
     features = ExtractorInfo(name=extractor.name, settings=extractor.settings, feature_id=extractor.feature_id)
     write_info(tmp_path, point_map.info.model_copy(update={"extractor": features, "cameras": [record.camera]}))
-    (tmp_path / EXTRACTOR_FOLDER).mkdir()
-    extractor.save(tmp_path / EXTRACTOR_FOLDER)
     return tmp_path
 
 

@@ -18,7 +18,7 @@ onnx = pytest.importorskip("onnx", reason=REASON)
 
 from hfnet_helpers import MAX_KEYPOINTS, SMALL, exported, texture  # noqa: E402
 
-from vizloc_ros.errors import ConfigError, DeviceError, FeatureError, ImageError, MapError  # noqa: E402
+from vizloc_ros.errors import ConfigError, DeviceError, FeatureError, ImageError  # noqa: E402
 from vizloc_ros.features.device import Device, available  # noqa: E402
 from vizloc_ros.features.hfnet.runtime import HfNetExtractor  # noqa: E402
 from vizloc_ros.features.hfnet.weights import (  # noqa: E402
@@ -238,35 +238,19 @@ def test_settings_make_the_same_extractor_again(weights: Path, tmp_path: Path) -
     assert_same(again.extract(IMAGE), extractor.extract(IMAGE))
 
 
-def test_what_was_learned_is_saved_and_opened(weights: Path, tmp_path: Path) -> None:
-    unlearned = open_with(weights)
-    with pytest.raises(FeatureError, match="learn first"):
-        unlearned.save(tmp_path)
-    with pytest.raises(FeatureError, match="give the map"):
-        unlearned.describe(unlearned.extract(IMAGE))
-    preliminary = [unlearned.extract(np.roll(IMAGE, 40 * i, axis=1)) for i in range(4)]
-    learned = unlearned.learn(preliminary, seed=0)
-    assert learned.feature_id != unlearned.feature_id
-    assert_same(learned.extract(IMAGE), learned.describe(preliminary[0]))
-    assert not np.array_equal(learned.extract(IMAGE).global_descriptor, preliminary[0].global_descriptor)
-
-    learned.save(tmp_path)
-    again = HfNetExtractor.open(learned.settings, tmp_path, ONE_THREAD)
-    assert again.feature_id == learned.feature_id
-    assert_same(again.extract(IMAGE), learned.extract(IMAGE))
-    (tmp_path / "whitening_projection.npy").unlink()
-    with pytest.raises(MapError, match=r"whitening_projection\.npy"):
-        HfNetExtractor.open(learned.settings, tmp_path, ONE_THREAD)
+def test_nothing_is_learned_from_a_map_s_images(extractor: HfNetExtractor, tmp_path: Path) -> None:
+    features = extractor.extract(IMAGE)
+    assert extractor.describe(features) is features
+    assert extractor.learn([features], seed=0) is extractor
+    extractor.save(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_feature_id_names_what_the_numbers_depend_on(weights: Path, extractor: HfNetExtractor) -> None:
     variants = [{"max_keypoints": 10}, {"threshold": 0.01}, {"long_side": 640}, {"refine": False}]
     ids = {extractor.feature_id, *(open_with(weights, **variant).feature_id for variant in variants)}
     assert len(ids) == 5
-    assert (
-        extractor.feature_id
-        == f"hfnet-{extractor.description.weights_id}-{MAX_KEYPOINTS}-0.005-960-refined+white-unlearned"
-    )
+    assert extractor.feature_id == f"hfnet-{extractor.description.weights_id}-{MAX_KEYPOINTS}-0.005-960-refined"
     assert open_with(weights, Device(threads=2)).feature_id == extractor.feature_id
 
 

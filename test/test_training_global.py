@@ -39,6 +39,7 @@ from vizloc_ros.training.global_head.photos import (  # noqa: E402
     positions,
 )
 from vizloc_ros.training.global_head.places import place_recall  # noqa: E402
+from vizloc_ros.training.global_head.reduction import whitening_of_changes  # noqa: E402
 from vizloc_ros.training.global_head.trainer import GlobalHeadTrainer  # noqa: E402
 from vizloc_ros.training.global_head.view_bank import ViewBank, describe  # noqa: E402
 from vizloc_ros.training.global_head.views import Changes  # noqa: E402
@@ -237,6 +238,30 @@ def test_a_global_teacher_that_does_not_fit_is_named(data: Path, tmp_path: Path)
         GlobalTeacher(fixed.model_copy(update={"value_range": np.inf}), 12).describe(texture(0))
 
 
+def test_a_whitened_reduction_needs_no_steps_and_changes_nothing_else(data: Path, tmp_path: Path) -> None:
+    kept = trainer(data, tmp_path / "kept", steps=0, losses={})
+    kept.run()
+    whitened = trainer(data, tmp_path / "whitened", steps=0, losses={}, reduction="whiten")
+    whitened.run()
+    assert whitened.best["recall_5"] >= kept.best["recall_5"]
+    before, after = (load_network(run.checkpoint)[0].state_dict() for run in (kept, whitened))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"global_head.reduce.weight", "global_head.reduce.bias"}
+
+
+def test_changes_within_images_come_out_alike_in_all_directions() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(400, 12, generator=generator) * torch.linspace(3, 1, 12)
+    changes = torch.randn(3, 400, 12, generator=generator) * torch.linspace(0.2, 1, 12)
+    vectors = torch.cat([images[None], images + changes])
+    weight, bias = whitening_of_changes(vectors, 6)
+    described = vectors @ weight.T + bias
+    spread = (described[1:] - described[0]).flatten(end_dim=1)
+    torch.testing.assert_close(spread.T @ spread / len(spread), torch.eye(6), atol=0.25, rtol=0)
+    torch.testing.assert_close(described[0].mean(dim=0), torch.zeros(6), atol=1e-4, rtol=0)
+    assert (described[0].std(dim=0).diff() < 0.2).all(), "those in which images differ most come first"
+
+
 def test_a_run_is_not_overwritten_nor_resumed_as_another(data: Path, tmp_path: Path) -> None:
     trainer(data, tmp_path, steps=2, losses={"posed": 1}).run()
     with pytest.raises(ConfigError, match=r"latest\.pt: there is a run already"):
@@ -422,7 +447,9 @@ def test_the_bank_keeps_what_the_encoder_said(tmp_path: Path) -> None:
 def test_what_is_wrong_with_a_configuration_is_said(data: Path, tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="teacher"):
         GlobalTraining.model_validate(settings(data, teacher=None))
-    with pytest.raises(ValidationError, match="at least one loss"):
+    with pytest.raises(ConfigError, match=r"reduction: whiten: \d+ images cannot whiten"):
+        whitening_of_changes(torch.rand(2, 8, 20), 8)
+    with pytest.raises(ValidationError, match="give at least one a weight"):
         GlobalTraining.model_validate(settings(data, losses={}))
     with pytest.raises(ConfigError, match=r"batch: 64 .* there are"):
         trainer(data, tmp_path, batch=64, losses=LOSSES["posed"])

@@ -1,8 +1,7 @@
 """What a feature front end is, and how configuration chooses one.
 
-What tells a map's places apart is learned on the map's images: a vocabulary (VLAD), or a whitening (HF-Net). Before
-``learn``, ``extract`` makes preliminary features; the extractor that ``learn`` returns completes those by
-``describe``, and makes complete ones itself.
+A front end whose global descriptor is learned on the map's images (VLAD) is returned by ``learn``; before, ``extract``
+makes preliminary features, which ``describe`` of the learned one completes. HF-Net, trained beforehand, returns itself.
 """
 
 from collections.abc import Sequence

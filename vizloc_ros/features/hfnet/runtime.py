@@ -1,8 +1,6 @@
 """HF-Net as a ``FeatureExtractor``: the exported network in ONNX Runtime, without PyTorch."""
 
 from collections.abc import Sequence
-from copy import copy
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -17,7 +15,6 @@ from vizloc_ros.features.hfnet.weights import DEFAULT_WEIGHTS, OUTPUTS, Descript
 from vizloc_ros.features.onnx_session import ORT_ERRORS, one_line, open_session
 from vizloc_ros.features.settings import checked_settings
 from vizloc_ros.features.types import Features, quantize
-from vizloc_ros.features.whitening import Whitening
 
 
 def _absolute(path: str) -> str:
@@ -53,7 +50,6 @@ class HfNetExtractor:
     def __init__(self, settings: HfNetSettings, device: Device) -> None:
         """As ``open``."""
         self._settings, self._device = settings, device
-        self._whitening: Whitening | None = None
         weights = read_weights(device.weights or Path(settings.weights or DEFAULT_WEIGHTS))
         self._path = weights.path
         self._session = open_session(weights, device)
@@ -70,19 +66,15 @@ class HfNetExtractor:
 
         Args:
             settings: those of ``HfNetSettings`` that differ from the defaults.
-            folder: where a map keeps the whitening; None if it has yet to be learned.
+            folder: ignored, for nothing is learned from a map's images.
             device: what to run on; the CPU if not given.
 
         Raises:
             ConfigError: a setting is unknown or impossible.
             DeviceError: the device cannot be had.
             FeatureError: the weights are missing, damaged, or something else.
-            MapError: the whitening cannot be read.
         """
-        extractor = cls(checked_settings(HfNetSettings, settings, cls.name), device or Device())
-        if folder is not None:
-            extractor._whitening = Whitening.load(folder)
-        return extractor
+        return cls(checked_settings(HfNetSettings, settings, cls.name), device or Device())
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -91,11 +83,10 @@ class HfNetExtractor:
 
     @property
     def feature_id(self) -> str:
-        """For example ``hfnet-1a2b3c4d-2048-0.005-960-refined+white-5e6f7a8b``; the second part tells the weights."""
+        """For example ``hfnet-1a2b3c4d-2048-0.005-960-refined``; the second part changes with the weights."""
         own = self._settings
         numbers = f"{own.max_keypoints}-{own.threshold:g}-{own.long_side}-{'refined' if own.refine else 'pixels'}"
-        white = "unlearned" if self._whitening is None else self._whitening.fingerprint
-        return f"{self.name}-{self.description.weights_id}-{numbers}+white-{white}"
+        return f"{self.name}-{self.description.weights_id}-{numbers}"
 
     def warm_up(self, size: tuple[int, int]) -> None:
         """Lets the device prepare itself for images of (width, height), so that the first one takes no longer.
@@ -106,8 +97,6 @@ class HfNetExtractor:
 
     def extract(self, image: UInt8) -> Features:
         """Features of a (H, W) gray or (H, W, 3) BGR image; an image of one value has no keypoints.
-
-        The global descriptor is the network's own until ``learn``, and whitened afterwards.
 
         Raises:
             ImageError: it is no such image, too small, or not of the size that the network was exported for.
@@ -121,32 +110,24 @@ class HfNetExtractor:
             valid[:] = False
         chosen = np.flatnonzero(valid)[: self._settings.max_keypoints]
         points = keypoints[chosen] + offsets[chosen] if self._settings.refine else keypoints[chosen]
-        features = Features(
+        return Features(
             fitted.original(points),
             scores[chosen],
             quantize(descriptors[chosen]),
             global_descriptor,
             (gray.shape[1], gray.shape[0]),
         )
-        return features if self._whitening is None else self.describe(features)
 
     def describe(self, features: Features) -> Features:
-        """The features with the network's global descriptor whitened. Raises ``FeatureError`` before ``learn``."""
-        if self._whitening is None:
-            raise FeatureError("the whitening is learned when a map is built: give the map to take it from")
-        return replace(features, global_descriptor=self._whitening.apply(features.global_descriptor))
+        """The features as they are: the network has described the image already."""
+        return features
 
     def learn(self, features: Sequence[Features], seed: int) -> "HfNetExtractor":
-        """The same extractor with a whitening of the global descriptors of a map's images; ``seed`` plays no part."""
-        learned = copy(self)
-        learned._whitening = Whitening.learn([described.global_descriptor for described in features])
-        return learned
+        """The extractor as it is: nothing is learned from a map's images."""
+        return self
 
     def save(self, folder: Path) -> None:
-        """Writes the whitening; whether the weights are those of the map, ``feature_id`` tells."""
-        if self._whitening is None:
-            raise FeatureError("there is no whitening to save: learn first")
-        self._whitening.save(folder)
+        """Writes nothing: whether the weights are those of the map, ``feature_id`` tells."""
 
     def _run(self, pixels: UInt8) -> list[Any]:
         """The network's outputs for an image that fits, see ``extraction.Extracted``."""

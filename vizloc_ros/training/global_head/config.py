@@ -28,11 +28,10 @@ class LossWeights(BaseModel):
     self_supervised: float = Field(default=0.0, ge=0)
     posed: float = Field(default=0.0, ge=0)
 
-    @model_validator(mode="after")
-    def _something(self) -> "LossWeights":
-        if not (self.distill or self.self_supervised or self.posed):
-            raise ValueError("give at least one loss a weight above 0")
-        return self
+    @property
+    def any(self) -> bool:
+        """Whether anything is learned from."""
+        return bool(self.distill or self.self_supervised or self.posed)
 
 
 class GlobalTraining(BaseModel):
@@ -44,6 +43,7 @@ class GlobalTraining(BaseModel):
         images: folders without poses to train on too; none of the posed drive's, or the held-out places leak in.
         max_images: how many of those images to take.
         held_out: as in the first stage's configuration; these images are not used.
+        reduction: ``whiten`` sets NetVLAD's reduction before the first step, see ``reduction``.
         losses: their weights.
         layers: what is trained: the head alone, or the encoder behind layer 7 too.
         teacher: of ``distill``, the first stage's.
@@ -62,7 +62,7 @@ class GlobalTraining(BaseModel):
         temperature: of the softmax of similarities.
         optimizer: ``adam`` or ``rmsprop``.
         learning_rate: at the start; it falls to zero like a cosine.
-        steps: of the run.
+        steps: of the run; 0 with ``reduction: whiten`` alone.
         validate_every: steps between two measurements on the held-out places.
         seed: of everything random.
     """
@@ -74,7 +74,8 @@ class GlobalTraining(BaseModel):
     images: list[ImageSource] = []
     max_images: int = Field(default=300, ge=0)
     held_out: float = Field(default=0.03, gt=0, lt=0.5)
-    losses: LossWeights
+    reduction: Literal["keep", "whiten"] = "keep"
+    losses: LossWeights = LossWeights()
     layers: Layers = "deep"
     teacher: TeacherConfig | None = None
     global_teacher: GlobalTeacherConfig | None = None
@@ -92,12 +93,14 @@ class GlobalTraining(BaseModel):
     temperature: float = Field(default=0.1, gt=0)
     optimizer: Literal["adam", "rmsprop"] = "adam"
     learning_rate: float = Field(default=1e-4, gt=0)
-    steps: int = Field(default=300, ge=1)
+    steps: int = Field(default=300, ge=0)
     validate_every: int = Field(default=50, ge=1)
     seed: int = 0
 
     @model_validator(mode="after")
     def _complete(self) -> "GlobalTraining":
+        if self.steps and not self.losses.any:
+            raise ValueError("losses: give at least one a weight above 0, or set steps to 0")
         if self.losses.distill and self.teacher is None and self.global_teacher is None:
             raise ValueError("losses.distill needs a 'teacher' or a 'global_teacher'")
         if self.batch < 2 * self.stretches:

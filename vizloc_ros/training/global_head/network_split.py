@@ -25,7 +25,7 @@ class NetworkSplit:
     """
 
     encode: Callable[[Tensor], Tensor]
-    head: nn.Module
+    head: nn.Sequential
     encoder_id: str
 
 

@@ -7,7 +7,6 @@ from torch import nn
 
 from vizloc_ros.arrays import Bool, Float32
 from vizloc_ros.errors import DatasetError
-from vizloc_ros.features.whitening import Whitening
 from vizloc_ros.training.global_head.photos import Photo, distances, positions
 from vizloc_ros.training.global_head.view_bank import ViewBank, describe_views
 
@@ -36,14 +35,10 @@ class Places:
             )
 
     def recall(self, head: nn.Module) -> dict[str, float]:
-        """``recall_1`` and ``recall_5`` of a head, whitened on the database as on a map: see ``place_recall``."""
+        """``recall_1`` and ``recall_5`` of a head: see ``place_recall``."""
         database = describe_views(head, self._bank, self._database).numpy()
         queries = describe_views(head, self._bank, self._queries).numpy()
-        whitening = Whitening.learn(list(database))
-        white_database, white_queries = (
-            np.stack([whitening.apply(row) for row in rows]) for rows in (database, queries)
-        )
-        recalls = place_recall(white_queries @ white_database.T, self._near, RANKS)
+        recalls = place_recall(queries @ database.T, self._near, RANKS)
         return {f"recall_{rank}": recall for rank, recall in zip(RANKS, recalls, strict=True)}
 
 

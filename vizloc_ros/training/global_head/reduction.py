@@ -1,7 +1,7 @@
-"""The reduction of NetVLAD's residuals, learned without gradients: principal components, whitened.
+"""The reduction of NetVLAD's residuals, learned without gradients: a whitening of what changes within a place.
 
-So NetVLAD's authors reduce it (Arandjelovic et al., CVPR 2016, appendix A, after Jegou and Chum, ECCV 2012). HF-Net's
-paper learns the reduction by distillation, which takes a teacher that knows places.
+After Mikolajczyk and Matas (ICCV 2007) and Radenovic et al. (TPAMI 2018, section 4.3), with changed views of single
+images as the pairs. HF-Net's paper learns the reduction by distillation, which takes a teacher that knows places.
 """
 
 from typing import cast
@@ -13,7 +13,7 @@ from vizloc_ros.errors import ConfigError
 from vizloc_ros.features.hfnet.heads import NetVlad
 from vizloc_ros.training.global_head.view_bank import ViewBank, describe_views
 
-SHRINKAGE = 0.01  # of the mean variance, added to all: directions that few images tell of are not trusted
+SHRINKAGE = 0.03  # of the mean variance, added to all: changes that few views tell of are not trusted
 
 
 class _Pooling(nn.Module):
@@ -28,36 +28,54 @@ class _Pooling(nn.Module):
 
 
 def whiten_reduction(head: nn.Sequential, bank: ViewBank) -> None:
-    """Gives a head the reduction that whitens the residuals of a bank's images, each as it is.
+    """Gives a head the reduction that is learned on a bank's images and their changed views.
 
     Args:
         head: what is trained, with NetVLAD at its end.
-        bank: of the training images, more of them than the reduction has outputs.
+        bank: of the training images.
 
     Raises:
         ConfigError: there are too few images.
     """
     vlad = cast(NetVlad, head[-1])
-    pooled = describe_views(nn.Sequential(*head[:-1], _Pooling(vlad)), bank, [(i, 0) for i in range(len(bank))])
-    whiten(vlad.reduce, pooled)
+    pooling = nn.Sequential(*head[:-1], _Pooling(vlad))
+    views = [describe_views(pooling, bank, [(photo, view) for photo in range(len(bank))]) for view in range(bank.views)]
+    weight, bias = whitening_of_changes(torch.stack(views), vlad.reduce.out_features)
+    with torch.no_grad():
+        vlad.reduce.weight.copy_(weight)
+        vlad.reduce.bias.copy_(bias)
 
 
-@torch.no_grad()
-def whiten(reduce: nn.Linear, vectors: Tensor) -> None:
-    """Sets a linear layer to the whitened principal components of (N, inputs) vectors.
+def whitening_of_changes(vectors: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """A linear map under which the changes of images are alike in all directions, and images differ the most.
+
+    Args:
+        vectors: (V, N, I) of N images: first each as it is, then its changed views.
+        size: of the outcome, less than N.
+
+    Returns:
+        (size, I) weight and (size,) bias.
 
     Raises:
-        ConfigError: there are no more vectors than the layer has outputs.
+        ConfigError: there are too few images.
     """
-    count, size = len(vectors), reduce.out_features
+    count = vectors.shape[1]
     if count <= size:
         raise ConfigError(
             f"reduction: whiten: {count} images cannot whiten a global descriptor of {size} elements: give more than "
             f"{size} (raise max_images), or make network.global_dimension smaller"
         )
-    mean = vectors.mean(dim=0)
-    _, singular, axes = torch.linalg.svd(vectors - mean, full_matrices=False)
-    variance = singular.square() / (count - 1)
-    stretch = (variance[:size] + SHRINKAGE * variance.mean()).sqrt()
-    reduce.weight.copy_(axes[:size] / stretch[:, None])
-    reduce.bias.copy_(-reduce.weight @ mean)
+    mean = vectors[0].mean(dim=0)
+    # In the space that the images span, for it is smaller than that of the vectors.
+    _, _, axes = torch.linalg.svd(vectors[0] - mean, full_matrices=False)
+    axes = axes[: count - 1]
+    coordinates = (vectors - mean) @ axes.T
+    changes = (coordinates[1:] - coordinates[0]).flatten(end_dim=1)
+    covariance = changes.T @ changes / len(changes)
+    covariance += SHRINKAGE * covariance.diagonal().mean() * torch.eye(len(covariance))
+    variance, directions = torch.linalg.eigh(covariance)
+    whitening = (directions / variance.sqrt()) @ directions.T
+    white = (coordinates @ whitening).flatten(end_dim=1)
+    _, _, principal = torch.linalg.svd(white - white.mean(dim=0), full_matrices=False)
+    weight = principal[:size] @ whitening @ axes
+    return weight, -(weight @ mean)
