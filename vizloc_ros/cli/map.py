@@ -68,6 +68,7 @@ def print_build(report: BuildReport, out: Path) -> None:
         ("landmarks", f"{report.landmarks}"),
         ("keyframes that see a landmark", f"{report.mean_track_length:.1f}"),
         ("reprojection error", f"{report.mean_reprojection_error_px:.2f} px"),
+        ("calibration corrected by up to", f"{report.calibration_shift_px:.2f} px"),
         ("matches that agree with the poses", f"{report.pose_agreement:.0%}"),
         ("median speed, median depth", f"{report.median_speed_mps:.2f} m/s, {report.median_depth_m:.1f} m"),
         ("size", f"{(report.map_bytes_per_keyframe or 0) / 1e3:.0f} kB per keyframe"),

@@ -11,6 +11,7 @@ import numpy as np
 from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Float32, Float64, Int32, Int64
+from vizloc_ros.features.correction import corrected
 from vizloc_ros.features.types import Features
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.localization.absolute_pose import estimate_absolute_pose
@@ -212,6 +213,7 @@ class HierarchicalLocalizer:
         retrieval: RetrievalOptions | None = None,
         pose: PoseOptions | None = None,
     ) -> None:
+        self._info = visual_map.info
         self.finder = PlaceFinder(visual_map, retrieval)
         self.solver = PoseSolver(pose)
 
@@ -223,6 +225,7 @@ class HierarchicalLocalizer:
         self, features: Features, camera: PinholeCamera, stopwatch: Stopwatch
     ) -> tuple[Localization, RetrievedPlaces]:
         """As ``localize``, and what was retrieved."""
+        features = corrected(features, self._info.correction_of(camera), camera)
         candidates = self.finder.find(features.global_descriptor, stopwatch)
         return self.solver.solve(features, candidates.places, camera, stopwatch), candidates
 

@@ -8,6 +8,7 @@ class BuildReport(BaseModel):
 
     Attributes:
         pose_agreement: share of look-alike matches that lie on the epipolar lines of the known poses.
+        calibration_shift_px: how far, at most, the self-calibration moves a pixel; 0 if it found nothing to correct.
         weak_keyframes: names of the keyframes that see too few landmarks.
         warnings: what is probably wrong with the input, with its cause.
         seconds: time of every stage [s].
@@ -25,6 +26,7 @@ class BuildReport(BaseModel):
     pose_agreement: float
     median_speed_mps: float
     median_depth_m: float
+    calibration_shift_px: float
     weak_keyframes: list[str]
     warnings: list[str]
     seed: int

@@ -1,6 +1,7 @@
-"""From posed images to a map: extract, choose pairs, match, verify with the known poses, triangulate, write."""
+"""From posed images to a map: extract, choose pairs, match, verify with the poses, triangulate, calibrate, write."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -11,8 +12,11 @@ from vizloc_ros import __version__
 from vizloc_ros.arrays import Float64
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import DatasetError, ImageError, MapError
+from vizloc_ros.features.correction import corrected
 from vizloc_ros.features.extractor import FeatureExtractor
 from vizloc_ros.features.types import Features
+from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.geometry.camera_correction import CameraCorrection
 from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.mapping.agreement import agreement, disagreement_warnings, median_speed, scale_warnings
 from vizloc_ros.mapping.build_report import BuildReport
@@ -21,6 +25,7 @@ from vizloc_ros.mapping.keyframe import Keyframe
 from vizloc_ros.mapping.map_writer import MapContent, require_replaceable, write_map
 from vizloc_ros.mapping.pair_matching import MatchOptions, match_pairs
 from vizloc_ros.mapping.pairs import PairOptions, keyframe_pairs
+from vizloc_ros.mapping.self_calibration import SelfCalibrationOptions, calibration_warnings, estimate_corrections
 from vizloc_ros.parallel import Progress, parallel_map, silent
 from vizloc_ros.stopwatch import Stopwatch
 
@@ -35,6 +40,7 @@ class BuildOptions(BaseModel):
     pairs: PairOptions = PairOptions()
     matches: MatchOptions = MatchOptions()
     triangulation: TriangulationOptions = TriangulationOptions()
+    self_calibration: SelfCalibrationOptions = SelfCalibrationOptions()
     min_observations: int = Field(30, ge=0, description="keyframes that see fewer landmarks are reported")
     frame: str = Field("map", min_length=1, description="name of the map frame")
     seed: int = 0
@@ -81,6 +87,15 @@ def build_map(
         warnings = disagreement_warnings(keyframes, matches)
     with clock("triangulate"):
         triangulation = triangulate(keyframes, matches, options.triangulation, progress)
+    corrections: Mapping[PinholeCamera, CameraCorrection] = {}
+    if options.self_calibration.enabled:
+        with clock("calibrate"):
+            corrections = estimate_corrections(keyframes, triangulation, options.self_calibration)
+    if corrections:
+        keyframes = [_corrected(keyframe, corrections) for keyframe in keyframes]
+        with clock("triangulate"):
+            triangulation = triangulate(keyframes, matches, options.triangulation, progress)
+        warnings += calibration_warnings(corrections)
     if len(triangulation.positions) == 0:
         raise MapError(_no_landmarks(keyframes, agreement(matches), warnings))
     warnings += scale_warnings(keyframes, _depths(keyframes, triangulation)) + _range_warnings(keyframes)
@@ -96,6 +111,7 @@ def build_map(
         pose_agreement=agreement(matches),
         median_speed_mps=median_speed(keyframes),
         median_depth_m=float(np.median(_depths(keyframes, triangulation))),
+        calibration_shift_px=max((c.largest_shift(camera) for camera, c in corrections.items()), default=0.0),
         weak_keyframes=[k.name for k, n in zip(keyframes, observed, strict=True) if n < options.min_observations],
         warnings=warnings,
         seed=options.seed,
@@ -103,7 +119,14 @@ def build_map(
     )
     with clock("write"):
         content = MapContent(
-            keyframes, triangulation, extractor, dataset, options.frame, __version__, datetime.now(timezone.utc)
+            keyframes,
+            triangulation,
+            extractor,
+            dataset,
+            options.frame,
+            __version__,
+            datetime.now(timezone.utc),
+            corrections,
         )
         written = write_map(content, report.model_dump(mode="json", exclude_none=True), out)
     return report.model_copy(update={"map_bytes_per_keyframe": written / len(keyframes), "seconds": clock.seconds})
@@ -135,6 +158,11 @@ def _keyframe(record: Record, features: Features) -> Keyframe:
     if record.world_from_cam is None:
         raise DatasetError(f"{record.name}: has no pose")
     return Keyframe(record.name, record.timestamp_ns, record.camera, record.world_from_cam, features)
+
+
+def _corrected(keyframe: Keyframe, corrections: Mapping[PinholeCamera, CameraCorrection]) -> Keyframe:
+    correction = corrections.get(keyframe.camera, CameraCorrection())
+    return replace(keyframe, features=corrected(keyframe.features, correction, keyframe.camera))
 
 
 def _depths(keyframes: Sequence[Keyframe], triangulation: Triangulation) -> Float64:

@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vizloc_ros.errors import MapError
 from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.geometry.camera_correction import CameraCorrection
 
 FORMAT_VERSION = 1
 INFO_FILE = "map.yaml"
+_SAME_CAMERA = 0.01  # px
 _CHECKSUM_KEY = "checksum"
 
 
@@ -58,6 +61,7 @@ class MapInfo(BaseModel):
     georeference: dict[str, float] | None = None
     extractor: ExtractorInfo
     cameras: list[PinholeCamera]
+    camera_corrections: list[CameraCorrection] = []
     keyframes: int = Field(ge=1)
     landmarks: int = Field(ge=1)
     observations: int = Field(ge=1)
@@ -70,6 +74,13 @@ class MapInfo(BaseModel):
     def bytes(self) -> int:
         """Size of all files but map.yaml."""
         return sum(file.bytes for file in self.files.values())
+
+    def correction_of(self, camera: PinholeCamera) -> CameraCorrection:
+        """What the calibration of a camera is off by; nothing, if it is none of those that made the map."""
+        for known, correction in zip(self.cameras, self.camera_corrections, strict=False):
+            if camera.size == known.size and np.allclose(camera.matrix, known.matrix, rtol=0, atol=_SAME_CAMERA):
+                return correction
+        return CameraCorrection()
 
     @property
     def feature_number(self) -> int:

@@ -2,8 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ import numpy as np
 
 from vizloc_ros.errors import MapError
 from vizloc_ros.features.extractor import FeatureExtractor
+from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.geometry.camera_correction import CameraCorrection
 from vizloc_ros.geometry.poses import array_of
 from vizloc_ros.mapping.colmap import Triangulation, write_model
 from vizloc_ros.mapping.keyframe import Keyframe
@@ -39,6 +41,7 @@ class MapContent:
     frame: str
     version: str
     created: datetime
+    corrections: Mapping[PinholeCamera, CameraCorrection] = field(default_factory=dict)
 
 
 def require_replaceable(out: Path) -> None:
@@ -133,6 +136,7 @@ def _info(content: MapContent, cameras: Sequence[Any], build: dict[str, Any], fi
             name=extractor.name, settings=dict(extractor.settings), feature_id=extractor.feature_id
         ),
         cameras=list(cameras),
+        camera_corrections=[content.corrections.get(camera, CameraCorrection()) for camera in cameras],
         keyframes=len(content.keyframes),
         landmarks=len(content.triangulation.positions),
         observations=len(content.triangulation.landmarks),

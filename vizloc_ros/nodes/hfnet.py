@@ -13,10 +13,11 @@ from typing import Any
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from vizloc_ros.errors import CameraError, ConfigError, FeatureError
+from vizloc_ros.features.correction import corrected
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.extractor import FeatureExtractor
 from vizloc_ros.geometry.rectification import DistortedCamera, Rectifier, camera_from_info
-from vizloc_ros.mapping.map_info import feature_number, read_info
+from vizloc_ros.mapping.map_info import MapInfo, feature_number, read_info
 from vizloc_ros.mapping.visual_map import open_map_extractor
 from vizloc_ros.nodes.clouds import features_to_msg, global_descriptor_to_msg
 from vizloc_ros.nodes.conversions import rectified_camera_to_msg, stamp_to_ns
@@ -69,6 +70,7 @@ class HfnetNode(PipelineNode):
         super().__init__("hfnet", self._extract)
         self.parameters = declare(self, HfnetParameters)
         self._extractor: FeatureExtractor | None = None
+        self._map: MapInfo | None = None
         self._rectifier: Rectifier | None = None
         self._camera: DistortedCamera | None = None
         self._camera_problem = f"no message on {self.resolve_topic_name('camera_info')} yet: images cannot be used"
@@ -104,7 +106,7 @@ class HfnetNode(PipelineNode):
         extractor = open_map_extractor(folder, info, device)
         for camera in info.cameras[:1]:  # images of this size are the most likely to come
             extractor.warm_up((camera.width, camera.height))
-        self._extractor = extractor
+        self._extractor, self._map = extractor, info
         self.diagnostics.set_value("features", extractor.feature_id)
         self.diagnostics.set_value("provider", device.provider)
         self.get_logger().info(f"features: {extractor.feature_id} on {device.provider}")
@@ -138,8 +140,8 @@ class HfnetNode(PipelineNode):
 
     def _extract(self, msg: Any) -> None:
         """Runs in the worker. Raises ``VizlocError`` naming what is wrong with the image or its calibration."""
-        extractor, rectifier = self._extractor, self._rectifier
-        if extractor is None:
+        extractor, rectifier, info = self._extractor, self._rectifier, self._map
+        if extractor is None or info is None:
             raise FeatureError(f"there is no feature extractor: {self.obstacle}")
         if rectifier is None:
             raise CameraError(self._camera_problem)
@@ -152,12 +154,15 @@ class HfnetNode(PipelineNode):
                 rectified = rectifier.rectify(gray)
             with stopwatch("extract"):
                 features = extractor.extract(rectified)
+                camera = rectifier.rectified
+                correction = info.correction_of(camera)
+                features = corrected(features, correction, camera)
             if len(features) == 0:
                 raise FeatureError("no keypoint in the image: is it out of focus, covered, or without texture?")
             with stopwatch("hfnet_encode"):
                 header = msg.header
                 messages = (
-                    (self._rectified, rectified_camera_to_msg(rectifier.rectified, header)),
+                    (self._rectified, rectified_camera_to_msg(camera, header)),
                     (
                         self._global_descriptor,
                         global_descriptor_to_msg(
@@ -170,6 +175,7 @@ class HfnetNode(PipelineNode):
                     self.diagnostics.send(publisher, message)
         self.diagnostics.count("processed")
         self.diagnostics.set_value("keypoints", len(features))
+        self.diagnostics.set_value("calibration_shift_px", correction.largest_shift(camera))
         self.record(stopwatch)
 
 
