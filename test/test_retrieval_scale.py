@@ -26,7 +26,7 @@ from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.stopwatch import Stopwatch
 
 KEYFRAMES, SIZE, QUERIES = 5000, 64, 200
-EXACT, FAISS = (RetrievalOptions(top_k=4, search=search, shortlist=10) for search in ("exact", "faiss"))
+EXACT, FAISS = (RetrievalOptions(top_k=4, spacing=0, search=search, shortlist=10) for search in ("exact", "faiss"))
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

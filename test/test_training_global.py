@@ -35,6 +35,7 @@ from vizloc_ros.training.global_head.photos import (  # noqa: E402
     PosedSource,
     closeness,
     distances,
+    neighbours,
     posed_photos,
     positions,
 )
@@ -247,6 +248,8 @@ def test_a_whitened_reduction_needs_no_steps_and_changes_nothing_else(data: Path
     before, after = (load_network(run.checkpoint)[0].state_dict() for run in (kept, whitened))
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"global_head.reduce.weight", "global_head.reduce.bias"}
+    near = trainer(data, tmp_path / "near", steps=0, losses={}, reduction="whiten", neighbours=4)
+    assert not torch.allclose(near.head[-1].reduce.weight, whitened.head[-1].reduce.weight)
 
 
 def test_changes_within_images_come_out_alike_in_all_directions() -> None:
@@ -260,6 +263,29 @@ def test_changes_within_images_come_out_alike_in_all_directions() -> None:
     torch.testing.assert_close(spread.T @ spread / len(spread), torch.eye(6), atol=0.25, rtol=0)
     torch.testing.assert_close(described[0].mean(dim=0), torch.zeros(6), atol=1e-4, rtol=0)
     assert (described[0].std(dim=0).diff() < 0.2).all(), "those in which images differ most come first"
+
+
+def test_neighbours_whiten_what_differs_between_them_too() -> None:
+    generator = torch.Generator().manual_seed(0)
+    places = torch.randn(200, 12, generator=generator).repeat_interleave(2, dim=0)
+    along = torch.randn(400, 12, generator=generator) * torch.cat([torch.full((3,), 3.0), torch.full((9,), 0.2)])
+    images = places + along  # two frames of each place, far apart in three directions
+    vectors = torch.stack([images, images + 0.3 * torch.randn(400, 12, generator=generator)])
+    pairs = np.arange(400).reshape(200, 2)
+
+    def moment(vectors: torch.Tensor) -> torch.Tensor:
+        return vectors.T @ vectors / len(vectors)
+
+    def moments(neighbours: np.ndarray | None) -> tuple[torch.Tensor, torch.Tensor]:
+        weight, _ = whitening_of_changes(vectors, 6, neighbours)
+        first, changed = vectors @ weight.T
+        return moment(changed - first), moment(first[pairs[:, 0]] - first[pairs[:, 1]])
+
+    views, between = moments(pairs)
+    torch.testing.assert_close(views * 2 / 3 + between / 3, torch.eye(6), atol=0.1, rtol=0)
+    assert between.trace() < 0.2 * moments(None)[1].trace()
+    for one, other in zip(moments(None), moments(np.zeros((0, 2), np.int64)), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_a_run_is_not_overwritten_nor_resumed_as_another(data: Path, tmp_path: Path) -> None:
@@ -348,6 +374,13 @@ def test_closeness_falls_with_distance_and_needs_the_same_direction() -> None:
     assert near[3, 2] == pytest.approx(1)
     assert near[4] == pytest.approx([0, 0, 0, 0, 1, 0])
     np.testing.assert_array_equal(near, near.T)
+
+
+def test_neighbours_are_near_and_look_the_same_way() -> None:
+    photos = [photo(0), photo(4.9), photo(None), photo(9, yaw=50), photo(9, yaw=-20), photo(20), photo(None)]
+    assert neighbours(photos, 5, 60).tolist() == [[0, 1], [1, 3], [1, 4]]
+    assert neighbours(photos, 5, 80).tolist() == [[0, 1], [1, 3], [1, 4], [3, 4]]
+    assert neighbours(photos, 0, 60).shape == neighbours(photos[2:3], 5, 60).shape == (0, 2)
 
 
 def test_changed_views_keep_size_and_follow_their_homography() -> None:

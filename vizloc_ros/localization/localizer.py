@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from pycolmap import Rigid3d
+from scipy.spatial.transform import Rotation
 
 from vizloc_ros.arrays import Float32, Float64, Int32, Int64
 from vizloc_ros.features.correction import corrected
@@ -21,8 +22,11 @@ from vizloc_ros.localization.matching import match_to_place
 from vizloc_ros.localization.options import PoseOptions, RetrievalOptions
 from vizloc_ros.localization.place import Place
 from vizloc_ros.localization.pose_covariance import pose_covariance
+from vizloc_ros.localization.spread import spread
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.stopwatch import Stopwatch
+
+_PROPOSALS = 10  # keyframes that are looked at for each retrieved one
 
 
 @dataclass(frozen=True)
@@ -52,13 +56,23 @@ class PlaceFinder:
     def find(self, global_descriptor: Float32, stopwatch: Stopwatch) -> RetrievedPlaces:
         """Places that look like the query. Raises ``FeatureError`` for a descriptor of another kind."""
         with stopwatch("retrieve"):
-            keyframes, similarities = self._index.search(global_descriptor, self.options.top_k)
+            keyframes, similarities = self._retrieve(global_descriptor)
         with stopwatch("cluster"):
             clusters = covisible_clusters(self._map, keyframes) if self.options.cluster else [keyframes]
             places = [
                 Place.of_keyframes(self._map, cluster, self.options.descriptors_per_landmark) for cluster in clusters
             ]
         return RetrievedPlaces(keyframes, similarities, places)
+
+    def _retrieve(self, global_descriptor: Float32) -> tuple[Int64, Float32]:
+        top_k, spacing = self.options.top_k, self.options.spacing
+        if not spacing:
+            return self._index.search(global_descriptor, top_k)
+        keyframes, similarities = self._index.search(global_descriptor, _PROPOSALS * top_k)
+        poses = self._map.keyframe_poses[keyframes]
+        directions = Rotation.from_quat(poses[:, 3:]).as_matrix()[:, :, 2]
+        chosen = spread(poses[:, :3], directions, spacing, top_k)
+        return keyframes[chosen], similarities[chosen]
 
 
 @dataclass(frozen=True)

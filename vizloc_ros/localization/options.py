@@ -14,6 +14,11 @@ class RetrievalOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     top_k: int = Field(10, ge=1, le=100, description="keyframes to retrieve")
+    spacing: float = Field(
+        2.0,
+        ge=0,
+        description="least distance of retrieved keyframes that look the same way, if there are enough [m]",
+    )
     descriptors_per_landmark: int = Field(
         2, ge=1, le=100, description="most observations of a landmark in a place, the most similar keyframes' first"
     )
@@ -22,7 +27,10 @@ class RetrievalOptions(BaseModel):
         "auto", description="among all keyframes, or through the map's index; auto: the index above 100,000 keyframes"
     )
     shortlist: int = Field(
-        100, ge=1, le=10_000, description="keyframes that the index proposes, to be compared exactly; at least top_k"
+        100,
+        ge=1,
+        le=10_000,
+        description="least number of keyframes that the index proposes, to be compared exactly",
     )
 
 

@@ -26,6 +26,7 @@ from vizloc_ros.mapping.map_writer import MapContent, require_replaceable, write
 from vizloc_ros.mapping.pair_matching import MatchOptions, match_pairs
 from vizloc_ros.mapping.pairs import PairOptions, keyframe_pairs
 from vizloc_ros.mapping.self_calibration import SelfCalibrationOptions, calibration_warnings, estimate_corrections
+from vizloc_ros.mapping.turned_views import TurnedViewOptions, with_turned_views
 from vizloc_ros.parallel import Progress, parallel_map, silent
 from vizloc_ros.stopwatch import Stopwatch
 
@@ -37,6 +38,7 @@ class BuildOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    turned_views: TurnedViewOptions = TurnedViewOptions()
     pairs: PairOptions = PairOptions()
     matches: MatchOptions = MatchOptions()
     triangulation: TriangulationOptions = TriangulationOptions()
@@ -75,7 +77,7 @@ def build_map(
     require_replaceable(out)  # before the work, not after it
     _require_poses(records, dataset, options.triangulation.min_track_length)
     with clock("extract"):
-        features = parallel_map(_extraction(extractor), records, "extracting features", progress)
+        features = parallel_map(_extraction(extractor, options.turned_views), records, "extracting features", progress)
     with clock("learn"):
         extractor = extractor.learn(features, options.seed)
         keyframes = [_keyframe(r, extractor.describe(f)) for r, f in zip(records, features, strict=True)]
@@ -141,7 +143,7 @@ def _require_poses(records: Sequence[Record], dataset: str, needed: int) -> None
         )
 
 
-def _extraction(extractor: FeatureExtractor) -> Callable[[Record], Features]:
+def _extraction(extractor: FeatureExtractor, views: TurnedViewOptions) -> Callable[[Record], Features]:
     def extract(record: Record) -> Features:
         image = record.read_image()
         if (image.shape[1], image.shape[0]) != record.camera.size:
@@ -149,7 +151,7 @@ def _extraction(extractor: FeatureExtractor) -> Callable[[Record], Features]:
                 f"{record.name}: is {image.shape[1]}x{image.shape[0]}, but its calibration is for "
                 f"{record.camera.width}x{record.camera.height}: correct the intrinsics"
             )
-        return extractor.extract(image)
+        return with_turned_views(extractor.extract(image), image, record.camera, extractor, views)
 
     return extract
 

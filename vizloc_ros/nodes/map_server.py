@@ -38,6 +38,7 @@ class MapServerParameters:
     map_frame: str = param("", "name of the map frame; empty: the one in the map")
     verify_map: bool = param(True, "check every byte of the map against its checksums before it is used")
     top_k: int = option(RetrievalOptions, "top_k", minimum=1, maximum=100)
+    spacing: float = option(RetrievalOptions, "spacing", minimum=0.0, maximum=100.0)
     descriptors_per_landmark: int = option(RetrievalOptions, "descriptors_per_landmark", minimum=1, maximum=100)
     cluster: bool = option(RetrievalOptions, "cluster")
     search: str = option(RetrievalOptions, "search", choices=("auto", "exact", "faiss"))

@@ -58,6 +58,7 @@ class GlobalTraining(BaseModel):
         stretches: of how many stretches of the drive half of a batch consists; only with ``posed``.
         reach: frames of a stretch are at most this far from its middle [m].
         radius: distance at which two cameras' views should be 1/e as alike as one camera's [m].
+        neighbours: frames nearer than this count as changes of one place in ``reduction: whiten``; 0 for none [m].
         max_angle: beyond it, two cameras see different things [deg].
         temperature: of the softmax of similarities.
         optimizer: ``adam`` or ``rmsprop``.
@@ -89,6 +90,7 @@ class GlobalTraining(BaseModel):
     stretches: int = Field(default=1, ge=1)
     reach: float = Field(default=20.0, gt=0)
     radius: float = Field(default=2.5, gt=0)
+    neighbours: float = Field(default=0.0, ge=0)
     max_angle: float = Field(default=45.0, gt=0, le=180)
     temperature: float = Field(default=0.1, gt=0)
     optimizer: Literal["adam", "rmsprop"] = "adam"

@@ -18,11 +18,12 @@ from vizloc_ros.training.global_head.network_split import NetworkSplit
 from vizloc_ros.training.global_head.photos import Photo, posed_photos, unposed_photos
 from vizloc_ros.training.global_head.places import Places
 from vizloc_ros.training.global_head.view_bank import ViewBank
+from vizloc_ros.training.global_head.views import Changes
 from vizloc_ros.training.teacher.global_network import GlobalTeacher, GlobalTeacherConfig
 from vizloc_ros.training.teacher.network import Teacher, TeacherConfig
 from vizloc_ros.training.teacher.store import TargetStore
 
-_QUERY_SEED = 0  # not the configuration's: runs of different seeds are asked the same
+_QUERY_SEED = 0  # not the configuration's, nor its changes: runs that differ in these are asked the same
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,10 @@ class GlobalData:
             VizlocError: something of it is missing or damaged.
         """
 
-        def bank(photos: Sequence[Photo], seed: int) -> ViewBank:
-            facts = (network.encoder_id, config.long_side, config.views, config.changes.model_dump_json(), seed)
+        def bank(photos: Sequence[Photo], changes: Changes, seed: int) -> ViewBank:
+            facts = (network.encoder_id, config.long_side, config.views, changes.model_dump_json(), seed)
             folder = cache / f"views_{_key(photos, *facts)}"
-            return ViewBank.build(folder, photos, config.views, config.changes, seed, network.encode, progress)
+            return ViewBank.build(folder, photos, config.views, changes, seed, network.encode, progress)
 
         posed, held_out = posed_photos(config.posed, config.long_side)
         photos = posed + unposed_photos(
@@ -84,8 +85,8 @@ class GlobalData:
             answers, ask = _asked(teacher, config, dimension, threads)
             kept = cache / f"targets_{_key(photos, answers, config.long_side)}.npy"
             targets = torch.from_numpy(_targets(photos, ask, kept, progress))
-        places = Places(held_out, bank(held_out, _QUERY_SEED))
-        return cls(photos, bank(photos, config.seed), targets, places)
+        places = Places(held_out, bank(held_out, Changes(), _QUERY_SEED))
+        return cls(photos, bank(photos, config.changes, config.seed), targets, places)
 
 
 def _key(photos: Sequence[Photo], *facts: object) -> str:

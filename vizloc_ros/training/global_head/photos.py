@@ -9,7 +9,7 @@ import numpy as np
 from pycolmap import Rigid3d
 from pydantic import BaseModel, ConfigDict, Field
 
-from vizloc_ros.arrays import Float64, UInt8
+from vizloc_ros.arrays import Float64, Int64, UInt8
 from vizloc_ros.datasets.images import read_image
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.errors import DatasetError
@@ -125,6 +125,13 @@ def closeness(photos: Sequence[Photo], radius: float, max_angle: float) -> Float
     near[~(facing @ facing.T >= np.cos(np.radians(max_angle)))] = 0  # also where a pose, and so the cosine, is NaN
     np.fill_diagonal(near, 1)
     return near
+
+
+def neighbours(photos: Sequence[Photo], radius: float, max_angle: float) -> Int64:
+    """(M, 2) photos with poses nearer than ``radius`` [m] that look the same way but for ``max_angle`` [deg]."""
+    where, facing = positions(photos), directions(photos)
+    near = (distances(where, where) < radius) & (facing @ facing.T >= np.cos(np.radians(max_angle)))
+    return np.argwhere(np.triu(near, k=1))
 
 
 def _fitted(read: Callable[[], UInt8], long_side: int) -> UInt8:

@@ -25,7 +25,7 @@ from vizloc_ros.training.global_head.config import GlobalTraining
 from vizloc_ros.training.global_head.data import GlobalData
 from vizloc_ros.training.global_head.losses import contrastive_loss
 from vizloc_ros.training.global_head.network_split import split_network
-from vizloc_ros.training.global_head.photos import closeness
+from vizloc_ros.training.global_head.photos import closeness, neighbours
 from vizloc_ros.training.global_head.reduction import whiten_reduction
 from vizloc_ros.training.global_head.view_bank import describe
 from vizloc_ros.training.interruption import require_finite, saved_on_failure
@@ -83,7 +83,8 @@ class GlobalHeadTrainer:
         cache, dimension = config.cache or folder / "cache", self.network.config.global_dimension
         self.data = GlobalData.prepare(config, cache, split, dimension, threads, progress)
         if state is None and config.reduction == "whiten":
-            whiten_reduction(self.head, self.data.bank)
+            photos = self.data.photos
+            whiten_reduction(self.head, self.data.bank, neighbours(photos, config.neighbours, config.max_angle))
         self.batches = GlobalBatches(config, self.data.photos)
         self._log = TrainingLog(folder / "log.csv", self.step if resume else None)
 

@@ -1,0 +1,92 @@
+"""Retrieved keyframes that are spread out: what is taken, what is left, what fills up."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from point_street import PointStreet
+
+from vizloc_ros.localization.localizer import PlaceFinder
+from vizloc_ros.localization.options import RetrievalOptions
+from vizloc_ros.localization.spread import spread
+from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.stopwatch import Stopwatch
+
+
+@st.composite
+def keyframes(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    """Up to 40 positions [m] on a grid of half metres, and directions: many are near each other."""
+    count = draw(st.integers(0, 40))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    angles = np.radians(rng.choice([0, 20, 60, 180], count))
+    directions = np.column_stack([np.cos(angles), np.sin(angles), np.zeros(count)])
+    return rng.integers(0, 12, (count, 3)) * [0.5, 0.5, 0], directions
+
+
+def near(positions: np.ndarray, directions: np.ndarray, spacing: float) -> np.ndarray:
+    """(N, N): which are nearer than the spacing and look the same way but for 45 degrees."""
+    apart = np.linalg.norm(positions[:, None] - positions, axis=2)
+    angles = np.degrees(np.arccos(np.clip(directions @ directions.T, -1, 1)))
+    return (apart < spacing) & (angles < 45)
+
+
+@given(case=keyframes(), spacing=st.sampled_from([0.4, 1.1, 2.6, 100.0]), count=st.integers(1, 20))
+def test_each_is_taken_unless_a_better_one_is_near_and_the_best_fill_up(
+    case: tuple[np.ndarray, np.ndarray], spacing: float, count: int
+) -> None:
+    chosen = spread(*case, spacing, count)
+    total = len(case[0])
+    assert chosen.dtype == np.int64
+    assert (np.diff(chosen) > 0).all()
+    assert len(chosen) == min(count, total)
+    assert chosen[:1].tolist() == [0][:total]
+    close = near(*case, spacing)
+    apart: list[int] = []
+    for i in range(total):
+        if not close[i, apart].any():
+            apart.append(i)
+    if len(apart) >= count:
+        assert not np.triu(close[np.ix_(chosen, chosen)], k=1).any()
+        np.testing.assert_array_equal(chosen, apart[:count])
+    else:
+        assert set(apart) <= set(chosen)
+        others = [i for i in range(total) if i not in apart]
+        assert sorted(set(chosen) - set(apart)) == others[: count - len(apart)]
+
+
+@given(case=keyframes(), count=st.integers(1, 20))
+def test_without_spacing_the_best_are_taken(case: tuple[np.ndarray, np.ndarray], count: int) -> None:
+    assert spread(*case, 0.0, count).tolist() == list(range(min(count, len(case[0]))))
+
+
+def test_cameras_at_one_spot_that_look_elsewhere_are_both_taken() -> None:
+    positions = np.array([[0, 0, 0], [0.1, 0, 0], [0.1, 0, 0], [5, 0, 0]], float)
+    directions = np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0], [1, 0, 0]], float)
+    assert spread(positions, directions, 2, 3).tolist() == [0, 2, 3]
+
+
+@pytest.fixture(scope="module")
+def descriptor(point_map: VisualMap) -> np.ndarray:
+    """Of a view amid a map that has a keyframe every two metres."""
+    return point_map.extractor.describe(PointStreet(seed=1).view(9.3).keyframe.features).global_descriptor
+
+
+def retrieved(point_map: VisualMap, descriptor: np.ndarray, **options: float) -> tuple[np.ndarray, np.ndarray]:
+    found = PlaceFinder(point_map, RetrievalOptions(**options)).find(descriptor, Stopwatch())
+    return found.keyframes, found.similarities
+
+
+def test_retrieved_keyframes_are_apart_and_the_best_first(point_map: VisualMap, descriptor: np.ndarray) -> None:
+    cosines = np.asarray(point_map.global_descriptors) @ descriptor
+    best = np.argsort(-cosines, kind="stable")
+    for top_k in (1, 4, 12):
+        found, _ = retrieved(point_map, descriptor, top_k=top_k, spacing=0)
+        np.testing.assert_array_equal(found, best[:top_k])
+    found, similarities = retrieved(point_map, descriptor, top_k=3, spacing=5)
+    where = np.asarray(point_map.keyframe_poses)[found, :3]
+    assert len(found) == 3
+    assert found[0] == best[0]
+    assert np.linalg.norm(where[:, None] - where, axis=2)[np.triu_indices(3, k=1)].min() >= 5
+    np.testing.assert_allclose(similarities, cosines[found], atol=1e-6)
+    assert (np.diff(similarities) <= 0).all()
+    assert found.tolist() != best[:3].tolist(), "the three best are nearer to each other"
