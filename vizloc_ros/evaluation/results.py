@@ -79,6 +79,8 @@ def draw_overlay(
         keypoints = features.keypoints[np.concatenate([pose.keypoints, pose.rejected])]
         inliers = np.arange(len(keypoints)) < len(pose.keypoints)
         projections = np.zeros((len(keypoints), 2))
-        projections[inliers], _ = record.camera.project(transform_points(world_from_cam.inverse(), pose.points))
+        projected, _ = record.camera.project(transform_points(world_from_cam.inverse(), pose.points))
+        correction = visual_map.info.correction_of(record.camera)
+        projections[inliers] = projected + correction.shift(projected, record.camera)  # where the real camera sees them
     caption = f"{record.name}: {outcome.inliers} of {outcome.matches} matches are inliers"
     plot_overlay(path, image, keypoints.astype(np.float64), inliers, projections, caption)
