@@ -1,8 +1,8 @@
 """The plain pipeline to compare with: hloc's way of localizing, written down as directly as possible.
 
 The query is matched with every retrieved keyframe separately, all keypoints against all, by mutual nearest neighbours;
-the landmarks behind the matched keypoints of all keyframes go into one PnP. Features, retrieval, map and PnP solver are
-the same as ours. Everything that hloc reads from its feature files lies ready in memory, so that only the formulation
+the landmarks behind the matched keypoints of all keyframes go into one PnP. Features, map and PnP solver are the same as
+ours; the keyframes are the ten most similar ones, not spread out. Everything that hloc reads from its feature files lies ready in memory, so that only the formulation
 differs; hloc itself, which takes every pair from HDF5 through PyTorch, is slower.
 """
 
@@ -13,6 +13,7 @@ from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Float32, Int32, Int64
 from vizloc_ros.datasets.record import Record
+from vizloc_ros.features.correction import corrected
 from vizloc_ros.features.types import Features, dequantize
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.localization.absolute_pose import estimate_absolute_pose
@@ -36,7 +37,7 @@ class PlainHloc:
         self._index = GlobalIndex(visual_map.global_descriptors)
         needed = sorted({int(k) for query in features for k in self._retrieve(query)})
         images = [records[visual_map.keyframe_names[k]] for k in needed]
-        extracted = parallel_map(lambda r: visual_map.extractor.extract(r.read_image()), images, "")
+        extracted = parallel_map(self._extract, images, "")
         self._descriptors: dict[int, Float32] = {}
         self._landmarks: dict[int, Int32] = {}
         for k, keyframe in zip(needed, extracted, strict=True):
@@ -56,6 +57,7 @@ class PlainHloc:
                 known = landmarks != _NO_LANDMARK
                 seen.append(np.column_stack([keypoints[known], landmarks[known]]))
             matches = np.unique(np.concatenate(seen), axis=0)
+        query = corrected(query, self._map.info.correction_of(camera), camera)
         with stopwatch("pose"):
             estimate = estimate_absolute_pose(
                 query.keypoints[matches[:, 0]].astype(np.float64),
@@ -66,6 +68,10 @@ class PlainHloc:
                 seed=0,
             )
         return None if estimate is None else estimate.cam_from_world.inverse()
+
+    def _extract(self, record: Record) -> Features:
+        features = self._map.extractor.extract(record.read_image())
+        return corrected(features, self._map.info.correction_of(record.camera), record.camera)
 
     def _retrieve(self, query: Features) -> Int64:
         return self._index.search(query.global_descriptor, _TOP_K)[0]
