@@ -1,9 +1,10 @@
 """The plain pipeline to compare with: hloc's way of localizing, written down as directly as possible.
 
 The query is matched with every retrieved keyframe separately, all keypoints against all, by mutual nearest neighbours;
-the landmarks behind the matched keypoints of all keyframes go into one PnP. Features, map and PnP solver are the same as
-ours; the keyframes are the ten most similar ones, not spread out. Everything that hloc reads from its feature files lies ready in memory, so that only the formulation
-differs; hloc itself, which takes every pair from HDF5 through PyTorch, is slower.
+the landmarks behind the matched keypoints of all keyframes go into one PnP. Features, map and PnP solver are the same
+as ours; the keyframes are the ten most similar ones, not spread out. Everything that hloc reads from its feature files
+lies ready in memory, so that only the formulation differs; hloc itself, which takes every pair from HDF5 through
+PyTorch, is slower.
 """
 
 from collections.abc import Iterable, Mapping
