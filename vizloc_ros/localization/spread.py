@@ -20,11 +20,12 @@ def spread(positions: Float64, directions: Float64, spacing: float, count: int) 
         Ascending indices, at most ``count``.
     """
     taken: list[int] = []
-    for i in range(len(positions)):
-        near = np.linalg.norm(positions[taken] - positions[i], axis=1) < spacing
-        if not (near & (directions[taken] @ directions[i] > _SAME_DIRECTION)).any():
-            taken.append(i)
-        if len(taken) == count:
-            break
+    free = np.ones(len(positions), bool)
+    while len(taken) < count and free.any():
+        best = int(free.argmax())
+        near = np.linalg.norm(positions - positions[best], axis=1) < spacing
+        free &= ~(near & (directions @ directions[best] > _SAME_DIRECTION))
+        free[best] = False
+        taken.append(best)
     others = np.setdiff1d(np.arange(len(positions)), taken)
     return np.sort(np.concatenate([taken, others[: count - len(taken)]]).astype(np.int64))

@@ -86,6 +86,7 @@ class HfnetNode(PipelineNode):
         )
         image_topic = self.resolve_topic_name(self._image_topic)  # as remapped; count_publishers does not do that
         self.diagnostics.watch("image_publishers", lambda: self.count_publishers(image_topic))
+        self.diagnostics.watch("calibration_shift_px", self._calibration_shift)
         self.diagnostics.watch("features_listeners", self._features.get_subscription_count)
         self.diagnostics.watch("global_descriptor_listeners", self._global_descriptor.get_subscription_count)
         self.create_subscription(CameraInfo, "camera_info", self._on_camera_info, SENSOR)
@@ -155,8 +156,7 @@ class HfnetNode(PipelineNode):
             with stopwatch("extract"):
                 features = extractor.extract(rectified)
                 camera = rectifier.rectified
-                correction = info.correction_of(camera)
-                features = corrected(features, correction, camera)
+                features = corrected(features, info.correction_of(camera), camera)
             if len(features) == 0:
                 raise FeatureError("no keypoint in the image: is it out of focus, covered, or without texture?")
             with stopwatch("hfnet_encode"):
@@ -175,8 +175,13 @@ class HfnetNode(PipelineNode):
                     self.diagnostics.send(publisher, message)
         self.diagnostics.count("processed")
         self.diagnostics.set_value("keypoints", len(features))
-        self.diagnostics.set_value("calibration_shift_px", correction.largest_shift(camera))
         self.record(stopwatch)
+
+    def _calibration_shift(self) -> float:
+        info, rectifier = self._map, self._rectifier
+        if info is None or rectifier is None:
+            return 0.0
+        return info.correction_of(rectifier.rectified).largest_shift(rectifier.rectified)
 
 
 def main(args: Sequence[str] | None = None) -> None:
