@@ -30,7 +30,7 @@ class SelfCalibrationOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    enabled: bool = Field(True, description="correct calibrations that are off beyond doubt")
+    enabled: bool = Field(True, description="correct calibrations that are significantly off")
     position_std: float = Field(0.01, gt=0, description="how well the poses are known, from keyframe to keyframe [m]")
     rotation_std: float = Field(0.04, gt=0, description="how well the poses are known, from keyframe to keyframe [deg]")
 
@@ -38,7 +38,7 @@ class SelfCalibrationOptions(BaseModel):
 def estimate_corrections(
     keyframes: Sequence[Keyframe], triangulation: Triangulation, options: SelfCalibrationOptions
 ) -> Mapping[PinholeCamera, CameraCorrection]:
-    """The corrections of those cameras whose calibration is off beyond doubt."""
+    """The corrections of those cameras whose calibration is significantly off."""
     cameras = dict.fromkeys(keyframe.camera for keyframe in keyframes)
     estimates = {camera: _estimate(camera, keyframes, triangulation, options) for camera in cameras}
     return {camera: estimate for camera, estimate in estimates.items() if estimate is not None}

@@ -9,7 +9,7 @@ import numpy as np
 from pycolmap import Rigid3d
 from pydantic import BaseModel, ConfigDict, Field
 
-from vizloc_ros.arrays import Float64, Int64, UInt8
+from vizloc_ros.arrays import Bool, Float64, Int64, UInt8
 from vizloc_ros.datasets.images import read_image
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.errors import DatasetError
@@ -120,18 +120,23 @@ def closeness(photos: Sequence[Photo], radius: float, max_angle: float) -> Float
     Returns:
         (N, N) from 0 to 1, 1 on the diagonal.
     """
-    where, facing = positions(photos), directions(photos)
+    where = positions(photos)
     near = np.exp(-((distances(where, where) / radius) ** 2))
-    near[~(facing @ facing.T >= np.cos(np.radians(max_angle)))] = 0  # also where a pose, and so the cosine, is NaN
+    near[~_alike(photos, max_angle)] = 0
     np.fill_diagonal(near, 1)
     return near
 
 
 def neighbours(photos: Sequence[Photo], radius: float, max_angle: float) -> Int64:
     """(M, 2) photos with poses nearer than ``radius`` [m] that look the same way but for ``max_angle`` [deg]."""
-    where, facing = positions(photos), directions(photos)
-    near = (distances(where, where) < radius) & (facing @ facing.T >= np.cos(np.radians(max_angle)))
-    return np.argwhere(np.triu(near, k=1))
+    where = positions(photos)
+    return np.argwhere(np.triu((distances(where, where) < radius) & _alike(photos, max_angle), k=1))
+
+
+def _alike(photos: Sequence[Photo], max_angle: float) -> Bool:
+    """(N, N) which look the same way but for ``max_angle`` [deg]; none where a pose, and so the cosine, is NaN."""
+    facing = directions(photos)
+    return facing @ facing.T >= np.cos(np.radians(max_angle))
 
 
 def _fitted(read: Callable[[], UInt8], long_side: int) -> UInt8:
