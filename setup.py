@@ -25,7 +25,7 @@ REQUIRED = [
     "onnxruntime>=1.19,<2",  # the first for numpy 2
 ]
 FAISS = ["faiss-cpu>=1.9,<2"]
-TRAIN = ["torch>=2.4,<3", "onnx>=1.16,<2"]
+TRAIN = ["torch>=2.4,<3", "onnx>=1.16,<2", "safetensors>=0.4.3,<1"]
 TEST = ["pytest>=8,<10", "pytest-timeout>=2.3,<3", "hypothesis>=6.100,<7"]
 DEV = [
     *FAISS,

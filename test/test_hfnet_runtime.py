@@ -21,13 +21,8 @@ from hfnet_helpers import MAX_KEYPOINTS, SMALL, exported, texture  # noqa: E402
 from vizloc_ros.errors import ConfigError, DeviceError, FeatureError, ImageError  # noqa: E402
 from vizloc_ros.features.device import Device, available  # noqa: E402
 from vizloc_ros.features.hfnet.runtime import HfNetExtractor  # noqa: E402
-from vizloc_ros.features.hfnet.weights import (  # noqa: E402
-    DEFAULT_WEIGHTS,
-    HFNET_METADATA,
-    OPEN_SEAL,
-    SEAL_METADATA,
-    seal,
-)
+from vizloc_ros.features.hfnet.weights import DEFAULT_WEIGHTS, HFNET_METADATA  # noqa: E402
+from vizloc_ros.features.sealed_network import OPEN_SEAL, SEAL_METADATA, seal  # noqa: E402
 from vizloc_ros.features.types import Features  # noqa: E402
 
 ONE_THREAD = Device(threads=1)

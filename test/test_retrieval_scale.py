@@ -208,7 +208,7 @@ def test_an_index_can_be_replaced(indexed: Path) -> None:
 def test_a_map_in_use_stays_as_it_was(map_folder: Path) -> None:
     opened, text = VisualMap.open(map_folder), (map_folder / "map.yaml").open()
     descriptors = np.array(opened.global_descriptors)
-    add_to_map(map_folder, INDEX_FILE, lambda path: write_bytes(path, b"new"))
+    add_to_map(map_folder, [INDEX_FILE], lambda folder: write_bytes(folder / INDEX_FILE, b"new"))
     np.testing.assert_array_equal(opened.global_descriptors, descriptors)
     assert INDEX_FILE not in text.read(), "the old map.yaml, still open, was not written into"
     text.close()
@@ -216,12 +216,12 @@ def test_a_map_in_use_stays_as_it_was(map_folder: Path) -> None:
 
 
 def test_a_failed_addition_leaves_the_map(map_folder: Path) -> None:
-    def full(path: Path) -> None:
-        path.write_bytes(b"half")
+    def full(folder: Path) -> None:
+        (folder / INDEX_FILE).write_bytes(b"half")
         raise OSError("no space left on device")
 
     with pytest.raises(MapError, match=f"^{map_folder}: {INDEX_FILE} cannot be added: no space left on device"):
-        add_to_map(map_folder, INDEX_FILE, full)
+        add_to_map(map_folder, [INDEX_FILE], full)
     assert map_problems(map_folder) == []
     assert not (map_folder / INDEX_FILE).exists()
 
@@ -231,7 +231,7 @@ def test_files_are_copied_where_they_cannot_be_linked(map_folder: Path, monkeypa
         raise OSError("operation not supported")
 
     monkeypatch.setattr("os.link", refused)
-    add_to_map(map_folder, INDEX_FILE, lambda path: write_bytes(path, b"new"))
+    add_to_map(map_folder, [INDEX_FILE], lambda folder: write_bytes(folder / INDEX_FILE, b"new"))
     assert map_problems(map_folder) == []
 
 
@@ -261,7 +261,7 @@ def test_a_missing_index_is_named(indexed: Path) -> None:
 
 def test_the_index_of_another_map_is_named(indexed: Path, drive_index: Path) -> None:
     """Even if somebody has written it into map.yaml."""
-    add_to_map(indexed, INDEX_FILE, lambda path: write_bytes(path, drive_index.read_bytes()))
+    add_to_map(indexed, [INDEX_FILE], lambda folder: write_bytes(folder / INDEX_FILE, drive_index.read_bytes()))
     with pytest.raises(MapError, match=rf"^{indexed / INDEX_FILE}: holds 5000 descriptors.*the map has 12 of"):
         open_search(VisualMap.open(indexed), FAISS)
 

@@ -1,4 +1,4 @@
-"""``vizloc evaluate``: matching, degradations."""
+"""``vizloc evaluate``: matching, degradations, convergence, ablation."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vizloc_ros.cli.arguments import DatasetArgument, ExtractorConfigOption, ProviderOption, SeedOption, command_line
+from vizloc_ros.cli.evaluate_alignment import ablation, convergence
 from vizloc_ros.cli.options_file import read_mapping
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.homographies import HOMOGRAPHY_READERS, open_homographies
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from vizloc_ros.features.device import Device
 
 app = typer.Typer(help="Evaluate parts of the system on benchmarks of their own.", no_args_is_help=True)
+app.command()(convergence)
+app.command()(ablation)
 console = Console()
 _KEYPOINTS = [300, 1000]  # as in the HF-Net paper: 300 for all but MMA
 _COLUMNS = ("matches", "Rep", "MLE", "MS", "mAP", "MMA@3", *(f"HA@{px}" for px in HOMOGRAPHY_THRESHOLDS_PX))

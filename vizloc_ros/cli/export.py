@@ -31,6 +31,33 @@ def hfnet(
     Console().print(f"written to {out} ({out.stat().st_size / 1e6:.1f} MB)", highlight=False)
 
 
+@app.command()
+def pixloc(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN",
+            help="Folder of `vizloc train pixloc`, a checkpoint in it, a .safetensors file, or EdgePoint2",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The .onnx, or .safetensors, file to write", dir_okay=False)],
+    size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Fixed size of the image; empty: any")] = "",
+    half: Annotated[bool, typer.Option(help="Store weights in 16 bit")] = True,
+) -> None:
+    """Export PixLoc's network to ONNX; of an EdgePoint2 file (ONNX), as it is before end-to-end training."""
+    require_torch()
+    from vizloc_ros.pixloc.network.export import export_onnx
+    from vizloc_ros.pixloc.network.store import save_network
+    from vizloc_ros.training.pixloc.trained import open_trained
+
+    trained = open_trained(source / "checkpoint.pt" if source.is_dir() else source)
+    if out.suffix == ".safetensors":
+        save_network(trained.network, trained.loss, out, trained.metadata)
+    else:
+        export_onnx(trained.network, out, loss=trained.loss, half=half, size=_size(size), metadata=trained.metadata)
+    Console().print(f"written to {out} ({out.stat().st_size / 1e6:.1f} MB)", highlight=False)
+
+
 def _size(text: str) -> tuple[int, int] | None:
     if not text:
         return None

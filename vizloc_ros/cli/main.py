@@ -11,6 +11,7 @@ from vizloc_ros.cli import map as map_commands
 from vizloc_ros.cli.demo import demo
 from vizloc_ros.cli.localize import localize
 from vizloc_ros.cli.replay import replay
+from vizloc_ros.cli.track import track
 from vizloc_ros.errors import ConfigError, VizlocError
 from vizloc_ros.nodes.middleware import ensure_profile
 
@@ -25,6 +26,7 @@ app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(train.app, name="train")
 app.add_typer(export.app, name="export")
 app.command()(localize)
+app.command()(track)
 app.command()(replay)
 app.command()(demo)
 

@@ -1,4 +1,4 @@
-"""``vizloc map``: build, info, check, index."""
+"""``vizloc map``: build, add-pixloc, info, check, index."""
 
 import time
 from pathlib import Path
@@ -47,17 +47,50 @@ def build(
     extractor_config: ExtractorConfigOption = None,
     provider: ProviderOption = "cpu",
     config: ConfigOption = None,
+    pixloc: Annotated[bool, typer.Option(help="Also make the references that the tracker needs")] = True,
     seed: SeedOption = 0,
 ) -> None:
     """Build a map from posed images."""
     from vizloc_ros.features.device import Device
+    from vizloc_ros.pixloc.features.extractor import open_dense_extractor
+    from vizloc_ros.pixloc.map_references import add_references
 
     records = every_nth(open_dataset(dataset).records(split), every)
     options = read_options(config, BuildOptions, seed=seed)
     device = Device(provider=provider, threads=1)  # images are worked on side by side
     opened = open_extractor(extractor, read_mapping(extractor_config), device=device)
+    dense = open_dense_extractor(device=device) if pixloc else None
     report = build_map(records, opened, out, dataset=dataset, options=options, progress=bar)
     print_build(report, out)
+    if dense is not None:
+        print_references(out, add_references(out, records, dense, bar))
+
+
+@app.command("add-pixloc")
+def add_pixloc(
+    map_path: MapArgument,
+    dataset: Annotated[str, typer.Option(metavar="DATASET", help="The map's images; empty: where they were")] = "",
+    split: Annotated[str, typer.Option(help="Which images of the dataset were mapped")] = "map",
+    model: Annotated[str, typer.Option(help="Network that `vizloc export pixloc` wrote; empty: the package's")] = "",
+    long_side: Annotated[int, typer.Option(help="What the longer side of an image is shrunk to [px]", min=64)] = 640,
+    provider: ProviderOption = "cpu",
+) -> None:
+    """Make the references that the tracker needs, for a map without them or for another network."""
+    from vizloc_ros.features.device import Device
+    from vizloc_ros.pixloc.features.extractor import open_dense_extractor
+    from vizloc_ros.pixloc.map_references import add_references
+
+    visual_map = VisualMap.open(map_path)
+    dense = open_dense_extractor(model, Device(provider=provider, threads=1), long_side)
+    records = open_dataset(dataset or visual_map.info.dataset).records(split)
+    print_references(map_path, add_references(map_path, records, dense, bar))
+
+
+def print_references(map_path: Path, size: int) -> None:
+    """Shows what the tracker's references take."""
+    info = VisualMap.open(map_path).info
+    model = info.pixloc.model_id if info.pixloc else "none"
+    console.print(f"{map_path}: references of {model}, {size / info.keyframes / 1e3:.0f} kB per keyframe")
 
 
 def print_build(report: BuildReport, out: Path) -> None:
@@ -95,6 +128,7 @@ def info(map_path: MapArgument) -> None:
         ("dataset", described.dataset),
         ("frame", described.frame),
         ("features", described.extractor.feature_id),
+        ("tracker's references", described.pixloc.model_id if described.pixloc else "none"),
         ("keyframes", described.keyframes),
         ("landmarks", described.landmarks),
         ("observations", described.observations),
@@ -125,10 +159,12 @@ def index(map_path: MapArgument, seed: SeedOption = 0) -> None:
     visual_map = VisualMap.open(map_path)
     keyframes, start = visual_map.info.keyframes, time.perf_counter()
     added = add_to_map(
-        map_path, INDEX_FILE, lambda path: write_index(visual_map.global_descriptors, path, seed=seed, progress=bar)
+        map_path,
+        [INDEX_FILE],
+        lambda folder: write_index(visual_map.global_descriptors, folder / INDEX_FILE, seed=seed, progress=bar),
     )
     seconds = time.perf_counter() - start
-    console.print(f"{map_path}: {keyframes} keyframes indexed in {seconds:.1f} s, {added.bytes / 1e6:.1f} MB")
+    console.print(f"{map_path}: {keyframes} keyframes indexed in {seconds:.1f} s, {added / 1e6:.1f} MB")
     if keyframes <= EXACT_UP_TO:
         console.print(f"Maps of up to {EXACT_UP_TO} keyframes are searched exactly unless 'search' is faiss.")
 

@@ -14,6 +14,7 @@ from vizloc_ros.errors import ConfigError
 if TYPE_CHECKING:
     from vizloc_ros.training.distillation.trainer import HfNetTrainer
     from vizloc_ros.training.global_head.trainer import GlobalHeadTrainer
+    from vizloc_ros.training.pixloc.trainer import PixLocTrainer
 
 app = typer.Typer(help="Train networks (pip install 'vizloc_ros[train]').", no_args_is_help=True)
 console = Console()
@@ -62,6 +63,28 @@ def global_head(
     console.print(f"written to {out}, best on held-out places: {_shown(trainer.best, ', ')}", highlight=False)
 
 
+@app.command()
+def pixloc(
+    config: ConfigOption,
+    out: OutOption,
+    resume: ResumeOption = False,
+    until: UntilOption = None,
+    threads: ThreadsOption = 0,
+    overfit: Annotated[
+        bool, typer.Option("--overfit", help="Learn one unchanged batch only, as a check: its loss must vanish")
+    ] = False,
+) -> None:
+    """Train PixLoc end to end, from pixels to pose."""
+    require_torch(threads)
+    from vizloc_ros.training.pixloc.config import PixLocTraining
+    from vizloc_ros.training.pixloc.trainer import PixLocTrainer
+
+    options = read_options(config, PixLocTraining)
+    trainer = PixLocTrainer(options, out, resume=resume, overfit=overfit, progress=bar)
+    _run(trainer, until)
+    console.print(f"written to {out}, best share of held-out pairs: {trainer.best:.3f}", highlight=False)
+
+
 def require_torch(threads: int = 0) -> None:
     """Sets PyTorch's threads, 0 for all cores. Raises ``ConfigError`` saying what to install where it is missing."""
     try:
@@ -72,7 +95,7 @@ def require_torch(threads: int = 0) -> None:
         torch.set_num_threads(threads)
 
 
-def _run(trainer: "HfNetTrainer | GlobalHeadTrainer", until: int | None) -> None:
+def _run(trainer: "HfNetTrainer | GlobalHeadTrainer | PixLocTrainer", until: int | None) -> None:
     """Trains, and shows the values of some steps."""
 
     def report(step: int, values: Mapping[str, float]) -> None:

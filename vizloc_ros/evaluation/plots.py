@@ -65,7 +65,7 @@ def plot_trajectory(
     right, up, mirrored = _view_axes(np.concatenate([_stack(landmarks), way]))
     low, high = _view_box(way[:, [right, up]])
     span = high - low
-    with _figure(path, width=10.0, height=float(np.clip(8.2 * span[1] / span[0], 2.0, 9.0)) + 1.6) as figure:
+    with figure_at(path, width=10.0, height=float(np.clip(8.2 * span[1] / span[0], 2.0, 9.0)) + 1.6) as figure:
         axes = figure.add_subplot()
         visible = _inside(landmarks[:, [right, up]], low, high)
         shown = landmarks[visible][:: max(1, int(visible.sum()) // 40_000)]
@@ -148,7 +148,7 @@ def plot_errors(
     found = np.array([name in report.errors for name in names], dtype=bool)
     failed = ~found & np.array([name not in skipped for name in names], dtype=bool)
     errors = np.array([report.errors[name] for name in names if name in report.errors]).reshape(-1, 2)
-    with _figure(path, width=10.0, height=5.4) as figure:
+    with figure_at(path, width=10.0, height=5.4) as figure:
         panels = figure.subplots(2, 1, sharex=True)
         for column, (axes, quantity, unit) in enumerate(
             zip(panels, ("translation error", "rotation error"), ("m", "deg"), strict=True)
@@ -203,7 +203,7 @@ def plot_overlay(
         caption: stands below the image, e.g. the errors.
     """
     height, width = image.shape[:2]
-    with _figure(path, width=10.0, height=10.0 * height / width + 1.1) as figure:
+    with figure_at(path, width=10.0, height=10.0 * height / width + 1.1) as figure:
         axes = figure.add_subplot()
         axes.imshow(image if image.ndim == 2 else image[..., ::-1], cmap="gray", vmin=0, vmax=255)
         out, used = keypoints[~inliers], keypoints[inliers]
@@ -223,7 +223,7 @@ def plot_overlay(
 
 
 @contextmanager
-def _figure(path: Path, width: float, height: float) -> Iterator[Any]:
+def figure_at(path: Path, width: float, height: float) -> Iterator[Any]:
     """A figure of a size in inches that is written to the path when the block is done."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure

@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from vizloc_ros.errors import MapError
+from vizloc_ros.mapping.array_file import open_array
 from vizloc_ros.mapping.map_info import FileInfo, read_info
-from vizloc_ros.mapping.visual_map import ARRAYS, VisualMap, open_array
+from vizloc_ros.mapping.reference_arrays import array_files
+from vizloc_ros.mapping.visual_map import ARRAYS, VisualMap
 from vizloc_ros.parallel import Progress, silent
 
 
@@ -25,9 +27,10 @@ def map_problems(folder: Path, progress: Progress = silent) -> list[str]:
             problems.append(f"{path}: has {size} bytes instead of {expected.bytes}: cut off, or of another map")
         elif FileInfo.of(path) != expected:
             problems.append(f"{path}: its bytes are not those that were written: corrupt, or of another map")
-    for name, (dtype, shape) in ARRAYS.items():
+    shapes = {name: (dtype, shape(info)) for name, (dtype, shape) in ARRAYS.items()} | array_files(info)
+    for name, (dtype, shape) in shapes.items():
         try:
-            open_array(folder / f"{name}.npy", dtype, shape(info))
+            open_array(folder / f"{name}.npy", dtype, shape)
         except MapError as error:
             problems.append(str(error))
     if not problems:

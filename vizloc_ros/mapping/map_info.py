@@ -30,6 +30,15 @@ class ExtractorInfo(BaseModel):
     feature_id: str
 
 
+class PixLocInfo(BaseModel):
+    """The tracker's features of a map: which network made them, and their lengths on its levels, finest first."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model_id: str
+    dimensions: list[int] = Field(min_length=1)
+
+
 class FileInfo(BaseModel):
     """Size and SHA-256 of one file of the map."""
 
@@ -67,6 +76,7 @@ class MapInfo(BaseModel):
     observations: int = Field(ge=1)
     descriptor_size: int = Field(ge=1)
     global_descriptor_size: int = Field(ge=1)
+    pixloc: PixLocInfo | None = None
     build: dict[str, Any] = {}
     files: dict[str, FileInfo]
 

@@ -71,26 +71,35 @@ def write_map(content: MapContent, build: dict[str, Any], out: Path) -> int:
     return sum(file.bytes for file in files.values())
 
 
-def add_to_map(folder: Path, name: str, write: Callable[[Path], None]) -> FileInfo:
-    """Adds a file to a map, or replaces it: a map with it is put together aside and swapped in. Raises ``MapError``.
+def add_to_map(
+    folder: Path, names: Sequence[str], write: Callable[[Path], None], changes: Mapping[str, object] | None = None
+) -> int:
+    """Adds files to a map, or replaces them: a map with them is put together aside and swapped in.
 
     Args:
         folder: the map.
-        name: of the file in it.
-        write: is given the path to write the file to.
+        names: of the files in it.
+        write: is given the folder to write them to.
+        changes: further changes of map.yaml.
+
+    Returns:
+        Their size [bytes].
+
+    Raises:
+        MapError: there is no map, or it cannot be written.
     """
     info = read_info(folder)
     try:
         with built_aside(folder) as aside:
             shutil.copytree(folder, aside, copy_function=_link, dirs_exist_ok=True)
-            for changed in (name, INFO_FILE):
+            for changed in (*names, INFO_FILE):
                 (aside / changed).unlink(missing_ok=True)  # a link: writing into it would change the map in use
-            write(aside / name)
-            added = FileInfo.of(aside / name)
-            write_info(aside, info.model_copy(update={"files": {**info.files, name: added}}))
+            write(aside)
+            added = {name: FileInfo.of(aside / name) for name in names}
+            write_info(aside, info.model_copy(update={**(changes or {}), "files": {**info.files, **added}}))
     except OSError as error:
-        raise MapError(f"{folder}: {name} cannot be added: {error}") from error
-    return added
+        raise MapError(f"{folder}: {', '.join(names)} cannot be added: {error}") from error
+    return sum(file.bytes for file in added.values())
 
 
 def _link(source: str, target: str) -> None:

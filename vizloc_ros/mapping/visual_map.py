@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vizloc_ros.arrays import UNREADABLE_ARRAY, Float32, Float64, Int8, Int32, Int64
+from vizloc_ros.arrays import Float32, Float64, Int8, Int32, Int64
 from vizloc_ros.errors import ConfigError, FeatureError, MapError
 from vizloc_ros.features.extractor import FeatureExtractor, open_extractor
+from vizloc_ros.mapping.array_file import open_array
 from vizloc_ros.mapping.map_info import MapInfo, feature_number, read_info
+from vizloc_ros.mapping.reference_arrays import ReferenceArrays
 
 if TYPE_CHECKING:
     from vizloc_ros.features.device import Device
@@ -55,6 +57,7 @@ class VisualMap:
         observation_landmarks: (M,) landmark seen.
         observation_pixels: (M, 2) where [px].
         observation_descriptors: (M, D) int8.
+        references: what the tracker aligns images with, if the map has it.
         device: what the extractor runs on; None for the CPU.
     """
 
@@ -70,6 +73,7 @@ class VisualMap:
     observation_landmarks: Int32
     observation_pixels: Float32
     observation_descriptors: Int8
+    references: ReferenceArrays | None = None
     device: "Device | None" = None
 
     @classmethod
@@ -84,7 +88,8 @@ class VisualMap:
         arrays: dict[str, Any] = {
             name: open_array(folder / f"{name}.npy", dtype, shape(info)) for name, (dtype, shape) in ARRAYS.items()
         }
-        return cls(folder, info, _read_names(folder / NAMES_FILE, info.keyframes), **arrays, device=device)
+        names, references = _read_names(folder / NAMES_FILE, info.keyframes), ReferenceArrays.open(folder, info)
+        return cls(folder, info, names, **arrays, references=references, device=device)
 
     def observations_of(self, keyframe: int) -> slice:
         """Rows of a keyframe's observations."""
@@ -111,6 +116,19 @@ class VisualMap:
         """As ``require_features``, by name."""
         self.require_features(feature_number(feature_id), f"features {feature_id}")
 
+    def require_references(self, model_id: str) -> None:
+        """Refuses a tracker whose network did not make the map's references. Raises ``FeatureError``."""
+        stored = self.info.pixloc
+        if stored is None:
+            raise FeatureError(
+                f"{self.folder}: has no references for the tracker: add them with 'vizloc map add-pixloc {self.folder}'"
+            )
+        if stored.model_id != model_id:
+            raise FeatureError(
+                f"{self.folder}: its references are of {stored.model_id}, but the tracker here is {model_id}: make "
+                f"them anew with 'vizloc map add-pixloc {self.folder}', or use that network"
+            )
+
 
 def open_map_extractor(folder: Path, info: MapInfo, device: "Device | None" = None) -> FeatureExtractor:
     """The extractor of a map, read from ``extractor/`` alone, on a device; on the CPU without one.
@@ -130,22 +148,6 @@ def open_map_extractor(folder: Path, info: MapInfo, device: "Device | None" = No
             "install the version or the weights that built the map, or build it again"
         )
     return extractor
-
-
-def open_array(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> Any:
-    """Memory-maps an ``.npy`` file read-only. Raises ``MapError`` unless it is whole and of that type and shape."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise MapError(f"{path}: missing: restore it, or build the map again") from None
-    except UNREADABLE_ARRAY as error:
-        raise MapError(f"{path}: cut off or corrupt ({error}): restore it, or build the map again") from error
-    if array.dtype != dtype or array.shape != shape:
-        raise MapError(
-            f"{path}: holds {array.dtype}{list(array.shape)}, but map.yaml says {np.dtype(dtype)}{list(shape)}: "
-            "the file is of another map; restore it, or build the map again"
-        )
-    return array
 
 
 def _read_names(path: Path, count: int) -> list[str]:

@@ -47,8 +47,8 @@ class Augmentation(BaseModel):
         steps += [
             step
             for chance, step in (
-                (self.shade, _shade),
-                (self.motion_blur, self._motion_blur),
+                (self.shade, self.shaded),
+                (self.motion_blur, self.motion_blurred),
                 (self.exposure, self._exposure),
             )
             if rng.random() < chance
@@ -69,7 +69,8 @@ class Augmentation(BaseModel):
         deviation = np.float32(rng.uniform(*self.noise))
         return image + deviation * rng.standard_normal(image.shape, dtype=np.float32)
 
-    def _motion_blur(self, image: Float32, rng: np.random.Generator) -> Float32:
+    def motion_blurred(self, image: Float32, rng: np.random.Generator) -> Float32:
+        """The image after a straight motion of the camera."""
         length = rng.uniform(*self.motion_blur_length)
         angle = rng.uniform(0, np.pi)
         half = int(np.ceil(length / 2))
@@ -88,13 +89,16 @@ class Augmentation(BaseModel):
         deviation = np.sqrt(1 + rng.uniform(0, 0.6) * dark)
         return dark + deviation * rng.standard_normal(image.shape, dtype=np.float32)
 
-
-def _shade(image: Float32, rng: np.random.Generator) -> Float32:
-    height, width = image.shape
-    mask = np.zeros((height, width), np.float32)
-    for _ in range(rng.integers(1, 6)):
-        axes = rng.uniform(0.1, 0.4, 2) * min(height, width)
-        centre = rng.uniform(0, [width, height])
-        cv2.ellipse(mask, centre.astype(int).tolist(), axes.astype(int).tolist(), rng.uniform(0, 90), 0, 360, 1.0, -1)
-    mask = cv2.GaussianBlur(mask, (0, 0), rng.uniform(5, 25)).astype(np.float32)
-    return image * (1 + np.float32(rng.uniform(-0.7, 0.4)) * mask)
+    @staticmethod
+    def shaded(image: Float32, rng: np.random.Generator) -> Float32:
+        """The image under soft dark or bright ellipses; may leave 0 to 255."""
+        height, width = image.shape
+        mask = np.zeros((height, width), np.float32)
+        for _ in range(rng.integers(1, 6)):
+            axes = rng.uniform(0.1, 0.4, 2) * min(height, width)
+            centre = rng.uniform(0, [width, height])
+            cv2.ellipse(
+                mask, centre.astype(int).tolist(), axes.astype(int).tolist(), rng.uniform(0, 90), 0, 360, 1.0, -1
+            )
+        mask = cv2.GaussianBlur(mask, (0, 0), rng.uniform(5, 25)).astype(np.float32)
+        return image * (1 + np.float32(rng.uniform(-0.7, 0.4)) * mask)

@@ -1,52 +1,22 @@
-"""The exported file: an ONNX graph whose metadata says what it is and lets damage be found.
+"""The exported file: an ONNX graph whose metadata says what it is; sealed, so that damage is found."""
 
-ONNX Runtime notices neither a flipped bit in the weights nor that a file is another network's, so the file carries the
-CRC-32 of itself, taken with zeros in its place.
-"""
-
-import re
-import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vizloc_ros.errors import FeatureError
-from vizloc_ros.features.onnx_session import NetworkFile, read_network
+from vizloc_ros.features.onnx_session import NetworkFile
+from vizloc_ros.features.sealed_network import read_sealed
 
 HFNET_METADATA = "vizloc_hfnet"  # the key that marks an exported HF-Net; its value is the version of the format
 FORMAT_VERSION = "1"
 OUTPUTS = ("keypoints", "offsets", "scores", "descriptors", "global_descriptor")  # see extraction.Extracted
-SEAL_METADATA = "file_checksum"
-OPEN_SEAL = "crc32:00000000"
-_SEAL = re.compile(rb"crc32:([0-9a-f]{8})")
-
 DEFAULT_WEIGHTS = Path(__file__).parents[2] / "weights" / "hfnet.onnx"
-
-
-def seal(model: bytes) -> bytes:
-    """The serialized model with its checksum at the last place that says ``OPEN_SEAL``."""
-    before, _, after = model.rpartition(OPEN_SEAL.encode())
-    return b"".join([before, b"crc32:%08x" % zlib.crc32(model), after])
 
 
 def read_weights(path: Path) -> NetworkFile:
     """An exported file that is whole. Raises ``FeatureError`` if it is missing, damaged, or something else."""
-    file = read_network(
-        path,
-        "the weights cannot be read",
-        "check the setting 'weights', install the package with its weights, or make your own with "
-        "'vizloc export hfnet'",
-    )
-    seals = list(_SEAL.finditer(file.model))
-    if not seals:
-        raise FeatureError(
-            f"{path}: is cut off, or no HF-Net that 'vizloc export hfnet' wrote: copy it again, or export it again"
-        )
-    start, end = seals[-1].span()
-    checksum = seals[-1][1].decode()
-    if zlib.crc32(b"".join([file.model[:start], OPEN_SEAL.encode(), file.model[end:]])) != int(checksum, 16):
-        raise FeatureError(f"{path}: is damaged (its checksum is not the one written in it): copy it again")
-    return replace(file, checksum=checksum)
+    return read_sealed(path, "HF-Net", "vizloc export hfnet")
 
 
 @dataclass(frozen=True)

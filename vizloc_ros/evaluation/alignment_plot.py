@@ -1,0 +1,90 @@
+"""Pictures of single alignments, for ``--debug``: travelling landmarks, confidences, error per iteration."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycolmap import Rigid3d
+
+from vizloc_ros.datasets.record import Record
+from vizloc_ros.evaluation.plots import BLUE, ORANGE, figure_at
+from vizloc_ros.geometry.poses import pose_error
+from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.pixloc.debug_image import draw_confidence, draw_travel
+from vizloc_ros.pixloc.features.extractor import DenseExtractor
+from vizloc_ros.pixloc.optimizer.alignment import align
+from vizloc_ros.pixloc.options import TrackingOptions
+from vizloc_ros.pixloc.submap import SubmapSelector
+from vizloc_ros.pixloc.view import in_view
+
+_PICTURES = 6  # evenly spread over the run
+
+
+def draw_alignments(
+    folder: Path,
+    records: Sequence[Record],
+    priors: Mapping[str, Rigid3d],
+    visual_map: VisualMap,
+    extractor: DenseExtractor,
+    options: TrackingOptions,
+) -> None:
+    """Repeats a few alignments from their priors map_from_cam and draws each of them into a picture NAME.png."""
+    folder.mkdir(parents=True, exist_ok=True)
+    known = [record for record in records if record.name in priors]
+    if not known:
+        return
+    selector = SubmapSelector(visual_map, options.submap, unit_features=extractor.unit_features)
+    for i in sorted(set(np.linspace(0, len(known) - 1, _PICTURES).round().astype(int).tolist())):
+        name = known[i].name.replace("/", "_").rsplit(".", 1)[0]
+        _draw(folder / f"{name}.png", known[i], priors[known[i].name], visual_map, selector, extractor, options)
+
+
+def _draw(
+    path: Path,
+    record: Record,
+    prior: Rigid3d,
+    visual_map: VisualMap,
+    selector: SubmapSelector,
+    extractor: DenseExtractor,
+    options: TrackingOptions,
+) -> None:
+    submap, camera = selector.around(prior), record.camera
+    if submap is None:
+        return
+    correction, start = visual_map.info.correction_of(camera), prior.inverse()
+    chosen = in_view(submap.references, start, camera, correction, options.tracker.max_landmarks)
+    image = record.read_image()
+    pyramid = extractor.extract(image)
+    (alignment,) = align(
+        pyramid, chosen, camera, [start], extractor.learned, options.tracker.alignment, correction, trace=True
+    )
+    panels = [draw_travel(image, chosen.points, alignment.trace, camera, correction)]
+    panels += [draw_confidence(image, level) for level in pyramid.levels]
+    titles = ["landmarks from the prior (red) to the pose (green)"]
+    titles += [f"confidence, level {k}, {1 / level.scale[0]:.3g} px" for k, level in enumerate(pyramid.levels)]
+    height, width = image.shape[:2]
+    rows = (len(panels) + 2) // 2
+    with figure_at(path, width=12.0, height=6.0 * rows * height / width + 0.6 * rows + 0.4) as figure:
+        axes = figure.subplots(rows, 2, squeeze=False).ravel()
+        for axis, panel, title in zip(axes, panels, titles, strict=False):
+            axis.imshow(panel[..., ::-1])
+            axis.set_axis_off()
+            axis.set_title(title, fontsize=9)
+        _plot_errors(axes[len(panels)], alignment.trace, alignment.iterations, record.world_from_cam)
+        for axis in axes[len(panels) + 1 :]:
+            axis.set_axis_off()
+
+
+def _plot_errors(axis: Any, trace: Sequence[Rigid3d], iterations: Sequence[int], truth: Rigid3d | None) -> None:
+    """Distance from the truth, or from the last pose where there is none, by iteration; coarse levels first."""
+    against = truth or trace[-1].inverse()
+    errors = np.array([pose_error(pose.inverse(), against) for pose in trace])
+    steps = range(len(trace))
+    axis.semilogy(steps, np.maximum(errors[:, 0], 1e-4), color=BLUE, label="position [m]")
+    axis.semilogy(steps, np.maximum(errors[:, 1], 1e-4), color=ORANGE, label="rotation [deg]")
+    for end in np.cumsum(iterations[::-1])[:-1]:
+        axis.axvline(end, color="#7b8794", lw=0.7, ls=":")
+    axis.set_title("error per iteration, level after level", fontsize=9)
+    axis.legend(fontsize=8)
+    axis.grid(True)

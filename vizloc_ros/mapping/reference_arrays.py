@@ -1,0 +1,57 @@
+"""What a map keeps for the tracker: PixLoc's features at every observation, as 8-bit integers with scales."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vizloc_ros.arrays import Float16, Int8
+from vizloc_ros.mapping.array_file import open_array
+from vizloc_ros.mapping.map_info import MapInfo
+
+_SCALES, _CONFIDENCES = "pixloc_scales", "pixloc_confidences"
+
+
+@dataclass(frozen=True)
+class ReferenceArrays:
+    """Features of M observations on L levels, finest first, in the order of the map's observations.
+
+    Attributes:
+        features: for each level (M, C), to be multiplied by the scale.
+        scales: (M, L).
+        confidences: (M, L) 0 to 1.
+    """
+
+    features: tuple[Int8, ...]
+    scales: Float16
+    confidences: Float16
+
+    @classmethod
+    def open(cls, folder: Path, info: MapInfo) -> "ReferenceArrays | None":
+        """Memory-maps those of a map; None if it has none. Raises ``MapError`` as ``open_array``."""
+        arrays = {name: open_array(folder / f"{name}.npy", *described) for name, described in array_files(info).items()}
+        if info.pixloc is None:
+            return None
+        levels = range(len(info.pixloc.dimensions))
+        return cls(tuple(arrays[_features(level)] for level in levels), arrays[_SCALES], arrays[_CONFIDENCES])
+
+    def save(self, folder: Path) -> None:
+        """Writes the files that ``array_files`` names."""
+        for level, features in enumerate(self.features):
+            np.save(folder / f"{_features(level)}.npy", features, allow_pickle=False)
+        np.save(folder / f"{_SCALES}.npy", self.scales, allow_pickle=False)
+        np.save(folder / f"{_CONFIDENCES}.npy", self.confidences, allow_pickle=False)
+
+
+def array_files(info: MapInfo) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
+    """Name without ``.npy``, type and shape of the files of a map's references; none for a map without."""
+    if info.pixloc is None:
+        return {}
+    dimensions = info.pixloc.dimensions
+    features = {_features(level): (np.int8, (info.observations, size)) for level, size in enumerate(dimensions)}
+    other = (np.float16, (info.observations, len(dimensions)))
+    return {**features, _SCALES: other, _CONFIDENCES: other}
+
+
+def _features(level: int) -> str:
+    return f"pixloc_features_{level}"

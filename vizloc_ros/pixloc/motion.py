@@ -1,0 +1,115 @@
+"""Where the camera is likely to be next: constant velocity, or the vehicle's odometry."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from pycolmap import Rigid3d
+from pydantic import BaseModel, ConfigDict, Field
+
+from vizloc_ros.arrays import Float64
+from vizloc_ros.geometry.se3 import se3_exp, se3_log
+
+_NANOSECONDS = 1e9
+
+
+class MotionOptions(BaseModel):
+    """How far a prediction may be off."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    acceleration_std: float = Field(3.0, gt=0, description="of the vehicle, where it has no odometry [m/s^2]")
+    turn_acceleration_std: float = Field(60.0, gt=0, description="of the vehicle, where it has no odometry [deg/s^2]")
+    speed_std: float = Field(
+        10.0, gt=0, description="what the speed may be while only one pose is known, without odometry [m/s]"
+    )
+    turn_rate_std: float = Field(
+        30.0, gt=0, description="what the turn rate may be while only one pose is known [deg/s]"
+    )
+    odometry_drift: float = Field(0.05, gt=0, description="error of the odometry, as a share of the way and the turn")
+    position_std: float = Field(0.1, gt=0, description="added to every prediction [m]")
+    rotation_std: float = Field(0.5, gt=0, description="added to every prediction [deg]")
+    max_extrapolation: float = Field(1.0, gt=0, description="a velocity is believed for at most so long [s]")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A predicted pose.
+
+    Attributes:
+        map_from_cam: it.
+        position_std: [m].
+        rotation_std: [rad].
+    """
+
+    map_from_cam: Rigid3d
+    position_std: float
+    rotation_std: float
+
+
+@dataclass(frozen=True)
+class KnownPose:
+    """A pose that was found.
+
+    Attributes:
+        map_from_cam: it.
+        stamp_ns: of its image.
+        odom_from_cam: of the same time, where there is odometry.
+        position_std: [m].
+        rotation_std: [rad].
+    """
+
+    map_from_cam: Rigid3d
+    stamp_ns: int
+    odom_from_cam: Rigid3d | None = None
+    position_std: float = 0.0
+    rotation_std: float = 0.0
+
+
+class MotionModel:
+    """Predicts from the last poses that were found."""
+
+    def __init__(self, options: MotionOptions | None = None) -> None:
+        self.options = options or MotionOptions()
+        self.last: KnownPose | None = None
+        self._velocity: Float64 | None = None  # (6,) in the camera's frame [m/s, rad/s]
+
+    def reset(self) -> None:
+        """Forgets everything, as after a jump of the clock."""
+        self.last = self._velocity = None
+
+    def add(self, known: KnownPose) -> None:
+        """Takes the newest pose that was found; the velocity is that since the one before."""
+        before = self.last
+        self._velocity = None
+        if before is not None and known.stamp_ns > before.stamp_ns:
+            seconds = (known.stamp_ns - before.stamp_ns) / _NANOSECONDS
+            if seconds <= self.options.max_extrapolation:
+                self._velocity = se3_log(before.map_from_cam.inverse() * known.map_from_cam) / seconds
+        self.last = known
+
+    def restart(self, known: KnownPose) -> None:
+        """Takes a pose that has nothing to do with those before, such as the localizer's."""
+        self._velocity, self.last = None, known
+
+    def predict(self, stamp_ns: int, odom_from_cam: Rigid3d | None = None) -> Prediction | None:
+        """The pose at a later time; None before the first one."""
+        last, options = self.last, self.options
+        if last is None:
+            return None
+        seconds = max(0.0, (stamp_ns - last.stamp_ns) / _NANOSECONDS)
+        own = (options.position_std, np.radians(options.rotation_std))
+        if odom_from_cam is not None and last.odom_from_cam is not None:
+            moved = last.odom_from_cam.inverse() * odom_from_cam
+            way, turn = float(np.linalg.norm(moved.translation)), float(np.linalg.norm(se3_log(moved)[3:]))
+            grown = (options.odometry_drift * way, options.odometry_drift * turn)
+        elif self._velocity is not None:
+            moved = se3_exp(self._velocity * min(seconds, options.max_extrapolation))
+            grown = (options.acceleration_std * seconds**2, np.radians(options.turn_acceleration_std) * seconds**2)
+        else:
+            moved = Rigid3d()
+            grown = (options.speed_std * seconds, np.radians(options.turn_rate_std) * seconds)
+        position, rotation = (
+            float(np.sqrt(a * a + b * b + c * c))
+            for a, b, c in zip((last.position_std, last.rotation_std), own, grown, strict=True)
+        )
+        return Prediction(last.map_from_cam * moved, position, rotation)

@@ -1,0 +1,130 @@
+"""The light network: the encoder of EdgePoint2 (MIT licence), whose descriptors become a pyramid.
+
+Until it is trained for alignment, coarse levels are pooled descriptors of the finest one and every confidence is a
+half, so that a pretrained network for matching is where the training starts from.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vizloc_ros.pixloc.network.config import LightConfig
+
+_GROUPS = 16  # channels of a group in the grouped convolution of the finest head
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside a 1x1 one, or beside nothing where the channels stay."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.second = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C', H, W)."""
+        return F.relu(self.second(F.relu(self.first(x))) + self.skip(x))
+
+
+class LevelHead(nn.Module):
+    """A coarse level: pooled descriptors, what the encoder sees around them, and an uncertainty."""
+
+    def __init__(self, dimension: int, context: int) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(dimension + context, dimension, 3, padding=1)
+        self.change = _zero(nn.Conv2d(dimension, dimension, 1))
+        self.uncertainty = _zero(nn.Conv2d(dimension, 1, 1))
+
+    def forward(self, pooled: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (B, D, H, W) and logarithms of uncertainties (B, 1, H, W)."""
+        mixed = F.relu(self.mix(torch.cat([pooled, context], dim=1)))
+        return pooled + self.change(mixed), self.uncertainty(mixed)
+
+
+class LightNetwork(nn.Module):
+    """Gray images to features and confidences, level by level."""
+
+    def __init__(self, config: LightConfig) -> None:
+        super().__init__()
+        self.config = config
+        small, middle, deep = config.channels
+        self.stem = nn.Conv2d(1, small, 4, 2, padding=1)
+        self.stem_second = nn.Conv2d(small, small, 3, padding=1)
+        self.shallow = ResidualBlock(small, small)
+        self.middle = ResidualBlock(small, middle)
+        self.deep = ResidualBlock(middle, deep)
+        self.join = nn.Conv2d(small + middle + deep, config.hidden, 1)
+        self.spread = nn.Conv2d(config.hidden, config.hidden, 3, padding=1, groups=config.hidden // _GROUPS)
+        self.finest = nn.Conv2d(config.hidden, config.dimension, 1)
+        self.finest_uncertainty = _zero(nn.Conv2d(config.hidden, 1, 1))
+        self.heads = nn.ModuleList(LevelHead(config.dimension, middle + deep) for _ in range(1, config.levels))
+
+    def forward(self, image: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Features and confidences of (B, 1, H, W) gray images, 0 to 255, whose sides are multiples of 32.
+
+        Returns:
+            For each level, finest first: unit features (B, D, h, w) and confidences (B, 1, h, w) from 0 to 1.
+        """
+        x4, x8, x32 = self._encode(_normalized(image))
+        x = torch.cat([x4, _enlarged(x8, 2), _enlarged(x32, 8)], dim=1)
+        hidden = F.relu(self.spread(self.join(x)))
+        features, uncertainty = F.normalize(self.finest(hidden), dim=1), self.finest_uncertainty(hidden)
+        levels = [(features, _confidence(uncertainty))]
+        pooled = features
+        for k, head in enumerate(self.heads):
+            pooled = F.avg_pool2d(pooled, 2)
+            below = x8 if k == 0 else F.avg_pool2d(x8, 2**k)
+            above = x32 if k == 2 else _enlarged(x32, 4 // 2**k)
+            changed, uncertainty = head(pooled, torch.cat([below, above], dim=1))
+            levels.append((F.normalize(changed, dim=1), _confidence(uncertainty)))
+        return levels
+
+    def _encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """At strides 4, 8 and 32."""
+        x2 = self.shallow(F.relu(self.stem_second(F.relu(self.stem(x)))))
+        x4 = F.avg_pool2d(x2, 2)
+        x8 = self.middle(F.avg_pool2d(x4, 2))
+        return x4, x8, self.deep(F.avg_pool2d(x8, 4))
+
+
+# Where the convolutions of the published EdgePoint2 are, in the order of its graph.
+EDGEPOINT2_ORDER = (
+    *("stem", "stem_second", "shallow.first", "shallow.second"),
+    *("middle.first", "middle.second", "middle.skip", "deep.first", "deep.second", "deep.skip"),
+    *("join", "spread", "finest"),
+)
+
+
+def load_convolutions(network: LightNetwork, weights: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+    """Sets weight and bias of the convolutions named in ``EDGEPOINT2_ORDER``. Raises ``RuntimeError``."""
+    state = {}
+    for name, (weight, bias) in weights.items():
+        state[f"{name}.weight"], state[f"{name}.bias"] = weight, bias
+    missing = network.load_state_dict(state, strict=False)
+    if missing.unexpected_keys:
+        raise RuntimeError(f"no convolutions {missing.unexpected_keys}")
+
+
+def _normalized(image: Tensor) -> Tensor:
+    """Zero mean and unit variance over each image: brightness and contrast are gone before the first layer."""
+    centred = image - image.mean(dim=(2, 3), keepdim=True)
+    return centred / ((centred * centred).mean(dim=(2, 3), keepdim=True) + 1e-1).sqrt()
+
+
+def _confidence(uncertainty: Tensor) -> Tensor:
+    """Confidence u = 1 / (1 + U), U = exp(uncertainty) (PixLoc, section 3.1)."""
+    return torch.sigmoid(-uncertainty)
+
+
+def _enlarged(x: Tensor, factor: int) -> Tensor:
+    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+
+
+def _zero(layer: nn.Conv2d) -> nn.Conv2d:
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer

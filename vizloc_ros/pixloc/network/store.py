@@ -1,0 +1,45 @@
+"""Trained networks as safetensors files: what is shipped to be trained further, or read by other programs."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from vizloc_ros.errors import FeatureError
+from vizloc_ros.pixloc.network.config import NetworkConfig
+from vizloc_ros.pixloc.network.model import PixLocNetwork
+from vizloc_ros.pixloc.optimizer.robust import BarronLoss
+
+_CONFIG, _LOSS = "config", "robust_loss"
+
+
+def save_network(network: PixLocNetwork, loss: BarronLoss, path: Path, metadata: dict[str, str]) -> None:
+    """Writes weights, sizes and the loss, with more to say about them, aside and renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    tensors = {name: values.detach().cpu().contiguous() for name, values in network.state_dict().items()}
+    part.write_bytes(
+        save(tensors, {**metadata, _CONFIG: network.config.model_dump_json(), _LOSS: json.dumps(asdict(loss))})
+    )
+    part.replace(path)
+
+
+def load_network(path: Path) -> tuple[PixLocNetwork, BarronLoss, dict[str, str]]:
+    """A network, its loss, and what else its file says about it.
+
+    Raises:
+        FeatureError: the file is missing, damaged, or of another network.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            config: NetworkConfig = TypeAdapter(NetworkConfig).validate_python(json.loads(metadata[_CONFIG]))
+            network, loss = PixLocNetwork(config), BarronLoss(**json.loads(metadata[_LOSS]))
+            network.load_state_dict({name: file.get_tensor(name) for name in list(file.keys())})
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError, ValidationError) as error:
+        raise FeatureError(f"{path}: is no PixLoc network, or is damaged ({error}): copy it again") from error
+    own = (_CONFIG, _LOSS)
+    return network.eval(), loss, {key: value for key, value in metadata.items() if key not in own}

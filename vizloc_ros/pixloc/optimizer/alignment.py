@@ -1,0 +1,234 @@
+"""The fast alignment of one image: from a handful of priors to poses, coarse to fine (PixLoc, section 3.2)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pycolmap import Rigid3d
+
+from vizloc_ros.arrays import Bool, Float32, Float64, Int64
+from vizloc_ros.errors import FeatureError
+from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.geometry.camera_correction import CameraCorrection
+from vizloc_ros.geometry.poses import pose_from_matrix
+from vizloc_ros.pixloc.optimizer.equations import Equations, covariance, solve
+from vizloc_ros.pixloc.optimizer.options import AlignmentOptions, LearnedAlignment
+from vizloc_ros.pixloc.optimizer.products import ImageProducts, PointProducts, is_inside
+from vizloc_ros.pixloc.optimizer.projection import moved, pose_jacobian, project
+from vizloc_ros.pixloc.pyramid import FeatureLevel, FeaturePyramid
+from vizloc_ros.pixloc.references import References
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """What came of one prior.
+
+    Attributes:
+        cam_from_map: the pose, however it ended.
+        failure: why it is not to be used; empty when it converged, or used up its iterations.
+        cost: mean robust cost of the landmarks in the image, weighted by confidence, on the finest level.
+        inlier_share: of those landmarks, by confidence, the share whose features are like their references.
+        points: landmarks in the image.
+        iterations: on each level, finest first.
+        covariance: (6, 6) of the position and rotation, as ROS orders them, in the map's frame; NaN without a pose.
+        trace: the poses on the way, the prior first; empty unless they were to be kept.
+    """
+
+    cam_from_map: Rigid3d
+    failure: str
+    cost: float
+    inlier_share: float
+    points: int
+    iterations: tuple[int, ...]
+    covariance: Float64
+    trace: tuple[Rigid3d, ...] = ()
+
+
+def align(
+    pyramid: FeaturePyramid,
+    references: References,
+    camera: PinholeCamera,
+    priors: Sequence[Rigid3d],
+    learned: LearnedAlignment,
+    options: AlignmentOptions | None = None,
+    correction: CameraCorrection | None = None,
+    *,
+    trace: bool = False,
+) -> list[Alignment]:
+    """Aligns an image with landmarks, from each of some priors.
+
+    Args:
+        pyramid: of the image.
+        references: the landmarks, with as many levels.
+        camera: of the image.
+        priors: cam_from_map, at least one.
+        learned: damping and loss of the features.
+        options: see ``AlignmentOptions``.
+        correction: what the camera's calibration is off by, where the map knows it.
+        trace: keep the pose of every iteration.
+
+    Returns:
+        One outcome for each prior, in their order.
+
+    Raises:
+        FeatureError: the image's levels are not those of the references.
+    """
+    if not len(pyramid) == len(references.levels) == len(learned.dampings):
+        raise FeatureError(
+            f"the image has {len(pyramid)} levels, the references {len(references.levels)}, and what was learned "
+            f"{len(learned.dampings)}: they must be of the same network"
+        )
+    descent = _Descent(
+        references, camera, priors, learned, options or AlignmentOptions(), correction or CameraCorrection(), trace
+    )
+    for index in reversed(range(len(pyramid))):
+        level = pyramid.levels[index]
+        points = PointProducts(ImageProducts(level), references.levels[index], len(priors))
+        descent.run(index, level, points)
+    return [descent.outcome(b, level, points) for b in range(len(priors))]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """The landmarks in the image, as one hypothesis sees them.
+
+    Attributes:
+        by_x: (6, M) derivative of their positions' x by the pose.
+        by_y: (6, M) of y.
+        squared: (M,) squared residuals.
+        confidences: (M,) of image and reference together.
+        weights: (M,) of the equations.
+        equations: of the hypothesis.
+    """
+
+    by_x: Float64
+    by_y: Float64
+    squared: Float32
+    confidences: Float32
+    weights: Float32
+    equations: Equations
+
+
+class _Descent:
+    """Several hypotheses on their way down the levels."""
+
+    def __init__(
+        self,
+        references: References,
+        camera: PinholeCamera,
+        priors: Sequence[Rigid3d],
+        learned: LearnedAlignment,
+        options: AlignmentOptions,
+        correction: CameraCorrection,
+        trace: bool,
+    ) -> None:
+        self._references, self._camera, self._correction = references, camera, correction
+        self._learned, self._options = learned, options
+        matrices = np.array([prior.matrix() for prior in priors])
+        self._rotations, self._translations = matrices[:, :, :3].copy(), matrices[:, :, 3].copy()
+        self._starts = self._centres(np.arange(len(priors)))
+        self._failures = [""] * len(priors)
+        self._iterations = [[0] * len(references.levels) for _ in priors]
+        self._traces: list[list[Rigid3d]] | None = [[prior] for prior in priors] if trace else None
+
+    def run(self, index: int, level: FeatureLevel, points: PointProducts) -> None:
+        """Steps on one level until every hypothesis has converged, failed, or used up its iterations.
+
+        A coarse level with too few landmarks in the image is left out; without the finest there is no pose.
+        """
+        active = np.flatnonzero([not failure for failure in self._failures])
+        for _ in range(self._options.max_iterations):
+            if not len(active):
+                return
+            seen = self._look(active, index, level, points)
+            enough = np.array([len(s.squared) >= self._options.min_points for s in seen])
+            if index == 0:
+                for b in active[~enough]:
+                    self._failures[b] = f"fewer than {self._options.min_points} landmarks in the image"
+            active, seen = active[enough], [s for s in seen if len(s.squared) >= self._options.min_points]
+            if not len(active):
+                return
+            steps = solve([s.equations for s in seen], self._learned.dampings[index])
+            self._step(active, index, steps)
+            motions = np.array([_motion(s, step) for s, step in zip(seen, steps, strict=True)])
+            alive = np.array([not self._failures[b] for b in active])
+            active = active[alive & (motions > self._options.min_motion)]
+
+    def outcome(self, b: int, level: FeatureLevel, points: PointProducts) -> Alignment:
+        """How a hypothesis ended on the finest level."""
+        (seen,) = self._look(np.array([b]), 0, level, points)
+        confidences = seen.confidences.astype(np.float64)
+        total = max(float(confidences.sum()), 1e-9)
+        inliers = seen.squared < self._options.inlier_distance**2
+        return Alignment(
+            self._pose(b),
+            self._failures[b],
+            float(confidences @ self._learned.loss.cost(seen.squared) / total),
+            float(confidences @ inliers / total),
+            len(seen.squared),
+            tuple(self._iterations[b]),
+            covariance(seen.equations, seen.weights, seen.squared, self._rotations[b]),
+            tuple(self._traces[b]) if self._traces is not None else (),
+        )
+
+    def _look(self, active: Int64, index: int, level: FeatureLevel, points: PointProducts) -> list[_Seen]:
+        """What each hypothesis sees on a level, with its normal equations."""
+        seen = project(
+            self._rotations[active],
+            self._translations[active],
+            self._references.points,
+            self._camera,
+            self._correction,
+        )
+        positions = level.positions(seen.pixels)
+        inside: Bool = seen.in_front & is_inside(positions, level, self._options.border)
+        hypothesis, row = np.nonzero(inside)
+        sums = points.at(active[hypothesis] * len(self._references) + row, positions[inside])
+        confidences = sums.confidences * self._references.levels[index].confidences[row]
+        weights = confidences * self._learned.loss.weight(sums.squared)
+        by_x, by_y = pose_jacobian(seen.points_cam[inside], self._camera, level.scale)
+        xx, xy, yy = weights * sums.xx, weights * sums.xy, weights * sums.yy
+        along_x, along_y = xx * by_x + xy * by_y, xy * by_x + yy * by_y
+        xr, yr = weights * sums.xr, weights * sums.yr
+        bounds = np.searchsorted(hypothesis, np.arange(len(active) + 1))
+        return [
+            _Seen(
+                jx := by_x[:, rows],
+                jy := by_y[:, rows],
+                sums.squared[rows],
+                confidences[rows],
+                weights[rows],
+                Equations(jx @ along_x[:, rows].T + jy @ along_y[:, rows].T, jx @ xr[rows] + jy @ yr[rows]),
+            )
+            for rows in map(slice, bounds[:-1], bounds[1:])
+        ]
+
+    def _step(self, active: Int64, index: int, steps: Float64) -> None:
+        """Moves the hypotheses; one that nothing fixes, or that went too far, has failed."""
+        solved = np.isfinite(steps).all(axis=1)
+        for b in active[~solved]:
+            self._failures[b] = "the landmarks in the image do not fix the pose"
+        active, steps = active[solved], steps[solved]
+        self._rotations[active], self._translations[active] = moved(
+            self._rotations[active], self._translations[active], steps
+        )
+        away = np.linalg.norm(self._centres(active) - self._starts[active], axis=1)
+        for b, distance in zip(active, away, strict=True):
+            self._iterations[b][index] += 1
+            if self._traces is not None:
+                self._traces[b].append(self._pose(b))
+            if not distance < self._options.max_distance:
+                self._failures[b] = f"diverged: more than {self._options.max_distance:g} m away from the prior"
+
+    def _centres(self, active: Int64) -> Float64:
+        """(A, 3) positions of the cameras [m, map]."""
+        return -np.einsum("bji,bj->bi", self._rotations[active], self._translations[active])
+
+    def _pose(self, b: int) -> Rigid3d:
+        return pose_from_matrix(np.column_stack([self._rotations[b], self._translations[b]]))
+
+
+def _motion(seen: _Seen, step: Float64) -> float:
+    """Root mean square [pixels of the level] of how far a step moves the landmarks; NaN counts as converged."""
+    x, y = step @ seen.by_x, step @ seen.by_y
+    return float(np.sqrt((x @ x + y @ y) / len(x)))

@@ -1,0 +1,49 @@
+"""How an alignment is run, and what the network has learned about it."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from vizloc_ros.arrays import Float64
+from vizloc_ros.errors import ConfigError
+from vizloc_ros.pixloc.optimizer.robust import BarronLoss
+
+
+class AlignmentOptions(BaseModel):
+    """When an alignment goes on to the next level, ends, or fails."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_iterations: int = Field(50, ge=1, le=1000, description="iterations on a level at most")
+    min_motion: float = Field(
+        0.01, gt=0, description="a level has converged when a step moves the landmarks by less [pixels of the level]"
+    )
+    border: float = Field(0.0, ge=0, description="landmarks nearer to the border are not used [pixels of the level]")
+    min_points: int = Field(10, ge=6, description="fewest landmarks in the image")
+    max_distance: float = Field(20.0, gt=0, description="an alignment that ends farther from its prior diverged [m]")
+    inlier_distance: float = Field(
+        0.7, gt=0, le=2, description="largest distance of unit features, on the finest level, of an inlier"
+    )
+
+
+@dataclass(frozen=True)
+class LearnedAlignment:
+    """What belongs to the features: the robust loss and the damping of every level (PixLoc, eq. 5).
+
+    Attributes:
+        dampings: (L, 6) factors on the diagonal of the Hessian, finest level first, in the order [rho, phi].
+        loss: of the residuals.
+    """
+
+    dampings: Float64
+    loss: BarronLoss = field(default_factory=BarronLoss)
+
+    def __post_init__(self) -> None:
+        if self.dampings.ndim != 2 or self.dampings.shape[1] != 6 or not (self.dampings >= 0).all():
+            raise ConfigError(f"dampings {self.dampings.shape} must be L x 6, and none negative")
+
+    @classmethod
+    def undamped(cls, levels: int, loss: BarronLoss, damping: float = 1e-2) -> "LearnedAlignment":
+        """The same damping everywhere: nothing was learned."""
+        return cls(np.full((levels, 6), damping), loss)

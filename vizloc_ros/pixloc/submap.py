@@ -1,0 +1,136 @@
+"""The part of the map around a camera: what the tracker aligns images with."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from pycolmap import Rigid3d
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.spatial.transform import Rotation
+
+from vizloc_ros.arrays import Int64
+from vizloc_ros.geometry.poses import pose_error
+from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.pixloc.map_references import read_references
+from vizloc_ros.pixloc.references import LevelReferences, References
+from vizloc_ros.pixloc.sampling import unit
+
+
+class SubmapOptions(BaseModel):
+    """Which landmarks are around a camera, and when they are chosen anew."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    keyframes: int = Field(8, ge=1, le=200, description="keyframes whose landmarks are taken")
+    max_landmarks: int = Field(3000, ge=50, le=100_000, description="landmarks at most")
+    max_distance: float = Field(25.0, gt=0, description="keyframes farther away are not taken [m]")
+    max_angle: float = Field(90.0, gt=0, le=180, description="nor those that look elsewhere by more [deg]")
+    meters_per_radian: float = Field(
+        8.0, gt=0, description="turning the view makes a keyframe as unlike as moving it by this, per radian [m]"
+    )
+    average: int = Field(
+        1, ge=1, le=20, description="observations of a landmark that are averaged by confidence, the nearest keyframes'"
+    )
+    refresh_distance: float = Field(1.0, ge=0, description="way after which a submap is chosen anew [m]")
+    refresh_angle: float = Field(8.0, ge=0, description="turn after which a submap is chosen anew [deg]")
+
+
+@dataclass(frozen=True)
+class Submap:
+    """What is around a pose.
+
+    Attributes:
+        map_from_cam: the pose that it was chosen for.
+        references: the landmarks.
+        keyframes: (K,) that they come from, best first.
+    """
+
+    map_from_cam: Rigid3d
+    references: References
+    keyframes: Int64
+
+
+class SubmapSelector:
+    """Chooses submaps of a map with references."""
+
+    def __init__(
+        self, visual_map: VisualMap, options: SubmapOptions | None = None, *, unit_features: bool = True
+    ) -> None:
+        """Raises ``FeatureError`` if the map has no references."""
+        self.options = options or SubmapOptions()
+        self._map, self._unit = visual_map, unit_features
+        if visual_map.references is None:
+            read_references(visual_map, np.zeros(0, np.int64))
+        self._centres = np.asarray(visual_map.keyframe_poses[:, :3])
+        self._directions = Rotation.from_quat(visual_map.keyframe_poses[:, 3:]).as_matrix()[:, :, 2]
+        self._current: Submap | None = None
+
+    def around(self, map_from_cam: Rigid3d) -> Submap | None:
+        """The submap for a pose: the last one until the camera has moved on; None where the map has nothing."""
+        current = self._current
+        if current is not None:
+            moved, turned = pose_error(map_from_cam, current.map_from_cam)
+            if moved <= self.options.refresh_distance and turned <= self.options.refresh_angle:
+                return current
+        keyframes = self.keyframes_around(map_from_cam)
+        self._current = None
+        if len(keyframes):
+            self._current = Submap(map_from_cam, self.references_of(keyframes), keyframes)
+        return self._current
+
+    def keyframes_around(self, map_from_cam: Rigid3d) -> Int64:
+        """Keyframes that see what the camera sees, best first: near, looking the same way, covisible with the best."""
+        options = self.options
+        distances = np.linalg.norm(self._centres - map_from_cam.translation, axis=1)
+        cosines = self._directions @ map_from_cam.rotation.matrix()[:, 2]
+        angles = np.arccos(np.clip(cosines, -1, 1))
+        near = np.flatnonzero((distances <= options.max_distance) & (angles <= np.radians(options.max_angle)))
+        ranked = near[np.argsort(distances[near] + options.meters_per_radian * angles[near], kind="stable")]
+        if not len(ranked):
+            return ranked
+        known = np.unique(self._map.landmarks_of(int(ranked[0])))
+        chosen = [int(ranked[0])]
+        for keyframe in ranked[1:].tolist():
+            if len(chosen) == options.keyframes:
+                break
+            if np.isin(self._map.landmarks_of(keyframe), known, kind="sort").any():
+                chosen.append(keyframe)
+        return np.array(chosen)
+
+    def references_of(self, keyframes: Int64) -> References:
+        """The landmarks of keyframes, each as the first of them saw it, or as the first few did on average."""
+        slices = [self._map.observations_of(int(keyframe)) for keyframe in keyframes]
+        rows = np.concatenate([np.arange(part.start, part.stop) for part in slices])
+        landmarks = self._map.observation_landmarks[rows]
+        order = np.argsort(landmarks, kind="stable")  # within a landmark, the best keyframe first
+        starts = np.flatnonzero(np.diff(landmarks[order], prepend=-1))
+        if len(starts) > self.options.max_landmarks:
+            first_seen = np.argsort(order[starts], kind="stable")  # landmarks of the best keyframes first
+            kept = np.zeros(len(starts), bool)
+            kept[first_seen[: self.options.max_landmarks]] = True
+        else:
+            kept = np.ones(len(starts), bool)
+        group = np.cumsum(np.diff(landmarks[order], prepend=-1) != 0) - 1
+        rank = np.arange(len(order)) - starts[group]
+        used = kept[group] & (rank < self.options.average)
+        chosen, group = rows[order[used]], group[used]
+        _, group = np.unique(group, return_inverse=True)
+        firsts = np.flatnonzero(np.diff(group, prepend=-1))
+        levels = read_references(self._map, chosen, normalize=self._unit)
+        numbers = self._map.observation_landmarks[chosen[firsts]].astype(np.int64)
+        return References(
+            np.asarray(self._map.landmark_positions[numbers], np.float64),
+            numbers,
+            tuple(_averaged(level, firsts, unit_features=self._unit) for level in levels),
+        )
+
+
+def _averaged(level: LevelReferences, firsts: Int64, *, unit_features: bool) -> LevelReferences:
+    """Means weighted by confidence of the rows from each first to the next (PixLoc, section 3.4)."""
+    if len(firsts) == len(level.confidences):
+        return level
+    weights = np.maximum(level.confidences, np.float32(1e-3))
+    totals = np.add.reduceat(weights, firsts)
+    features = (np.add.reduceat(level.features * weights[:, None], firsts) / totals[:, None]).astype(np.float32)
+    counts = np.diff(np.append(firsts, len(weights)))
+    confidences = np.add.reduceat(level.confidences, firsts) / counts
+    return LevelReferences(unit(features) if unit_features else features, confidences.astype(np.float32))

@@ -1,0 +1,291 @@
+"""Follows the camera from image to image, and says so when it does not know where it is."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+from pycolmap import Rigid3d
+from pydantic import BaseModel, ConfigDict, Field
+
+from vizloc_ros.arrays import Float64, UInt8
+from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.geometry.camera_correction import CameraCorrection
+from vizloc_ros.geometry.poses import pose_error
+from vizloc_ros.pixloc.features.extractor import DenseExtractor
+from vizloc_ros.pixloc.motion import KnownPose, MotionModel, MotionOptions, Prediction
+from vizloc_ros.pixloc.optimizer.alignment import Alignment, align
+from vizloc_ros.pixloc.optimizer.options import AlignmentOptions
+from vizloc_ros.pixloc.pyramid import FeaturePyramid
+from vizloc_ros.pixloc.references import References
+from vizloc_ros.pixloc.starts import starts_around
+from vizloc_ros.pixloc.verification import VerificationOptions, agreeing, judge
+from vizloc_ros.pixloc.view import in_view
+from vizloc_ros.stopwatch import Stopwatch
+
+
+class TrackerOptions(BaseModel):
+    """How the tracker follows, doubts, and gives up."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    alignment: AlignmentOptions = AlignmentOptions()
+    verification: VerificationOptions = VerificationOptions()
+    motion: MotionOptions = MotionOptions()
+    max_landmarks: int = Field(1000, ge=50, le=100_000, description="landmarks that an image is aligned with at most")
+    lost_after: int = Field(5, ge=1, description="images in a row without a believed pose after which it is lost")
+    lost_after_seconds: float = Field(0.6, gt=0, description="time without a believed pose after which it is lost [s]")
+    history: int = Field(30, ge=1, le=1000, description="images kept to carry a late pose forward")
+    catch_up: int = Field(4, ge=1, description="of those, most that are aligned on the way to the newest")
+    disagreement_distance: float = Field(
+        1.0, gt=0, description="a localizer's pose farther away than this contradicts the tracker [m]"
+    )
+    disagreement_angle: float = Field(5.0, gt=0, description="and one turned by more than this [deg]")
+    contradictions: int = Field(2, ge=1, description="in a row, after which the tracker gives way to the localizer")
+    covariance_scale: float = Field(1.0, gt=0, description="inflates the covariance: residuals of features go together")
+    map_position_std: float = Field(0.01, ge=0, description="how well the map's own poses are known [m]")
+    map_rotation_std: float = Field(0.04, ge=0, description="how well the map's own poses are known [deg]")
+
+
+class TrackerState(Enum):
+    """What the tracker knows."""
+
+    NOT_LOCALIZED = "NOT_LOCALIZED"
+    TRACKING = "TRACKING"
+    LOST = "LOST"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An image to be tracked.
+
+    Attributes:
+        image: (H, W) gray, rectified.
+        camera: its camera.
+        stamp_ns: its time.
+        correction: what the map knows the calibration to be off by.
+        odom_from_cam: pose of the camera in the odometry's frame, where there is one.
+    """
+
+    image: UInt8
+    camera: PinholeCamera
+    stamp_ns: int
+    correction: CameraCorrection = field(default_factory=CameraCorrection)
+    odom_from_cam: Rigid3d | None = None
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """What became of an image.
+
+    Attributes:
+        state: after it.
+        map_from_cam: its pose, only if it was verified.
+        covariance: (6, 6) of it, [x y z, rotation] in the map's frame.
+        reason: why there is no pose.
+        alignment: how it ended, if one was tried.
+        prediction: where it started from.
+        starts: how many starts were tried.
+        timings_ms: by stage.
+    """
+
+    state: TrackerState
+    map_from_cam: Rigid3d | None
+    covariance: Float64 | None
+    reason: str
+    alignment: Alignment | None = None
+    prediction: Prediction | None = None
+    starts: int = 0
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+
+SubmapSource = Callable[[Rigid3d], References | None]
+"""Gives the landmarks around a pose map_from_cam, or None where there are none (yet)."""
+
+
+@dataclass
+class _Remembered:
+    """A frame of the past, its features if they were made, and its pose if it was tracked."""
+
+    frame: Frame
+    pyramid: FeaturePyramid | None = None
+    map_from_cam: Rigid3d | None = None
+
+
+class Tracker:
+    """Tracks one camera. For one thread."""
+
+    def __init__(self, extractor: DenseExtractor, submaps: SubmapSource, options: TrackerOptions | None = None) -> None:
+        self.options = options or TrackerOptions()
+        self.state = TrackerState.NOT_LOCALIZED
+        self._extractor, self._submaps = extractor, submaps
+        self._motion = MotionModel(self.options.motion)
+        self._history: deque[_Remembered] = deque(maxlen=self.options.history)
+        self._pending: KnownPose | None = None
+        self._failures, self._contradictions = 0, 0
+
+    def reset(self) -> None:
+        """Forgets everything, as after a jump of the clock."""
+        self.state = TrackerState.NOT_LOCALIZED
+        self._motion.reset()
+        self._history.clear()
+        self._pending, self._failures, self._contradictions = None, 0, 0
+
+    def suggest(
+        self, map_from_cam: Rigid3d, stamp_ns: int, position_std: float = 0.3, rotation_std: float = 0.02
+    ) -> bool:
+        """Takes a pose of the localizer, or of a person who knows; says whether it will be used.
+
+        While tracking, it only serves to contradict: poses far from the tracker's own at that time make it give way.
+
+        Args:
+            map_from_cam: the pose.
+            stamp_ns: of its image; may lie some images back.
+            position_std: [m].
+            rotation_std: [rad].
+        """
+        if self.state is TrackerState.TRACKING and not self._contradicts(map_from_cam, stamp_ns):
+            return False
+        self._pending = KnownPose(map_from_cam, stamp_ns, self._odometry_at(stamp_ns), position_std, rotation_std)
+        return True
+
+    def track(self, frame: Frame) -> Tracked:
+        """Aligns the next image. Raises ``VizlocError`` for an image that cannot be used, and stays as it was."""
+        stopwatch = Stopwatch()
+        with stopwatch("tracker_total"):
+            remembered = _Remembered(frame)
+            self._history.append(remembered)
+            if self._pending is not None:
+                with stopwatch("catch_up"):
+                    self._catch_up(stopwatch)
+            prediction = self._motion.predict(frame.stamp_ns, frame.odom_from_cam)
+            if prediction is None:
+                return Tracked(self.state, None, None, "no pose to start from yet", timings_ms=stopwatch.milliseconds)
+            tracked = self._align(remembered, prediction, stopwatch)
+            self._conclude(remembered, tracked)
+        return Tracked(
+            self.state,
+            tracked.map_from_cam,
+            tracked.covariance,
+            tracked.reason,
+            tracked.alignment,
+            prediction,
+            tracked.starts,
+            stopwatch.milliseconds,
+        )
+
+    def _align(self, remembered: _Remembered, prediction: Prediction, stopwatch: Stopwatch) -> Tracked:
+        """One image from one prediction, and from further starts when in doubt."""
+        frame, options = remembered.frame, self.options
+        references = self._submaps(prediction.map_from_cam)
+        if references is None:
+            return _untracked(self.state, "the map has no landmarks around the predicted pose")
+        cam_from_map = prediction.map_from_cam.inverse()
+        chosen = in_view(references, cam_from_map, frame.camera, frame.correction, options.max_landmarks)
+        if len(chosen) < options.alignment.min_points:
+            return _untracked(self.state, f"only {len(chosen)} landmarks where the camera is predicted to look")
+        if remembered.pyramid is None:
+            with stopwatch("features"):
+                remembered.pyramid = self._extractor.extract(frame.image)
+
+        def from_starts(starts: Sequence[Rigid3d]) -> list[Alignment]:
+            with stopwatch("align"):
+                return align(
+                    remembered.pyramid,  # type: ignore[arg-type]
+                    chosen,
+                    frame.camera,
+                    starts,
+                    self._extractor.learned,
+                    options.alignment,
+                    frame.correction,
+                )
+
+        (best,) = from_starts([cam_from_map])
+        verdict = judge(best, prediction, options.verification)
+        tried = 1
+        if verdict.reason or verdict.doubtful:
+            spread = max(1.0, prediction.position_std / options.motion.position_std / 10)
+            others = from_starts(
+                [start.inverse() for start in starts_around(prediction.map_from_cam, min(spread, 2.0))]
+            )
+            tried += len(others)
+            everything = [best, *others]
+            best = max(everything, key=lambda alignment: (not alignment.failure, alignment.inlier_share))
+            verdict = judge(best, prediction, options.verification)
+            share = agreeing([other for other in everything if other is not best], best, options.verification)
+            if not verdict.reason and verdict.doubtful and share < options.verification.agreement:
+                return _untracked(
+                    self.state, f"in doubt: only {share:.0%} of other starts end at the same pose", best, tried
+                )
+        if verdict.reason:
+            return _untracked(self.state, verdict.reason, best, tried)
+        return Tracked(self.state, best.cam_from_map.inverse(), self._covariance(best), "", best, prediction, tried)
+
+    def _conclude(self, remembered: _Remembered, tracked: Tracked) -> None:
+        """What an alignment means for the state and the motion."""
+        frame = remembered.frame
+        if tracked.map_from_cam is not None and tracked.covariance is not None:
+            remembered.map_from_cam = tracked.map_from_cam
+            deviations = np.sqrt(np.diag(tracked.covariance))
+            self._motion.add(
+                KnownPose(
+                    tracked.map_from_cam,
+                    frame.stamp_ns,
+                    frame.odom_from_cam,
+                    float(np.linalg.norm(deviations[:3])),
+                    float(np.linalg.norm(deviations[3:])),
+                )
+            )
+            self.state, self._failures = TrackerState.TRACKING, 0
+            return
+        self._failures += 1
+        last = self._motion.last
+        silent = 0.0 if last is None else (frame.stamp_ns - last.stamp_ns) / 1e9
+        if self._failures >= self.options.lost_after or silent >= self.options.lost_after_seconds:
+            if self.state is TrackerState.TRACKING:
+                self.state = TrackerState.LOST
+            self._motion.reset()
+            self._failures = 0
+
+    def _catch_up(self, stopwatch: Stopwatch) -> None:
+        """Carries a pose of an earlier image to the one before the newest, through the images between."""
+        known, self._pending = self._pending, None
+        if known is None:
+            return
+        self._motion.restart(known)
+        self._failures, self._contradictions = 0, 0
+        later = [r for r in self._history if r.frame.stamp_ns >= known.stamp_ns][:-1]
+        if len(later) > self.options.catch_up:
+            chosen = np.linspace(0, len(later) - 1, self.options.catch_up).round().astype(int)
+            later = [later[i] for i in chosen]
+        for remembered in later:
+            frame = remembered.frame
+            prediction = self._motion.predict(frame.stamp_ns, frame.odom_from_cam)
+            if prediction is None:
+                return
+            tracked = self._align(remembered, prediction, stopwatch)
+            if tracked.map_from_cam is not None:
+                self._conclude(remembered, tracked)
+
+    def _contradicts(self, map_from_cam: Rigid3d, stamp_ns: int) -> bool:
+        """Whether enough suggestions in a row were far from where the tracker was at their time."""
+        own = next((r.map_from_cam for r in self._history if r.frame.stamp_ns == stamp_ns), None)
+        if own is None:
+            return False
+        distance, angle = pose_error(map_from_cam, own)
+        apart = distance > self.options.disagreement_distance or angle > self.options.disagreement_angle
+        self._contradictions = self._contradictions + 1 if apart else 0
+        return self._contradictions >= self.options.contradictions
+
+    def _odometry_at(self, stamp_ns: int) -> Rigid3d | None:
+        return next((r.frame.odom_from_cam for r in self._history if r.frame.stamp_ns == stamp_ns), None)
+
+    def _covariance(self, alignment: Alignment) -> Float64:
+        options = self.options
+        floor = [options.map_position_std**2] * 3 + [np.radians(options.map_rotation_std) ** 2] * 3
+        return options.covariance_scale * alignment.covariance + np.diag(floor)
+
+
+def _untracked(state: TrackerState, reason: str, alignment: Alignment | None = None, starts: int = 0) -> Tracked:
+    return Tracked(state, None, None, reason, alignment, None, starts)

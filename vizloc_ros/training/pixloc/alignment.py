@@ -1,0 +1,202 @@
+"""The differentiable alignment: the same steps as ``pixloc/optimizer/alignment.py``, through which gradients flow."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vizloc_ros.pixloc.optimizer.projection import NEAREST
+from vizloc_ros.pixloc.optimizer.robust import BarronLoss
+
+_LEAST_DIAGONAL = 1e-9
+
+
+@dataclass(frozen=True)
+class Pose:
+    """B poses cam_from_map.
+
+    Attributes:
+        rotation: (B, 3, 3).
+        translation: (B, 3) [m].
+    """
+
+    rotation: Tensor
+    translation: Tensor
+
+    def detach(self) -> "Pose":
+        """The same poses, which no gradient passes."""
+        return Pose(self.rotation.detach(), self.translation.detach())
+
+
+@dataclass(frozen=True)
+class Lens:
+    """The cameras of B images.
+
+    Attributes:
+        focal: (B, 2) [px].
+        centre: (B, 2) [px].
+        radial: (B,) distortion that the map knows of, k1.
+    """
+
+    focal: Tensor
+    centre: Tensor
+    radial: Tensor
+
+    def project(self, pose: Pose, points: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, N, 3) points [m, map] to (B, N, 2) pixels of the image, and the points in the camera's frame."""
+        seen = points @ pose.rotation.transpose(1, 2) + pose.translation[:, None]
+        depth = seen[..., 2:].clamp(min=NEAREST)
+        ray = seen[..., :2] / depth
+        bent = ray * (1 + self.radial[:, None, None] * (ray * ray).sum(dim=-1, keepdim=True))
+        return bent * self.focal[:, None] + self.centre[:, None], seen
+
+    def jacobian(self, seen: Tensor) -> Tensor:
+        """(B, N, 2, 6) derivative of the pixels by d in exp(d) * pose, d = [rho, phi]."""
+        z = seen[..., 2].clamp(min=NEAREST)
+        x, y = seen[..., 0] / z, seen[..., 1] / z
+        zero, one = torch.zeros_like(z), 1 / z
+        rows = torch.stack(
+            [
+                torch.stack([one, zero, -x * one, -x * y, 1 + x * x, -y], dim=-1),
+                torch.stack([zero, one, -y * one, -1 - y * y, x * y, x], dim=-1),
+            ],
+            dim=-2,
+        )
+        return rows * self.focal[:, None, :, None]
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level of B images and of their references.
+
+    Attributes:
+        features: (B, C, H, W) unit features.
+        confidences: (B, 1, H, W).
+        references: (B, N, C) unit features.
+        reference_confidences: (B, N), zero for landmarks that are there to fill up.
+        damping: (6,).
+    """
+
+    features: Tensor
+    confidences: Tensor
+    references: Tensor
+    reference_confidences: Tensor
+    damping: Tensor
+
+
+def align_level(
+    level: Level,
+    points: Tensor,
+    lens: Lens,
+    image_size: tuple[int, int],
+    start: Pose,
+    loss: BarronLoss,
+    iterations: int,
+) -> Pose:
+    """Levenberg-Marquardt steps on one level, from ``start`` (PixLoc, eqs. 2 to 5).
+
+    A step that the landmarks do not fix is left out.
+    """
+    pose = start
+    for _ in range(iterations):
+        pose = _step(level, points, lens, image_size, pose, loss)
+    return pose
+
+
+def positions_on(pixels: Tensor, shape: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
+    """(B, N, 2) places on a level of (rows, columns) ``shape`` of pixels of images of (width, height)."""
+    scale = pixels.new_tensor([shape[1] / image_size[0], shape[0] / image_size[1]])
+    return (pixels + 0.5) * scale - 0.5
+
+
+def sample(maps: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Values of (B, C, H, W) maps at (B, N, 2) positions inside, and their derivatives by x and y: (B, N, C) each."""
+    height, width = maps.shape[2:]
+    corner = torch.minimum(positions.detach().floor(), positions.new_tensor([width - 2, height - 2])).clamp(min=0)
+    x, y = (positions - corner).unsqueeze(-1).unbind(dim=2)
+    cells = (corner[..., 1] * width + corner[..., 0]).long()
+    flat = maps.flatten(2).transpose(1, 2)
+
+    def at(offset: int) -> Tensor:
+        index = (cells + offset).unsqueeze(-1).expand(-1, -1, flat.shape[2])
+        return flat.gather(1, index)
+
+    top_left, top_right, bottom_left, bottom_right = at(0), at(1), at(width), at(width + 1)
+    top, bottom = top_right - top_left, bottom_right - bottom_left
+    left, twist = bottom_left - top_left, bottom - top
+    value = top_left + x * top + y * left + x * y * twist
+    return value, top + y * twist, left + x * twist
+
+
+def inside(positions: Tensor, shape: tuple[int, int], depth: Tensor) -> Tensor:
+    """(B, N) which positions lie on a level, of landmarks before the camera."""
+    x, y = positions.unbind(dim=-1)
+    return (x >= 0) & (y >= 0) & (x <= shape[1] - 1) & (y <= shape[0] - 1) & (depth > NEAREST)
+
+
+def _step(level: Level, points: Tensor, lens: Lens, image_size: tuple[int, int], pose: Pose, loss: BarronLoss) -> Pose:
+    shape = (level.features.shape[2], level.features.shape[3])
+    pixels, seen = lens.project(pose, points)
+    positions = positions_on(pixels, shape, image_size)
+    valid = inside(positions, shape, seen[..., 2])
+    positions = torch.where(valid[..., None], positions, torch.ones_like(positions))
+    value, by_x, by_y = sample(level.features, positions)
+    confidence, _, _ = sample(level.confidences, positions)
+    residual = value - level.references
+    squared = (residual * residual).sum(dim=-1)
+    weight = loss.weight(squared) * confidence[..., 0] * level.reference_confidences * valid
+    scale = positions.new_tensor([shape[1] / image_size[0], shape[0] / image_size[1]])
+    jacobian = lens.jacobian(seen) * scale[:, None] * valid[..., None, None]
+    xx, xy, yy = (by_x * by_x).sum(-1), (by_x * by_y).sum(-1), (by_y * by_y).sum(-1)
+    slopes = torch.stack([(by_x * residual).sum(-1), (by_y * residual).sum(-1)], dim=-1)
+    products = torch.stack([torch.stack([xx, xy], dim=-1), torch.stack([xy, yy], dim=-1)], dim=-2)
+    weighted = (weight[..., None, None] * products) @ jacobian
+    rows = jacobian.flatten(1, 2).transpose(1, 2)
+    hessian = rows @ weighted.flatten(1, 2)
+    gradient = rows @ (weight[..., None] * slopes).flatten(1, 2)[..., None]
+    step = _solve(hessian, gradient, level.damping)
+    return _moved(pose, step)
+
+
+def _solve(hessian: Tensor, gradient: Tensor, damping: Tensor) -> Tensor:
+    """(B, 6) steps, zero where the equations are singular."""
+    diagonal = hessian.diagonal(dim1=1, dim2=2)
+    damped = hessian + (diagonal * damping).clamp(min=_LEAST_DIAGONAL).diag_embed()
+    scale = damped.diagonal(dim1=1, dim2=2).detach().clamp(min=_LEAST_DIAGONAL).rsqrt()
+    conditioned = damped * scale[:, :, None] * scale[:, None, :]
+    factor, info = torch.linalg.cholesky_ex(conditioned.detach())
+    solvable = (info == 0) & torch.isfinite(factor).all(dim=2).all(dim=1)
+    unit = torch.eye(6, dtype=hessian.dtype, device=hessian.device)
+    safe = torch.where(solvable[:, None, None], conditioned, unit)
+    step = -scale[:, :, None] * torch.cholesky_solve(scale[:, :, None] * gradient, torch.linalg.cholesky(safe))
+    return torch.where(solvable[:, None], step[..., 0], torch.zeros_like(step[..., 0]))
+
+
+def _moved(pose: Pose, step: Tensor) -> Pose:
+    """exp(step) * pose."""
+    rho, phi = step[:, :3], step[:, 3:]
+    square = (phi * phi).sum(dim=1)[:, None, None]
+    small = square < 1e-8
+    safe = torch.where(small, torch.ones_like(square), square)
+    theta = safe.sqrt()
+    cross = _cross_matrix(phi)
+    twice = cross @ cross
+    a = torch.where(small, 1 - square / 6, torch.sin(theta) / theta)
+    b = torch.where(small, 0.5 - square / 24, (1 - torch.cos(theta)) / safe)
+    c = torch.where(small, 1 / 6 - square / 120, (theta - torch.sin(theta)) / (safe * theta))
+    unit = torch.eye(3, dtype=step.dtype, device=step.device)
+    rotation, jacobian = unit + a * cross + b * twice, unit + b * cross + c * twice
+    translation = (rotation @ pose.translation[..., None] + jacobian @ rho[..., None])[..., 0]
+    return Pose(rotation @ pose.rotation, translation)
+
+
+def _cross_matrix(v: Tensor) -> Tensor:
+    x, y, z = v.unbind(dim=1)
+    zero = torch.zeros_like(x)
+    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=1).view(-1, 3, 3)
+
+
+def reference_features(maps: Tensor, positions: Tensor) -> Tensor:
+    """(B, N, C) unit features of references, sampled at (B, N, 2) positions of a level."""
+    return F.normalize(sample(maps, positions)[0], dim=-1)

@@ -1,0 +1,86 @@
+"""From a batch of pairs to a loss: features, references, alignment level by level, reprojection."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vizloc_ros.pixloc.network.model import PixLocNetwork
+from vizloc_ros.pixloc.optimizer.robust import BarronLoss
+from vizloc_ros.training.pixloc.alignment import (
+    Level,
+    Pose,
+    align_level,
+    inside,
+    positions_on,
+    reference_features,
+    sample,
+)
+from vizloc_ros.training.pixloc.batches import Batch
+from vizloc_ros.training.pixloc.losses import gate, reprojection_errors, reprojection_loss
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """What became of a batch.
+
+    Attributes:
+        loss: the mean over levels and pairs; a level that may not learn yet counts as 0.
+        pose: at the end.
+        level_losses: (L,) mean of each level, finest first, of all pairs.
+    """
+
+    loss: Tensor
+    pose: Pose
+    level_losses: Tensor
+
+
+def align_batch(network: PixLocNetwork, batch: Batch, loss: BarronLoss, iterations: int, gate_factor: float) -> Aligned:
+    """Aligns every pair from its start, coarse to fine; gradients flow within a level, not from one to the next."""
+    levels = _levels(network, batch)
+    # Distances in pixels of the image that the network sees, so that strides mean what they say.
+    shrink = batch.images.shape[3] / batch.image_size[0]
+    truth, seen = batch.query_lens.project(batch.truth, batch.points)
+    within = inside(truth, (batch.image_size[1], batch.image_size[0]), seen[..., 2])
+    counted = batch.real * within
+
+    def errors(pose: Pose) -> Tensor:
+        return shrink * reprojection_errors(batch.query_lens.project(pose, batch.points)[0], truth)
+
+    pose, losses, learning = batch.start, [], []
+    before, stride = errors(pose), None
+    for index in reversed(range(len(levels))):
+        pose = align_level(
+            levels[index], batch.points, batch.query_lens, batch.image_size, pose.detach(), loss, iterations
+        )
+        after = errors(pose)
+        losses.append(reprojection_loss(after, counted))
+        learning.append(torch.ones_like(losses[-1]) if stride is None else gate(before, counted, stride, gate_factor))
+        before, stride = after, network.config.strides[index]
+    total = (torch.stack(losses) * torch.stack(learning)).mean()
+    return Aligned(total, pose.detach(), torch.stack(losses).mean(dim=1).detach().flip(0))
+
+
+def _levels(network: PixLocNetwork, batch: Batch) -> list[Level]:
+    """The network's maps of the queries, with the references sampled in those of the keyframes."""
+    pairs, damping = len(batch.points), network.dampings()
+    pixels, seen = batch.keyframe_lens.project(batch.keyframe_pose, batch.points)
+    levels = []
+    for index, (features, confidences) in enumerate(
+        network(batch.images.contiguous(memory_format=torch.channels_last))
+    ):
+        shape = (features.shape[2], features.shape[3])
+        positions = positions_on(pixels, shape, batch.image_size)
+        valid = inside(positions, shape, seen[..., 2]).to(features.dtype) * batch.real
+        positions = torch.where(valid[..., None] > 0, positions, torch.ones_like(positions))
+        reference_confidences = sample(confidences[pairs:], positions)[0][..., 0]
+        levels.append(
+            Level(
+                features[:pairs],
+                confidences[:pairs],
+                reference_features(features[pairs:], positions),
+                reference_confidences * valid,
+                damping[index],
+            )
+        )
+    return levels

@@ -1,0 +1,164 @@
+"""Pairs of a query and a keyframe that sees the same landmarks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pycolmap import Rigid3d
+from scipy.spatial.transform import Rotation
+
+from vizloc_ros.arrays import Float32, Float64, UInt8
+from vizloc_ros.datasets.open import open_dataset
+from vizloc_ros.datasets.record import Record
+from vizloc_ros.datasets.selection import every
+from vizloc_ros.errors import DatasetError
+from vizloc_ros.features.extractor import open_extractor
+from vizloc_ros.geometry.camera_correction import CameraCorrection
+from vizloc_ros.geometry.se3 import so3_exp
+from vizloc_ros.mapping.builder import BuildOptions, build_map
+from vizloc_ros.mapping.turned_views import TurnedViewOptions
+from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.parallel import Progress, parallel_map, silent
+from vizloc_ros.pixloc.image_fit import fit_image
+from vizloc_ros.pixloc.optimizer.projection import project
+from vizloc_ros.training.pixloc.config import PairSource, Partners, Starts
+
+
+@dataclass(frozen=True)
+class View:
+    """An image with its pose, shrunk for the network.
+
+    Attributes:
+        record: it comes from.
+        image: (H, W) as the network takes it.
+        cam_from_map: its pose.
+        correction: what the map says its calibration is off by.
+    """
+
+    record: Record
+    image: UInt8
+    cam_from_map: Rigid3d
+    correction: CameraCorrection
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One alignment to learn from.
+
+    Attributes:
+        query: the image that is aligned.
+        keyframe: the image that the references come from.
+        points: (N, 3) landmarks that both images contain [m, map].
+        start: cam_from_map where the alignment begins.
+    """
+
+    query: View
+    keyframe: View
+    points: Float32
+    start: Rigid3d
+
+
+class PairDrive:
+    """All pairs of one source.
+
+    Attributes:
+        training: queries that are learned from.
+        validation: queries that are kept out.
+    """
+
+    def __init__(
+        self, source: PairSource, folder: Path, partners: Partners, long_side: int, progress: Progress = silent
+    ) -> None:
+        """Opens the map, or builds it in ``folder`` or where the source says, and reads all images.
+
+        Raises:
+            VizlocError: the dataset, an image or the map cannot be used, or no two images see the same landmarks.
+        """
+        self._partners = partners
+        dataset = open_dataset(source.dataset)
+        keyframes = every(dataset.records(source.map_split), source.every)
+        folder = source.map or folder
+        if not folder.exists():
+            options = BuildOptions(turned_views=TurnedViewOptions(yaws=()))  # retrieval is not needed
+            extractor = open_extractor("hfnet", {})
+            build_map(keyframes, extractor, folder, dataset=source.dataset, options=options, progress=progress)
+        self._map = VisualMap.open(folder)
+        by_name = {record.name: record for record in keyframes}
+        if unknown := [name for name in self._map.keyframe_names if name not in by_name]:
+            raise DatasetError(f"{folder}: its image {unknown[0]} is not in {source.dataset}: give another 'map'")
+        queries = dataset.records(source.query_split) if source.query_split else keyframes
+        first = len(queries) - round(source.held_out * len(queries))
+        self._records = [by_name[name] for name in self._map.keyframe_names]
+        chosen = {record.name: record for record in (*self._records, *queries)}
+        views = parallel_map(
+            lambda record: self._view(record, long_side), list(chosen.values()), "reading images", progress
+        )
+        self._views = dict(zip(chosen, views, strict=True))
+        self._centres = self._map.keyframe_poses[:, :3]
+        self._directions = Rotation.from_quat(self._map.keyframe_poses[:, 3:]).as_matrix()[:, :, 2]
+        self._candidates: dict[str, list[int]] = {}
+        self.training = self._with_partners(queries[: max(first - source.gap, 0)])
+        self.validation = self._with_partners(queries[first:])
+        if not self.training:
+            raise DatasetError(
+                f"{source.dataset}: no two images of it see the same landmarks: lower 'partners.overlap'"
+            )
+
+    def draw(self, query: str, starts: Starts, rng: np.random.Generator) -> Pair:
+        """A pair with the query of this name."""
+        view, candidates = self._views[query], self._candidates[query]
+        keyframe = int(rng.choice(candidates))
+        points = self._shared(view, keyframe)
+        count = min(self._partners.landmarks, len(points))
+        chosen = points[np.sort(rng.choice(len(points), count, replace=False))]
+        reference = self._views[self._records[keyframe].name]
+        if rng.random() < starts.reference and reference is not view:
+            start = reference.cam_from_map
+        else:
+            start = perturbed(
+                view.cam_from_map, rng.uniform(0, starts.translation), rng.uniform(0, starts.rotation), rng
+            )
+        return Pair(view, reference, chosen.astype(np.float32), start)
+
+    def _view(self, record: Record, long_side: int) -> View:
+        if record.world_from_cam is None:
+            raise DatasetError(f"{record.name}: has no pose, and training needs one")
+        image = fit_image(record.read_image(), long_side)
+        return View(record, image, record.world_from_cam.inverse(), self._map.info.correction_of(record.camera))
+
+    def _with_partners(self, queries: Sequence[Record]) -> list[str]:
+        """Names of the queries that have a partner."""
+        for record in queries:
+            view = self._views[record.name]
+            inverse = view.cam_from_map.inverse()
+            near = np.linalg.norm(self._centres - inverse.translation, axis=1) <= self._partners.distance
+            alike = self._directions @ inverse.rotation.matrix()[:, 2] >= np.cos(np.radians(self._partners.angle))
+            candidates = [
+                k
+                for k in np.flatnonzero(near & alike).tolist()
+                if self._records[k].name != record.name
+                and len(self._shared(view, k)) >= max(16, self._partners.overlap * len(self._map.landmarks_of(k)))
+            ]
+            if candidates:
+                self._candidates[record.name] = candidates
+        return [record.name for record in queries if record.name in self._candidates]
+
+    def _shared(self, view: View, keyframe: int) -> Float64:
+        """(M, 3) landmarks of a keyframe that a view contains."""
+        points = np.asarray(self._map.landmark_positions[self._map.landmarks_of(keyframe)], np.float64)
+        pose = view.cam_from_map
+        seen = project(
+            pose.rotation.matrix()[None], pose.translation[None], points, view.record.camera, view.correction
+        )
+        inside = view.record.camera.contains(seen.pixels[0]) & seen.in_front[0]
+        return points[inside]
+
+
+def perturbed(cam_from_map: Rigid3d, distance: float, degrees: float, rng: np.random.Generator) -> Rigid3d:
+    """A pose whose camera is ``distance`` metres away and turned by ``degrees``, both in a random direction."""
+    map_from_cam = cam_from_map.inverse()
+    away, axis = rng.normal(size=3), rng.normal(size=3)
+    away, axis = distance * away / np.linalg.norm(away), axis / np.linalg.norm(axis)
+    turned = map_from_cam.rotation * so3_exp(np.radians(degrees) * axis)
+    return Rigid3d(turned, map_from_cam.translation + away).inverse()

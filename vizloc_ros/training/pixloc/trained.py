@@ -1,0 +1,50 @@
+"""Networks to export, from wherever they are: a run's checkpoint, a safetensors file, or EdgePoint2's weights."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from vizloc_ros.errors import ConfigError
+from vizloc_ros.pixloc.network.config import LightConfig, NetworkConfig
+from vizloc_ros.pixloc.network.light import LightNetwork
+from vizloc_ros.pixloc.network.model import PixLocNetwork
+from vizloc_ros.pixloc.network.store import load_network
+from vizloc_ros.pixloc.optimizer.robust import BarronLoss
+from vizloc_ros.training.checkpoint import load_checkpoint
+from vizloc_ros.training.pixloc.pretrained import load_edgepoint2
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network with the loss that it was trained with, and what an exported file says about the training."""
+
+    network: PixLocNetwork
+    loss: BarronLoss
+    metadata: dict[str, str]
+
+
+def open_trained(path: Path) -> Trained:
+    """The network of a file.
+
+    Raises:
+        ConfigError, FeatureError: the file is missing, damaged, or something else.
+    """
+    if path.suffix == ".safetensors":
+        return Trained(*load_network(path))
+    if path.suffix == ".onnx":
+        network = PixLocNetwork(LightConfig())
+        if isinstance(network.features, LightNetwork):
+            load_edgepoint2(network.features, path)
+        return Trained(network.eval(), BarronLoss(), {"training": "none", "pretrained": path.name})
+    state = load_checkpoint(path)
+    try:
+        told = json.loads(state["config"])
+        config: NetworkConfig = TypeAdapter(NetworkConfig).validate_python(told["network"])
+        network = PixLocNetwork(config)
+        network.load_state_dict(state["network"])
+        loss = BarronLoss(0.0, float(told["robust_scale"]))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"{path}: is no checkpoint of PixLoc ({error})") from error
+    return Trained(network.eval(), loss, {"training": json.dumps(told), "steps": str(state["step"])})
