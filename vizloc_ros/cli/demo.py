@@ -14,13 +14,15 @@ from vizloc_ros.cli.arguments import (
     SeedOption,
     command_line,
 )
-from vizloc_ros.cli.map import print_build
+from vizloc_ros.cli.map import print_build, print_references
 from vizloc_ros.cli.options_file import read_mapping
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.cli.replay_table import print_replay
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.mapping.builder import BuildOptions, build_map
+from vizloc_ros.pixloc.features.extractor import open_dense_extractor
+from vizloc_ros.pixloc.map_references import add_references
 
 
 def demo(
@@ -31,6 +33,7 @@ def demo(
     provider: ProviderOption = "cpu",
     rate: Annotated[float, typer.Option(help="Seconds of the bag in a second")] = 1.0,
     composed: Annotated[bool, typer.Option(help="All nodes in one process instead of three")] = False,
+    tracking: Annotated[bool, typer.Option(help="With the tracker; without it, the localizer alone")] = True,
     seed: SeedOption = 0,
 ) -> None:
     """Run everything: build a map from the split `map`, then localize the split `query` through the ROS 2 nodes."""
@@ -53,10 +56,13 @@ def demo(
         progress=bar,
     )
     print_build(report, map_path)
+    if tracking:
+        dense = open_dense_extractor(device=Device(provider=provider, threads=1))
+        print_references(map_path, add_references(map_path, map_records, dense, bar))
     console.rule("2. Bag")
     write_bag(query_records, bag, overwrite=True, progress=bar)
     domain = private_domain()
-    console.rule(f"3. Replay through hfnet, map_server, localizer at {rate:g} times real time")
+    console.rule(f"3. Replay through the nodes at {rate:g} times real time")
     console.print(f"on ROS domain {domain}: watch it with ROS_DOMAIN_ID={domain} rviz2 -d config/vizloc.rviz")
     details = {"dataset": dataset, "extractor": extractor, "command": command_line(), "seed": seed}
     result = evaluate_replay(

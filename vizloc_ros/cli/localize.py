@@ -1,7 +1,7 @@
 """``vizloc localize``: a dataset against a map, without ROS."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -20,13 +20,18 @@ from vizloc_ros.cli.options_file import read_options
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.selection import every as every_nth
+from vizloc_ros.errors import ConfigError
 from vizloc_ros.evaluation.degrade import Degradation, degrade_records
 from vizloc_ros.evaluation.offline import localize_records
+from vizloc_ros.evaluation.recall import evaluate_poses
+from vizloc_ros.evaluation.refined import moved_poses, refine_poses
 from vizloc_ros.evaluation.report import report_table
 from vizloc_ros.evaluation.results import draw_overlay, write_results
 from vizloc_ros.localization.localizer import HierarchicalLocalizer
 from vizloc_ros.localization.options import LocalizationOptions
 from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.pixloc.features.extractor import open_dense_extractor
+from vizloc_ros.pixloc.refinement import Refiner
 
 
 def localize(
@@ -36,6 +41,10 @@ def localize(
     split: Annotated[str, typer.Option(help="Which images of the dataset to localize")] = "query",
     every: EveryOption = 1,
     degrade: DegradeOption = "",
+    refine: Annotated[str, typer.Option(help="Refine poses by alignment: pixloc; empty: not")] = "",
+    perturb: Annotated[
+        float, typer.Option(help="Move the localizer's poses by so much before they are refined [m]", min=0)
+    ] = 0.0,
     provider: ProviderOption = "cpu",
     config: ConfigOption = None,
     seed: SeedOption = 0,
@@ -49,9 +58,10 @@ def localize(
         records = degrade_records(records, Degradation.parse(degrade), seed)
     options = read_options(config, LocalizationOptions)
     localizer = HierarchicalLocalizer(visual_map, options.retrieval, options.pose.model_copy(update={"seed": seed}))
+    refiner = _refiner(refine, visual_map, provider) if refine else None
     out.mkdir(parents=True, exist_ok=True)  # says so now, not after the work, if it cannot be written
     run = localize_records(records, visual_map, localizer, bar)
-    details = {
+    details: dict[str, Any] = {
         "retrieval": run.retrieval,
         "lost": len(run.unlocalized),
         "unlocalized": run.unlocalized,
@@ -61,10 +71,28 @@ def localize(
         "seed": seed,
     }
     estimates = run.estimates
+    if perturb:
+        estimates = moved_poses(estimates, perturb, seed)
+    if refiner is not None:
+        unrefined = evaluate_poses(estimates, {r.name: r.world_from_cam for r in records if r.world_from_cam})
+        estimates, details["not_refined"] = refine_poses(records, estimates, refiner, bar)
+        details["unrefined"] = unrefined.as_dict()
     report = write_results(out, records, estimates, visual_map, details)
     shown = next((r for r in records[len(records) // 2 :] if r.name in estimates), None)
     if shown is not None:
         draw_overlay(out / "overlay.png", shown, visual_map, estimates[shown.name], localizer)
     console = Console()
-    console.print(report_table({key: value for key, value in report.items() if key != "unlocalized"}))
+    hidden = ("unlocalized", "unrefined", "not_refined")
+    console.print(report_table({key: value for key, value in report.items() if key not in hidden}))
+    if refiner is not None:
+        console.print(report_table(report["unrefined"]), "(before they were refined)")
     console.print(f"written to {out}")
+
+
+def _refiner(name: str, visual_map: VisualMap, provider: str) -> Refiner:
+    """Opens what ``--refine`` names. Raises ``ConfigError`` for another name."""
+    from vizloc_ros.features.device import Device
+
+    if name != "pixloc":
+        raise ConfigError(f"--refine {name}: there is only pixloc")
+    return Refiner(visual_map, open_dense_extractor(device=Device(provider=provider)))

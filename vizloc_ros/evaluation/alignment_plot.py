@@ -53,7 +53,8 @@ def _draw(
     if submap is None:
         return
     correction, start = visual_map.info.correction_of(camera), prior.inverse()
-    chosen = in_view(submap.references, start, camera, correction, options.tracker.max_landmarks)
+    nearby = submap.stored.restored(unit_features=extractor.unit_features)
+    chosen = in_view(nearby, start, camera, correction, options.tracker.max_landmarks)
     image = record.read_image()
     pyramid = extractor.extract(image)
     (alignment,) = align(

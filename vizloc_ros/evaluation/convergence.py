@@ -136,7 +136,8 @@ class ConvergenceTask:
         correction = self._map.info.correction_of(query.camera)
         most, options = self._options.max_landmarks, self._options.alignment
         start = prior.inverse()
-        references = in_view(selector.references_of(keyframes), start, query.camera, correction, most)
+        nearby = selector.stored_of(keyframes).restored(unit_features=self.extractor.unit_features)
+        references = in_view(nearby, start, query.camera, correction, most)
         pyramid = self.extractor.extract(query.read_image())
         learned = self.extractor.learned
         return align(pyramid, references, query.camera, [start], learned, options, correction, trace=trace)[0]

@@ -13,8 +13,9 @@ from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, silent
 from vizloc_ros.pixloc.features.extractor import DenseExtractor
 from vizloc_ros.pixloc.references import References
-from vizloc_ros.pixloc.submap import SubmapOptions, SubmapSelector
-from vizloc_ros.pixloc.tracker import Frame, Tracked, Tracker, TrackerOptions, TrackerState
+from vizloc_ros.pixloc.state import TrackerState
+from vizloc_ros.pixloc.submap import Submap, SubmapOptions, SubmapSelector
+from vizloc_ros.pixloc.tracker import Frame, Tracked, Tracker, TrackerOptions
 from vizloc_ros.stage_timings import StageTimings
 
 Watch = Callable[[Record, Tracked], None]
@@ -47,10 +48,16 @@ class TrackingRun:
 
 def submaps_of(selector: SubmapSelector) -> Callable[[Rigid3d], References | None]:
     """A tracker's source of landmarks that has the whole map at hand."""
+    last: tuple[Submap, References] | None = None
 
     def around(map_from_cam: Rigid3d) -> References | None:
+        nonlocal last
         submap = selector.around(map_from_cam)
-        return None if submap is None else submap.references
+        if submap is None:
+            return None
+        if last is None or last[0] is not submap:
+            last = submap, submap.stored.restored(unit_features=selector.unit_features)
+        return last[1]
 
     return around
 

@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vizloc_ros.errors import MapError
+from vizloc_ros.errors import FeatureError, MapError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.camera_correction import CameraCorrection
 
@@ -91,6 +91,18 @@ class MapInfo(BaseModel):
             if camera.size == known.size and np.allclose(camera.matrix, known.matrix, rtol=0, atol=_SAME_CAMERA):
                 return correction
         return CameraCorrection()
+
+    def require_references(self, folder: Path, model_id: str) -> None:
+        """Refuses a tracker whose network did not make the map's references. Raises ``FeatureError``."""
+        if self.pixloc is None:
+            raise FeatureError(
+                f"{folder}: has no references for the tracker: add them with 'vizloc map add-pixloc {folder}'"
+            )
+        if self.pixloc.model_id != model_id:
+            raise FeatureError(
+                f"{folder}: its references are of {self.pixloc.model_id}, but the tracker here is {model_id}: make "
+                f"them anew with 'vizloc map add-pixloc {folder}', or use that network"
+            )
 
     @property
     def feature_number(self) -> int:

@@ -117,17 +117,8 @@ class VisualMap:
         self.require_features(feature_number(feature_id), f"features {feature_id}")
 
     def require_references(self, model_id: str) -> None:
-        """Refuses a tracker whose network did not make the map's references. Raises ``FeatureError``."""
-        stored = self.info.pixloc
-        if stored is None:
-            raise FeatureError(
-                f"{self.folder}: has no references for the tracker: add them with 'vizloc map add-pixloc {self.folder}'"
-            )
-        if stored.model_id != model_id:
-            raise FeatureError(
-                f"{self.folder}: its references are of {stored.model_id}, but the tracker here is {model_id}: make "
-                f"them anew with 'vizloc map add-pixloc {self.folder}', or use that network"
-            )
+        """As ``MapInfo.require_references``."""
+        self.info.require_references(self.folder, model_id)
 
 
 def open_map_extractor(folder: Path, info: MapInfo, device: "Device | None" = None) -> FeatureExtractor:

@@ -11,9 +11,8 @@ from nav_msgs.msg import Path as PathMsg
 from pycolmap import Rigid3d
 from sensor_msgs.msg import CameraInfo, PointCloud2
 
-from vizloc_ros.errors import ConfigError, FeatureError, RosError
+from vizloc_ros.errors import FeatureError
 from vizloc_ros.geometry.covariance import covariance_of_product
-from vizloc_ros.geometry.poses import pose_from_quaternion
 from vizloc_ros.localization.localizer import Localization, LocalizedPose, PoseSolver, position_std
 from vizloc_ros.localization.options import PoseOptions
 from vizloc_ros.localization.place import Place
@@ -25,6 +24,7 @@ from vizloc_ros.nodes.conversions import (
     stamp_to_ns,
 )
 from vizloc_ros.nodes.diagnostics import Level
+from vizloc_ros.nodes.mounting import Mounting, fixed_mounting
 from vizloc_ros.nodes.parameters import declare, option, param
 from vizloc_ros.nodes.path_publisher import PathPublisher
 from vizloc_ros.nodes.pipeline_node import PipelineNode
@@ -32,7 +32,6 @@ from vizloc_ros.nodes.qos import FEATURES, POSE
 from vizloc_ros.nodes.runner import run_node
 from vizloc_ros.nodes.stamp_guard import StampGuard, Verdict
 from vizloc_ros.nodes.stamp_join import StampJoin
-from vizloc_ros.nodes.static_transforms import StaticTransforms
 from vizloc_ros.nodes.transform_publisher import TransformPublisher
 from vizloc_ros.stopwatch import Stopwatch
 
@@ -65,20 +64,7 @@ class LocalizerParameters:
     seed: int = option(PoseOptions, "seed", minimum=0, maximum=2**31 - 1)
 
     def __post_init__(self) -> None:
-        values = np.array(self.base_from_cam)
-        if len(values) and not (
-            len(values) == 7 and np.isfinite(values).all() and abs(np.linalg.norm(values[3:]) - 1) < 0.01
-        ):
-            raise ConfigError(
-                f"parameter 'base_from_cam' is {list(self.base_from_cam)}; allowed: nothing, or x y z [m] and a unit "
-                "quaternion qx qy qz qw"
-            )
-
-    @property
-    def fixed_base_from_cam(self) -> Rigid3d | None:
-        """The pose that ``base_from_cam`` gives, if it does."""
-        values = np.array(self.base_from_cam)
-        return pose_from_quaternion(values[:3], values[3:]) if len(values) else None
+        fixed_mounting(self.base_from_cam)  # says so now if it is none
 
     @property
     def pose_options(self) -> PoseOptions:
@@ -96,7 +82,7 @@ class LocalizerNode(PipelineNode):
         self.parameters = declare(self, LocalizerParameters)
         self._solver = PoseSolver(self.parameters.pose_options)
         self._join, self._stamps = StampJoin(_CHANNELS), StampGuard()
-        self._transforms = StaticTransforms(self, lambda message: self.diagnostics.report(Level.WARN, message))
+        self._mounting = Mounting(self, self.parameters.base_frame, self.parameters.base_from_cam)
         self._failures = 0
         self._pose = self.create_publisher(PoseWithCovarianceStamped, "localization/pose", POSE)
         self._tf = TransformPublisher(self) if self.parameters.publish_tf else None
@@ -136,24 +122,13 @@ class LocalizerNode(PipelineNode):
                     f"features have {features.descriptors.shape[1]} elements, candidates "
                     f"{candidates.descriptors.shape[1]}: start hfnet and map_server with the same map"
                 )
-            base_from_cam = self._base_from_cam(features_msg.header.frame_id)
+            base_from_cam = self._mounting.base_from_cam(features_msg.header.frame_id)
             outcome = self._solver.solve(features, _places(candidates), camera, stopwatch)
             if outcome.pose is not None:
                 self._publish(outcome.pose, base_from_cam, features_msg, candidates_msg.header.frame_id)
         self.diagnostics.count("processed")
         self._report(outcome)
         self.record(stopwatch)
-
-    def _base_from_cam(self, camera_frame: str) -> Rigid3d:
-        """Where the camera sits on the vehicle; never a guess. Raises ``RosError`` while that is not known."""
-        base = self.parameters.base_frame
-        base_from_cam = self.parameters.fixed_base_from_cam or self._transforms.lookup(base, camera_frame)
-        if base_from_cam is None:
-            raise RosError(
-                f"no transform {base} -> {camera_frame} on /tf_static, so the pose of {base} is not known: publish it "
-                "(static_transform_publisher, URDF), or set the parameter base_from_cam"
-            )
-        return base_from_cam
 
     def _publish(self, pose: LocalizedPose, base_from_cam: Rigid3d, image: PointCloud2, map_frame: str) -> None:
         cam_from_base = base_from_cam.inverse()

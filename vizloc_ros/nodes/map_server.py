@@ -4,9 +4,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import PoseArray
+from geometry_msgs.msg import PoseArray, PoseStamped
 from sensor_msgs.msg import PointCloud2
 
 from vizloc_ros.errors import ConfigError, MapError
@@ -15,6 +16,7 @@ from vizloc_ros.localization.localizer import PlaceFinder
 from vizloc_ros.localization.options import RetrievalOptions
 from vizloc_ros.localization.place import Place
 from vizloc_ros.mapping.check import check_map
+from vizloc_ros.mapping.map_info import feature_number
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.nodes.clouds import (
     Candidates,
@@ -22,12 +24,20 @@ from vizloc_ros.nodes.clouds import (
     global_descriptor_from_msg,
     map_points_to_msg,
 )
-from vizloc_ros.nodes.conversions import header_of, poses_to_msg, stamp_to_ns
+from vizloc_ros.nodes.conversions import header_of, pose_from_msg, poses_to_msg, stamp_to_ns
+from vizloc_ros.nodes.mailbox import Worker
 from vizloc_ros.nodes.parameters import declare, option, param
 from vizloc_ros.nodes.pipeline_node import PipelineNode
-from vizloc_ros.nodes.qos import FEATURES, LATCHED
+from vizloc_ros.nodes.qos import FEATURES, LATCHED, POSE
 from vizloc_ros.nodes.runner import run_node
+from vizloc_ros.nodes.submap_cloud import submap_to_msg
+from vizloc_ros.pixloc.submap import Submap, SubmapOptions, SubmapSelector
 from vizloc_ros.stopwatch import Stopwatch
+
+
+def submap_option(name: str, *, minimum: float, maximum: float) -> Any:
+    """A parameter that is one of ``SubmapOptions``."""
+    return option(SubmapOptions, name, minimum=minimum, maximum=maximum)
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,11 @@ class MapServerParameters:
     cluster: bool = option(RetrievalOptions, "cluster")
     search: str = option(RetrievalOptions, "search", choices=("auto", "exact", "faiss"))
     shortlist: int = option(RetrievalOptions, "shortlist", minimum=1, maximum=10_000)
+    submap_keyframes: int = submap_option("keyframes", minimum=1, maximum=200)
+    submap_landmarks: int = submap_option("max_landmarks", minimum=50, maximum=100_000)
+    submap_average: int = submap_option("average", minimum=1, maximum=20)
+    submap_refresh_distance: float = submap_option("refresh_distance", minimum=0.0, maximum=100.0)
+    submap_refresh_angle: float = submap_option("refresh_angle", minimum=0.0, maximum=180.0)
     max_map_points: int = param(200_000, "landmarks shown on map/points, evenly thinned", minimum=1, maximum=5_000_000)
 
     def __post_init__(self) -> None:
@@ -53,6 +68,17 @@ class MapServerParameters:
     def retrieval_options(self) -> RetrievalOptions:
         """For the finder of places."""
         return RetrievalOptions.model_validate({name: getattr(self, name) for name in RetrievalOptions.model_fields})
+
+    @property
+    def submap_options(self) -> SubmapOptions:
+        """For the landmarks around the tracker."""
+        return SubmapOptions(
+            keyframes=self.submap_keyframes,
+            max_landmarks=self.submap_landmarks,
+            average=self.submap_average,
+            refresh_distance=self.submap_refresh_distance,
+            refresh_angle=self.submap_refresh_angle,
+        )
 
 
 class MapServerNode(PipelineNode):
@@ -67,8 +93,14 @@ class MapServerNode(PipelineNode):
         self._points = self.create_publisher(PointCloud2, "map/points", LATCHED)
         self._keyframes = self.create_publisher(PoseArray, "map/keyframes", LATCHED)
         self.diagnostics.watch("candidates_listeners", self._candidates.get_subscription_count)
+        self._submap = self.create_publisher(PointCloud2, "submap", LATCHED)
+        self._selector: SubmapSelector | None = None
+        self._sent: Submap | None = None
+        self.diagnostics.watch("submap_listeners", self._submap.get_subscription_count)
+        self._requests: Worker[PoseStamped] = Worker("submap", self._answer_request, self._on_error)
         self.when_possible(self._load_map)
         self.create_subscription(PointCloud2, "global_descriptor", self.submit, FEATURES)
+        self.create_subscription(PoseStamped, "submap/request", self._requests.submit, POSE)
 
     @property
     def map_frame(self) -> str:
@@ -81,6 +113,9 @@ class MapServerNode(PipelineNode):
             check_map(folder)
         visual_map = VisualMap.open(folder)
         self._map, self._finder = visual_map, PlaceFinder(visual_map, self.parameters.retrieval_options)
+        if visual_map.info.pixloc is not None:
+            self._selector = SubmapSelector(visual_map, self.parameters.submap_options)
+            self._model_number = feature_number(visual_map.info.pixloc.model_id)
         self.diagnostics.set_value("map", str(folder))
         self.diagnostics.set_value("keyframes", visual_map.info.keyframes)
         self.diagnostics.set_value("landmarks", visual_map.info.landmarks)
@@ -112,6 +147,30 @@ class MapServerNode(PipelineNode):
         self.diagnostics.set_value("places", len(found.places))
         self.diagnostics.set_value("best_keyframe", self._map.keyframe_names[int(found.keyframes[0])])
         self.diagnostics.set_value("similarity", float(found.similarities[0]))
+        self.record(stopwatch)
+
+    def destroy_node(self) -> None:
+        """Lets both workers finish."""
+        self._requests.stop()
+        super().destroy_node()
+
+    def _answer_request(self, msg: PoseStamped) -> None:
+        """Runs in a worker of its own: sends the landmarks around a camera when it has moved on from the last ones."""
+        if self._map is None:
+            raise MapError(f"the map {self.parameters.map_path} is not loaded")
+        if self._selector is None:
+            self._map.require_references("")
+            return
+        stopwatch = Stopwatch()
+        with stopwatch("submap"):
+            submap = self._selector.around(pose_from_msg(msg.pose))
+            if submap is None or submap is self._sent:
+                return
+            header = header_of(stamp_to_ns(msg.header.stamp), self.map_frame)
+            self._sent = submap
+            self.diagnostics.send(self._submap, submap_to_msg(submap.stored, self._model_number, header))
+        self.diagnostics.count("submaps")
+        self.diagnostics.set_value("submap_landmarks", len(submap.stored))
         self.record(stopwatch)
 
 

@@ -13,7 +13,8 @@ import vizloc_ros
 from vizloc_ros.errors import RosError
 from vizloc_ros.nodes.middleware import ensure_profile
 
-NODES = ("hfnet", "map_server", "localizer")
+TRACKER = "pixloc_tracker"
+NODES = ("hfnet", "map_server", "localizer", TRACKER)
 _STOP_SECONDS = 15.0
 
 

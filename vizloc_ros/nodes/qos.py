@@ -12,6 +12,8 @@ FEATURES = QoSProfile(depth=4, reliability=ReliabilityPolicy.RELIABLE, durabilit
 # What is published once and must reach those who come later: map points, keyframes.
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
+STATE = LATCHED  # the tracker's, for whoever comes later
+
 POSE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE)
 DIAGNOSTICS = POSE
 

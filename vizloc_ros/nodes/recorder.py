@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -9,9 +10,10 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from pycolmap import Rigid3d
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import String
 
 from vizloc_ros.nodes.conversions import pose_from_msg, stamp_to_ns
-from vizloc_ros.nodes.qos import DIAGNOSTICS, FEATURES, POSE
+from vizloc_ros.nodes.qos import DIAGNOSTICS, FEATURES, POSE, STATE
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,15 @@ class Recorder(Node):
 
     def __init__(self, name: str = "vizloc_recorder", **options: Any) -> None:
         super().__init__(name, **options)
-        self.poses: dict[int, ReceivedPose] = {}
+        self.poses: dict[int, ReceivedPose] = {}  # the localizer's
+        self.tracked: dict[int, ReceivedPose] = {}  # the tracker's
+        self.states: list[tuple[int, str]] = []  # the tracker's state, whenever it changed (``time.monotonic_ns()``)
         self.extracted: set[int] = set()  # stamps of the images whose features were published
         self.statuses: dict[str, DiagnosticStatus] = {}
         self.messages: list[tuple[str, int, str]] = []  # every (node, level, message) that was not OK
-        self.create_subscription(PoseWithCovarianceStamped, "localization/pose", self._on_pose, POSE)
+        for topic, poses in (("localization/pose", self.poses), ("pose", self.tracked)):
+            self.create_subscription(PoseWithCovarianceStamped, topic, partial(_keep, poses), POSE)
+        self.create_subscription(String, "tracker/state", self._on_state, STATE)
         self.create_subscription(CameraInfo, "features/camera_info", self._on_features, FEATURES)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DIAGNOSTICS)
 
@@ -58,9 +64,9 @@ class Recorder(Node):
                         stages.setdefault(pair.key.removesuffix(suffix), {})[percentile] = float(pair.value)
         return stages
 
-    def _on_pose(self, msg: PoseWithCovarianceStamped) -> None:
-        received = ReceivedPose(pose_from_msg(msg.pose.pose), time.monotonic_ns())
-        self.poses[stamp_to_ns(msg.header.stamp)] = received
+    def _on_state(self, msg: String) -> None:
+        if not self.states or self.states[-1][1] != msg.data:
+            self.states.append((time.monotonic_ns(), msg.data))
 
     def _on_features(self, msg: CameraInfo) -> None:
         self.extracted.add(stamp_to_ns(msg.header.stamp))
@@ -71,3 +77,7 @@ class Recorder(Node):
             level = int.from_bytes(status.level, "little")
             if level:
                 self.messages.append((status.name, level, status.message))
+
+
+def _keep(poses: dict[int, ReceivedPose], msg: PoseWithCovarianceStamped) -> None:
+    poses[stamp_to_ns(msg.header.stamp)] = ReceivedPose(pose_from_msg(msg.pose.pose), time.monotonic_ns())

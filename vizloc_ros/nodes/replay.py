@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from vizloc_ros.bags.player import BagPlayer, Published
 from vizloc_ros.errors import RosError
 from vizloc_ros.nodes.bag_records import image_topics
-from vizloc_ros.nodes.processes import NODES, NodeProcesses
+from vizloc_ros.nodes.processes import NODES, TRACKER, NodeProcesses
 from vizloc_ros.nodes.recorder import Recorder
 from vizloc_ros.nodes.runner import ros
 
@@ -28,7 +28,8 @@ class Replay:
     """What came of a replay.
 
     Attributes:
-        poses: map_from_base by image stamp [ns].
+        poses: map_from_base by image stamp [ns]; the tracker's if it ran, else the localizer's.
+        localized: those of the localizer.
         latency_ms: from publication of the image to reception of its pose, by stamp.
         num_images: images published.
         skipped: stamps of those that were dropped.
@@ -39,6 +40,7 @@ class Replay:
     """
 
     poses: dict[int, Rigid3d]
+    localized: dict[int, Rigid3d]
     latency_ms: dict[int, float]
     num_images: int
     skipped: set[int]
@@ -68,10 +70,11 @@ def replay_bag(
     rate: float = 1.0,
     provider: str = "cpu",
     composed: bool = False,
+    tracking: bool = True,
     domain_id: int | None = None,
     log: Path | None = None,
 ) -> Replay:
-    """Starts hfnet, map_server and localizer as processes, plays a bag to them, and waits until they are done.
+    """Starts hfnet, map_server, localizer and pixloc_tracker as processes, plays a bag to them, and waits for the end.
 
     Args:
         bag: a rosbag2 with one camera.
@@ -79,6 +82,7 @@ def replay_bag(
         rate: seconds of the bag in a second.
         provider: what the network runs on.
         composed: all nodes in one process.
+        tracking: with the tracker, which needs a map with references.
         domain_id: ROS domain to do it in; ``private_domain()`` by default.
         log: file for what the nodes print.
 
@@ -90,13 +94,17 @@ def replay_bag(
     domain_id = private_domain() if domain_id is None else domain_id
     transport = "compressed" if image.endswith("/compressed") else "raw"
     base_topic = image.removesuffix("/compressed")
+    nodes = NODES if tracking else tuple(node for node in NODES if node != TRACKER)
+    of_images = {"map_path": str(map_path.absolute()), "image_transport": transport, "provider": provider}
     processes = NodeProcesses(
         {
-            "hfnet": {"map_path": str(map_path.absolute()), "image_transport": transport, "provider": provider},
+            "hfnet": of_images,
             "map_server": {"map_path": str(map_path.absolute())},
+            "localizer": {"path_length": 0} if tracking else {},
+            TRACKER: of_images,
         },
         {"image": base_topic, "image/compressed": f"{base_topic}/compressed", "camera_info": camera_info},
-        ("vizloc_node",) if composed else NODES,
+        ("vizloc_node",) if composed else nodes,
         use_sim_time=True,
         log=log,
         environment={"ROS_DOMAIN_ID": str(domain_id)},
@@ -109,28 +117,28 @@ def replay_bag(
 
     with ros([], domain_id), processes, _spinning_recorder() as recorder:
         player = BagPlayer(recorder, bag, rate=rate, on_published=on_published)
-        _wait_until(lambda: _is_ready(recorder), _START_SECONDS, processes, "the nodes did not start")
+        _wait_until(lambda: _is_ready(recorder, nodes), _START_SECONDS, processes, "the nodes did not start")
         _require_alone(recorder, domain_id)
-        player.wait_for_subscribers({image: 1, camera_info: 1})
+        player.wait_for_subscribers({image: 1 + tracking, camera_info: 1 + tracking})
         recorder.messages.clear()  # that no image came before the first one is no news
         player.play()
-        _wait_until_finished(recorder, len(published), processes)
+        _wait_until_finished(recorder, len(published), processes, tracking)
         player.close()
+    found = recorder.tracked if tracking else recorder.poses
     latency = {
-        stamp: (pose.monotonic_ns - published[stamp]) * 1e-6
-        for stamp, pose in recorder.poses.items()
-        if stamp in published
+        stamp: (pose.monotonic_ns - published[stamp]) * 1e-6 for stamp, pose in found.items() if stamp in published
     }
     times = sorted(published.values())
     reasons: dict[str, int] = {}
     for node, _, message in recorder.messages:
         reasons[f"{node}: {message}"] = reasons.get(f"{node}: {message}", 0) + 1
     return Replay(
+        {stamp: pose.map_from_base for stamp, pose in sorted(found.items())},
         {stamp: pose.map_from_base for stamp, pose in sorted(recorder.poses.items())},
         latency,
         len(published),
-        _skipped(recorder, published.keys()),
-        max(_judged(recorder), len(recorder.poses)),  # the newest diagnostics may be older than the newest pose
+        set() if tracking else _skipped(recorder, published.keys()),
+        max(_judged(recorder, tracking), len(found)),  # the newest diagnostics may be older than the newest pose
         (times[-1] - times[0]) * 1e-9 if times else 0.0,
         recorder.timings(),
         reasons,
@@ -158,25 +166,31 @@ def _spinning_recorder() -> Iterator[Recorder]:
         recorder.destroy_node()
 
 
-def is_connected(recorder: Recorder) -> bool:
+def is_connected(recorder: Recorder, nodes: Sequence[str] = NODES) -> bool:
     """All nodes report, and have found each other and the camera: from then on nothing is lost between them."""
-    connections = (
+    connections = [
         ("hfnet", "image_publishers"),
         ("hfnet", "features_listeners"),
         ("hfnet", "global_descriptor_listeners"),
         ("map_server", "candidates_listeners"),
-    )
-    return all(node in recorder.statuses for node in NODES) and all(recorder.count(*c) for c in connections)
+    ]
+    if TRACKER in nodes:
+        connections += [
+            (TRACKER, "image_publishers"),
+            (TRACKER, "request_listeners"),
+            ("map_server", "submap_listeners"),
+        ]
+    return all(node in recorder.statuses for node in nodes) and all(recorder.count(*c) for c in connections)
 
 
-def _is_ready(recorder: Recorder) -> bool:
+def _is_ready(recorder: Recorder, nodes: Sequence[str]) -> bool:
     """Connected, and the map is loaded."""
-    return is_connected(recorder) and all(recorder.statuses[node].level != b"\x02" for node in NODES)
+    return is_connected(recorder, nodes) and all(recorder.statuses[node].level != b"\x02" for node in nodes)
 
 
 def _require_alone(recorder: Recorder, domain_id: int) -> None:
     """Raises ``RosError`` if somebody else publishes the same topics: their images and features would be mixed in."""
-    for topic in (*_TOPICS_BETWEEN_NODES, "localization/pose"):
+    for topic in (*_TOPICS_BETWEEN_NODES, "localization/pose", "pose"):
         if (count := recorder.count_publishers(topic)) > 1:
             raise RosError(
                 f"{count} nodes publish {topic} on ROS domain {domain_id}: stop the other vizloc nodes, or give this "
@@ -187,23 +201,26 @@ def _require_alone(recorder: Recorder, domain_id: int) -> None:
 def _skipped(recorder: Recorder, published: Collection[int]) -> set[int]:
     """Stamps of the images that were dropped, as far as can be told: all without a pose, if none failed."""
     missing = set(published) - recorder.poses.keys()
-    failed = max(_judged(recorder) - len(recorder.poses), 0)
+    failed = max(_judged(recorder, tracking=False) - len(recorder.poses), 0)
     return missing - recorder.extracted if failed else missing
 
 
-def _judged(recorder: Recorder) -> int:
+def _judged(recorder: Recorder, tracking: bool) -> int:
     """Images that got a pose or a counted reason."""
+    if tracking:
+        return recorder.count(TRACKER, "processed") + recorder.count(TRACKER, "rejected")
     rejected = sum(recorder.count(node, "rejected") for node in NODES)
     return recorder.count("localizer", "processed") + rejected
 
 
-def _wait_until_finished(recorder: Recorder, published: int, processes: NodeProcesses) -> None:
+def _wait_until_finished(recorder: Recorder, published: int, processes: NodeProcesses, tracking: bool) -> None:
     """Until every image is accounted for: judged, or dropped by one of the nodes, or nothing moves any more."""
+    dropping = (TRACKER,) if tracking else NODES
     deadline = time.monotonic() + _FINISH_SECONDS
     before, quiet_since = -1, time.monotonic()
     while time.monotonic() < deadline:
         processes.require_alive()
-        done = _judged(recorder) + sum(recorder.count(node, "dropped") for node in NODES)
+        done = _judged(recorder, tracking) + sum(recorder.count(node, "dropped") for node in dropping)
         if done >= published:
             return
         if done != before:

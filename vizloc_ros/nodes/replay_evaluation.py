@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pycolmap import Rigid3d
+
 from vizloc_ros.evaluation.recall import RecallReport, evaluate_poses
 from vizloc_ros.evaluation.results import draw_overlay, write_results
 from vizloc_ros.localization.localizer import HierarchicalLocalizer
@@ -37,14 +39,22 @@ def evaluate_replay(
     visual_map = VisualMap.open(map_path)
     records, base_from_cam = records_of_bag(bag)
     replay = replay_bag(
-        bag, map_path, rate=rate, provider=provider, composed=composed, domain_id=domain_id, log=out / "nodes.log"
+        bag,
+        map_path,
+        rate=rate,
+        provider=provider,
+        composed=composed,
+        tracking=visual_map.info.pixloc is not None,
+        domain_id=domain_id,
+        log=out / "nodes.log",
     )
     by_stamp = {record.timestamp_ns: record for record in records}
-    estimates = {
-        by_stamp[stamp].name: map_from_base * base_from_cam
-        for stamp, map_from_base in replay.poses.items()
-        if stamp in by_stamp
-    }
+
+    def of_images(poses: Mapping[int, Rigid3d]) -> dict[str, Rigid3d]:
+        known = {by_stamp[stamp].name: pose for stamp, pose in poses.items() if stamp in by_stamp}
+        return {name: map_from_base * base_from_cam for name, map_from_base in known.items()}
+
+    estimates, localized = of_images(replay.poses), of_images(replay.localized)
     truth = {record.name: record.world_from_cam for record in records if record.world_from_cam is not None}
     latency = percentiles(replay.latency_ms.values()) if replay.latency_ms else None
     report = {
@@ -55,6 +65,7 @@ def evaluate_replay(
         "lost": replay.processed - len(replay.poses),
         "latency_ms": latency,
         "timings_ms": {**replay.timings_ms, **({"total": latency} if latency else {})},
+        "localizer": evaluate_poses(localized, truth).as_dict(),
         "map_bytes_per_keyframe": visual_map.info.bytes / visual_map.info.keyframes,
         "rate": rate,
         "seed": 0,

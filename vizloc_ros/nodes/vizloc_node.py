@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from vizloc_ros.nodes.hfnet import HfnetNode
 from vizloc_ros.nodes.localizer import LocalizerNode
 from vizloc_ros.nodes.map_server import MapServerNode
+from vizloc_ros.nodes.pixloc_tracker import PixLocTrackerNode
 from vizloc_ros.nodes.runner import run_nodes
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs hfnet, map_server and localizer in one process."""
-    sys.exit(run_nodes([HfnetNode, MapServerNode, LocalizerNode], args))
+    """Runs hfnet, map_server, localizer and pixloc_tracker in one process."""
+    sys.exit(run_nodes([HfnetNode, MapServerNode, LocalizerNode, PixLocTrackerNode], args))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vizloc_ros.arrays import Float16, Float32, Float64, Int8, Int64
+from vizloc_ros.arrays import Float64, Int64
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import MapError
 from vizloc_ros.geometry.poses import pose_of, transform_points
@@ -15,10 +15,8 @@ from vizloc_ros.mapping.reference_arrays import ReferenceArrays, array_files
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, parallel_map, silent
 from vizloc_ros.pixloc.features.extractor import DenseExtractor
-from vizloc_ros.pixloc.references import LevelReferences
+from vizloc_ros.pixloc.references import StoredLevel
 from vizloc_ros.pixloc.sampling import sample
-
-_LARGEST = 127
 
 
 def add_references(
@@ -54,44 +52,32 @@ def compute_references(
             "give the dataset and the split that the map was built from"
         )
 
-    def of_keyframe(keyframe: int) -> list[tuple[Int8, Float16, Float16]]:
+    def of_keyframe(keyframe: int) -> list[StoredLevel]:
         record = by_name[visual_map.keyframe_names[keyframe]]
         levels = extractor.extract(record.read_image()).levels
         pixels = _seen_at(visual_map, keyframe)
-        return [_quantized(sample(level, pixels, normalize=extractor.unit_features)) for level in levels]
+        return [StoredLevel.of(sample(level, pixels, normalize=extractor.unit_features)) for level in levels]
 
     keyframes = range(visual_map.info.keyframes)
     computed = parallel_map(of_keyframe, keyframes, "computing references", progress)
-    by_level = list(zip(*computed, strict=True))
+    levels = list(zip(*computed, strict=True))
     return ReferenceArrays(
-        tuple(np.concatenate([features for features, _, _ in level]) for level in by_level),
-        np.stack([np.concatenate([scales for _, scales, _ in level]) for level in by_level], axis=1),
-        np.stack([np.concatenate([confidences for _, _, confidences in level]) for level in by_level], axis=1),
+        tuple(np.concatenate([part.features for part in level]) for level in levels),
+        np.stack([np.concatenate([part.scales for part in level]) for level in levels], axis=1),
+        np.stack([np.concatenate([part.confidences for part in level]) for level in levels], axis=1),
     )
 
 
-def read_references(visual_map: VisualMap, rows: Int64, *, normalize: bool = True) -> tuple[LevelReferences, ...]:
-    """The references of some observations, level by level.
-
-    Raises:
-        FeatureError: the map has none.
-    """
+def read_references(visual_map: VisualMap, rows: Int64) -> tuple[StoredLevel, ...]:
+    """The references of some observations, level by level. Raises ``FeatureError`` if the map has none."""
     stored = visual_map.references
     if stored is None:
         visual_map.require_references("")
         return ()
     return tuple(
-        restored(features[rows], stored.scales[rows, level], stored.confidences[rows, level], normalize=normalize)
+        StoredLevel(features[rows], stored.scales[rows, level], stored.confidences[rows, level])
         for level, features in enumerate(stored.features)
     )
-
-
-def restored(features: Int8, scales: Float16, confidences: Float16, *, normalize: bool = True) -> LevelReferences:
-    """References from how they are stored, (N, C), (N,) and (N,)."""
-    values: Float32 = features.astype(np.float32) * scales[:, None].astype(np.float32)
-    if normalize:
-        values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), np.float32(1e-6))
-    return LevelReferences(values, confidences.astype(np.float32))
 
 
 def _seen_at(visual_map: VisualMap, keyframe: int) -> Float64:
@@ -100,11 +86,3 @@ def _seen_at(visual_map: VisualMap, keyframe: int) -> Float64:
     points = np.asarray(visual_map.landmark_positions[visual_map.landmarks_of(keyframe)], np.float64)
     pixels, _ = camera.project(transform_points(pose_of(visual_map.keyframe_poses[keyframe]).inverse(), points))
     return pixels + visual_map.info.correction_of(camera).shift(pixels, camera)
-
-
-def _quantized(references: LevelReferences) -> tuple[Int8, Float16, Float16]:
-    """Features as 8-bit integers, their scales, and confidences."""
-    largest = np.abs(references.features).max(axis=1, initial=0)
-    scales = (np.maximum(largest, 1e-6) / _LARGEST).astype(np.float16)
-    integers = np.rint(references.features / scales[:, None].astype(np.float32))
-    return integers.clip(-_LARGEST, _LARGEST).astype(np.int8), scales, references.confidences.astype(np.float16)

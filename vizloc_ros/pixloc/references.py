@@ -1,12 +1,13 @@
 """What an image is aligned with: landmarks, and how keyframes saw them on every level."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from vizloc_ros.arrays import Float32, Float64, Int64
+from vizloc_ros.arrays import Float16, Float32, Float64, Int8, Int64
 from vizloc_ros.errors import FeatureError
+
+_LARGEST = 127
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,10 @@ class LevelReferences:
 
     features: Float32
     confidences: Float32
+
+    def take(self, rows: Int64) -> "LevelReferences":
+        """Some of the landmarks."""
+        return LevelReferences(self.features[rows], self.confidences[rows])
 
 
 @dataclass(frozen=True)
@@ -52,18 +57,62 @@ class References:
         return References(
             self.points[rows],
             self.landmarks[rows],
-            tuple(LevelReferences(level.features[rows], level.confidences[rows]) for level in self.levels),
+            tuple(level.take(rows) for level in self.levels),
         )
 
 
-def joined(parts: Sequence[References]) -> References:
-    """All landmarks of some references that have the same levels."""
-    levels = tuple(
-        LevelReferences(
-            np.concatenate([level.features for level in same]), np.concatenate([level.confidences for level in same])
-        )
-        for same in zip(*(part.levels for part in parts), strict=True)
-    )
-    return References(
-        np.concatenate([part.points for part in parts]), np.concatenate([part.landmarks for part in parts]), levels
-    )
+@dataclass(frozen=True)
+class StoredLevel:
+    """The landmarks on one level as the map keeps them.
+
+    Attributes:
+        features: (N, C), to be multiplied by the scale.
+        scales: (N,).
+        confidences: (N,).
+    """
+
+    features: Int8
+    scales: Float16
+    confidences: Float16
+
+    @classmethod
+    def of(cls, level: LevelReferences) -> "StoredLevel":
+        """References as 8-bit integers with scales."""
+        largest = np.abs(level.features).max(axis=1, initial=0)
+        scales = (np.maximum(largest, 1e-6) / _LARGEST).astype(np.float16)
+        integers = np.rint(level.features / scales[:, None].astype(np.float32)).clip(-_LARGEST, _LARGEST)
+        return cls(integers.astype(np.int8), scales, level.confidences.astype(np.float16))
+
+    def restored(self, *, unit_features: bool) -> LevelReferences:
+        """As they were, to a hundredth; of unit length again where they were."""
+        values = self.features.astype(np.float32) * self.scales[:, None].astype(np.float32)
+        return LevelReferences(unit(values) if unit_features else values, self.confidences.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class StoredReferences:
+    """References as the map keeps them, and as they travel.
+
+    Attributes:
+        points: (N, 3) positions [m, map].
+        landmarks: (N,) their numbers in the map.
+        levels: finest first.
+    """
+
+    points: Float64
+    landmarks: Int64
+    levels: tuple[StoredLevel, ...]
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def restored(self, *, unit_features: bool = True) -> References:
+        """What images are aligned with."""
+        levels = tuple(level.restored(unit_features=unit_features) for level in self.levels)
+        return References(self.points, self.landmarks, levels)
+
+
+def unit(features: Float32) -> Float32:
+    """(N, C) scaled to unit length."""
+    squared = np.einsum("nc,nc->n", features, features)
+    return features / np.sqrt(np.maximum(squared, np.float32(1e-12)))[:, None]

@@ -4,7 +4,7 @@ import numpy as np
 
 from vizloc_ros.arrays import Float32, Float64
 from vizloc_ros.pixloc.pyramid import FeatureLevel
-from vizloc_ros.pixloc.references import LevelReferences
+from vizloc_ros.pixloc.references import LevelReferences, unit
 
 
 def sample(level: FeatureLevel, pixels: Float64, *, normalize: bool) -> LevelReferences:
@@ -30,8 +30,3 @@ def sample(level: FeatureLevel, pixels: Float64, *, normalize: bool) -> LevelRef
     if normalize:
         features = unit(features)
     return LevelReferences(features, between(level.confidences))
-
-
-def unit(features: Float32) -> Float32:
-    """(N, C) scaled to unit length."""
-    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), np.float32(1e-6))

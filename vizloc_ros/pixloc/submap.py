@@ -11,8 +11,7 @@ from vizloc_ros.arrays import Int64
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.map_references import read_references
-from vizloc_ros.pixloc.references import LevelReferences, References
-from vizloc_ros.pixloc.sampling import unit
+from vizloc_ros.pixloc.references import LevelReferences, StoredLevel, StoredReferences, unit
 
 
 class SubmapOptions(BaseModel):
@@ -30,7 +29,7 @@ class SubmapOptions(BaseModel):
     average: int = Field(
         1, ge=1, le=20, description="observations of a landmark that are averaged by confidence, the nearest keyframes'"
     )
-    refresh_distance: float = Field(1.0, ge=0, description="way after which a submap is chosen anew [m]")
+    refresh_distance: float = Field(2.0, ge=0, description="way after which a submap is chosen anew [m]")
     refresh_angle: float = Field(8.0, ge=0, description="turn after which a submap is chosen anew [deg]")
 
 
@@ -40,12 +39,12 @@ class Submap:
 
     Attributes:
         map_from_cam: the pose that it was chosen for.
-        references: the landmarks.
+        stored: the landmarks.
         keyframes: (K,) that they come from, best first.
     """
 
     map_from_cam: Rigid3d
-    references: References
+    stored: StoredReferences
     keyframes: Int64
 
 
@@ -57,7 +56,7 @@ class SubmapSelector:
     ) -> None:
         """Raises ``FeatureError`` if the map has no references."""
         self.options = options or SubmapOptions()
-        self._map, self._unit = visual_map, unit_features
+        self._map, self.unit_features = visual_map, unit_features
         if visual_map.references is None:
             read_references(visual_map, np.zeros(0, np.int64))
         self._centres = np.asarray(visual_map.keyframe_poses[:, :3])
@@ -74,7 +73,7 @@ class SubmapSelector:
         keyframes = self.keyframes_around(map_from_cam)
         self._current = None
         if len(keyframes):
-            self._current = Submap(map_from_cam, self.references_of(keyframes), keyframes)
+            self._current = Submap(map_from_cam, self.stored_of(keyframes), keyframes)
         return self._current
 
     def keyframes_around(self, map_from_cam: Rigid3d) -> Int64:
@@ -96,7 +95,7 @@ class SubmapSelector:
                 chosen.append(keyframe)
         return np.array(chosen)
 
-    def references_of(self, keyframes: Int64) -> References:
+    def stored_of(self, keyframes: Int64) -> StoredReferences:
         """The landmarks of keyframes, each as the first of them saw it, or as the first few did on average."""
         slices = [self._map.observations_of(int(keyframe)) for keyframe in keyframes]
         rows = np.concatenate([np.arange(part.start, part.stop) for part in slices])
@@ -115,22 +114,18 @@ class SubmapSelector:
         chosen, group = rows[order[used]], group[used]
         _, group = np.unique(group, return_inverse=True)
         firsts = np.flatnonzero(np.diff(group, prepend=-1))
-        levels = read_references(self._map, chosen, normalize=self._unit)
+        levels = read_references(self._map, chosen)
+        if len(firsts) < len(chosen):
+            levels = tuple(self._averaged(level, firsts) for level in levels)
         numbers = self._map.observation_landmarks[chosen[firsts]].astype(np.int64)
-        return References(
-            np.asarray(self._map.landmark_positions[numbers], np.float64),
-            numbers,
-            tuple(_averaged(level, firsts, unit_features=self._unit) for level in levels),
-        )
+        return StoredReferences(np.asarray(self._map.landmark_positions[numbers], np.float64), numbers, levels)
 
-
-def _averaged(level: LevelReferences, firsts: Int64, *, unit_features: bool) -> LevelReferences:
-    """Means weighted by confidence of the rows from each first to the next (PixLoc, section 3.4)."""
-    if len(firsts) == len(level.confidences):
-        return level
-    weights = np.maximum(level.confidences, np.float32(1e-3))
-    totals = np.add.reduceat(weights, firsts)
-    features = (np.add.reduceat(level.features * weights[:, None], firsts) / totals[:, None]).astype(np.float32)
-    counts = np.diff(np.append(firsts, len(weights)))
-    confidences = np.add.reduceat(level.confidences, firsts) / counts
-    return LevelReferences(unit(features) if unit_features else features, confidences.astype(np.float32))
+    def _averaged(self, stored: StoredLevel, firsts: Int64) -> StoredLevel:
+        """Means weighted by confidence of the rows from each first to the next (PixLoc, section 3.4)."""
+        level = stored.restored(unit_features=self.unit_features)
+        weights = np.maximum(level.confidences, np.float32(1e-3))
+        totals = np.add.reduceat(weights, firsts)
+        features = (np.add.reduceat(level.features * weights[:, None], firsts) / totals[:, None]).astype(np.float32)
+        counts = np.diff(np.append(firsts, len(weights)))
+        confidences = (np.add.reduceat(level.confidences, firsts) / counts).astype(np.float32)
+        return StoredLevel.of(LevelReferences(unit(features) if self.unit_features else features, confidences))

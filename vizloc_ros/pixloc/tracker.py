@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 
 import numpy as np
 from pycolmap import Rigid3d
@@ -20,6 +19,7 @@ from vizloc_ros.pixloc.optimizer.options import AlignmentOptions
 from vizloc_ros.pixloc.pyramid import FeaturePyramid
 from vizloc_ros.pixloc.references import References
 from vizloc_ros.pixloc.starts import starts_around
+from vizloc_ros.pixloc.state import TrackerState
 from vizloc_ros.pixloc.verification import VerificationOptions, agreeing, judge
 from vizloc_ros.pixloc.view import in_view
 from vizloc_ros.stopwatch import Stopwatch
@@ -46,14 +46,6 @@ class TrackerOptions(BaseModel):
     covariance_scale: float = Field(1.0, gt=0, description="inflates the covariance: residuals of features go together")
     map_position_std: float = Field(0.01, ge=0, description="how well the map's own poses are known [m]")
     map_rotation_std: float = Field(0.04, ge=0, description="how well the map's own poses are known [deg]")
-
-
-class TrackerState(Enum):
-    """What the tracker knows."""
-
-    NOT_LOCALIZED = "NOT_LOCALIZED"
-    TRACKING = "TRACKING"
-    LOST = "LOST"
 
 
 @dataclass(frozen=True)
@@ -133,7 +125,13 @@ class Tracker:
         self._pending, self._failures, self._contradictions = None, 0, 0
 
     def suggest(
-        self, map_from_cam: Rigid3d, stamp_ns: int, position_std: float = 0.3, rotation_std: float = 0.02
+        self,
+        map_from_cam: Rigid3d,
+        stamp_ns: int,
+        position_std: float = 0.3,
+        rotation_std: float = 0.02,
+        *,
+        forced: bool = False,
     ) -> bool:
         """Takes a pose of the localizer, or of a person who knows; says whether it will be used.
 
@@ -144,8 +142,9 @@ class Tracker:
             stamp_ns: of its image; may lie some images back.
             position_std: [m].
             rotation_std: [rad].
+            forced: whether it is to be used in any case.
         """
-        if self.state is TrackerState.TRACKING and not self._contradicts(map_from_cam, stamp_ns):
+        if self.state is TrackerState.TRACKING and not forced and not self._contradicts(map_from_cam, stamp_ns):
             return False
         self._pending = KnownPose(map_from_cam, stamp_ns, self._odometry_at(stamp_ns), position_std, rotation_std)
         return True
@@ -250,9 +249,10 @@ class Tracker:
 
     def _catch_up(self, stopwatch: Stopwatch) -> None:
         """Carries a pose of an earlier image to the one before the newest, through the images between."""
-        known, self._pending = self._pending, None
-        if known is None:
-            return
+        known = self._pending
+        if known is None or self._submaps(known.map_from_cam) is None:
+            return  # until the landmarks around it have come
+        self._pending = None
         self._motion.restart(known)
         self._failures, self._contradictions = 0, 0
         later = [r for r in self._history if r.frame.stamp_ns >= known.stamp_ns][:-1]

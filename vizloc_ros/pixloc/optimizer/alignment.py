@@ -13,8 +13,8 @@ from vizloc_ros.geometry.camera_correction import CameraCorrection
 from vizloc_ros.geometry.poses import pose_from_matrix
 from vizloc_ros.pixloc.optimizer.equations import Equations, covariance, solve
 from vizloc_ros.pixloc.optimizer.options import AlignmentOptions, LearnedAlignment
-from vizloc_ros.pixloc.optimizer.products import ImageProducts, PointProducts, is_inside
-from vizloc_ros.pixloc.optimizer.projection import moved, pose_jacobian, project
+from vizloc_ros.pixloc.optimizer.products import ImageProducts, PointProducts
+from vizloc_ros.pixloc.optimizer.projection import LevelCamera, moved
 from vizloc_ros.pixloc.pyramid import FeatureLevel, FeaturePyramid
 from vizloc_ros.pixloc.references import References
 
@@ -78,14 +78,51 @@ def align(
             f"the image has {len(pyramid)} levels, the references {len(references.levels)}, and what was learned "
             f"{len(learned.dampings)}: they must be of the same network"
         )
-    descent = _Descent(
-        references, camera, priors, learned, options or AlignmentOptions(), correction or CameraCorrection(), trace
-    )
+    options = options or AlignmentOptions()
+    descent = _Descent(len(pyramid), priors, learned, options, trace)
     for index in reversed(range(len(pyramid))):
-        level = pyramid.levels[index]
-        points = PointProducts(ImageProducts(level), references.levels[index], len(priors))
-        descent.run(index, level, points)
-    return [descent.outcome(b, level, points) for b in range(len(priors))]
+        of_image = LevelCamera(camera, correction or CameraCorrection(), pyramid.levels[index].scale)
+        level = _Level(index, pyramid.levels[index], references, of_image, len(priors), options)
+        descent.run(level)
+    return [descent.outcome(b, level) for b in range(len(priors))]
+
+
+class _Level:
+    """One level of the image, and the landmarks that it is aligned with: the coarser, the fewer.
+
+    Attributes:
+        index: 0 is the finest.
+        camera: of the level.
+        points: (3, N) [m, map].
+        confidences: (N,) of the references.
+        products: of image and references.
+        least: how many landmarks must be in the image.
+    """
+
+    def __init__(
+        self,
+        index: int,
+        level: FeatureLevel,
+        references: References,
+        camera: LevelCamera,
+        hypotheses: int,
+        options: AlignmentOptions,
+    ) -> None:
+        self.index, self.camera, self._options = index, camera, options
+        most = max(len(references) >> index, min(len(references), options.coarse_landmarks))
+        rows = np.linspace(0, len(references) - 1, most).round().astype(int) if most else np.zeros(0, int)
+        of_level = references.levels[index].take(rows) if most < len(references) else references.levels[index]
+        self.points = np.ascontiguousarray(references.points[rows].T)
+        self.confidences = of_level.confidences
+        self.products = PointProducts(ImageProducts(level), of_level, hypotheses)
+        self.least = options.min_points
+        self._shape = level.shape
+
+    def contains(self, u: Float64, v: Float64) -> Bool:
+        """Which places lie on the level, and not too near to its border."""
+        border = self._options.border
+        rows, columns = self._shape
+        return (u >= border) & (v >= border) & (u <= columns - 1 - border) & (v <= rows - 1 - border)
 
 
 @dataclass(frozen=True)
@@ -93,16 +130,16 @@ class _Seen:
     """The landmarks in the image, as one hypothesis sees them.
 
     Attributes:
-        by_x: (6, M) derivative of their positions' x by the pose.
-        by_y: (6, M) of y.
+        by_u: (6, M) derivative of their columns on the level by the pose.
+        by_v: (6, M) of their rows.
         squared: (M,) squared residuals.
         confidences: (M,) of image and reference together.
         weights: (M,) of the equations.
         equations: of the hypothesis.
     """
 
-    by_x: Float64
-    by_y: Float64
+    by_u: Float64
+    by_v: Float64
     squared: Float32
     confidences: Float32
     weights: Float32
@@ -114,49 +151,48 @@ class _Descent:
 
     def __init__(
         self,
-        references: References,
-        camera: PinholeCamera,
+        levels: int,
         priors: Sequence[Rigid3d],
         learned: LearnedAlignment,
         options: AlignmentOptions,
-        correction: CameraCorrection,
         trace: bool,
     ) -> None:
-        self._references, self._camera, self._correction = references, camera, correction
         self._learned, self._options = learned, options
         matrices = np.array([prior.matrix() for prior in priors])
         self._rotations, self._translations = matrices[:, :, :3].copy(), matrices[:, :, 3].copy()
         self._starts = self._centres(np.arange(len(priors)))
         self._failures = [""] * len(priors)
-        self._iterations = [[0] * len(references.levels) for _ in priors]
+        self._iterations = [[0] * levels for _ in priors]
         self._traces: list[list[Rigid3d]] | None = [[prior] for prior in priors] if trace else None
 
-    def run(self, index: int, level: FeatureLevel, points: PointProducts) -> None:
+    def run(self, level: _Level) -> None:
         """Steps on one level until every hypothesis has converged, failed, or used up its iterations.
 
         A coarse level with too few landmarks in the image is left out; without the finest there is no pose.
         """
+        options = self._options
+        enough_motion = options.coarse_min_motion if level.index else options.min_motion
         active = np.flatnonzero([not failure for failure in self._failures])
-        for _ in range(self._options.max_iterations):
+        for _ in range(options.max_iterations):
             if not len(active):
                 return
-            seen = self._look(active, index, level, points)
-            enough = np.array([len(s.squared) >= self._options.min_points for s in seen])
-            if index == 0:
+            seen = self._look(active, level)
+            enough = np.array([len(s.squared) >= level.least for s in seen])
+            if level.index == 0:
                 for b in active[~enough]:
-                    self._failures[b] = f"fewer than {self._options.min_points} landmarks in the image"
-            active, seen = active[enough], [s for s in seen if len(s.squared) >= self._options.min_points]
+                    self._failures[b] = f"fewer than {level.least} landmarks in the image"
+            active, seen = active[enough], [s for s in seen if len(s.squared) >= level.least]
             if not len(active):
                 return
-            steps = solve([s.equations for s in seen], self._learned.dampings[index])
-            self._step(active, index, steps)
+            steps = solve([s.equations for s in seen], self._learned.dampings[level.index])
+            self._step(active, level.index, steps)
             motions = np.array([_motion(s, step) for s, step in zip(seen, steps, strict=True)])
             alive = np.array([not self._failures[b] for b in active])
-            active = active[alive & (motions > self._options.min_motion)]
+            active = active[alive & (motions > enough_motion)]
 
-    def outcome(self, b: int, level: FeatureLevel, points: PointProducts) -> Alignment:
-        """How a hypothesis ended on the finest level."""
-        (seen,) = self._look(np.array([b]), 0, level, points)
+    def outcome(self, b: int, finest: _Level) -> Alignment:
+        """How a hypothesis ended."""
+        (seen,) = self._look(np.array([b]), finest)
         confidences = seen.confidences.astype(np.float64)
         total = max(float(confidences.sum()), 1e-9)
         inliers = seen.squared < self._options.inlier_distance**2
@@ -171,34 +207,29 @@ class _Descent:
             tuple(self._traces[b]) if self._traces is not None else (),
         )
 
-    def _look(self, active: Int64, index: int, level: FeatureLevel, points: PointProducts) -> list[_Seen]:
+    def _look(self, active: Int64, level: _Level) -> list[_Seen]:
         """What each hypothesis sees on a level, with its normal equations."""
-        seen = project(
-            self._rotations[active],
-            self._translations[active],
-            self._references.points,
-            self._camera,
-            self._correction,
-        )
-        positions = level.positions(seen.pixels)
-        inside: Bool = seen.in_front & is_inside(positions, level, self._options.border)
-        hypothesis, row = np.nonzero(inside)
-        sums = points.at(active[hypothesis] * len(self._references) + row, positions[inside])
-        confidences = sums.confidences * self._references.levels[index].confidences[row]
+        looked = level.camera.look(self._rotations[active], self._translations[active], level.points)
+        count = level.points.shape[1]
+        seen = np.flatnonzero(looked.in_front & level.contains(looked.u, looked.v))
+        x, y, inverse, u, v = (values.ravel()[seen] for values in looked[:5])
+        hypothesis, row = np.divmod(seen, count)
+        sums = level.products.at(active[hypothesis] * count + row, u, v)
+        confidences = sums.confidences * level.confidences[row]
         weights = confidences * self._learned.loss.weight(sums.squared)
-        by_x, by_y = pose_jacobian(seen.points_cam[inside], self._camera, level.scale)
+        by_u, by_v = level.camera.jacobian(x, y, inverse)
         xx, xy, yy = weights * sums.xx, weights * sums.xy, weights * sums.yy
-        along_x, along_y = xx * by_x + xy * by_y, xy * by_x + yy * by_y
+        along_u, along_v = xx * by_u + xy * by_v, xy * by_u + yy * by_v
         xr, yr = weights * sums.xr, weights * sums.yr
-        bounds = np.searchsorted(hypothesis, np.arange(len(active) + 1))
+        bounds = np.searchsorted(seen, count * np.arange(len(active) + 1))
         return [
             _Seen(
-                jx := by_x[:, rows],
-                jy := by_y[:, rows],
+                ju := by_u[:, rows],
+                jv := by_v[:, rows],
                 sums.squared[rows],
                 confidences[rows],
                 weights[rows],
-                Equations(jx @ along_x[:, rows].T + jy @ along_y[:, rows].T, jx @ xr[rows] + jy @ yr[rows]),
+                Equations(ju @ along_u[:, rows].T + jv @ along_v[:, rows].T, ju @ xr[rows] + jv @ yr[rows]),
             )
             for rows in map(slice, bounds[:-1], bounds[1:])
         ]
@@ -230,5 +261,5 @@ class _Descent:
 
 def _motion(seen: _Seen, step: Float64) -> float:
     """Root mean square [pixels of the level] of how far a step moves the landmarks; NaN counts as converged."""
-    x, y = step @ seen.by_x, step @ seen.by_y
+    x, y = step @ seen.by_u, step @ seen.by_v
     return float(np.sqrt((x @ x + y @ y) / len(x)))

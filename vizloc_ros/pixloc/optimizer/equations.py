@@ -32,7 +32,6 @@ def solve(equations: Sequence[Equations], damping: Float64) -> Float64:
     scales = 1 / np.sqrt(np.maximum(np.einsum("bii->bi", damped), _LEAST_DIAGONAL))  # metres and radians alike
     conditioned = damped * scales[:, :, None] * scales[:, None, :]
     try:
-        np.linalg.cholesky(conditioned)
         return -scales * np.linalg.solve(conditioned, (scales * gradients)[:, :, None])[:, :, 0]
     except np.linalg.LinAlgError:
         if len(equations) == 1:

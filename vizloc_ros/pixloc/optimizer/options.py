@@ -17,7 +17,15 @@ class AlignmentOptions(BaseModel):
 
     max_iterations: int = Field(50, ge=1, le=1000, description="iterations on a level at most")
     min_motion: float = Field(
-        0.01, gt=0, description="a level has converged when a step moves the landmarks by less [pixels of the level]"
+        0.01,
+        gt=0,
+        description="the finest level has converged when a step moves landmarks by less [pixels of the level]",
+    )
+    coarse_min_motion: float = Field(
+        0.05, gt=0, description="and a coarse one by less than this, for a finer one follows [pixels of the level]"
+    )
+    coarse_landmarks: int = Field(
+        250, ge=10, description="a level takes half as many landmarks as the next finer one, but not fewer than this"
     )
     border: float = Field(0.0, ge=0, description="landmarks nearer to the border are not used [pixels of the level]")
     min_points: int = Field(10, ge=6, description="fewest landmarks in the image")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vizloc_ros.arrays import Bool, Float32, Float64, Int64
+from vizloc_ros.arrays import Float32, Float64, Int64
 from vizloc_ros.pixloc.pyramid import FeatureLevel
 from vizloc_ros.pixloc.references import LevelReferences
 
@@ -76,21 +76,22 @@ class PointProducts:
         self._cells = np.full(count, _NOWHERE)
         self._products = np.zeros((14, count), np.float32)  # the ten, and the confidences of the corners
 
-    def at(self, points: Int64, positions: Float64) -> PointSums:
-        """The sums at M positions.
+    def at(self, points: Int64, u: Float64, v: Float64) -> PointSums:
+        """The sums at M places inside the level.
 
         Args:
             points: (M,) hypothesis * N + row of the reference, each at most once.
-            positions: (M, 2) where they are on the level, inside it.
+            u: (M,) columns.
+            v: (M,) rows.
         """
         rows, columns = self._image.level.shape
-        corner = np.minimum(positions.astype(np.int64), (columns - 2, rows - 2))
-        cells = corner[:, 1] * columns + corner[:, 0]
-        moved = cells != self._cells[points]
-        if moved.any():
+        left, top = np.minimum(u.astype(np.int64), columns - 2), np.minimum(v.astype(np.int64), rows - 2)
+        cells = top * columns + left
+        moved = np.flatnonzero(cells != self._cells[points])
+        if len(moved):
             self._enter(points[moved], cells[moved])
         bb, bc, bd, cc, cd, dd, eb, ec, ed, ee, *confidences = self._products.take(points, axis=1)
-        x, y = (positions - corner).astype(np.float32).T
+        x, y = (u - left).astype(np.float32), (v - top).astype(np.float32)
         xy = x * y
         rb = eb + x * bb + y * bc + xy * bd
         rc = ec + x * bc + y * cc + xy * cd
@@ -130,13 +131,6 @@ class PointProducts:
         )
         self._products[10:, points] = self._image.confidences[pixels].T
         self._cells[points] = cells
-
-
-def is_inside(positions: Float64, level: FeatureLevel, border: float) -> Bool:
-    """(...) which of (..., 2) positions lie on a level, at least ``border`` from its outermost pixels' centres."""
-    rows, columns = level.shape
-    x, y = positions[..., 0], positions[..., 1]
-    return (x >= border) & (y >= border) & (x <= columns - 1 - border) & (y <= rows - 1 - border)
 
 
 def _dot(a: Float32, b: Float32) -> Float32:

@@ -1,6 +1,7 @@
 """Landmarks into an image, with derivatives, for several poses at once."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -47,20 +48,67 @@ def project(
     return Projection(pixels, points_cam, in_front)
 
 
-def pose_jacobian(points_cam: Float64, camera: PinholeCamera, scale: Float64) -> tuple[Float64, Float64]:
-    """Derivatives of x and of y on a level by d in exp(d) * cam_from_map, d = [rho, phi]: (6, M) each.
+@dataclass(frozen=True)
+class LevelCamera:
+    """The camera of one level of an image: landmarks to places on the level.
 
-    Args:
-        points_cam: (M, 3) in front of the camera [m].
-        camera: whose correction changes them by less than a hundredth, and is left out.
+    Attributes:
+        camera: of the image.
+        correction: what its calibration is off by.
         scale: (2,) columns and rows of the level for one pixel of the image.
     """
-    inverse = 1 / points_cam[:, 2]
-    x, y = points_cam[:, 0] * inverse, points_cam[:, 1] * inverse
-    zero, xy = np.zeros_like(x), x * y
-    by_x = np.stack([inverse, zero, -x * inverse, -xy, 1 + x * x, -y])
-    by_y = np.stack([zero, inverse, -y * inverse, -1 - y * y, xy, x])
-    return camera.fx * scale[0] * by_x, camera.fy * scale[1] * by_y
+
+    camera: PinholeCamera
+    correction: CameraCorrection
+    scale: Float64
+
+    def look(self, rotations: Float64, translations: Float64, points: Float64) -> "Looked":
+        """Projects (3, N) points [m, map] by B poses cam_from_map, (B, 3, 3) and (B, 3)."""
+        seen = rotations @ points + translations[:, :, None]
+        z = seen[:, 2]
+        inverse = 1 / np.maximum(z, NEAREST)
+        x, y = seen[:, 0] * inverse, seen[:, 1] * inverse
+        camera, correction, (across, down) = self.camera, self.correction, self.scale
+        bend = 1 + correction.focal + correction.radial * (x * x + y * y)
+        u = across * camera.fx * (x * bend) + (across * (camera.cx + correction.cx + 0.5) - 0.5)
+        v = down * camera.fy * (y * bend) + (down * (camera.cy + correction.cy + 0.5) - 0.5)
+        return Looked(x, y, inverse, u, v, z > NEAREST)
+
+    def jacobian(self, x: Float64, y: Float64, inverse: Float64) -> tuple[Float64, Float64]:
+        """Derivatives of u and of v by d in exp(d) * cam_from_map, d = [rho, phi]: (6, M) each.
+
+        The camera's correction changes them by less than a hundredth, and is left out.
+
+        Args:
+            x: (M,) of the ray to each landmark at depth 1.
+            y: (M,)
+            inverse: (M,) of the depths [1/m].
+        """
+        by_u, by_v = np.zeros((6, len(x))), np.zeros((6, len(x)))
+        xy = x * y
+        by_u[0], by_u[2], by_u[3], by_u[4], by_u[5] = inverse, -x * inverse, -xy, 1 + x * x, -y
+        by_v[1], by_v[2], by_v[3], by_v[4], by_v[5] = inverse, -y * inverse, -1 - y * y, xy, x
+        return self.scale[0] * self.camera.fx * by_u, self.scale[1] * self.camera.fy * by_v
+
+
+class Looked(NamedTuple):
+    """(B, N) landmarks as seen from B poses.
+
+    Attributes:
+        x: of the ray to each landmark at depth 1.
+        y: of the ray.
+        inverse: of the depths [1/m].
+        u: column on the level, (0, 0) at the centre of its first pixel.
+        v: row on the level.
+        in_front: whether they lie before the camera.
+    """
+
+    x: Float64
+    y: Float64
+    inverse: Float64
+    u: Float64
+    v: Float64
+    in_front: Bool
 
 
 def moved(rotations: Float64, translations: Float64, steps: Float64) -> tuple[Float64, Float64]:

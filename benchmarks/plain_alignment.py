@@ -1,0 +1,103 @@
+"""The plain formulation to compare with: PixLoc's optimizer as its equations are written.
+
+In every iteration the feature map is sampled at five points around each landmark (itself, and a step to each side), the
+N x C x 6 Jacobian of all residuals is formed, and the Hessian is summed from it. Levels, loss, weights, damping, start
+and the condition to stop are ours, so that only the formulation differs; the published code moreover looks at that
+condition in every tenth iteration only.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from pycolmap import Rigid3d
+
+from vizloc_ros.arrays import Float32, Float64
+from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.geometry.camera_correction import CameraCorrection
+from vizloc_ros.geometry.poses import pose_from_matrix
+from vizloc_ros.pixloc.optimizer.equations import Equations, solve
+from vizloc_ros.pixloc.optimizer.options import AlignmentOptions, LearnedAlignment
+from vizloc_ros.pixloc.optimizer.projection import LevelCamera, moved
+from vizloc_ros.pixloc.pyramid import FeatureLevel, FeaturePyramid
+from vizloc_ros.pixloc.references import References
+
+
+@dataclass(frozen=True)
+class PlainAligner:
+    """Aligns one image from one prior.
+
+    Attributes:
+        learned: damping and loss.
+        options: iterations, and when to stop.
+        tap: distance of the four taps from the fifth [pixels of the level]; the published code takes 1.
+        check_every: in every so many iterations, whether to stop is looked at.
+    """
+
+    learned: LearnedAlignment
+    options: AlignmentOptions
+    tap: float = 1.0
+    check_every: int = 1
+
+    def align(
+        self,
+        pyramid: FeaturePyramid,
+        references: References,
+        camera: PinholeCamera,
+        prior: Rigid3d,
+        correction: CameraCorrection,
+    ) -> tuple[Rigid3d, int]:
+        """The pose cam_from_map, and how many iterations it took."""
+        matrix, total = prior.matrix(), 0
+        rotation, translation = matrix[None, :, :3].copy(), matrix[None, :, 3].copy()
+        for index in reversed(range(len(pyramid))):
+            level, reference = pyramid.levels[index], references.levels[index]
+            enough = self.options.coarse_min_motion if index else self.options.min_motion
+            for iteration in range(self.options.max_iterations):
+                of_level = LevelCamera(camera, correction, level.scale)
+                seen = of_level.look(rotation, translation, references.points.T)
+                inside = seen.in_front[0] & (seen.u[0] >= 0) & (seen.v[0] >= 0)
+                inside &= (seen.u[0] <= level.shape[1] - 1) & (seen.v[0] <= level.shape[0] - 1)
+                if inside.sum() < self.options.min_points:
+                    break
+                x, y, inverse, u, v = (values[0][inside] for values in seen[:5])
+                positions = np.stack([u, v], axis=1)
+                features, confidences = _sampled(level, positions)
+                gradient = np.stack([self._slope(level, positions, axis) for axis in (0, 1)], axis=2)
+                residuals = features - reference.features[inside]
+                squared = (residuals * residuals).sum(axis=1)
+                weights = confidences * reference.confidences[inside] * self.learned.loss.weight(squared)
+                by_pose = np.stack(of_level.jacobian(x, y, inverse)).transpose(2, 0, 1)
+                jacobian = gradient @ by_pose  # (N, C, 6)
+                rows = jacobian.reshape(-1, 6)
+                weighted = (weights[:, None, None] * jacobian).reshape(-1, 6)
+                equations = Equations(weighted.T @ rows, weighted.T @ residuals.reshape(-1))
+                step = solve([equations], self.learned.dampings[index])
+                rotation, translation = moved(rotation, translation, step)
+                total += 1
+                motion = by_pose @ step[0]
+                small = np.sqrt((motion * motion).sum(axis=1).mean()) <= enough
+                if small and iteration % self.check_every == 0:
+                    break
+        return pose_from_matrix(np.column_stack([rotation[0], translation[0]])), total
+
+    def _slope(self, level: FeatureLevel, positions: Float64, axis: int) -> Float32:
+        """(N, C) derivative along an axis from the two taps on it."""
+        step = np.zeros(2)
+        step[axis] = self.tap
+        ahead, _ = _sampled(level, positions + step)
+        behind, _ = _sampled(level, positions - step)
+        return (ahead - behind) / np.float32(2 * self.tap)
+
+
+def _sampled(level: FeatureLevel, positions: Float64) -> tuple[Float32, Float32]:
+    """Features (N, C) and confidences (N,) at (N, 2) positions, bilinear; outside, those at the border."""
+    rows, columns = level.shape
+    positions = positions.clip(0, (columns - 1, rows - 1))
+    corner = np.minimum(positions.astype(np.int64), (columns - 2, rows - 2))
+    x, y = (positions - corner).astype(np.float32).T
+    left, top = corner.T
+    corners = ((top, left), (top, left + 1), (top + 1, left), (top + 1, left + 1))
+    weights = ((1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y)
+    features = sum(w[:, None] * level.features[c] for w, c in zip(weights, corners, strict=True))
+    confidences = sum(w * level.confidences[c] for w, c in zip(weights, corners, strict=True))
+    return np.asarray(features), np.asarray(confidences)
