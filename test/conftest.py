@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+from pixloc_helpers import with_references
 from point_street import PointStreet, View, write_point_map
 
 from vizloc_ros.datasets.record import Record
@@ -82,3 +83,12 @@ def point_map(point_views: list[View], tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("points") / "map"
     write_point_map(point_views, folder)
     return VisualMap.open(folder)
+
+
+@pytest.fixture(scope="session")
+def tracked_map(
+    street_build: tuple[Path, BuildReport], street: SyntheticStreet, tmp_path_factory: pytest.TempPathFactory
+) -> VisualMap:
+    """The map of the synthetic street with references for the tracker. Do not change its files."""
+    folder = tmp_path_factory.mktemp("tracked") / "map"
+    return VisualMap.open(with_references(street_build[0], street.records("map"), folder))

@@ -1,0 +1,33 @@
+"""The synthetic street with references for the tracker, and frames of its second lap."""
+
+import shutil
+from pathlib import Path
+
+from pycolmap import Rigid3d
+
+from vizloc_ros.datasets.record import Record
+from vizloc_ros.features.device import Device
+from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.pixloc.features.extractor import DenseExtractor, open_dense_extractor
+from vizloc_ros.pixloc.map_references import add_references
+from vizloc_ros.pixloc.tracker import Frame
+
+LONG_SIDE = 384
+
+
+def small_extractor() -> DenseExtractor:
+    """The package's network on one core, for small images."""
+    return open_dense_extractor(device=Device(threads=1), long_side=LONG_SIDE)
+
+
+def with_references(source: Path, records: list[Record], folder: Path) -> Path:
+    """A copy of a map, with the references of ``small_extractor``."""
+    shutil.copytree(source, folder)
+    add_references(folder, records, small_extractor())
+    return folder
+
+
+def frame_of(record: Record, visual_map: VisualMap, odom_from_cam: Rigid3d | None = None) -> Frame:
+    """A record for the tracker."""
+    correction = visual_map.info.correction_of(record.camera)
+    return Frame(record.read_image(), record.camera, record.timestamp_ns, correction, odom_from_cam)

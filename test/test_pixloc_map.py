@@ -1,0 +1,176 @@
+"""References in the map, and the part of them that is around a camera."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pixloc_helpers import small_extractor
+from pycolmap import Rigid3d, Rotation3d
+
+from vizloc_ros.datasets.synthetic import SyntheticStreet
+from vizloc_ros.errors import FeatureError, MapError
+from vizloc_ros.geometry.poses import pose_of, transform_points
+from vizloc_ros.mapping.check import map_problems
+from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.pixloc.map_references import add_references, read_references
+from vizloc_ros.pixloc.sampling import sample
+from vizloc_ros.pixloc.submap import SubmapOptions, SubmapSelector
+
+BEHIND = Rigid3d(Rotation3d(np.array([0.0, np.pi, 0.0])), np.zeros(3))  # looking back
+
+
+@pytest.fixture
+def copied(tracked_map: VisualMap, tmp_path: Path) -> Path:
+    folder = tmp_path / "map"
+    shutil.copytree(tracked_map.folder, folder)
+    return folder
+
+
+def pose_at(visual_map: VisualMap, keyframe: int) -> Rigid3d:
+    return pose_of(visual_map.keyframe_poses[keyframe])
+
+
+def test_references_are_what_the_keyframe_sees_at_its_landmarks(
+    tracked_map: VisualMap, street: SyntheticStreet
+) -> None:
+    keyframe, extractor = 7, small_extractor()
+    record = next(r for r in street.records("map") if r.name == tracked_map.keyframe_names[keyframe])
+    rows = np.arange(*tracked_map.observation_offsets[keyframe : keyframe + 2])
+    points = np.asarray(tracked_map.landmark_positions[tracked_map.landmarks_of(keyframe)], np.float64)
+    pixels, _ = record.camera.project(transform_points(pose_at(tracked_map, keyframe).inverse(), points))
+    pixels += tracked_map.info.correction_of(record.camera).shift(pixels, record.camera)
+    pyramid = extractor.extract(record.read_image())
+    for level, stored in zip(pyramid.levels, read_references(tracked_map, rows), strict=True):
+        expected, restored = sample(level, pixels, normalize=True), stored.restored(unit_features=True)
+        assert np.linalg.norm(restored.features - expected.features, axis=1).max() < 0.03
+        np.testing.assert_allclose(restored.confidences, expected.confidences, atol=1e-3)
+
+
+def test_a_map_with_references_is_whole_and_says_whose_they_are(tracked_map: VisualMap) -> None:
+    assert map_problems(tracked_map.folder) == []
+    assert tracked_map.info.pixloc is not None
+    assert tracked_map.info.pixloc.model_id == small_extractor().model_id
+    tracked_map.require_references(small_extractor().model_id)
+
+
+def test_references_can_be_made_anew(copied: Path, street: SyntheticStreet) -> None:
+    before = (copied / "pixloc_features_0.npy").read_bytes()
+    assert add_references(copied, street.records("map"), small_extractor()) > 0
+    assert (copied / "pixloc_features_0.npy").read_bytes() == before
+    assert map_problems(copied) == []
+
+
+def test_a_tracker_of_other_weights_is_refused(tracked_map: VisualMap) -> None:
+    with pytest.raises(FeatureError, match=r"references are of pixloc-light-.*but the tracker here is other: make .*"):
+        tracked_map.require_references("other")
+
+
+def test_a_map_without_references_says_how_to_get_them(street_map: VisualMap) -> None:
+    with pytest.raises(FeatureError, match="has no references for the tracker: add them with 'vizloc map add-pixloc"):
+        SubmapSelector(street_map)
+    with pytest.raises(FeatureError, match="has no references"):
+        read_references(street_map, np.zeros(1, np.int64))
+
+
+def test_images_of_another_dataset_are_refused(copied: Path, street: SyntheticStreet) -> None:
+    with pytest.raises(MapError, match=r"of its images are not in the dataset, the first is .*give the dataset"):
+        add_references(copied, street.records("query"), small_extractor())
+    assert map_problems(copied) == []
+
+
+@pytest.mark.parametrize("name", ["pixloc_features_1.npy", "pixloc_scales.npy", "pixloc_confidences.npy"])
+def test_damaged_references_are_named(copied: Path, name: str) -> None:
+    content = bytearray((copied / name).read_bytes())
+    content[-3] ^= 8
+    (copied / name).write_bytes(content)
+    (problem,) = map_problems(copied)
+    assert problem.startswith(f"{copied / name}: its bytes are not those that were written")
+    (copied / name).unlink()
+    with pytest.raises(MapError, match=name):
+        VisualMap.open(copied)
+
+
+def test_the_nearest_keyframes_come_first(tracked_map: VisualMap) -> None:
+    selector = SubmapSelector(tracked_map, SubmapOptions(keyframes=3))
+    assert selector.keyframes_around(pose_at(tracked_map, 9))[0] == 9
+    assert set(selector.keyframes_around(pose_at(tracked_map, 9))) == {8, 9, 10}
+
+
+def test_keyframes_that_look_elsewhere_are_not_taken(tracked_map: VisualMap) -> None:
+    selector = SubmapSelector(tracked_map)
+    assert len(selector.keyframes_around(pose_at(tracked_map, 9) * BEHIND)) == 0
+    assert selector.around(pose_at(tracked_map, 9) * BEHIND) is None
+
+
+def test_keyframes_that_share_no_landmark_with_the_best_are_not_taken(tracked_map: VisualMap) -> None:
+    chosen = SubmapSelector(tracked_map, SubmapOptions(keyframes=100)).keyframes_around(pose_at(tracked_map, 0))
+    known = set(tracked_map.landmarks_of(0).tolist())
+    connected = [k for k in range(tracked_map.info.keyframes) if known & set(tracked_map.landmarks_of(k).tolist())]
+    assert sorted(chosen) == connected
+
+
+def test_a_submap_stays_until_the_camera_has_moved_on(tracked_map: VisualMap) -> None:
+    selector = SubmapSelector(tracked_map, SubmapOptions(refresh_distance=1.0, refresh_angle=5.0))
+    here = pose_at(tracked_map, 5)
+    first = selector.around(here)
+    assert first is not None
+    assert selector.around(here * Rigid3d(Rotation3d(), np.array([0, 0, 0.9]))) is first
+    assert selector.around(here * Rigid3d(Rotation3d(), np.array([0, 0, 1.1]))) is not first
+    assert selector.around(here * Rigid3d(Rotation3d(np.array([0, np.radians(6), 0])), np.zeros(3))) is not first
+
+
+def test_a_submap_has_each_landmark_once_as_the_best_keyframe_saw_it(tracked_map: VisualMap) -> None:
+    selector = SubmapSelector(tracked_map, SubmapOptions(keyframes=4))
+    keyframes = selector.keyframes_around(pose_at(tracked_map, 6))
+    stored = selector.stored_of(keyframes)
+    seen = np.concatenate([tracked_map.landmarks_of(int(k)) for k in keyframes])
+    assert sorted(stored.landmarks) == sorted(set(seen.tolist()))
+    np.testing.assert_array_equal(stored.points, np.asarray(tracked_map.landmark_positions)[stored.landmarks])
+    row_of: dict[int, int] = {}
+    for keyframe in map(int, keyframes[::-1]):  # better ones overwrite
+        first = int(tracked_map.observation_offsets[keyframe])
+        row_of |= {int(landmark): first + i for i, landmark in enumerate(tracked_map.landmarks_of(keyframe))}
+    rows_of = np.array([row_of[int(landmark)] for landmark in stored.landmarks])
+    assert tracked_map.references is not None
+    np.testing.assert_array_equal(stored.levels[0].features, tracked_map.references.features[0][rows_of])
+
+
+def test_a_full_submap_keeps_the_landmarks_of_the_best_keyframe(tracked_map: VisualMap) -> None:
+    selector = SubmapSelector(tracked_map, SubmapOptions(keyframes=5, max_landmarks=60))
+    best = selector.keyframes_around(pose_at(tracked_map, 6))
+    stored = selector.stored_of(best)
+    assert len(stored) == 60
+    assert set(stored.landmarks.tolist()) <= set(tracked_map.landmarks_of(int(best[0])).tolist())
+
+
+def test_observations_are_averaged_by_confidence(tracked_map: VisualMap) -> None:
+    options = SubmapOptions(keyframes=3)
+    keyframes = SubmapSelector(tracked_map, options).keyframes_around(pose_at(tracked_map, 6))
+    averaged = SubmapSelector(tracked_map, options.model_copy(update={"average": 3})).stored_of(keyframes)
+    landmark = next(
+        int(number)
+        for number in averaged.landmarks
+        if all(number in tracked_map.landmarks_of(int(k)) for k in keyframes)
+    )
+    rows = np.concatenate(
+        [
+            np.flatnonzero(tracked_map.landmarks_of(int(k)) == landmark) + tracked_map.observation_offsets[k]
+            for k in keyframes
+        ]
+    )
+    levels = read_references(tracked_map, rows)
+    at = int(np.flatnonzero(averaged.landmarks == landmark)[0])
+    for level, stored in zip(averaged.levels, levels, strict=True):
+        each = stored.restored(unit_features=True)
+        mean = (each.features * each.confidences[:, None]).sum(axis=0)
+        found = level.restored(unit_features=True)
+        np.testing.assert_allclose(found.features[at], mean / np.linalg.norm(mean), atol=0.01)
+        assert found.confidences[at] == pytest.approx(each.confidences.mean(), abs=1e-3)
+
+
+def test_references_of_another_map_are_refused(copied: Path) -> None:
+    scales = np.load(copied / "pixloc_scales.npy")
+    np.save(copied / "pixloc_scales.npy", scales[:5])
+    with pytest.raises(MapError, match=r"pixloc_scales\.npy: holds float16\[5, 4\], but map.yaml says"):
+        VisualMap.open(copied)

@@ -1,0 +1,181 @@
+"""The tracker on the synthetic street: it follows, says when it is lost, and is found again."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pixloc_helpers import frame_of, small_extractor
+from pycolmap import Rigid3d, Rotation3d
+
+from vizloc_ros.datasets.record import Record
+from vizloc_ros.datasets.synthetic import SyntheticStreet
+from vizloc_ros.evaluation.tracking import submaps_of
+from vizloc_ros.geometry.poses import pose_error
+from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.pixloc.features.extractor import DenseExtractor
+from vizloc_ros.pixloc.state import TrackerState
+from vizloc_ros.pixloc.submap import SubmapSelector
+from vizloc_ros.pixloc.tracker import Frame, Tracked, Tracker, TrackerOptions
+
+AWAY = Rigid3d(Rotation3d(), np.array([0.3, 0.0, 0.6]))
+
+
+@pytest.fixture(scope="module")
+def extractor() -> DenseExtractor:
+    return small_extractor()
+
+
+@pytest.fixture(scope="module")
+def drive(street: SyntheticStreet, tracked_map: VisualMap) -> list[tuple[Record, Frame]]:
+    """The second lap: other light, other parked cars, up to 1.4 m aside."""
+    return [(record, frame_of(record, tracked_map)) for record in street.records("query")[1:18]]
+
+
+@pytest.fixture
+def tracker(tracked_map: VisualMap, extractor: DenseExtractor) -> Tracker:
+    return Tracker(extractor, submaps_of(SubmapSelector(tracked_map)))
+
+
+def truth(record: Record) -> Rigid3d:
+    assert record.world_from_cam is not None
+    return record.world_from_cam
+
+
+def is_right(tracked: Tracked, record: Record) -> bool:
+    if tracked.map_from_cam is None:
+        return False
+    translation, rotation = pose_error(tracked.map_from_cam, truth(record))
+    return translation < 0.25 and rotation < 1.0
+
+
+def unlike(frame: Frame, seed: int) -> Frame:
+    """The same time, but an image of nothing in the map."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 255, (12, 20), np.uint8)
+    return replace(
+        frame, image=np.kron(coarse, np.ones((21, 20), np.uint8))[: frame.image.shape[0], : frame.image.shape[1]]
+    )
+
+
+def follow(tracker: Tracker, frames: Sequence[tuple[Record, Frame]]) -> list[bool]:
+    return [is_right(tracker.track(frame), record) for record, frame in frames]
+
+
+def test_it_follows_from_a_first_pose(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
+    record, frame = drive[0]
+    assert tracker.suggest(truth(record) * AWAY, frame.stamp_ns)
+    assert all(follow(tracker, drive))
+    assert tracker.state is TrackerState.TRACKING
+
+
+def test_without_a_first_pose_it_says_so(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
+    tracked = tracker.track(drive[0][1])
+    assert tracked.state is TrackerState.NOT_LOCALIZED
+    assert tracked.map_from_cam is None
+    assert tracked.reason == "no pose to start from yet"
+
+
+def test_a_pose_some_images_old_is_carried_forward(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
+    """Ten images, 5 m, have passed since the localizer's image."""
+    for _, frame in drive[:10]:
+        tracker.track(frame)
+    tracker.suggest(truth(drive[0][0]) * AWAY, drive[0][1].stamp_ns)
+    record, frame = drive[10]
+    assert is_right(tracker.track(frame), record)
+
+
+def test_a_wrong_first_pose_is_not_believed(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
+    record, frame = drive[5]
+    wrong = Rigid3d(Rotation3d(np.array([0.0, 0.5, 0.0])), np.array([4.0, 0.0, 6.0]))
+    tracker.suggest(truth(record) * wrong, frame.stamp_ns)
+    tracked = tracker.track(frame)
+    assert tracked.map_from_cam is None or is_right(tracked, record)
+    assert tracked.reason or is_right(tracked, record)
+
+
+def test_images_of_elsewhere_get_no_pose_and_it_is_lost(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
+    tracker.suggest(truth(drive[0][0]), drive[0][1].stamp_ns)
+    follow(tracker, drive[:4])
+    after = [tracker.track(unlike(frame, seed)) for seed, (_, frame) in enumerate(drive[4:12])]
+    assert all(tracked.map_from_cam is None and tracked.reason for tracked in after)
+    states = [tracked.state for tracked in after]
+    lost = states.index(TrackerState.LOST)
+    assert lost <= TrackerOptions().lost_after
+    assert set(states[:lost]) <= {TrackerState.TRACKING}
+    assert set(states[lost:]) == {TrackerState.LOST}
+    record, frame = drive[12]
+    assert tracker.track(frame).map_from_cam is None, "lost is lost, until somebody says where"
+    tracker.suggest(truth(record), frame.stamp_ns)
+    assert all(follow(tracker, drive[13:]))
+
+
+def test_one_bad_image_is_bridged(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
+    tracker.suggest(truth(drive[0][0]), drive[0][1].stamp_ns)
+    follow(tracker, drive[:5])
+    assert tracker.track(unlike(drive[5][1], 0)).map_from_cam is None
+    assert all(follow(tracker, drive[6:9]))
+
+
+def test_the_localizer_is_heard_when_it_contradicts_twice(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
+    tracker.suggest(truth(drive[0][0]), drive[0][1].stamp_ns)
+    follow(tracker, drive[:6])
+    far = Rigid3d(Rotation3d(), np.array([0.0, 0.0, 3.0]))
+    heard = [tracker.suggest(truth(drive[k][0]) * far, drive[k][1].stamp_ns) for k in (3, 4)]
+    assert heard == [False, True]
+    assert tracker.suggest(truth(drive[5][0]) * AWAY, drive[5][1].stamp_ns) is False, "0.7 m is no contradiction"
+
+
+def test_a_person_is_heard_at_once(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
+    tracker.suggest(truth(drive[0][0]), drive[0][1].stamp_ns)
+    follow(tracker, drive[:3])
+    assert tracker.suggest(truth(drive[2][0]), drive[2][1].stamp_ns, forced=True)
+
+
+def test_it_forgets_everything_when_told(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
+    tracker.suggest(truth(drive[0][0]), drive[0][1].stamp_ns)
+    follow(tracker, drive[:3])
+    tracker.reset()
+    assert tracker.track(drive[3][1]).state is TrackerState.NOT_LOCALIZED
+
+
+def test_odometry_bridges_a_gap_that_no_velocity_could(
+    tracked_map: VisualMap, extractor: DenseExtractor, drive: list[tuple[Record, Frame]]
+) -> None:
+    """Six metres without an image, around the parked cars."""
+    tracker = Tracker(extractor, submaps_of(SubmapSelector(tracked_map)))
+    odom_from_map = Rigid3d(Rotation3d(np.array([0.0, 0.0, 1.0])), np.array([5.0, -3.0, 0.5]))
+    moving = [(r, replace(frame, odom_from_cam=odom_from_map * truth(r))) for r, frame in drive]
+    record, frame = moving[0]
+    tracker.suggest(truth(record), frame.stamp_ns)
+    assert all(follow(tracker, [moving[0], moving[12], moving[13]]))
+
+
+def test_the_covariance_is_honest(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
+    """Errors are of the size that the covariance says: neither much larger nor much smaller."""
+    tracker.suggest(truth(drive[0][0]), drive[0][1].stamp_ns)
+    ratios = []
+    for record, frame in drive:
+        tracked = tracker.track(frame)
+        assert tracked.map_from_cam is not None
+        assert tracked.covariance is not None
+        np.testing.assert_allclose(tracked.covariance, tracked.covariance.T)
+        assert np.linalg.eigvalsh(tracked.covariance)[0] > 0
+        error = tracked.map_from_cam.translation - truth(record).translation
+        ratios.append(error @ np.linalg.solve(tracked.covariance[:3, :3], error) / 3)
+    assert 0.02 < np.median(ratios) < 5
+
+
+def test_landmarks_that_have_not_come_yet_are_waited_for(
+    tracked_map: VisualMap, extractor: DenseExtractor, drive: list[tuple[Record, Frame]]
+) -> None:
+    selector, there = SubmapSelector(tracked_map), []
+
+    def submaps(pose: Rigid3d) -> object:
+        return submaps_of(selector)(pose) if there else None
+
+    tracker = Tracker(extractor, submaps)  # type: ignore[arg-type]
+    tracker.suggest(truth(drive[0][0]), drive[0][1].stamp_ns)
+    assert not any(follow(tracker, drive[:3]))
+    there.append(True)
+    assert all(follow(tracker, drive[3:6])), "the first pose was kept"
