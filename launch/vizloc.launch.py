@@ -1,4 +1,4 @@
-"""hfnet, map_server and localizer, each in a process of its own or all in one, behind one set of arguments."""
+"""The nodes hfnet, map_server, localizer and pixloc_tracker, each a process or all in one, behind common arguments."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 from vizloc_ros.nodes.middleware import ensure_profile
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
-NODES = ("hfnet", "map_server", "localizer")
+NODES = ("hfnet", "map_server", "localizer", "pixloc_tracker")
 # Arguments that are parameters of nodes; each node takes those it declares.
 PARAMETERS = ("map_path", "extractor", "provider", "image_transport", "map_frame", "base_frame")
 
@@ -46,12 +46,18 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "params_file", default_value=str(CONFIG / "vizloc.yaml"), description="Parameters of all nodes"
             ),
+            DeclareLaunchArgument(
+                "tracking",
+                default_value="true",
+                choices=["true", "false"],
+                description="Start the tracker; it needs a map with references (vizloc map add-pixloc)",
+            ),
             DeclareLaunchArgument("namespace", default_value="", description="Namespace of nodes and relative topics"),
             DeclareLaunchArgument(
                 "composed",
                 default_value="false",
                 choices=["true", "false"],
-                description="All nodes in one process instead of three",
+                description="All nodes in one process instead of one each",
             ),
             DeclareLaunchArgument(
                 "reach",
@@ -95,10 +101,13 @@ def start(context: LaunchContext) -> list[Node]:
         "ros_arguments": ["--log-level", value("log_level")],
         "output": "screen",
     }
+    tracking = value("tracking") == "true"
     if value("composed") == "true":
-        processes = [Node(executable="vizloc_node", **common)]  # unnamed: a name would rename all nodes in it
+        without = [] if tracking else ["--without-tracker"]
+        processes = [Node(executable="vizloc_node", arguments=without, **common)]  # a name would rename all nodes in it
     else:
-        processes = [Node(executable=name, name=name, **common) for name in NODES]
+        names = [name for name in NODES if tracking or name != "pixloc_tracker"]
+        processes = [Node(executable=name, name=name, **common) for name in names]
     if value("rviz") == "true":
         processes.append(
             Node(

@@ -1,7 +1,7 @@
 """What tests of running nodes share: the processes, something that publishes images to them, and what they answer."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.nodes.conversions import header_of, rectified_camera_to_msg
-from vizloc_ros.nodes.processes import NODES, NodeProcesses
+from vizloc_ros.nodes.processes import LOCALIZING, NODES, TRACKER, NodeProcesses
 from vizloc_ros.nodes.qos import POSE
 from vizloc_ros.nodes.recorder import Recorder
 from vizloc_ros.nodes.replay import is_connected
@@ -26,8 +26,8 @@ _domains = itertools.count(DOMAIN_ID + 1)  # so that the nodes of two benches do
 class Bench:
     """Running nodes on a bench: feed them with images, read what they say."""
 
-    def __init__(self, node: Any, recorder: Recorder, processes: NodeProcesses) -> None:
-        self.node, self.recorder, self.processes = node, recorder, processes
+    def __init__(self, node: Any, recorder: Recorder, processes: NodeProcesses, nodes: Sequence[str]) -> None:
+        self.node, self.recorder, self.processes, self.nodes = node, recorder, processes, nodes
         self._image = node.create_publisher(Image, "image", POSE)
         self._camera_info = node.create_publisher(CameraInfo, "camera_info", POSE)
         self.stamp_ns = 1_000_000_000_000
@@ -45,7 +45,7 @@ class Bench:
             lambda: (
                 self._camera_info.get_subscription_count() > 0
                 and self._image.get_subscription_count() > 0
-                and is_connected(self.recorder)
+                and is_connected(self.recorder, self.nodes)
             )
         )
 
@@ -120,7 +120,7 @@ class Bench:
 
 @contextmanager
 def bench(
-    map_path: Path, log: Path, executables: tuple[str, ...] = NODES, **parameters: dict[str, Any]
+    map_path: Path, log: Path, executables: tuple[str, ...] = LOCALIZING, **parameters: dict[str, Any]
 ) -> Iterator[Bench]:
     """Starts the nodes with a map and the camera at the base; ``parameters`` of nodes by name come on top."""
     common = {"map_path": str(map_path)}
@@ -128,14 +128,16 @@ def bench(
         "hfnet": common,
         "map_server": common,
         "localizer": {"base_from_cam": IDENTITY},
+        TRACKER: {**common, "base_from_cam": IDENTITY},
     }
     given = {node: {**defaults[node], **parameters.get(node, {})} for node in NODES}
     domain = next(_domains)
-    processes = NodeProcesses(given, executables=executables, log=log, environment={"ROS_DOMAIN_ID": str(domain)})
+    tracking = TRACKER in executables
+    processes = NodeProcesses(given, {}, executables, tracking, log=log, environment={"ROS_DOMAIN_ID": str(domain)})
     with ros_nodes("bench", domain_id=domain) as [node], processes as running:
         recorder = Recorder(context=node.context)
         try:
-            made = Bench(node, recorder, running)
+            made = Bench(node, recorder, running, NODES if tracking else LOCALIZING)
             made.wait_until_ready()
             yield made
         finally:

@@ -14,7 +14,7 @@ from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.builder import build_map
-from vizloc_ros.nodes.processes import NODES
+from vizloc_ros.nodes.processes import LOCALIZING
 
 pytestmark = pytest.mark.ros
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -221,7 +221,7 @@ def test_nodes_end_cleanly_when_interrupted(map_path, query, tmp_path) -> None:
     with bench(map_path, tmp_path / "log") as made:
         made.expect_pose(query[3])
         processes = made.processes
-    assert processes.exit_codes == dict.fromkeys(NODES, 0)
+    assert processes.exit_codes == dict.fromkeys(LOCALIZING, 0)
     assert "Traceback" not in Path(tmp_path / "log").read_text()
 
 

@@ -117,7 +117,7 @@ def assert_sums_are_direct(
         ("yr", by_v, residual),
     ]:
         expected = (one * other).sum(axis=1)
-        assert_allclose(getattr(sums, name), expected, atol=2e-6 * 30 * level.features.shape[2], err_msg=name)
+        assert_allclose(getattr(sums, name), expected, atol=1e-5 * level.features.shape[2], err_msg=name)
     assert_allclose(sums.confidences, confidence[:, 0], atol=1e-6)
 
 
@@ -206,8 +206,8 @@ def test_the_jacobian_is_the_numeric_derivative(seed: int) -> None:
     assert_allclose(by_v, (looked.v[::2] - looked.v[1::2]) / (2 * eps), rtol=1e-6, atol=1e-6)
 
 
-def test_the_jacobian_leaves_little_of_the_correction_out() -> None:
-    """Its share, as the docstring says, is what the correction itself is: here 1 % and 3 % of the radius squared."""
+def test_a_usual_correction_changes_the_jacobian_by_less_than_a_hundredth() -> None:
+    """Which is why it is left out."""
     points = points_before(np.random.default_rng(2), 200)
     camera = LevelCamera(CAMERA, CameraCorrection(focal=0.005, radial=-0.004), np.ones(2))
     eps = 1e-6
@@ -231,8 +231,8 @@ def test_moved_is_the_exponential_times_the_pose(seed: int, turns: list[float]) 
     poses = [se3_exp(rng.uniform(-2, 2, 6)) for _ in turns]
     rotations, translations = moved(*stack(poses), steps)
     expected = stack([se3_exp(step) * pose for step, pose in zip(steps, poses, strict=True)])
-    assert_allclose(rotations, expected[0], atol=1e-8)
-    assert_allclose(translations, expected[1], atol=1e-7)
+    assert_allclose(rotations, expected[0], atol=1e-13)
+    assert_allclose(translations, expected[1], atol=1e-11)
 
 
 def random_equations(rng: np.random.Generator) -> Equations:

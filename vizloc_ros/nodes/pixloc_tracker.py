@@ -56,7 +56,7 @@ class TrackerParameters:
 
     map_path: str = param("", "the map; the folder that `vizloc map build` wrote")
     provider: str = param("cpu", "what the network runs on", choices=("cpu", "cuda", "tensorrt"))
-    threads: int = param(1, "cores that one image may use on the CPU; 0: all", minimum=0, maximum=1024)
+    threads: int = param(2, "cores that one image may use on the CPU; 0: all", minimum=0, maximum=1024)
     device_index: int = param(0, "number of the GPU", minimum=0, maximum=1024)
     weights: str = param("", "network that `vizloc export pixloc` wrote; empty: the package's")
     long_side: int = param(640, "what the longer side of an image is shrunk to [px]", minimum=64, maximum=8192)
@@ -68,7 +68,7 @@ class TrackerParameters:
     )
     use_odometry: bool = param(False, "predict with the vehicle's odometry on odom instead of constant velocity")
     publish_tf: bool = param(
-        True, "publish map -> base_frame on /tf, with use_odometry map -> odom; only where nothing else does (REP 105)"
+        False, "publish map -> base_frame on /tf, with use_odometry map -> odom; only where nothing else does (REP 105)"
     )
     path_length: int = param(1000, "poses kept on path; 0: none", minimum=0, maximum=100_000)
     debug_image: bool = param(False, "publish ~/debug/image: where the landmarks travelled")

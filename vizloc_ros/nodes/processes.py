@@ -14,7 +14,9 @@ from vizloc_ros.errors import RosError
 from vizloc_ros.nodes.middleware import ensure_profile
 
 TRACKER = "pixloc_tracker"
-NODES = ("hfnet", "map_server", "localizer", TRACKER)
+LOCALIZING = ("hfnet", "map_server", "localizer")
+NODES = (*LOCALIZING, TRACKER)
+WITHOUT_TRACKER = "--without-tracker"  # of vizloc_node
 _STOP_SECONDS = 15.0
 
 
@@ -26,6 +28,7 @@ class NodeProcesses:
         parameters: by node name, the parameters that differ from the defaults.
         remappings: of topics, for all nodes.
         executables: the nodes to start; ``vizloc_node`` runs all of them in one process.
+        tracking: whether ``vizloc_node`` has the tracker in it.
         use_sim_time: whether they take the time from /clock.
         log: file for what they print; None leaves it on the terminal.
         environment: variables on top of this process's.
@@ -34,6 +37,7 @@ class NodeProcesses:
     parameters: Mapping[str, Mapping[str, object]]
     remappings: Mapping[str, str] = field(default_factory=dict)
     executables: Sequence[str] = NODES
+    tracking: bool = True
     use_sim_time: bool = False
     log: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -94,8 +98,10 @@ class NodeProcesses:
 
     def _arguments(self, executable: str) -> list[str]:
         """ROS arguments of one process; ``node:parameter`` so that one process can hold several nodes."""
-        arguments = ["--ros-args"]
-        for node in NODES if executable == "vizloc_node" else (executable,):
+        composed = executable == "vizloc_node"
+        arguments = [WITHOUT_TRACKER] if composed and not self.tracking else []
+        arguments.append("--ros-args")
+        for node in NODES if composed else (executable,):
             arguments += ["-p", f"{node}:use_sim_time:={str(self.use_sim_time).lower()}"]
             for name, value in self.parameters.get(node, {}).items():
                 arguments += ["-p", f"{node}:{name}:={_yaml(value)}"]

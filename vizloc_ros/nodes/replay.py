@@ -14,7 +14,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from vizloc_ros.bags.player import BagPlayer, Published
 from vizloc_ros.errors import RosError
 from vizloc_ros.nodes.bag_records import image_topics
-from vizloc_ros.nodes.processes import NODES, TRACKER, NodeProcesses
+from vizloc_ros.nodes.processes import LOCALIZING, NODES, TRACKER, NodeProcesses
 from vizloc_ros.nodes.recorder import Recorder
 from vizloc_ros.nodes.runner import ros
 
@@ -94,7 +94,7 @@ def replay_bag(
     domain_id = private_domain() if domain_id is None else domain_id
     transport = "compressed" if image.endswith("/compressed") else "raw"
     base_topic = image.removesuffix("/compressed")
-    nodes = NODES if tracking else tuple(node for node in NODES if node != TRACKER)
+    nodes = NODES if tracking else LOCALIZING
     of_images = {"map_path": str(map_path.absolute()), "image_transport": transport, "provider": provider}
     processes = NodeProcesses(
         {
@@ -105,6 +105,7 @@ def replay_bag(
         },
         {"image": base_topic, "image/compressed": f"{base_topic}/compressed", "camera_info": camera_info},
         ("vizloc_node",) if composed else nodes,
+        tracking,
         use_sim_time=True,
         log=log,
         environment={"ROS_DOMAIN_ID": str(domain_id)},
@@ -166,7 +167,7 @@ def _spinning_recorder() -> Iterator[Recorder]:
         recorder.destroy_node()
 
 
-def is_connected(recorder: Recorder, nodes: Sequence[str] = NODES) -> bool:
+def is_connected(recorder: Recorder, nodes: Sequence[str] = LOCALIZING) -> bool:
     """All nodes report, and have found each other and the camera: from then on nothing is lost between them."""
     connections = [
         ("hfnet", "image_publishers"),

@@ -7,12 +7,15 @@ from vizloc_ros.nodes.hfnet import HfnetNode
 from vizloc_ros.nodes.localizer import LocalizerNode
 from vizloc_ros.nodes.map_server import MapServerNode
 from vizloc_ros.nodes.pixloc_tracker import PixLocTrackerNode
+from vizloc_ros.nodes.processes import WITHOUT_TRACKER
 from vizloc_ros.nodes.runner import run_nodes
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs hfnet, map_server, localizer and pixloc_tracker in one process."""
-    sys.exit(run_nodes([HfnetNode, MapServerNode, LocalizerNode, PixLocTrackerNode], args))
+    """Runs hfnet, map_server, localizer and pixloc_tracker in one process; the last not with --without-tracker."""
+    arguments = list(sys.argv if args is None else args)
+    tracking = [] if WITHOUT_TRACKER in arguments else [PixLocTrackerNode]
+    sys.exit(run_nodes([HfnetNode, MapServerNode, LocalizerNode, *tracking], args))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ def fitted_size(size: tuple[int, int], long_side: int) -> tuple[int, int]:
     Raises:
         ImageError: the image is too small or too long.
     """
-    factor = min(1.0, long_side / max(size))
+    factor = min(1.0, long_side // COARSEST * COARSEST / max(size))
     width, height = (max(COARSEST, round(side * factor / COARSEST) * COARSEST) for side in size)
     if min(size) < _MIN_SIDE or min(width, height) < _MIN_SIDE:
         raise ImageError(

@@ -8,6 +8,7 @@ from vizloc_ros.arrays import Float16, Float32, Float64, Int8, Int64
 from vizloc_ros.errors import FeatureError
 
 _LARGEST = 127
+_SMALLEST = 0.01  # what 127 stands for at least: scales below 6e-5 lose their digits, or become 0, in 16 bit
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class StoredLevel:
     def of(cls, level: LevelReferences) -> "StoredLevel":
         """References as 8-bit integers with scales."""
         largest = np.abs(level.features).max(axis=1, initial=0)
-        scales = (np.maximum(largest, 1e-6) / _LARGEST).astype(np.float16)
+        scales = (np.maximum(largest, _SMALLEST) / _LARGEST).astype(np.float16)
         integers = np.rint(level.features / scales[:, None].astype(np.float32)).clip(-_LARGEST, _LARGEST)
         return cls(integers.astype(np.int8), scales, level.confidences.astype(np.float16))
 

@@ -24,6 +24,9 @@ from vizloc_ros.pixloc.verification import VerificationOptions, agreeing, judge
 from vizloc_ros.pixloc.view import in_view
 from vizloc_ros.stopwatch import Stopwatch
 
+_FINALISTS = 2  # of further starts, that go on to the finest level
+_RETRY_EVERY = 3  # images in a row that fail; trying further starts for each would lose the next ones
+
 
 class TrackerOptions(BaseModel):
     """How the tracker follows, doubts, and gives up."""
@@ -34,8 +37,8 @@ class TrackerOptions(BaseModel):
     verification: VerificationOptions = VerificationOptions()
     motion: MotionOptions = MotionOptions()
     max_landmarks: int = Field(1000, ge=50, le=100_000, description="landmarks that an image is aligned with at most")
-    lost_after: int = Field(5, ge=1, description="images in a row without a believed pose after which it is lost")
-    lost_after_seconds: float = Field(0.6, gt=0, description="time without a believed pose after which it is lost [s]")
+    lost_after: int = Field(4, ge=1, description="images in a row without a believed pose after which it is lost")
+    lost_after_seconds: float = Field(0.4, gt=0, description="time without a believed pose after which it is lost [s]")
     history: int = Field(30, ge=1, le=1000, description="images kept to carry a late pose forward")
     catch_up: int = Field(4, ge=1, description="of those, most that are aligned on the way to the newest")
     disagreement_distance: float = Field(
@@ -198,21 +201,22 @@ class Tracker:
                     self._extractor.learned,
                     options.alignment,
                     frame.correction,
+                    finalists=_FINALISTS,
                 )
 
         (best,) = from_starts([cam_from_map])
         verdict = judge(best, prediction, options.verification)
         tried = 1
-        if verdict.reason or verdict.doubtful:
+        if verdict.doubtful or (verdict.reason and self._failures % _RETRY_EVERY == 0):
             spread = max(1.0, prediction.position_std / options.motion.position_std / 10)
             others = from_starts(
                 [start.inverse() for start in starts_around(prediction.map_from_cam, min(spread, 2.0))]
             )
             tried += len(others)
-            everything = [best, *others]
-            best = max(everything, key=lambda alignment: (not alignment.failure, alignment.inlier_share))
+            ended = [each for each in (best, *others) if not each.failure] or [best]
+            best = max(ended, key=lambda alignment: alignment.inlier_share)
             verdict = judge(best, prediction, options.verification)
-            share = agreeing([other for other in everything if other is not best], best, options.verification)
+            share = agreeing([other for other in ended if other is not best], best, options.verification)
             if not verdict.reason and verdict.doubtful and share < options.verification.agreement:
                 return _untracked(
                     self.state, f"in doubt: only {share:.0%} of other starts end at the same pose", best, tried

@@ -22,7 +22,7 @@ class LightConfig(BaseModel):
 
     kind: Literal["light"] = "light"
     channels: tuple[int, int, int] = (16, 48, 64)
-    hidden: int = Field(default=128, ge=8, multiple_of=8)
+    hidden: int = Field(default=128, ge=16, multiple_of=16)
     dimension: int = Field(default=64, ge=4)
     levels: int = Field(default=4, ge=1, le=4)
 

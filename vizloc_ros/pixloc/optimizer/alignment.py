@@ -53,9 +53,12 @@ def align(
     options: AlignmentOptions | None = None,
     correction: CameraCorrection | None = None,
     *,
+    finalists: int | None = None,
     trace: bool = False,
 ) -> list[Alignment]:
     """Aligns an image with landmarks, from each of some priors.
+
+    Several priors cost little more than one if only the best of them go on to the finest level.
 
     Args:
         pyramid: of the image.
@@ -65,6 +68,7 @@ def align(
         learned: damping and loss of the features.
         options: see ``AlignmentOptions``.
         correction: what the camera's calibration is off by, where the map knows it.
+        finalists: how many priors go on to the finest level, those that cost least; all by default.
         trace: keep the pose of every iteration.
 
     Returns:
@@ -83,6 +87,8 @@ def align(
     for index in reversed(range(len(pyramid))):
         of_image = LevelCamera(camera, correction or CameraCorrection(), pyramid.levels[index].scale)
         level = _Level(index, pyramid.levels[index], references, of_image, len(priors), options)
+        if index == 0 and finalists is not None:
+            descent.choose(finalists)
         descent.run(level)
     return [descent.outcome(b, level) for b in range(len(priors))]
 
@@ -164,6 +170,7 @@ class _Descent:
         self._failures = [""] * len(priors)
         self._iterations = [[0] * levels for _ in priors]
         self._traces: list[list[Rigid3d]] | None = [[prior] for prior in priors] if trace else None
+        self._costs = np.full(len(priors), np.inf)  # on the last level
 
     def run(self, level: _Level) -> None:
         """Steps on one level until every hypothesis has converged, failed, or used up its iterations.
@@ -184,11 +191,22 @@ class _Descent:
             active, seen = active[enough], [s for s in seen if len(s.squared) >= level.least]
             if not len(active):
                 return
+            self._costs[active] = [self._cost(s) for s in seen]
             steps = solve([s.equations for s in seen], self._learned.dampings[level.index])
             self._step(active, level.index, steps)
             motions = np.array([_motion(s, step) for s, step in zip(seen, steps, strict=True)])
             alive = np.array([not self._failures[b] for b in active])
             active = active[alive & (motions > enough_motion)]
+
+    def choose(self, finalists: int) -> None:
+        """Gives up all hypotheses but those that cost least, as far as it was seen."""
+        for b in np.argsort(self._costs, kind="stable")[finalists:]:
+            self._failures[b] = self._failures[b] or "given up: other starts fit better"
+
+    def _cost(self, seen: _Seen) -> float:
+        """Mean robust cost, by confidence."""
+        confidences = seen.confidences.astype(np.float64)
+        return float(confidences @ self._learned.loss.cost(seen.squared) / max(float(confidences.sum()), 1e-9))
 
     def outcome(self, b: int, finest: _Level) -> Alignment:
         """How a hypothesis ended."""
@@ -199,7 +217,7 @@ class _Descent:
         return Alignment(
             self._pose(b),
             self._failures[b],
-            float(confidences @ self._learned.loss.cost(seen.squared) / total),
+            self._cost(seen),
             float(confidences @ inliers / total),
             len(seen.squared),
             tuple(self._iterations[b]),

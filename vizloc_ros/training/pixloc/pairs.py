@@ -14,6 +14,7 @@ from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.selection import every
 from vizloc_ros.errors import DatasetError
 from vizloc_ros.features.extractor import open_extractor
+from vizloc_ros.features.hfnet.image_fit import gray_image
 from vizloc_ros.geometry.camera_correction import CameraCorrection
 from vizloc_ros.geometry.se3 import so3_exp
 from vizloc_ros.mapping.builder import BuildOptions, build_map
@@ -64,7 +65,7 @@ class PairDrive:
 
     Attributes:
         training: queries that are learned from.
-        validation: queries that are kept out.
+        validation: queries that are kept out; no training query is aligned with them either.
     """
 
     def __init__(
@@ -98,7 +99,8 @@ class PairDrive:
         self._centres = self._map.keyframe_poses[:, :3]
         self._directions = Rotation.from_quat(self._map.keyframe_poses[:, 3:]).as_matrix()[:, :, 2]
         self._candidates: dict[str, list[int]] = {}
-        self.training = self._with_partners(queries[: max(first - source.gap, 0)])
+        held_out = frozenset(record.name for record in queries[first:])
+        self.training = self._with_partners(queries[: max(first - source.gap, 0)], avoided=held_out)
         self.validation = self._with_partners(queries[first:])
         if not self.training:
             raise DatasetError(
@@ -124,11 +126,11 @@ class PairDrive:
     def _view(self, record: Record, long_side: int) -> View:
         if record.world_from_cam is None:
             raise DatasetError(f"{record.name}: has no pose, and training needs one")
-        image = fit_image(record.read_image(), long_side)
+        image = fit_image(gray_image(record.read_image()), long_side)
         return View(record, image, record.world_from_cam.inverse(), self._map.info.correction_of(record.camera))
 
-    def _with_partners(self, queries: Sequence[Record]) -> list[str]:
-        """Names of the queries that have a partner."""
+    def _with_partners(self, queries: Sequence[Record], avoided: frozenset[str] = frozenset()) -> list[str]:
+        """Names of the queries that have a partner, which is none of those ``avoided``."""
         for record in queries:
             view = self._views[record.name]
             inverse = view.cam_from_map.inverse()
@@ -137,7 +139,7 @@ class PairDrive:
             candidates = [
                 k
                 for k in np.flatnonzero(near & alike).tolist()
-                if self._records[k].name != record.name
+                if self._records[k].name not in avoided | {record.name}
                 and len(self._shared(view, k)) >= max(16, self._partners.overlap * len(self._map.landmarks_of(k)))
             ]
             if candidates:

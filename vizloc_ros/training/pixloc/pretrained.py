@@ -21,6 +21,7 @@ def load_edgepoint2(network: LightNetwork, path: Path) -> None:
     """
     content = read_network(path)
     try:
+        onnx.checker.check_model(content.model)
         model = onnx.load_from_string(content.model)
         arrays = {array.name: numpy_helper.to_array(array) for array in model.graph.initializer}
         convolutions = [node for node in model.graph.node if node.op_type == "Conv"][: len(EDGEPOINT2_ORDER)]
@@ -29,7 +30,7 @@ def load_edgepoint2(network: LightNetwork, path: Path) -> None:
             for name, node in zip(EDGEPOINT2_ORDER, convolutions, strict=True)
         }
         load_convolutions(network, weights)
-    except (ValueError, KeyError, RuntimeError, TypeError, onnx.onnx_cpp2py_export.checker.ValidationError) as error:
+    except (ValueError, KeyError, RuntimeError, TypeError, onnx.checker.ValidationError) as error:
         raise ConfigError(
             f"{path}: is no EdgePoint2 of these sizes ({' '.join(str(error).split())[:200]}): give "
             "edgepoint2_e64.onnx, or leave 'pretrained' empty"

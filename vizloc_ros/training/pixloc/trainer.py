@@ -207,12 +207,11 @@ class PixLocTrainer:
         return {"held_out_converged": float(np.mean(converged)), "held_out_loss": float(np.mean(losses))}
 
     def _state(self, parts: dict[str, Any]) -> dict[str, Any]:
-        config = {**without_folders(self.config.model_dump(mode="json")), "kind": "pixloc"}
         return {
             **{name: part.state_dict() for name, part in parts.items()},
             "step": self.step,
             "best": self.best,
-            "config": json.dumps(config),
+            "config": json.dumps(without_folders(self.config.model_dump(mode="json"))),
         }
 
 

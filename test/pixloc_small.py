@@ -1,0 +1,47 @@
+"""A small PixLoc network with random weights, and its file. Needs torch."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vizloc_ros.pixloc.network.config import LightConfig, NetworkConfig, UNetConfig
+from vizloc_ros.pixloc.network.export import export_onnx
+from vizloc_ros.pixloc.network.model import PixLocNetwork
+from vizloc_ros.pixloc.optimizer.robust import BarronLoss
+
+LIGHT = LightConfig(channels=(8, 16, 16), hidden=32, dimension=16)
+UNET = UNetConfig(
+    blocks=(1, 1, 1, 1, 2),
+    channels=(4, 8, 8, 16, 16),
+    decoder=(16, 8, 8, 8),
+    strides=(1, 4, 16),
+    dimensions=(4, 8, 16),
+)
+LOSS = BarronLoss(-1.0, 0.25)
+
+
+def small_network(config: NetworkConfig = LIGHT, *, trained: bool = True) -> PixLocNetwork:
+    """Random weights, and where ``trained`` also random where training starts from zeros."""
+    torch.manual_seed(0)
+    network = PixLocNetwork(config).eval()
+    if trained:
+        with torch.no_grad():
+            for values in network.features.parameters():
+                if not values.any():
+                    values.normal_(0, 0.5)
+            network.damping.normal_()
+    return network
+
+
+def exported(path: Path, network: PixLocNetwork | None = None, **options: Any) -> Path:
+    export_onnx(network or small_network(), path, **{"loss": LOSS, **options})
+    return path
+
+
+def levels_of(network: PixLocNetwork, image: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(H, W, C) features and (H, W) confidences of each level of a (H, W) image."""
+    with torch.no_grad():
+        levels = network(torch.from_numpy(np.ascontiguousarray(image))[None, None].float())
+    return [(features[0].permute(1, 2, 0).numpy(), confidences[0, 0].numpy()) for features, confidences in levels]

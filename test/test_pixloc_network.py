@@ -1,0 +1,227 @@
+"""The networks in PyTorch: what they make of images, and their files of weights."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from pydantic import TypeAdapter, ValidationError
+
+REASON = "PyTorch and onnx are needed to train and export: pip install 'vizloc_ros[train]'"
+torch = pytest.importorskip("torch", reason=REASON)
+pytest.importorskip("onnx", reason=REASON)
+
+from hfnet_helpers import texture  # noqa: E402
+from pixloc_small import LIGHT, LOSS, UNET, levels_of, small_network  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
+
+from vizloc_ros.errors import FeatureError  # noqa: E402
+from vizloc_ros.pixloc.network.config import LightConfig, NetworkConfig, UNetConfig  # noqa: E402
+from vizloc_ros.pixloc.network.light import (  # noqa: E402
+    EDGEPOINT2_ORDER,
+    LightNetwork,
+    load_convolutions,
+)
+from vizloc_ros.pixloc.network.model import PixLocNetwork, parameters_of  # noqa: E402
+from vizloc_ros.pixloc.network.store import load_network, save_network  # noqa: E402
+
+IMAGE = texture(3, (160, 96))
+CONFIGS: list[NetworkConfig] = [LIGHT, LIGHT.model_copy(update={"levels": 2}), UNET]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("size", [(64, 64), (160, 96)])
+def test_levels_have_their_strides_and_unit_features(config: NetworkConfig, size: tuple[int, int]) -> None:
+    levels = levels_of(small_network(config), texture(0, size))
+    assert len(levels) == len(config.strides) == len(config.dimensions)
+    for (features, confidences), stride, dimension in zip(levels, config.strides, config.dimensions, strict=True):
+        assert features.shape == (size[1] // stride, size[0] // stride, dimension)
+        assert confidences.shape == features.shape[:2]
+        assert_allclose(np.linalg.norm(features, axis=2), 1, atol=1e-5)
+        assert ((confidences > 0) & (confidences < 1)).all()
+        assert features.std(axis=(0, 1)).max() > 1e-3, "features see the image"
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_images_of_a_batch_do_not_see_each_other(config: NetworkConfig) -> None:
+    network, images = small_network(config), [texture(seed, (96, 64)) for seed in range(2)]
+    with torch.no_grad():
+        together = network(torch.from_numpy(np.stack(images))[:, None].float())
+    for k, image in enumerate(images):
+        for (features, confidences), (alone, trust) in zip(together, levels_of(network, image), strict=True):
+            assert_allclose(features[k].permute(1, 2, 0), alone, atol=1e-5)
+            assert_allclose(confidences[k, 0], trust, atol=1e-5)
+
+
+def test_before_training_coarse_levels_are_the_finest_one_pooled() -> None:
+    levels = levels_of(small_network(trained=False), IMAGE)
+    finest = torch.from_numpy(levels[0][0]).permute(2, 0, 1)[None]
+    for k, (features, confidences) in enumerate(levels):
+        pooled = torch.nn.functional.avg_pool2d(finest, 2**k)
+        expected = torch.nn.functional.normalize(pooled, dim=1)[0].permute(1, 2, 0)
+        assert_allclose(features, expected, atol=1e-5)
+        assert_array_equal(confidences, 0.5)
+
+
+def test_trained_coarse_levels_are_their_own() -> None:
+    trained, fresh = (levels_of(small_network(trained=trained), IMAGE) for trained in (True, False))
+    assert_array_equal(trained[0][0], fresh[0][0])
+    for (one, confidences), (other, _) in zip(trained[1:], fresh[1:], strict=True):
+        assert np.abs(one - other).max() > 0.1
+        assert confidences.std() > 1e-3
+
+
+@pytest.mark.parametrize(("contrast", "brightness"), [(0.5, 10), (1, 80), (2, -30), (0.2, 200)])
+def test_the_light_network_sees_neither_brightness_nor_contrast(contrast: float, brightness: float) -> None:
+    network = small_network()
+    for (one, trust), (other, distrust) in zip(
+        levels_of(network, IMAGE), levels_of(network, IMAGE * contrast + brightness), strict=True
+    ):
+        assert_allclose(one, other, atol=1e-2)
+        assert_allclose(trust, distrust, atol=1e-2)
+
+
+@pytest.mark.parametrize("config", [LIGHT, UNET])
+@pytest.mark.parametrize("value", [0, 255])
+def test_an_image_of_one_value_has_finite_features(config: NetworkConfig, value: int) -> None:
+    for features, confidences in levels_of(small_network(config), np.full((64, 96), value, np.uint8)):
+        assert np.isfinite(features).all()
+        assert np.isfinite(confidences).all()
+
+
+@pytest.mark.parametrize("config", [LIGHT, UNET])
+def test_every_weight_learns(config: NetworkConfig) -> None:
+    network = small_network(config)
+    torch.manual_seed(1)
+    levels = network(torch.from_numpy(IMAGE)[None, None].float())
+    loss = sum((part * torch.randn_like(part)).sum() for level in levels for part in level)
+    (loss + network.dampings().log().sum()).backward()
+    for name, values in network.named_parameters():
+        assert torch.isfinite(values.grad).all(), name
+        assert (values.grad != 0).any(), name
+
+
+def test_dampings_are_one_for_each_level_and_direction() -> None:
+    network = small_network(trained=False)
+    assert_allclose(network.dampings().detach(), np.full((4, 6), 1e-2), rtol=1e-4)
+    with torch.no_grad():
+        network.damping[1, 2], network.damping[3, 5] = 50, -50
+    dampings = network.dampings().detach().numpy()
+    assert_allclose([dampings[1, 2], dampings[3, 5], dampings[0, 0]], [1e5, 1e-6, 1e-2], rtol=1e-4)
+
+
+def test_parameters_are_counted() -> None:
+    assert parameters_of(LIGHT) == sum(values.numel() for values in small_network().state_dict().values())
+    assert parameters_of(LightConfig()) < 1_000_000 < 15_000_000 < parameters_of(UNetConfig())
+
+
+def test_convolutions_of_the_published_encoder_have_a_place() -> None:
+    """Everything but the heads of coarse levels and the uncertainties, which training starts from."""
+    source, torch_seeded = LightNetwork(LIGHT), torch.manual_seed(5)
+    network = LightNetwork(LIGHT)
+    assert torch_seeded.initial_seed() == 5
+    modules = dict(source.named_modules())
+    load_convolutions(network, {name: (modules[name].weight, modules[name].bias) for name in EDGEPOINT2_ORDER})
+    image = torch.from_numpy(IMAGE)[None, None].float()
+    with torch.no_grad():
+        for (one, _), (other, _) in zip(network(image), source(image), strict=True):
+            assert_array_equal(one.numpy(), other.numpy())
+    with pytest.raises(RuntimeError, match="no convolutions"):
+        load_convolutions(network, {"other": (torch.zeros(1), torch.zeros(1))})
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        load_convolutions(network, {"stem": (torch.zeros(1), torch.zeros(1))})
+
+
+@pytest.mark.parametrize("hidden", [16, 32, 48, 112])
+def test_every_allowed_number_of_hidden_channels_makes_a_network(hidden: int) -> None:
+    config = LightConfig(channels=(8, 16, 16), hidden=hidden, dimension=16)
+    assert len(levels_of(small_network(config), IMAGE)) == 4
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"kind": "heavy"}, "light"),
+        ({}, "kind"),
+        ({"kind": "light", "hidden": 8}, "hidden"),
+        ({"kind": "light", "hidden": 56}, "hidden"),
+        ({"kind": "light", "dimension": 2}, "dimension"),
+        ({"kind": "light", "levels": 5}, "levels"),
+        ({"kind": "light", "channels": (8, 16)}, "channels"),
+        ({"kind": "light", "strides": (1, 4)}, "strides"),
+        ({"kind": "unet", "strides": (1, 4)}, "as many dimensions as strides"),
+        ({"kind": "unet", "strides": (), "dimensions": ()}, "at least one"),
+        ({"kind": "unet", "strides": (4, 1, 16)}, "strides must ascend"),
+        ({"kind": "unet", "strides": (1, 4, 4)}, "strides must ascend"),
+        ({"kind": "unet", "strides": (1, 4, 32)}, "strides must ascend and be among"),
+    ],
+)
+def test_configurations_that_are_refused(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        TypeAdapter(NetworkConfig).validate_python(config)
+
+
+@pytest.mark.parametrize("config", [LIGHT, UNET])
+def test_saved_networks_come_back(config: NetworkConfig, tmp_path: Path) -> None:
+    network, path = small_network(config), tmp_path / "new" / "net.safetensors"
+    save_network(network, LOSS, path, {"trained_on": "nothing"})
+    again, loss, metadata = load_network(path)
+    assert again.config == config
+    assert loss == LOSS
+    assert metadata == {"trained_on": "nothing"}
+    assert not again.training
+    assert [file.name for file in path.parent.iterdir()] == ["net.safetensors"]
+    for name, values in network.state_dict().items():
+        assert torch.equal(again.state_dict()[name], values), name
+    for (one, _), (other, _) in zip(levels_of(network, IMAGE), levels_of(again, IMAGE), strict=True):
+        assert_array_equal(one, other)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("saved") / "net.safetensors"
+    save_network(small_network(), LOSS, path, {})
+    return path
+
+
+def assert_refused(path: Path) -> None:
+    with pytest.raises(FeatureError, match=rf"{path.name}: is no PixLoc network, or is damaged .*: copy it again"):
+        load_network(path)
+
+
+@pytest.mark.parametrize("share", [0, 0.001, 0.01, 0.5, 0.999])
+def test_truncated_files_are_named(saved: Path, tmp_path: Path, share: float) -> None:
+    content, path = saved.read_bytes(), tmp_path / "cut.safetensors"
+    path.write_bytes(content[: int(share * len(content))])
+    assert_refused(path)
+
+
+def test_missing_and_other_files_are_named(tmp_path: Path) -> None:
+    assert_refused(tmp_path / "none.safetensors")
+    (tmp_path / "text.safetensors").write_text("no network")
+    assert_refused(tmp_path / "text.safetensors")
+    (tmp_path / "folder").mkdir()
+    assert_refused(tmp_path / "folder")
+    save_file({"weight": torch.zeros(3)}, tmp_path / "foreign.safetensors")
+    assert_refused(tmp_path / "foreign.safetensors")
+
+
+@pytest.mark.parametrize("change", ["config", "robust_loss", "robust_alpha", "tensor", "shape"])
+def test_files_that_do_not_fit_themselves_are_named(tmp_path: Path, change: str) -> None:
+    network: PixLocNetwork = small_network()
+    tensors = dict(network.state_dict())
+    metadata = {"config": LIGHT.model_dump_json(), "robust_loss": '{"alpha": 0, "scale": 0.1}'}
+    if change == "config":
+        metadata["config"] = '{"kind": "light", "levels": 9}'
+    elif change == "robust_loss":
+        metadata["robust_loss"] = '{"alfa": 0}'
+    elif change == "robust_alpha":
+        metadata["robust_loss"] = '{"alpha": 7, "scale": 0.1}'
+    elif change == "tensor":
+        del tensors["damping"]
+    else:
+        tensors["damping"] = torch.zeros(3, 6)
+    path = tmp_path / "changed.safetensors"
+    save_file(tensors, path, metadata)
+    assert_refused(path)
