@@ -11,7 +11,7 @@ from vizloc_ros.pixloc.network.export import export_onnx
 from vizloc_ros.pixloc.network.model import PixLocNetwork
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
 
-LIGHT = LightConfig(channels=(8, 16, 16), hidden=32, dimension=16)
+LIGHT = LightConfig(channels=(8, 12, 16), hidden=32, dimension=16)
 UNET = UNetConfig(
     blocks=(1, 1, 1, 1, 2),
     channels=(4, 8, 8, 16, 16),

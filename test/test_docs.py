@@ -33,15 +33,21 @@ def rows(table: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("| \n").split(" | ")] for line in table.splitlines()[2:]]
 
 
-@pytest.mark.parametrize("node", ["hfnet", "map_server", "localizer"])
+@pytest.mark.parametrize("node", ["hfnet", "map_server", "localizer", "pixloc_tracker"])
 def test_parameter_tables_are_those_of_the_nodes(node: str) -> None:
     pytest.importorskip("rclpy")
     from vizloc_ros.nodes.hfnet import HfnetParameters
     from vizloc_ros.nodes.localizer import LocalizerParameters
     from vizloc_ros.nodes.map_server import MapServerParameters
     from vizloc_ros.nodes.parameters import parameters_table
+    from vizloc_ros.nodes.pixloc_tracker import TrackerParameters
 
-    types = {"hfnet": HfnetParameters, "map_server": MapServerParameters, "localizer": LocalizerParameters}
+    types = {
+        "hfnet": HfnetParameters,
+        "map_server": MapServerParameters,
+        "localizer": LocalizerParameters,
+        "pixloc_tracker": TrackerParameters,
+    }
     assert section(INTERFACE, f"parameters: {node}") == parameters_table(types[node])
 
 
@@ -101,7 +107,7 @@ def test_every_topic_is_documented() -> None:
 
 
 def test_every_key_of_the_diagnostics_is_documented() -> None:
-    keys = names_in_code("count", "set_value", "stopwatch") - {"hfnet", "map_server", "localizer"}
+    keys = names_in_code("count", "set_value", "stopwatch") - {"hfnet", "map_server", "localizer", "pixloc_tracker"}
     assert {"rejected", "inliers", "hfnet_total"} <= keys
     page = (REPOSITORY / "docs" / "diagnostics.md").read_text()
     assert {key for key in keys if f"`{key}`" not in page} == set()

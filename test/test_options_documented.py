@@ -10,6 +10,7 @@ from vizloc_ros.features.dense_network import DenseNetworkConfig
 from vizloc_ros.features.hfnet.runtime import HfNetSettings
 from vizloc_ros.localization.options import LocalizationOptions
 from vizloc_ros.mapping.builder import BuildOptions
+from vizloc_ros.pixloc.options import TrackingOptions
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -19,6 +20,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
     [
         ("your_own_route.md", "## Options of the build", BuildOptions),
         ("evaluation.md", "## Options of the localizer", LocalizationOptions),
+        ("evaluation.md", "## Options of the tracker", TrackingOptions),
     ],
 )
 def test_documented_options_are_the_defaults(page, heading, options) -> None:
@@ -27,6 +29,8 @@ def test_documented_options_are_the_defaults(page, heading, options) -> None:
     assert options.model_validate(shown) == options()
     if options is BuildOptions:
         assert {**shown, "seed": 0} == options().model_dump(mode="json")
+    if options is TrackingOptions:
+        assert shown == options().model_dump(mode="json")
 
 
 def test_documented_settings_of_extractors_are_the_defaults() -> None:

@@ -25,11 +25,9 @@ BENT = CameraCorrection(focal=0.01, cx=3.0, cy=-2.0, radial=-0.03)
 
 
 def aligned(what: Scene = SCENE, priors: list[Any] = PRIORS, **options: Any) -> list[Alignment]:
-    correction, trace = options.pop("correction", None), options.pop("trace", False)
+    apart = {name: options.pop(name) for name in ("correction", "finalists", "trace") if name in options}
     settings = AlignmentOptions(**{"min_motion": 1e-4, **options})
-    return align(
-        what.pyramid, what.references, CAMERA, priors, what.learned, settings, correction=correction, trace=trace
-    )
+    return align(what.pyramid, what.references, CAMERA, priors, what.learned, settings, **apart)
 
 
 def assert_found(outcome: Alignment, metres: float = 1e-4, degrees: float = 1e-3) -> None:
@@ -88,6 +86,19 @@ def test_the_trace_starts_with_the_prior_and_ends_with_the_pose() -> None:
         assert len(outcome.trace) == 1 + sum(outcome.iterations)
         assert_allclose(matrix_of(outcome.trace[0]), matrix_of(prior), atol=0)
         assert_allclose(matrix_of(outcome.trace[-1]), matrix_of(outcome.cam_from_map), atol=1e-12)
+
+
+def test_only_the_best_go_on_to_the_finest_level() -> None:
+    lost = se3_exp(np.array([3, 0, 0, 0, 0.8, 0])) * TRUTH
+    first, other, second = aligned(priors=[PRIORS[0], lost, PRIORS[1]], finalists=2)
+    for outcome in (first, second):
+        assert_found(outcome)
+        assert outcome.iterations[0] > 0
+    assert other.failure == "given up: other starts fit better"
+    assert other.iterations[0] == 0
+    _, ended, _ = aligned(priors=[PRIORS[0], lost, PRIORS[1]], finalists=3)
+    assert ended.failure != other.failure
+    assert pose_error(ended.cam_from_map, TRUTH)[0] > 1
 
 
 def test_iterations_end_at_their_limit() -> None:
@@ -205,7 +216,7 @@ def test_an_image_without_structure_moves_nothing() -> None:
 @pytest.mark.parametrize("part", ["pyramid", "references", "learned"])
 def test_levels_that_do_not_fit_are_refused(part: str) -> None:
     other = replace(SCENE, **{part: getattr(SCENE.only_level(0), part)})
-    with pytest.raises(FeatureError, match="levels, the references .* of the same network"):
+    with pytest.raises(FeatureError, match=r"levels, the references .* of the same network"):
         aligned(other)
 
 

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -208,16 +207,16 @@ def test_networks_of_another_format_are_named(weights: Path, tmp_path: Path, cha
 def test_a_provider_that_is_not_installed_is_an_error(weights: Path) -> None:
     if "cuda" in available():
         pytest.skip("this onnxruntime has cuda")
-    with pytest.raises(DeviceError, match="run on 'cuda', but this onnxruntime has .*cpu"):
+    with pytest.raises(DeviceError, match=r"run on 'cuda', but this onnxruntime has .*cpu"):
         NetworkExtractor(weights, Device(provider="cuda"))
 
 
 @pytest.fixture(scope="module")
-def shipped() -> Iterator[tuple[NetworkExtractor, PixLocNetwork]]:
+def shipped() -> tuple[NetworkExtractor, PixLocNetwork]:
     network, loss, _ = load_network(DEFAULT_WEIGHTS.with_suffix(".safetensors"))
     extractor = NetworkExtractor(DEFAULT_WEIGHTS, ONE_THREAD)
     assert extractor.learned.loss == loss
-    yield extractor, network
+    return extractor, network
 
 
 def test_the_shipped_files_are_of_the_same_network(shipped: tuple[NetworkExtractor, PixLocNetwork]) -> None:

@@ -4,11 +4,12 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from vizloc_ros.errors import FeatureError
+from vizloc_ros.errors import ConfigError, FeatureError
+from vizloc_ros.features.onnx_session import one_line
 from vizloc_ros.pixloc.network.config import NetworkConfig
 from vizloc_ros.pixloc.network.model import PixLocNetwork
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
@@ -39,7 +40,7 @@ def load_network(path: Path) -> tuple[PixLocNetwork, BarronLoss, dict[str, str]]
             config: NetworkConfig = TypeAdapter(NetworkConfig).validate_python(json.loads(metadata[_CONFIG]))
             network, loss = PixLocNetwork(config), BarronLoss(**json.loads(metadata[_LOSS]))
             network.load_state_dict({name: file.get_tensor(name) for name in list(file.keys())})
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError, ValidationError) as error:
-        raise FeatureError(f"{path}: is no PixLoc network, or is damaged ({error}): copy it again") from error
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError, ConfigError) as error:
+        raise FeatureError(f"{path}: is no PixLoc network, or is damaged ({one_line(error)}): copy it again") from error
     own = (_CONFIG, _LOSS)
     return network.eval(), loss, {key: value for key, value in metadata.items() if key not in own}

@@ -17,7 +17,7 @@ class AlignmentOptions(BaseModel):
 
     max_iterations: int = Field(50, ge=1, le=1000, description="iterations on a level at most")
     min_motion: float = Field(
-        0.01,
+        0.005,
         gt=0,
         description="the finest level has converged when a step moves landmarks by less [pixels of the level]",
     )
