@@ -15,7 +15,7 @@ from vizloc_ros.mapping.check import map_problems
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.map_references import add_references, read_references
 from vizloc_ros.pixloc.sampling import sample
-from vizloc_ros.pixloc.submap import SubmapOptions, SubmapSelector
+from vizloc_ros.pixloc.submap import SubmapOptions, SubmapSelector, view_difference
 
 BEHIND = Rigid3d(Rotation3d(np.array([0.0, np.pi, 0.0])), np.zeros(3))  # looking back
 
@@ -120,34 +120,59 @@ def test_a_submap_stays_until_the_camera_has_moved_on(tracked_map: VisualMap) ->
     assert selector.around(here * Rigid3d(Rotation3d(np.array([0, np.radians(6), 0])), np.zeros(3))) is not first
 
 
-def test_a_submap_has_each_landmark_once_as_the_best_keyframe_saw_it(tracked_map: VisualMap) -> None:
-    selector = SubmapSelector(tracked_map, SubmapOptions(keyframes=4))
-    keyframes = selector.keyframes_around(pose_at(tracked_map, 6))
-    stored = selector.stored_of(keyframes)
-    seen = np.concatenate([tracked_map.landmarks_of(int(k)) for k in keyframes])
-    assert sorted(stored.landmarks) == sorted(set(seen.tolist()))
+ALL = {"max_view_difference": 1e6}
+
+
+def test_a_submap_has_each_landmark_once_as_the_most_similar_view_saw_it(tracked_map: VisualMap) -> None:
+    selector, here = SubmapSelector(tracked_map, SubmapOptions(keyframes=4, **ALL)), pose_at(tracked_map, 6)
+    keyframes = selector.keyframes_around(here)
+    stored = selector.stored_of(keyframes, here)
+    seen = {int(k): tracked_map.landmarks_of(int(k)) for k in keyframes}
+    assert sorted(stored.landmarks) == sorted(set(np.concatenate(list(seen.values())).tolist()))
     np.testing.assert_array_equal(stored.points, np.asarray(tracked_map.landmark_positions)[stored.landmarks])
-    row_of: dict[int, int] = {}
-    for keyframe in map(int, keyframes[::-1]):  # better ones overwrite
-        first = int(tracked_map.observation_offsets[keyframe])
-        row_of |= {int(landmark): first + i for i, landmark in enumerate(tracked_map.landmarks_of(keyframe))}
-    rows_of = np.array([row_of[int(landmark)] for landmark in stored.landmarks])
     assert tracked_map.references is not None
-    np.testing.assert_array_equal(stored.levels[0].features, tracked_map.references.features[0][rows_of])
+    for point, landmark, features in zip(stored.points, stored.landmarks, stored.levels[0].features, strict=True):
+        views = [k for k, landmarks in seen.items() if landmark in landmarks]
+        rays = np.array([point - tracked_map.keyframe_poses[k, :3] for k in views])
+        best = views[int(view_difference(rays, np.tile(point - here.translation, (len(views), 1))).argmin())]
+        row = tracked_map.observation_offsets[best] + int(np.flatnonzero(seen[best] == landmark)[0])
+        np.testing.assert_array_equal(features, tracked_map.references.features[0][row])
 
 
-def test_a_full_submap_keeps_the_landmarks_of_the_best_keyframe(tracked_map: VisualMap) -> None:
+def test_landmarks_that_were_seen_differently_are_left_out(tracked_map: VisualMap) -> None:
+    here, options = pose_at(tracked_map, 6), SubmapOptions(keyframes=20, max_view_difference=0.5, min_landmarks=10)
+    selector = SubmapSelector(tracked_map, options)
+    keyframes = selector.keyframes_around(here)
+    alike = selector.stored_of(keyframes, here)
+    everything = SubmapSelector(tracked_map, SubmapOptions(keyframes=20, **ALL)).stored_of(keyframes, here)
+    assert set(alike.landmarks.tolist()) < set(everything.landmarks.tolist())
+    at_least = SubmapSelector(tracked_map, options.model_copy(update={"min_landmarks": len(alike) + 50}))
+    assert len(at_least.stored_of(keyframes, here)) >= len(alike) + 50
+
+
+def test_a_full_submap_keeps_the_landmarks_that_were_seen_most_alike(tracked_map: VisualMap) -> None:
+    here = pose_at(tracked_map, 6)
     selector = SubmapSelector(tracked_map, SubmapOptions(keyframes=5, max_landmarks=60))
-    best = selector.keyframes_around(pose_at(tracked_map, 6))
-    stored = selector.stored_of(best)
+    best = selector.keyframes_around(here)
+    stored = selector.stored_of(best, here)
     assert len(stored) == 60
-    assert set(stored.landmarks.tolist()) <= set(tracked_map.landmarks_of(int(best[0])).tolist())
+    assert set(stored.landmarks.tolist()) <= set(tracked_map.landmarks_of(6).tolist())
+
+
+def test_views_differ_by_distance_and_angle() -> None:
+    ahead, aside = (
+        np.array([[0.0, 0.0, 10.0]]),
+        np.array([[10 * np.sin(np.radians(15)), 0.0, 10 * np.cos(np.radians(15))]]),
+    )
+    assert view_difference(ahead, ahead) == pytest.approx(0, abs=1e-6)
+    assert view_difference(ahead, 1.3 * ahead) == pytest.approx(1)
+    assert view_difference(ahead, aside) == pytest.approx(1)
 
 
 def test_observations_are_averaged_by_confidence(tracked_map: VisualMap) -> None:
-    options = SubmapOptions(keyframes=3)
-    keyframes = SubmapSelector(tracked_map, options).keyframes_around(pose_at(tracked_map, 6))
-    averaged = SubmapSelector(tracked_map, options.model_copy(update={"average": 3})).stored_of(keyframes)
+    options, here = SubmapOptions(keyframes=3, average=3, **ALL), pose_at(tracked_map, 6)
+    keyframes = SubmapSelector(tracked_map, options).keyframes_around(here)
+    averaged = SubmapSelector(tracked_map, options).stored_of(keyframes, here)
     landmark = next(
         int(number)
         for number in averaged.landmarks

@@ -64,6 +64,31 @@ def test_before_training_coarse_levels_are_the_finest_one_pooled() -> None:
         assert_array_equal(confidences, 0.5)
 
 
+@pytest.mark.parametrize("config", [LIGHT, UNET])
+def test_confidence_falls_with_uncertainty(config: NetworkConfig) -> None:
+    """u = 1 / (1 + U), where the network says the logarithm of U."""
+    network = small_network(config)
+    features = network.features
+    last = features.finest_uncertainty if isinstance(features, LightNetwork) else features.uncertainties[0]
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.fill_(np.log(3))
+    assert_allclose(levels_of(network, IMAGE)[0][1], 1 / (1 + 3), rtol=1e-5)
+
+
+def test_joining_before_enlarging_is_the_same() -> None:
+    """A 1x1 convolution and bilinear interpolation may change places."""
+    network = LightNetwork(LIGHT)
+    x4, x8, x32 = (torch.rand(1, c, 8 * f, 16 * f) for c, f in zip(LIGHT.channels, (8, 4, 1), strict=True))
+
+    def enlarged(x: Any, factor: int) -> Any:
+        return torch.nn.functional.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+
+    with torch.no_grad():
+        expected = network.join(torch.cat([x4, enlarged(x8, 2), enlarged(enlarged(x32, 4), 2)], dim=1))
+        assert_allclose(network._joined(x4, x8, x32), expected, atol=1e-5)
+
+
 def test_trained_coarse_levels_are_their_own() -> None:
     trained, fresh = (levels_of(small_network(trained=trained), IMAGE) for trained in (True, False))
     assert_array_equal(trained[0][0], fresh[0][0])

@@ -114,7 +114,8 @@ def test_landmarks_that_fill_up_do_not_count() -> None:
 def test_a_pair_that_nothing_fixes_stays_and_spoils_no_other() -> None:
     level = level_of(NOISY, 1, 2)
     level.reference_confidences[1] = 0
-    level.damping.requires_grad_()
+    for leaf in (level.features, level.damping):
+        leaf.requires_grad_()
     options = (CAMERA.size, pose_of(PRIORS[:2]), NOISY.learned.loss, 3)
     both = align_level(level, points_of(NOISY, 2), lens_of(2), *options)
     assert_allclose(both.translation.detach()[1], stack(PRIORS[:2])[1][1], atol=1e-12)
@@ -122,6 +123,19 @@ def test_a_pair_that_nothing_fixes_stays_and_spoils_no_other() -> None:
     assert (both.translation.detach()[0] - pose_of(PRIORS).translation[0]).norm() > 0.05
     both.translation.sum().backward()
     assert torch.isfinite(level.damping.grad).all()
+    assert torch.isfinite(level.features.grad).all(), "the exponential divides by the angle, which is zero"
+
+
+def test_a_pair_that_cannot_be_solved_stays_and_spoils_no_other() -> None:
+    level = level_of(NOISY, 1, 2)
+    level.references[1] = np.nan
+    options = (CAMERA.size, pose_of(PRIORS[:2]), NOISY.learned.loss, 3)
+    both = align_level(level, points_of(NOISY, 2), lens_of(2), *options)
+    alone = align_level(
+        level_of(NOISY, 1, 1), points_of(NOISY, 1), lens_of(1), CAMERA.size, pose_of(PRIORS[:1]), NOISY.learned.loss, 3
+    )
+    assert_allclose(both.translation[0], alone.translation[0], atol=1e-10)
+    assert_allclose(both.translation[1], stack(PRIORS[:2])[1][1], atol=1e-12)
 
 
 def test_gradients_reach_features_confidences_references_and_damping() -> None:
@@ -157,8 +171,7 @@ def test_gradients_are_numeric_ones() -> None:
     assert torch.autograd.gradcheck(aligned, inputs, eps=1e-7, atol=1e-5, rtol=1e-4, fast_mode=True)
 
 
-def test_a_step_of_nothing_has_a_gradient() -> None:
-    """The exponential's formulas divide by the angle: at zero, neither it nor its derivative may become NaN."""
+def test_an_exact_start_stays_and_has_a_gradient() -> None:
     exact = scene()
     level = level_of(exact, 0, 1)
     for leaf in (level.features, level.damping):

@@ -2,24 +2,25 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import yaml
 from conftest import REPOSITORY
-from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install 'vizloc_ros[train]'")
 
+from test_training_pixloc_export import write_edgepoint2  # noqa: E402
+
 from vizloc_ros.cli.main import app  # noqa: E402
 from vizloc_ros.cli.options_file import read_options  # noqa: E402
 from vizloc_ros.datasets.open import open_dataset  # noqa: E402
-from vizloc_ros.errors import ConfigError, FeatureError  # noqa: E402
+from vizloc_ros.errors import ConfigError  # noqa: E402
 from vizloc_ros.features.extractor import open_extractor  # noqa: E402
 from vizloc_ros.mapping.builder import build_map  # noqa: E402
 from vizloc_ros.pixloc.features.extractor import open_dense_extractor  # noqa: E402
@@ -28,9 +29,8 @@ from vizloc_ros.pixloc.network.light import EDGEPOINT2_ORDER, LightNetwork  # no
 from vizloc_ros.training.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from vizloc_ros.training.interruption import DivergedError  # noqa: E402
 from vizloc_ros.training.pixloc.batches import Batch  # noqa: E402
-from vizloc_ros.training.pixloc.config import PixLocTraining  # noqa: E402
+from vizloc_ros.training.pixloc.config import PairSource, PixLocTraining  # noqa: E402
 from vizloc_ros.training.pixloc.objective import Aligned, align_batch  # noqa: E402
-from vizloc_ros.training.pixloc.pretrained import load_edgepoint2  # noqa: E402
 from vizloc_ros.training.pixloc.trained import open_trained  # noqa: E402
 from vizloc_ros.training.pixloc.trainer import PixLocTrainer  # noqa: E402
 
@@ -78,6 +78,7 @@ def distances(aligned: Any, batch: Batch) -> np.ndarray:
     return (centres[0] - centres[1]).norm(dim=1).numpy()
 
 
+@pytest.mark.slow
 def test_a_batch_is_learned_by_heart(source: dict[str, Any], tmp_path: Path) -> None:
     config = settings(
         {**source, "query_split": "query"}, long_side=192, steps=70, iterations=5, learning_rate=3e-3,
@@ -100,7 +101,8 @@ def test_a_batch_is_learned_by_heart(source: dict[str, Any], tmp_path: Path) -> 
         )
     assert before.loss > 100 * NEAR_ZERO
     assert max(losses[-1], after.loss.item()) < NEAR_ZERO, losses
-    assert (distances(after.pose, batch) < 0.05 * distances(batch.start, batch)).all()
+    assert distances(batch.start, batch).max() > 0.2
+    assert distances(after.pose, batch).max() < 0.03
 
 
 def test_a_resumed_run_is_the_same_to_the_last_bit(source: dict[str, Any], tmp_path: Path) -> None:
@@ -242,42 +244,6 @@ def test_the_command_trains_from_variables_and_both_exports_are_one_network(
     )
 
 
-def test_what_is_no_network_of_pixloc_is_named(tmp_path: Path) -> None:
-    def export(path: Path) -> None:
-        CliRunner().invoke(
-            app, ["export", "pixloc", str(path), "--out", str(tmp_path / "out.onnx")], catch_exceptions=False
-        )
-
-    with pytest.raises(ConfigError, match=r"absent\.pt: there is no such checkpoint"):
-        export(tmp_path / "absent.pt")
-    save_checkpoint(tmp_path / "other.pt", {"config": json.dumps({"network": {"width": 1}}), "network": {}, "step": 1})
-    with pytest.raises(ConfigError, match=r"other\.pt: is no checkpoint of PixLoc"):
-        export(tmp_path / "other.pt")
-    (tmp_path / "net.safetensors").write_bytes(b"\x05")
-    with pytest.raises(FeatureError, match=r"net\.safetensors: is no PixLoc network, or is damaged"):
-        export(tmp_path / "net.safetensors")
-    assert not (tmp_path / "out.onnx").exists()
-
-
-def write_edgepoint2(path: Path, network: LightNetwork, order: tuple[str, ...] = EDGEPOINT2_ORDER) -> Path:
-    """A file with the convolutions of a network in this order; the published weights are no part of the project."""
-    nodes, weights, inputs, outputs = [], [], [], []
-    for name in order:
-        convolution = network.get_submodule(name)
-        weight = convolution.weight.detach().numpy()
-        weights += [numpy_helper.from_array(weight, f"{name}.w")]
-        weights += [numpy_helper.from_array(convolution.bias.detach().numpy(), f"{name}.b")]
-        given = [f"{name}.in", f"{name}.w", f"{name}.b"]
-        nodes.append(helper.make_node("Conv", given, [f"{name}.out"], group=convolution.groups))
-        channels = convolution.in_channels
-        inputs.append(helper.make_tensor_value_info(given[0], TensorProto.FLOAT, [1, channels, 8, 8]))
-        outputs.append(helper.make_tensor_value_info(f"{name}.out", TensorProto.FLOAT, [None] * 4))
-    graph = helper.make_graph(nodes, "convolutions", inputs, outputs, weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, path)
-    return path
-
-
 def test_training_starts_from_edgepoint2(source: dict[str, Any], tmp_path: Path) -> None:
     torch.manual_seed(7)
     published = LightNetwork(LightConfig.model_validate(TINY))
@@ -290,31 +256,6 @@ def test_training_starts_from_edgepoint2(source: dict[str, Any], tmp_path: Path)
         trainer(source, tmp_path / "unet", pretrained=str(path), network={"kind": "unet"})
 
 
-def test_edgepoint2_is_exported_as_it_is_before_training(tmp_path: Path) -> None:
-    torch.manual_seed(8)
-    published = LightNetwork(LightConfig())
-    path, out = write_edgepoint2(tmp_path / "published.onnx", published), tmp_path / "out.onnx"
-    CliRunner().invoke(app, ["export", "pixloc", str(path), "--out", str(out), "--no-half"], catch_exceptions=False)
-    image = np.random.default_rng(0).integers(0, 256, (96, 128), dtype=np.uint8)
-    with torch.no_grad():
-        expected = published.eval()(torch.from_numpy(image)[None, None].float())[0]
-    (finest, *_) = open_dense_extractor(str(out)).extract(image).levels
-    np.testing.assert_allclose(finest.features, expected[0][0].permute(1, 2, 0), atol=1e-4)
-    assert np.all(finest.confidences == 0.5)
-
-
-def test_a_pretrained_network_that_is_none_is_named(tmp_path: Path) -> None:
-    network = LightNetwork(LightConfig.model_validate(TINY))
-    with pytest.raises(FeatureError, match=r"absent\.onnx"):
-        load_edgepoint2(network, tmp_path / "absent.onnx")
-    (tmp_path / "text.onnx").write_text("no network")
-    small = write_edgepoint2(tmp_path / "small.onnx", LightNetwork(LightConfig(channels=(4, 8, 12), hidden=16)))
-    few = write_edgepoint2(tmp_path / "few.onnx", network, EDGEPOINT2_ORDER[:5])
-    for path in (tmp_path / "text.onnx", small, few):
-        with pytest.raises(ConfigError, match=rf"{path.name}: is no EdgePoint2 of these sizes .*'pretrained'"):
-            load_edgepoint2(network, path)
-
-
 def test_shipped_configuration_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("VIZLOC_DATA", "VIZLOC_TEACHERS"):
         monkeypatch.setenv(name, f"/{name.lower()}")
@@ -323,3 +264,20 @@ def test_shipped_configuration_is_valid(monkeypatch: pytest.MonkeyPatch) -> None
     assert config.pretrained.is_relative_to("/vizloc_teachers")
     assert config.sources[0].dataset == "folder:/vizloc_data/kitti00"
     assert "$" not in config.model_dump_json()
+
+
+def test_the_documented_keys_and_defaults_are_those_of_the_code() -> None:
+    page = (REPOSITORY / "docs" / "training.md").read_text()
+    table = page.split("<!-- settings: pixloc training -->")[1].split("<!-- end -->")[0]
+    shown = dict(re.findall(r"^\| `(\w+)` \|(.*?)\|", table, re.MULTILINE))
+    defaults = PixLocTraining(sources=[PairSource(dataset="folder:route")])
+    assert shown.keys() == PixLocTraining.model_fields.keys()
+    given = {
+        name: yaml.safe_load(default.strip(" `"))
+        for name, default in shown.items()
+        if default.strip() not in ("", "none")
+    }
+    assert PixLocTraining.model_validate({"sources": defaults.sources, **given}) == defaults
+    assert given["partners"] == defaults.partners.model_dump()
+    assert given["starts"] == defaults.starts.model_dump()
+    assert all(f"`{name}`" in page.split("<!-- end -->")[-1] for name in PairSource.model_fields)

@@ -136,7 +136,7 @@ class ConvergenceTask:
         correction = self._map.info.correction_of(query.camera)
         most, options = self._options.max_landmarks, self._options.alignment
         start = prior.inverse()
-        nearby = selector.stored_of(keyframes).restored(unit_features=self.extractor.unit_features)
+        nearby = selector.stored_of(keyframes, prior).restored(unit_features=self.extractor.unit_features)
         references = in_view(nearby, start, query.camera, correction, most)
         pyramid = self.extractor.extract(query.read_image())
         learned = self.extractor.learned

@@ -51,7 +51,7 @@ class Refiner:
             return Refinement(map_from_cam, None, "the map has nothing around the pose")
         tracker, correction = self._options.tracker, self._map.info.correction_of(camera)
         start = map_from_cam.inverse()
-        nearby = self._selector.stored_of(keyframes).restored(unit_features=self._extractor.unit_features)
+        nearby = self._selector.stored_of(keyframes, map_from_cam).restored(unit_features=self._extractor.unit_features)
         chosen = in_view(nearby, start, camera, correction, tracker.max_landmarks)
         pyramid = self._extractor.extract(image)
         (found,) = align(pyramid, chosen, camera, [start], self._extractor.learned, tracker.alignment, correction)

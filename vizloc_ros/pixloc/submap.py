@@ -7,7 +7,7 @@ from pycolmap import Rigid3d
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.spatial.transform import Rotation
 
-from vizloc_ros.arrays import Int64
+from vizloc_ros.arrays import Bool, Float64, Int64
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.map_references import read_references
@@ -25,6 +25,10 @@ class SubmapOptions(BaseModel):
     max_angle: float = Field(90.0, gt=0, le=180, description="nor those that look elsewhere by more [deg]")
     meters_per_radian: float = Field(
         8.0, gt=0, description="turning the view makes a keyframe as unlike as moving it by this, per radian [m]"
+    )
+    min_landmarks: int = Field(300, ge=10, description="landmarks at least, however differently they were seen")
+    max_view_difference: float = Field(
+        1.0, gt=0, description="others were seen as alike as this: 1 is 1.3 times as far away, or 15 deg aside"
     )
     average: int = Field(
         1, ge=1, le=20, description="observations of a landmark that are averaged by confidence, the nearest keyframes'"
@@ -73,7 +77,7 @@ class SubmapSelector:
         keyframes = self.keyframes_around(map_from_cam)
         self._current = None
         if len(keyframes):
-            self._current = Submap(map_from_cam, self.stored_of(keyframes), keyframes)
+            self._current = Submap(map_from_cam, self.stored_of(keyframes, map_from_cam), keyframes)
         return self._current
 
     def keyframes_around(self, map_from_cam: Rigid3d) -> Int64:
@@ -95,20 +99,20 @@ class SubmapSelector:
                 chosen.append(keyframe)
         return np.array(chosen)
 
-    def stored_of(self, keyframes: Int64) -> StoredReferences:
-        """The landmarks of keyframes, each as the first of them saw it, or as the first few did on average."""
+    def stored_of(self, keyframes: Int64, map_from_cam: Rigid3d) -> StoredReferences:
+        """The landmarks of keyframes, each as the one saw it whose view is most like a camera's, or as a few did."""
         slices = [self._map.observations_of(int(keyframe)) for keyframe in keyframes]
         rows = np.concatenate([np.arange(part.start, part.stop) for part in slices])
+        centres = np.repeat(self._centres[keyframes], [part.stop - part.start for part in slices], axis=0)
         landmarks = self._map.observation_landmarks[rows]
-        order = np.argsort(landmarks, kind="stable")  # within a landmark, the best keyframe first
+        unlike = view_difference(
+            self._map.landmark_positions[landmarks] - centres,
+            self._map.landmark_positions[landmarks] - map_from_cam.translation,
+        )
+        order = np.lexsort((unlike, landmarks))  # within a landmark, the most similar view first
         starts = np.flatnonzero(np.diff(landmarks[order], prepend=-1))
-        if len(starts) > self.options.max_landmarks:
-            first_seen = np.argsort(order[starts], kind="stable")  # landmarks of the best keyframes first
-            kept = np.zeros(len(starts), bool)
-            kept[first_seen[: self.options.max_landmarks]] = True
-        else:
-            kept = np.ones(len(starts), bool)
         group = np.cumsum(np.diff(landmarks[order], prepend=-1) != 0) - 1
+        kept = self._kept(unlike[order[starts]])
         rank = np.arange(len(order)) - starts[group]
         used = kept[group] & (rank < self.options.average)
         chosen, group = rows[order[used]], group[used]
@@ -120,6 +124,15 @@ class SubmapSelector:
         numbers = self._map.observation_landmarks[chosen[firsts]].astype(np.int64)
         return StoredReferences(np.asarray(self._map.landmark_positions[numbers], np.float64), numbers, levels)
 
+    def _kept(self, differences: Float64) -> Bool:
+        """Which landmarks are taken, by how differently they were seen: those seen alike, but not too few or many."""
+        options = self.options
+        alike = int((differences <= options.max_view_difference).sum())
+        count = min(max(alike, options.min_landmarks), options.max_landmarks)
+        kept = np.zeros(len(differences), bool)
+        kept[np.argsort(differences, kind="stable")[:count]] = True
+        return kept
+
     def _averaged(self, stored: StoredLevel, firsts: Int64) -> StoredLevel:
         """Means weighted by confidence of the rows from each first to the next (PixLoc, section 3.4)."""
         level = stored.restored(unit_features=self.unit_features)
@@ -129,3 +142,17 @@ class SubmapSelector:
         counts = np.diff(np.append(firsts, len(weights)))
         confidences = (np.add.reduceat(level.confidences, firsts) / counts).astype(np.float32)
         return StoredLevel.of(LevelReferences(unit(features) if self.unit_features else features, confidences))
+
+
+def view_difference(rays: Float64, others: Float64) -> Float64:
+    """(N,) how unlike two views of landmarks are: 1 for 1.3 times the distance, or an angle of 15 degrees.
+
+    Args:
+        rays: (N, 3) from one camera to each landmark [m].
+        others: (N, 3) from the other.
+    """
+    a, b = np.linalg.norm(rays, axis=1), np.linalg.norm(others, axis=1)
+    scale = np.abs(np.log(np.maximum(a, 1e-3) / np.maximum(b, 1e-3))) / np.log(1.3)
+    cosine = np.einsum("nd,nd->n", rays, others) / np.maximum(a * b, 1e-6)
+    angle = np.arccos(np.clip(cosine, -1, 1)) / np.radians(15)
+    return np.asarray(np.hypot(scale, angle))

@@ -28,7 +28,7 @@ class DenseExtractor(Protocol):
         ...
 
     def extract(self, image: UInt8) -> FeaturePyramid:
-        """The pyramid of a (H, W) gray image. Raises ``ImageError`` for an image of impossible size."""
+        """The pyramid of a (H, W) gray or (H, W, 3) BGR image. Raises ``ImageError`` for one of impossible size."""
         ...
 
 

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 
 from vizloc_ros.arrays import Float32, UInt8
+from vizloc_ros.features.hfnet.image_fit import gray_image
 from vizloc_ros.pixloc.image_fit import fit_image
 from vizloc_ros.pixloc.optimizer.options import LearnedAlignment
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
@@ -39,7 +40,7 @@ class IntensityExtractor:
     def extract(self, image: UInt8) -> FeaturePyramid:
         """As ``DenseExtractor.extract``."""
         size = (image.shape[1], image.shape[0])
-        shrunk: Float32 = fit_image(image, self._long_side).astype(np.float32) / np.float32(255)
+        shrunk: Float32 = fit_image(gray_image(image), self._long_side).astype(np.float32) / np.float32(255)
         levels = []
         for _ in range(LEVELS):
             features = _patches(shrunk)

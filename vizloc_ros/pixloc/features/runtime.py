@@ -7,6 +7,7 @@ import numpy as np
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.errors import FeatureError
 from vizloc_ros.features.device import Device
+from vizloc_ros.features.hfnet.image_fit import gray_image
 from vizloc_ros.features.onnx_session import ORT_ERRORS, one_line, open_session
 from vizloc_ros.pixloc.features.weights import Description, read_weights
 from vizloc_ros.pixloc.image_fit import fit_image
@@ -38,7 +39,7 @@ class NetworkExtractor:
 
     def extract(self, image: UInt8) -> FeaturePyramid:
         """As ``DenseExtractor.extract``. Raises ``FeatureError`` if the device fails."""
-        fitted = fit_image(image, self._long_side)
+        fitted = fit_image(gray_image(image), self._long_side)
         try:
             outputs = self._session.run(None, {"image": fitted[None, None]})
         except ORT_ERRORS as error:

@@ -77,7 +77,7 @@ class LevelCamera:
     def jacobian(self, x: Float64, y: Float64, inverse: Float64) -> tuple[Float64, Float64]:
         """Derivatives of u and of v by d in exp(d) * cam_from_map, d = [rho, phi]: (6, M) each.
 
-        The camera's correction changes them by less than a hundredth, and is left out.
+        Of the camera's correction, the focal length counts; distortion changes them by less than a hundredth.
 
         Args:
             x: (M,) of the ray to each landmark at depth 1.
@@ -88,7 +88,8 @@ class LevelCamera:
         xy = x * y
         by_u[0], by_u[2], by_u[3], by_u[4], by_u[5] = inverse, -x * inverse, -xy, 1 + x * x, -y
         by_v[1], by_v[2], by_v[3], by_v[4], by_v[5] = inverse, -y * inverse, -1 - y * y, xy, x
-        return self.scale[0] * self.camera.fx * by_u, self.scale[1] * self.camera.fy * by_v
+        focal = 1 + self.correction.focal
+        return focal * self.scale[0] * self.camera.fx * by_u, focal * self.scale[1] * self.camera.fy * by_v
 
 
 class Looked(NamedTuple):

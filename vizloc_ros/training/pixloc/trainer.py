@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,7 @@ class PixLocTrainer:
 
     def _train_step(self) -> dict[str, float]:
         self.network.train()
-        rate = self.config.learning_rate * 0.5 * (1 + np.cos(np.pi * self.step / self.config.steps))
+        rate = self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * self.step / self.config.steps))
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
         aligned = align_batch(self.network, self.batch(self.step), self._loss, self.config.iterations, self.config.gate)

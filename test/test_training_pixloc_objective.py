@@ -1,6 +1,4 @@
-"""The differentiable alignment is the nodes' alignment; its loss, its gates and its gradients."""
-
-from dataclasses import replace
+"""Batches see landmarks as the nodes do; what an alignment costs, and which level learns from it."""
 
 import cv2
 import numpy as np
@@ -15,21 +13,8 @@ from vizloc_ros.geometry.camera_correction import CameraCorrection  # noqa: E402
 from vizloc_ros.geometry.se3 import so3_exp  # noqa: E402
 from vizloc_ros.pixloc.network.config import LightConfig  # noqa: E402
 from vizloc_ros.pixloc.network.model import PixLocNetwork  # noqa: E402
-from vizloc_ros.pixloc.optimizer.alignment import align  # noqa: E402
-from vizloc_ros.pixloc.optimizer.options import AlignmentOptions, LearnedAlignment  # noqa: E402
 from vizloc_ros.pixloc.optimizer.projection import project  # noqa: E402
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss  # noqa: E402
-from vizloc_ros.pixloc.pyramid import FeaturePyramid, level_of_image  # noqa: E402
-from vizloc_ros.pixloc.references import LevelReferences, References  # noqa: E402
-from vizloc_ros.training.pixloc.alignment import (  # noqa: E402
-    Lens,
-    Level,
-    Pose,
-    align_level,
-    positions_on,
-    reference_features,
-    sample,
-)
 from vizloc_ros.training.pixloc.batches import Batch, collate  # noqa: E402
 from vizloc_ros.training.pixloc.losses import gate, reprojection_errors, reprojection_loss  # noqa: E402
 from vizloc_ros.training.pixloc.objective import align_batch  # noqa: E402
@@ -88,112 +73,6 @@ def test_a_batch_projects_as_the_nodes_do_however_far_from_the_origin() -> None:
             np.testing.assert_allclose(seen[i, rows], nodes.points_cam[0], atol=1e-4)
             ideal, _ = CAMERA.project(points @ rotation.T + translation)
             np.testing.assert_allclose(pixels[i, rows], ideal + CORRECTION.shift(ideal, CAMERA), atol=1e-3)
-
-
-def smooth_maps(rng: np.random.Generator, shape: tuple[int, int, int]) -> np.ndarray:
-    """(C, H, W) unit features."""
-    maps = np.stack([cv2.GaussianBlur(rng.normal(size=shape[1:]), (0, 0), 2.5) for _ in range(shape[0])])
-    return maps / np.linalg.norm(maps, axis=0)
-
-
-@pytest.mark.parametrize("iterations", [1, 2, 8])
-def test_the_steps_are_those_of_the_nodes(iterations: int) -> None:
-    rng = np.random.default_rng(5)
-    features, confidences = smooth_maps(rng, (6, 48, 80)), rng.uniform(0.3, 1, (48, 80))
-    rays = CAMERA.rays(rng.uniform([5, 5], [154, 90], (80, 2)))
-    points = rays * rng.uniform(3, 30, (80, 1)) + [0, 0, 1]
-    points[:4, 2] *= -1  # behind the camera
-    truth, start = Rigid3d(), pose_at(np.array([0.1, -0.05, 0.15]), np.radians([0.5, -0.8, 0.4]))
-    damping = 10.0 ** rng.uniform(-4, 0, 6)
-
-    def double(values: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.asarray(values, np.float64))[None]
-
-    def pose(cam_from_map: Rigid3d) -> Pose:
-        return Pose(double(cam_from_map.rotation.matrix()), double(cam_from_map.translation))
-
-    off = replace(CORRECTION, focal=0)  # which the nodes leave out of their derivative
-    centre = double([CAMERA.cx + off.cx, CAMERA.cy + off.cy])
-    lens = Lens(double([CAMERA.fx, CAMERA.fy]), centre, torch.tensor([off.radial]).double())
-    pixels, _ = lens.project(pose(truth), double(points))
-    places = positions_on(pixels, (48, 80), CAMERA.size).clamp(min=torch.zeros(2), max=torch.tensor([79.0, 47.0]))
-    references = reference_features(double(features), places)
-    reference_confidences = rng.uniform(0.2, 1, 80)
-    level = Level(
-        double(features), double(confidences)[None], references, double(reference_confidences), torch.tensor(damping)
-    )
-    found = align_level(level, double(points), lens, CAMERA.size, pose(start), LOSS, iterations)
-
-    image = level_of_image(
-        features.transpose(1, 2, 0).astype(np.float32), confidences.astype(np.float32), CAMERA.size, normalize=False
-    )
-    of_landmarks = LevelReferences(references[0].numpy().astype(np.float32), reference_confidences.astype(np.float32))
-    (expected,) = align(
-        FeaturePyramid((image,), CAMERA.size), References(points, np.arange(80), (of_landmarks,)), CAMERA, [start],
-        LearnedAlignment(damping[None], LOSS),
-        AlignmentOptions(max_iterations=iterations, min_motion=1e-300, max_distance=1e3), off,
-    )  # fmt: skip
-    assert expected.iterations == (iterations,)
-    np.testing.assert_allclose(found.rotation[0], expected.cam_from_map.rotation.matrix(), atol=2e-6)
-    np.testing.assert_allclose(found.translation[0], expected.cam_from_map.translation, atol=1e-5)
-    before, after = (np.linalg.norm(np.asarray(t)) for t in (start.translation, found.translation[0]))
-    assert after < before, "no step towards the truth"
-
-
-def small_level(rng: np.random.Generator) -> tuple[tuple[torch.Tensor, ...], torch.Tensor, Lens, Pose]:
-    """What may be learned of a level, points, lens and start, in double precision."""
-    points = torch.tensor(CAMERA.rays(rng.uniform([30, 20], [130, 76], (20, 2))) * rng.uniform(3, 9, (20, 1)))[None]
-    lens = Lens(
-        torch.tensor([[CAMERA.fx, CAMERA.fy]]).double(),
-        torch.tensor([[CAMERA.cx, CAMERA.cy]]).double(),
-        torch.tensor([-0.01]).double(),
-    )
-    unit = Pose(torch.eye(3).double()[None], torch.zeros(1, 3).double())
-    features = torch.tensor(smooth_maps(rng, (4, 12, 20)))[None]
-    references = reference_features(features, positions_on(lens.project(unit, points)[0], (12, 20), CAMERA.size))
-    learned = (
-        features,
-        torch.tensor(rng.uniform(0.3, 1, (1, 1, 12, 20))),
-        references,
-        torch.tensor(rng.uniform(0.3, 1, (1, 20))),
-        torch.tensor(10.0 ** rng.uniform(-3, -1, 6)),
-    )
-    return learned, points, lens, Pose(unit.rotation, torch.tensor([[0.03, -0.02, 0.04]]).double())
-
-
-def test_gradients_of_the_pose_are_right() -> None:
-    learned, points, lens, start = small_level(np.random.default_rng(1))
-
-    def pose(*values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        found = align_level(Level(*values), points, lens, CAMERA.size, start, LOSS, 2)
-        return found.rotation, found.translation
-
-    given = tuple(values.detach().requires_grad_() for values in learned)
-    assert torch.autograd.gradcheck(pose, given, eps=1e-6, atol=1e-5, fast_mode=True)
-
-
-def test_what_no_landmark_fixes_stays_and_teaches_nothing() -> None:
-    learned, points, lens, start = small_level(np.random.default_rng(2))
-    given = [values.detach().requires_grad_() for values in learned]
-    level = replace(Level(*given), reference_confidences=torch.zeros(1, 20).double())
-    found = align_level(level, points, lens, CAMERA.size, start, LOSS, 3)
-    assert torch.equal(found.translation.detach(), start.translation)
-    (found.rotation.sum() + found.translation.sum()).backward()
-    assert all(torch.isfinite(values.grad).all() for values in given if values.grad is not None)
-    behind = points * torch.tensor([1.0, 1.0, -1.0])
-    assert torch.equal(align_level(level, behind, lens, CAMERA.size, start, LOSS, 3).translation, start.translation)
-
-
-def test_samples_are_bilinear_with_their_derivatives() -> None:
-    maps = torch.tensor(np.random.default_rng(0).normal(size=(1, 3, 5, 7)))
-    at = torch.tensor([[[0.0, 0.0], [6.0, 4.0], [2.25, 1.5], [5.9, 0.1]]]).double().requires_grad_()
-    value, by_x, by_y = sample(maps, at)
-    grid = 2 * at.detach() / torch.tensor([6.0, 4.0]) - 1
-    expected = torch.nn.functional.grid_sample(maps, grid[:, None], align_corners=True)[:, :, 0].transpose(1, 2)
-    torch.testing.assert_close(value.detach(), expected)
-    for channel in range(3):
-        (slope,) = torch.autograd.grad(value[..., channel].sum(), at, retain_graph=True)
-        torch.testing.assert_close(torch.stack([by_x[..., channel], by_y[..., channel]], dim=-1).detach(), slope)
 
 
 def test_the_loss_is_pseudo_huber_up_to_fifty_pixels() -> None:

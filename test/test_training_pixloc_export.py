@@ -1,0 +1,81 @@
+"""What is exported as a network of PixLoc, and EdgePoint2, where its training starts from."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from typer.testing import CliRunner
+
+torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install 'vizloc_ros[train]'")
+
+from vizloc_ros.cli.main import app  # noqa: E402
+from vizloc_ros.errors import ConfigError, FeatureError  # noqa: E402
+from vizloc_ros.pixloc.features.extractor import open_dense_extractor  # noqa: E402
+from vizloc_ros.pixloc.network.config import LightConfig  # noqa: E402
+from vizloc_ros.pixloc.network.light import EDGEPOINT2_ORDER, LightNetwork  # noqa: E402
+from vizloc_ros.training.checkpoint import save_checkpoint  # noqa: E402
+from vizloc_ros.training.pixloc.pretrained import load_edgepoint2  # noqa: E402
+
+
+def write_edgepoint2(path: Path, network: LightNetwork, order: tuple[str, ...] = EDGEPOINT2_ORDER) -> Path:
+    """A file with the convolutions of a network in this order; the published weights are no part of the project."""
+    nodes, weights, inputs, outputs = [], [], [], []
+    for name in order:
+        convolution = network.get_submodule(name)
+        weight = convolution.weight.detach().numpy()
+        weights += [numpy_helper.from_array(weight, f"{name}.w")]
+        weights += [numpy_helper.from_array(convolution.bias.detach().numpy(), f"{name}.b")]
+        given = [f"{name}.in", f"{name}.w", f"{name}.b"]
+        nodes.append(helper.make_node("Conv", given, [f"{name}.out"], group=convolution.groups))
+        channels = convolution.in_channels
+        inputs.append(helper.make_tensor_value_info(given[0], TensorProto.FLOAT, [1, channels, 8, 8]))
+        outputs.append(helper.make_tensor_value_info(f"{name}.out", TensorProto.FLOAT, [None] * 4))
+    graph = helper.make_graph(nodes, "convolutions", inputs, outputs, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)
+    return path
+
+
+def test_what_is_no_network_of_pixloc_is_named(tmp_path: Path) -> None:
+    def export(path: Path) -> None:
+        CliRunner().invoke(
+            app, ["export", "pixloc", str(path), "--out", str(tmp_path / "out.onnx")], catch_exceptions=False
+        )
+
+    with pytest.raises(ConfigError, match=r"absent\.pt: there is no such checkpoint"):
+        export(tmp_path / "absent.pt")
+    save_checkpoint(tmp_path / "other.pt", {"config": json.dumps({"network": {"width": 1}}), "network": {}, "step": 1})
+    with pytest.raises(ConfigError, match=r"other\.pt: is no checkpoint of PixLoc"):
+        export(tmp_path / "other.pt")
+    (tmp_path / "net.safetensors").write_bytes(b"\x05")
+    with pytest.raises(FeatureError, match=r"net\.safetensors: is no PixLoc network, or is damaged"):
+        export(tmp_path / "net.safetensors")
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_edgepoint2_is_exported_as_it_is_before_training(tmp_path: Path) -> None:
+    torch.manual_seed(8)
+    published = LightNetwork(LightConfig())
+    path, out = write_edgepoint2(tmp_path / "published.onnx", published), tmp_path / "out.onnx"
+    CliRunner().invoke(app, ["export", "pixloc", str(path), "--out", str(out), "--no-half"], catch_exceptions=False)
+    image = np.random.default_rng(0).integers(0, 256, (96, 128), dtype=np.uint8)
+    with torch.no_grad():
+        expected = published.eval()(torch.from_numpy(image)[None, None].float())[0]
+    (finest, *_) = open_dense_extractor(str(out)).extract(image).levels
+    np.testing.assert_allclose(finest.features, expected[0][0].permute(1, 2, 0), atol=1e-4)
+    assert np.all(finest.confidences == 0.5)
+
+
+def test_a_pretrained_network_that_is_none_is_named(tmp_path: Path) -> None:
+    network = LightNetwork(LightConfig(channels=(8, 16, 24), hidden=32))
+    with pytest.raises(FeatureError, match=r"absent\.onnx"):
+        load_edgepoint2(network, tmp_path / "absent.onnx")
+    (tmp_path / "text.onnx").write_text("no network")
+    small = write_edgepoint2(tmp_path / "small.onnx", LightNetwork(LightConfig(channels=(4, 8, 12), hidden=16)))
+    few = write_edgepoint2(tmp_path / "few.onnx", network, EDGEPOINT2_ORDER[:5])
+    for path in (tmp_path / "text.onnx", small, few):
+        with pytest.raises(ConfigError, match=rf"{path.name}: is no EdgePoint2 of these sizes .*'pretrained'"):
+            load_edgepoint2(network, path)
