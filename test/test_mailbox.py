@@ -128,3 +128,14 @@ class TestWorker:
         assert recorder.handled == [100]
         assert worker.submit(3) == 3
         assert worker.dropped == 2
+
+
+def test_a_deeper_box_drops_the_oldest() -> None:
+    box = LatestMailbox[int](depth=2)
+    assert [box.put(i) for i in range(4)] == [None, None, 0, 1]
+    assert [box.get(0.01), box.get(0.01), box.get(0.01)] == [2, 3, None]
+    assert box.dropped == 2
+    box.put(4)
+    box.close()
+    assert box.dropped == 3
+    assert box.put(5) == 5

@@ -1,7 +1,8 @@
-"""One slot between the executor's thread and a worker: the newest item wins, so delay never piles up."""
+"""Between the executor's thread and a worker: the newest items win, so delay never piles up."""
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -12,11 +13,13 @@ _LOG = logging.getLogger(__name__)
 
 
 class LatestMailbox(Generic[T]):
-    """A thread-safe slot for one item that is never None."""
+    """A thread-safe place for the newest items, none of which is None."""
 
-    def __init__(self) -> None:
+    def __init__(self, depth: int = 1) -> None:
+        """Holds at most ``depth`` items."""
         self._condition = threading.Condition()
-        self._item: T | None = None
+        self._items: deque[T] = deque()
+        self._depth = depth
         self._closed = False
         self._dropped = 0
 
@@ -27,40 +30,44 @@ class LatestMailbox(Generic[T]):
             return self._dropped
 
     def put(self, item: T) -> T | None:
-        """Leaves an item and returns the one dropped for it: the one still there, or ``item`` itself once closed."""
+        """Leaves an item; returns what is dropped for it: the oldest if it is full, or ``item`` itself once closed."""
         with self._condition:
+            dropped: T | None = None
             if self._closed:
-                dropped: T | None = item
+                dropped = item
             else:
-                dropped, self._item = self._item, item
+                if len(self._items) == self._depth:
+                    dropped = self._items.popleft()
+                self._items.append(item)
                 self._condition.notify()
             self._dropped += dropped is not None
             return dropped
 
     def get(self, timeout: float | None = None) -> T | None:
-        """Takes the item, waiting at most ``timeout`` seconds; None when there was none, or the box is closed."""
+        """Takes the oldest item, waiting at most ``timeout`` seconds; None where there was none, or it is closed."""
         with self._condition:
-            self._condition.wait_for(lambda: self._closed or self._item is not None, timeout)
-            item, self._item = self._item, None
-            return item
+            self._condition.wait_for(lambda: bool(self._closed or self._items), timeout)
+            return self._items.popleft() if self._items else None
 
     def close(self) -> None:
         """Drops what is in the box and wakes whoever waits for it."""
         with self._condition:
-            self._dropped += self._item is not None
-            self._item = None
+            self._dropped += len(self._items)
+            self._items.clear()
             self._closed = True
             self._condition.notify_all()
 
 
 class Worker(Generic[T]):
-    """A thread that handles the newest submitted item, one at a time, until it is stopped.
+    """A thread that handles the newest submitted items, one at a time, until it is stopped; ``depth`` of them may wait.
 
     An error while handling goes to ``on_error`` (which must not raise) and the next item is handled as usual.
     """
 
-    def __init__(self, name: str, handle: Callable[[T], None], on_error: Callable[[Exception], None]) -> None:
-        self._mailbox: LatestMailbox[T] = LatestMailbox()
+    def __init__(
+        self, name: str, handle: Callable[[T], None], on_error: Callable[[Exception], None], depth: int = 1
+    ) -> None:
+        self._mailbox: LatestMailbox[T] = LatestMailbox(depth)
         self._handle = handle
         self._on_error = on_error
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)

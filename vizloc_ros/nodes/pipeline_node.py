@@ -20,16 +20,17 @@ class PipelineNode(Node):
     before its turn is counted as ``dropped``.
     """
 
-    def __init__(self, name: str, handle: Callable[[Any], None]) -> None:
+    def __init__(self, name: str, handle: Callable[[Any], None], waiting: int = 1) -> None:
+        """``waiting`` inputs may wait for their turn; for one more, the oldest of them is dropped."""
         super().__init__(name)
         self.diagnostics = Diagnostics(self)
         self.obstacle = ""  # why what ``when_possible`` is to load is not there yet
         for counter in ("received", "processed", "dropped", "rejected"):
             self.diagnostics.count(counter, 0)
-        self._worker: Worker[Any] = Worker(name, handle, self._on_error)
+        self._worker: Worker[Any] = Worker(name, handle, self._on_error, waiting)
 
     def submit(self, item: Any) -> None:
-        """Hands over an input; one that still waits is dropped for it."""
+        """Hands over an input; the oldest that waits is dropped for it if there are too many."""
         self.diagnostics.count("received")
         if self._worker.submit(item) is not None:
             self.diagnostics.count("dropped")

@@ -46,6 +46,7 @@ from vizloc_ros.stopwatch import Stopwatch
 
 _SUBMAP_REACH = 15.0  # m; landmarks that were asked for farther away are of no use
 _REQUESTS_KEPT = 50
+_WAITING = 2  # images: one that takes long, such as one in doubt, costs none of the next
 _MOST_SUGGESTIONS = 8
 _INITIAL_STD = (1.0, 0.1)  # m, rad: of a pose that a person has set
 
@@ -121,7 +122,7 @@ class PixLocTrackerNode(PipelineNode):
     """
 
     def __init__(self) -> None:
-        super().__init__("pixloc_tracker", self._track)
+        super().__init__("pixloc_tracker", self._track, _WAITING)
         self.parameters = declare(self, TrackerParameters)
         self._lock = threading.Lock()  # of what the callbacks leave
         self._landmarks: _Landmarks | None = None

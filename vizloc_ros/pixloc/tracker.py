@@ -40,7 +40,7 @@ class TrackerOptions(BaseModel):
     lost_after: int = Field(4, ge=1, description="images in a row without a believed pose after which it is lost")
     lost_after_seconds: float = Field(0.4, gt=0, description="time without a believed pose after which it is lost [s]")
     history: int = Field(30, ge=1, le=1000, description="images kept to carry a late pose forward")
-    catch_up: int = Field(4, ge=1, description="of those, most that are aligned on the way to the newest")
+    catch_up: int = Field(3, ge=1, description="of those, most that are aligned on the way to the newest")
     disagreement_distance: float = Field(
         1.0, gt=0, description="a localizer's pose farther away than this contradicts the tracker [m]"
     )
