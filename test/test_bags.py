@@ -267,7 +267,7 @@ def test_a_camera_at_10_hz_arrives_completely_in_another_process(tmp_path: Path)
     assert 3.39 < elapsed < 7  # half a second of lead-in; upwards there is room for a busy machine
     clock = np.array(received["clock"])
     assert (np.diff(clock) > 0).all()
-    assert len(clock) > 50 * 2.9
+    assert len(clock) > 15 * 2.9
     images = [event for event in published if event.topic == "/camera/image"]
     assert [event.stamp_ns for event in images] == received["stamps"]
     gaps_ms = np.diff([event.monotonic_ns for event in images]) / 1e6

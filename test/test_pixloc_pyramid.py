@@ -122,7 +122,8 @@ def test_references_of_other_lengths_are_refused() -> None:
 @quick
 @given(st.tuples(st.integers(64, 4000), st.integers(64, 4000)), st.integers(64, 2000))
 def test_fitted_sizes_are_multiples_of_32_and_not_too_long(size: tuple[int, int], long_side: int) -> None:
-    exact = np.array(size) * min(1, long_side // 32 * 32 / max(size))
+    longest = long_side // 32 * 32
+    exact = np.array(size) * min(1, longest / max(size), longest / np.sqrt(2 * np.prod(size, dtype=float)))
     try:
         fitted = fitted_size(size, long_side)
     except ImageError:
@@ -137,9 +138,10 @@ def test_fitted_sizes_are_multiples_of_32_and_not_too_long(size: tuple[int, int]
     ("size", "long_side", "expected"),
     [
         ((1241, 376), 640, (640, 192)),
-        ((640, 480), 640, (640, 480)),
+        ((640, 480), 640, (512, 384)),
         ((320, 240), 640, (320, 256)),
-        ((480, 640), 320, (256, 320)),
+        ((480, 640), 320, (192, 256)),
+        ((1920, 1080), 640, (608, 352)),
     ],
 )
 def test_fitted_sizes(size: tuple[int, int], long_side: int, expected: tuple[int, int]) -> None:
@@ -158,8 +160,8 @@ def test_images_are_fitted() -> None:
     image = np.random.default_rng(0).integers(0, 255, (96, 160), np.uint8)
     assert fit_image(image, 640) is image
     smooth = cv2.GaussianBlur(np.kron(image, np.ones((4, 4), np.uint8)), (0, 0), 8)
-    for long_side in (320, 640):
+    for long_side, shape in ((320, (160, 288)), (640, (352, 576))):
         fitted = fit_image(smooth, long_side)
-        assert fitted.shape == (long_side * 96 // 160, long_side)
+        assert fitted.shape == shape
         enlarged = cv2.resize(fitted, smooth.shape[::-1], interpolation=cv2.INTER_LINEAR)
         assert np.abs(enlarged.astype(int) - smooth).mean() < 2

@@ -59,7 +59,7 @@ def test_intensities_have_five_levels_of_half_the_size() -> None:
 
 
 def test_intensities_of_a_shrunk_image() -> None:
-    extractor = IntensityExtractor(64)
+    extractor = IntensityExtractor(96)
     pyramid = extractor.extract(np.random.default_rng(1).integers(0, 256, (100, 130), np.uint8))
     assert pyramid.image_size == (130, 100)
     assert pyramid.levels[0].shape == (64, 64)

@@ -21,7 +21,7 @@ from vizloc_ros.datasets.parsing import NANOSECONDS
 from vizloc_ros.errors import BagError, ConfigError, RosError
 
 CLOCK_TOPIC = "/clock"
-CLOCK_PERIOD_S = 0.01
+CLOCK_PERIOD_S = 0.05  # every node in Python takes a millisecond for every tick
 # The clock runs ahead of the first message: nodes get a time, and subscribers that are matched as seen from here
 # finish matching on their side, which cannot be seen (a best-effort one would lose the first message).
 LEAD_IN_S = 0.5
@@ -60,7 +60,7 @@ class BagPlayer:
     """Publishes what is in a bag, byte for byte, and the bag's time on ``/clock``.
 
     Latched topics (``/tf_static``) are there before the first message is played: what they said up to the start is
-    published by the constructor. The clock ticks every 10 ms, starts half a second early and is never behind the
+    published by the constructor. The clock ticks every 50 ms, starts half a second early and is never behind the
     messages; with ``loop`` it jumps back at each turn. A ``/clock`` in the bag is left out.
     """
 

@@ -43,7 +43,7 @@ class HfnetParameters:
     weights: str = param("", "another export of the map's network, e.g. one of fixed size; empty: as in the map")
     image_transport: str = param("raw", "how images arrive", choices=("raw", "compressed"))
     tracking_period: float = param(
-        2.0, "while the tracker is sure, features of one image in so many seconds; 0: of all", minimum=0.0, maximum=60.0
+        3.0, "while the tracker is sure, features of one image in so many seconds; 0: of all", minimum=0.0, maximum=60.0
     )
     silence_timeout: float = param(3.0, "seconds without an image before diagnostics warn", minimum=0.1, maximum=3600.0)
 

@@ -1,5 +1,7 @@
 """How an image becomes one that the network takes."""
 
+from math import sqrt
+
 import cv2
 
 from vizloc_ros.arrays import UInt8
@@ -10,14 +12,18 @@ _MIN_SIDE = 2 * COARSEST
 
 
 def fitted_size(size: tuple[int, int], long_side: int) -> tuple[int, int]:
-    """(width, height) in multiples of 32, the longer side at most ``long_side``, of an image of (width, height).
+    """(width, height) in multiples of 32 that an image of (width, height) is scaled to.
+
+    The longer side is at most ``long_side``, and the area about half of its square: a picture of 4:3 would take twice
+    the time of one that is as wide as a street, and shows sky and road in it.
 
     Neither cropped nor padded: the sides are scaled apart by a few per cent, which features carry along exactly.
 
     Raises:
         ImageError: the image is too small or too long.
     """
-    factor = min(1.0, long_side // COARSEST * COARSEST / max(size))
+    longest = long_side // COARSEST * COARSEST
+    factor = min(1.0, longest / max(size), longest / sqrt(2 * size[0] * size[1]))
     width, height = (max(COARSEST, round(side * factor / COARSEST) * COARSEST) for side in size)
     if min(size) < _MIN_SIDE or min(width, height) < _MIN_SIDE:
         raise ImageError(

@@ -20,7 +20,7 @@ class SubmapOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     keyframes: int = Field(8, ge=1, le=200, description="keyframes whose landmarks are taken")
-    max_landmarks: int = Field(3000, ge=50, le=100_000, description="landmarks at most")
+    max_landmarks: int = Field(2000, ge=50, le=100_000, description="landmarks at most")
     max_distance: float = Field(25.0, gt=0, description="keyframes farther away are not taken [m]")
     max_angle: float = Field(90.0, gt=0, le=180, description="nor those that look elsewhere by more [deg]")
     meters_per_radian: float = Field(
@@ -33,7 +33,7 @@ class SubmapOptions(BaseModel):
     average: int = Field(
         1, ge=1, le=20, description="observations of a landmark that are averaged by confidence, the nearest keyframes'"
     )
-    refresh_distance: float = Field(2.0, ge=0, description="way after which a submap is chosen anew [m]")
+    refresh_distance: float = Field(3.0, ge=0, description="way after which a submap is chosen anew [m]")
     refresh_angle: float = Field(8.0, ge=0, description="turn after which a submap is chosen anew [deg]")
 
 

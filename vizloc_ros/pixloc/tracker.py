@@ -46,7 +46,7 @@ class TrackerOptions(BaseModel):
     )
     disagreement_angle: float = Field(5.0, gt=0, description="and one turned by more than this [deg]")
     contradictions: int = Field(2, ge=1, description="in a row, after which the tracker gives way to the localizer")
-    covariance_scale: float = Field(1.0, gt=0, description="inflates the covariance: residuals of features go together")
+    covariance_scale: float = Field(4.0, gt=0, description="inflates the covariance: residuals of features go together")
     map_position_std: float = Field(0.01, ge=0, description="how well the map's own poses are known [m]")
     map_rotation_std: float = Field(0.04, ge=0, description="how well the map's own poses are known [deg]")
 
