@@ -12,7 +12,8 @@ FEATURES = QoSProfile(depth=4, reliability=ReliabilityPolicy.RELIABLE, durabilit
 # What is published once and must reach those who come later: map points, keyframes.
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
-STATE = LATCHED  # the tracker's, for whoever comes later
+# The tracker's state: the newest for whoever comes later, but none is lost on those who listen.
+STATE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 POSE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE)
 DIAGNOSTICS = POSE

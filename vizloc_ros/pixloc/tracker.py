@@ -207,7 +207,7 @@ class Tracker:
         (best,) = from_starts([cam_from_map])
         verdict = judge(best, prediction, options.verification)
         tried = 1
-        if verdict.doubtful or (verdict.reason and self._failures % _RETRY_EVERY == 0):
+        if verdict.doubtful or (verdict.reason and self._is_worth_retrying(best)):
             spread = max(1.0, prediction.position_std / options.motion.position_std / 10)
             others = from_starts(
                 [start.inverse() for start in starts_around(prediction.map_from_cam, min(spread, 2.0))]
@@ -224,6 +224,11 @@ class Tracker:
         if verdict.reason:
             return _untracked(self.state, verdict.reason, best, tried)
         return Tracked(self.state, best.cam_from_map.inverse(), self._covariance(best), "", best, prediction, tried)
+
+    def _is_worth_retrying(self, failed: Alignment) -> bool:
+        """Not for every image, and not while tracking where nothing looks as in the map: other starts take time."""
+        hopeless = failed.inlier_share < self.options.verification.min_inlier_share / 2
+        return self._failures % _RETRY_EVERY == 0 and not (hopeless and self.state is TrackerState.TRACKING)
 
     def _conclude(self, remembered: _Remembered, tracked: Tracked) -> None:
         """What an alignment means for the state and the motion."""

@@ -15,9 +15,9 @@ class VerificationOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    min_inlier_share: float = Field(0.5, ge=0, le=1, description="least share of landmarks that look as in the map")
+    min_inlier_share: float = Field(0.35, ge=0, le=1, description="least share of landmarks that look as in the map")
     sure_inlier_share: float = Field(
-        0.7, ge=0, le=1, description="share from which other starts need not end at the same pose"
+        0.6, ge=0, le=1, description="share from which other starts need not end at the same pose"
     )
     min_points: int = Field(40, ge=10, description="fewest landmarks in the image")
     max_position_std: float = Field(1.0, gt=0, description="largest standard deviation of a believed position [m]")

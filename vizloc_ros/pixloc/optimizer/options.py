@@ -15,7 +15,7 @@ class AlignmentOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    max_iterations: int = Field(50, ge=1, le=1000, description="iterations on a level at most")
+    max_iterations: int = Field(30, ge=1, le=1000, description="iterations on a level at most")
     min_motion: float = Field(
         0.005,
         gt=0,
