@@ -75,7 +75,7 @@ class Running:
     def __init__(self, node: HfnetNode, camera: Any, recorder: Recorder) -> None:
         self._nodes = (node, camera, recorder)
         self.recorder = recorder
-        self.camera = Bench(camera, recorder, None)
+        self.camera = Bench(camera, recorder, None, ())
         self.messages: dict[str, dict[int, Any]] = {}
         for topic, kind in {
             "features": PointCloud2,
