@@ -81,7 +81,7 @@ def distances(aligned: Any, batch: Batch) -> np.ndarray:
 @pytest.mark.slow
 def test_a_batch_is_learned_by_heart(source: dict[str, Any], tmp_path: Path) -> None:
     config = settings(
-        {**source, "query_split": "query"}, long_side=192, steps=70, iterations=5, learning_rate=3e-3,
+        {**source, "query_split": "query"}, long_side=224, steps=70, iterations=5, learning_rate=3e-3,
         starts={"translation": 1, "rotation": 3},
     )  # fmt: skip
     config["sources"][0].update(held_out=0, gap=0)
