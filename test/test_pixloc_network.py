@@ -23,7 +23,7 @@ from vizloc_ros.pixloc.network.light import (  # noqa: E402
     LightNetwork,
     load_convolutions,
 )
-from vizloc_ros.pixloc.network.model import PixLocNetwork, parameters_of  # noqa: E402
+from vizloc_ros.pixloc.network.model import PixLocNetwork  # noqa: E402
 from vizloc_ros.pixloc.network.store import load_network, save_network  # noqa: E402
 
 IMAGE = texture(3, (160, 96))
@@ -134,6 +134,10 @@ def test_dampings_are_one_for_each_level_and_direction() -> None:
         network.damping[1, 2], network.damping[3, 5] = 50, -50
     dampings = network.dampings().detach().numpy()
     assert_allclose([dampings[1, 2], dampings[3, 5], dampings[0, 0]], [1e5, 1e-6, 1e-2], rtol=1e-4)
+
+
+def parameters_of(config: LightConfig | UNetConfig) -> int:
+    return sum(values.numel() for values in PixLocNetwork(config).parameters())
 
 
 def test_parameters_are_counted() -> None:

@@ -180,7 +180,8 @@ def test_projection_is_the_camera_and_its_correction(seed: int) -> None:
         of_level = LevelCamera(CAMERA, correction, np.array([0.25, 0.2])).look(rotations, translations, points.T)
         assert_allclose(of_level.u, (seen.pixels[..., 0] + 0.5) * 0.25 - 0.5, atol=1e-9)
         assert_allclose(of_level.v, (seen.pixels[..., 1] + 0.5) * 0.2 - 0.5, atol=1e-9)
-        assert_allclose(1 / of_level.inverse, seen.points_cam[..., 2])
+        depths = transform_points(TRUTH, points)[:, 2]
+        assert_allclose(1 / of_level.inverse, [depths, depths])
 
 
 def test_what_lies_behind_the_camera_is_not_seen() -> None:

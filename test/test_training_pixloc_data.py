@@ -17,11 +17,12 @@ from vizloc_ros.datasets.open import open_dataset  # noqa: E402
 from vizloc_ros.datasets.record import Record  # noqa: E402
 from vizloc_ros.errors import DatasetError  # noqa: E402
 from vizloc_ros.features.extractor import open_extractor  # noqa: E402
+from vizloc_ros.geometry.poses import perturbed  # noqa: E402
 from vizloc_ros.mapping.builder import build_map  # noqa: E402
 from vizloc_ros.mapping.visual_map import VisualMap  # noqa: E402
 from vizloc_ros.training.pixloc.appearance import Appearance  # noqa: E402
 from vizloc_ros.training.pixloc.config import PairSource, Partners, Starts  # noqa: E402
-from vizloc_ros.training.pixloc.pairs import Pair, PairDrive, perturbed  # noqa: E402
+from vizloc_ros.training.pixloc.pairs import Pair, PairDrive  # noqa: E402
 
 LONG_SIDE = 128
 KINDS = ("gain", "gamma", "night", "noise", "motion", "defocus", "shade", "occlusion")
@@ -199,9 +200,9 @@ def test_an_image_is_not_aligned_with_itself_and_starts_where_it_is_told(street_
 @pytest.mark.parametrize(("distance", "degrees"), [(0, 0), (2.5, 0), (0, 40), (3, 8)])
 def test_a_perturbed_pose_is_off_by_just_that(distance: float, degrees: float) -> None:
     rng = np.random.default_rng(0)
-    before = perturbed(Rigid3d(), 5, 60, rng)
+    before = perturbed(Rigid3d(), 5, 60, rng).inverse()
     for _ in range(10):
-        after = perturbed(before, distance, degrees, rng)
+        after = perturbed(before.inverse(), distance, degrees, rng).inverse()
         away = after.inverse().translation - before.inverse().translation
         assert np.linalg.norm(away) == pytest.approx(distance, abs=1e-9)
         assert np.degrees((after * before.inverse()).rotation.angle()) == pytest.approx(degrees, abs=1e-5)

@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 from vizloc_ros.datasets.record import Record  # noqa: E402
 from vizloc_ros.geometry.camera import PinholeCamera  # noqa: E402
 from vizloc_ros.geometry.camera_correction import CameraCorrection  # noqa: E402
+from vizloc_ros.geometry.poses import perturbed  # noqa: E402
 from vizloc_ros.geometry.se3 import so3_exp  # noqa: E402
 from vizloc_ros.pixloc.network.config import LightConfig  # noqa: E402
 from vizloc_ros.pixloc.network.model import PixLocNetwork  # noqa: E402
@@ -18,7 +19,7 @@ from vizloc_ros.pixloc.optimizer.robust import BarronLoss  # noqa: E402
 from vizloc_ros.training.pixloc.batches import Batch, collate  # noqa: E402
 from vizloc_ros.training.pixloc.losses import gate, reprojection_errors, reprojection_loss  # noqa: E402
 from vizloc_ros.training.pixloc.objective import align_batch  # noqa: E402
-from vizloc_ros.training.pixloc.pairs import Pair, View, perturbed  # noqa: E402
+from vizloc_ros.training.pixloc.pairs import Pair, View  # noqa: E402
 
 CAMERA = PinholeCamera(160, 96, 120.0, 118.0, 78.3, 49.1)
 CORRECTION = CameraCorrection(focal=0.01, cx=1.5, cy=-2.0, radial=-0.03)
@@ -43,7 +44,7 @@ def pair(seed: int, count: int) -> Pair:
     keyframe = view(FAR_AWAY + rng.normal(size=3), 0.05 * rng.normal(size=3))
     rays = CAMERA.rays(rng.uniform([10, 10], [150, 86], (count, 2))) * rng.uniform(3, 30, (count, 1))
     points = (FAR_AWAY + rays).astype(np.float32)
-    return Pair(query, keyframe, points, perturbed(query.cam_from_map, 0.2, 1.0, rng))
+    return Pair(query, keyframe, points, perturbed(query.cam_from_map.inverse(), 0.2, 1.0, rng).inverse())
 
 
 def batch(pairs: list[Pair], seed: int = 0) -> Batch:
@@ -70,7 +71,7 @@ def test_a_batch_projects_as_the_nodes_do_however_far_from_the_origin() -> None:
             rotation, translation = cam_from_map.rotation.matrix(), cam_from_map.translation
             nodes = project(rotation[None], translation[None], points, CAMERA, CORRECTION)
             np.testing.assert_allclose(pixels[i, rows], nodes.pixels[0], atol=1e-3)
-            np.testing.assert_allclose(seen[i, rows], nodes.points_cam[0], atol=1e-4)
+            np.testing.assert_allclose(seen[i, rows], points @ rotation.T + translation, atol=1e-4)
             ideal, _ = CAMERA.project(points @ rotation.T + translation)
             np.testing.assert_allclose(pixels[i, rows], ideal + CORRECTION.shift(ideal, CAMERA), atol=1e-3)
 

@@ -1,6 +1,7 @@
 """``vizloc evaluate convergence`` and ``vizloc evaluate ablation``: from how far off alignments find the truth."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,28 +76,13 @@ def convergence(
     """Align images from priors that are more and more off; report the share that ends within 0.25 m and 1 degree."""
     from vizloc_ros.features.device import Device
 
-    options = read_options(config, TrackingOptions)
-    degradations = choose_degradations("" if kinds == "all" else kinds, levels) if kinds else []
-    device = Device(provider=provider, threads=1)
+    options, device = read_options(config, TrackingOptions), Device(provider=provider, threads=1)
     models = {name: open_dense_extractor(path, device, options.long_side) for name, path in map(_named, model)}
-    visual_map, mapped, queries = _opened(map_path, dataset, map_split, split, every)
-    out.mkdir(parents=True, exist_ok=True)
-    sets: dict[str, tuple[Sequence[Record], Priors]] = {
-        str(p): (queries, perturbed_priors(queries, p, seed)) for p in PERTURBATIONS
-    }
+    images = _opened(map_path, dataset, map_split, split, every)
+    sets = _sets(images.queries, kinds, levels, seed)
     if retrieved:
-        sets[RETRIEVED] = (queries, retrieved_priors(visual_map, queries, bar))
-    hard = perturbed_priors(queries, _DEGRADED_FROM, seed)
-    sets |= {str(d): (degrade_records(queries, d, seed), hard) for d in degradations}
-    basins = {name: _basins(name, extractor, visual_map, mapped, sets, options) for name, extractor in models.items()}
-    report = _report(basins, [str(d) for d in degradations])
-    write_report(
-        out / "report.json",
-        {**report, "num_images": len(queries), "dataset": dataset, "command": command_line(), "seed": seed},
-    )
-    plot_basins(out / "convergence.png", {name: _shares(found) for name, found in basins.items()})
-    console.print(_table(f"{dataset}, {len(queries)} images", basins, report["models"]))
-    console.print(f"written to {out}")
+        sets[RETRIEVED] = images.queries, retrieved_priors(images.visual_map, images.queries, bar)
+    _evaluate(models, images, sets, options, out, "convergence.png", seed)
 
 
 def ablation(
@@ -119,39 +105,20 @@ def ablation(
     """Take one part of PixLoc away at a time (paper, table 3): what is each worth?"""
     from vizloc_ros.features.device import Device
 
-    options = read_options(config, TrackingOptions)
-    degradations = choose_degradations("" if kinds == "all" else kinds, levels) if kinds else []
-    device = Device(provider=provider, threads=1)
-    visual_map, mapped, queries = _opened(map_path, dataset, map_split, split, every)
+    options, device = read_options(config, TrackingOptions), Device(provider=provider, threads=1)
+    images = _opened(map_path, dataset, map_split, split, every)
     full = open_dense_extractor(_named(model)[1], device, options.long_side)
-    step = max(1, len(mapped) // _COMPACT_IMAGES)
-    variants: dict[str, Callable[[], DenseExtractor]] = {
-        "full": lambda: full,
-        "no uncertainty": lambda: Unconfident(full),
-        "no learned damping": lambda: Undamped(full),
-        f"compact features ({_COMPACT})": lambda: Compact(full, [r.read_image() for r in mapped[::step]], _COMPACT),
-        **({"not trained end to end": lambda: _opened_file(pretrained, device, options)} if pretrained else {}),
-        "photometric": lambda: open_dense_extractor("photometric", device, options.long_side),
+    step = max(1, len(images.mapped) // _COMPACT_IMAGES)
+    variants: dict[str, DenseExtractor] = {
+        "full": full,
+        "no uncertainty": Unconfident(full),
+        "no learned damping": Undamped(full),
+        f"compact features ({_COMPACT})": Compact(full, [r.read_image() for r in images.mapped[::step]], _COMPACT),
     }
-    out.mkdir(parents=True, exist_ok=True)
-    sets: dict[str, tuple[Sequence[Record], Priors]] = {
-        str(p): (queries, perturbed_priors(queries, p, seed)) for p in PERTURBATIONS
-    }
-    hard = perturbed_priors(queries, _DEGRADED_FROM, seed)
-    sets |= {str(d): (degrade_records(queries, d, seed), hard) for d in degradations}
-    basins = {name: _basins(name, make(), visual_map, mapped, sets, options) for name, make in variants.items()}
-    report = _report(basins, [str(d) for d in degradations])
-    write_report(
-        out / "report.json",
-        {**report, "num_images": len(queries), "dataset": dataset, "command": command_line(), "seed": seed},
-    )
-    plot_basins(out / "ablation.png", {name: _shares(found) for name, found in basins.items()})
-    console.print(_table(f"{dataset}, {len(queries)} images", basins, report["models"]))
-    console.print(f"written to {out}")
-
-
-def _opened_file(path: Path | None, device: Any, options: TrackingOptions) -> DenseExtractor:
-    return open_dense_extractor(str(path), device, options.long_side)
+    if pretrained is not None:
+        variants["not trained end to end"] = open_dense_extractor(str(pretrained), device, options.long_side)
+    variants["photometric"] = open_dense_extractor("photometric", device, options.long_side)
+    _evaluate(variants, images, _sets(images.queries, kinds, levels, seed), options, out, "ablation.png", seed)
 
 
 def _named(model: str) -> tuple[str, str]:
@@ -162,27 +129,55 @@ def _named(model: str) -> tuple[str, str]:
     return (Path(model).stem if model.endswith(".onnx") else model or "pixloc"), model
 
 
-def _opened(
-    map_path: Path, dataset: str, map_split: str, split: str, every: int
-) -> tuple[VisualMap, list[Record], list[Record]]:
-    """The map, its images, and the queries that have a pose."""
+@dataclass(frozen=True)
+class _Images:
+    """A map, its images, and the queries that have a pose."""
+
+    dataset: str
+    visual_map: VisualMap
+    mapped: list[Record]
+    queries: list[Record]
+
+
+def _opened(map_path: Path, dataset: str, map_split: str, split: str, every: int) -> _Images:
     visual_map, source = VisualMap.open(map_path), open_dataset(dataset)
     queries = [r for r in every_nth(source.records(split), every) if r.world_from_cam is not None]
     if not queries:
         raise DatasetError(f"{dataset}: no image of split '{split}' has a pose to compare with")
-    return visual_map, list(source.records(map_split)), queries
+    return _Images(dataset, visual_map, list(source.records(map_split)), queries)
 
 
-def _basins(
-    name: str,
-    extractor: DenseExtractor,
-    visual_map: VisualMap,
-    mapped: Sequence[Record],
+def _sets(queries: Sequence[Record], kinds: str, levels: str, seed: int) -> dict[str, tuple[Sequence[Record], Priors]]:
+    """The images with their priors: as they are from ever farther, and degraded."""
+    degradations = choose_degradations("" if kinds == "all" else kinds, levels) if kinds else []
+    hard = perturbed_priors(queries, _DEGRADED_FROM, seed)
+    return {
+        **{str(p): (queries, perturbed_priors(queries, p, seed)) for p in PERTURBATIONS},
+        **{str(d): (degrade_records(queries, d, seed), hard) for d in degradations},
+    }
+
+
+def _evaluate(
+    models: Mapping[str, DenseExtractor],
+    images: _Images,
     sets: Mapping[str, tuple[Sequence[Record], Priors]],
     options: TrackingOptions,
-) -> dict[str, Basin]:
-    task = ConvergenceTask(visual_map, extractor, mapped, options.tracker, options.submap, bar)
-    return {key: task.basin(queries, priors, f"{name}, {key}", bar) for key, (queries, priors) in sets.items()}
+    out: Path,
+    picture: str,
+    seed: int,
+) -> None:
+    """Aligns everything with every model; writes the report and the picture, and shows the table."""
+    out.mkdir(parents=True, exist_ok=True)
+    basins: dict[str, dict[str, Basin]] = {}
+    for name, extractor in models.items():
+        task = ConvergenceTask(images.visual_map, extractor, images.mapped, options, bar)
+        basins[name] = {key: task.basin(*of_set, f"{name}, {key}", bar) for key, of_set in sets.items()}
+    report = _report(basins, [key for key in sets if ":" in key])
+    details = {"num_images": len(images.queries), "dataset": images.dataset, "command": command_line(), "seed": seed}
+    write_report(out / "report.json", {**report, **details})
+    plot_basins(out / picture, {name: _shares(found) for name, found in basins.items()})
+    console.print(_table(f"{images.dataset}, {len(images.queries)} images", basins, report["models"]))
+    console.print(f"written to {out}")
 
 
 def _shares(basins: Mapping[str, Basin]) -> dict[str, float]:

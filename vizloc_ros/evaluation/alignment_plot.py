@@ -13,10 +13,8 @@ from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.debug_image import draw_confidence, draw_travel
 from vizloc_ros.pixloc.features.extractor import DenseExtractor
-from vizloc_ros.pixloc.optimizer.alignment import align
+from vizloc_ros.pixloc.map_aligner import MapAligner
 from vizloc_ros.pixloc.options import TrackingOptions
-from vizloc_ros.pixloc.submap import SubmapSelector
-from vizloc_ros.pixloc.view import in_view
 
 _PICTURES = 6  # evenly spread over the run
 
@@ -34,33 +32,20 @@ def draw_alignments(
     known = [record for record in records if record.name in priors]
     if not known:
         return
-    selector = SubmapSelector(visual_map, options.submap, unit_features=extractor.unit_features)
+    aligner = MapAligner(visual_map, extractor, options)
     for i in sorted(set(np.linspace(0, len(known) - 1, _PICTURES).round().astype(int).tolist())):
         name = known[i].name.replace("/", "_").rsplit(".", 1)[0]
-        _draw(folder / f"{name}.png", known[i], priors[known[i].name], visual_map, selector, extractor, options)
+        _draw(folder / f"{name}.png", known[i], priors[known[i].name], visual_map, aligner)
 
 
-def _draw(
-    path: Path,
-    record: Record,
-    prior: Rigid3d,
-    visual_map: VisualMap,
-    selector: SubmapSelector,
-    extractor: DenseExtractor,
-    options: TrackingOptions,
-) -> None:
-    submap, camera = selector.around(prior), record.camera
-    if submap is None:
+def _draw(path: Path, record: Record, prior: Rigid3d, visual_map: VisualMap, aligner: MapAligner) -> None:
+    image, camera = record.read_image(), record.camera
+    aligned = aligner.align(image, camera, prior, trace=True)
+    if aligned is None:
         return
-    correction, start = visual_map.info.correction_of(camera), prior.inverse()
-    nearby = submap.stored.restored(unit_features=extractor.unit_features)
-    chosen = in_view(nearby, start, camera, correction, options.tracker.max_landmarks)
-    image = record.read_image()
-    pyramid = extractor.extract(image)
-    (alignment,) = align(
-        pyramid, chosen, camera, [start], extractor.learned, options.tracker.alignment, correction, trace=True
-    )
-    panels = [draw_travel(image, chosen.points, alignment.trace, camera, correction)]
+    alignment, pyramid = aligned.alignment, aligned.pyramid
+    correction = visual_map.info.correction_of(camera)
+    panels = [draw_travel(image, aligned.references.points, alignment.trace, camera, correction)]
     panels += [draw_confidence(image, level) for level in pyramid.levels]
     titles = ["landmarks from the prior (red) to the pose (green)"]
     titles += [f"confidence, level {k}, {1 / level.scale[0]:.3g} px" for k, level in enumerate(pyramid.levels)]

@@ -10,18 +10,16 @@ from pycolmap import Rigid3d
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import DatasetError
 from vizloc_ros.evaluation.recall import PoseError
-from vizloc_ros.geometry.poses import pose_error, pose_of
-from vizloc_ros.geometry.se3 import so3_exp
+from vizloc_ros.geometry.poses import perturbed, pose_error, pose_of
 from vizloc_ros.localization.global_search import open_search
 from vizloc_ros.localization.options import RetrievalOptions
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, parallel_map, silent
 from vizloc_ros.pixloc.features.extractor import DenseExtractor
+from vizloc_ros.pixloc.map_aligner import MapAligner
 from vizloc_ros.pixloc.map_references import compute_references
-from vizloc_ros.pixloc.optimizer.alignment import Alignment, align
-from vizloc_ros.pixloc.submap import SubmapOptions, SubmapSelector
-from vizloc_ros.pixloc.tracker import TrackerOptions
-from vizloc_ros.pixloc.view import in_view
+from vizloc_ros.pixloc.optimizer.alignment import Alignment
+from vizloc_ros.pixloc.options import TrackingOptions
 
 CONVERGED_M, CONVERGED_DEG = 0.25, 1.0
 RETRIEVED = "retrieved"
@@ -39,10 +37,7 @@ class Perturbation:
 
     def apply(self, map_from_cam: Rigid3d, rng: np.random.Generator) -> Rigid3d:
         """The pose moved and turned by exactly that much, each in a random direction."""
-        away, axis = rng.normal(size=3), rng.normal(size=3)
-        away *= self.translation_m / np.linalg.norm(away)
-        axis *= np.radians(self.rotation_deg) / np.linalg.norm(axis)
-        return Rigid3d(map_from_cam.rotation * so3_exp(axis), map_from_cam.translation + away)
+        return perturbed(map_from_cam, self.translation_m, self.rotation_deg, rng)
 
 
 PERTURBATIONS = (Perturbation(0.5, 1), Perturbation(1, 2), Perturbation(2, 4), Perturbation(4, 8))
@@ -95,52 +90,34 @@ class ConvergenceTask:
         visual_map: VisualMap,
         extractor: DenseExtractor,
         mapped: Sequence[Record],
-        options: TrackerOptions | None = None,
-        submap: SubmapOptions | None = None,
+        options: TrackingOptions | None = None,
         progress: Progress = silent,
     ) -> None:
         """Takes the map's references if they are the extractor's, else computes them from the mapped images.
 
         Raises ``MapError`` if that is needed and an image of the map is not among ``mapped``.
         """
-        self.extractor, self._options = extractor, options or TrackerOptions()
         info = visual_map.info
         if info.pixloc is None or info.pixloc.model_id != extractor.model_id:
             visual_map = replace(visual_map, references=compute_references(visual_map, mapped, extractor, progress))
-        self._map, self._submap = visual_map, submap or SubmapOptions()
+        self._aligner = MapAligner(visual_map, extractor, options)
 
     def basin(
         self, queries: Sequence[Record], priors: Mapping[str, Rigid3d], description: str, progress: Progress = silent
     ) -> Basin:
         """Aligns every query from its prior map_from_cam. Raises ``DatasetError`` for queries without a pose."""
-        selector = SubmapSelector(self._map, self._submap, unit_features=self.extractor.unit_features)
 
         def outcome(query: Record) -> Outcome:
             if query.world_from_cam is None:
                 raise DatasetError(f"{query.name}: has no pose, so whether it is found cannot be told")
-            alignment = self.align(query, priors[query.name], selector)
-            pose = priors[query.name] if alignment is None else alignment.cam_from_map.inverse()
-            return Outcome(priors[query.name], alignment, PoseError(*pose_error(pose, query.world_from_cam)))
+            prior = priors[query.name]
+            aligned = self._aligner.align(query.read_image(), query.camera, prior)
+            pose = prior if aligned is None else aligned.alignment.cam_from_map.inverse()
+            alignment = None if aligned is None else aligned.alignment
+            return Outcome(prior, alignment, PoseError(*pose_error(pose, query.world_from_cam)))
 
         outcomes = parallel_map(outcome, queries, description, progress)
         return Basin({query.name: outcome for query, outcome in zip(queries, outcomes, strict=True)})
-
-    def align(
-        self, query: Record, prior: Rigid3d, selector: SubmapSelector | None = None, *, trace: bool = False
-    ) -> Alignment | None:
-        """One alignment from a prior map_from_cam; None where the map has nothing around it."""
-        selector = selector or SubmapSelector(self._map, self._submap, unit_features=self.extractor.unit_features)
-        keyframes = selector.keyframes_around(prior)
-        if not len(keyframes):
-            return None
-        correction = self._map.info.correction_of(query.camera)
-        most, options = self._options.max_landmarks, self._options.alignment
-        start = prior.inverse()
-        nearby = selector.stored_of(keyframes, prior).restored(unit_features=self.extractor.unit_features)
-        references = in_view(nearby, start, query.camera, correction, most)
-        pyramid = self.extractor.extract(query.read_image())
-        learned = self.extractor.learned
-        return align(pyramid, references, query.camera, [start], learned, options, correction, trace=trace)[0]
 
 
 def perturbed_priors(queries: Sequence[Record], perturbation: Perturbation, seed: int) -> dict[str, Rigid3d]:

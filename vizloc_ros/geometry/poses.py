@@ -43,6 +43,14 @@ def pose_error(estimate: Rigid3d, truth: Rigid3d) -> tuple[float, float]:
     return translation, float(np.degrees(estimate.rotation.angle_to(truth.rotation)))
 
 
+def perturbed(a_from_b: Rigid3d, distance: float, degrees: float, rng: np.random.Generator) -> Rigid3d:
+    """The pose with b moved by exactly ``distance`` [m] and turned by ``degrees``, each in a random direction."""
+    away, axis = rng.normal(size=3), rng.normal(size=3)
+    away *= distance / np.linalg.norm(away)
+    axis *= np.radians(degrees) / np.linalg.norm(axis)
+    return Rigid3d(a_from_b.rotation * Rotation3d(axis), a_from_b.translation + away)
+
+
 def transform_points(a_from_b: Rigid3d, points_b: Float64) -> Float64:
     """(N, 3) points of frame b, in frame a."""
     return points_b @ a_from_b.rotation.matrix().T + a_from_b.translation

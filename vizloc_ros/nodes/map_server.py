@@ -95,6 +95,7 @@ class MapServerNode(PipelineNode):
         self.diagnostics.watch("candidates_listeners", self._candidates.get_subscription_count)
         self._submap = self.create_publisher(PointCloud2, "submap", LATCHED)
         self._selector: SubmapSelector | None = None
+        self._model_number = 0
         self._sent: Submap | None = None
         self.diagnostics.watch("submap_listeners", self._submap.get_subscription_count)
         self._requests: Worker[PoseStamped] = Worker("submap", self._answer_request, self._on_error)

@@ -169,6 +169,7 @@ class PixLocTrackerNode(PipelineNode):
         with self._lock:
             self._jumped = True
             self._suggestions.clear()
+            self._asked.clear()
         self._path.clear()
 
     def _on_submap(self, msg: PointCloud2) -> None:
@@ -208,11 +209,14 @@ class PixLocTrackerNode(PipelineNode):
         """Asks the map server for landmarks around a pose; what has come so far, if it is of there."""
         stamp_ns = self.get_clock().now().nanoseconds
         with self._lock:
+            if self._asked:  # the answer's stamp tells which request it is to; a bag's clock may stand still
+                stamp_ns = max(stamp_ns, next(reversed(self._asked)) + 1)
             self._asked[stamp_ns] = map_from_cam.translation
             while len(self._asked) > _REQUESTS_KEPT:
                 self._asked.popitem(last=False)
             landmarks = self._landmarks
-        request = PoseStamped(header=header_of(stamp_ns, ""), pose=pose_to_msg(map_from_cam))
+        frame = landmarks.frame if landmarks is not None else ""
+        request = PoseStamped(header=header_of(stamp_ns, frame), pose=pose_to_msg(map_from_cam))
         self.diagnostics.send(self._request, request)
         if landmarks is None:
             return None
@@ -235,7 +239,7 @@ class PixLocTrackerNode(PipelineNode):
             odom_from_base = self._odometry.at(stamp_ns) if self.parameters.use_odometry else None
             odom_from_cam = None if odom_from_base is None else odom_from_base * base_from_cam
             tracked = tracker.track(Frame(image, camera, stamp_ns, info.correction_of(camera), odom_from_cam))
-            self._state.publish(String(data=tracked.state.value))
+            self.diagnostics.send(self._state, String(data=tracked.state.value))
             if tracked.map_from_cam is not None and tracked.covariance is not None:
                 self._publish(tracked.map_from_cam, tracked.covariance, base_from_cam, odom_from_base, stamp_ns, info)
             if self._debug is not None and tracked.alignment is not None:

@@ -9,11 +9,9 @@ from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.features.extractor import DenseExtractor
-from vizloc_ros.pixloc.optimizer.alignment import align
+from vizloc_ros.pixloc.map_aligner import MapAligner
 from vizloc_ros.pixloc.options import TrackingOptions
-from vizloc_ros.pixloc.submap import SubmapSelector
 from vizloc_ros.pixloc.verification import judge
-from vizloc_ros.pixloc.view import in_view
 
 _FARTHEST = 1.0  # m; a refinement that goes farther has found something else
 
@@ -41,25 +39,18 @@ class Refiner:
     ) -> None:
         """Raises ``FeatureError`` if the map has no references of this extractor."""
         visual_map.require_references(extractor.model_id)
-        self._map, self._extractor, self._options = visual_map, extractor, options or TrackingOptions()
-        self._selector = SubmapSelector(visual_map, self._options.submap, unit_features=extractor.unit_features)
+        self._aligner = MapAligner(visual_map, extractor, options)
 
     def refine(self, image: UInt8, camera: PinholeCamera, map_from_cam: Rigid3d) -> Refinement:
         """Aligns an image from a pose of the localizer. Raises ``ImageError`` for an image of impossible size."""
-        keyframes = self._selector.keyframes_around(map_from_cam)
-        if not len(keyframes):
+        aligned = self._aligner.align(image, camera, map_from_cam)
+        if aligned is None:
             return Refinement(map_from_cam, None, "the map has nothing around the pose")
-        tracker, correction = self._options.tracker, self._map.info.correction_of(camera)
-        start = map_from_cam.inverse()
-        nearby = self._selector.stored_of(keyframes, map_from_cam).restored(unit_features=self._extractor.unit_features)
-        chosen = in_view(nearby, start, camera, correction, tracker.max_landmarks)
-        pyramid = self._extractor.extract(image)
-        (found,) = align(pyramid, chosen, camera, [start], self._extractor.learned, tracker.alignment, correction)
-        verdict = judge(found, None, tracker.verification)
+        verdict = judge(aligned.alignment, None, self._aligner.options.tracker.verification)
         if verdict.reason:
             return Refinement(map_from_cam, None, verdict.reason)
-        refined = found.cam_from_map.inverse()
+        refined = aligned.alignment.cam_from_map.inverse()
         distance, _ = pose_error(refined, map_from_cam)
         if distance > _FARTHEST:
             return Refinement(map_from_cam, None, f"the alignment ended {distance:.2g} m away")
-        return Refinement(refined, found.covariance, "")
+        return Refinement(refined, aligned.alignment.covariance, "")

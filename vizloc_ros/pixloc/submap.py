@@ -31,7 +31,7 @@ class SubmapOptions(BaseModel):
         1.0, gt=0, description="others were seen as alike as this: 1 is 1.3 times as far away, or 15 deg aside"
     )
     average: int = Field(
-        1, ge=1, le=20, description="observations of a landmark that are averaged by confidence, the nearest keyframes'"
+        1, ge=1, le=20, description="observations of a landmark that are averaged by confidence, the most similar views"
     )
     refresh_distance: float = Field(3.0, ge=0, description="way after which a submap is chosen anew [m]")
     refresh_angle: float = Field(8.0, ge=0, description="turn after which a submap is chosen anew [deg]")
@@ -62,7 +62,7 @@ class SubmapSelector:
         self.options = options or SubmapOptions()
         self._map, self.unit_features = visual_map, unit_features
         if visual_map.references is None:
-            read_references(visual_map, np.zeros(0, np.int64))
+            visual_map.require_references("")
         self._centres = np.asarray(visual_map.keyframe_poses[:, :3])
         self._directions = Rotation.from_quat(visual_map.keyframe_poses[:, 3:]).as_matrix()[:, :, 2]
         self._current: Submap | None = None
@@ -110,14 +110,12 @@ class SubmapSelector:
             self._map.landmark_positions[landmarks] - map_from_cam.translation,
         )
         order = np.lexsort((unlike, landmarks))  # within a landmark, the most similar view first
-        starts = np.flatnonzero(np.diff(landmarks[order], prepend=-1))
-        group = np.cumsum(np.diff(landmarks[order], prepend=-1) != 0) - 1
+        begins = np.diff(landmarks[order], prepend=-1) != 0
+        starts, group = np.flatnonzero(begins), np.cumsum(begins) - 1
         kept = self._kept(unlike[order[starts]])
         rank = np.arange(len(order)) - starts[group]
         used = kept[group] & (rank < self.options.average)
-        chosen, group = rows[order[used]], group[used]
-        _, group = np.unique(group, return_inverse=True)
-        firsts = np.flatnonzero(np.diff(group, prepend=-1))
+        chosen, firsts = rows[order[used]], np.flatnonzero(np.diff(group[used], prepend=-1))
         levels = read_references(self._map, chosen)
         if len(firsts) < len(chosen):
             levels = tuple(self._averaged(level, firsts) for level in levels)

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from pycolmap import Rigid3d
@@ -25,6 +25,7 @@ from vizloc_ros.pixloc.view import in_view
 from vizloc_ros.stopwatch import Stopwatch
 
 _FINALISTS = 2  # of further starts, that go on to the finest level
+_SPREAD = (1.0, 2.0)  # m: how far ahead and behind further starts lie, as far as the prediction may be off
 _RETRY_EVERY = 3  # images in a row that fail; trying further starts for each would lose the next ones
 
 
@@ -166,16 +167,7 @@ class Tracker:
                 return Tracked(self.state, None, None, "no pose to start from yet", timings_ms=stopwatch.milliseconds)
             tracked = self._align(remembered, prediction, stopwatch)
             self._conclude(remembered, tracked)
-        return Tracked(
-            self.state,
-            tracked.map_from_cam,
-            tracked.covariance,
-            tracked.reason,
-            tracked.alignment,
-            prediction,
-            tracked.starts,
-            stopwatch.milliseconds,
-        )
+        return replace(tracked, state=self.state, prediction=prediction, timings_ms=stopwatch.milliseconds)
 
     def _align(self, remembered: _Remembered, prediction: Prediction, stopwatch: Stopwatch) -> Tracked:
         """One image from one prediction, and from further starts when in doubt."""
@@ -187,14 +179,12 @@ class Tracker:
         chosen = in_view(references, cam_from_map, frame.camera, frame.correction, options.max_landmarks)
         if len(chosen) < options.alignment.min_points:
             return _untracked(self.state, f"only {len(chosen)} landmarks where the camera is predicted to look")
-        if remembered.pyramid is None:
-            with stopwatch("features"):
-                remembered.pyramid = self._extractor.extract(frame.image)
+        pyramid = self._pyramid(remembered, stopwatch)
 
         def from_starts(starts: Sequence[Rigid3d]) -> list[Alignment]:
             with stopwatch("align"):
                 return align(
-                    remembered.pyramid,  # type: ignore[arg-type]
+                    pyramid,
                     chosen,
                     frame.camera,
                     starts,
@@ -208,10 +198,8 @@ class Tracker:
         verdict = judge(best, prediction, options.verification)
         tried = 1
         if verdict.doubtful or (verdict.reason and self._is_worth_retrying(best)):
-            spread = max(1.0, prediction.position_std / options.motion.position_std / 10)
-            others = from_starts(
-                [start.inverse() for start in starts_around(prediction.map_from_cam, min(spread, 2.0))]
-            )
+            spread = float(np.clip(prediction.position_std, *_SPREAD))
+            others = from_starts([start.inverse() for start in starts_around(prediction.map_from_cam, spread)])
             tried += len(others)
             ended = [each for each in (best, *others) if not each.failure] or [best]
             best = max(ended, key=lambda alignment: alignment.inlier_share)
@@ -224,6 +212,13 @@ class Tracker:
         if verdict.reason:
             return _untracked(self.state, verdict.reason, best, tried)
         return Tracked(self.state, best.cam_from_map.inverse(), self._covariance(best), "", best, prediction, tried)
+
+    def _pyramid(self, remembered: _Remembered, stopwatch: Stopwatch) -> FeaturePyramid:
+        """Made once for each image, also where it is aligned again to catch up."""
+        if remembered.pyramid is None:
+            with stopwatch("features"):
+                remembered.pyramid = self._extractor.extract(remembered.frame.image)
+        return remembered.pyramid
 
     def _is_worth_retrying(self, failed: Alignment) -> bool:
         """Not for every image, and not while tracking where nothing looks as in the map: other starts take time."""
@@ -248,8 +243,9 @@ class Tracker:
             self.state, self._failures = TrackerState.TRACKING, 0
             return
         self._failures += 1
-        last = self._motion.last
-        silent = 0.0 if last is None else (frame.stamp_ns - last.stamp_ns) / 1e9
+        last, silent = self._motion.last, 0.0
+        if last is not None and self.state is TrackerState.TRACKING:  # else it is the localizer's, some images old
+            silent = (frame.stamp_ns - last.stamp_ns) / 1e9
         if self._failures >= self.options.lost_after or silent >= self.options.lost_after_seconds:
             if self.state is TrackerState.TRACKING:
                 self.state = TrackerState.LOST

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from vizloc_ros.pixloc.network.config import LightConfig, NetworkConfig, UNetConfig
+from vizloc_ros.pixloc.network.config import LightConfig, NetworkConfig
 from vizloc_ros.pixloc.network.light import LightNetwork
 from vizloc_ros.pixloc.network.unet import UNet
 
@@ -29,11 +29,3 @@ class PixLocNetwork(nn.Module):
     def dampings(self) -> Tensor:
         """(L, 6) factors on the diagonal of the Hessian, finest level first, [rho, phi]."""
         return 10 ** (_LOWEST + _RANGE * torch.sigmoid(self.damping))
-
-
-def parameters_of(config: NetworkConfig) -> int:
-    """How many numbers a network of these sizes has."""
-    return sum(p.numel() for p in PixLocNetwork(config).parameters())
-
-
-__all__ = ["LightConfig", "PixLocNetwork", "UNetConfig", "parameters_of"]

@@ -18,6 +18,8 @@ from vizloc_ros.pixloc.optimizer.projection import LevelCamera, moved
 from vizloc_ros.pixloc.pyramid import FeatureLevel, FeaturePyramid
 from vizloc_ros.pixloc.references import References
 
+_GIVEN_UP = "given up: other starts fit better"
+
 
 @dataclass(frozen=True)
 class Alignment:
@@ -26,7 +28,8 @@ class Alignment:
     Attributes:
         cam_from_map: the pose, however it ended.
         failure: why it is not to be used; empty when it converged, or used up its iterations.
-        cost: mean robust cost of the landmarks in the image, weighted by confidence, on the finest level.
+        cost: mean robust cost of the landmarks in the image, weighted by confidence, on the finest level; on the one
+            before where it was given up there.
         inlier_share: of those landmarks, by confidence, the share whose features are like their references.
         points: landmarks in the image.
         iterations: on each level, finest first.
@@ -90,7 +93,7 @@ def align(
         if index == 0 and finalists is not None:
             descent.choose(finalists)
         descent.run(level)
-    return [descent.outcome(b, level) for b in range(len(priors))]
+    return descent.outcomes(level)
 
 
 class _Level:
@@ -179,7 +182,7 @@ class _Descent:
         """
         options = self._options
         enough_motion = options.coarse_min_motion if level.index else options.min_motion
-        active = np.flatnonzero([not failure for failure in self._failures])
+        active = self._alive()
         for _ in range(options.max_iterations):
             if not len(active):
                 return
@@ -200,17 +203,31 @@ class _Descent:
 
     def choose(self, finalists: int) -> None:
         """Gives up all hypotheses but those that cost least, as far as it was seen."""
-        for b in np.argsort(self._costs, kind="stable")[finalists:]:
-            self._failures[b] = self._failures[b] or "given up: other starts fit better"
+        alive = self._alive()
+        for b in alive[np.argsort(self._costs[alive], kind="stable")[finalists:]]:
+            self._failures[b] = _GIVEN_UP
+
+    def _alive(self) -> Int64:
+        return np.flatnonzero([not failure for failure in self._failures])
 
     def _cost(self, seen: _Seen) -> float:
         """Mean robust cost, by confidence."""
         confidences = seen.confidences.astype(np.float64)
         return float(confidences @ self._learned.loss.cost(seen.squared) / max(float(confidences.sum()), 1e-9))
 
-    def outcome(self, b: int, finest: _Level) -> Alignment:
-        """How a hypothesis ended."""
-        (seen,) = self._look(np.array([b]), finest)
+    def outcomes(self, finest: _Level) -> list[Alignment]:
+        """How the hypotheses ended; those that were given up are not looked at again."""
+        looked = np.flatnonzero([failure != _GIVEN_UP for failure in self._failures])
+        seen = dict(zip(looked.tolist(), self._look(looked, finest), strict=True))
+        return [self._outcome(b, seen.get(b)) for b in range(len(self._failures))]
+
+    def _outcome(self, b: int, seen: _Seen | None) -> Alignment:
+        traced = tuple(self._traces[b]) if self._traces is not None else ()
+        if seen is None:
+            nothing, cost = np.full((6, 6), np.nan), float(self._costs[b])
+            return Alignment(
+                self._pose(b), self._failures[b], cost, 0.0, 0, tuple(self._iterations[b]), nothing, traced
+            )
         confidences = seen.confidences.astype(np.float64)
         total = max(float(confidences.sum()), 1e-9)
         inliers = seen.squared < self._options.inlier_distance**2
@@ -222,7 +239,7 @@ class _Descent:
             len(seen.squared),
             tuple(self._iterations[b]),
             covariance(seen.equations, seen.weights, seen.squared, self._rotations[b]),
-            tuple(self._traces[b]) if self._traces is not None else (),
+            traced,
         )
 
     def _look(self, active: Int64, level: _Level) -> list[_Seen]:

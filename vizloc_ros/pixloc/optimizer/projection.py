@@ -14,41 +14,6 @@ NEAREST = 0.1  # m; what is nearer to the camera, or behind it, is not seen
 
 
 @dataclass(frozen=True)
-class Projection:
-    """(B, N) landmarks as seen from B poses.
-
-    Attributes:
-        pixels: (B, N, 2) in the image [px].
-        points_cam: (B, N, 3) [m].
-        in_front: (B, N) whether they lie before the camera.
-    """
-
-    pixels: Float64
-    points_cam: Float64
-    in_front: Bool
-
-
-def project(
-    rotations: Float64,
-    translations: Float64,
-    points: Float64,
-    camera: PinholeCamera,
-    correction: CameraCorrection,
-) -> Projection:
-    """Projects (N, 3) points [m, map] by B poses cam_from_map, (B, 3, 3) and (B, 3), to what the camera sees.
-
-    ``correction`` is what the camera's calibration is off by.
-    """
-    points_cam = points @ rotations.transpose(0, 2, 1) + translations[:, None]
-    z = points_cam[..., 2]
-    in_front = z > NEAREST
-    ray = points_cam[..., :2] / np.where(in_front, z, 1.0)[..., None]
-    bent = ray * (1 + correction.focal + correction.radial * (ray * ray).sum(axis=-1, keepdims=True))
-    pixels = bent * [camera.fx, camera.fy] + [camera.cx + correction.cx, camera.cy + correction.cy]
-    return Projection(pixels, points_cam, in_front)
-
-
-@dataclass(frozen=True)
 class LevelCamera:
     """The camera of one level of an image: landmarks to places on the level.
 
@@ -110,6 +75,33 @@ class Looked(NamedTuple):
     u: Float64
     v: Float64
     in_front: Bool
+
+
+class Projection(NamedTuple):
+    """(B, N) landmarks as seen from B poses.
+
+    Attributes:
+        pixels: (B, N, 2) in the image [px].
+        in_front: (B, N) whether they lie before the camera.
+    """
+
+    pixels: Float64
+    in_front: Bool
+
+
+def project(
+    rotations: Float64,
+    translations: Float64,
+    points: Float64,
+    camera: PinholeCamera,
+    correction: CameraCorrection,
+) -> Projection:
+    """Projects (N, 3) points [m, map] by B poses cam_from_map, (B, 3, 3) and (B, 3), to what the camera sees.
+
+    ``correction`` is what the camera's calibration is off by.
+    """
+    looked = LevelCamera(camera, correction, np.ones(2)).look(rotations, translations, points.T)
+    return Projection(np.stack([looked.u, looked.v], axis=-1), looked.in_front)
 
 
 def moved(rotations: Float64, translations: Float64, steps: Float64) -> tuple[Float64, Float64]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from vizloc_ros.errors import ConfigError
 
 
@@ -47,6 +49,4 @@ class BarronLoss:
 def _log1p(value: Any) -> Any:
     if hasattr(value, "log1p"):
         return value.log1p()
-    import numpy as np
-
     return np.log1p(value)

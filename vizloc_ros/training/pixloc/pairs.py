@@ -16,7 +16,7 @@ from vizloc_ros.errors import DatasetError
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.features.hfnet.image_fit import gray_image
 from vizloc_ros.geometry.camera_correction import CameraCorrection
-from vizloc_ros.geometry.se3 import so3_exp
+from vizloc_ros.geometry.poses import perturbed
 from vizloc_ros.mapping.builder import BuildOptions, build_map
 from vizloc_ros.mapping.turned_views import TurnedViewOptions
 from vizloc_ros.mapping.visual_map import VisualMap
@@ -118,9 +118,8 @@ class PairDrive:
         if rng.random() < starts.reference and reference is not view:
             start = reference.cam_from_map
         else:
-            start = perturbed(
-                view.cam_from_map, rng.uniform(0, starts.translation), rng.uniform(0, starts.rotation), rng
-            )
+            distance, degrees = rng.uniform(0, starts.translation), rng.uniform(0, starts.rotation)
+            start = perturbed(view.cam_from_map.inverse(), distance, degrees, rng).inverse()
         return Pair(view, reference, chosen.astype(np.float32), start)
 
     def _view(self, record: Record, long_side: int) -> View:
@@ -155,12 +154,3 @@ class PairDrive:
         )
         inside = view.record.camera.contains(seen.pixels[0]) & seen.in_front[0]
         return points[inside]
-
-
-def perturbed(cam_from_map: Rigid3d, distance: float, degrees: float, rng: np.random.Generator) -> Rigid3d:
-    """A pose whose camera is ``distance`` metres away and turned by ``degrees``, both in a random direction."""
-    map_from_cam = cam_from_map.inverse()
-    away, axis = rng.normal(size=3), rng.normal(size=3)
-    away, axis = distance * away / np.linalg.norm(away), axis / np.linalg.norm(axis)
-    turned = map_from_cam.rotation * so3_exp(np.radians(degrees) * axis)
-    return Rigid3d(turned, map_from_cam.translation + away).inverse()
