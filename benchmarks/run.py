@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+import alignment
 import demo
 import extraction
 import kitti00
@@ -28,6 +29,7 @@ BENCHMARKS: dict[str, Callable[[Path], list[Table]]] = {
     "extraction": extraction.benchmark,
     "quantization": quantization.benchmark,
     "kitti00": kitti00.benchmark,
+    "alignment": alignment.benchmark,
     "robotcar_size": robotcar_size.benchmark,
     "retrieval_scale": retrieval_scale.benchmark,
     "nodes": nodes.benchmark,

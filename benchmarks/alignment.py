@@ -1,0 +1,143 @@
+"""The tracker's hot path on kitti00: network and alignment, and the alignment beside its plain formulation."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, median
+
+import numpy as np
+from kitti00 import built_map, records
+from measure import Cell, Table, milliseconds
+from plain_alignment import PlainAligner
+from pycolmap import Rigid3d
+
+from vizloc_ros.arrays import UInt8
+from vizloc_ros.datasets.record import Record
+from vizloc_ros.datasets.synthetic import open_synthetic
+from vizloc_ros.evaluation.convergence import Perturbation, perturbed_priors
+from vizloc_ros.features.device import Device
+from vizloc_ros.geometry.camera_correction import CameraCorrection
+from vizloc_ros.geometry.poses import pose_error
+from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.parallel import one_thread_each
+from vizloc_ros.pixloc.features.extractor import DenseExtractor, open_dense_extractor
+from vizloc_ros.pixloc.map_aligner import MapAligner
+from vizloc_ros.pixloc.optimizer.alignment import Alignment, align
+from vizloc_ros.pixloc.optimizer.options import AlignmentOptions
+from vizloc_ros.pixloc.pyramid import FeaturePyramid
+from vizloc_ros.pixloc.references import References
+
+_LONG_SIDE = 640
+_EVERY, _REPEATS = 4, 3
+_START = Perturbation(1, 2)
+_SMALL_TAP = 0.01  # of a pixel: the derivative of the interpolation itself, which is ours
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A query with what an alignment of it needs."""
+
+    record: Record
+    image: UInt8
+    pyramid: FeaturePyramid
+    references: References
+    prior: Rigid3d
+    correction: CameraCorrection
+
+
+def benchmark(out: Path) -> list[Table]:
+    """One image from network to pose, and the optimizer beside the plain one."""
+    folder, _ = built_map(out)
+    visual_map, queries = VisualMap.open(folder), records("query")[::_EVERY]
+    with one_thread_each():
+        extractor = open_dense_extractor("", Device(threads=1), _LONG_SIDE)
+        aligner = MapAligner(visual_map, extractor)
+        priors = perturbed_priors(queries, _START, seed=0)
+        cases = [_case(aligner, visual_map, record, priors[record.name]) for record in queries]
+        single = _frame_rows(cases, extractor, "1 core")
+        comparison = _comparison_table(cases, extractor)
+    every = _frame_rows(cases, open_dense_extractor("", Device(), _LONG_SIDE), "all cores")
+    return [_frame_table(cases, [*single, *every]), comparison]
+
+
+def _case(aligner: MapAligner, visual_map: VisualMap, record: Record, prior: Rigid3d) -> _Case:
+    image = record.read_image()
+    aligned = aligner.align(image, record.camera, prior)
+    if aligned is None:
+        raise ValueError(f"{record.name}: the map has nothing there")
+    correction = visual_map.info.correction_of(record.camera)
+    return _Case(record, image, aligned.pyramid, aligned.references, prior.inverse(), correction)
+
+
+def _frame_rows(cases: Sequence[_Case], extractor: DenseExtractor, cores: str) -> list[list[Cell]]:
+    """Network and alignment one after the other for each image, as the tracker does."""
+    network, alignment = [], []
+    for case in cases:
+        pyramid = extractor.extract(case.image)
+        network += milliseconds(lambda case=case: extractor.extract(case.image), 1, 0)  # type: ignore[misc]
+        alignment += milliseconds(lambda case=case, pyramid=pyramid: _ours(case, pyramid, extractor), 1, 0)  # type: ignore[misc]
+    other = open_synthetic("width=640&height=480").records("query")[0].read_image()
+    large = milliseconds(lambda: extractor.extract(other), len(cases))
+    total = np.add(network, alignment)
+    height, width = cases[0].image.shape
+    stages = {
+        f"network, {width} x {height}": network,
+        "alignment": alignment,
+        "network and alignment": total,
+        f"network, {other.shape[1]} x {other.shape[0]}": large,
+    }
+    return [[stage, cores, *np.percentile(times, [50, 99]).tolist()] for stage, times in stages.items()]
+
+
+def _frame_table(cases: Sequence[_Case], rows: Sequence[Sequence[Cell]]) -> Table:
+    landmarks = int(median(len(case.references) for case in cases))
+    notes = [
+        f"{len(cases)} queries of kitti00, each from {_START} off the truth, {landmarks} landmarks (median). Images "
+        f"are shrunk to {_LONG_SIDE} px on the longer side and {_LONG_SIDE**2 // 2} in all. The paper's own figures, on a "
+        "GPU: 100 ms for the network and 200 ms to 1 s for the alignment.",
+    ]
+    return Table("Tracker: one image", ("stage", "on", "p50 [ms]", "p99 [ms]"), rows, notes)
+
+
+def _ours(case: _Case, pyramid: FeaturePyramid, extractor: DenseExtractor) -> Alignment:
+    camera, options = case.record.camera, AlignmentOptions()
+    return align(pyramid, case.references, camera, [case.prior], extractor.learned, options, case.correction)[0]
+
+
+def _comparison_table(cases: Sequence[_Case], extractor: DenseExtractor) -> Table:
+    """All formulations in turn for each query, so that all meet the same load of the machine."""
+    options, learned = AlignmentOptions(), extractor.learned
+    plain = {
+        "plain, stops as ours does": PlainAligner(learned, options, _SMALL_TAP),
+        "plain, stops as published: looks in every 10th iteration": PlainAligner(learned, options, _SMALL_TAP, 10),
+        "the same, taps one pixel away as published": PlainAligner(learned, options, 1.0, 10),
+    }
+    ours_ms: list[float] = []
+    iterations: list[int] = []
+    found: dict[str, list[tuple[float, int, float, float]]] = {name: [] for name in plain}
+    for case in cases:
+        outcome = _ours(case, case.pyramid, extractor)
+        own_ms = _median_ms(lambda case=case: _ours(case, case.pyramid, extractor))  # type: ignore[misc]
+        ours_ms.append(own_ms)
+        iterations.append(sum(outcome.iterations))
+        for name, aligner in plain.items():
+            given = case.pyramid, case.references, case.record.camera, case.prior, case.correction
+            pose, count = aligner.align(*given)
+            plain_ms = _median_ms(lambda aligner=aligner, given=given: aligner.align(*given))  # type: ignore[misc]
+            away, _ = pose_error(pose.inverse(), outcome.cam_from_map.inverse())
+            found[name].append((plain_ms, count, plain_ms / own_ms, 1e3 * away))
+    rows: list[list[Cell]] = [["ours", median(ours_ms), mean(iterations), None, None, None]]
+    for name, figures in found.items():
+        times, counts, ratios, distances = zip(*figures, strict=True)
+        rows.append([name, median(times), mean(counts), median(ratios), median(distances), max(distances)])
+    notes = [
+        f"The same {len(cases)} queries, starts, landmarks, pyramids, losses and dampings on one core; medians of "
+        f"{_REPEATS} for each query, the ratio is the median of the queries'. Plain: five taps around each landmark "
+        f"and the N x C x 6 Jacobian in each iteration, in NumPy; taps {_SMALL_TAP} px away but in the last row.",
+    ]
+    columns = ("formulation", "p50 [ms]", "iterations", "plain / ours", "apart, median [mm]", "apart, most [mm]")
+    return Table("Tracker: the optimizer and its plain formulation", columns, rows, notes)
+
+
+def _median_ms(work: Callable[[], object]) -> float:
+    return median(milliseconds(work, _REPEATS, 0))
