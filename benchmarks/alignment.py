@@ -93,8 +93,8 @@ def _frame_table(cases: Sequence[_Case], rows: Sequence[Sequence[Cell]]) -> Tabl
     landmarks = int(median(len(case.references) for case in cases))
     notes = [
         f"{len(cases)} queries of kitti00, each from {_START} off the truth, {landmarks} landmarks (median). Images "
-        f"are shrunk to {_LONG_SIDE} px on the longer side and {_LONG_SIDE**2 // 2} in all. The paper's own figures, on a "
-        "GPU: 100 ms for the network and 200 ms to 1 s for the alignment.",
+        f"are shrunk to {_LONG_SIDE} px on the longer side and {_LONG_SIDE**2 // 2} in all. The paper's own figures, "
+        "on a GPU: 100 ms for the network and 200 ms to 1 s for the alignment.",
     ]
     return Table("Tracker: one image", ("stage", "on", "p50 [ms]", "p99 [ms]"), rows, notes)
 
