@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+from cli_helpers import Vizloc
 from pixloc_helpers import with_references
 from point_street import PointStreet, View, write_point_map
 
@@ -20,6 +21,12 @@ from vizloc_ros.mapping.builder import build_map
 from vizloc_ros.mapping.visual_map import VisualMap
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def vizloc(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Vizloc:
+    monkeypatch.setenv("COLUMNS", "200")
+    return Vizloc(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="session")

@@ -5,17 +5,16 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import yaml
+from cli_helpers import Vizloc
 from conftest import REPOSITORY
 
 from vizloc_ros import __version__
-from vizloc_ros.cli import main as cli
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.evaluation.recall import evaluate_poses
 from vizloc_ros.evaluation.trajectories import read_tum, read_visuallocalization
@@ -40,35 +39,6 @@ REPORT_KEYS = {  # of DESIGN.md, those that apply offline; "unlocalized" tells w
 }
 ROOTSIFT = ("--extractor", "rootsift")  # which is fast, and needs no weights
 TOLERANCES = {"0.25m_2deg", "0.5m_5deg", "5m_10deg"}
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-class Vizloc:
-    """Runs ``vizloc`` in this process, through its entry point."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self._monkeypatch, self._capsys = monkeypatch, capsys
-
-    def __call__(self, *arguments: object) -> Ended:
-        self._monkeypatch.setattr("sys.argv", ["vizloc", *map(str, arguments)])
-        self._capsys.readouterr()
-        with pytest.raises(SystemExit) as exit_info:
-            cli.main()
-        return Ended(int(exit_info.value.code or 0), *self._capsys.readouterr())
-
-
-@pytest.fixture
-def vizloc(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Vizloc:
-    monkeypatch.setenv("COLUMNS", "200")
-    return Vizloc(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,148 @@
+"""``vizloc track``, ``localize --refine`` and the two evaluations of alignments, on the synthetic street."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+from cli_helpers import Vizloc
+
+from vizloc_ros.datasets.open import open_dataset
+from vizloc_ros.datasets.synthetic import SyntheticStreet
+from vizloc_ros.evaluation.trajectories import read_visuallocalization
+from vizloc_ros.features.device import Device
+from vizloc_ros.geometry.poses import pose_error
+from vizloc_ros.mapping.build_report import BuildReport
+from vizloc_ros.pixloc.features.extractor import open_dense_extractor
+from vizloc_ros.pixloc.map_references import add_references
+
+PRIORS = ["0.5m_1deg", "1m_2deg", "2m_4deg", "4m_8deg"]
+
+
+@pytest.fixture(scope="module")
+def tracked(street_build: tuple[Path, BuildReport], street: SyntheticStreet, tmp_path_factory) -> Path:
+    """A map with the references that the commands make by default."""
+    folder: Path = tmp_path_factory.mktemp("default") / "map"
+    shutil.copytree(street_build[0], folder)
+    add_references(folder, street.records("map"), open_dense_extractor(device=Device(threads=1)))
+    return folder
+
+
+def report_of(folder: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((folder / "report.json").read_text())
+    return loaded
+
+
+def is_picture(path: Path) -> bool:
+    picture = cv2.imread(str(path))
+    return picture is not None and bool(picture.std() > 5)
+
+
+def test_a_drive_is_tracked_and_compared_with_the_localizer(
+    vizloc: Vizloc, tracked: Path, street: SyntheticStreet, tmp_path: Path
+) -> None:
+    out, debug = tmp_path / "out", tmp_path / "debug"
+    ended = vizloc("track", tracked, street.name, "--out", out, "--every", 4, "--debug", debug)
+    assert ended.code == 0, ended.err
+    report, records = report_of(out), open_dataset(street.name).records("query")[::4]
+    assert report["num_images"] == report["num_poses"] == len(records)
+    assert (report["lost"], report["localizations"], report["reasons"]) == (0, 1, {})
+    assert report["median_translation_m"] < 0.1
+    assert report["median_translation_m"] <= report["p99_translation_m"] < 0.25
+    assert report["localizer"]["num_images"] == len(records)
+    assert {"features", "align", "tracker_total"} <= set(report["timings_ms"])
+    poses = read_visuallocalization(out / "poses_visuallocalization.txt")
+    assert all(pose_error(poses[record.name], record.world_from_cam)[0] < 0.25 for record in records)
+    pictures = list(debug.iterdir())
+    assert pictures
+    assert all(is_picture(path) for path in [*pictures, out / "trajectory.png"])
+
+
+def test_what_cannot_be_seen_is_not_tracked_and_says_why(
+    vizloc: Vizloc, tracked: Path, street: SyntheticStreet, tmp_path: Path
+) -> None:
+    """From one stretch of the street into another that the map does not have."""
+    elsewhere = "synthetic:seed=9&length=12&width=400&height=250"
+    ended = vizloc("track", tracked, elsewhere, "--out", tmp_path, "--every", 8, "--no-localizer")
+    assert ended.code == 0, ended.err
+    report = report_of(tmp_path)
+    assert report["num_poses"] == 0
+    assert len(report["reasons"]) == report["lost"] == report["num_images"] > 0
+    assert "localizer" not in report
+
+
+@pytest.mark.parametrize("perturb", [0.0, 0.3])
+def test_refined_poses_are_no_worse(
+    vizloc: Vizloc, tracked: Path, street: SyntheticStreet, tmp_path: Path, perturb: float
+) -> None:
+    options = ("--every", 4, "--refine", "pixloc", "--perturb", perturb)
+    ended = vizloc("localize", tracked, street.name, "--out", tmp_path, *options)
+    assert ended.code == 0, ended.err
+    assert "before they were refined" in ended.out
+    report = report_of(tmp_path)
+    assert report["recall"]["0.25m_2deg"] == 1.0 >= report["unrefined"]["recall"]["0.25m_2deg"]
+    if perturb:
+        assert report["unrefined"]["median_translation_m"] == pytest.approx(perturb, abs=0.1)
+        assert report["median_translation_m"] < 0.1
+
+
+def test_a_map_without_references_or_of_other_ones_is_refused(
+    vizloc: Vizloc, street_build: tuple[Path, BuildReport], tracked: Path, street: SyntheticStreet, tmp_path: Path
+) -> None:
+    options = tmp_path / "options.yaml"
+    options.write_text("long_side: 384\n")
+    for refused in (
+        vizloc("track", street_build[0], street.name, "--out", tmp_path / "out"),
+        vizloc("localize", street_build[0], street.name, "--out", tmp_path / "out", "--refine", "pixloc"),
+        vizloc("track", tracked, street.name, "--out", tmp_path / "out", "--config", options),
+    ):
+        assert refused.code == 1
+        assert "vizloc map add-pixloc" in refused.err
+    assert not (tmp_path / "out").exists()
+    ended = vizloc("localize", tracked, street.name, "--out", tmp_path / "out", "--refine", "icp")
+    assert ended.code == 2
+    assert "--refine icp: there is only pixloc" in ended.err
+
+
+def test_convergence_of_several_models_is_one_table(
+    vizloc: Vizloc, tracked: Path, street: SyntheticStreet, tmp_path: Path
+) -> None:
+    options = (
+        "--every",
+        8,
+        "--model",
+        "",
+        "--model",
+        "raw=photometric",
+        "--kinds",
+        "blur",
+        "--levels",
+        "3",
+        "--no-retrieved",
+    )
+    ended = vizloc("evaluate", "convergence", tracked, street.name, "--out", tmp_path, *options)
+    assert ended.code == 0, ended.err
+    report = report_of(tmp_path)
+    assert list(report["models"]) == ["pixloc", "raw"]
+    for model in report["models"].values():
+        assert list(model["converged"]) == PRIORS
+        assert list(model["degraded"]) == ["blur:3"]
+        assert 0 <= model["mean_degraded"] <= 1
+    assert report["converged"] == report["models"]["pixloc"]["converged"]
+    assert report["converged"]["0.5m_1deg"] == 1.0
+    assert is_picture(tmp_path / "convergence.png")
+
+
+def test_an_ablation_takes_one_part_away_at_a_time(
+    vizloc: Vizloc, tracked: Path, street: SyntheticStreet, tmp_path: Path
+) -> None:
+    ended = vizloc("evaluate", "ablation", tracked, street.name, "--out", tmp_path, "--every", 12)
+    assert ended.code == 0, ended.err
+    models = report_of(tmp_path)["models"]
+    assert list(models) == ["full", "no uncertainty", "no learned damping", "compact features (16)", "photometric"]
+    assert all(name in ended.out for name in models)
+    assert models["full"]["converged"]["0.5m_1deg"] == 1.0
+    assert len({json.dumps(model["medians"]) for model in models.values()}) == len(models), "each is another alignment"
+    assert is_picture(tmp_path / "ablation.png")
