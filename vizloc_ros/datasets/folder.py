@@ -16,7 +16,7 @@ import numpy as np
 from pycolmap import Rigid3d
 
 from vizloc_ros.datasets.images import read_image
-from vizloc_ros.datasets.parsing import numbered_rows, parse_number, parse_timestamp, read_text
+from vizloc_ros.datasets.parsing import numbered_rows, parse_number, parse_timestamp, parse_unit_quaternion, read_text
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.selection import unknown_split
 from vizloc_ros.errors import CameraError, DatasetError
@@ -28,7 +28,6 @@ QUATERNION = ("qx", "qy", "qz", "qw")
 POSE = TRANSLATION + QUATERNION
 COLUMNS = ("image", "split", "timestamp_s", *POSE)
 INTRINSICS = ("width", "height", "fx", "fy", "cx", "cy")
-QUATERNION_NORM_TOLERANCE = 1e-3
 
 
 class FolderDataset:
@@ -162,10 +161,6 @@ def _parse_pose(row: dict[str, str], where: str) -> Rigid3d | None:
         return None
     if empty:
         raise DatasetError(f"{where}: the pose lacks {', '.join(empty)}; give all seven values or none")
-    translation, quaternion = (
-        np.array([parse_number(row[name], name, where) for name in names]) for names in (TRANSLATION, QUATERNION)
-    )
-    norm = float(np.linalg.norm(quaternion))
-    if abs(norm - 1.0) > QUATERNION_NORM_TOLERANCE:
-        raise DatasetError(f"{where}: the quaternion qx qy qz qw has the norm {norm:.4g}; it must be 1")
-    return pose_from_quaternion(translation, quaternion)
+    translation = np.array([parse_number(row[name], name, where) for name in TRANSLATION])
+    quaternion = parse_unit_quaternion([row[name] for name in QUATERNION], QUATERNION, where)
+    return pose_from_quaternion(translation, np.array(quaternion))

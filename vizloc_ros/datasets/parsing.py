@@ -1,12 +1,14 @@
 """Small text files of datasets: lines with their numbers, numbers and times, and errors that say where."""
 
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
-from math import isfinite
+from math import hypot, isfinite
 from pathlib import Path
 
 from vizloc_ros.errors import DatasetError
 
 NANOSECONDS = 10**9
+QUATERNION_NORM_TOLERANCE = 1e-3
 LATEST_SECONDS = 2**31  # the range of a ROS time stamp; nanoseconds given as seconds are far beyond it
 
 
@@ -35,6 +37,15 @@ def parse_number(text: str, what: str, where: str) -> float:
     if not isfinite(value):
         raise DatasetError(f"{where}: {what} is {text!r}; it must be a finite number")
     return value
+
+
+def parse_unit_quaternion(fields: Sequence[str], names: Sequence[str], where: str) -> list[float]:
+    """The four numbers of a quaternion of norm 1, in the order they are given. Raises ``DatasetError`` as above."""
+    quaternion = [parse_number(field, name, where) for field, name in zip(fields, names, strict=True)]
+    norm = hypot(*quaternion)
+    if abs(norm - 1.0) > QUATERNION_NORM_TOLERANCE:
+        raise DatasetError(f"{where}: the quaternion {' '.join(names)} has the norm {norm:.4g}; it must be 1")
+    return quaternion
 
 
 def parse_timestamp(text: str, what: str, where: str) -> int:

@@ -1,0 +1,200 @@
+"""A slice of Extended CMU Seasons: ``cmu:.../slice22?camera=c0``.
+
+As visuallocalization.net distributes it, the folder of a slice holds ``database/`` with the images of the sunny
+reference drive (the split "map") and ``query/`` with those of all other drives (the split "query"), all taken by the
+left and the right camera of a car; ``ground-truth-database-images-slice22.txt`` has the poses of the former, and
+``camera-poses/*.txt``, in slices to train on, those of many of the latter (the split "posed"). ``intrinsics.txt``,
+beside the slices, has both cameras. Images are distorted: they are rectified when they are read.
+
+Each line of the files of poses is ``name qw qx qy qz cx cy cz``: the rotation camera from world, and the position of
+the camera in the world (the dataset's README: C = -R^T t).
+"""
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import parse_qsl
+
+import numpy as np
+import pycolmap
+from pycolmap import Rigid3d
+
+from vizloc_ros.datasets.lenses import distorted_camera, read_rectified, rectifier
+from vizloc_ros.datasets.parsing import numbered_rows, parse_number, parse_unit_quaternion
+from vizloc_ros.datasets.record import Record
+from vizloc_ros.datasets.selection import unknown_split
+from vizloc_ros.errors import CameraError, DatasetError
+from vizloc_ros.geometry.poses import pose_from_quaternion
+from vizloc_ros.geometry.rectification import DistortedCamera
+
+IMAGE_NAME = re.compile(r"img_\d+_(c\d+)_(\d+)us\.jpg")
+IMAGE_NAME_TEXT = "img_NUMBER_CAMERA_TIMEus.jpg"
+QUATERNION = ("qw", "qx", "qy", "qz")
+CENTRE = ("cx", "cy", "cz")
+POSE_LINE = " ".join(("name", *QUATERNION, *CENTRE))
+CAMERA_LINE = "camera model width height parameters..."
+
+Listed = tuple[str, Rigid3d | None]  # where an image is listed, and world_from_cam
+
+
+class CmuImage(NamedTuple):
+    """What the name of an image says, and its pose if there is one; ``where`` it is listed."""
+
+    path: Path
+    camera: str
+    timestamp_ns: int
+    world_from_cam: Rigid3d | None
+    where: str
+
+
+@dataclass(frozen=True)
+class CmuDataset:
+    """One slice; ``open_cmu`` makes it. ``parts`` are the images of each split, in order of time."""
+
+    spec: str
+    cameras: dict[str, DistortedCamera]
+    parts: dict[str, list[CmuImage]]
+
+    @property
+    def name(self) -> str:
+        """``cmu:PATH?...`` as it was asked for."""
+        return f"cmu:{self.spec}"
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The reference drive, "map"; all others, "query"; and what of these has a pose, "posed"."""
+        return tuple(self.parts)
+
+    def records(self, split: str) -> list[Record]:
+        """The records of a split in order of time.
+
+        Raises:
+            DatasetError: there is no such split, or an image of it is missing.
+        """
+        if split not in self.parts:
+            raise unknown_split(self.name, split, self.parts)
+        for image in self.parts[split]:
+            if not image.path.is_file():
+                raise DatasetError(f"{image.where}: there is no image {image.path}: unpack the slice again")
+        return [self._record(image, split) for image in self.parts[split]]
+
+    def _record(self, image: CmuImage, split: str) -> Record:
+        lens = self.cameras[image.camera]
+        return Record(
+            name=f"{image.path.parent.name}/{image.path.name}",
+            timestamp_ns=image.timestamp_ns,
+            camera=rectifier(lens).rectified,
+            split=split,
+            world_from_cam=image.world_from_cam,
+            read_image=partial(read_rectified, image.path, lens),
+        )
+
+
+def open_cmu(spec: str) -> CmuDataset:
+    """Opens ``PATH[?camera=c0]``; without a camera the images of both.
+
+    Raises:
+        DatasetError: an option makes no sense, or a file is missing or malformed; it names the file and the line.
+    """
+    folder_text, _, query = spec.partition("?")
+    folder = Path(folder_text)
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: no such folder; it should be a slice of Extended CMU Seasons, such as slice22")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    chosen = options.pop("camera", None)
+    if options:
+        raise DatasetError(f"cmu:{spec}: there is no option {', '.join(options)}; the only one is camera")
+    intrinsics = _intrinsics_file(folder)
+    cameras = _read_cameras(intrinsics)
+    if chosen is not None and chosen not in cameras:
+        raise DatasetError(f"cmu:{spec}: camera={chosen}; {intrinsics} has the cameras {', '.join(cameras)}")
+    query_poses: dict[str, Listed] = {}
+    for poses in (folder / "camera-poses", folder.parent / "camera-poses"):
+        for file in sorted(poses.glob("*.txt")):
+            query_poses |= _read_poses(file)
+    queries = {path.name: query_poses.get(path.name, (str(path), None)) for path in (folder / "query").glob("*.jpg")}
+    listed = {
+        "map": (folder / "database", _read_poses(_ground_truth_file(folder))),
+        "query": (folder / "query", queries),
+        "posed": (folder / "query", {name: query for name, query in queries.items() if query[1] is not None}),
+    }
+    parts: dict[str, list[CmuImage]] = {}
+    for split, (images_folder, poses_of) in listed.items():
+        images = [_image(images_folder / name, *at, cameras, intrinsics) for name, at in poses_of.items()]
+        kept = [image for image in images if chosen in (None, image.camera)]
+        if kept:
+            parts[split] = sorted(kept, key=lambda image: (image.timestamp_ns, image.path))
+    return CmuDataset(spec, cameras, parts)
+
+
+def _image(
+    path: Path, where: str, pose: Rigid3d | None, cameras: dict[str, DistortedCamera], intrinsics: Path
+) -> CmuImage:
+    match = IMAGE_NAME.fullmatch(path.name)
+    if match is None:
+        raise DatasetError(f"{where}: {path.name!r} is no image of Extended CMU Seasons; expected {IMAGE_NAME_TEXT}")
+    camera, microseconds = match.groups()
+    if camera not in cameras:
+        raise DatasetError(f"{where}: {path.name} is of camera {camera}; {intrinsics} has {', '.join(cameras)}")
+    return CmuImage(path, camera, int(microseconds) * 1000, pose, where)
+
+
+def _intrinsics_file(folder: Path) -> Path:
+    candidates = (folder / "intrinsics.txt", folder.resolve().parent / "intrinsics.txt")
+    for path in candidates:
+        if path.is_file():
+            return path
+    raise DatasetError(
+        f"{' or '.join(map(str, candidates))}: no such file; it is where the slices are downloaded from, and "
+        "belongs beside their folders"
+    )
+
+
+def _ground_truth_file(folder: Path) -> Path:
+    found = sorted(folder.glob("ground-truth-database-images-*.txt"))
+    if len(found) != 1:
+        raise DatasetError(
+            f"{folder}: {len(found)} files ground-truth-database-images-sliceN.txt; a slice of Extended CMU Seasons "
+            "has one: unpack it again"
+        )
+    return found[0]
+
+
+def _read_cameras(path: Path) -> dict[str, DistortedCamera]:
+    cameras: dict[str, DistortedCamera] = {}
+    for line, fields in numbered_rows(path):
+        where = f"{path}:{line}"
+        if len(fields) < 5:
+            raise DatasetError(f"{where}: {len(fields)} values; expected '{CAMERA_LINE}'")
+        name, model, *numbers = fields
+        if model not in pycolmap.CameraModelId.__members__:
+            raise DatasetError(f"{where}: the camera model {model!r} is none of COLMAP's; expected '{CAMERA_LINE}'")
+        width, height, *params = (parse_number(number, "a value", where) for number in numbers)
+        if not all(side.is_integer() and side > 0 for side in (width, height)):
+            raise DatasetError(f"{where}: the image size {width:g} x {height:g} is not in whole pixels")
+        try:
+            camera = pycolmap.Camera(model=model, width=int(width), height=int(height), params=params)
+            cameras[name] = distorted_camera(camera)
+            rectifier(cameras[name])
+        except CameraError as error:
+            raise DatasetError(f"{where}: {error}") from error
+    if not cameras:
+        raise DatasetError(f"{path}: there is no camera in it; expected lines '{CAMERA_LINE}'")
+    return cameras
+
+
+def _read_poses(path: Path) -> dict[str, Listed]:
+    """Where the image of each name stands, and its pose."""
+    poses: dict[str, Listed] = {}
+    for line, (name, *fields) in numbered_rows(path):
+        where = f"{path}:{line}"
+        if len(fields) != len(QUATERNION) + len(CENTRE):
+            raise DatasetError(f"{where}: {len(fields) + 1} values; expected '{POSE_LINE}'")
+        if name in poses:
+            raise DatasetError(f"{where}: image {name!r} stands in {poses[name][0]} already")
+        w, x, y, z = parse_unit_quaternion(fields[:4], QUATERNION, where)
+        centre = np.array([parse_number(f, what, where) for f, what in zip(fields[4:], CENTRE, strict=True)])
+        poses[name] = where, pose_from_quaternion(centre, np.array([-x, -y, -z, w]))  # inverted: world from camera
+    return poses
