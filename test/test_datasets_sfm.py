@@ -303,6 +303,10 @@ def test_colmap_says_which_camera_does_not_fit(scene: Path) -> None:
     write_image(scene / "images" / "0.png", pattern((48, 32)))
     with pytest.raises(ImageError, match=r"0\.png: the image is 48x32 px but the calibration is for 96x64"):
         open_dataset(f"colmap:{scene}").records("query")[0].read_image()
+    folded = pycolmap.Camera(camera_id=4, model="SIMPLE_RADIAL", width=96, height=64, params=[60, 48, 32, -0.9])
+    write_model(scene / "sparse" / "0", {"0.png": (folded, pose_of(0))})
+    with pytest.raises(DatasetError, match=r"camera 4 of image 0\.png: .*% of the rectified image empty or folded"):
+        open_dataset(f"colmap:{scene}").records("all")
     fov = pycolmap.Camera(camera_id=5, model="FOV", width=96, height=64, params=[80, 80, 48, 32, 0.9])
     write_model(scene / "sparse" / "0", {"0.png": (fov, pose_of(0))})
     with pytest.raises(DatasetError, match=r"sparse/0: camera 5 of image 0\.png: the camera model FOV .* \(all=FILE\)"):

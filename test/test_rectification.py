@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from vizloc_ros.arrays import Float64, UInt8
 from vizloc_ros.errors import CameraError
 from vizloc_ros.geometry.camera import PinholeCamera
-from vizloc_ros.geometry.rectification import DistortedCamera, Rectifier, camera_from_info
+from vizloc_ros.geometry.rectification import DistortedCamera, Rectifier, camera_from_info, rectified_camera
 
 EUROC = DistortedCamera(
     PinholeCamera(752, 480, 458.654, 457.296, 367.215, 248.375),
@@ -163,8 +163,9 @@ def test_an_image_of_another_size_is_refused(camera: DistortedCamera) -> None:
     ],
 )
 def test_a_lens_no_pinhole_image_can_be_cut_from_is_refused(camera: DistortedCamera, fault: str) -> None:
-    with pytest.raises(CameraError, match=fault):
-        Rectifier(camera)
+    for use in (Rectifier, rectified_camera):
+        with pytest.raises(CameraError, match=fault):
+            use(camera)
 
 
 @pytest.mark.parametrize(

@@ -165,13 +165,13 @@ def test_partners_are_those_near_alike_and_overlapping(street_folder: Path, mapp
             if near and len(shared) >= max(16, PARTNERS.overlap * len(points)):
                 expected[partner] = shared.astype(np.float32)
         pairs = drawn(found, name)
-        assert {pair.keyframe.record.name for pair in pairs} == expected.keys()
+        assert {pair.keyframe.name for pair in pairs} == expected.keys()
         left_out += len(keyframes) - len(expected)
         for pair in pairs:
-            shared = expected[pair.keyframe.record.name]
+            shared = expected[pair.keyframe.name]
             assert len(pair.points) == min(PARTNERS.landmarks, len(shared))
             assert Counter(map(tuple, pair.points)) <= Counter(map(tuple, shared)), "each at most once"
-            assert seen(keyframes[pair.keyframe.record.name], pair.points.astype(np.float64), opened).mean() > 0.98
+            assert seen(keyframes[pair.keyframe.name], pair.points.astype(np.float64), opened).mean() > 0.98
     assert left_out > 0
 
 
@@ -181,7 +181,7 @@ def test_an_image_is_not_aligned_with_itself_and_starts_where_it_is_told(street_
     starts = Starts(reference=0, translation=1.5, rotation=3)
     distances, angles = [], []
     for pair in drawn(found, found.training[3], starts=starts):
-        assert pair.query.record.name != pair.keyframe.record.name
+        assert pair.query.name != pair.keyframe.name
         assert pair.query.image.shape == (64, 128)  # of 250 x 400: in multiples of 32
         off = pair.start * pair.query.cam_from_map.inverse()
         away = pair.start.inverse().translation - pair.query.cam_from_map.inverse().translation
@@ -212,7 +212,7 @@ def test_held_out_images_are_never_trained_on(street_folder: Path, mapped: Path)
     names = [record.name for record in open_dataset(f"folder:{street_folder}").records("map")]
     found = drive(street_folder, mapped, held_out=0.25, gap=2)
     assert (found.training, found.validation) == (names[:4], names[6:])
-    trained = {pair.keyframe.record.name for name in found.training for pair in drawn(found, name)}
+    trained = {pair.keyframe.name for name in found.training for pair in drawn(found, name)}
     assert trained & set(names[6:]) == set(), "they are, as keyframes"
     assert trained & set(names[4:6]), "the gap is no query, but may be seen"
     with pytest.raises(DatasetError, match="no two images of it see the same landmarks"):

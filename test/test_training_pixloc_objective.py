@@ -7,7 +7,6 @@ from pycolmap import Rigid3d
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install 'vizloc_ros[train]'")
 
-from vizloc_ros.datasets.record import Record  # noqa: E402
 from vizloc_ros.geometry.camera import PinholeCamera  # noqa: E402
 from vizloc_ros.geometry.camera_correction import CameraCorrection  # noqa: E402
 from vizloc_ros.geometry.poses import perturbed  # noqa: E402
@@ -33,8 +32,7 @@ def pose_at(position: np.ndarray, turn: np.ndarray) -> Rigid3d:
 
 
 def view(position: np.ndarray, turn: np.ndarray) -> View:
-    record = Record("somewhere", 0, CAMERA, "map", None, lambda: np.zeros((96, 160), np.uint8))
-    return View(record, np.zeros((96, 160), np.uint8), pose_at(position, turn), CORRECTION)
+    return View("somewhere", CAMERA, np.zeros((96, 160), np.uint8), pose_at(position, turn), CORRECTION)
 
 
 def pair(seed: int, count: int) -> Pair:

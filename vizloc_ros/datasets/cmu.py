@@ -21,13 +21,13 @@ import numpy as np
 import pycolmap
 from pycolmap import Rigid3d
 
-from vizloc_ros.datasets.lenses import distorted_camera, read_rectified, rectifier
+from vizloc_ros.datasets.lenses import distorted_camera, read_rectified
 from vizloc_ros.datasets.parsing import numbered_rows, parse_number, parse_unit_quaternion
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.selection import unknown_split
 from vizloc_ros.errors import CameraError, DatasetError
 from vizloc_ros.geometry.poses import pose_from_quaternion
-from vizloc_ros.geometry.rectification import DistortedCamera
+from vizloc_ros.geometry.rectification import DistortedCamera, rectified_camera
 
 IMAGE_NAME = re.compile(r"img_\d+_(c\d+)_(\d+)us\.jpg")
 IMAGE_NAME_TEXT = "img_NUMBER_CAMERA_TIMEus.jpg"
@@ -85,7 +85,7 @@ class CmuDataset:
         return Record(
             name=f"{image.path.parent.name}/{image.path.name}",
             timestamp_ns=image.timestamp_ns,
-            camera=rectifier(lens).rectified,
+            camera=rectified_camera(lens),
             split=split,
             world_from_cam=image.world_from_cam,
             read_image=partial(read_rectified, image.path, lens),
@@ -177,7 +177,7 @@ def _read_cameras(path: Path) -> dict[str, DistortedCamera]:
         try:
             camera = pycolmap.Camera(model=model, width=int(width), height=int(height), params=params)
             cameras[name] = distorted_camera(camera)
-            rectifier(cameras[name])
+            rectified_camera(cameras[name])
         except CameraError as error:
             raise DatasetError(f"{where}: {error}") from error
     if not cameras:

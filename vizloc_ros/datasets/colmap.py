@@ -16,11 +16,12 @@ import pycolmap
 from pycolmap import Rigid3d
 
 from vizloc_ros.datasets.images import read_image
-from vizloc_ros.datasets.lenses import distorted_camera, read_rectified, rectifier, undistorted_camera
+from vizloc_ros.datasets.lenses import distorted_camera, read_rectified, undistorted_camera
 from vizloc_ros.datasets.parsing import NANOSECONDS, numbered_rows, parse_number
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.selection import unknown_split
 from vizloc_ros.errors import CameraError, DatasetError
+from vizloc_ros.geometry.rectification import rectified_camera
 
 MODELS = (".", "sparse", "sparse/0", "sparse/manhattan/0")  # COLMAP's own, and MegaDepth's
 IMAGES = ("images", "imgs")
@@ -106,7 +107,7 @@ class ColmapDataset:
                 read = partial(read_image, path, camera.size)
             else:
                 lens = distorted_camera(image.camera)
-                camera = rectifier(lens).rectified
+                camera = rectified_camera(lens)
                 read = partial(read_rectified, path, lens)
         except CameraError as error:
             raise DatasetError(

@@ -6,12 +6,13 @@ holds for both.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vizloc_ros.arrays import Float64, UInt8
+from vizloc_ros.arrays import Float32, Float64, UInt8
 from vizloc_ros.errors import CameraError
 from vizloc_ros.geometry.camera import PinholeCamera
 
@@ -19,6 +20,7 @@ from vizloc_ros.geometry.camera import PinholeCamera
 _COEFFICIENT_COUNTS = {"plumb_bob": (0, 4, 5), "rational_polynomial": (0, 8, 12, 14), "equidistant": (4,)}
 _MODELS = ", ".join(_COEFFICIENT_COUNTS)
 _LEAST_SEEN = 0.95  # share of the rectified image that must come from inside the raw one
+_SAMPLED_SIDE = 128  # px; so large an image shows a lens's faults as well as the whole one does
 _LEAST_ZOOM = 0.25  # rectified by raw focal length; below, a very wide lens leaves the middle too few pixels
 
 # OpenCV's default of five iterations leaves 0.5 px at the corners of EuRoC's camera. OpenCV 5 merged the two functions.
@@ -118,14 +120,33 @@ def camera_from_info(
     return DistortedCamera(pinhole, tuple(float(value) for value in d), distortion_model)
 
 
+@lru_cache(maxsize=4096)  # the images of a dataset ask for the same cameras again and again
+def rectified_camera(camera: DistortedCamera) -> PinholeCamera:
+    """The camera of the images that a ``Rectifier`` makes, without its cost: below a millisecond.
+
+    It has the size and axes of the raw one, zoomed so that no border without image appears; without distortion it is
+    the raw camera.
+
+    Raises:
+        CameraError: no pinhole image can be cut from this camera.
+    """
+    if not camera.is_distorted:
+        return camera.pinhole
+    try:
+        rectified = _inscribed_camera(camera)
+        _require_filled(camera, rectified)
+    except cv2.error as error:
+        raise CameraError(f"the lens cannot be rectified ({error.err}): {_CALIBRATE}") from error
+    return rectified
+
+
 class Rectifier:
     """Turns images and pixels of one distorted camera into those of a pinhole camera of the same size and axes.
 
-    The rectified camera is zoomed so that no border without image appears. Without distortion it is the raw camera,
-    and images pass untouched. Calls do not change the object and may come from several threads.
+    Without distortion images pass untouched. Calls do not change the object and may come from several threads.
 
     Attributes:
-        rectified: the pinhole camera of the rectified images.
+        rectified: the pinhole camera of the rectified images, as ``rectified_camera`` has it.
     """
 
     def __init__(self, camera: DistortedCamera) -> None:
@@ -135,11 +156,8 @@ class Rectifier:
             CameraError: no pinhole image can be cut from this camera.
         """
         self._camera = camera
-        try:
-            self.rectified = _inscribed_camera(camera) if camera.is_distorted else camera.pinhole
-            self._maps = _fixed_point_maps(camera, self.rectified) if camera.is_distorted else None
-        except cv2.error as error:
-            raise CameraError(f"the lens cannot be rectified ({error.err}): {_CALIBRATE}") from error
+        self.rectified = rectified_camera(camera)
+        self._maps = _fixed_point_maps(camera, self.rectified) if camera.is_distorted else None
 
     def rectify(self, image: UInt8) -> UInt8:
         """Rectifies an image (H, W) or (H, W, 3); returns the very same array when there is no distortion.
@@ -192,14 +210,11 @@ def _inscribed_camera(camera: DistortedCamera) -> PinholeCamera:
     return PinholeCamera(*raw.size, fx, fy, cx, cy)
 
 
-def _fixed_point_maps(
-    camera: DistortedCamera, rectified: PinholeCamera
-) -> tuple[NDArray[np.int16], NDArray[np.uint16]]:
-    """Where each rectified pixel lies in the raw image, in the 1/32 px form that ``cv2.remap`` is fastest with."""
-    initialize = cv2.fisheye.initUndistortRectifyMap if camera.model == "equidistant" else cv2.initUndistortRectifyMap
-    raw_x, raw_y = initialize(
-        camera.pinhole.matrix, camera.coefficients, np.eye(3), rectified.matrix, rectified.size, cv2.CV_32FC1
-    )
+def _require_filled(camera: DistortedCamera, rectified: PinholeCamera) -> None:
+    """Refuses a lens whose model holds for a part of the view only."""
+    shrink = min(1.0, _SAMPLED_SIDE / max(rectified.size))
+    width, height = (max(1, round(shrink * side)) for side in rectified.size)
+    raw_x, raw_y = _raw_pixels(camera, rectified.scaled(width, height))
     inside = camera.pinhole.contains(np.stack([raw_x.ravel(), raw_y.ravel()], axis=1)).reshape(raw_x.shape)
     folded = (np.diff(raw_x, axis=1, prepend=-np.inf) <= 0) | (np.diff(raw_y, axis=0, prepend=-np.inf) <= 0)
     seen = np.mean(inside & ~folded)
@@ -208,5 +223,20 @@ def _fixed_point_maps(
             f"d {camera.distortion} ({camera.model}) would leave {1 - seen:.0%} of the rectified image empty or folded "
             f"over itself; the lens is another one: {_CALIBRATE}, with the equidistant model for a wide angle"
         )
-    pixel, fraction = cv2.convertMaps(raw_x, raw_y, cv2.CV_16SC2)
+
+
+def _fixed_point_maps(
+    camera: DistortedCamera, rectified: PinholeCamera
+) -> tuple[NDArray[np.int16], NDArray[np.uint16]]:
+    """Where each rectified pixel lies in the raw image, in the 1/32 px form that ``cv2.remap`` is fastest with."""
+    pixel, fraction = cv2.convertMaps(*_raw_pixels(camera, rectified), cv2.CV_16SC2)
     return pixel.astype(np.int16, copy=False), fraction.astype(np.uint16, copy=False)
+
+
+def _raw_pixels(camera: DistortedCamera, rectified: PinholeCamera) -> tuple[Float32, Float32]:
+    """(H, W) columns and rows of the raw image where each pixel of a rectified one lies."""
+    initialize = cv2.fisheye.initUndistortRectifyMap if camera.model == "equidistant" else cv2.initUndistortRectifyMap
+    columns, rows = initialize(
+        camera.pinhole.matrix, camera.coefficients, np.eye(3), rectified.matrix, rectified.size, cv2.CV_32FC1
+    )
+    return columns, rows

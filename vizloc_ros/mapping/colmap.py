@@ -1,6 +1,6 @@
 """Everything COLMAP does for the map: landmarks from matches and known poses, and the model in its own format.
 
-COLMAP's pixels have (0.5, 0.5) at the centre of the top-left pixel: the conversion is here, for all.
+COLMAP's pixels have (0.5, 0.5) at the centre of the top-left pixel: here ours are turned into them.
 """
 
 from collections.abc import Sequence
@@ -12,12 +12,11 @@ import pycolmap
 from pydantic import BaseModel, ConfigDict, Field
 
 from vizloc_ros.arrays import Float64, Int32, Int64
+from vizloc_ros.datasets.lenses import PIXEL_CENTRE as PIXEL_CENTRE
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.mapping.keyframe import Keyframe
 from vizloc_ros.mapping.pair_matching import PairMatches
 from vizloc_ros.parallel import Progress
-
-PIXEL_CENTRE = 0.5  # where COLMAP has the centre of the top-left pixel
 
 
 class TriangulationOptions(BaseModel):

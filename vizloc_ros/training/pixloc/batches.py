@@ -14,7 +14,7 @@ from vizloc_ros.training.pixloc.pairs import Pair, View
 
 @dataclass(frozen=True)
 class Batch:
-    """B pairs whose images have one size.
+    """B pairs whose images have one size, and whose cameras have one.
 
     Attributes:
         images: (2 B, 1, H, W) gray values, all queries before all keyframes.
@@ -59,7 +59,7 @@ def collate(pairs: Sequence[Pair], queries: Sequence[UInt8], keyframes: Sequence
     images = np.stack([*queries, *keyframes])[:, None].astype(np.float32)
     return Batch(
         _tensor(images, device),
-        pairs[0].query.record.camera.size,
+        pairs[0].query.camera.size,
         _lens([pair.query for pair in pairs], device),
         _lens([pair.keyframe for pair in pairs], device),
         poses([pair.keyframe.cam_from_map for pair in pairs]),
@@ -71,7 +71,7 @@ def collate(pairs: Sequence[Pair], queries: Sequence[UInt8], keyframes: Sequence
 
 
 def _lens(views: Sequence[View], device: torch.device) -> Lens:
-    cameras = [(view.record.camera, view.correction) for view in views]
+    cameras = [(view.camera, view.correction) for view in views]
     focal = [[c.fx * (1 + off.focal), c.fy * (1 + off.focal)] for c, off in cameras]
     centre = [[c.cx + off.cx, c.cy + off.cy] for c, off in cameras]
     radial = [off.radial / (1 + off.focal) for _, off in cameras]

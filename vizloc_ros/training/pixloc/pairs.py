@@ -8,13 +8,14 @@ import numpy as np
 from pycolmap import Rigid3d
 from scipy.spatial.transform import Rotation
 
-from vizloc_ros.arrays import Float32, Float64, UInt8
+from vizloc_ros.arrays import Bool, Float32, Float64, UInt8
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.selection import every
-from vizloc_ros.errors import DatasetError
+from vizloc_ros.errors import DatasetError, ImageError
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.features.hfnet.image_fit import gray_image
+from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.camera_correction import CameraCorrection
 from vizloc_ros.geometry.poses import perturbed
 from vizloc_ros.mapping.builder import BuildOptions, build_map
@@ -25,22 +26,32 @@ from vizloc_ros.pixloc.image_fit import fit_image
 from vizloc_ros.pixloc.optimizer.projection import project
 from vizloc_ros.training.pixloc.config import PairSource, Partners, Starts
 
+LEAST_LANDMARKS = 16  # that both images of a pair contain
+
 
 @dataclass(frozen=True)
 class View:
-    """An image with its pose, shrunk for the network.
+    """An image with its camera and pose.
 
     Attributes:
-        record: it comes from.
+        name: of the record that it comes from.
+        camera: of the same view, perhaps in more pixels than the image has.
         image: (H, W) as the network takes it.
         cam_from_map: its pose.
-        correction: what the map says its calibration is off by.
+        correction: what the map says the camera's calibration is off by.
     """
 
-    record: Record
+    name: str
+    camera: PinholeCamera
     image: UInt8
     cam_from_map: Rigid3d
     correction: CameraCorrection
+
+    def see(self, points: Float64) -> tuple[Float64, Bool]:
+        """(N, 3) landmarks [m, map] to (N, 2) pixels of the camera, and (N,) which of them the image contains."""
+        rotation, translation = self.cam_from_map.rotation.matrix(), self.cam_from_map.translation
+        seen = project(rotation[None], translation[None], points, self.camera, self.correction)
+        return seen.pixels[0], self.camera.contains(seen.pixels[0]) & seen.in_front[0]
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,7 @@ class PairDrive:
     """All pairs of one source.
 
     Attributes:
+        name: of the dataset.
         training: queries that are learned from.
         validation: queries that are kept out; no training query is aligned with them either.
     """
@@ -76,7 +88,7 @@ class PairDrive:
         Raises:
             VizlocError: the dataset, an image or the map cannot be used, or no two images see the same landmarks.
         """
-        self._partners = partners
+        self.name, self._partners = source.dataset, partners
         dataset = open_dataset(source.dataset)
         keyframes = every(dataset.records(source.map_split), source.every)
         folder = source.map or folder
@@ -125,8 +137,13 @@ class PairDrive:
     def _view(self, record: Record, long_side: int) -> View:
         if record.world_from_cam is None:
             raise DatasetError(f"{record.name}: has no pose, and training needs one")
-        image = fit_image(gray_image(record.read_image()), long_side)
-        return View(record, image, record.world_from_cam.inverse(), self._map.info.correction_of(record.camera))
+        gray = gray_image(record.read_image())
+        try:
+            image = fit_image(gray, long_side)
+        except ImageError as error:
+            raise DatasetError(f"{record.name}: {error}; leave it out") from error
+        correction = self._map.info.correction_of(record.camera)
+        return View(record.name, record.camera, image, record.world_from_cam.inverse(), correction)
 
     def _with_partners(self, queries: Sequence[Record], avoided: frozenset[str] = frozenset()) -> list[str]:
         """Names of the queries that have a partner, which is none of those ``avoided``."""
@@ -138,19 +155,18 @@ class PairDrive:
             candidates = [
                 k
                 for k in np.flatnonzero(near & alike).tolist()
-                if self._records[k].name not in avoided | {record.name}
-                and len(self._shared(view, k)) >= max(16, self._partners.overlap * len(self._map.landmarks_of(k)))
+                if self._records[k].name not in avoided | {record.name} and self._overlaps(view, k)
             ]
             if candidates:
                 self._candidates[record.name] = candidates
         return [record.name for record in queries if record.name in self._candidates]
 
+    def _overlaps(self, view: View, keyframe: int) -> bool:
+        least = self._partners.overlap * len(self._map.landmarks_of(keyframe))
+        return len(self._shared(view, keyframe)) >= max(LEAST_LANDMARKS, least)
+
     def _shared(self, view: View, keyframe: int) -> Float64:
         """(M, 3) landmarks of a keyframe that a view contains."""
         points = np.asarray(self._map.landmark_positions[self._map.landmarks_of(keyframe)], np.float64)
-        pose = view.cam_from_map
-        seen = project(
-            pose.rotation.matrix()[None], pose.translation[None], points, view.record.camera, view.correction
-        )
-        inside = view.record.camera.contains(seen.pixels[0]) & seen.in_front[0]
+        _, inside = view.see(points)
         return points[inside]

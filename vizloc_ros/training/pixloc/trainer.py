@@ -25,6 +25,7 @@ from vizloc_ros.training.pixloc.config import PixLocTraining, Starts
 from vizloc_ros.training.pixloc.objective import align_batch
 from vizloc_ros.training.pixloc.pairs import Pair, PairDrive
 from vizloc_ros.training.pixloc.pretrained import load_edgepoint2
+from vizloc_ros.training.pixloc.windows import draw_pairs
 from vizloc_ros.training.provenance import without_folders
 
 _REPORT_EVERY = 10
@@ -135,8 +136,7 @@ class PixLocTrainer:
         """The pairs of a step: the same ones whenever it is asked for."""
         rng = np.random.default_rng([self.config.seed, _TRAINING, 0 if self.overfit else step])
         drive = self._drives[int(rng.choice(len(self._drives), p=self._shares))]
-        names = [str(name) for name in rng.choice(drive.training, self.config.batch)]
-        return self._collated([drive.draw(name, self.config.starts, rng) for name in names], rng)
+        return self._collated(draw_pairs(drive, drive.training, self.config.batch, self.config.starts, rng), rng)
 
     def _train_step(self) -> dict[str, float]:
         self.network.train()
@@ -165,7 +165,7 @@ class PixLocTrainer:
     def _changed(self, image: UInt8, apply: Any, rng: np.random.Generator, other: UInt8) -> UInt8:
         if self.overfit:
             return image
-        changed: UInt8 = apply(image, rng, other if other.shape == image.shape else None)
+        changed: UInt8 = apply(image, rng, other)
         return changed
 
     def _validation_pairs(self) -> list[Batch]:
@@ -175,8 +175,7 @@ class PixLocTrainer:
         batches = []
         for k in range(self.config.validation_pairs if drives else 0):
             drive = drives[k % len(drives)]
-            name = str(rng.choice(drive.validation))
-            batches.append(self._collated([drive.draw(name, _VALIDATION_STARTS, rng)], rng))
+            batches.append(self._collated(draw_pairs(drive, drive.validation, 1, _VALIDATION_STARTS, rng), rng))
         return batches
 
     def _validate(self, report: Report | None) -> None:
