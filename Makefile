@@ -18,7 +18,7 @@ demo: setup
 
 test:
 	@scripts/setup.sh $(PYTHON) train
-	.venv/bin/python -m pytest $(ARGS)
+	@scripts/test.sh $(ARGS)
 
 lint: setup
 	.venv/bin/ruff check

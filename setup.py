@@ -30,6 +30,7 @@ TEST = ["pytest>=8,<10", "pytest-timeout>=2.3,<3", "hypothesis>=6.100,<7"]
 DEV = [
     *FAISS,
     *TEST,
+    "pytest-xdist>=3.6,<4",
     "onnx>=1.16,<2",
     "ruff==0.17.5",
     "mypy>=2.1,<3",

@@ -15,6 +15,7 @@ pytest.importorskip("onnx", reason=REASON)
 from hfnet_helpers import texture  # noqa: E402
 from pixloc_small import LIGHT, LOSS, UNET, levels_of, small_network  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
+from scipy.ndimage import gaussian_filter  # noqa: E402
 
 from vizloc_ros.errors import FeatureError  # noqa: E402
 from vizloc_ros.pixloc.network.config import LightConfig, NetworkConfig, UNetConfig  # noqa: E402
@@ -55,13 +56,24 @@ def test_images_of_a_batch_do_not_see_each_other(config: NetworkConfig) -> None:
 
 
 def test_before_training_coarse_levels_are_the_finest_one_pooled() -> None:
-    levels = levels_of(small_network(trained=False), IMAGE)
+    sharp = LIGHT.model_copy(update={"smoothing": (0.0, 0.0, 0.0, 0.0)})
+    levels = levels_of(small_network(sharp, trained=False), IMAGE)
     finest = torch.from_numpy(levels[0][0]).permute(2, 0, 1)[None]
     for k, (features, confidences) in enumerate(levels):
         pooled = torch.nn.functional.avg_pool2d(finest, 2**k)
         expected = torch.nn.functional.normalize(pooled, dim=1)[0].permute(1, 2, 0)
         assert_allclose(features, expected, atol=1e-5)
         assert_array_equal(confidences, 0.5)
+
+
+def test_features_of_coarse_levels_are_smoothed_and_of_unit_length_again() -> None:
+    sharp = LIGHT.model_copy(update={"smoothing": (0.0, 0.0, 0.0, 0.0)})
+    smooth = LIGHT.model_copy(update={"smoothing": (0.0, 0.6, 1.0, 2.0)})
+    levels = zip(levels_of(small_network(sharp), IMAGE), levels_of(small_network(smooth), IMAGE), strict=True)
+    for std, ((before, trust), (after, same_trust)) in zip(smooth.smoothing, levels, strict=True):
+        expected = gaussian_filter(before, std, mode="nearest", radius=round(3 * std), axes=(0, 1)) if std else before
+        assert_allclose(after, expected / np.linalg.norm(expected, axis=2, keepdims=True), atol=1e-5)
+        assert_array_equal(trust, same_trust)
 
 
 @pytest.mark.parametrize("config", [LIGHT, UNET])
@@ -141,7 +153,9 @@ def parameters_of(config: LightConfig | UNetConfig) -> int:
 
 
 def test_parameters_are_counted() -> None:
-    assert parameters_of(LIGHT) == sum(values.numel() for values in small_network().state_dict().values())
+    assert parameters_of(LIGHT) == sum(values.numel() for values in small_network().state_dict().values()) - 16 * (
+        7 + 13
+    ), "but the kernels that smooth 16 channels, which are not learned"
     assert parameters_of(LightConfig()) < 1_000_000 < 15_000_000 < parameters_of(UNetConfig())
 
 

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+NotNegative = Annotated[float, Field(ge=0, le=10)]
 COARSEST = 32  # images have sides that are multiples of this [px]
 
 
@@ -16,6 +17,7 @@ class LightConfig(BaseModel):
         hidden: channels of the head on the finest level.
         dimension: of the features, on every level.
         levels: how many; strides are 4, 8, 16, 32.
+        smoothing: standard deviation of the Gaussian over the features of each level, in its cells; 0: none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -25,6 +27,7 @@ class LightConfig(BaseModel):
     hidden: int = Field(default=128, ge=16, multiple_of=16)
     dimension: int = Field(default=64, ge=4)
     levels: int = Field(default=4, ge=1, le=4)
+    smoothing: tuple[NotNegative, NotNegative, NotNegative, NotNegative] = (0.0, 0.0, 1.0, 2.0)
 
     @property
     def strides(self) -> tuple[int, ...]:

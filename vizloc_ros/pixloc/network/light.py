@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vizloc_ros.pixloc.network.config import LightConfig
+from vizloc_ros.pixloc.network.smoothing import Smoothing
 
 _GROUPS = 16  # channels of a group in the grouped convolution of the finest head
 _MIXED = 32  # channels of the heads of coarse levels
@@ -69,6 +70,9 @@ class LightNetwork(nn.Module):
         self.heads = nn.ModuleList(
             LevelHead(config.dimension, middle, deep, _DEEP_STRIDE // stride) for stride in config.strides[1:]
         )
+        self.smooth = nn.ModuleList(
+            Smoothing(config.dimension, std) if std else nn.Identity() for std in config.smoothing[: config.levels]
+        )
 
     def forward(self, image: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Features and confidences of (B, 1, H, W) gray images, 0 to 255, whose sides are multiples of 32.
@@ -85,7 +89,7 @@ class LightNetwork(nn.Module):
             pooled = F.avg_pool2d(pooled, 2)
             changed, uncertainty = head(pooled, x8 if k == 0 else F.avg_pool2d(x8, 2**k), x32)
             levels.append((F.normalize(changed, dim=1), _confidence(uncertainty)))
-        return levels
+        return [(smooth(f), confidence) for smooth, (f, confidence) in zip(self.smooth, levels, strict=True)]
 
     def _joined(self, x4: Tensor, x8: Tensor, x32: Tensor) -> Tensor:
         """The 1x1 convolution of all three at stride 4; what it does to the coarse ones is done where they are.
