@@ -69,6 +69,16 @@ def test_it_follows_from_a_first_pose(tracker: Tracker, drive: list[tuple[Record
     assert tracker.state is TrackerState.TRACKING
 
 
+def test_coarse_levels_are_for_bad_predictions(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
+    """The first one, of a vehicle whose speed is not known yet, and not those of the steady drive."""
+    tracker.suggest(truth(drive[0][0]), drive[0][1].stamp_ns, 0.02, 0.002)
+    found = [tracker.track(frame) for _, frame in drive[:8]]
+    coarsest = [each.alignment.iterations[-1] for each in found if each.alignment is not None]
+    assert len(coarsest) == 8
+    assert coarsest[1] > 0
+    assert coarsest[4:] == [0, 0, 0, 0]
+
+
 def test_without_a_first_pose_it_says_so(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
     tracked = tracker.track(drive[0][1])
     assert tracked.state is TrackerState.NOT_LOCALIZED

@@ -5,6 +5,7 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,7 @@ class PixLocTrackerNode(PipelineNode):
         self._landmarks: _Landmarks | None = None
         self._suggestions: list[tuple[PoseWithCovarianceStamped, bool]] = []
         self._jumped = False
+        self._searching_from: Rigid3d | None = None  # base_from_cam, while the tracker has no pose
         self._asked: OrderedDict[int, Float64] = OrderedDict()  # position by stamp of the request
         self._loaded: tuple[Tracker, DenseExtractor, MapInfo] | None = None
         self._odometry = OdometryBuffer()
@@ -194,6 +196,10 @@ class PixLocTrackerNode(PipelineNode):
         with self._lock:
             self._suggestions.append((msg, forced))
             del self._suggestions[:-_MOST_SUGGESTIONS]
+            base_from_cam = self._searching_from
+        if base_from_cam is not None:  # so that the landmarks are there when the next image comes
+            with suppress(RosError):  # said when it is taken
+                self._around(pose_from_msg(msg.pose.pose) * base_from_cam)
 
     def _on_initial_pose(self, msg: PoseWithCovarianceStamped) -> None:
         self.get_logger().info("an initial pose was given")
@@ -239,6 +245,8 @@ class PixLocTrackerNode(PipelineNode):
             odom_from_base = self._odometry.at(stamp_ns) if self.parameters.use_odometry else None
             odom_from_cam = None if odom_from_base is None else odom_from_base * base_from_cam
             tracked = tracker.track(Frame(image, camera, stamp_ns, info.correction_of(camera), odom_from_cam))
+            with self._lock:
+                self._searching_from = None if tracked.state is TrackerState.TRACKING else base_from_cam
             self.diagnostics.send(self._state, String(data=tracked.state.value))
             if tracked.map_from_cam is not None and tracked.covariance is not None:
                 self._publish(tracked.map_from_cam, tracked.covariance, base_from_cam, odom_from_base, stamp_ns, info)

@@ -17,6 +17,7 @@ from vizloc_ros.pixloc.motion import KnownPose, MotionModel, MotionOptions, Pred
 from vizloc_ros.pixloc.optimizer.alignment import Alignment, align
 from vizloc_ros.pixloc.optimizer.options import AlignmentOptions
 from vizloc_ros.pixloc.pyramid import FeaturePyramid
+from vizloc_ros.pixloc.reach import coarsest_needed
 from vizloc_ros.pixloc.references import References
 from vizloc_ros.pixloc.starts import starts_around
 from vizloc_ros.pixloc.state import TrackerState
@@ -41,7 +42,7 @@ class TrackerOptions(BaseModel):
     lost_after: int = Field(4, ge=1, description="images in a row without a believed pose after which it is lost")
     lost_after_seconds: float = Field(0.4, gt=0, description="time without a believed pose after which it is lost [s]")
     history: int = Field(30, ge=1, le=1000, description="images kept to carry a late pose forward")
-    catch_up: int = Field(3, ge=1, description="of those, most that are aligned on the way to the newest")
+    catch_up: int = Field(2, ge=1, description="of those, most that are aligned on the way to the newest")
     disagreement_distance: float = Field(
         1.0, gt=0, description="a localizer's pose farther away than this contradicts the tracker [m]"
     )
@@ -181,7 +182,9 @@ class Tracker:
             return _untracked(self.state, f"only {len(chosen)} landmarks where the camera is predicted to look")
         pyramid = self._pyramid(remembered, stopwatch)
 
-        def from_starts(starts: Sequence[Rigid3d]) -> list[Alignment]:
+        coarsest = coarsest_needed(pyramid, chosen, frame.camera, prediction)
+
+        def from_starts(starts: Sequence[Rigid3d], coarsest: int | None = None) -> list[Alignment]:
             with stopwatch("align"):
                 return align(
                     pyramid,
@@ -191,15 +194,17 @@ class Tracker:
                     self._extractor.learned,
                     options.alignment,
                     frame.correction,
+                    coarsest=coarsest,
                     finalists=_FINALISTS,
                 )
 
-        (best,) = from_starts([cam_from_map])
+        (best,) = from_starts([cam_from_map], coarsest)
         verdict = judge(best, prediction, options.verification)
         tried = 1
         if verdict.doubtful or (verdict.reason and self._is_worth_retrying(best)):
             spread = float(np.clip(prediction.position_std, *_SPREAD))
-            others = from_starts([start.inverse() for start in starts_around(prediction.map_from_cam, spread)])
+            starts = [prediction.map_from_cam, *starts_around(prediction.map_from_cam, spread)]
+            others = from_starts([start.inverse() for start in starts])
             tried += len(others)
             ended = [each for each in (best, *others) if not each.failure] or [best]
             best = max(ended, key=lambda alignment: alignment.inlier_share)
@@ -260,7 +265,7 @@ class Tracker:
         self._pending = None
         self._motion.restart(known)
         self._failures, self._contradictions = 0, 0
-        later = [r for r in self._history if r.frame.stamp_ns >= known.stamp_ns][:-1]
+        later = [r for r in self._history if r.frame.stamp_ns > known.stamp_ns][:-1]
         if len(later) > self.options.catch_up:
             chosen = np.linspace(0, len(later) - 1, self.options.catch_up).round().astype(int)
             later = [later[i] for i in chosen]

@@ -56,6 +56,7 @@ def align(
     options: AlignmentOptions | None = None,
     correction: CameraCorrection | None = None,
     *,
+    coarsest: int | None = None,
     finalists: int | None = None,
     trace: bool = False,
 ) -> list[Alignment]:
@@ -71,6 +72,7 @@ def align(
         learned: damping and loss of the features.
         options: see ``AlignmentOptions``.
         correction: what the camera's calibration is off by, where the map knows it.
+        coarsest: index of the level to begin with, for priors that are good; the last by default.
         finalists: how many priors go on to the finest level, those that cost least; all by default.
         trace: keep the pose of every iteration.
 
@@ -87,7 +89,7 @@ def align(
         )
     options = options or AlignmentOptions()
     descent = _Descent(len(pyramid), priors, learned, options, trace)
-    for index in reversed(range(len(pyramid))):
+    for index in reversed(range(len(pyramid) if coarsest is None else coarsest + 1)):
         of_image = LevelCamera(camera, correction or CameraCorrection(), pyramid.levels[index].scale)
         level = _Level(index, pyramid.levels[index], references, of_image, len(priors), options)
         if index == 0 and finalists is not None:

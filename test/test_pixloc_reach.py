@@ -1,0 +1,41 @@
+"""A good prior skips the coarse levels."""
+
+import numpy as np
+import pytest
+from pixloc_scene import CAMERA, PRIORS, TRUTH, scene
+
+from vizloc_ros.geometry.poses import pose_error, transform_points
+from vizloc_ros.pixloc.motion import Prediction
+from vizloc_ros.pixloc.optimizer.alignment import align
+from vizloc_ros.pixloc.reach import coarsest_needed
+
+SCENE = scene()
+
+
+def needed(position_std: float, rotation_std: float) -> int:
+    prediction = Prediction(TRUTH.inverse(), position_std, rotation_std)
+    return coarsest_needed(SCENE.pyramid, SCENE.references, CAMERA, prediction)
+
+
+def test_the_worse_a_prediction_the_more_levels() -> None:
+    assert [needed(std, 0.0) for std in (0.0, 0.05, 5.0)] == [0, 0, 2]
+    assert [needed(0.0, np.radians(degrees)) for degrees in (0.1, 0.5, 1.0, 30)] == [0, 0, 1, 2]
+    stds = np.linspace(0, 3, 100)
+    levels = [needed(std, 0.0) for std in stds]
+    assert levels == sorted(levels)
+    assert set(levels) == {0, 1, 2}
+
+
+def test_a_level_begins_where_the_next_finer_one_ends() -> None:
+    """By three standard deviations, landmarks are two of its cells off."""
+    depth = np.median(transform_points(TRUTH, SCENE.references.points)[:, 2])
+    cells = CAMERA.fx * SCENE.pyramid.levels[0].scale[0] / depth  # that a metre moves the middle landmark
+    assert needed(0.99 * 2 / 3 / cells, 0.0) == 0
+    assert needed(1.01 * 2 / 3 / cells, 0.0) == 1
+
+
+@pytest.mark.parametrize("coarsest", [0, 1, 2])
+def test_levels_left_out_take_no_iterations(coarsest: int) -> None:
+    (found,) = align(SCENE.pyramid, SCENE.references, CAMERA, [PRIORS[3]], SCENE.learned, coarsest=coarsest)
+    assert [bool(count) for count in found.iterations] == [index <= coarsest for index in range(3)]
+    assert pose_error(found.cam_from_map, TRUTH) == pytest.approx((0, 0), abs=1e-2)
