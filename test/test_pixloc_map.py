@@ -123,6 +123,24 @@ def test_a_submap_stays_until_the_camera_has_moved_on(tracked_map: VisualMap) ->
 ALL = {"max_view_difference": 1e6}
 
 
+def test_a_submap_is_chosen_for_the_middle_of_the_way_ahead(tracked_map: VisualMap) -> None:
+    start = pose_of(tracked_map.keyframe_poses[3])
+    poses = [start * Rigid3d(Rotation3d(), np.array([0, 0, 0.5 * i])) for i in range(8)]
+    options = SubmapOptions(refresh_distance=1.8)
+    selector, fresh = SubmapSelector(tracked_map, options), SubmapSelector(tracked_map, options)
+    submaps = [selector.around(pose) for pose in poses]
+    assert [submap is submaps[0] for submap in submaps] == 4 * [True] + 4 * [False]
+    ahead = poses[4] * Rigid3d(Rotation3d(), np.array([0, 0, 0.9]))
+    expected = fresh.stored_of(fresh.keyframes_around(ahead), ahead)
+    assert submaps[4] is not None
+    np.testing.assert_array_equal(submaps[4].stored.landmarks, expected.landmarks)
+    carried_away = pose_of(tracked_map.keyframe_poses[20])
+    there = selector.around(carried_away)
+    assert there is not None
+    expected = fresh.stored_of(fresh.keyframes_around(carried_away), carried_away)
+    np.testing.assert_array_equal(there.stored.landmarks, expected.landmarks)
+
+
 def test_a_submap_has_each_landmark_once_as_the_most_similar_view_saw_it(tracked_map: VisualMap) -> None:
     selector, here = SubmapSelector(tracked_map, SubmapOptions(keyframes=4, **ALL)), pose_at(tracked_map, 6)
     keyframes = selector.keyframes_around(here)

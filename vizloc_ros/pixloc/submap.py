@@ -13,6 +13,8 @@ from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.map_references import read_references
 from vizloc_ros.pixloc.references import LevelReferences, StoredLevel, StoredReferences, unit
 
+_STILL = 0.05  # m between two requests
+
 
 class SubmapOptions(BaseModel):
     """Which landmarks are around a camera, and when they are chosen anew."""
@@ -66,19 +68,31 @@ class SubmapSelector:
         self._centres = np.asarray(visual_map.keyframe_poses[:, :3])
         self._directions = Rotation.from_quat(visual_map.keyframe_poses[:, 3:]).as_matrix()[:, :, 2]
         self._current: Submap | None = None
+        self._asked: Rigid3d | None = None  # for the last
 
     def around(self, map_from_cam: Rigid3d) -> Submap | None:
         """The submap for a pose: the last one until the camera has moved on; None where the map has nothing."""
-        current = self._current
+        current, ahead = self._current, self._ahead(map_from_cam)
+        self._asked = map_from_cam
         if current is not None:
             moved, turned = pose_error(map_from_cam, current.map_from_cam)
             if moved <= self.options.refresh_distance and turned <= self.options.refresh_angle:
                 return current
-        keyframes = self.keyframes_around(map_from_cam)
+        keyframes = self.keyframes_around(ahead)
         self._current = None
         if len(keyframes):
-            self._current = Submap(map_from_cam, self.stored_of(keyframes, map_from_cam), keyframes)
+            self._current = Submap(map_from_cam, self.stored_of(keyframes, ahead), keyframes)
         return self._current
+
+    def _ahead(self, map_from_cam: Rigid3d) -> Rigid3d:
+        """The pose in the middle of the way that the submap is for, if the camera goes on as it did lately."""
+        if self._asked is None:
+            return map_from_cam
+        way = map_from_cam.translation - self._asked.translation
+        length, reach = float(np.linalg.norm(way)), self.options.refresh_distance
+        if not _STILL < length <= max(reach, _STILL):  # it stands, or was carried away
+            return map_from_cam
+        return Rigid3d(map_from_cam.rotation, map_from_cam.translation + 0.5 * reach * way / length)
 
     def keyframes_around(self, map_from_cam: Rigid3d) -> Int64:
         """Keyframes that see what the camera sees, best first: near, looking the same way, covisible with the best."""
