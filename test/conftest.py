@@ -11,6 +11,7 @@ import pytest
 from cli_helpers import Vizloc
 from pixloc_helpers import with_references
 from point_street import PointStreet, View, write_point_map
+from rich.console import Console, ConsoleDimensions
 
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.synthetic import SyntheticStreet, open_synthetic
@@ -25,7 +26,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 @pytest.fixture
 def vizloc(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Vizloc:
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(Console, "size", ConsoleDimensions(200, 50))  # also of those that exist already
     return Vizloc(monkeypatch, capsys)
 
 
