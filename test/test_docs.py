@@ -40,7 +40,7 @@ def test_parameter_tables_are_those_of_the_nodes(node: str) -> None:
     from vizloc_ros.nodes.localizer import LocalizerParameters
     from vizloc_ros.nodes.map_server import MapServerParameters
     from vizloc_ros.nodes.parameters import parameters_table
-    from vizloc_ros.nodes.pixloc_tracker import TrackerParameters
+    from vizloc_ros.nodes.tracker_parameters import TrackerParameters
 
     types = {
         "hfnet": HfnetParameters,

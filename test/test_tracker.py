@@ -14,9 +14,11 @@ from vizloc_ros.evaluation.tracking import submaps_of
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.features.extractor import DenseExtractor
+from vizloc_ros.pixloc.frame import Frame, Tracked
 from vizloc_ros.pixloc.state import TrackerState
 from vizloc_ros.pixloc.submap import SubmapSelector
-from vizloc_ros.pixloc.tracker import Frame, Tracked, Tracker, TrackerOptions
+from vizloc_ros.pixloc.tracker import Tracker
+from vizloc_ros.pixloc.tracker_options import TrackerOptions
 
 AWAY = Rigid3d(Rotation3d(), np.array([0.3, 0.0, 0.6]))
 

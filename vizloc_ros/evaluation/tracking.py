@@ -12,10 +12,12 @@ from vizloc_ros.localization.localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, silent
 from vizloc_ros.pixloc.features.extractor import DenseExtractor
+from vizloc_ros.pixloc.frame import Frame, Tracked
 from vizloc_ros.pixloc.references import References
 from vizloc_ros.pixloc.state import TrackerState
 from vizloc_ros.pixloc.submap import Submap, SubmapOptions, SubmapSelector
-from vizloc_ros.pixloc.tracker import Frame, Tracked, Tracker, TrackerOptions
+from vizloc_ros.pixloc.tracker import Tracker
+from vizloc_ros.pixloc.tracker_options import TrackerOptions
 from vizloc_ros.stage_timings import StageTimings
 
 Watch = Callable[[Record, Tracked], None]

@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 from vizloc_ros.pixloc.submap import SubmapOptions
-from vizloc_ros.pixloc.tracker import TrackerOptions
+from vizloc_ros.pixloc.tracker_options import TrackerOptions
 
 LONG_SIDE = 640
 

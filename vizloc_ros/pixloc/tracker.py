@@ -2,99 +2,30 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pycolmap import Rigid3d
-from pydantic import BaseModel, ConfigDict, Field
 
-from vizloc_ros.arrays import Float64, UInt8
-from vizloc_ros.geometry.camera import PinholeCamera
-from vizloc_ros.geometry.camera_correction import CameraCorrection
+from vizloc_ros.arrays import Float64
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.pixloc.features.extractor import DenseExtractor
-from vizloc_ros.pixloc.motion import KnownPose, MotionModel, MotionOptions, Prediction
+from vizloc_ros.pixloc.frame import Frame, Tracked
+from vizloc_ros.pixloc.motion import KnownPose, MotionModel, Prediction
 from vizloc_ros.pixloc.optimizer.alignment import Alignment, align
-from vizloc_ros.pixloc.optimizer.options import AlignmentOptions
 from vizloc_ros.pixloc.pyramid import FeaturePyramid
 from vizloc_ros.pixloc.reach import coarsest_needed
 from vizloc_ros.pixloc.references import References
 from vizloc_ros.pixloc.starts import starts_around
 from vizloc_ros.pixloc.state import TrackerState
-from vizloc_ros.pixloc.verification import VerificationOptions, agreeing, judge
+from vizloc_ros.pixloc.tracker_options import TrackerOptions
+from vizloc_ros.pixloc.verification import agreeing, judge
 from vizloc_ros.pixloc.view import in_view
 from vizloc_ros.stopwatch import Stopwatch
 
 _FINALISTS = 2  # of further starts, that go on to the finest level
 _SPREAD = (1.0, 2.0)  # m: how far ahead and behind further starts lie, as far as the prediction may be off
 _RETRY_EVERY = 3  # images in a row that fail; trying further starts for each would lose the next ones
-
-
-class TrackerOptions(BaseModel):
-    """How the tracker follows, doubts, and gives up."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    alignment: AlignmentOptions = AlignmentOptions()
-    verification: VerificationOptions = VerificationOptions()
-    motion: MotionOptions = MotionOptions()
-    max_landmarks: int = Field(1000, ge=50, le=100_000, description="landmarks that an image is aligned with at most")
-    lost_after: int = Field(4, ge=1, description="images in a row without a believed pose after which it is lost")
-    lost_after_seconds: float = Field(0.4, gt=0, description="time without a believed pose after which it is lost [s]")
-    history: int = Field(30, ge=1, le=1000, description="images kept to carry a late pose forward")
-    catch_up: int = Field(2, ge=1, description="of those, most that are aligned on the way to the newest")
-    disagreement_distance: float = Field(
-        1.0, gt=0, description="a localizer's pose farther away than this contradicts the tracker [m]"
-    )
-    disagreement_angle: float = Field(5.0, gt=0, description="and one turned by more than this [deg]")
-    contradictions: int = Field(2, ge=1, description="in a row, after which the tracker gives way to the localizer")
-    covariance_scale: float = Field(4.0, gt=0, description="inflates the covariance: residuals of features go together")
-    map_position_std: float = Field(0.01, ge=0, description="how well the map's own poses are known [m]")
-    map_rotation_std: float = Field(0.04, ge=0, description="how well the map's own poses are known [deg]")
-
-
-@dataclass(frozen=True)
-class Frame:
-    """An image to be tracked.
-
-    Attributes:
-        image: (H, W) gray, rectified.
-        camera: its camera.
-        stamp_ns: its time.
-        correction: what the map knows the calibration to be off by.
-        odom_from_cam: pose of the camera in the odometry's frame, where there is one.
-    """
-
-    image: UInt8
-    camera: PinholeCamera
-    stamp_ns: int
-    correction: CameraCorrection = field(default_factory=CameraCorrection)
-    odom_from_cam: Rigid3d | None = None
-
-
-@dataclass(frozen=True)
-class Tracked:
-    """What became of an image.
-
-    Attributes:
-        state: after it.
-        map_from_cam: its pose, only if it was verified.
-        covariance: (6, 6) of it, [x y z, rotation] in the map's frame.
-        reason: why there is no pose.
-        alignment: how it ended, if one was tried.
-        prediction: where it started from.
-        starts: how many starts were tried.
-        timings_ms: by stage.
-    """
-
-    state: TrackerState
-    map_from_cam: Rigid3d | None
-    covariance: Float64 | None
-    reason: str
-    alignment: Alignment | None = None
-    prediction: Prediction | None = None
-    starts: int = 0
-    timings_ms: dict[str, float] = field(default_factory=dict)
 
 
 SubmapSource = Callable[[Rigid3d], References | None]
