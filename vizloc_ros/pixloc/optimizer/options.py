@@ -22,7 +22,7 @@ class AlignmentOptions(BaseModel):
         description="the finest level has converged when a step moves landmarks by less [pixels of the level]",
     )
     coarse_min_motion: float = Field(
-        0.05, gt=0, description="and a coarse one by less than this, for a finer one follows [pixels of the level]"
+        0.02, gt=0, description="and a coarse one by less than this, for a finer one follows [pixels of the level]"
     )
     coarse_landmarks: int = Field(
         250, ge=10, description="a level takes half as many landmarks as the next finer one, but not fewer than this"
