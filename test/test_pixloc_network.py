@@ -66,6 +66,14 @@ def test_before_training_coarse_levels_are_the_finest_one_pooled() -> None:
         assert_array_equal(confidences, 0.5)
 
 
+def test_training_sees_features_as_they_are() -> None:
+    sharp = small_network(LIGHT.model_copy(update={"smoothing": (0.0, 0.0, 0.0, 0.0)}))
+    smooth, image = small_network(), torch.from_numpy(IMAGE)[None, None].float()
+    pairs = zip(sharp.train()(image), smooth.train()(image), strict=True)
+    assert all(torch.equal(a, b) for one, other in pairs for a, b in zip(one, other, strict=True))
+    assert not torch.equal(smooth.eval()(image)[-1][0], sharp.eval()(image)[-1][0])
+
+
 def test_features_of_coarse_levels_are_smoothed_and_of_unit_length_again() -> None:
     sharp = LIGHT.model_copy(update={"smoothing": (0.0, 0.0, 0.0, 0.0)})
     smooth = LIGHT.model_copy(update={"smoothing": (0.0, 0.6, 1.0, 2.0)})

@@ -17,7 +17,8 @@ class LightConfig(BaseModel):
         hidden: channels of the head on the finest level.
         dimension: of the features, on every level.
         levels: how many; strides are 4, 8, 16, 32.
-        smoothing: standard deviation of the Gaussian over the features of each level, in its cells; 0: none.
+        smoothing: standard deviation of the Gaussian over the features of each level, in its cells, but in training;
+            0: none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

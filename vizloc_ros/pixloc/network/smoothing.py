@@ -8,7 +8,7 @@ _REACH = 3.0  # standard deviations
 
 
 class Smoothing(nn.Module):
-    """A Gaussian over every channel. Nothing of it is learned."""
+    """A Gaussian over every channel. Nothing of it is learned, and the network is trained without it."""
 
     def __init__(self, channels: int, std: float) -> None:
         """Of features with so many ``channels``; ``std`` in cells of the level."""
@@ -20,6 +20,8 @@ class Smoothing(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, h, w) unit features to such; beyond the border, they are as at the border."""
+        if self.training:
+            return features
         across: Tensor = self.kernel  # (C, 1, 1, K)
         padded = F.pad(features, 4 * (self._reach,), mode="replicate")
         rows = F.conv2d(padded, across, groups=len(across))

@@ -43,7 +43,6 @@ class Starts(BaseModel):
         reference: chance that it is the reference's own pose, as the paper has it.
         translation: farthest random start from the truth [m].
         rotation: largest random turn from the truth [deg].
-        heading: largest turn about the camera's vertical axis on top of that, as vehicles turn [deg].
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,7 +50,6 @@ class Starts(BaseModel):
     reference: float = Field(default=0.25, ge=0, le=1)
     translation: float = Field(default=4.0, ge=0)
     rotation: float = Field(default=8.0, ge=0, le=90)
-    heading: float = Field(default=0.0, ge=0, le=90)
 
 
 class Partners(BaseModel):

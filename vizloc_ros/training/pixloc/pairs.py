@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pycolmap import Rigid3d, Rotation3d
+from pycolmap import Rigid3d
 from scipy.spatial.transform import Rotation
 
 from vizloc_ros.arrays import Bool, Float32, Float64, UInt8
@@ -131,9 +131,7 @@ class PairDrive:
             start = reference.cam_from_map
         else:
             distance, degrees = rng.uniform(0, starts.translation), rng.uniform(0, starts.rotation)
-            heading = np.radians(rng.uniform(-starts.heading, starts.heading)) if starts.heading else 0.0
             start = perturbed(view.cam_from_map.inverse(), distance, degrees, rng).inverse()
-            start = Rigid3d(Rotation3d(np.array([0, heading, 0])), np.zeros(3)) * start
         return Pair(view, reference, chosen.astype(np.float32), start)
 
     def _view(self, record: Record, long_side: int) -> View:
