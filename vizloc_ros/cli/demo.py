@@ -32,7 +32,7 @@ def demo(
     extractor_config: ExtractorConfigOption = None,
     provider: ProviderOption = "cpu",
     rate: Annotated[float, typer.Option(help="Seconds of the bag in a second")] = 1.0,
-    composed: Annotated[bool, typer.Option(help="All nodes in one process instead of three")] = False,
+    composed: Annotated[bool, typer.Option(help="All nodes in one process instead of one each")] = False,
     tracking: Annotated[bool, typer.Option(help="With the tracker; without it, the localizer alone")] = True,
     seed: SeedOption = 0,
 ) -> None:

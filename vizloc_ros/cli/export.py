@@ -9,7 +9,7 @@ from rich.console import Console
 from vizloc_ros.cli.train import require_torch
 from vizloc_ros.errors import ConfigError
 
-app = typer.Typer(help="Export trained networks (pip install 'vizloc_ros[train]').", no_args_is_help=True)
+app = typer.Typer(help="Export trained networks (pip install 'vizloc_ros\\[train]').", no_args_is_help=True)
 
 
 @app.command()

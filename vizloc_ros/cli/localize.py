@@ -43,7 +43,7 @@ def localize(
     degrade: DegradeOption = "",
     refine: Annotated[str, typer.Option(help="Refine poses by alignment: pixloc; empty: not")] = "",
     perturb: Annotated[
-        float, typer.Option(help="Move the localizer's poses by so much before they are refined [m]", min=0)
+        float, typer.Option(help="Move the localizer's poses by so much before they are refined \\[m]", min=0)
     ] = 0.0,
     provider: ProviderOption = "cpu",
     config: ConfigOption = None,

@@ -72,7 +72,7 @@ def add_pixloc(
     dataset: Annotated[str, typer.Option(metavar="DATASET", help="The map's images; empty: where they were")] = "",
     split: Annotated[str, typer.Option(help="Which images of the dataset were mapped")] = "map",
     model: Annotated[str, typer.Option(help="Network that `vizloc export pixloc` wrote; empty: the package's")] = "",
-    long_side: Annotated[int, typer.Option(help="What the longer side of an image is shrunk to [px]", min=64)] = 640,
+    long_side: Annotated[int, typer.Option(help="What the longer side of an image is shrunk to \\[px]", min=64)] = 640,
     provider: ProviderOption = "cpu",
 ) -> None:
     """Make the references that the tracker needs, for a map without them or for another network."""

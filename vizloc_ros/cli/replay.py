@@ -16,7 +16,7 @@ def replay(
     out: Annotated[Path, typer.Option(help="Folder for poses, report.json and pictures", file_okay=False)],
     rate: Annotated[float, typer.Option(help="Seconds of the bag in a second")] = 1.0,
     provider: ProviderOption = "cpu",
-    composed: Annotated[bool, typer.Option(help="All nodes in one process instead of three")] = False,
+    composed: Annotated[bool, typer.Option(help="All nodes in one process instead of one each")] = False,
 ) -> None:
     """Replay a bag through the nodes and evaluate the poses they publish."""
     from vizloc_ros.nodes.replay import private_domain

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vizloc_ros.training.global_head.trainer import GlobalHeadTrainer
     from vizloc_ros.training.pixloc.trainer import PixLocTrainer
 
-app = typer.Typer(help="Train networks (pip install 'vizloc_ros[train]').", no_args_is_help=True)
+app = typer.Typer(help="Train networks (pip install 'vizloc_ros\\[train]').", no_args_is_help=True)
 console = Console()
 
 ConfigOption = Annotated[Path, typer.Option(help="YAML file of the run (docs/training.md)", dir_okay=False)]
