@@ -1,13 +1,16 @@
 """What tests of running nodes share: the processes, something that publishes images to them, and what they answer."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from ros_helpers import DOMAIN_ID, ros_nodes, spin_until
 from sensor_msgs.msg import CameraInfo, Image
 
@@ -20,6 +23,8 @@ from vizloc_ros.nodes.replay import is_connected
 
 IDENTITY = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 FRAME = "camera"
+RVIZ_OF_TRACKER = {"pose", "pixloc_tracker/debug/image"}
+REPOSITORY = Path(__file__).resolve().parents[1]
 _domains = itertools.count(DOMAIN_ID + 1)  # so that the nodes of two benches do not hear each other
 
 
@@ -142,3 +147,32 @@ def bench(
             yield made
         finally:
             recorder.destroy_node()
+
+
+def rviz_topics() -> Iterator[tuple[str, dict[str, str]]]:
+    """Type, and topic with its quality of service, of every display in the RViz configuration that has a topic."""
+    types = {
+        "PointCloud2": "sensor_msgs/msg/PointCloud2",
+        "PoseArray": "geometry_msgs/msg/PoseArray",
+        "PoseWithCovariance": "geometry_msgs/msg/PoseWithCovarianceStamped",
+        "Path": "nav_msgs/msg/Path",
+        "Image": "sensor_msgs/msg/Image",
+    }
+    config = yaml.safe_load((REPOSITORY / "config" / "vizloc.rviz").read_text())
+    for display in config["Visualization Manager"]["Displays"]:
+        if "Topic" in display:
+            yield types[display["Class"].rpartition("/")[2]], display["Topic"]
+
+
+def expect_shown(node: Node, names: Collection[str]) -> None:
+    """The topics are published as RViz subscribes to them."""
+    for kind, topic in rviz_topics():
+        if topic["Value"] not in names:
+            continue
+        publishers = node.get_publishers_info_by_topic(f"/{topic['Value']}")
+        assert publishers, topic["Value"]
+        for publisher in publishers:
+            assert publisher.topic_type == kind
+            offered = publisher.qos_profile
+            assert topic["Reliability Policy"] == "Best Effort" or offered.reliability is ReliabilityPolicy.RELIABLE
+            assert topic["Durability Policy"] == "Volatile" or offered.durability is DurabilityPolicy.TRANSIENT_LOCAL

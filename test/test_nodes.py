@@ -6,10 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from diagnostic_msgs.msg import DiagnosticStatus
-from node_helpers import FRAME, Bench, bench
-from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
+from node_helpers import FRAME, RVIZ_OF_TRACKER, Bench, bench, expect_shown, rviz_topics
 
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.geometry.poses import pose_error
@@ -225,30 +223,7 @@ def test_nodes_end_cleanly_when_interrupted(map_path, query, tmp_path) -> None:
     assert "Traceback" not in Path(tmp_path / "log").read_text()
 
 
-def rviz_topics():
-    """Name, type and quality of service of every display in the RViz configuration that has a topic."""
-    types = {
-        "PointCloud2": "sensor_msgs/msg/PointCloud2",
-        "PoseArray": "geometry_msgs/msg/PoseArray",
-        "PoseWithCovariance": "geometry_msgs/msg/PoseWithCovarianceStamped",
-        "Path": "nav_msgs/msg/Path",
-        "Image": "sensor_msgs/msg/Image",
-    }
-    config = yaml.safe_load((REPOSITORY / "config" / "vizloc.rviz").read_text())
-    for display in config["Visualization Manager"]["Displays"]:
-        if "Topic" in display:
-            yield types[display["Class"].rpartition("/")[2]], display["Topic"]
-
-
 def test_rviz_shows_what_the_nodes_publish(running: Bench) -> None:
-    topics = list(rviz_topics())
-    shown = {topic["Value"] for _, topic in topics}
-    assert shown == {"map/points", "map/keyframes", "candidates", "localization/pose", "path", "image"}
-    for kind, topic in topics:
-        publishers = running.node.get_publishers_info_by_topic(f"/{topic['Value']}")
-        assert publishers, topic["Value"]
-        for publisher in publishers:
-            assert publisher.topic_type == kind
-            offered = publisher.qos_profile
-            assert topic["Reliability Policy"] == "Best Effort" or offered.reliability is ReliabilityPolicy.RELIABLE
-            assert topic["Durability Policy"] == "Volatile" or offered.durability is DurabilityPolicy.TRANSIENT_LOCAL
+    of_nodes = {"map/points", "map/keyframes", "candidates", "localization/pose", "path", "image"}
+    assert {topic["Value"] for _, topic in rviz_topics()} == of_nodes | RVIZ_OF_TRACKER
+    expect_shown(running.node, of_nodes)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from node_helpers import Bench, bench
+from node_helpers import RVIZ_OF_TRACKER, Bench, bench, expect_shown
 from pixloc_helpers import LONG_SIDE, with_references
 from pycolmap import Rigid3d, Rotation3d
 
@@ -24,7 +24,7 @@ from vizloc_ros.nodes.processes import NODES
 from vizloc_ros.nodes.qos import POSE
 
 pytestmark = pytest.mark.ros
-TRACKER = {"long_side": LONG_SIDE, "threads": 1}
+TRACKER = {"long_side": LONG_SIDE, "threads": 1, "debug_image": True}
 PERIOD = 0.1
 FIRST, OTHER = slice(2, 16), slice(150, 164)  # 7 m each, on opposite sides of the block
 
@@ -90,6 +90,10 @@ def test_it_takes_over_from_the_localizer_and_follows(running: Bench, two_street
     found = [stamp for stamp in sent if stamp in running.recorder.tracked]
     assert len(found) >= 0.7 * len(sent), "on one busy core, some images are dropped"
     assert max(distance(running, stamp, sent[stamp]) for stamp in found) < 0.25
+
+
+def test_rviz_shows_what_it_publishes(running: Bench) -> None:
+    expect_shown(running.node, RVIZ_OF_TRACKER)
 
 
 def test_the_feature_node_rests_meanwhile(running: Bench, two_streets) -> None:
