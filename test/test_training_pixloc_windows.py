@@ -11,7 +11,7 @@ from pycolmap import Rigid3d
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install 'vizloc_ros[train]'")
 
-from test_datasets_sfm import posed, write_image, write_model  # noqa: E402
+from sfm_helpers import posed, write_image, write_model  # noqa: E402
 
 from vizloc_ros.datasets.open import open_dataset  # noqa: E402
 from vizloc_ros.datasets.synthetic import SyntheticStreet  # noqa: E402

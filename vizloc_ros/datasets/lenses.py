@@ -12,10 +12,9 @@ import pycolmap
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.datasets.images import read_image
 from vizloc_ros.errors import CameraError
-from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.geometry.camera import PIXEL_CENTRE, PinholeCamera
 from vizloc_ros.geometry.rectification import DistortedCamera, Rectifier
 
-PIXEL_CENTRE = 0.5  # where COLMAP has the centre of the top-left pixel
 # COLMAP's models that are one of ours with some coefficients zero: which, and how many coefficients OpenCV takes.
 _LENSES = {
     "SIMPLE_PINHOLE": ("plumb_bob", 0),

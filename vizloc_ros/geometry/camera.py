@@ -1,6 +1,6 @@
 """The pinhole camera behind everything that is not distorted.
 
-Pixels follow OpenCV: (0, 0) is the centre of the top-left pixel. COLMAP's are +0.5: ``mapping/colmap.py`` converts.
+Pixels follow OpenCV: (0, 0) is the centre of the top-left pixel. COLMAP's are ``PIXEL_CENTRE`` more.
 """
 
 from dataclasses import dataclass
@@ -9,6 +9,8 @@ import numpy as np
 
 from vizloc_ros.arrays import Bool, Float64
 from vizloc_ros.errors import CameraError
+
+PIXEL_CENTRE = 0.5  # where COLMAP has the centre of the top-left pixel
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import pycolmap
 from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Bool, Float64
-from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.geometry.camera import PIXEL_CENTRE, PinholeCamera
 from vizloc_ros.geometry.poses import transform_points
-from vizloc_ros.mapping.colmap import PIXEL_CENTRE, colmap_camera
+from vizloc_ros.mapping.colmap import colmap_camera
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ import pycolmap
 from pydantic import BaseModel, ConfigDict, Field
 
 from vizloc_ros.arrays import Float64, Int32, Int64
-from vizloc_ros.datasets.lenses import PIXEL_CENTRE as PIXEL_CENTRE
-from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.geometry.camera import PIXEL_CENTRE, PinholeCamera
 from vizloc_ros.mapping.keyframe import Keyframe
 from vizloc_ros.mapping.pair_matching import PairMatches
 from vizloc_ros.parallel import Progress

@@ -13,7 +13,7 @@ from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.map_references import read_references
 from vizloc_ros.pixloc.references import LevelReferences, StoredLevel, StoredReferences, unit
 
-_STILL = 0.05  # m between two requests
+_STILL = 0.1  # m between two submaps
 
 
 class SubmapOptions(BaseModel):
@@ -68,29 +68,26 @@ class SubmapSelector:
         self._centres = np.asarray(visual_map.keyframe_poses[:, :3])
         self._directions = Rotation.from_quat(visual_map.keyframe_poses[:, 3:]).as_matrix()[:, :, 2]
         self._current: Submap | None = None
-        self._asked: Rigid3d | None = None  # for the last
 
     def around(self, map_from_cam: Rigid3d) -> Submap | None:
         """The submap for a pose: the last one until the camera has moved on; None where the map has nothing."""
-        current, ahead = self._current, self._ahead(map_from_cam)
-        self._asked = map_from_cam
+        current, ahead = self._current, map_from_cam
         if current is not None:
             moved, turned = pose_error(map_from_cam, current.map_from_cam)
             if moved <= self.options.refresh_distance and turned <= self.options.refresh_angle:
                 return current
+            ahead = self._ahead(map_from_cam, current.map_from_cam)
         keyframes = self.keyframes_around(ahead)
         self._current = None
         if len(keyframes):
             self._current = Submap(map_from_cam, self.stored_of(keyframes, ahead), keyframes)
         return self._current
 
-    def _ahead(self, map_from_cam: Rigid3d) -> Rigid3d:
-        """The pose in the middle of the way that the submap is for, if the camera goes on as it did lately."""
-        if self._asked is None:
-            return map_from_cam
-        way = map_from_cam.translation - self._asked.translation
+    def _ahead(self, map_from_cam: Rigid3d, before: Rigid3d) -> Rigid3d:
+        """The pose in the middle of the way that the submap is for, if the camera goes on as it did since the last."""
+        way = map_from_cam.translation - before.translation
         length, reach = float(np.linalg.norm(way)), self.options.refresh_distance
-        if not _STILL < length <= max(reach, _STILL):  # it stands, or was carried away
+        if not _STILL < length <= 2 * reach:  # it turned on the spot, or was carried away
             return map_from_cam
         return Rigid3d(map_from_cam.rotation, map_from_cam.translation + 0.5 * reach * way / length)
 

@@ -19,7 +19,7 @@ from vizloc_ros.pixloc.references import References
 from vizloc_ros.pixloc.starts import starts_around
 from vizloc_ros.pixloc.state import TrackerState
 from vizloc_ros.pixloc.tracker_options import TrackerOptions
-from vizloc_ros.pixloc.verification import agreeing, judge
+from vizloc_ros.pixloc.verification import Verdict, agreeing, judge
 from vizloc_ros.pixloc.view import in_view
 from vizloc_ros.stopwatch import Stopwatch
 
@@ -132,10 +132,13 @@ class Tracker:
         (best,) = from_starts([cam_from_map], coarsest)
         verdict = judge(best, prediction, options.verification)
         tried = 1
-        if verdict.doubtful or (verdict.reason and self._is_worth_retrying(best)):
+        if coarsest < len(pyramid) - 1 and self._is_worth_retrying(verdict, best):
+            (best,) = from_starts([cam_from_map])
+            verdict = judge(best, prediction, options.verification)
+            tried += 1
+        if self._is_worth_retrying(verdict, best):
             spread = float(np.clip(prediction.position_std, *_SPREAD))
-            starts = [prediction.map_from_cam, *starts_around(prediction.map_from_cam, spread)]
-            others = from_starts([start.inverse() for start in starts])
+            others = from_starts([start.inverse() for start in starts_around(prediction.map_from_cam, spread)])
             tried += len(others)
             ended = [each for each in (best, *others) if not each.failure] or [best]
             best = max(ended, key=lambda alignment: alignment.inlier_share)
@@ -156,9 +159,11 @@ class Tracker:
                 remembered.pyramid = self._extractor.extract(remembered.frame.image)
         return remembered.pyramid
 
-    def _is_worth_retrying(self, failed: Alignment) -> bool:
-        """Not for every image, and not while tracking where nothing looks as in the map: other starts take time."""
-        hopeless = failed.inlier_share < self.options.verification.min_inlier_share / 2
+    def _is_worth_retrying(self, verdict: Verdict, alignment: Alignment) -> bool:
+        """What is in doubt. What failed not for every image, nor while tracking where nothing looks as in the map."""
+        if not verdict.reason:
+            return verdict.doubtful
+        hopeless = alignment.inlier_share < self.options.verification.min_inlier_share / 2
         return self._failures % _RETRY_EVERY == 0 and not (hopeless and self.state is TrackerState.TRACKING)
 
     def _conclude(self, remembered: _Remembered, tracked: Tracked) -> None:
