@@ -1,9 +1,9 @@
 """The plain formulation to compare with: PixLoc's optimizer as its equations are written.
 
 In every iteration the feature map is sampled at five points around each landmark (itself, and a step to each side), the
-N x C x 6 Jacobian of all residuals is formed, and the Hessian is summed from it. Levels, loss, weights, damping, start
-and the condition to stop are ours, so that only the formulation differs; the published code moreover looks at that
-condition in every tenth iteration only.
+N x C x 6 Jacobian of all residuals is formed, and the Hessian is summed from it, with all landmarks on all levels.
+Levels, loss, weights, damping, start and the condition to stop are ours, so that only the formulation differs; the
+published code moreover looks at that condition in every tenth iteration only.
 """
 
 from dataclasses import dataclass

@@ -1,13 +1,16 @@
 """A bag through the node processes gives what the offline command gives, and a report with every key."""
 
 import json
+import shutil
 
 import pytest
+from cli_helpers import Vizloc
 
 from vizloc_ros.bags.writer import write_bag
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.selection import every
 from vizloc_ros.evaluation.offline import localize_records
+from vizloc_ros.features.device import Device
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.localization.localizer import HierarchicalLocalizer
@@ -15,6 +18,8 @@ from vizloc_ros.mapping.builder import build_map
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.nodes.replay import replay_bag
 from vizloc_ros.nodes.replay_evaluation import evaluate_replay
+from vizloc_ros.pixloc.features.extractor import open_dense_extractor
+from vizloc_ros.pixloc.map_references import add_references
 
 pytestmark = pytest.mark.ros
 
@@ -53,3 +58,21 @@ def test_a_replay_reports_every_image(street, street_build, tmp_path, compressed
     assert {"extract", "retrieve", "cluster", "match", "pose"} <= report["timings_ms"].keys()
     for file in ("trajectory.png", "errors.png", "overlay.png", "poses_tum.txt", "poses_visuallocalization.txt"):
         assert (tmp_path / "out" / file).stat().st_size > 100
+
+
+def test_the_trackers_network_of_a_replay_can_be_chosen(vizloc: Vizloc, street, street_build, tmp_path) -> None:
+    """A map whose references were made of smaller images is refused by default, and tracked when that is said."""
+    records, folder = street.records("query")[2:12], tmp_path / "map"
+    write_bag(records, tmp_path / "bag")
+    shutil.copytree(street_build[0], folder)
+    add_references(folder, street.records("map"), open_dense_extractor(device=Device(threads=1), long_side=320))
+    options = ("--out", tmp_path / "out", "--rate", 0.2, "--long-side", 320)
+    ended = vizloc("replay", tmp_path / "bag", folder, *options)
+    assert ended.code == 0, ended.err
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["num_poses"] >= len(records) // 2
+    assert "align" in report["timings_ms"]
+    assert report["localizer"]["num_images"] == len(records)
+    refused = vizloc("replay", tmp_path / "bag", folder, "--out", tmp_path / "refused")
+    assert refused.code == 1
+    assert "vizloc map add-pixloc" in refused.err

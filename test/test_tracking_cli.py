@@ -96,6 +96,7 @@ def test_a_map_without_references_or_of_other_ones_is_refused(
     for refused in (
         vizloc("track", street_build[0], street.name, "--out", tmp_path / "out"),
         vizloc("localize", street_build[0], street.name, "--out", tmp_path / "out", "--refine", "pixloc"),
+        vizloc("localize", tracked, street.name, "--out", tmp_path / "out", "--refine", "pixloc", "--long-side", 384),
         vizloc("track", tracked, street.name, "--out", tmp_path / "out", "--config", options),
     ):
         assert refused.code == 1

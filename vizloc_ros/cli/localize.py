@@ -11,9 +11,11 @@ from vizloc_ros.cli.arguments import (
     DatasetArgument,
     DegradeOption,
     EveryOption,
+    LongSideOption,
     MapArgument,
     ProviderOption,
     SeedOption,
+    TrackerModelOption,
     command_line,
 )
 from vizloc_ros.cli.options_file import read_options
@@ -31,6 +33,7 @@ from vizloc_ros.localization.localizer import HierarchicalLocalizer
 from vizloc_ros.localization.options import LocalizationOptions
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.features.extractor import open_dense_extractor
+from vizloc_ros.pixloc.options import LONG_SIDE
 from vizloc_ros.pixloc.refinement import Refiner
 
 
@@ -45,6 +48,8 @@ def localize(
     perturb: Annotated[
         float, typer.Option(help="Move the localizer's poses by so much before they are refined \\[m]", min=0)
     ] = 0.0,
+    model: TrackerModelOption = "",
+    long_side: LongSideOption = LONG_SIDE,
     provider: ProviderOption = "cpu",
     config: ConfigOption = None,
     seed: SeedOption = 0,
@@ -52,13 +57,16 @@ def localize(
     """Localize the images of a dataset in a map and evaluate their poses."""
     from vizloc_ros.features.device import Device
 
-    visual_map = VisualMap.open(map_path, Device(provider=provider))
+    device = Device(provider=provider)
+    if refine not in ("", "pixloc"):
+        raise ConfigError(f"--refine {refine}: there is only pixloc")
+    visual_map = VisualMap.open(map_path, device)
     records = every_nth(open_dataset(dataset).records(split), every)
     if degrade:
         records = degrade_records(records, Degradation.parse(degrade), seed)
     options = read_options(config, LocalizationOptions)
     localizer = HierarchicalLocalizer(visual_map, options.retrieval, options.pose.model_copy(update={"seed": seed}))
-    refiner = _refiner(refine, visual_map, provider) if refine else None
+    refiner = Refiner(visual_map, open_dense_extractor(model, device, long_side)) if refine else None
     out.mkdir(parents=True, exist_ok=True)  # says so now, not after the work, if it cannot be written
     run = localize_records(records, visual_map, localizer, bar)
     details: dict[str, Any] = {
@@ -87,12 +95,3 @@ def localize(
     if refiner is not None:
         console.print(report_table(report["unrefined"]), "(before they were refined)")
     console.print(f"written to {out}")
-
-
-def _refiner(name: str, visual_map: VisualMap, provider: str) -> Refiner:
-    """Opens what ``--refine`` names. Raises ``ConfigError`` for another name."""
-    from vizloc_ros.features.device import Device
-
-    if name != "pixloc":
-        raise ConfigError(f"--refine {name}: there is only pixloc")
-    return Refiner(visual_map, open_dense_extractor(device=Device(provider=provider)))

@@ -14,9 +14,11 @@ from vizloc_ros.cli.arguments import (
     EveryOption,
     ExtractorConfigOption,
     ExtractorOption,
+    LongSideOption,
     MapArgument,
     ProviderOption,
     SeedOption,
+    TrackerModelOption,
 )
 from vizloc_ros.cli.options_file import read_mapping, read_options
 from vizloc_ros.cli.progress import bar
@@ -31,6 +33,7 @@ from vizloc_ros.mapping.builder import BuildOptions, build_map
 from vizloc_ros.mapping.check import map_problems
 from vizloc_ros.mapping.map_writer import add_to_map
 from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.pixloc.options import LONG_SIDE
 
 app = typer.Typer(help="Build and inspect maps.", no_args_is_help=True)
 console = Console()
@@ -71,8 +74,8 @@ def add_pixloc(
     map_path: MapArgument,
     dataset: Annotated[str, typer.Option(metavar="DATASET", help="The map's images; empty: where they were")] = "",
     split: Annotated[str, typer.Option(help="Which images of the dataset were mapped")] = "map",
-    model: Annotated[str, typer.Option(help="Network that `vizloc export pixloc` wrote; empty: the package's")] = "",
-    long_side: Annotated[int, typer.Option(help="What the longer side of an image is shrunk to \\[px]", min=64)] = 640,
+    model: TrackerModelOption = "",
+    long_side: LongSideOption = LONG_SIDE,
     provider: ProviderOption = "cpu",
 ) -> None:
     """Make the references that the tracker needs, for a map without them or for another network."""

@@ -6,8 +6,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from vizloc_ros.cli.arguments import BagArgument, MapArgument, ProviderOption, command_line
+from vizloc_ros.cli.arguments import (
+    BagArgument,
+    LongSideOption,
+    MapArgument,
+    ProviderOption,
+    TrackerModelOption,
+    command_line,
+)
 from vizloc_ros.cli.replay_table import print_replay
+from vizloc_ros.pixloc.options import LONG_SIDE
 
 
 def replay(
@@ -15,6 +23,8 @@ def replay(
     map_path: MapArgument,
     out: Annotated[Path, typer.Option(help="Folder for poses, report.json and pictures", file_okay=False)],
     rate: Annotated[float, typer.Option(help="Seconds of the bag in a second")] = 1.0,
+    model: TrackerModelOption = "",
+    long_side: LongSideOption = LONG_SIDE,
     provider: ProviderOption = "cpu",
     composed: Annotated[bool, typer.Option(help="All nodes in one process instead of one each")] = False,
 ) -> None:
@@ -26,9 +36,17 @@ def replay(
     domain = private_domain()
     console.print(f"on ROS domain {domain}: watch it with ROS_DOMAIN_ID={domain} rviz2")
 
-    details = {"command": command_line()}
     report = evaluate_replay(
-        bag, map_path, out, rate=rate, provider=provider, composed=composed, domain_id=domain, details=details
+        bag,
+        map_path,
+        out,
+        rate=rate,
+        provider=provider,
+        model=model,
+        long_side=long_side,
+        composed=composed,
+        domain_id=domain,
+        details={"command": command_line()},
     )
     print_replay(console, report)
     console.print(f"written to {out}")

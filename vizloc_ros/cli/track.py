@@ -16,6 +16,7 @@ from vizloc_ros.cli.arguments import (
     MapArgument,
     ProviderOption,
     SeedOption,
+    TrackerModelOption,
     command_line,
 )
 from vizloc_ros.cli.options_file import read_options
@@ -43,7 +44,7 @@ def track(
     split: Annotated[str, typer.Option(help="Which images of the dataset to track")] = "query",
     every: EveryOption = 1,
     degrade: DegradeOption = "",
-    model: Annotated[str, typer.Option(help="Network that `vizloc export pixloc` wrote; empty: the package's")] = "",
+    model: TrackerModelOption = "",
     localizer: Annotated[bool, typer.Option(help="Also localize every image by itself, to compare")] = True,
     provider: ProviderOption = "cpu",
     threads: Annotated[int, typer.Option(help="CPU cores that an image may use; 0: all", min=0)] = 0,

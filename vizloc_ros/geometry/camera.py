@@ -34,6 +34,16 @@ class PinholeCamera:
                 f"({self.cx:g}, {self.cy:g}); they must be finite and the focal length positive: calibrate the camera"
             )
 
+    def is_near(self, other: "PinholeCamera", tolerance: float) -> bool:
+        """Whether the sizes are the same, and focal lengths and principal points no more than so many pixels apart."""
+        return (
+            (self.width, self.height) == (other.width, other.height)
+            and abs(self.fx - other.fx) <= tolerance
+            and abs(self.fy - other.fy) <= tolerance
+            and abs(self.cx - other.cx) <= tolerance
+            and abs(self.cy - other.cy) <= tolerance
+        )
+
     @property
     def matrix(self) -> Float64:
         """The (3, 3) calibration matrix K."""

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -88,7 +87,7 @@ class MapInfo(BaseModel):
     def correction_of(self, camera: PinholeCamera) -> CameraCorrection:
         """What the calibration of a camera is off by; nothing, if it is none of those that made the map."""
         for known, correction in zip(self.cameras, self.camera_corrections, strict=False):
-            if camera.size == known.size and np.allclose(camera.matrix, known.matrix, rtol=0, atol=_SAME_CAMERA):
+            if camera.is_near(known, _SAME_CAMERA):
                 return correction
         return CameraCorrection()
 

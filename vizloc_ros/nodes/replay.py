@@ -3,10 +3,11 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pycolmap import Rigid3d
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -69,6 +70,7 @@ def replay_bag(
     *,
     rate: float = 1.0,
     provider: str = "cpu",
+    tracker: Mapping[str, Any] | None = None,
     composed: bool = False,
     tracking: bool = True,
     domain_id: int | None = None,
@@ -80,7 +82,8 @@ def replay_bag(
         bag: a rosbag2 with one camera.
         map_path: the map.
         rate: seconds of the bag in a second.
-        provider: what the network runs on.
+        provider: what the networks run on.
+        tracker: more parameters of the tracker's node.
         composed: all nodes in one process.
         tracking: with the tracker, which needs a map with references.
         domain_id: ROS domain to do it in; ``private_domain()`` by default.
@@ -101,7 +104,7 @@ def replay_bag(
             "hfnet": of_images,
             "map_server": {"map_path": str(map_path.absolute())},
             "localizer": {"path_length": 0} if tracking else {},
-            TRACKER: of_images,
+            TRACKER: {**of_images, **(tracker or {})},
         },
         {"image": base_topic, "image/compressed": f"{base_topic}/compressed", "camera_info": camera_info},
         ("vizloc_node",) if composed else nodes,

@@ -8,11 +8,14 @@ from pycolmap import Rigid3d
 
 from vizloc_ros.evaluation.recall import RecallReport, evaluate_poses
 from vizloc_ros.evaluation.results import draw_overlay, write_results
+from vizloc_ros.features.device import Device
 from vizloc_ros.localization.localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.check import check_map
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.nodes.bag_records import records_of_bag
 from vizloc_ros.nodes.replay import replay_bag
+from vizloc_ros.pixloc.features.extractor import open_dense_extractor
+from vizloc_ros.pixloc.options import LONG_SIDE
 from vizloc_ros.stage_timings import percentiles
 
 
@@ -23,28 +26,37 @@ def evaluate_replay(
     *,
     rate: float = 1.0,
     provider: str = "cpu",
+    model: str = "",
+    long_side: int = LONG_SIDE,
     composed: bool = False,
     domain_id: int | None = None,
     details: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Replays, writes poses, ``report.json`` and pictures into ``out``, and returns the report.
 
+    With the tracker where the map has references for it; ``model`` and ``long_side`` are its network and image size.
+
     Poses are those of the camera: the published ones of the base, moved by the bag's own /tf_static.
 
     Raises:
         BagError, MapError, RosError: as ``replay_bag``.
+        FeatureError: the map's references are of another network than the tracker's.
     """
     out.mkdir(parents=True, exist_ok=True)
     check_map(map_path)  # the map server would refuse it, later
     visual_map = VisualMap.open(map_path)
+    tracking = visual_map.info.pixloc is not None
+    if tracking:  # the tracker would refuse it, later
+        visual_map.require_references(open_dense_extractor(model, Device(threads=1), long_side).model_id)
     records, base_from_cam = records_of_bag(bag)
     replay = replay_bag(
         bag,
         map_path,
         rate=rate,
         provider=provider,
+        tracker={"weights": str(Path(model).absolute()) if model else "", "long_side": long_side},
         composed=composed,
-        tracking=visual_map.info.pixloc is not None,
+        tracking=tracking,
         domain_id=domain_id,
         log=out / "nodes.log",
     )

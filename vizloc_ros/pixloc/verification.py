@@ -24,6 +24,9 @@ class VerificationOptions(BaseModel):
     gate: float = Field(
         4.0, gt=0, description="farthest from the prediction, in its standard deviations; beyond, it is in doubt"
     )
+    max_deviation: float = Field(
+        8.0, gt=0, description="farther from the prediction than this, in its standard deviations, is not believed"
+    )
     agreement_distance: float = Field(0.15, gt=0, description="poses nearer than this are the same [m]")
     agreement_angle: float = Field(1.0, gt=0, description="poses turned by less than this are the same [deg]")
     agreement: float = Field(0.5, ge=0, le=1, description="share of the starts that must end at a pose in doubt")
@@ -56,10 +59,12 @@ def judge(alignment: Alignment, prediction: Prediction | None, options: Verifica
     std = position_std(alignment)
     if not std <= options.max_position_std:
         return Verdict(f"the position is uncertain by {std:.2g} m, at most {options.max_position_std:g} m is believed")
-    doubtful = alignment.inlier_share < options.sure_inlier_share
-    if prediction is not None:
-        doubtful |= deviation(alignment, prediction) > options.gate
-    return Verdict("", doubtful)
+    away = 0.0 if prediction is None else deviation(alignment, prediction)
+    if away > options.max_deviation:
+        return Verdict(
+            f"{away:.2g} standard deviations away from the prediction, {options.max_deviation:g} at most are believed"
+        )
+    return Verdict("", alignment.inlier_share < options.sure_inlier_share or away > options.gate)
 
 
 def deviation(alignment: Alignment, prediction: Prediction) -> float:

@@ -1,0 +1,77 @@
+"""What is believed of an alignment, what is in doubt, and why not."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pycolmap import Rigid3d, Rotation3d
+
+from vizloc_ros.geometry.se3 import se3_exp
+from vizloc_ros.pixloc.motion import Prediction
+from vizloc_ros.pixloc.optimizer.alignment import Alignment
+from vizloc_ros.pixloc.verification import Verdict, VerificationOptions, agreeing, deviation, judge
+
+OPTIONS = VerificationOptions()
+MAP_FROM_CAM = Rigid3d(Rotation3d(np.array([0.0, 0.1, 0.0])), np.array([3.0, -1.0, 20.0]))
+GOOD = Alignment(
+    cam_from_map=MAP_FROM_CAM.inverse(),
+    failure="",
+    cost=1.0,
+    inlier_share=0.9,
+    points=400,
+    iterations=(3, 2, 2, 2),
+    covariance=np.diag([1e-4] * 3 + [1e-6] * 3),
+)
+
+
+def predicted(*away: float) -> Prediction:
+    """A prediction, 0.1 m and 0.01 rad uncertain, from which the good pose is ``away`` [m, rad]."""
+    return Prediction(MAP_FROM_CAM * se3_exp(np.array(away)).inverse(), 0.1, 0.01)
+
+
+def moved(*away: float) -> Alignment:
+    return replace(GOOD, cam_from_map=(MAP_FROM_CAM * se3_exp(np.array(away))).inverse())
+
+
+def test_a_good_alignment_near_its_prediction_is_believed() -> None:
+    assert judge(GOOD, predicted(0.1, 0, 0, 0, 0.01, 0), OPTIONS) == Verdict("")
+    assert judge(GOOD, None, OPTIONS) == Verdict("")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"failure": "diverged"}, "diverged"),
+        ({"points": 39}, "only 39 landmarks in the image, 40 are needed"),
+        ({"inlier_share": 0.34}, "only 34% of the landmarks look as in the map, 35% are needed"),
+        ({"covariance": np.diag([1e-4, 1e-4, 1.5**2, 1e-6, 1e-6, 1e-6])}, "uncertain by 1.5 m"),
+        ({"covariance": np.full((6, 6), np.nan)}, "uncertain by nan m"),
+    ],
+)
+def test_what_is_not_believed_says_why(changes: dict[str, object], reason: str) -> None:
+    verdict = judge(replace(GOOD, **changes), None, OPTIONS)  # type: ignore[arg-type]
+    assert reason in verdict.reason
+    assert not verdict.doubtful
+
+
+def test_few_inliers_and_surprises_are_in_doubt() -> None:
+    assert judge(replace(GOOD, inlier_share=0.59), None, OPTIONS) == Verdict("", doubtful=True)
+    assert judge(GOOD, predicted(0, 0, 0.5, 0, 0, 0), OPTIONS) == Verdict("", doubtful=True)
+    assert judge(GOOD, predicted(0, 0, 0, 0, 0.05, 0), OPTIONS) == Verdict("", doubtful=True)
+
+
+@pytest.mark.parametrize("away", [(0, 0, 1.0, 0, 0, 0), (0, 0, 0, 0, 0.1, 0)])
+def test_too_far_from_the_prediction_is_not_believed(away: tuple[float, ...]) -> None:
+    """However well it fits, and even if all other starts end there."""
+    assert "standard deviations away from the prediction, 8 at most" in judge(GOOD, predicted(*away), OPTIONS).reason
+
+
+def test_deviations_count_both_uncertainties() -> None:
+    assert deviation(GOOD, predicted(0.3, 0, 0, 0, 0, 0)) == pytest.approx(0.3 / np.hypot(0.1, np.sqrt(3e-4)))
+    assert deviation(GOOD, predicted(0, 0, 0, 0.03, 0, 0)) == pytest.approx(0.03 / np.hypot(0.01, np.sqrt(3e-6)))
+
+
+def test_starts_agree_that_end_at_the_same_pose() -> None:
+    near, aside, turned = moved(0.1, 0, 0, 0, 0, 0), moved(0.2, 0, 0, 0, 0, 0), moved(0, 0, 0, 0, 0.03, 0)
+    assert agreeing([near, aside, turned, near], GOOD, OPTIONS) == 0.5
+    assert agreeing([], GOOD, OPTIONS) == 0.0
