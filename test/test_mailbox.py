@@ -14,8 +14,8 @@ from vizloc_ros.nodes.mailbox import LatestMailbox, Worker
 class TestLatestMailbox:
     def test_the_newest_wins(self):
         box = LatestMailbox[str]()
-        assert box.put("a") is None
-        assert box.put("b") == "a"
+        assert box.put("a") == []
+        assert box.put("b") == ["a"]
         assert box.get(0) == "b"
         assert box.get(0) is None
         assert box.dropped == 1
@@ -23,7 +23,7 @@ class TestLatestMailbox:
     def test_falsy_items_are_items(self):
         box = LatestMailbox[int]()
         box.put(0)
-        assert box.put(1) == 0
+        assert box.put(1) == [0]
         assert box.dropped == 1
 
     def test_get_waits_no_longer_than_asked(self):
@@ -38,7 +38,7 @@ class TestLatestMailbox:
         box.close()
         waiting.join(10)
         assert got == [None]
-        assert box.put(1) == 1
+        assert box.put(1) == [1]
         assert box.get() is None
         assert box.dropped == 1
 
@@ -48,16 +48,15 @@ class TestLatestMailbox:
         for number, action in enumerate(actions):
             if action == "put":
                 put.append(number)
-                dropped.append(box.put(number))
+                dropped += box.put(number)
             else:
                 got.append(box.get(0))
         box.close()
         kept = [number for number in got if number is not None]
-        lost = [number for number in dropped if number is not None]
         assert kept == sorted(kept)
         assert set(kept) <= set(put)
         assert box.dropped == len(put) - len(kept)
-        assert len(lost) in (box.dropped, box.dropped - 1)  # the last may have been there when it was closed
+        assert len(dropped) in (box.dropped, box.dropped - 1)  # the last may have been there when it was closed
 
 
 class Recorder:
@@ -90,9 +89,9 @@ class TestWorker:
         assert worker.stop()
 
     def test_handles_the_newest_and_counts_the_others(self, worker, recorder):
-        assert worker.submit(1) is None
+        assert worker.submit(1) == []
         assert recorder.busy.wait(10)
-        assert [worker.submit(number) for number in (2, 4, 5)] == [None, 2, 4]
+        assert [worker.submit(number) for number in (2, 4, 5)] == [[], [2], [4]]
         recorder.go_on.set()
         wait_until(lambda: len(recorder.handled) == 2)
         assert recorder.handled == [100, 20]
@@ -126,16 +125,56 @@ class TestWorker:
         recorder.go_on.set()
         assert worker.stop()
         assert recorder.handled == [100]
-        assert worker.submit(3) == 3
+        assert worker.submit(3) == [3]
         assert worker.dropped == 2
 
 
 def test_a_deeper_box_drops_the_oldest() -> None:
-    box = LatestMailbox[int](depth=2)
-    assert [box.put(i) for i in range(4)] == [None, None, 0, 1]
+    box = LatestMailbox[int]()
+    assert [box.put(i, depth=2) for i in range(4)] == [[], [], [0], [1]]
     assert [box.get(0.01), box.get(0.01), box.get(0.01)] == [2, 3, None]
     assert box.dropped == 2
-    box.put(4)
+    assert [box.put(i, depth=3) for i in range(4, 7)] == [[], [], []]
+    assert box.put(7, depth=1) == [4, 5, 6], "and all but the newest when that is all that may wait"
     box.close()
-    assert box.dropped == 3
-    assert box.put(5) == 5
+    assert box.dropped == 6
+
+
+def test_a_slow_item_costs_none_of_those_that_come_meanwhile() -> None:
+    recorder = Recorder()
+    worker = Worker("test", recorder.handle, recorder.errors.append, depth=3)
+    try:
+        worker.submit(1)
+        assert recorder.busy.wait(10)
+        assert [worker.submit(number) for number in (2, 4, 5, 10)] == [[], [], [], [2]]
+        recorder.go_on.set()
+        wait_until(lambda: recorder.handled == [100, 25, 20, 10])
+    finally:
+        recorder.go_on.set()
+        assert worker.stop()
+
+
+def test_work_that_cannot_keep_up_lets_only_the_newest_wait() -> None:
+    """Or it would always be as late as many items take."""
+    go_on, handled = threading.Event(), list[int]()
+
+    def handle(number: int) -> None:
+        time.sleep(0.05)
+        assert go_on.wait(10)
+        handled.append(number)
+
+    go_on.set()
+    worker = Worker("test", handle, lambda error: None, depth=50)
+    try:
+        for number in range(10):  # one after the other
+            worker.submit(number)
+            wait_until(lambda number=number: number in handled)
+        go_on.clear()
+        for number in range(10, 50):  # all at once: more than a bunch
+            worker.submit(number)
+        go_on.set()
+        wait_until(lambda: 49 in handled)
+    finally:
+        go_on.set()
+        assert worker.stop()
+    assert len(handled) <= 12, "of the forty, those that were in work and the newest"

@@ -2,11 +2,13 @@
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from vizloc_ros.errors import VizlocError
+from vizloc_ros.nodes.pace import Pace
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
@@ -15,11 +17,9 @@ _LOG = logging.getLogger(__name__)
 class LatestMailbox(Generic[T]):
     """A thread-safe place for the newest items, none of which is None."""
 
-    def __init__(self, depth: int = 1) -> None:
-        """Holds at most ``depth`` items."""
+    def __init__(self) -> None:
         self._condition = threading.Condition()
         self._items: deque[T] = deque()
-        self._depth = depth
         self._closed = False
         self._dropped = 0
 
@@ -29,18 +29,16 @@ class LatestMailbox(Generic[T]):
         with self._condition:
             return self._dropped
 
-    def put(self, item: T) -> T | None:
-        """Leaves an item; returns what is dropped for it: the oldest if it is full, or ``item`` itself once closed."""
+    def put(self, item: T, depth: int = 1) -> list[T]:
+        """Leaves an item, so that at most ``depth`` wait; returns the older ones dropped for it, or it once closed."""
         with self._condition:
-            dropped: T | None = None
             if self._closed:
-                dropped = item
-            else:
-                if len(self._items) == self._depth:
-                    dropped = self._items.popleft()
-                self._items.append(item)
-                self._condition.notify()
-            self._dropped += dropped is not None
+                self._dropped += 1
+                return [item]
+            self._items.append(item)
+            dropped = [self._items.popleft() for _ in range(len(self._items) - depth)]
+            self._dropped += len(dropped)
+            self._condition.notify()
             return dropped
 
     def get(self, timeout: float | None = None) -> T | None:
@@ -59,15 +57,17 @@ class LatestMailbox(Generic[T]):
 
 
 class Worker(Generic[T]):
-    """A thread that handles the newest submitted items, one at a time, until it is stopped; ``depth`` of them may wait.
+    """A thread that handles the newest submitted items, one at a time, until it is stopped.
 
+    ``depth`` of them may wait when one took long, as long as the work keeps up with them on average; else only one.
     An error while handling goes to ``on_error`` (which must not raise) and the next item is handled as usual.
     """
 
     def __init__(
         self, name: str, handle: Callable[[T], None], on_error: Callable[[Exception], None], depth: int = 1
     ) -> None:
-        self._mailbox: LatestMailbox[T] = LatestMailbox(depth)
+        self._mailbox: LatestMailbox[T] = LatestMailbox()
+        self._depth, self._pace = depth, Pace()
         self._handle = handle
         self._on_error = on_error
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -78,9 +78,10 @@ class Worker(Generic[T]):
         """How many submitted items were replaced before their turn came."""
         return self._mailbox.dropped
 
-    def submit(self, item: T) -> T | None:
-        """Hands over an item and returns the one that is dropped for it, if any. Never blocks."""
-        return self._mailbox.put(item)
+    def submit(self, item: T) -> list[T]:
+        """Hands over an item and returns those that are dropped for it. Never blocks."""
+        self._pace.arrived(time.monotonic())
+        return self._mailbox.put(item, self._depth if self._pace.keeps_up else 1)
 
     def stop(self, timeout: float = 10.0) -> bool:
         """Lets the item in work finish, drops the one waiting, and joins; False when that took over ``timeout`` s."""
@@ -90,6 +91,7 @@ class Worker(Generic[T]):
 
     def _run(self) -> None:
         while (item := self._mailbox.get()) is not None:
+            started = time.monotonic()
             try:
                 self._handle(item)
             except VizlocError as error:
@@ -97,3 +99,4 @@ class Worker(Generic[T]):
             except Exception as error:  # noqa: BLE001 - a bug in one frame must be seen, and not end localization
                 _LOG.exception("unexpected error in worker '%s'", self._thread.name)
                 self._on_error(error)
+            self._pace.took(time.monotonic() - started)

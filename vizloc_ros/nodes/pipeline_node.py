@@ -21,7 +21,7 @@ class PipelineNode(Node):
     """
 
     def __init__(self, name: str, handle: Callable[[Any], None], waiting: int = 1) -> None:
-        """``waiting`` inputs may wait for their turn; for one more, the oldest of them is dropped."""
+        """``waiting`` inputs may wait for their turn, as long as the work keeps up with them on average; else one."""
         super().__init__(name)
         self.diagnostics = Diagnostics(self)
         self.obstacle = ""  # why what ``when_possible`` is to load is not there yet
@@ -30,10 +30,9 @@ class PipelineNode(Node):
         self._worker: Worker[Any] = Worker(name, handle, self._on_error, waiting)
 
     def submit(self, item: Any) -> None:
-        """Hands over an input; the oldest that waits is dropped for it if there are too many."""
+        """Hands over an input; the oldest that wait are dropped for it if there are too many."""
         self.diagnostics.count("received")
-        if self._worker.submit(item) is not None:
-            self.diagnostics.count("dropped")
+        self.diagnostics.count("dropped", len(self._worker.submit(item)))
 
     def reject(self, message: str, level: Level = Level.ERROR) -> None:
         """Counts an input that cannot be used and says why."""

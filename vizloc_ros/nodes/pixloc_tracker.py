@@ -47,7 +47,7 @@ from vizloc_ros.stopwatch import Stopwatch
 
 _SUBMAP_REACH = 15.0  # m; landmarks that were asked for farther away are of no use
 _REQUESTS_KEPT = 50
-_WAITING = 2  # images: one that takes long, such as one in doubt, costs none of the next
+_WAITING = 8  # images: one that takes long, such as one in doubt, costs none of the next
 _MOST_SUGGESTIONS = 8
 _INITIAL_STD = (1.0, 0.1)  # m, rad: of a pose that a person has set
 
@@ -62,7 +62,7 @@ class _Landmarks:
 
 
 class PixLocTrackerNode(PipelineNode):
-    """Aligns the newest image with the landmarks around the predicted pose.
+    """Aligns each image with the landmarks around the predicted pose.
 
     The tracker belongs to the worker; callbacks only leave what came for it.
     """
