@@ -1,7 +1,7 @@
 """The tracker's hot path on kitti00: network and alignment, and the alignment beside its plain formulation."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import mean, median
@@ -23,6 +23,7 @@ from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import one_thread_each
 from vizloc_ros.pixloc.features.extractor import DenseExtractor, open_dense_extractor
 from vizloc_ros.pixloc.map_aligner import MapAligner
+from vizloc_ros.pixloc.map_references import compute_references
 from vizloc_ros.pixloc.optimizer.alignment import Alignment, align
 from vizloc_ros.pixloc.optimizer.options import AlignmentOptions
 from vizloc_ros.pixloc.pyramid import FeaturePyramid
@@ -55,6 +56,7 @@ def benchmark(out: Path) -> list[Table]:
     visual_map, queries = VisualMap.open(folder), records("query")[::_EVERY]
     with one_thread_each():
         extractor = open_dense_extractor("", Device(threads=1), _LONG_SIDE)
+        visual_map = replace(visual_map, references=compute_references(visual_map, records("map"), extractor))
         aligner = MapAligner(visual_map, extractor)
         priors = perturbed_priors(queries, _START, seed=0)
         cases = [_case(aligner, visual_map, record, priors[record.name]) for record in queries]
