@@ -17,7 +17,7 @@ onnx = pytest.importorskip("onnx", reason=REASON)
 from hfnet_helpers import texture  # noqa: E402
 from pixloc_small import LOSS, UNET, exported, levels_of, small_network  # noqa: E402
 
-from vizloc_ros.errors import DeviceError, FeatureError, ImageError  # noqa: E402
+from vizloc_ros.errors import ConfigError, DeviceError, FeatureError, ImageError  # noqa: E402
 from vizloc_ros.features.device import Device, available  # noqa: E402
 from vizloc_ros.features.hfnet.weights import DEFAULT_WEIGHTS as HFNET_WEIGHTS  # noqa: E402
 from vizloc_ros.features.onnx_export import weights_identity  # noqa: E402
@@ -79,6 +79,12 @@ def test_the_paper_s_network_as_in_torch(tmp_path: Path) -> None:
     assert extractor.description.kind == "unet"
     for size in ((96, 64), (150, 110)):
         assert_as_in_torch(extractor, network, texture(1, size), 1e-4)
+
+
+def test_a_size_that_no_image_is_scaled_to_is_refused(network: PixLocNetwork, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="multiples of 32, not 640x360"):
+        exported(tmp_path / "fixed.onnx", network, half=False, size=(640, 360))
+    assert not (tmp_path / "fixed.onnx").exists()
 
 
 def test_a_fixed_size_takes_no_other(network: PixLocNetwork, tmp_path: Path) -> None:

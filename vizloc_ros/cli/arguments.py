@@ -24,7 +24,7 @@ ExtractorConfigOption = Annotated[
 TrackerModelOption = Annotated[
     str, typer.Option(help="The tracker's network, that `vizloc export pixloc` wrote; empty: the package's")
 ]
-LongSideOption = Annotated[int, typer.Option(help="What the longer side of its images is shrunk to \\[px]", min=64)]
+LongSideOption = Annotated[int, typer.Option(help="Its images' longer side is shrunk to this \\[px]", min=64)]
 ProviderOption = Annotated[str, typer.Option(help="What the network runs on: cpu, cuda or tensorrt")]
 ConfigOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="YAML file of options (docs/your_own_route.md, docs/evaluation.md)")

@@ -20,7 +20,9 @@ class TrackerParameters:
     threads: int = param(2, "cores that one image may use on the CPU; 0: all", minimum=0, maximum=1024)
     device_index: int = param(0, "number of the GPU", minimum=0, maximum=1024)
     weights: str = param("", "network that `vizloc export pixloc` wrote; empty: the package's")
-    long_side: int = param(640, "what the longer side of an image is shrunk to [px]", minimum=64, maximum=8192)
+    long_side: int = param(
+        640, "an image's longer side is shrunk to this, its area to half the square [px]", minimum=64, maximum=8192
+    )
     image_transport: str = param("raw", "how images arrive", choices=("raw", "compressed"))
     silence_timeout: float = param(3.0, "seconds without an image before diagnostics warn", minimum=0.1, maximum=3600.0)
     base_frame: str = param("base_link", "frame whose pose is published")

@@ -15,4 +15,6 @@ class TrackingOptions(BaseModel):
 
     tracker: TrackerOptions = TrackerOptions()
     submap: SubmapOptions = SubmapOptions()
-    long_side: int = Field(LONG_SIDE, ge=64, description="what the longer side of an image is shrunk to [px]")
+    long_side: int = Field(
+        LONG_SIDE, ge=64, description="an image's longer side is shrunk to this, its area to half the square [px]"
+    )

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from vizloc_ros.errors import ConfigError
 from vizloc_ros.features.onnx_export import halve_weights, traced_graph, weights_identity, write_sealed
 from vizloc_ros.pixloc.features.weights import FORMAT_VERSION, PIXLOC_METADATA, output_names
 from vizloc_ros.pixloc.network.config import COARSEST
@@ -47,8 +48,13 @@ def export_onnx(
         half: store weights in 16 bit; computation stays in 32 bit.
         size: (width, height) of a graph of fixed size; None for any multiples of 32.
         metadata: more to say in the file, e.g. about the training.
+
+    Raises:
+        ConfigError: the size is not of multiples of 32.
     """
     width, height = size or _EXAMPLE
+    if width % COARSEST or height % COARSEST:
+        raise ConfigError(f"the sides of the network's images are multiples of {COARSEST}, not {width}x{height}")
     example = torch.zeros(1, 1, height, width, dtype=torch.uint8)
     names = output_names(len(network.config.strides))
     model = traced_graph(_ChannelsLast(network), example, names, dynamic=size is None)

@@ -77,7 +77,7 @@ class PixLocTraining(BaseModel):
         network: which, and its sizes.
         pretrained: an EdgePoint2 network (ONNX) that the light network starts from; none starts from noise.
         sources: drives to learn from.
-        long_side: what the longer side of an image is shrunk to [px].
+        long_side: the longer side of an image is shrunk to this at most, its area to half the square [px].
         partners: which keyframe an image is aligned with.
         starts: where alignments start.
         query_appearance: changes of the image that is aligned.
