@@ -138,6 +138,7 @@ def test_a_deeper_box_drops_the_oldest() -> None:
     assert box.put(7, depth=1) == [4, 5, 6], "and all but the newest when that is all that may wait"
     box.close()
     assert box.dropped == 6
+    assert box.put(8) == [8]
 
 
 def test_a_slow_item_costs_none_of_those_that_come_meanwhile() -> None:

@@ -1,6 +1,7 @@
 """What is believed of an alignment, what is in doubt, and why not."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,8 +49,8 @@ def test_a_good_alignment_near_its_prediction_is_believed() -> None:
         ({"covariance": np.full((6, 6), np.nan)}, "uncertain by nan m"),
     ],
 )
-def test_what_is_not_believed_says_why(changes: dict[str, object], reason: str) -> None:
-    verdict = judge(replace(GOOD, **changes), None, OPTIONS)  # type: ignore[arg-type]
+def test_what_is_not_believed_says_why(changes: dict[str, Any], reason: str) -> None:
+    verdict = judge(replace(GOOD, **changes), None, OPTIONS)
     assert reason in verdict.reason
     assert not verdict.doubtful
 
