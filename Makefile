@@ -1,34 +1,39 @@
 # make setup | demo | test | lint | bench | clean
-#   PYTHON     interpreter for .venv, 3.10 to 3.13
+#   PYTHON     interpreter of the environment, 3.10 to 3.14
+#   ROS        release of ROS 2 from wheels: kilted in .venv, jazzy in .venv-jazzy (default: kilted, or what is sourced)
 #   DATASET    for demo: what to localize in, e.g. folder:/data/route (default: the synthetic street)
 #   EXTRACTOR  for demo: hfnet (default), rootsift or the path of an .onnx file
 #   ARGS       for demo, test and bench: anything more
 PYTHON ?= python3
+ROS ?=
 DATASET ?=
 EXTRACTOR ?=
 ARGS ?=
 
+VENV := $(if $(filter-out kilted,$(ROS)),.venv-$(ROS),.venv)
+SETUP := scripts/setup.sh $(VENV) $(PYTHON) "$(ROS)"
+
 .PHONY: setup demo test lint bench clean
 
 setup:
-	@scripts/setup.sh $(PYTHON)
+	@$(SETUP)
 
 demo: setup
-	.venv/bin/vizloc demo --out demo_output $(DATASET:%=--dataset %) $(EXTRACTOR:%=--extractor %) $(ARGS)
+	$(VENV)/bin/vizloc demo --out demo_output $(DATASET:%=--dataset %) $(EXTRACTOR:%=--extractor %) $(ARGS)
 
 test:
-	@scripts/setup.sh $(PYTHON) train
-	@scripts/test.sh $(ARGS)
+	@$(SETUP) train
+	@scripts/test.sh $(VENV) "$(ROS)" $(ARGS)
 
 lint: setup
-	.venv/bin/ruff check
-	.venv/bin/ruff format --check
-	.venv/bin/mypy
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
 
 bench:
-	@scripts/setup.sh $(PYTHON) train
-	.venv/bin/python benchmarks/run.py $(ARGS)
+	@$(SETUP) train
+	$(VENV)/bin/python benchmarks/run.py $(ARGS)
 
 clean:
-	rm -rf .venv build install log dist demo_output bench_output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build install log dist demo_output bench_output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

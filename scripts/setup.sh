@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# Usage: scripts/setup.sh [PYTHON] [train]
-# Makes .venv: what the package needs, ROS 2 from PyPI wheels unless a ROS 2 installation is sourced, and the package.
+# Usage: scripts/setup.sh VENV PYTHON ROS [train]
+# Makes the environment VENV: what the package needs, ROS 2 from PyPI wheels unless a ROS 2 installation is sourced, and
+# the package. ROS is the release of the wheels, kilted or jazzy; if it is empty, kilted or what is sourced.
 # With "train", also what training and export of networks need (PyTorch; large).
 # Each step leaves the fingerprint of its inputs in .venv/.setup and is skipped until they change.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-python=${1:-python3}
-extra=${2:-}
-venv=$PWD/.venv
+venv=$PWD/${1:?VENV, such as .venv}
+python=${2:?PYTHON, such as python3}
+release=${3:-}
+extra=${4:-}
 
 fail() { echo "setup: $*" >&2; exit 1; }
 fingerprint() { sha256sum "$@" | sha256sum; }
@@ -25,9 +27,9 @@ pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
 # Set by the ROS wheels for their own interpreter and inherited from there; another environment finds its own libraries.
 unset _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
-command -v "$python" >/dev/null || fail "$python is not there. Name a Python 3.10 to 3.13: make setup PYTHON=..."
+command -v "$python" >/dev/null || fail "$python is not there. Name a Python 3.10 to 3.14: make setup PYTHON=..."
 version=$("$python" -c 'import platform; print(platform.python_version())')
-[[ $version =~ ^3\.1[0-3]\. ]] || fail "$python is Python $version, not 3.10 to 3.13. Name another: make setup PYTHON=..."
+[[ $version =~ ^3\.1[0-4]\. ]] || fail "$python is Python $version, not 3.10 to 3.14. Name another: make setup PYTHON=..."
 
 has_ros_installation() {
     [[ -n ${ROS_DISTRO:-}${AMENT_PREFIX_PATH:-} ]] && "$python" - <<'PY' 2>/dev/null
@@ -35,7 +37,10 @@ from importlib.util import find_spec
 raise SystemExit(find_spec("rclpy") is None or find_spec("ros_wheels_bootstrapper") is not None)
 PY
 }
-if has_ros_installation; then system_ros=true; else system_ros=false; fi
+if [[ -z $release ]] && has_ros_installation; then system_ros=true; else system_ros=false; fi
+release=${release:-kilted}
+[[ -f scripts/requirements-$release.txt ]] ||
+    fail "there are no wheels of ROS 2 '$release'. Name another: make setup ROS=jazzy or ROS=kilted. Or source an installation"
 
 make_environment() {
     local config=$venv/pyvenv.cfg flags=()
@@ -46,7 +51,8 @@ make_environment() {
 }
 
 install_pinned() {
-    pip install -qq -r scripts/requirements.txt -c scripts/constraints.txt
+    pip install -qq -r scripts/requirements.txt -r "scripts/requirements-$release.txt" \
+        -c scripts/constraints.txt -c "scripts/constraints-$release.txt"
 }
 
 # ROS's compiled messages work with the major version of numpy they were built for.
@@ -95,7 +101,7 @@ export VIRTUAL_ENV=$venv PATH=$venv/bin:$PATH
 if $system_ros; then
     once requirements "$(fingerprint setup.py)" install_what_ros_lacks
 else
-    wheels=$(fingerprint scripts/requirements.txt scripts/constraints.txt)
+    wheels=$(fingerprint scripts/{requirements,constraints}{,"-$release"}.txt)
     once requirements "$wheels" install_pinned
     once tf2_msgs "$wheels $(fingerprint $(find scripts/ros2_bare -type f | sort))" generate_tf2_msgs
 fi

@@ -1,4 +1,4 @@
-"""One side of an exchange of large best-effort messages: ``large_messages.py publish|receive localhost|network``."""
+"""One side of an exchange of large best-effort messages: ``large_messages.py publish|receive PROFILE [PATIENCE_S]``."""
 
 import array
 import contextlib
@@ -16,7 +16,6 @@ from vizloc_ros.nodes.middleware import ensure_profile
 COUNT = 40
 SIZE = 1_000_000
 PERIOD_S = 0.05
-PATIENCE_S = 20.0
 # Nothing may be dropped for a full history: what is missing was lost on the way.
 QOS = QoSProfile(depth=COUNT, reliability=ReliabilityPolicy.BEST_EFFORT)
 
@@ -40,7 +39,7 @@ def publish() -> None:
     rclpy.spin(node)
 
 
-def receive() -> None:
+def receive(patience_s: float) -> None:
     """Prints how many different messages arrived before the last one; ends with that, or when patience is over."""
     arrived = set()
     node = rclpy.create_node("receiver")
@@ -51,7 +50,7 @@ def receive() -> None:
         answer.publish(Empty())
 
     node.create_subscription(Image, "image", take, QOS)
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while COUNT - 1 not in arrived and time.monotonic() < deadline:
         rclpy.spin_once(node, timeout_sec=0.1)
     sys.stdout.write(f"{len(arrived)}\n")
@@ -59,5 +58,10 @@ def receive() -> None:
 
 if __name__ == "__main__":
     ensure_profile(sys.argv[2])  # type: ignore[arg-type]
-    with rclpy.init(), contextlib.suppress(ExternalShutdownException):
-        {"publish": publish, "receive": receive}[sys.argv[1]]()
+    rclpy.init()
+    with contextlib.suppress(ExternalShutdownException):
+        if sys.argv[1] == "publish":
+            publish()
+        else:
+            receive(float(sys.argv[3]) if len(sys.argv) > 3 else 20.0)
+    rclpy.try_shutdown()

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import yaml
 from diagnostic_msgs.msg import DiagnosticStatus
+from rcl_interfaces.srv import GetParameters, ListParameters
 from rclpy.node import Node
+from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from ros_helpers import DOMAIN_ID, ros_nodes, spin_until
 from sensor_msgs.msg import CameraInfo, Image
@@ -117,6 +119,20 @@ class Bench:
             raise AssertionError(f"{node} did not say {words}; it said {self.recorder.messages[-6:]}") from None
         return said() or ""
 
+    def parameters(self, node: str) -> dict[str, Any]:
+        """The parameters of a node as tools see them: the names that it lists, with what one request for all gives."""
+        listed = self._call(ListParameters, f"{node}/list_parameters", ListParameters.Request()).result.names
+        values = self._call(GetParameters, f"{node}/get_parameters", GetParameters.Request(names=listed)).values
+        return {name: parameter_value_to_python(value) for name, value in zip(listed, values, strict=True)}
+
+    def _call(self, kind: Any, name: str, request: Any) -> Any:
+        client = self.node.create_client(kind, name)
+        self.spin_until(client.service_is_ready)
+        answer = client.call_async(request)
+        self.spin_until(answer.done)
+        self.node.destroy_client(client)
+        return answer.result()
+
     def forget(self) -> None:
         """Starts listening afresh."""
         self.recorder.messages.clear()
@@ -129,16 +145,18 @@ def bench(
 ) -> Iterator[Bench]:
     """Starts the nodes with a map and the camera at the base; ``parameters`` of nodes by name come on top."""
     common = {"map_path": str(map_path)}
+    of_images = {**common, "max_image_age": 0.0}  # the images' stamps are made up
     defaults: dict[str, dict[str, Any]] = {
-        "hfnet": common,
+        "hfnet": of_images,
         "map_server": common,
         "localizer": {"base_from_cam": IDENTITY},
-        TRACKER: {**common, "base_from_cam": IDENTITY},
+        TRACKER: {**of_images, "base_from_cam": IDENTITY},
     }
     given = {node: {**defaults[node], **parameters.get(node, {})} for node in NODES}
     domain = next(_domains)
     tracking = TRACKER in executables
-    processes = NodeProcesses(given, {}, executables, tracking, log=log, environment={"ROS_DOMAIN_ID": str(domain)})
+    environment = {"ROS_DOMAIN_ID": str(domain), "PYTHONWARNINGS": "error"}  # a warning would come out as an error
+    processes = NodeProcesses(given, {}, executables, tracking, log=log, environment=environment)
     with ros_nodes("bench", domain_id=domain) as [node], processes as running:
         recorder = Recorder(context=node.context)
         try:

@@ -8,7 +8,7 @@ from typing import Any
 
 from vizloc_ros.nodes.middleware import ensure_profile
 
-ensure_profile()
+ensure_profile("localhost")
 import rclpy  # noqa: E402 - Fast DDS reads its profile when rclpy starts
 from rclpy.context import Context  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402

@@ -218,13 +218,14 @@ def on_image(message):
     sums.append(sum(message.data))
 def on_clock(message):
     clock.append(message.clock.sec * 10**9 + message.clock.nanosec)
-with rclpy.init():
-    node = rclpy.create_node("subscriber")
-    node.create_subscription(Clock, "/clock", on_clock, 1000)
-    node.create_subscription(Image, "/camera/image", on_image, qos_profile_sensor_data)
-    deadline = time.monotonic() + 40
-    while len(stamps) < expected and time.monotonic() < deadline:
-        rclpy.spin_once(node, timeout_sec=0.2)
+rclpy.init()
+node = rclpy.create_node("subscriber")
+node.create_subscription(Clock, "/clock", on_clock, 1000)
+node.create_subscription(Image, "/camera/image", on_image, qos_profile_sensor_data)
+deadline = time.monotonic() + 40
+while len(stamps) < expected and time.monotonic() < deadline:
+    rclpy.spin_once(node, timeout_sec=0.2)
+rclpy.try_shutdown()
 print(json.dumps({"stamps": stamps, "sums": sums, "clock": clock}))
 """
 

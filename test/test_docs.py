@@ -36,19 +36,10 @@ def rows(table: str) -> list[list[str]]:
 @pytest.mark.parametrize("node", ["hfnet", "map_server", "localizer", "pixloc_tracker"])
 def test_parameter_tables_are_those_of_the_nodes(node: str) -> None:
     pytest.importorskip("rclpy")
-    from vizloc_ros.nodes.hfnet import HfnetParameters
-    from vizloc_ros.nodes.localizer import LocalizerParameters
-    from vizloc_ros.nodes.map_server import MapServerParameters
+    from vizloc_ros.nodes.node_parameters import PARAMETERS
     from vizloc_ros.nodes.parameters import parameters_table
-    from vizloc_ros.nodes.tracker_parameters import TrackerParameters
 
-    types = {
-        "hfnet": HfnetParameters,
-        "map_server": MapServerParameters,
-        "localizer": LocalizerParameters,
-        "pixloc_tracker": TrackerParameters,
-    }
-    assert section(INTERFACE, f"parameters: {node}") == parameters_table(types[node])
+    assert section(INTERFACE, f"parameters: {node}") == parameters_table(PARAMETERS[node])
 
 
 def literal(node: ast.expr | None) -> Any:

@@ -2,16 +2,19 @@
 
 import array
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from node_helpers import FRAME, RVIZ_OF_TRACKER, Bench, bench, expect_shown, rviz_topics
+from node_helpers import FRAME, IDENTITY, RVIZ_OF_TRACKER, Bench, bench, expect_shown, rviz_topics
 
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.builder import build_map
+from vizloc_ros.nodes.node_parameters import PARAMETERS
+from vizloc_ros.nodes.parameters import parameter_names
 from vizloc_ros.nodes.processes import LOCALIZING
 
 pytestmark = pytest.mark.ros
@@ -152,6 +155,41 @@ def test_an_unknown_place_gives_a_reason_and_no_pose(running: Bench, query) -> N
     assert running.recorder.count("localizer", "failed") > 0
 
 
+@pytest.mark.parametrize("node", LOCALIZING)
+def test_tools_that_ask_for_all_parameters_get_them(running: Bench, node) -> None:
+    shown = running.parameters(node)
+    assert set(parameter_names(PARAMETERS[node])) <= shown.keys()
+    assert None not in shown.values()
+    if node == "localizer":
+        assert list(shown["base_from_cam"]) == list(IDENTITY)
+
+
+def test_the_age_of_images_is_shown_and_old_ones_are_named(map_path, query, tmp_path) -> None:
+    with bench(map_path, tmp_path / "log", hfnet={"max_image_age": 1.0}) as made:
+        recorder = made.recorder
+        made.send_camera_info(query[3])
+        made.spin_until(lambda: recorder.value("hfnet", "rejected") is not None)
+        made.stamp_ns = time.time_ns()
+        made.expect_pose(query[3])
+        made.spin_until(
+            lambda: (
+                "localizer_stamp_to_pose" in recorder.timings() and recorder.value("hfnet", "image_age_s") is not None
+            )
+        )
+        assert -0.5 < recorder.value("hfnet", "image_age_s") < 1.0
+        assert 10.0 < recorder.timings()["localizer_stamp_to_pose"]["p50"] < 10_000.0
+        assert not any("old" in message for node, _, message in recorder.messages if node == "hfnet")
+        made.send_image(query[3].read_image(), stamp_ns=time.time_ns() + 100_000_000_000)
+        made.expect_complaint("hfnet", "ahead of this node's clock", level=DiagnosticStatus.WARN)
+        made.send_image(query[3].read_image(), stamp_ns=time.time_ns() - 3_000_000_000)  # time jumps back
+        made.send_image(query[3].read_image(), stamp_ns=time.time_ns() - 2_500_000_000)
+        made.expect_complaint("hfnet", "s old when they arrive", "two hosts", level=DiagnosticStatus.WARN)
+    with bench(map_path, tmp_path / "log", hfnet={"max_image_age": 1.0}) as made:
+        made.send_camera_info(query[3])
+        made.expect_pose(query[3])
+        made.expect_complaint("hfnet", "recording", "use_sim_time", level=DiagnosticStatus.WARN)
+
+
 def test_missing_camera_info_is_named(map_path, query, tmp_path) -> None:
     with bench(map_path, tmp_path / "log") as made:
         stamp = made.send_image(query[3].read_image())
@@ -206,7 +244,10 @@ def test_a_wrong_parameter_ends_the_node_with_its_name(map_path, tmp_path, node,
     parameters[node][parameter] = value
     with NodeProcesses(parameters, executables=(node,), log=log) as processes:
         assert processes.wait(node, timeout_s=30.0) == 1
-    assert f"'{parameter}'" in log.read_text()
+    said = log.read_text()
+    assert f"'{parameter}'" in said
+    assert "FATAL" in said
+    assert "Traceback" not in said
 
 
 def test_all_nodes_in_one_process(map_path, query, tmp_path) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from distutils.core import run_setup
@@ -13,12 +14,14 @@ import pytest
 from packaging.requirements import Requirement
 
 import vizloc_ros
+from vizloc_ros.dependencies import WITHOUT_ROSDEP, require_dependencies
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE_XML = ElementTree.parse(REPOSITORY / "package.xml").getroot()
 # Looked up in rosdistro; an unknown key breaks `rosdep install` for everybody.
 ROSDEP_KEYS = {
     *("rclpy", "rcl_interfaces", "builtin_interfaces", "rosgraph_msgs", "launch", "launch_ros"),
+    *("ros2launch", "ros2bag", "rviz2"),
     *("sensor_msgs", "geometry_msgs", "nav_msgs", "std_msgs", "std_srvs", "diagnostic_msgs", "tf2_msgs"),
     *("python3-numpy", "python3-scipy", "python3-opencv", "python3-yaml", "python3-matplotlib", "python3-rich"),
     *("python3-pydantic", "python3-typer", "python3-rosbags-pip", "python3-onnxruntime-pip"),
@@ -52,6 +55,43 @@ def test_rosdep_knows_every_dependency():
 
 def test_versions_agree(distribution):
     assert distribution.get_version() == PACKAGE_XML.findtext("version") == vizloc_ros.__version__
+
+
+def test_changelog_is_one_that_ros_tools_read():
+    catkin = pytest.importorskip("catkin_pkg.changelog", reason="catkin_pkg comes with ROS 2")
+    text = (REPOSITORY / "CHANGELOG.rst").read_text()
+    released = text.replace("Forthcoming\n-----------", "0.1.0 (2026-01-01)\n------------------")
+    assert released != text
+    changelog = catkin.populate_changelog_from_rst(catkin.Changelog("vizloc_ros"), released)
+    [(version, _, entries)] = changelog.foreach_version()
+    assert version == "0.1.0"
+    assert entries
+
+
+def test_the_maintainer_is_no_placeholder():
+    assert "example" not in PACKAGE_XML.find("maintainer").get("email")
+
+
+def test_what_rosdep_cannot_bring_is_named_with_the_line_for_pip():
+    with pytest.raises(ImportError, match=r"needs pycolmap, apsw.*pip install '?pycolmap(==4\.2\.1)?"):
+        require_dependencies(find=lambda name: None if name in ("pycolmap", "apsw") else object())
+    with pytest.raises(ImportError, match="needs pydantic, which"):
+        require_dependencies(version_of=lambda name: "1.10.14")
+    require_dependencies()
+
+
+def test_every_requirement_comes_from_rosdep_or_is_named(distribution):
+    """A requirement without a key of rosdep is in the message, and in package.xml with its range."""
+    keys = {key.removeprefix("python3-").removesuffix("-pip") for key in dependencies("exec_depend")}
+    with_other_names = {"opencv-python-headless": "opencv", "PyYAML": "yaml"}
+    in_comment = {
+        Requirement(text) for text in re.findall(r"'(\w+[=<>][^']*)'", (REPOSITORY / "package.xml").read_text())
+    }
+    for requirement in distribution.install_requires:
+        name = requirement_name(requirement)
+        assert name in WITHOUT_ROSDEP or with_other_names.get(name, name) in keys, name
+        if name in WITHOUT_ROSDEP:
+            assert Requirement(requirement) in in_comment, requirement
 
 
 def test_every_file_of_launch_and_config_is_installed(distribution):

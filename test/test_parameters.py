@@ -7,7 +7,7 @@ from rclpy.parameter import Parameter
 from ros_helpers import ros_context
 
 from vizloc_ros.errors import ConfigError
-from vizloc_ros.nodes.parameters import declare, param, parameters_table
+from vizloc_ros.nodes.parameters import declare, param, parameter_names, parameters_table, warn_of_unknown
 
 pytestmark = pytest.mark.ros
 
@@ -51,7 +51,7 @@ def make_node(context):
 def test_defaults(make_node):
     node = make_node()
     assert declare(node, Parameters) == Parameters()
-    assert node.get_parameter("levels").value == (4, 2, 1)
+    assert list(node.get_parameter("levels").value) == [4, 2, 1]
     assert node.get_parameter("max_error_px").value == 4.0
 
 
@@ -90,7 +90,8 @@ def test_overrides_of_the_command_line_and_file(tmp_path):
         ("max_keypoints", 10_001, "1 to 10000"),
         ("max_keypoints", 3.0, "must be of type integer"),
         ("max_error_px", 0.4, "at least 0.5"),
-        ("max_error_px", 4, "with a decimal point"),
+        ("max_error_px", "4.0", "must be of type double"),
+        ("max_error_px", True, "must be of type double"),
         ("max_error_px", math.nan, "at least 0.5"),
         ("provider", "tpu", "tpu; allowed: cpu, cuda"),
         ("provider", True, "must be of type string"),
@@ -104,6 +105,44 @@ def test_overrides_of_the_command_line_and_file(tmp_path):
 def test_a_wrong_value_is_refused_by_name(make_node, name, value, reason):
     with pytest.raises(ConfigError, match=f"parameter '{name}'.*{reason}"):
         declare(make_node(**{name: value}), Parameters)
+
+
+@pytest.mark.parametrize("values", [[1, 0, 0, 0, 0, 0, 1], [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]])
+def test_whole_numbers_are_taken_for_doubles(make_node, values):
+    node = make_node(base_from_cam=values, max_error_px=4)
+    parameters = declare(node, Parameters)
+    assert parameters.base_from_cam == tuple(map(float, values))
+    assert all(isinstance(value, float) for value in parameters.base_from_cam)
+    assert node.get_parameter("base_from_cam").type_ == Parameter.Type.DOUBLE_ARRAY
+    assert (parameters.max_error_px, node.get_parameter("max_error_px").type_) == (4.0, Parameter.Type.DOUBLE)
+
+
+def test_every_parameter_has_a_value_for_tools_that_ask_for_all(make_node):
+    """One that is not set makes rclpy answer a request for several with nothing."""
+    node = make_node()
+    declare(node, Parameters)
+    for name in parameter_names(Parameters):
+        assert node.get_parameter(name).type_ != Parameter.Type.NOT_SET
+    assert list(node.get_parameter("base_from_cam").value) == []
+    assert node.get_parameter("base_from_cam").type_ == Parameter.Type.DOUBLE_ARRAY
+    assert node.describe_parameter("base_from_cam").read_only
+
+
+def test_an_empty_list_is_one_of_the_declared_type(make_node):
+    node = make_node(base_from_cam=[])
+    assert declare(node, Parameters).base_from_cam == ()
+    assert node.get_parameter("base_from_cam").type_ == Parameter.Type.DOUBLE_ARRAY
+
+
+def test_unknown_names_are_warned_of_with_the_nearest(make_node, capfd):
+    node = make_node(max_keypoint=5, provider="cuda", rate_hz=1.0)
+    declare(node, Parameters)
+    warn_of_unknown(node, known_elsewhere={"rate_hz"})
+    said = capfd.readouterr().err
+    assert "there is no parameter 'max_keypoint'" in said
+    assert "the nearest name is 'max_keypoints'" in said
+    assert "rate_hz" not in said
+    assert "'provider'" not in said
 
 
 class TestWhileRunning:

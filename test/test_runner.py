@@ -35,8 +35,13 @@ NODE = """
                 self.diagnostics.send(self.strings, message)
 
         def destroy_node(self):
+            print(self.get_name(), "cleans up", flush=True)
             print(self.get_name(), "stopped" if self.worker.stop() else "hangs", flush=True)
             super().destroy_node()
+
+    class Slow(Busy):
+        def work(self, message):
+            time.sleep(1.0)
 
     def refuse():
         raise ConfigError("parameter 'map_path' is empty: name the folder of a map")
@@ -87,6 +92,30 @@ def test_a_second_interrupt_ends_a_start_that_hangs():
     output, errors = process.communicate(timeout=30)
     assert process.returncode == 0, errors
     assert "one stopped" in output
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_more_signals_do_not_cut_off_the_clean_up(first):
+    process = start("[lambda: Slow('one')]")
+    while process.stdout.readline() != "one runs\n":
+        pass
+    process.send_signal(first)
+    while process.stdout.readline() != "one cleans up\n":
+        pass
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+        process.send_signal(number)
+    output, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert "one stopped" in output
+    assert errors == ""
+
+
+def test_numbers_of_a_list_that_are_not_of_one_kind():
+    process = start("[refuse]", "--ros-args", "-p", "base_from_cam:=[1, 0.5]")
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "base_from_cam" in errors
+    assert "with a decimal point or none" in errors
 
 
 def test_an_error_at_the_start_is_one_line_and_exit_code_1():

@@ -20,6 +20,8 @@ from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.builder import build_map
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.nodes.conversions import header_of, pose_with_covariance_to_msg
+from vizloc_ros.nodes.node_parameters import PARAMETERS
+from vizloc_ros.nodes.parameters import parameter_names
 from vizloc_ros.nodes.processes import NODES
 from vizloc_ros.nodes.qos import POSE
 
@@ -51,6 +53,12 @@ def in_memory(record: Record) -> Record:
     """Rendered now: it must not take the time of what is tested."""
     image = record.read_image()
     return replace(record, read_image=lambda: image)
+
+
+def test_tools_that_ask_for_all_parameters_get_them(running: Bench) -> None:
+    shown = running.parameters("pixloc_tracker")
+    assert set(parameter_names(PARAMETERS["pixloc_tracker"])) <= shown.keys()
+    assert None not in shown.values()
 
 
 def drive(running: Bench, records: list[Record]) -> dict[int, Record]:

@@ -1,3 +1,7 @@
 """Visual localization for ROS 2: where is this camera in a prebuilt map, in metres, at camera rate."""
 
+from vizloc_ros.dependencies import require_dependencies
+
 __version__ = "0.1.0"
+
+require_dependencies()

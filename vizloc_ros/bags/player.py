@@ -1,5 +1,7 @@
 """Plays a bag through rclpy, for machines without ``ros2 bag``: in real time or scaled, with ``/clock``."""
 
+from __future__ import annotations
+
 import struct
 import time
 from collections import Counter

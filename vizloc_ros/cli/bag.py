@@ -60,8 +60,10 @@ def play(
     from rclpy.executors import ExternalShutdownException
 
     from vizloc_ros.bags.player import BagPlayer
+    from vizloc_ros.nodes.middleware import ensure_profile
     from vizloc_ros.nodes.runner import ros
 
+    ensure_profile()
     try:
         with ros([]):
             player = BagPlayer(rclpy.create_node("bag_player"), bag, rate=rate, loop=loop, start_offset_s=start_offset)

@@ -13,7 +13,6 @@ from vizloc_ros.cli.localize import localize
 from vizloc_ros.cli.replay import replay
 from vizloc_ros.cli.track import track
 from vizloc_ros.errors import ConfigError, VizlocError
-from vizloc_ros.nodes.middleware import ensure_profile
 
 app = typer.Typer(
     help="Visual localization: build maps, localize images in them, replay bags through the ROS 2 nodes.",
@@ -40,7 +39,6 @@ def version() -> None:
 def main() -> None:
     """Runs the command that was typed."""
     try:
-        ensure_profile()
         app(prog_name="vizloc")
     except VizlocError as error:
         _complain(error)

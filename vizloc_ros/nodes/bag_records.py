@@ -1,5 +1,7 @@
 """A bag's images as records, to compare what the nodes publish with the truth that the bag carries."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 from pycolmap import Rigid3d

@@ -4,6 +4,8 @@ A ``CloudLayout`` names the fields of a point. Encoding packs them in that order
 byte order and extra fields, and refuses what it cannot read with a ``RosError`` that names the cloud and the field.
 """
 
+from __future__ import annotations
+
 import array
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """The clouds the nodes exchange: features, global descriptors, candidates, map points, to and from messages."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 

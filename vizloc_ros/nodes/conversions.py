@@ -1,5 +1,7 @@
 """Between the core's types and the messages of geometry_msgs, sensor_msgs and builtin_interfaces."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 
 import numpy as np

@@ -1,5 +1,7 @@
 """One ``diagnostic_msgs/DiagnosticStatus`` per node, published once a second: what goes wrong, counts, and timings."""
 
+from __future__ import annotations
+
 import threading
 import time
 from collections import Counter

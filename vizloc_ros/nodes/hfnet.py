@@ -4,24 +4,24 @@ Behind this node everything is a pinhole camera: it rectifies each image and pub
 features. The extractor is HF-Net or a classical one, as the map demands.
 """
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sensor_msgs.msg import CameraInfo, PointCloud2
 
-from vizloc_ros.errors import ConfigError, FeatureError
+from vizloc_ros.errors import FeatureError
 from vizloc_ros.features.correction import corrected
-from vizloc_ros.features.device import Device
 from vizloc_ros.features.extractor import FeatureExtractor
 from vizloc_ros.mapping.map_info import MapInfo, feature_number, read_info
 from vizloc_ros.mapping.visual_map import open_map_extractor
 from vizloc_ros.nodes.clouds import features_to_msg, global_descriptor_to_msg
 from vizloc_ros.nodes.conversions import rectified_camera_to_msg
 from vizloc_ros.nodes.image_input import ImageInput
-from vizloc_ros.nodes.parameters import declare, param
+from vizloc_ros.nodes.node_parameters import HfnetParameters, declare_parameters
 from vizloc_ros.nodes.pipeline_node import PipelineNode
 from vizloc_ros.nodes.qos import FEATURES
 from vizloc_ros.nodes.resting import Resting
@@ -29,47 +29,12 @@ from vizloc_ros.nodes.runner import run_node
 from vizloc_ros.stopwatch import Stopwatch
 
 
-@dataclass(frozen=True)
-class HfnetParameters:
-    """Parameters of the feature node."""
-
-    map_path: str = param("", "map whose kind of features the node makes; the folder that `vizloc map build` wrote")
-    extractor: str = param("", "feature extractor that the map must have been built with; empty: whichever it was")
-    provider: str = param("cpu", "what the network runs on", choices=("cpu", "cuda", "tensorrt"))
-    threads: int = param(1, "cores that one image may use on the CPU; 0: all", minimum=0, maximum=1024)
-    device_index: int = param(0, "number of the GPU", minimum=0, maximum=1024)
-    half: bool = param(False, "let TensorRT compute in 16 bit")
-    engine_cache: str = param("", "folder where TensorRT keeps its engines; empty: built at every start, for minutes")
-    weights: str = param("", "another export of the map's network, e.g. one of fixed size; empty: as in the map")
-    image_transport: str = param("raw", "how images arrive", choices=("raw", "compressed"))
-    tracking_period: float = param(
-        3.0, "while the tracker is sure, features of one image in so many seconds; 0: of all", minimum=0.0, maximum=60.0
-    )
-    silence_timeout: float = param(3.0, "seconds without an image before diagnostics warn", minimum=0.1, maximum=3600.0)
-
-    def __post_init__(self) -> None:
-        if not self.map_path:
-            raise ConfigError("parameter 'map_path' is empty: set it to the folder that `vizloc map build` wrote")
-
-    @property
-    def device(self) -> Device:
-        """What the network runs on."""
-        return Device(
-            provider=self.provider,
-            threads=self.threads,
-            index=self.device_index,
-            half=self.half,
-            engine_cache=Path(self.engine_cache) if self.engine_cache else None,
-            weights=Path(self.weights) if self.weights else None,
-        )
-
-
 class HfnetNode(PipelineNode):
     """Extracts features from the newest image."""
 
     def __init__(self) -> None:
         super().__init__("hfnet", self._extract)
-        self.parameters = declare(self, HfnetParameters)
+        self.parameters = declare_parameters(self, HfnetParameters)
         self._extractor: FeatureExtractor | None = None
         self._map: MapInfo | None = None
         self._features = self.create_publisher(PointCloud2, "features", FEATURES)
@@ -78,7 +43,11 @@ class HfnetNode(PipelineNode):
         self.when_possible(self._load_extractor)
         self._resting = Resting(self, self.parameters.tracking_period)
         self._input = ImageInput(
-            self, self.parameters.image_transport, self.parameters.silence_timeout, self._resting.submit_if_due
+            self,
+            self.parameters.image_transport,
+            self.parameters.silence_timeout,
+            self.parameters.max_image_age,
+            self._resting.submit_if_due,
         )
         self.diagnostics.watch("calibration_shift_px", self._calibration_shift)
         self.diagnostics.watch("features_listeners", self._features.get_subscription_count)

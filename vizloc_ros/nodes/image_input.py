@@ -3,6 +3,8 @@
 Behind this door every camera is a pinhole camera.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +22,9 @@ from vizloc_ros.nodes.qos import SENSOR
 from vizloc_ros.nodes.stamp_guard import StampGuard, Verdict
 from vizloc_ros.stopwatch import Stopwatch
 
+_MAX_AHEAD = 0.5  # s: clocks of two hosts differ, and with use_sim_time the clock ticks
+_HOUR = 3600.0  # s
+
 
 class ImageInput:
     """Subscribes a node to ``image`` (or ``image/compressed``) and ``camera_info``, and submits images in order."""
@@ -29,6 +34,7 @@ class ImageInput:
         node: PipelineNode,
         transport: str,
         silence_timeout: float,
+        max_age: float,
         submit: Callable[[Any], None] | None = None,
         on_jump: Callable[[], None] | None = None,
     ) -> None:
@@ -38,10 +44,12 @@ class ImageInput:
             node: it belongs to.
             transport: ``raw`` or ``compressed``.
             silence_timeout: seconds without an image before diagnostics warn.
+            max_age: seconds between an image's stamp and its arrival above which diagnostics warn; 0 for any.
             submit: takes every image that may be used; the node's ``submit`` by default.
             on_jump: is called when the time has jumped back, before the image is dropped.
         """
         self._node, self._submit, self._on_jump = node, submit or node.submit, on_jump
+        self._max_age = max_age
         self._rectifier: Rectifier | None = None
         self._camera: DistortedCamera | None = None
         self._problem = f"no message on {node.resolve_topic_name('camera_info')} yet: images cannot be used"
@@ -94,11 +102,33 @@ class ImageInput:
 
     def _on_image(self, msg: Image | CompressedImage) -> None:
         self._node.diagnostics.seen(self._topic)
-        check = self._stamps.check(stamp_to_ns(msg.header.stamp))
+        stamp_ns = stamp_to_ns(msg.header.stamp)
+        check = self._stamps.check(stamp_ns)
         if check.ok:
+            self._check_age(stamp_ns)
             self._submit(msg)
             return
         if check.verdict is Verdict.JUMPED_BACK and self._on_jump is not None:
             self._on_jump()
         self._node.diagnostics.count("received")
         self._node.reject(check.message, Level.WARN)
+
+    def _check_age(self, stamp_ns: int) -> None:
+        """Shows how old an image is by the node's clock, and warns of one that is too old, or from the future."""
+        age = self._node.age(stamp_ns)
+        if age is None:
+            self._warn("use_sim_time is set, but there is no time on /clock: play the bag with --clock")
+            return
+        self._node.diagnostics.set_value("image_age_s", age)
+        if self._max_age and not -_MAX_AHEAD <= age <= self._max_age:
+            cause = (
+                "is it a recording? Then play it with --clock and set use_sim_time; or the clock of the driver is off"
+                if abs(age) > _HOUR
+                else "the driver or the network is slow, or the clocks of two hosts differ"
+            )
+            when = f"{age:.1f} s old" if age > 0 else f"{-age:.1f} s ahead of this node's clock"
+            self._warn(f"images on {self._topic} are {when} when they arrive: {cause}")
+
+    def _warn(self, message: str) -> None:
+        self._node.diagnostics.report(Level.WARN, message)
+        self._node.get_logger().warning(message, throttle_duration_sec=30.0)

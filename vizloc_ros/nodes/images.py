@@ -1,5 +1,7 @@
 """Gray images from ``sensor_msgs/Image`` and ``CompressedImage``, without cv_bridge."""
 
+from __future__ import annotations
+
 import cv2
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image

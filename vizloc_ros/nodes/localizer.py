@@ -1,8 +1,9 @@
 """The localizer: features and candidates of one image in, a verified pose out, or the reason why there is none."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from sensor_msgs.msg import CameraInfo, PointCloud2
 from vizloc_ros.errors import FeatureError
 from vizloc_ros.geometry.covariance import covariance_of_product
 from vizloc_ros.localization.localizer import Localization, LocalizedPose, PoseSolver, position_std
-from vizloc_ros.localization.options import PoseOptions
 from vizloc_ros.localization.place import Place
 from vizloc_ros.nodes.clouds import Candidates, candidates_from_msg, features_from_msg
 from vizloc_ros.nodes.conversions import (
@@ -24,8 +24,8 @@ from vizloc_ros.nodes.conversions import (
     stamp_to_ns,
 )
 from vizloc_ros.nodes.diagnostics import Level
-from vizloc_ros.nodes.mounting import Mounting, fixed_mounting
-from vizloc_ros.nodes.parameters import declare, option, param
+from vizloc_ros.nodes.mounting import Mounting
+from vizloc_ros.nodes.node_parameters import LocalizerParameters, declare_parameters
 from vizloc_ros.nodes.path_publisher import PathPublisher
 from vizloc_ros.nodes.pipeline_node import PipelineNode
 from vizloc_ros.nodes.qos import FEATURES, POSE
@@ -38,48 +38,12 @@ from vizloc_ros.stopwatch import Stopwatch
 _CHANNELS = ("features/camera_info", "features", "candidates")
 
 
-@dataclass(frozen=True)
-class LocalizerParameters:
-    """Parameters of the localizer."""
-
-    base_frame: str = param("base_link", "frame whose pose is published")
-    base_from_cam: tuple[float, ...] = param(
-        (), "camera's optical frame in base_frame: x y z [m] qx qy qz qw; empty: from /tf_static"
-    )
-    publish_tf: bool = param(False, "publish map -> base_frame on /tf; only where nothing else is its parent (REP 105)")
-    path_length: int = param(1000, "poses kept on path; 0: none", minimum=0, maximum=100_000)
-    ratio: float = option(PoseOptions, "ratio", minimum=0.1, maximum=1.0)
-    max_reprojection_error: float = option(PoseOptions, "max_reprojection_error", minimum=0.1, maximum=100.0)
-    min_inliers: int = option(PoseOptions, "min_inliers", minimum=4, maximum=10_000)
-    min_inlier_ratio: float = option(PoseOptions, "min_inlier_ratio", minimum=0.0, maximum=1.0)
-    sure_inlier_ratio: float = option(PoseOptions, "sure_inlier_ratio", minimum=0.0, maximum=1.0)
-    first_keypoints: int = option(PoseOptions, "first_keypoints", minimum=1, maximum=10_000)
-    enough_inliers: int = option(PoseOptions, "enough_inliers", minimum=4, maximum=10_000)
-    max_position_std: float = option(PoseOptions, "max_position_std", minimum=0.001, maximum=1000.0)
-    covariance_scale: float = option(PoseOptions, "covariance_scale", minimum=0.01, maximum=1000.0)
-    map_position_std: float = option(PoseOptions, "map_position_std", minimum=0.0, maximum=10.0)
-    map_rotation_std: float = option(PoseOptions, "map_rotation_std", minimum=0.0, maximum=10.0)
-    max_trials: int = option(PoseOptions, "max_trials", minimum=100, maximum=1_000_000)
-    places: str = option(PoseOptions, "places", choices=("first", "best"))
-    seed: int = option(PoseOptions, "seed", minimum=0, maximum=2**31 - 1)
-
-    def __post_init__(self) -> None:
-        fixed_mounting(self.base_from_cam)  # says so now if it is none
-
-    @property
-    def pose_options(self) -> PoseOptions:
-        """What the core needs of them."""
-        return PoseOptions.model_validate(
-            {name: getattr(self, name) for name in PoseOptions.model_fields if hasattr(self, name)}
-        )
-
-
 class LocalizerNode(PipelineNode):
     """Localizes the newest image whose features and candidates have come."""
 
     def __init__(self) -> None:
         super().__init__("localizer", self._localize)
-        self.parameters = declare(self, LocalizerParameters)
+        self.parameters = declare_parameters(self, LocalizerParameters)
         self._solver = PoseSolver(self.parameters.pose_options)
         self._join, self._stamps = StampJoin(_CHANNELS), StampGuard()
         self._mounting = Mounting(self, self.parameters.base_frame, self.parameters.base_from_cam)
@@ -136,6 +100,7 @@ class LocalizerNode(PipelineNode):
         covariance = covariance_of_product(pose.covariance, pose.world_from_cam, cam_from_base)
         header = header_of(stamp_to_ns(image.header.stamp), map_frame)
         self.diagnostics.send(self._pose, pose_with_covariance_to_msg(map_from_base, covariance, header))
+        self.record_latency("localizer_stamp_to_pose", stamp_to_ns(image.header.stamp))
         self._path.add(map_from_base, header)
         if self._tf is not None:
             self._tf.publish(map_from_base, header, self.parameters.base_frame)

@@ -1,5 +1,7 @@
 """Between the executor's thread and a worker: the newest items win, so delay never piles up."""
 
+from __future__ import annotations
+
 import logging
 import threading
 import time

@@ -1,19 +1,18 @@
 """The only process that holds the map: global descriptors in, landmarks of the retrieved places out."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseArray, PoseStamped
 from sensor_msgs.msg import PointCloud2
 
-from vizloc_ros.errors import ConfigError, MapError
+from vizloc_ros.errors import MapError
 from vizloc_ros.geometry.poses import pose_of
 from vizloc_ros.localization.localizer import PlaceFinder
-from vizloc_ros.localization.options import RetrievalOptions
 from vizloc_ros.localization.place import Place
 from vizloc_ros.mapping.check import check_map
 from vizloc_ros.mapping.map_info import feature_number
@@ -25,60 +24,13 @@ from vizloc_ros.nodes.clouds import (
     map_points_to_msg,
 )
 from vizloc_ros.nodes.conversions import header_of, pose_from_msg, poses_to_msg, stamp_to_ns
-from vizloc_ros.nodes.mailbox import Worker
-from vizloc_ros.nodes.parameters import declare, option, param
+from vizloc_ros.nodes.node_parameters import MapServerParameters, declare_parameters
 from vizloc_ros.nodes.pipeline_node import PipelineNode
 from vizloc_ros.nodes.qos import FEATURES, LATCHED, POSE
 from vizloc_ros.nodes.runner import run_node
 from vizloc_ros.nodes.submap_cloud import submap_to_msg
-from vizloc_ros.pixloc.submap import Submap, SubmapOptions, SubmapSelector
+from vizloc_ros.pixloc.submap import Submap, SubmapSelector
 from vizloc_ros.stopwatch import Stopwatch
-
-
-def submap_option(name: str, *, minimum: float, maximum: float) -> Any:
-    """A parameter that is one of ``SubmapOptions``."""
-    return option(SubmapOptions, name, minimum=minimum, maximum=maximum)
-
-
-@dataclass(frozen=True)
-class MapServerParameters:
-    """Parameters of the map server."""
-
-    map_path: str = param("", "the map: the folder that `vizloc map build` wrote")
-    map_frame: str = param("", "name of the map frame; empty: the one in the map")
-    verify_map: bool = param(True, "check every byte of the map against its checksums before it is used")
-    top_k: int = option(RetrievalOptions, "top_k", minimum=1, maximum=100)
-    spacing: float = option(RetrievalOptions, "spacing", minimum=0.0, maximum=100.0)
-    descriptors_per_landmark: int = option(RetrievalOptions, "descriptors_per_landmark", minimum=1, maximum=100)
-    cluster: bool = option(RetrievalOptions, "cluster")
-    search: str = option(RetrievalOptions, "search", choices=("auto", "exact", "faiss"))
-    shortlist: int = option(RetrievalOptions, "shortlist", minimum=1, maximum=10_000)
-    submap_keyframes: int = submap_option("keyframes", minimum=1, maximum=200)
-    submap_landmarks: int = submap_option("max_landmarks", minimum=50, maximum=100_000)
-    submap_average: int = submap_option("average", minimum=1, maximum=20)
-    submap_refresh_distance: float = submap_option("refresh_distance", minimum=0.0, maximum=100.0)
-    submap_refresh_angle: float = submap_option("refresh_angle", minimum=0.0, maximum=180.0)
-    max_map_points: int = param(200_000, "landmarks shown on map/points, evenly thinned", minimum=1, maximum=5_000_000)
-
-    def __post_init__(self) -> None:
-        if not self.map_path:
-            raise ConfigError("parameter 'map_path' is empty: set it to the folder that `vizloc map build` wrote")
-
-    @property
-    def retrieval_options(self) -> RetrievalOptions:
-        """For the finder of places."""
-        return RetrievalOptions.model_validate({name: getattr(self, name) for name in RetrievalOptions.model_fields})
-
-    @property
-    def submap_options(self) -> SubmapOptions:
-        """For the landmarks around the tracker."""
-        return SubmapOptions(
-            keyframes=self.submap_keyframes,
-            max_landmarks=self.submap_landmarks,
-            average=self.submap_average,
-            refresh_distance=self.submap_refresh_distance,
-            refresh_angle=self.submap_refresh_angle,
-        )
 
 
 class MapServerNode(PipelineNode):
@@ -86,7 +38,7 @@ class MapServerNode(PipelineNode):
 
     def __init__(self) -> None:
         super().__init__("map_server", self._answer)
-        self.parameters = declare(self, MapServerParameters)
+        self.parameters = declare_parameters(self, MapServerParameters)
         self._map: VisualMap | None = None
         self._finder: PlaceFinder | None = None
         self._candidates = self.create_publisher(PointCloud2, "candidates", FEATURES)
@@ -98,7 +50,7 @@ class MapServerNode(PipelineNode):
         self._model_number = 0
         self._sent: Submap | None = None
         self.diagnostics.watch("submap_listeners", self._submap.get_subscription_count)
-        self._requests: Worker[PoseStamped] = Worker("submap", self._answer_request, self._on_error)
+        self._requests = self.add_worker("submap", self._answer_request)
         self.when_possible(self._load_map)
         self.create_subscription(PointCloud2, "global_descriptor", self.submit, FEATURES)
         self.create_subscription(PoseStamped, "submap/request", self._requests.submit, POSE)
@@ -149,11 +101,6 @@ class MapServerNode(PipelineNode):
         self.diagnostics.set_value("best_keyframe", self._map.keyframe_names[int(found.keyframes[0])])
         self.diagnostics.set_value("similarity", float(found.similarities[0]))
         self.record(stopwatch)
-
-    def destroy_node(self) -> None:
-        """Lets both workers finish."""
-        self._requests.stop()
-        super().destroy_node()
 
     def _answer_request(self, msg: PoseStamped) -> None:
         """Runs in a worker of its own: sends the landmarks around a camera when it has moved on from the last ones."""

@@ -1,5 +1,7 @@
 """Where the camera sits on the vehicle; never a guess."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -1,5 +1,7 @@
 """The vehicle's odometry at the times of images."""
 
+from __future__ import annotations
+
 import threading
 from bisect import bisect_left
 from collections import deque

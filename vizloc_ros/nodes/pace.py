@@ -1,5 +1,7 @@
 """Whether work keeps up with what arrives."""
 
+from __future__ import annotations
+
 import threading
 from collections import deque
 

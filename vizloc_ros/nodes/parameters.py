@@ -8,18 +8,20 @@
     parameters = declare(node, HfnetParameters)
 
 Fields are bool, int, float, str, or tuples of one of them. They are read-only unless ``dynamic``. Conditions between
-fields go into the dataclass's ``__post_init__``, which raises ``ConfigError``.
+fields go into the dataclass's ``__post_init__``, which raises ``ConfigError``. A whole number is taken for a float.
 """
 
+from __future__ import annotations
+
 import dataclasses
+import difflib
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.parameter import Parameter
 
 from vizloc_ros.errors import ConfigError
@@ -111,21 +113,21 @@ def declare(node: Any, parameters_type: type[T], on_change: Callable[[T], None] 
     values = {field.name: _declare_one(node, field, types[field.name]) for field in fields}
     current = parameters_type(**values)
 
-    def changed(parameters: list[Parameter[Any]]) -> T:
+    def changed(parameters: list[Parameter]) -> T:
         own = {parameter.name: _plain(parameter.value) for parameter in parameters if parameter.name in values}
         for field in fields:
             if field.name in own:
                 _check(field, own[field.name])
         return dataclasses.replace(current, **own)  # type: ignore[type-var]
 
-    def validate(parameters: list[Parameter[Any]]) -> SetParametersResult:
+    def validate(parameters: list[Parameter]) -> SetParametersResult:
         try:
             changed(parameters)
         except ConfigError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
-    def apply(parameters: list[Parameter[Any]]) -> None:
+    def apply(parameters: list[Parameter]) -> None:
         nonlocal current
         before, current = current, changed(parameters)
         if on_change is not None and current != before:
@@ -135,6 +137,27 @@ def declare(node: Any, parameters_type: type[T], on_change: Callable[[T], None] 
     if any(_spec(field).dynamic for field in fields):
         node.add_post_set_parameters_callback(apply)  # not on Humble, which has no such callback
     return current
+
+
+def warn_of_unknown(node: Any, known_elsewhere: Collection[str] = ()) -> None:
+    """Warns in the log of parameters that were set and that this node does not have, with the nearest name it has.
+
+    Args:
+        node: an rclpy node that has declared its parameters.
+        known_elsewhere: names that a file for several nodes may set for the other ones.
+    """
+    given = getattr(node, "_parameter_overrides", {})  # rclpy tells of them in no other way
+    for name in sorted(given):
+        if node.has_parameter(name) or name in known_elsewhere or name.startswith("qos_overrides."):
+            continue
+        own = sorted(node.get_parameters_by_prefix(""))
+        near = difflib.get_close_matches(name, own, n=1, cutoff=0.0)
+        node.get_logger().warning(f"there is no parameter '{name}': it has no effect; the nearest name is '{near[0]}'")
+
+
+def parameter_names(parameters_type: type[Any]) -> tuple[str, ...]:
+    """The names of the parameters."""
+    return tuple(field.name for field in _fields(parameters_type))
 
 
 def parameters_table(parameters_type: type[Any]) -> str:
@@ -149,32 +172,48 @@ def parameters_table(parameters_type: type[Any]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def _declare_one(node: Any, field: "dataclasses.Field[Any]", annotation: Any) -> Any:
-    """The value of one field, once it is a parameter of the node."""
+def _declare_one(node: Any, field: dataclasses.Field[Any], annotation: Any) -> Any:
+    """The value of one field, once it is a parameter of the node.
+
+    Declared without a type first, so that any override can be looked at; an empty list declared as such would be one
+    of bytes, and an unset one would hide all parameters from tools that ask for several at once.
+    """
     kind = _parameter_type(annotation)
-    # rclpy takes an empty list for one of bytes: such a default is declared by its type and stays unset.
-    default = kind if field.default == () else field.default
-    try:
-        node.declare_parameter(field.name, default, _descriptor(_spec(field), kind))
-    except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-        expected = " ".join(filter(None, (f"must be of type {_type_name(kind)}", _spec(field).allowed)))
-        hint = ", written with a decimal point" if kind is Parameter.Type.DOUBLE else ""
-        raise ConfigError(f"parameter '{field.name}' {expected}{hint}: {error}") from error
-    parameter = node.get_parameter_or(field.name)
-    value = field.default if parameter.type_ is Parameter.Type.NOT_SET else _plain(parameter.value)
+    node.declare_parameter(field.name, None, ParameterDescriptor(dynamic_typing=True))
+    given = node.get_parameter_or(field.name)
+    value = field.default if given.type_ == Parameter.Type.NOT_SET else _converted(field, kind, _plain(given.value))
     _check(field, value)
+    node.set_parameters([Parameter(field.name, kind, list(value) if isinstance(value, tuple) else value)])
+    node.set_descriptor(field.name, _descriptor(field.name, _spec(field), kind))
     return value
 
 
-def _check(field: "dataclasses.Field[Any]", value: Any) -> None:
+def _converted(field: dataclasses.Field[Any], kind: Parameter.Type, value: Any) -> Any:
+    """A value of the field's type; whole numbers become floats. Raises ``ConfigError`` for any other type."""
+    scalar = next(scalar for scalar, kinds in _SCALARS.items() if kind in kinds)
+    elements = value if isinstance(value, tuple) else (value,)
+    is_array = kind is _SCALARS[scalar][1]
+    allowed = (int, float) if scalar is float else (scalar,)
+    if isinstance(value, tuple) != is_array or not all(type(element) in allowed for element in elements):
+        expected = " ".join(filter(None, (f"must be of type {_type_name(kind)}", _spec(field).allowed)))
+        raise ConfigError(f"parameter '{field.name}' is {_written(value)}; it {expected}")
+    converted = tuple(map(scalar, elements))
+    return converted if is_array else converted[0]
+
+
+def _check(field: dataclasses.Field[Any], value: Any) -> None:
     spec = _spec(field)
     if not spec.allows(value):
         raise ConfigError(f"parameter '{field.name}' is {_written(value)}; allowed: {spec.allowed or 'numbers'}")
 
 
-def _descriptor(spec: _Spec, kind: Parameter.Type) -> ParameterDescriptor:
+def _descriptor(name: str, spec: _Spec, kind: Parameter.Type) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(
-        description=spec.description, additional_constraints=spec.allowed, read_only=not spec.dynamic
+        name=name,
+        type=kind.value,
+        description=spec.description,
+        additional_constraints=spec.allowed,
+        read_only=not spec.dynamic,
     )
     if spec.minimum is None and spec.maximum is None:
         return descriptor
@@ -215,10 +254,10 @@ def _written(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else repr(value) if value == "" else str(value)
 
 
-def _fields(parameters_type: type[Any]) -> "tuple[dataclasses.Field[Any], ...]":
+def _fields(parameters_type: type[Any]) -> tuple[dataclasses.Field[Any], ...]:
     return dataclasses.fields(parameters_type)
 
 
-def _spec(field: "dataclasses.Field[Any]") -> _Spec:
+def _spec(field: dataclasses.Field[Any]) -> _Spec:
     spec: _Spec = field.metadata[_SPEC]
     return spec

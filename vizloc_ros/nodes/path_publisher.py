@@ -1,5 +1,7 @@
 """The way travelled, for RViz: published once a second at most, and only while somebody looks."""
 
+from __future__ import annotations
+
 import threading
 from collections import deque
 from typing import Any

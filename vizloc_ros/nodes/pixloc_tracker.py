@@ -1,5 +1,7 @@
 """The tracker: follows the camera from image to image, from the localizer's pose on, and says so when it is lost."""
 
+from __future__ import annotations
+
 import array
 import sys
 import threading
@@ -27,14 +29,13 @@ from vizloc_ros.nodes.conversions import header_of, pose_from_msg, pose_to_msg, 
 from vizloc_ros.nodes.diagnostics import Level
 from vizloc_ros.nodes.image_input import ImageInput
 from vizloc_ros.nodes.mounting import Mounting
+from vizloc_ros.nodes.node_parameters import TrackerParameters, declare_parameters
 from vizloc_ros.nodes.odometry_buffer import OdometryBuffer
-from vizloc_ros.nodes.parameters import declare
 from vizloc_ros.nodes.path_publisher import PathPublisher
 from vizloc_ros.nodes.pipeline_node import PipelineNode
 from vizloc_ros.nodes.qos import LATCHED, POSE, SENSOR, STATE
 from vizloc_ros.nodes.runner import run_node
 from vizloc_ros.nodes.submap_cloud import submap_from_msg
-from vizloc_ros.nodes.tracker_parameters import TrackerParameters
 from vizloc_ros.nodes.transform_publisher import TransformPublisher
 from vizloc_ros.pixloc.debug_image import draw_travel
 from vizloc_ros.pixloc.features.extractor import DenseExtractor, open_dense_extractor
@@ -69,7 +70,7 @@ class PixLocTrackerNode(PipelineNode):
 
     def __init__(self) -> None:
         super().__init__("pixloc_tracker", self._track, _WAITING)
-        self.parameters = declare(self, TrackerParameters)
+        self.parameters = declare_parameters(self, TrackerParameters)
         self._lock = threading.Lock()  # of what the callbacks leave
         self._landmarks: _Landmarks | None = None
         self._suggestions: list[tuple[PoseWithCovarianceStamped, bool]] = []
@@ -92,7 +93,11 @@ class PixLocTrackerNode(PipelineNode):
         self.diagnostics.watch("request_listeners", self._request.get_subscription_count)
         self.when_possible(self._load)
         self._input = ImageInput(
-            self, self.parameters.image_transport, self.parameters.silence_timeout, on_jump=self._on_jump
+            self,
+            self.parameters.image_transport,
+            self.parameters.silence_timeout,
+            self.parameters.max_image_age,
+            on_jump=self._on_jump,
         )
         self.create_subscription(PointCloud2, "submap", self._on_submap, LATCHED)
         self.create_subscription(PoseWithCovarianceStamped, "localization/pose", self._on_suggestion, POSE)
@@ -238,6 +243,7 @@ class PixLocTrackerNode(PipelineNode):
         moved = covariance_of_product(covariance, map_from_cam, cam_from_base)
         pose = pose_with_covariance_to_msg(map_from_base, moved, header)
         self.diagnostics.send(self._pose, pose)
+        self.record_latency("tracker_stamp_to_pose", stamp_ns)
         odometry = Odometry(header=header, child_frame_id=self.parameters.base_frame, pose=pose.pose)
         self.diagnostics.send(self._odometry_out, odometry)
         self._path.add(map_from_base, header)

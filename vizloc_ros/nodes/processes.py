@@ -1,5 +1,7 @@
 """Starts the nodes as processes of their own, for machines without ``ros2 launch``: demo, replays and tests."""
 
+from __future__ import annotations
+
 import os
 import signal
 import subprocess
@@ -43,8 +45,8 @@ class NodeProcesses:
     environment: Mapping[str, str] = field(default_factory=dict)
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict, init=False)
 
-    def __enter__(self) -> "NodeProcesses":
-        ensure_profile()
+    def __enter__(self) -> NodeProcesses:
+        ensure_profile("localhost")  # a demo, a replay and a test are nobody else's business
         package_folder = str(Path(vizloc_ros.__file__).parents[1])
         path = os.pathsep.join(filter(None, (package_folder, os.environ.get("PYTHONPATH"))))
         output = None if self.log is None else self.log.open("wb")

@@ -1,5 +1,7 @@
 """The quality of service of every topic, named once."""
 
+from __future__ import annotations
+
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 # Best effort, so that it matches drivers of either kind. Five deep: the executor is never busy for long, the mailbox

@@ -1,5 +1,7 @@
 """Listens to what the nodes publish, for replays and tests: poses, when they came, and the diagnostics."""
 
+from __future__ import annotations
+
 import time
 from dataclasses import dataclass
 from functools import partial

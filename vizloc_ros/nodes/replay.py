@@ -1,5 +1,7 @@
 """Replays a bag through the real nodes and keeps what they publish."""
 
+from __future__ import annotations
+
 import os
 import threading
 import time
@@ -15,6 +17,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from vizloc_ros.bags.player import BagPlayer, Published
 from vizloc_ros.errors import RosError
 from vizloc_ros.nodes.bag_records import image_topics
+from vizloc_ros.nodes.middleware import ensure_profile
 from vizloc_ros.nodes.processes import LOCALIZING, NODES, TRACKER, NodeProcesses
 from vizloc_ros.nodes.recorder import Recorder
 from vizloc_ros.nodes.runner import ros
@@ -93,6 +96,7 @@ def replay_bag(
         BagError: the bag has not exactly one image topic with a camera_info.
         RosError: a node ended or did not start.
     """
+    ensure_profile("localhost")
     image, camera_info = image_topics(bag)
     domain_id = private_domain() if domain_id is None else domain_id
     transport = "compressed" if image.endswith("/compressed") else "raw"

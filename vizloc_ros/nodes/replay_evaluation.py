@@ -1,5 +1,7 @@
 """Replays a bag and writes the same files as every evaluation; the truth comes from the bag."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

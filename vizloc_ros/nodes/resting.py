@@ -1,5 +1,7 @@
 """Lets the feature node rest while the tracker is sure: the localizer is needed only to check it now and then."""
 
+from __future__ import annotations
+
 import time
 from typing import Any
 

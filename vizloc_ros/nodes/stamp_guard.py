@@ -1,5 +1,7 @@
 """Watches over the order of image stamps: what may be localized, what is dropped, and when to start afresh."""
 
+from __future__ import annotations
+
 from collections import Counter
 from dataclasses import dataclass
 from enum import Enum

@@ -1,5 +1,7 @@
 """Joins messages of several topics that belong to one image, by their equal stamps."""
 
+from __future__ import annotations
+
 import threading
 from collections import Counter
 from typing import Any

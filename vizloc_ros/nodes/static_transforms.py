@@ -1,5 +1,7 @@
 """The fixed transforms of ``/tf_static``, such as from the vehicle's base to the camera's optical frame."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any

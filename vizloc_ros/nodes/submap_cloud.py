@@ -1,5 +1,7 @@
 """The cloud ``submap``: landmarks around the tracker with PixLoc's references, as the map stores them."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Publishes a pose on ``/tf``, without tf2_ros."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from geometry_msgs.msg import TransformStamped

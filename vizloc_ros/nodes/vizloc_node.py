@@ -1,5 +1,7 @@
 """All nodes in one process; topics and parameters are those of the separate nodes."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Sequence
 
