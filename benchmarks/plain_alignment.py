@@ -57,7 +57,7 @@ class PlainAligner:
                 seen = of_level.look(rotation, translation, references.points.T)
                 inside = seen.in_front[0] & (seen.u[0] >= 0) & (seen.v[0] >= 0)
                 inside &= (seen.u[0] <= level.shape[1] - 1) & (seen.v[0] <= level.shape[0] - 1)
-                if inside.sum() < self.options.min_points:
+                if inside.sum() < self.options.min_landmarks:
                     break
                 x, y, inverse, u, v = (values[0][inside] for values in seen[:5])
                 positions = np.stack([u, v], axis=1)

@@ -36,10 +36,11 @@ def rows(table: str) -> list[list[str]]:
 @pytest.mark.parametrize("node", ["hfnet", "map_server", "localizer", "pixloc_tracker"])
 def test_parameter_tables_are_those_of_the_nodes(node: str) -> None:
     pytest.importorskip("rclpy")
-    from vizloc_ros.nodes.node_parameters import PARAMETERS
-    from vizloc_ros.nodes.parameters import parameters_table
+    from parameter_tables import parameters_table
 
-    assert section(INTERFACE, f"parameters: {node}") == parameters_table(PARAMETERS[node])
+    from vizloc_ros.nodes.node_options import NODE_OPTIONS
+
+    assert section(INTERFACE, f"parameters: {node}") == parameters_table(NODE_OPTIONS[node])
 
 
 def literal(node: ast.expr | None) -> Any:

@@ -220,7 +220,7 @@ def test_a_doubtful_first_place_does_not_end_the_search(query: View, places: lis
     assert alone.pose is not None, "it verifies"
     assert alone.inliers < 0.3 * alone.matches
     assert PoseSolver().solve(query.keyframe.features, [alike, places[0]], CAMERA).pose.place == 1
-    content = PoseSolver(PoseOptions(sure_inlier_ratio=0, enough_inliers=15))
+    content = PoseSolver(PoseOptions(confident_inlier_ratio=0, enough_inliers=15))
     assert content.solve(query.keyframe.features, [alike, places[0]], CAMERA).pose.place == 0
 
 

@@ -13,9 +13,9 @@ from node_helpers import FRAME, IDENTITY, RVIZ_OF_TRACKER, Bench, bench, expect_
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.builder import build_map
-from vizloc_ros.nodes.node_parameters import PARAMETERS
-from vizloc_ros.nodes.parameters import parameter_names
+from vizloc_ros.nodes.node_options import NODE_OPTIONS
 from vizloc_ros.nodes.processes import LOCALIZING
+from vizloc_ros.options import leaves
 
 pytestmark = pytest.mark.ros
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -158,7 +158,7 @@ def test_an_unknown_place_gives_a_reason_and_no_pose(running: Bench, query) -> N
 @pytest.mark.parametrize("node", LOCALIZING)
 def test_tools_that_ask_for_all_parameters_get_them(running: Bench, node) -> None:
     shown = running.parameters(node)
-    assert set(parameter_names(PARAMETERS[node])) <= shown.keys()
+    assert {name for name, _ in leaves(NODE_OPTIONS[node])} <= shown.keys()
     assert None not in shown.values()
     if node == "localizer":
         assert list(shown["base_from_cam"]) == list(IDENTITY)
@@ -232,7 +232,7 @@ def test_nodes_wait_for_a_map_and_refuse_a_broken_one(map_path, query, tmp_path)
     [
         ("hfnet", "map_path", ""),
         ("hfnet", "provider", "gpu"),
-        ("map_server", "top_k", 0),
+        ("map_server", "retrieval.top_k", 0),
         ("localizer", "base_from_cam", (1.0, 2.0)),
     ],
 )
@@ -245,7 +245,7 @@ def test_a_wrong_parameter_ends_the_node_with_its_name(map_path, tmp_path, node,
     with NodeProcesses(parameters, executables=(node,), log=log) as processes:
         assert processes.wait(node, timeout_s=30.0) == 1
     said = log.read_text()
-    assert f"'{parameter}'" in said
+    assert f"parameter: {parameter}" in said
     assert "FATAL" in said
     assert "Traceback" not in said
 

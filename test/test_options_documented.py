@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from vizloc_ros.features.dense_network import DenseNetworkConfig
-from vizloc_ros.features.hfnet.runtime import HfNetSettings
+from vizloc_ros.features.hfnet.runtime import HfNetOptions
 from vizloc_ros.localization.options import LocalizationOptions
 from vizloc_ros.mapping.builder import BuildOptions
 from vizloc_ros.pixloc.options import TrackingOptions
@@ -37,6 +37,6 @@ def test_documented_settings_of_extractors_are_the_defaults() -> None:
     section = (DOCS / "your_own_route.md").read_text().split("## Options of the extractor")[1]
     table = section.split("<!-- settings: hfnet -->")[1].split("<!-- end -->")[0]
     shown = dict(re.findall(r"^\| `(\w+)` \| `(.*?)` \|", table, re.MULTILINE))
-    assert {name: yaml.safe_load(default) for name, default in shown.items()} == HfNetSettings().model_dump()
+    assert {name: yaml.safe_load(default) for name, default in shown.items()} == HfNetOptions().model_dump()
     network = yaml.safe_load(section.split("```yaml")[1].split("```")[0])["network"]
     assert network == DenseNetworkConfig().model_dump()

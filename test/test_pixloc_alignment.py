@@ -43,7 +43,7 @@ def test_the_pose_is_found_from_every_prior() -> None:
         assert_found(outcome)
         assert outcome.points == len(SCENE.references)
         assert outcome.cost < 1e-5
-        assert outcome.inlier_share == 1
+        assert outcome.inlier_ratio == 1
         assert outcome.trace == ()
     assert aligned()[3].iterations == (1, 1, 1)
 
@@ -76,7 +76,7 @@ def test_a_batch_is_what_each_prior_alone_is() -> None:
         for one, other in zip(outcome.trace, alone.trace, strict=True):
             assert_allclose(matrix_of(one), matrix_of(other), atol=1e-7)
         assert_allclose(
-            [outcome.cost, outcome.inlier_share], [alone.cost, alone.inlier_share], rtol=1e-5, err_msg="cost, inliers"
+            [outcome.cost, outcome.inlier_ratio], [alone.cost, alone.inlier_ratio], rtol=1e-5, err_msg="cost, inliers"
         )
         assert_allclose(outcome.covariance, alone.covariance, rtol=1e-4, atol=1e-12)
 
@@ -166,20 +166,20 @@ def test_noise_costs_and_makes_outliers() -> None:
     )
     turned = replace(SCENE, references=replace(SCENE.references, levels=(quarter, *SCENE.references.levels[1:])))
     (outcome,) = aligned(turned, [TRUTH])
-    assert outcome.inlier_share == pytest.approx(0.75, abs=0.08)
+    assert outcome.inlier_ratio == pytest.approx(0.75, abs=0.08)
     assert_found(outcome, metres=0.05, degrees=0.2)
 
 
 def test_too_few_landmarks_in_the_image_are_said() -> None:
     behind = se3_exp(np.array([0, 0, 0, 0, np.pi, 0])) * TRUTH
-    good, bad = aligned(priors=[PRIORS[0], behind], min_points=20)
+    good, bad = aligned(priors=[PRIORS[0], behind], min_landmarks=20)
     assert_found(good)
     assert bad.failure == "fewer than 20 landmarks in the image"
     assert bad.iterations == (0, 0, 0)
     assert bad.points == 0
     assert_allclose(matrix_of(bad.cam_from_map), matrix_of(behind), atol=1e-12)
     assert np.isnan(bad.covariance).all()
-    assert bad.cost == bad.inlier_share == 0
+    assert bad.cost == bad.inlier_ratio == 0
 
 
 def test_no_landmarks_at_all() -> None:
@@ -209,7 +209,7 @@ def test_an_image_without_structure_moves_nothing() -> None:
     flat = replace(SCENE, pyramid=FeaturePyramid(tuple(levels), CAMERA.size))
     (outcome,) = aligned(flat, PRIORS[:1])
     assert_allclose(matrix_of(outcome.cam_from_map), matrix_of(PRIORS[0]), atol=1e-9)
-    assert outcome.inlier_share == 0
+    assert outcome.inlier_ratio == 0
     assert not (np.linalg.eigvalsh(np.nan_to_num(outcome.covariance)) > 0).all()
 
 

@@ -90,7 +90,7 @@ def test_dampings_that_are_refused(dampings: Float64) -> None:
         LearnedAlignment(dampings)
 
 
-@pytest.mark.parametrize("options", [{"min_points": 5}, {"max_iterations": 0}, {"border": -1}, {"maximum": 3}])
+@pytest.mark.parametrize("options", [{"min_landmarks": 5}, {"max_iterations": 0}, {"border": -1}, {"maximum": 3}])
 def test_options_that_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         AlignmentOptions(**options)

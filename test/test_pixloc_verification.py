@@ -18,7 +18,7 @@ GOOD = Alignment(
     cam_from_map=MAP_FROM_CAM.inverse(),
     failure="",
     cost=1.0,
-    inlier_share=0.9,
+    inlier_ratio=0.9,
     points=400,
     iterations=(3, 2, 2, 2),
     covariance=np.diag([1e-4] * 3 + [1e-6] * 3),
@@ -44,7 +44,7 @@ def test_a_good_alignment_near_its_prediction_is_believed() -> None:
     [
         ({"failure": "diverged"}, "diverged"),
         ({"points": 39}, "only 39 landmarks in the image, 40 are needed"),
-        ({"inlier_share": 0.34}, "only 34% of the landmarks look as in the map, 35% are needed"),
+        ({"inlier_ratio": 0.34}, "only 34% of the landmarks look as in the map, 35% are needed"),
         ({"covariance": np.diag([1e-4, 1e-4, 1.5**2, 1e-6, 1e-6, 1e-6])}, "uncertain by 1.5 m"),
         ({"covariance": np.full((6, 6), np.nan)}, "uncertain by nan m"),
     ],
@@ -56,7 +56,7 @@ def test_what_is_not_believed_says_why(changes: dict[str, Any], reason: str) -> 
 
 
 def test_few_inliers_and_surprises_are_in_doubt() -> None:
-    assert judge(replace(GOOD, inlier_share=0.59), None, OPTIONS) == Verdict("", doubtful=True)
+    assert judge(replace(GOOD, inlier_ratio=0.59), None, OPTIONS) == Verdict("", doubtful=True)
     assert judge(GOOD, predicted(0, 0, 0.5, 0, 0, 0), OPTIONS) == Verdict("", doubtful=True)
     assert judge(GOOD, predicted(0, 0, 0, 0, 0.05, 0), OPTIONS) == Verdict("", doubtful=True)
 

@@ -20,10 +20,10 @@ from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.builder import build_map
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.nodes.conversions import header_of, pose_with_covariance_to_msg
-from vizloc_ros.nodes.node_parameters import PARAMETERS
-from vizloc_ros.nodes.parameters import parameter_names
+from vizloc_ros.nodes.node_options import NODE_OPTIONS
 from vizloc_ros.nodes.processes import NODES
 from vizloc_ros.nodes.qos import POSE
+from vizloc_ros.options import leaves
 
 pytestmark = pytest.mark.ros
 TRACKER = {"long_side": LONG_SIDE, "threads": 1, "debug_image": True}
@@ -57,7 +57,7 @@ def in_memory(record: Record) -> Record:
 
 def test_tools_that_ask_for_all_parameters_get_them(running: Bench) -> None:
     shown = running.parameters("pixloc_tracker")
-    assert set(parameter_names(PARAMETERS["pixloc_tracker"])) <= shown.keys()
+    assert {name for name, _ in leaves(NODE_OPTIONS["pixloc_tracker"])} <= shown.keys()
     assert None not in shown.values()
 
 

@@ -18,8 +18,8 @@ from pydantic import ValidationError  # noqa: E402
 from test_dense_network import DETECTORS, write_network  # noqa: E402
 from test_global_head import photo  # noqa: E402
 
+from vizloc_ros.cli.config import read_options  # noqa: E402
 from vizloc_ros.cli.main import app  # noqa: E402
-from vizloc_ros.cli.options_file import read_options  # noqa: E402
 from vizloc_ros.errors import ConfigError, DatasetError, FeatureError  # noqa: E402
 from vizloc_ros.features.hfnet.weights import read_weights  # noqa: E402
 from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features  # noqa: E402

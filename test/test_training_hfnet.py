@@ -18,8 +18,8 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 
 from torch import nn  # noqa: E402
 
+from vizloc_ros.cli.config import read_options  # noqa: E402
 from vizloc_ros.cli.main import app  # noqa: E402
-from vizloc_ros.cli.options_file import read_options  # noqa: E402
 from vizloc_ros.errors import ConfigError, DatasetError, ImageError  # noqa: E402
 from vizloc_ros.features.dense_network import DenseNetwork, DenseNetworkConfig  # noqa: E402
 from vizloc_ros.features.device import Device  # noqa: E402

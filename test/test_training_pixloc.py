@@ -17,8 +17,8 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 
 from test_training_pixloc_export import write_edgepoint2  # noqa: E402
 
+from vizloc_ros.cli.config import read_options  # noqa: E402
 from vizloc_ros.cli.main import app  # noqa: E402
-from vizloc_ros.cli.options_file import read_options  # noqa: E402
 from vizloc_ros.datasets.open import open_dataset  # noqa: E402
 from vizloc_ros.errors import ConfigError  # noqa: E402
 from vizloc_ros.features.extractor import open_extractor  # noqa: E402

@@ -14,8 +14,8 @@ from vizloc_ros.cli.arguments import (
     SeedOption,
     command_line,
 )
+from vizloc_ros.cli.config import read_mapping
 from vizloc_ros.cli.map import print_build, print_references
-from vizloc_ros.cli.options_file import read_mapping
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.cli.replay_table import print_replay
 from vizloc_ros.datasets.open import open_dataset

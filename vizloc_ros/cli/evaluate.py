@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from vizloc_ros.cli.arguments import DatasetArgument, ExtractorConfigOption, ProviderOption, SeedOption, command_line
+from vizloc_ros.cli.config import read_mapping
 from vizloc_ros.cli.evaluate_alignment import ablation, convergence
-from vizloc_ros.cli.options_file import read_mapping
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.homographies import HOMOGRAPHY_READERS, open_homographies
 from vizloc_ros.datasets.open import open_dataset

@@ -21,7 +21,7 @@ from vizloc_ros.cli.arguments import (
     SeedOption,
     command_line,
 )
-from vizloc_ros.cli.options_file import read_options
+from vizloc_ros.cli.config import read_options
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import Record
@@ -40,9 +40,9 @@ from vizloc_ros.evaluation.degradations import choose_degradations
 from vizloc_ros.evaluation.degrade import degrade_records
 from vizloc_ros.evaluation.report import write_report
 from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.option_tree import OptionTree
 from vizloc_ros.pixloc.features.extractor import DenseExtractor, open_dense_extractor
 from vizloc_ros.pixloc.features.variants import Compact, Unconfident, Undamped
-from vizloc_ros.pixloc.options import TrackingOptions
 
 console = Console()
 _MODEL_HELP = "NAME=FILE, or a FILE that `vizloc export pixloc` wrote, or photometric; empty: the package's network"
@@ -76,7 +76,7 @@ def convergence(
     """Align images from priors that are more and more off; report the share that ends within 0.25 m and 1 degree."""
     from vizloc_ros.features.device import Device
 
-    options, device = read_options(config, TrackingOptions), Device(provider=provider, threads=1)
+    options, device = read_options(config, OptionTree), Device(provider=provider, threads=1)
     models = {name: open_dense_extractor(path, device, options.long_side) for name, path in map(_named, model)}
     images = _opened(map_path, dataset, map_split, split, every)
     sets = _sets(images.queries, kinds, levels, seed)
@@ -105,7 +105,7 @@ def ablation(
     """Take one part of PixLoc away at a time (paper, table 3): what is each worth?"""
     from vizloc_ros.features.device import Device
 
-    options, device = read_options(config, TrackingOptions), Device(provider=provider, threads=1)
+    options, device = read_options(config, OptionTree), Device(provider=provider, threads=1)
     images = _opened(map_path, dataset, map_split, split, every)
     full = open_dense_extractor(_named(model)[1], device, options.long_side)
     step = max(1, len(images.mapped) // _COMPACT_IMAGES)
@@ -161,7 +161,7 @@ def _evaluate(
     models: Mapping[str, DenseExtractor],
     images: _Images,
     sets: Mapping[str, tuple[Sequence[Record], Priors]],
-    options: TrackingOptions,
+    options: OptionTree,
     out: Path,
     picture: str,
     seed: int,

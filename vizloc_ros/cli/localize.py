@@ -18,7 +18,7 @@ from vizloc_ros.cli.arguments import (
     TrackerModelOption,
     command_line,
 )
-from vizloc_ros.cli.options_file import read_options
+from vizloc_ros.cli.config import read_options
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.selection import every as every_nth
@@ -30,8 +30,8 @@ from vizloc_ros.evaluation.refined import moved_poses, refine_poses
 from vizloc_ros.evaluation.report import report_table
 from vizloc_ros.evaluation.results import draw_overlay, write_results
 from vizloc_ros.localization.localizer import HierarchicalLocalizer
-from vizloc_ros.localization.options import LocalizationOptions
 from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.option_tree import OptionTree
 from vizloc_ros.pixloc.features.extractor import open_dense_extractor
 from vizloc_ros.pixloc.options import LONG_SIDE
 from vizloc_ros.pixloc.refinement import Refiner
@@ -64,7 +64,7 @@ def localize(
     records = every_nth(open_dataset(dataset).records(split), every)
     if degrade:
         records = degrade_records(records, Degradation.parse(degrade), seed)
-    options = read_options(config, LocalizationOptions)
+    options = read_options(config, OptionTree)
     localizer = HierarchicalLocalizer(visual_map, options.retrieval, options.pose.model_copy(update={"seed": seed}))
     refiner = Refiner(visual_map, open_dense_extractor(model, device, long_side)) if refine else None
     out.mkdir(parents=True, exist_ok=True)  # says so now, not after the work, if it cannot be written

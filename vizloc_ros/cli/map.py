@@ -20,7 +20,7 @@ from vizloc_ros.cli.arguments import (
     SeedOption,
     TrackerModelOption,
 )
-from vizloc_ros.cli.options_file import read_mapping, read_options
+from vizloc_ros.cli.config import read_mapping, read_options
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.selection import every as every_nth

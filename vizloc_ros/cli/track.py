@@ -19,7 +19,7 @@ from vizloc_ros.cli.arguments import (
     TrackerModelOption,
     command_line,
 )
-from vizloc_ros.cli.options_file import read_options
+from vizloc_ros.cli.config import read_options
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import Record
@@ -31,10 +31,9 @@ from vizloc_ros.evaluation.report import report_table
 from vizloc_ros.evaluation.results import write_results
 from vizloc_ros.evaluation.tracking import percentile_of_errors, track_records
 from vizloc_ros.localization.localizer import HierarchicalLocalizer
-from vizloc_ros.localization.options import PoseOptions
 from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.option_tree import OptionTree
 from vizloc_ros.pixloc.features.extractor import open_dense_extractor
-from vizloc_ros.pixloc.options import TrackingOptions
 
 
 def track(
@@ -55,7 +54,7 @@ def track(
     """Follow the images of a dataset, from the localizer's first pose on, and evaluate the poses."""
     from vizloc_ros.features.device import Device
 
-    options = read_options(config, TrackingOptions)
+    options = read_options(config, OptionTree)
     device = Device(provider=provider, threads=threads)
     visual_map = VisualMap.open(map_path, device)
     extractor = open_dense_extractor(model, device, options.long_side)
@@ -63,7 +62,8 @@ def track(
     records = every_nth(open_dataset(dataset).records(split), every)
     if degrade:
         records = degrade_records(records, Degradation.parse(degrade), seed)
-    hierarchical = HierarchicalLocalizer(visual_map, None, PoseOptions(seed=seed))
+    pose_options = options.pose.model_copy(update={"seed": seed})
+    hierarchical = HierarchicalLocalizer(visual_map, options.retrieval, pose_options)
     out.mkdir(parents=True, exist_ok=True)
     run = track_records(records, visual_map, hierarchical, extractor, options.tracker, options.submap, bar)
     details: dict[str, Any] = {

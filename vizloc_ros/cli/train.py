@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from vizloc_ros.cli.options_file import read_options
+from vizloc_ros.cli.config import read_options
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.errors import ConfigError
 

@@ -13,10 +13,10 @@ from vizloc_ros.arrays import Float32, Int64, UInt8
 from vizloc_ros.errors import ConfigError, FeatureError
 from vizloc_ros.features.dense_network import DenseMaps, DenseNetwork, DenseNetworkConfig
 from vizloc_ros.features.device import Device
-from vizloc_ros.features.local_vlad import LocalVlad, VladSettings, load_vlad
+from vizloc_ros.features.local_vlad import LocalVlad, VladOptions, load_vlad
 from vizloc_ros.features.onnx_session import ORT_ERRORS, described, one_line, open_session, read_network
-from vizloc_ros.features.settings import checked_settings
 from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features, quantize
+from vizloc_ros.options import validated
 
 NMS_RADIUS = 4  # no better pixel within so many rows and columns; as many at the border are dropped [px]
 
@@ -24,7 +24,7 @@ NMS_RADIUS = 4  # no better pixel within so many rows and columns; as many at th
 AbsolutePath = Annotated[Path, AfterValidator(Path.resolve)]
 
 
-class DenseOptions(VladSettings):
+class DenseOptions(VladOptions):
     """The settings of a dense network as extractor, and of its VLAD.
 
     Attributes:
@@ -92,7 +92,7 @@ class DenseVlad(LocalVlad):
             DeviceError: the device cannot be had.
             FeatureError: a file is missing, no network, or not the one that the map was built with.
         """
-        options = checked_settings(DenseOptions, settings, f"the network {settings.get('path')}")
+        options = validated(DenseOptions, settings, f"settings of the network {settings.get('path')}")
         options = options.model_copy(update={"checksums": _checksums(options)})
         device = device or Device()
         network = DenseNetwork(options.path, options.network, device)
@@ -112,7 +112,7 @@ class DenseVlad(LocalVlad):
     @property
     def local_id(self) -> str:
         """For example ``edgepoint2_e64-2048-1a2b3c4d``; the last part changes with any file and setting."""
-        others = {"path", "descriptor_head", *VladSettings.model_fields}
+        others = {"path", "descriptor_head", *VladOptions.model_fields}
         fingerprint = zlib.crc32(self.options.model_dump_json(exclude=others).encode())
         return f"{self.options.path.stem}-{self.options.max_keypoints}-{fingerprint:08x}"
 

@@ -18,7 +18,7 @@ _FILES = {"words": "vlad_words.npy", "mean": "vlad_mean.npy", "projection": "vla
 _Learned = TypeVar("_Learned", bound="LocalVlad")
 
 
-class VladSettings(BaseModel):
+class VladOptions(BaseModel):
     """Settings that all of them have.
 
     Attributes:

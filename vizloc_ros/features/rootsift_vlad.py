@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from vizloc_ros.arrays import UInt8
-from vizloc_ros.features.local_vlad import LocalVlad, VladSettings, load_vlad
+from vizloc_ros.features.local_vlad import LocalVlad, VladOptions, load_vlad
 from vizloc_ros.features.rootsift import RootSift
-from vizloc_ros.features.settings import checked_settings
 from vizloc_ros.features.types import Features
+from vizloc_ros.options import validated
 
 
-class RootSiftSettings(VladSettings):
+class RootSiftOptions(VladOptions):
     """Those of ``RootSift``, and of the VLAD."""
 
     max_keypoints: int = Field(default=RootSift.max_keypoints, ge=1)
@@ -30,7 +30,7 @@ class RootSiftVlad(LocalVlad):
     @classmethod
     def open(cls, settings: dict[str, Any], folder: Path | None) -> "RootSiftVlad":
         """As ``open_extractor`` says."""
-        own = checked_settings(RootSiftSettings, settings, cls.name)
+        own = validated(RootSiftOptions, settings, f"settings of {cls.name}")
         rootsift = RootSift(own.max_keypoints, own.contrast_threshold)
         return cls(rootsift, words=own.words, dimension=own.dimension, vlad=load_vlad(folder))
 

@@ -155,7 +155,7 @@ class PoseSolver:
             yield self._solve_in_place(index, features, place, camera, stopwatch)
 
     def _is_sure(self, outcome: Localization) -> bool:
-        return outcome.pose is not None and outcome.inliers >= self.options.sure_inlier_ratio * outcome.matches
+        return outcome.pose is not None and outcome.inliers >= self.options.confident_inlier_ratio * outcome.matches
 
     def _solve_in_place(
         self, index: int, features: Features, place: Place, camera: PinholeCamera, stopwatch: Stopwatch

@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from vizloc_ros import __version__
 from vizloc_ros.arrays import Float64
@@ -27,16 +27,15 @@ from vizloc_ros.mapping.pair_matching import MatchOptions, match_pairs
 from vizloc_ros.mapping.pairs import PairOptions, keyframe_pairs
 from vizloc_ros.mapping.self_calibration import SelfCalibrationOptions, calibration_warnings, estimate_corrections
 from vizloc_ros.mapping.turned_views import TurnedViewOptions, with_turned_views
+from vizloc_ros.options import Options
 from vizloc_ros.parallel import Progress, parallel_map, silent
 from vizloc_ros.stopwatch import Stopwatch
 
 _FLOAT32_SAFE_RANGE = 16_000.0  # m; beyond, float32 coordinates are coarser than a millimetre
 
 
-class BuildOptions(BaseModel):
+class BuildOptions(Options):
     """How a map is built."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     turned_views: TurnedViewOptions = TurnedViewOptions()
     pairs: PairOptions = PairOptions()

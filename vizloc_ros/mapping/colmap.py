@@ -9,19 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pycolmap
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from vizloc_ros.arrays import Float64, Int32, Int64
 from vizloc_ros.geometry.camera import PIXEL_CENTRE, PinholeCamera
 from vizloc_ros.mapping.keyframe import Keyframe
 from vizloc_ros.mapping.pair_matching import PairMatches
+from vizloc_ros.options import Options
 from vizloc_ros.parallel import Progress
 
 
-class TriangulationOptions(BaseModel):
+class TriangulationOptions(Options):
     """Which landmarks are kept."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_reprojection_error: float = Field(3.0, gt=0, description="largest reprojection error of an observation [px]")
     min_angle: float = Field(1.0, gt=0, description="smallest triangulation angle of a landmark [deg]")

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from vizloc_ros.errors import FeatureError, MapError
+from vizloc_ros.errors import ConfigError, FeatureError, MapError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.camera_correction import CameraCorrection
+from vizloc_ros.options import validated
 
 FORMAT_VERSION = 1
 INFO_FILE = "map.yaml"
@@ -147,13 +148,9 @@ def read_info(folder: Path) -> MapInfo:
     if last.strip() != _checksum(body):
         raise MapError(f"{path}: was changed or cut off after it was written: restore it, or build the map again")
     try:
-        return MapInfo.model_validate({key: value for key, value in content.items() if key != _CHECKSUM_KEY})
-    except ValidationError as error:
-        raise MapError(f"{path}: {'; '.join(_describe(e) for e in error.errors())}") from error
-
-
-def _describe(error: Any) -> str:
-    return f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
+        return validated(MapInfo, {key: value for key, value in content.items() if key != _CHECKSUM_KEY}, str(path))
+    except ConfigError as error:
+        raise MapError(str(error)) from error
 
 
 def _checksum(text: str) -> str:

@@ -4,19 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from vizloc_ros.arrays import Float32, Float64, Int32
 from vizloc_ros.features.types import dequantize
 from vizloc_ros.geometry.epipolar import epipolar_distance, fundamental_matrix
 from vizloc_ros.mapping.keyframe import Keyframe
+from vizloc_ros.options import Options
 from vizloc_ros.parallel import Progress, parallel_map
 
 
-class MatchOptions(BaseModel):
+class MatchOptions(Options):
     """How keyframes are matched."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     ratio: float = Field(0.9, gt=0, le=1, description="largest ratio of the distances to nearest and second neighbour")
     max_epipolar_error: float = Field(4.0, gt=0, description="largest distance from the known epipolar lines [px]")

@@ -3,17 +3,16 @@
 from collections.abc import Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from scipy.spatial import cKDTree
 
 from vizloc_ros.arrays import Float64, Int64
 from vizloc_ros.mapping.keyframe import Keyframe
+from vizloc_ros.options import Options
 
 
-class PairOptions(BaseModel):
+class PairOptions(Options):
     """Which keyframes are matched with each other."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     min_distance: float = Field(0.05, ge=0, description="least distance of two cameras: standing ones see no depth [m]")
     max_distance: float = Field(25.0, gt=0, description="largest distance of two cameras [m]")

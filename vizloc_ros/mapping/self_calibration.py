@@ -7,7 +7,7 @@ depth, and show when a query looks from elsewhere. Many tracks across the image 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from scipy import sparse
 
 from vizloc_ros.arrays import Float64, Int64
@@ -16,6 +16,7 @@ from vizloc_ros.geometry.camera_correction import CameraCorrection, shift_jacobi
 from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.mapping.colmap import Triangulation
 from vizloc_ros.mapping.keyframe import Keyframe
+from vizloc_ros.options import Options
 
 EXPECTED = (0.005, 2.0, 2.0, 0.01)  # standard deviations of a calibration's errors: focal, cx, cy, radial
 _STRETCH, _MOST_STRETCHES = 50, 12  # keyframes in a stretch, and stretches: what is eliminated together
@@ -25,10 +26,8 @@ _WORTH_A_WARNING = 4.0  # px
 _SIGNIFICANT = 13.3  # chi squared of four parameters that chance exceeds in 1 of 100
 
 
-class SelfCalibrationOptions(BaseModel):
+class SelfCalibrationOptions(Options):
     """Whether the calibration is corrected, and how well the poses are known that it is judged by."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     enabled: bool = Field(True, description="correct calibrations that are significantly off")
     position_std: float = Field(0.01, gt=0, description="how well the poses are known, from keyframe to keyframe [m]")

@@ -9,21 +9,20 @@ from typing import Annotated
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.features.extractor import FeatureExtractor
 from vizloc_ros.features.types import Features
 from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.options import Options
 
 Yaw = Annotated[float, Field(ge=-45, le=45)]
 _SIDEWAYS = 85.0  # deg; what a turned camera sees farther to the side was seen by none
 
 
-class TurnedViewOptions(BaseModel):
+class TurnedViewOptions(Options):
     """Which views a keyframe's global descriptor stands for."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     yaws: tuple[Yaw, ...] = Field((-30.0, -15.0, 15.0, 30.0), description="yaw of the views; empty: none [deg]")
     weight: float = Field(0.5, gt=0, description="of each view's global descriptor beside the image's own")

@@ -21,7 +21,8 @@ from vizloc_ros.mapping.visual_map import open_map_extractor
 from vizloc_ros.nodes.clouds import features_to_msg, global_descriptor_to_msg
 from vizloc_ros.nodes.conversions import rectified_camera_to_msg
 from vizloc_ros.nodes.image_input import ImageInput
-from vizloc_ros.nodes.node_parameters import HfnetParameters, declare_parameters
+from vizloc_ros.nodes.node_options import HfnetOptions
+from vizloc_ros.nodes.parameters import declare_options
 from vizloc_ros.nodes.pipeline_node import PipelineNode
 from vizloc_ros.nodes.qos import FEATURES
 from vizloc_ros.nodes.resting import Resting
@@ -34,19 +35,19 @@ class HfnetNode(PipelineNode):
 
     def __init__(self) -> None:
         super().__init__("hfnet", self._extract)
-        self.parameters = declare_parameters(self, HfnetParameters)
+        self.options = declare_options(self, HfnetOptions)
         self._extractor: FeatureExtractor | None = None
         self._map: MapInfo | None = None
         self._features = self.create_publisher(PointCloud2, "features", FEATURES)
         self._global_descriptor = self.create_publisher(PointCloud2, "global_descriptor", FEATURES)
         self._rectified = self.create_publisher(CameraInfo, "features/camera_info", FEATURES)
         self.when_possible(self._load_extractor)
-        self._resting = Resting(self, self.parameters.tracking_period)
+        self._resting = Resting(self, self.options.tracking_period)
         self._input = ImageInput(
             self,
-            self.parameters.image_transport,
-            self.parameters.silence_timeout,
-            self.parameters.max_image_age,
+            self.options.image_transport,
+            self.options.silence_timeout,
+            self.options.max_image_age,
             self._resting.submit_if_due,
         )
         self.diagnostics.watch("calibration_shift_px", self._calibration_shift)
@@ -54,15 +55,15 @@ class HfnetNode(PipelineNode):
         self.diagnostics.watch("global_descriptor_listeners", self._global_descriptor.get_subscription_count)
 
     def _load_extractor(self) -> None:
-        folder = Path(self.parameters.map_path)
+        folder = Path(self.options.map_path)
         info = read_info(folder)
-        wanted, built_with = self.parameters.extractor, info.extractor.name
+        wanted, built_with = self.options.extractor, info.extractor.name
         if wanted not in ("", built_with):
             raise FeatureError(
                 f"parameter 'extractor' is {wanted}, but {folder} was built with {built_with}: "
                 "build the map with that extractor, or leave the parameter empty"
             )
-        device = self.parameters.device
+        device = self.options.device
         if device.provider == "tensorrt":
             self.get_logger().info("TensorRT builds its engine unless that is in 'engine_cache': this takes minutes")
         extractor = open_map_extractor(folder, info, device)

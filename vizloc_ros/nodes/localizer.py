@@ -25,7 +25,8 @@ from vizloc_ros.nodes.conversions import (
 )
 from vizloc_ros.nodes.diagnostics import Level
 from vizloc_ros.nodes.mounting import Mounting
-from vizloc_ros.nodes.node_parameters import LocalizerParameters, declare_parameters
+from vizloc_ros.nodes.node_options import LocalizerOptions
+from vizloc_ros.nodes.parameters import declare_options
 from vizloc_ros.nodes.path_publisher import PathPublisher
 from vizloc_ros.nodes.pipeline_node import PipelineNode
 from vizloc_ros.nodes.qos import FEATURES, POSE
@@ -43,14 +44,14 @@ class LocalizerNode(PipelineNode):
 
     def __init__(self) -> None:
         super().__init__("localizer", self._localize)
-        self.parameters = declare_parameters(self, LocalizerParameters)
-        self._solver = PoseSolver(self.parameters.pose_options)
+        self.options = declare_options(self, LocalizerOptions)
+        self._solver = PoseSolver(self.options.pose)
         self._join, self._stamps = StampJoin(_CHANNELS), StampGuard()
-        self._mounting = Mounting(self, self.parameters.base_frame, self.parameters.base_from_cam)
+        self._mounting = Mounting(self, self.options.base_frame, self.options.fixed_base_from_cam)
         self._failures = 0
         self._pose = self.create_publisher(PoseWithCovarianceStamped, "localization/pose", POSE)
-        self._tf = TransformPublisher(self) if self.parameters.publish_tf else None
-        self._path = PathPublisher(self, self.create_publisher(PathMsg, "path", POSE), self.parameters.path_length)
+        self._tf = TransformPublisher(self) if self.options.publish_tf else None
+        self._path = PathPublisher(self, self.create_publisher(PathMsg, "path", POSE), self.options.path_length)
         for counter in ("localized", "failed"):
             self.diagnostics.count(counter, 0)
         for channel, message_type in zip(_CHANNELS, (CameraInfo, PointCloud2, PointCloud2), strict=True):
@@ -103,7 +104,7 @@ class LocalizerNode(PipelineNode):
         self.record_latency("localizer_stamp_to_pose", stamp_to_ns(image.header.stamp))
         self._path.add(map_from_base, header)
         if self._tf is not None:
-            self._tf.publish(map_from_base, header, self.parameters.base_frame)
+            self._tf.publish(map_from_base, header, self.options.base_frame)
 
     def _report(self, outcome: Localization) -> None:
         diagnostics = self.diagnostics

@@ -24,7 +24,8 @@ from vizloc_ros.nodes.clouds import (
     map_points_to_msg,
 )
 from vizloc_ros.nodes.conversions import header_of, pose_from_msg, poses_to_msg, stamp_to_ns
-from vizloc_ros.nodes.node_parameters import MapServerParameters, declare_parameters
+from vizloc_ros.nodes.node_options import MapServerOptions
+from vizloc_ros.nodes.parameters import declare_options
 from vizloc_ros.nodes.pipeline_node import PipelineNode
 from vizloc_ros.nodes.qos import FEATURES, LATCHED, POSE
 from vizloc_ros.nodes.runner import run_node
@@ -38,7 +39,7 @@ class MapServerNode(PipelineNode):
 
     def __init__(self) -> None:
         super().__init__("map_server", self._answer)
-        self.parameters = declare_parameters(self, MapServerParameters)
+        self.options = declare_options(self, MapServerOptions)
         self._map: VisualMap | None = None
         self._finder: PlaceFinder | None = None
         self._candidates = self.create_publisher(PointCloud2, "candidates", FEATURES)
@@ -58,16 +59,16 @@ class MapServerNode(PipelineNode):
     @property
     def map_frame(self) -> str:
         """Frame of everything this node publishes."""
-        return self.parameters.map_frame or (self._map.info.frame if self._map else "map")
+        return self.options.map_frame or (self._map.info.frame if self._map else "map")
 
     def _load_map(self) -> None:
-        folder = Path(self.parameters.map_path)
-        if self.parameters.verify_map:
+        folder = Path(self.options.map_path)
+        if self.options.verify_map:
             check_map(folder)
         visual_map = VisualMap.open(folder)
-        self._map, self._finder = visual_map, PlaceFinder(visual_map, self.parameters.retrieval_options)
+        self._map, self._finder = visual_map, PlaceFinder(visual_map, self.options.retrieval)
         if visual_map.info.pixloc is not None:
-            self._selector = SubmapSelector(visual_map, self.parameters.submap_options)
+            self._selector = SubmapSelector(visual_map, self.options.submap)
             self._model_number = feature_number(visual_map.info.pixloc.model_id)
         self.diagnostics.set_value("map", str(folder))
         self.diagnostics.set_value("keyframes", visual_map.info.keyframes)
@@ -80,14 +81,14 @@ class MapServerNode(PipelineNode):
 
     def _show(self, visual_map: VisualMap) -> None:
         header = header_of(self.get_clock().now().nanoseconds, self.map_frame)
-        step = -(-visual_map.info.landmarks // self.parameters.max_map_points)
+        step = -(-visual_map.info.landmarks // self.options.max_map_points)
         self.diagnostics.send(self._points, map_points_to_msg(np.array(visual_map.landmark_positions[::step]), header))
         self.diagnostics.send(self._keyframes, poses_to_msg(map(pose_of, visual_map.keyframe_poses), header))
 
     def _answer(self, msg: PointCloud2) -> None:
         """Runs in the worker. Raises ``VizlocError`` for a descriptor that does not fit the map."""
         if self._finder is None or self._map is None:
-            raise MapError(f"the map {self.parameters.map_path} is not loaded")
+            raise MapError(f"the map {self.options.map_path} is not loaded")
         stopwatch = Stopwatch()
         with stopwatch("map_server_total"):
             query = global_descriptor_from_msg(msg)
@@ -105,7 +106,7 @@ class MapServerNode(PipelineNode):
     def _answer_request(self, msg: PoseStamped) -> None:
         """Runs in a worker of its own: sends the landmarks around a camera when it has moved on from the last ones."""
         if self._map is None:
-            raise MapError(f"the map {self.parameters.map_path} is not loaded")
+            raise MapError(f"the map {self.options.map_path} is not loaded")
         if self._selector is None:
             self._map.require_references("")
             return

@@ -4,33 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from pycolmap import Rigid3d
 
-from vizloc_ros.errors import ConfigError, RosError
-from vizloc_ros.geometry.poses import pose_from_quaternion
+from vizloc_ros.errors import RosError
 from vizloc_ros.nodes.diagnostics import Level
 from vizloc_ros.nodes.static_transforms import StaticTransforms
-
-
-def fixed_mounting(values: tuple[float, ...]) -> Rigid3d | None:
-    """base_from_cam of a parameter x y z [m] qx qy qz qw; None if it is empty. Raises ``ConfigError``."""
-    given = np.array(values)
-    if not len(given):
-        return None
-    if not (len(given) == 7 and np.isfinite(given).all() and abs(np.linalg.norm(given[3:]) - 1) < 0.01):
-        raise ConfigError(
-            f"parameter 'base_from_cam' is {list(values)}; allowed: nothing, or x y z [m] and a unit quaternion "
-            "qx qy qz qw"
-        )
-    return pose_from_quaternion(given[:3], given[3:])
 
 
 class Mounting:
     """The camera's place, from a parameter or from ``/tf_static``."""
 
-    def __init__(self, node: Any, base_frame: str, fixed: tuple[float, ...]) -> None:
-        self._base, self._fixed = base_frame, fixed_mounting(fixed)
+    def __init__(self, node: Any, base_frame: str, fixed: Rigid3d | None) -> None:
+        self._base, self._fixed = base_frame, fixed
         self._transforms = StaticTransforms(node, lambda message: node.diagnostics.report(Level.WARN, message))
 
     def base_from_cam(self, camera_frame: str) -> Rigid3d:

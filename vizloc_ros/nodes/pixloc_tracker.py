@@ -29,8 +29,9 @@ from vizloc_ros.nodes.conversions import header_of, pose_from_msg, pose_to_msg, 
 from vizloc_ros.nodes.diagnostics import Level
 from vizloc_ros.nodes.image_input import ImageInput
 from vizloc_ros.nodes.mounting import Mounting
-from vizloc_ros.nodes.node_parameters import TrackerParameters, declare_parameters
+from vizloc_ros.nodes.node_options import TrackerNodeOptions
 from vizloc_ros.nodes.odometry_buffer import OdometryBuffer
+from vizloc_ros.nodes.parameters import declare_options
 from vizloc_ros.nodes.path_publisher import PathPublisher
 from vizloc_ros.nodes.pipeline_node import PipelineNode
 from vizloc_ros.nodes.qos import LATCHED, POSE, SENSOR, STATE
@@ -70,7 +71,7 @@ class PixLocTrackerNode(PipelineNode):
 
     def __init__(self) -> None:
         super().__init__("pixloc_tracker", self._track, _WAITING)
-        self.parameters = declare_parameters(self, TrackerParameters)
+        self.options = declare_options(self, TrackerNodeOptions)
         self._lock = threading.Lock()  # of what the callbacks leave
         self._landmarks: _Landmarks | None = None
         self._suggestions: list[tuple[PoseWithCovarianceStamped, bool]] = []
@@ -79,14 +80,14 @@ class PixLocTrackerNode(PipelineNode):
         self._asked: OrderedDict[int, Float64] = OrderedDict()  # position by stamp of the request
         self._loaded: tuple[Tracker, DenseExtractor, MapInfo] | None = None
         self._odometry = OdometryBuffer()
-        self._mounting = Mounting(self, self.parameters.base_frame, self.parameters.base_from_cam)
-        self._tf = TransformPublisher(self) if self.parameters.publish_tf else None
+        self._mounting = Mounting(self, self.options.base_frame, self.options.fixed_base_from_cam)
+        self._tf = TransformPublisher(self) if self.options.publish_tf else None
         self._pose = self.create_publisher(PoseWithCovarianceStamped, "pose", POSE)
         self._odometry_out = self.create_publisher(Odometry, "odometry", POSE)
-        self._path = PathPublisher(self, self.create_publisher(PathMsg, "path", POSE), self.parameters.path_length)
+        self._path = PathPublisher(self, self.create_publisher(PathMsg, "path", POSE), self.options.path_length)
         self._state = self.create_publisher(String, "tracker/state", STATE)
         self._request = self.create_publisher(PoseStamped, "submap/request", POSE)
-        self._debug = self.create_publisher(Image, "~/debug/image", POSE) if self.parameters.debug_image else None
+        self._debug = self.create_publisher(Image, "~/debug/image", POSE) if self.options.debug_image else None
         for counter in ("tracked", "failed", "became_lost", "suggestions_used", "submaps"):
             self.diagnostics.count(counter, 0)
         self.diagnostics.set_value("state", TrackerState.NOT_LOCALIZED.value)
@@ -94,28 +95,28 @@ class PixLocTrackerNode(PipelineNode):
         self.when_possible(self._load)
         self._input = ImageInput(
             self,
-            self.parameters.image_transport,
-            self.parameters.silence_timeout,
-            self.parameters.max_image_age,
+            self.options.image_transport,
+            self.options.silence_timeout,
+            self.options.max_image_age,
             on_jump=self._on_jump,
         )
         self.create_subscription(PointCloud2, "submap", self._on_submap, LATCHED)
         self.create_subscription(PoseWithCovarianceStamped, "localization/pose", self._on_suggestion, POSE)
         self.create_subscription(PoseWithCovarianceStamped, "initialpose", self._on_initial_pose, POSE)
-        if self.parameters.use_odometry:
+        if self.options.use_odometry:
             self.create_subscription(Odometry, "odom", self._on_odometry, SENSOR)
 
     def _load(self) -> None:
-        folder = Path(self.parameters.map_path)
+        folder = Path(self.options.map_path)
         info = read_info(folder)
-        extractor = open_dense_extractor(self.parameters.weights, self.parameters.device, self.parameters.long_side)
+        extractor = open_dense_extractor(self.options.weights, self.options.device, self.options.long_side)
         info.require_references(folder, extractor.model_id)
         for camera in info.cameras[:1]:  # images of this size are the most likely to come
             extractor.extract(np.zeros((camera.height, camera.width), np.uint8))
-        self._loaded = Tracker(extractor, self._around, self.parameters.options), extractor, info
+        self._loaded = Tracker(extractor, self._around, self.options.tracker), extractor, info
         self.diagnostics.set_value("model", extractor.model_id)
-        self.diagnostics.set_value("provider", self.parameters.provider)
-        self.get_logger().info(f"tracker: {extractor.model_id} on {self.parameters.provider}")
+        self.diagnostics.set_value("provider", self.options.provider)
+        self.get_logger().info(f"tracker: {extractor.model_id} on {self.options.provider}")
 
     def _on_jump(self) -> None:
         with self._lock:
@@ -131,7 +132,7 @@ class PixLocTrackerNode(PipelineNode):
             if loaded is not None and received.model_number != feature_number(loaded[1].model_id):
                 raise FeatureError(
                     f"the landmarks that arrive on submap are of another network than {loaded[1].model_id}: start "
-                    f"map_server with map_path {self.parameters.map_path}"
+                    f"map_server with map_path {self.options.map_path}"
                 )
         except VizlocError as error:
             self.diagnostics.report(Level.ERROR, str(error))
@@ -192,7 +193,7 @@ class PixLocTrackerNode(PipelineNode):
             stamp_ns = stamp_to_ns(msg.header.stamp)
             before = tracker.state
             self._take_suggestions(tracker, base_from_cam, stamp_ns)
-            odom_from_base = self._odometry.at(stamp_ns) if self.parameters.use_odometry else None
+            odom_from_base = self._odometry.at(stamp_ns) if self.options.use_odometry else None
             odom_from_cam = None if odom_from_base is None else odom_from_base * base_from_cam
             tracked = tracker.track(Frame(image, camera, stamp_ns, info.correction_of(camera), odom_from_cam))
             with self._lock:
@@ -244,14 +245,14 @@ class PixLocTrackerNode(PipelineNode):
         pose = pose_with_covariance_to_msg(map_from_base, moved, header)
         self.diagnostics.send(self._pose, pose)
         self.record_latency("tracker_stamp_to_pose", stamp_ns)
-        odometry = Odometry(header=header, child_frame_id=self.parameters.base_frame, pose=pose.pose)
+        odometry = Odometry(header=header, child_frame_id=self.options.base_frame, pose=pose.pose)
         self.diagnostics.send(self._odometry_out, odometry)
         self._path.add(map_from_base, header)
         if self._tf is not None:
             if odom_from_base is not None:
                 self._tf.publish(map_from_base * odom_from_base.inverse(), header, self._odometry.frame)
-            elif not self.parameters.use_odometry:
-                self._tf.publish(map_from_base, header, self.parameters.base_frame)
+            elif not self.options.use_odometry:
+                self._tf.publish(map_from_base, header, self.options.base_frame)
 
     def _show(self, image: UInt8, camera: PinholeCamera, tracked: Tracked, info: MapInfo, header: Header) -> None:
         """Publishes the landmarks' ways from the prediction to where the alignment ended."""
@@ -271,7 +272,7 @@ class PixLocTrackerNode(PipelineNode):
         if tracked.state is TrackerState.LOST and before is TrackerState.TRACKING:
             diagnostics.count("became_lost")
         if tracked.alignment is not None:
-            diagnostics.set_value("inlier_share", tracked.alignment.inlier_share)
+            diagnostics.set_value("inlier_ratio", tracked.alignment.inlier_ratio)
             diagnostics.set_value("cost", tracked.alignment.cost)
             diagnostics.set_value("landmarks", tracked.alignment.points)
             diagnostics.set_value("iterations", sum(tracked.alignment.iterations))

@@ -4,31 +4,36 @@ from dataclasses import dataclass
 
 import numpy as np
 from pycolmap import Rigid3d
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from vizloc_ros.arrays import Float64
 from vizloc_ros.geometry.se3 import se3_exp, se3_log
+from vizloc_ros.options import Options
 
 _NANOSECONDS = 1e9
 
 
-class MotionOptions(BaseModel):
-    """How far a prediction may be off."""
+class MotionOptions(Options):
+    """Uncertainty of a predicted pose."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    acceleration_std: float = Field(3.0, gt=0, description="of the vehicle, where it has no odometry [m/s^2]")
-    turn_acceleration_std: float = Field(60.0, gt=0, description="of the vehicle, where it has no odometry [deg/s^2]")
+    acceleration_std: float = Field(3.0, gt=0, le=1000, description="acceleration, without odometry [m/s^2]")
+    turn_acceleration_std: float = Field(
+        60.0, gt=0, le=100_000, description="angular acceleration, without odometry [deg/s^2]"
+    )
     speed_std: float = Field(
-        10.0, gt=0, description="what the speed may be while only one pose is known, without odometry [m/s]"
+        10.0, gt=0, le=1000, description="speed while only one pose is known, without odometry [m/s]"
     )
     turn_rate_std: float = Field(
-        30.0, gt=0, description="what the turn rate may be while only one pose is known [deg/s]"
+        30.0, gt=0, le=10_000, description="turn rate while only one pose is known, without odometry [deg/s]"
     )
-    odometry_drift: float = Field(0.05, gt=0, description="error of the odometry, as a share of the way and the turn")
-    position_std: float = Field(0.1, gt=0, description="added to every prediction [m]")
-    rotation_std: float = Field(0.5, gt=0, description="added to every prediction [deg]")
-    max_extrapolation: float = Field(1.0, gt=0, description="a velocity is believed for at most so long [s]")
+    odometry_drift: float = Field(
+        0.05, gt=0, le=10, description="error of the odometry, as a ratio of the distance and of the angle"
+    )
+    position_std: float = Field(0.1, gt=0, le=100, description="added to every prediction [m]")
+    rotation_std: float = Field(0.5, gt=0, le=180, description="added to every prediction [deg]")
+    max_extrapolation: float = Field(
+        1.0, gt=0, le=60, description="maximum time for which a velocity is extrapolated [s]"
+    )
 
 
 @dataclass(frozen=True)

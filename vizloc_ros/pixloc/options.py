@@ -1,20 +1,27 @@
-"""All options of tracking, as a configuration file holds them."""
+"""Options of tracking: the tracker, and what it gets of the map."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from vizloc_ros.options import Options
 from vizloc_ros.pixloc.submap import SubmapOptions
 from vizloc_ros.pixloc.tracker_options import TrackerOptions
 
 LONG_SIDE = 640
 
 
-class TrackingOptions(BaseModel):
-    """The tracker, and what it gets of the map."""
+class PyramidOptions(Options):
+    """Options of the tracker's feature pyramids."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    long_side: int = Field(
+        LONG_SIDE,
+        ge=64,
+        le=8192,
+        description="the tracker's images are shrunk to this longer side and half its square in area [px]",
+    )
+
+
+class TrackingOptions(PyramidOptions):
+    """Options of the tracker, of the submaps it gets, and of the size of its images."""
 
     tracker: TrackerOptions = TrackerOptions()
     submap: SubmapOptions = SubmapOptions()
-    long_side: int = Field(
-        LONG_SIDE, ge=64, description="an image's longer side is shrunk to this, its area to half the square [px]"
-    )

@@ -4,39 +4,50 @@ from dataclasses import dataclass
 
 import numpy as np
 from pycolmap import Rigid3d
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from scipy.spatial.transform import Rotation
 
 from vizloc_ros.arrays import Bool, Float64, Int64
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.options import Options
 from vizloc_ros.pixloc.map_references import read_references
 from vizloc_ros.pixloc.references import LevelReferences, StoredLevel, StoredReferences, unit
 
 _STILL = 0.1  # m between two submaps
 
 
-class SubmapOptions(BaseModel):
-    """Which landmarks are around a camera, and when they are chosen anew."""
+class SubmapOptions(Options):
+    """Choice of the landmarks around a camera, and when it is repeated."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    keyframes: int = Field(8, ge=1, le=200, description="keyframes whose landmarks are taken")
-    max_landmarks: int = Field(2000, ge=50, le=100_000, description="landmarks at most")
-    max_distance: float = Field(25.0, gt=0, description="keyframes farther away are not taken [m]")
-    max_angle: float = Field(90.0, gt=0, le=180, description="nor those that look elsewhere by more [deg]")
-    meters_per_radian: float = Field(
-        8.0, gt=0, description="turning the view makes a keyframe as unlike as moving it by this, per radian [m]"
+    keyframes: int = Field(8, ge=1, le=200, description="maximum keyframes whose landmarks are taken")
+    max_landmarks: int = Field(2000, ge=50, le=100_000, description="maximum landmarks")
+    max_distance: float = Field(25.0, gt=0, le=10_000, description="maximum distance of a keyframe [m]")
+    max_angle: float = Field(
+        90.0, gt=0, le=180, description="maximum angle between the viewing directions of camera and keyframe [deg]"
     )
-    min_landmarks: int = Field(300, ge=10, description="landmarks at least, however differently they were seen")
+    meters_per_radian: float = Field(
+        8.0, gt=0, le=10_000, description="weight of an angle against a distance when keyframes are ranked [m/rad]"
+    )
+    min_landmarks: int = Field(
+        300, ge=10, le=100_000, description="minimum landmarks, however different their observation is from the view"
+    )
     max_view_difference: float = Field(
-        1.0, gt=0, description="others were seen as alike as this: 1 is 1.3 times as far away, or 15 deg aside"
+        1.0,
+        gt=0,
+        le=100,
+        description="maximum difference of an observation from the view: 1 is 1.3 times the distance, or 15 deg",
     )
     average: int = Field(
-        1, ge=1, le=20, description="observations of a landmark that are averaged by confidence, the most similar views"
+        1,
+        ge=1,
+        le=20,
+        description="maximum observations of a landmark that are averaged by confidence, the most similar views",
     )
-    refresh_distance: float = Field(3.0, ge=0, description="way after which a submap is chosen anew [m]")
-    refresh_angle: float = Field(8.0, ge=0, description="turn after which a submap is chosen anew [deg]")
+    refresh_distance: float = Field(
+        3.0, ge=0, le=100, description="distance travelled after which a submap is chosen again [m]"
+    )
+    refresh_angle: float = Field(8.0, ge=0, le=180, description="turn after which a submap is chosen again [deg]")
 
 
 @dataclass(frozen=True)

@@ -51,14 +51,14 @@ class Tracker:
         self._motion = MotionModel(self.options.motion)
         self._history: deque[_Remembered] = deque(maxlen=self.options.history)
         self._pending: KnownPose | None = None
-        self._failures, self._contradictions = 0, 0
+        self._failures, self._conflicts = 0, 0
 
     def reset(self) -> None:
         """Forgets everything, as after a jump of the clock."""
         self.state = TrackerState.NOT_LOCALIZED
         self._motion.reset()
         self._history.clear()
-        self._pending, self._failures, self._contradictions = None, 0, 0
+        self._pending, self._failures, self._conflicts = None, 0, 0
 
     def suggest(
         self,
@@ -109,7 +109,7 @@ class Tracker:
             return _untracked(self.state, "the map has no landmarks around the predicted pose")
         cam_from_map = prediction.map_from_cam.inverse()
         chosen = in_view(references, cam_from_map, frame.camera, frame.correction, options.max_landmarks)
-        if len(chosen) < options.alignment.min_points:
+        if len(chosen) < options.alignment.min_landmarks:
             return _untracked(self.state, f"only {len(chosen)} landmarks where the camera is predicted to look")
         pyramid = self._pyramid(remembered, stopwatch)
 
@@ -141,7 +141,7 @@ class Tracker:
             others = from_starts([start.inverse() for start in starts_around(prediction.map_from_cam, spread)])
             tried += len(others)
             ended = [each for each in (best, *others) if not each.failure] or [best]
-            best = max(ended, key=lambda alignment: alignment.inlier_share)
+            best = max(ended, key=lambda alignment: alignment.inlier_ratio)
             verdict = judge(best, prediction, options.verification)
             share = agreeing([other for other in ended if other is not best], best, options.verification)
             if not verdict.reason and verdict.doubtful and share < options.verification.agreement:
@@ -163,7 +163,7 @@ class Tracker:
         """What is in doubt. What failed not for every image, nor while tracking where nothing looks as in the map."""
         if not verdict.reason:
             return verdict.doubtful
-        hopeless = alignment.inlier_share < self.options.verification.min_inlier_share / 2
+        hopeless = alignment.inlier_ratio < self.options.verification.min_inlier_ratio / 2
         return self._failures % _RETRY_EVERY == 0 and not (hopeless and self.state is TrackerState.TRACKING)
 
     def _conclude(self, remembered: _Remembered, tracked: Tracked) -> None:
@@ -200,7 +200,7 @@ class Tracker:
             return  # until the landmarks around it have come
         self._pending = None
         self._motion.restart(known)
-        self._failures, self._contradictions = 0, 0
+        self._failures, self._conflicts = 0, 0
         later = [r for r in self._history if r.frame.stamp_ns > known.stamp_ns][:-1]
         if len(later) > self.options.catch_up:
             chosen = np.linspace(0, len(later) - 1, self.options.catch_up).round().astype(int)
@@ -220,9 +220,9 @@ class Tracker:
         if own is None:
             return False
         distance, angle = pose_error(map_from_cam, own)
-        apart = distance > self.options.disagreement_distance or angle > self.options.disagreement_angle
-        self._contradictions = self._contradictions + 1 if apart else 0
-        return self._contradictions >= self.options.contradictions
+        apart = distance > self.options.conflict_distance or angle > self.options.conflict_angle
+        self._conflicts = self._conflicts + 1 if apart else 0
+        return self._conflicts >= self.options.max_conflicts
 
     def _odometry_at(self, stamp_ns: int) -> Rigid3d | None:
         return next((r.frame.odom_from_cam for r in self._history if r.frame.stamp_ns == stamp_ns), None)

@@ -3,33 +3,40 @@
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from vizloc_ros.geometry.poses import pose_error
+from vizloc_ros.options import Options
 from vizloc_ros.pixloc.motion import Prediction
 from vizloc_ros.pixloc.optimizer.alignment import Alignment
 
 
-class VerificationOptions(BaseModel):
-    """What a believed alignment must fulfil. The shares are of the landmarks in the image, by confidence."""
+class VerificationOptions(Options):
+    """Conditions for an accepted alignment. Inlier ratios are those of the landmarks in the image, by confidence."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    min_inlier_share: float = Field(0.35, ge=0, le=1, description="least share of landmarks that look as in the map")
-    sure_inlier_share: float = Field(
-        0.6, ge=0, le=1, description="share from which other starts need not end at the same pose"
+    min_inlier_ratio: float = Field(0.35, ge=0, le=1, description="minimum inlier ratio of an accepted pose")
+    confident_inlier_ratio: float = Field(
+        0.6, ge=0, le=1, description="inlier ratio below which other initial poses must end at the same pose"
     )
-    min_points: int = Field(40, ge=10, description="fewest landmarks in the image")
-    max_position_std: float = Field(1.0, gt=0, description="largest standard deviation of a believed position [m]")
+    min_landmarks: int = Field(40, ge=10, le=10_000, description="minimum landmarks in the image")
+    max_position_std: float = Field(
+        1.0, gt=0, le=1000, description="maximum standard deviation of an accepted position [m]"
+    )
     gate: float = Field(
-        4.0, gt=0, description="farthest from the prediction, in its standard deviations; beyond, it is in doubt"
+        4.0,
+        gt=0,
+        le=1000,
+        description="deviation from the prediction above which other initial poses must end at the same pose "
+        "[standard deviations]",
     )
     max_deviation: float = Field(
-        8.0, gt=0, description="farther from the prediction than this, in its standard deviations, is not believed"
+        8.0, gt=0, le=1000, description="maximum deviation from the prediction [standard deviations]"
     )
-    agreement_distance: float = Field(0.15, gt=0, description="poses nearer than this are the same [m]")
-    agreement_angle: float = Field(1.0, gt=0, description="poses turned by less than this are the same [deg]")
-    agreement: float = Field(0.5, ge=0, le=1, description="share of the starts that must end at a pose in doubt")
+    agreement_distance: float = Field(0.15, gt=0, le=100, description="poses nearer than this are the same [m]")
+    agreement_angle: float = Field(1.0, gt=0, le=180, description="poses turned by less than this are the same [deg]")
+    agreement: float = Field(
+        0.5, ge=0, le=1, description="ratio of the other initial poses that must end at an ambiguous pose"
+    )
 
 
 @dataclass(frozen=True)
@@ -49,12 +56,12 @@ def judge(alignment: Alignment, prediction: Prediction | None, options: Verifica
     """Judges an alignment by what it says about itself, and by how far it is from what was predicted."""
     if alignment.failure:
         return Verdict(alignment.failure)
-    if alignment.points < options.min_points:
-        return Verdict(f"only {alignment.points} landmarks in the image, {options.min_points} are needed")
-    if alignment.inlier_share < options.min_inlier_share:
+    if alignment.points < options.min_landmarks:
+        return Verdict(f"only {alignment.points} landmarks in the image, {options.min_landmarks} are needed")
+    if alignment.inlier_ratio < options.min_inlier_ratio:
         return Verdict(
-            f"only {alignment.inlier_share:.0%} of the landmarks look as in the map, "
-            f"{options.min_inlier_share:.0%} are needed"
+            f"only {alignment.inlier_ratio:.0%} of the landmarks look as in the map, "
+            f"{options.min_inlier_ratio:.0%} are needed"
         )
     std = position_std(alignment)
     if not std <= options.max_position_std:
@@ -64,7 +71,7 @@ def judge(alignment: Alignment, prediction: Prediction | None, options: Verifica
         return Verdict(
             f"{away:.2g} standard deviations away from the prediction, {options.max_deviation:g} at most are believed"
         )
-    return Verdict("", alignment.inlier_share < options.sure_inlier_share or away > options.gate)
+    return Verdict("", alignment.inlier_ratio < options.confident_inlier_ratio or away > options.gate)
 
 
 def deviation(alignment: Alignment, prediction: Prediction) -> float:

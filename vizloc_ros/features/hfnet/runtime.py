@@ -13,8 +13,8 @@ from vizloc_ros.features.device import Device
 from vizloc_ros.features.hfnet.image_fit import fit_image, gray_image
 from vizloc_ros.features.hfnet.weights import DEFAULT_WEIGHTS, OUTPUTS, Description, read_weights
 from vizloc_ros.features.onnx_session import ORT_ERRORS, one_line, open_session
-from vizloc_ros.features.settings import checked_settings
 from vizloc_ros.features.types import Features, quantize
+from vizloc_ros.options import validated
 
 
 def _absolute(path: str) -> str:
@@ -22,7 +22,7 @@ def _absolute(path: str) -> str:
     return str(Path(path).resolve()) if path else ""
 
 
-class HfNetSettings(BaseModel):
+class HfNetOptions(BaseModel):
     """What features depend on; a map keeps it. What the network runs on is a ``Device``.
 
     Attributes:
@@ -47,7 +47,7 @@ class HfNetExtractor:
 
     name: ClassVar[str] = "hfnet"
 
-    def __init__(self, settings: HfNetSettings, device: Device) -> None:
+    def __init__(self, settings: HfNetOptions, device: Device) -> None:
         """As ``open``."""
         self._settings, self._device = settings, device
         weights = read_weights(device.weights or Path(settings.weights or DEFAULT_WEIGHTS))
@@ -65,7 +65,7 @@ class HfNetExtractor:
         """The extractor of these settings.
 
         Args:
-            settings: those of ``HfNetSettings`` that differ from the defaults.
+            settings: those of ``HfNetOptions`` that differ from the defaults.
             folder: ignored, for nothing is learned from a map's images.
             device: what to run on; the CPU if not given.
 
@@ -74,7 +74,7 @@ class HfNetExtractor:
             DeviceError: the device cannot be had.
             FeatureError: the weights are missing, damaged, or something else.
         """
-        return cls(checked_settings(HfNetSettings, settings, cls.name), device or Device())
+        return cls(validated(HfNetOptions, settings, f"settings of {cls.name}"), device or Device())
 
     @property
     def settings(self) -> dict[str, Any]:

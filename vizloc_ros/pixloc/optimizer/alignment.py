@@ -30,7 +30,7 @@ class Alignment:
         failure: why it is not to be used; empty when it converged, or used up its iterations.
         cost: mean robust cost of the landmarks in the image, weighted by confidence, on the finest level; on the one
             before where it was given up there.
-        inlier_share: of those landmarks, by confidence, the share whose features are like their references.
+        inlier_ratio: of those landmarks, by confidence, the share whose features are like their references.
         points: landmarks in the image.
         iterations: on each level, finest first.
         covariance: (6, 6) of the position and rotation, as ROS orders them, in the map's frame; NaN without a pose.
@@ -40,7 +40,7 @@ class Alignment:
     cam_from_map: Rigid3d
     failure: str
     cost: float
-    inlier_share: float
+    inlier_ratio: float
     points: int
     iterations: tuple[int, ...]
     covariance: Float64
@@ -126,7 +126,7 @@ class _Level:
         self.points = np.ascontiguousarray(references.points[rows].T)
         self.confidences = of_level.confidences
         self.products = PointProducts(ImageProducts(level), of_level, hypotheses)
-        self.least = options.min_points
+        self.least = options.min_landmarks
         self._shape = level.shape
 
     def contains(self, u: Float64, v: Float64) -> Bool:

@@ -3,35 +3,39 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from vizloc_ros.arrays import Float64
 from vizloc_ros.errors import ConfigError
+from vizloc_ros.options import Options
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
 
 
-class AlignmentOptions(BaseModel):
-    """When an alignment goes on to the next level, ends, or fails."""
+class AlignmentOptions(Options):
+    """Convergence and failure of an alignment."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    max_iterations: int = Field(30, ge=1, le=1000, description="iterations on a level at most")
+    max_iterations: int = Field(30, ge=1, le=1000, description="maximum iterations on a level")
     min_motion: float = Field(
         0.005,
         gt=0,
+        le=10,
         description="the finest level has converged when a step moves landmarks by less [pixels of the level]",
     )
     coarse_min_motion: float = Field(
-        0.02, gt=0, description="and a coarse one by less than this, for a finer one follows [pixels of the level]"
+        0.02, gt=0, le=10, description="min_motion of all but the finest level [pixels of the level]"
     )
     coarse_landmarks: int = Field(
-        250, ge=10, description="a level takes half as many landmarks as the next finer one, but not fewer than this"
+        250, ge=10, le=100_000, description="a level takes half the landmarks of the next finer one, at least this many"
     )
-    border: float = Field(0.0, ge=0, description="landmarks nearer to the border are not used [pixels of the level]")
-    min_points: int = Field(10, ge=6, description="fewest landmarks in the image")
-    max_distance: float = Field(20.0, gt=0, description="an alignment that ends farther from its prior diverged [m]")
+    border: float = Field(
+        0.0, ge=0, le=1000, description="landmarks nearer to the border are not used [pixels of the level]"
+    )
+    min_landmarks: int = Field(10, ge=6, le=10_000, description="minimum landmarks in the image")
+    max_distance: float = Field(
+        20.0, gt=0, le=10_000, description="maximum distance from the initial pose; beyond, it has diverged [m]"
+    )
     inlier_distance: float = Field(
-        0.7, gt=0, le=2, description="largest distance of unit features, on the finest level, of an inlier"
+        0.7, gt=0, le=2, description="maximum distance of the unit features of an inlier, on the finest level"
     )
 
 

@@ -1,0 +1,33 @@
+"""The Markdown tables of the nodes' parameters, for the documentation: ``python test/parameter_tables.py``."""
+
+import re
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from vizloc_ros.nodes.node_options import NODE_OPTIONS
+from vizloc_ros.nodes.parameters import option_parameters, written
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "topics_and_parameters.md"
+
+
+def parameters_table(model: type[BaseModel]) -> str:
+    """One row for each parameter of a node."""
+    rows = ["| parameter | type | default | allowed | description |", "| --- | --- | --- | --- | --- |"]
+    for one in option_parameters(model):
+        default = written(one.default)
+        rows.append(f"| `{one.name}` | {one.type_name} | `{default}` | {one.allowed} | {one.field.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def with_tables(page: str) -> str:
+    """The page with the tables that the code has now."""
+    for node, model in NODE_OPTIONS.items():
+        pattern = rf"(<!-- parameters: {node} -->\n).*?(<!-- end -->)"
+        table = parameters_table(model)
+        page = re.sub(pattern, lambda found, table=table: found[1] + table + found[2], page, flags=re.DOTALL)
+    return page
+
+
+if __name__ == "__main__":
+    PAGE.write_text(with_tables(PAGE.read_text()))

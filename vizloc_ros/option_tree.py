@@ -1,0 +1,12 @@
+"""The tree of all options of localization and tracking."""
+
+from vizloc_ros.localization.options import LocalizationOptions
+from vizloc_ros.pixloc.options import TrackingOptions
+
+
+class OptionTree(LocalizationOptions, TrackingOptions):
+    """What a ``--config`` file of ``vizloc localize``, ``track`` and ``evaluate`` holds.
+
+    The nodes declare the same names as parameters: ``retrieval`` and ``submap`` those of the map server, ``pose`` those
+    of the localizer, ``tracker`` and ``long_side`` those of the tracker.
+    """
