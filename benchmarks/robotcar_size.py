@@ -12,7 +12,7 @@ from simulated_map import CAMERA, Size, simulated_query, write_simulated_map
 
 from vizloc_ros.evaluation.recall import evaluate_poses
 from vizloc_ros.localization.covisibility import covisible_clusters
-from vizloc_ros.localization.localizer import PoseSolver
+from vizloc_ros.localization.solver import PoseSolver
 from vizloc_ros.localization.place import Place
 from vizloc_ros.localization.retrieval import GlobalIndex
 from vizloc_ros.mapping.visual_map import VisualMap

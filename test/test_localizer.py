@@ -15,9 +15,11 @@ from vizloc_ros.errors import FeatureError
 from vizloc_ros.evaluation.offline import OfflineRun, localize_records
 from vizloc_ros.features.types import Features
 from vizloc_ros.geometry.poses import pose_error, transform_points
-from vizloc_ros.localization.localizer import HierarchicalLocalizer, PlaceFinder, PoseSolver
+from vizloc_ros.localization.localizer import HierarchicalLocalizer
 from vizloc_ros.localization.options import PoseOptions, RetrievalOptions
 from vizloc_ros.localization.place import Place
+from vizloc_ros.localization.place_finder import PlaceFinder
+from vizloc_ros.localization.solver import PoseSolver
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.stopwatch import Stopwatch
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from point_street import PointStreet
 
-from vizloc_ros.localization.localizer import PlaceFinder
 from vizloc_ros.localization.options import RetrievalOptions
+from vizloc_ros.localization.place_finder import PlaceFinder
 from vizloc_ros.localization.spread import spread
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.stopwatch import Stopwatch

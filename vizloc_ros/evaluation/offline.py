@@ -8,7 +8,8 @@ from pycolmap import Rigid3d
 
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.features.types import Features
-from vizloc_ros.localization.localizer import HierarchicalLocalizer, Localization
+from vizloc_ros.localization.localizer import HierarchicalLocalizer
+from vizloc_ros.localization.solver import Localization
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, silent
 from vizloc_ros.stage_timings import StageTimings

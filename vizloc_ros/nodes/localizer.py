@@ -14,7 +14,7 @@ from sensor_msgs.msg import CameraInfo, PointCloud2
 
 from vizloc_ros.errors import FeatureError
 from vizloc_ros.geometry.covariance import covariance_of_product
-from vizloc_ros.localization.localizer import Localization, LocalizedPose, PoseSolver, position_std
+from vizloc_ros.localization.solver import Localization, LocalizedPose, PoseSolver, position_std
 from vizloc_ros.localization.place import Place
 from vizloc_ros.nodes.clouds import Candidates, candidates_from_msg, features_from_msg
 from vizloc_ros.nodes.conversions import (

@@ -12,7 +12,7 @@ from sensor_msgs.msg import PointCloud2
 
 from vizloc_ros.errors import MapError
 from vizloc_ros.geometry.poses import pose_of
-from vizloc_ros.localization.localizer import PlaceFinder
+from vizloc_ros.localization.place_finder import PlaceFinder
 from vizloc_ros.localization.place import Place
 from vizloc_ros.mapping.check import check_map
 from vizloc_ros.mapping.map_info import feature_number
