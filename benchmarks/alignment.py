@@ -17,16 +17,16 @@ from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.synthetic import open_synthetic
 from vizloc_ros.evaluation.convergence import Perturbation, perturbed_priors
 from vizloc_ros.features.device import Device
-from vizloc_ros.geometry.camera_correction import CameraCorrection
+from vizloc_ros.geometry.camera import CameraCorrection
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import one_thread_each
-from vizloc_ros.pixloc.features.extractor import DenseExtractor, open_dense_extractor
-from vizloc_ros.pixloc.map_aligner import MapAligner
-from vizloc_ros.pixloc.map_references import compute_references
+from vizloc_ros.pixloc.extractors.pyramid_extractor import DenseExtractor, open_dense_extractor
 from vizloc_ros.pixloc.optimizer.alignment import Alignment, align
 from vizloc_ros.pixloc.optimizer.options import AlignmentOptions
+from vizloc_ros.pixloc.pose_refiner import MapAligner
 from vizloc_ros.pixloc.pyramid import FeaturePyramid
+from vizloc_ros.pixloc.reference_builder import compute_references
 from vizloc_ros.pixloc.references import References
 
 _LONG_SIDE = 640

@@ -12,9 +12,9 @@ from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.mapping.builder import build_map
-from vizloc_ros.nodes.replay_evaluation import evaluate_replay
-from vizloc_ros.pixloc.features.extractor import open_dense_extractor
-from vizloc_ros.pixloc.map_references import add_references
+from vizloc_ros.pixloc.extractors.pyramid_extractor import open_dense_extractor
+from vizloc_ros.pixloc.reference_builder import add_references
+from vizloc_ros.replay.replay_report import evaluate_replay
 
 _TRACKED = "HF-Net and tracker"
 _SYSTEMS = {_TRACKED: "hfnet", "HF-Net alone": "hfnet", "RootSIFT alone": "rootsift"}  # with their extractors

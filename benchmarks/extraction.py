@@ -19,11 +19,11 @@ from vizloc_ros.arrays import UInt8
 from vizloc_ros.datasets.images import read_image
 from vizloc_ros.datasets.synthetic import open_synthetic
 from vizloc_ros.errors import DeviceError
-from vizloc_ros.features.dense_extractor import DenseVlad
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.extractor import FeatureExtractor, open_extractor
 from vizloc_ros.features.hfnet.runtime import HfNetExtractor
 from vizloc_ros.features.hfnet.weights import DEFAULT_WEIGHTS
+from vizloc_ros.features.onnx_features import DenseVlad
 from vizloc_ros.parallel import one_thread_each, usable_cores
 
 _DATA = Path(os.environ.get("VIZLOC_DATA", Path(__file__).parents[1] / "../shared/data"))

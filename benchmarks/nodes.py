@@ -7,9 +7,9 @@ import kitti00
 from measure import Cell, Table
 
 from vizloc_ros.bags.writer import write_bag
-from vizloc_ros.datasets.selection import every
-from vizloc_ros.nodes.replay import replay_bag
-from vizloc_ros.stage_timings import percentiles
+from vizloc_ros.datasets.record import every
+from vizloc_ros.replay.bag_replay import replay_bag
+from vizloc_ros.timing import percentiles
 
 _EVERY, _RATE = 2, 0.2  # of 10 images a second: one a second, so that none is dropped on two cores
 

@@ -12,8 +12,7 @@ import numpy as np
 from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Float32, Float64
-from vizloc_ros.geometry.camera import PinholeCamera
-from vizloc_ros.geometry.camera_correction import CameraCorrection
+from vizloc_ros.geometry.camera import CameraCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import pose_from_matrix
 from vizloc_ros.pixloc.optimizer.equations import Equations, solve
 from vizloc_ros.pixloc.optimizer.options import AlignmentOptions, LearnedAlignment

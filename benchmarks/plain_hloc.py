@@ -14,14 +14,13 @@ from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Float32, Int32, Int64
 from vizloc_ros.datasets.record import Record
-from vizloc_ros.features.correction import corrected
-from vizloc_ros.features.types import Features, dequantize
+from vizloc_ros.features.types import Features, corrected, dequantize
 from vizloc_ros.geometry.camera import PinholeCamera
-from vizloc_ros.localization.absolute_pose import estimate_absolute_pose
+from vizloc_ros.localization.pose_solver import estimate_absolute_pose
 from vizloc_ros.localization.retrieval import GlobalIndex
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import parallel_map
-from vizloc_ros.stopwatch import Stopwatch
+from vizloc_ros.timing import Stopwatch
 
 _TOP_K = 10
 _MAX_REPROJECTION_ERROR = 12.0  # px, hloc's

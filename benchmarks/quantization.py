@@ -15,11 +15,11 @@ from measure import Cell, Table
 
 from vizloc_ros.datasets.homographies import open_homographies
 from vizloc_ros.datasets.open import open_dataset
-from vizloc_ros.datasets.selection import every as every_nth
+from vizloc_ros.datasets.record import every as every_nth
 from vizloc_ros.errors import DatasetError
-from vizloc_ros.evaluation.matching import HOMOGRAPHY_THRESHOLDS_PX
-from vizloc_ros.evaluation.matching_run import evaluate_extractor
-from vizloc_ros.evaluation.offline import localize_records
+from vizloc_ros.evaluation.homography_matching import evaluate_extractor
+from vizloc_ros.evaluation.localize import localize_records
+from vizloc_ros.evaluation.matching_metrics import HOMOGRAPHY_THRESHOLDS_PX
 from vizloc_ros.evaluation.recall import evaluate_poses
 from vizloc_ros.features import dense_extractor, rootsift
 from vizloc_ros.features.device import Device

@@ -18,7 +18,7 @@ from vizloc_ros.localization.faiss_index import INDEX_FILE, FaissIndex, write_in
 from vizloc_ros.localization.global_search import GlobalSearch
 from vizloc_ros.localization.options import RetrievalOptions
 from vizloc_ros.localization.retrieval import GlobalIndex
-from vizloc_ros.stage_timings import percentiles
+from vizloc_ros.timing import percentiles
 
 KEYFRAMES = 1_000_000
 _SIZE = 512

@@ -11,13 +11,11 @@ from measure import Cell, Table, milliseconds
 from simulated_map import CAMERA, Size, simulated_query, write_simulated_map
 
 from vizloc_ros.evaluation.recall import evaluate_poses
-from vizloc_ros.localization.covisibility import covisible_clusters
-from vizloc_ros.localization.solver import PoseSolver
-from vizloc_ros.localization.place import Place
+from vizloc_ros.localization.places import Place, covisible_clusters
+from vizloc_ros.localization.pose_solver import PoseSolver
 from vizloc_ros.localization.retrieval import GlobalIndex
 from vizloc_ros.mapping.visual_map import VisualMap
-from vizloc_ros.stage_timings import StageTimings, percentiles
-from vizloc_ros.stopwatch import Stopwatch
+from vizloc_ros.timing import StageTimings, Stopwatch, percentiles
 
 _QUERIES, _SEARCHES = 60, 300
 _KEYPOINTS, _MATCHING, _WRONG = 2048, 700, 0.5

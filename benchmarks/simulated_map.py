@@ -17,7 +17,7 @@ from vizloc_ros.arrays import Float32, Int8, Int32
 from vizloc_ros.features.types import Features
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import transform_points
-from vizloc_ros.mapping.map_info import FORMAT_VERSION, ExtractorInfo, MapInfo, write_info
+from vizloc_ros.mapping.map_format import FORMAT_VERSION, ExtractorInfo, MapInfo, write_info
 from vizloc_ros.mapping.visual_map import ARRAYS, NAMES_FILE, VisualMap
 
 CAMERA = PinholeCamera(1024, 1024, 400.0, 400.0, 511.5, 511.5)

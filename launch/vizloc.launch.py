@@ -8,7 +8,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from vizloc_ros.nodes.middleware import ensure_profile
+from vizloc_ros.ros.dds_profile import ensure_profile
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
 NODES = ("hfnet", "map_server", "localizer", "pixloc_tracker")

@@ -11,7 +11,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Empty
 
-from vizloc_ros.nodes.middleware import ensure_profile
+from vizloc_ros.ros.dds_profile import ensure_profile
 
 COUNT = 40
 SIZE = 1_000_000

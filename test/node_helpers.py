@@ -17,11 +17,11 @@ from ros_helpers import DOMAIN_ID, ros_nodes, spin_until
 from sensor_msgs.msg import CameraInfo, Image
 
 from vizloc_ros.datasets.record import Record
-from vizloc_ros.nodes.conversions import header_of, rectified_camera_to_msg
-from vizloc_ros.nodes.processes import LOCALIZING, NODES, TRACKER, NodeProcesses
-from vizloc_ros.nodes.qos import POSE
-from vizloc_ros.nodes.recorder import Recorder
-from vizloc_ros.nodes.replay import is_connected
+from vizloc_ros.replay.bag_replay import is_connected
+from vizloc_ros.replay.processes import LOCALIZING, NODES, TRACKER, NodeProcesses
+from vizloc_ros.replay.recorder import Recorder
+from vizloc_ros.ros.messages import header_of, rectified_camera_to_msg
+from vizloc_ros.ros.qos import POSE
 
 IDENTITY = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 FRAME = "camera"

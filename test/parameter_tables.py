@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from vizloc_ros.nodes.node_options import NODE_OPTIONS
-from vizloc_ros.nodes.parameters import option_parameters, written
+from vizloc_ros.ros.node_options import NODE_OPTIONS
+from vizloc_ros.ros.parameters import option_parameters, written
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "topics_and_parameters.md"
 

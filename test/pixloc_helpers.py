@@ -8,9 +8,9 @@ from pycolmap import Rigid3d
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.features.device import Device
 from vizloc_ros.mapping.visual_map import VisualMap
-from vizloc_ros.pixloc.features.extractor import DenseExtractor, open_dense_extractor
-from vizloc_ros.pixloc.frame import Frame
-from vizloc_ros.pixloc.map_references import add_references
+from vizloc_ros.pixloc.extractors.pyramid_extractor import DenseExtractor, open_dense_extractor
+from vizloc_ros.pixloc.reference_builder import add_references
+from vizloc_ros.pixloc.tracking import Frame
 
 LONG_SIDE = 384
 

@@ -7,15 +7,13 @@ import numpy as np
 from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Float32, Float64
-from vizloc_ros.geometry.camera import PinholeCamera
-from vizloc_ros.geometry.camera_correction import CameraCorrection
+from vizloc_ros.geometry.camera import CameraCorrection, PinholeCamera
 from vizloc_ros.geometry.se3 import se3_exp
 from vizloc_ros.pixloc.optimizer.options import LearnedAlignment
 from vizloc_ros.pixloc.optimizer.projection import project
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
 from vizloc_ros.pixloc.pyramid import FeatureLevel, FeaturePyramid, level_of_image
-from vizloc_ros.pixloc.references import References
-from vizloc_ros.pixloc.sampling import sample
+from vizloc_ros.pixloc.references import References, sample
 
 CAMERA = PinholeCamera(320, 240, 260.0, 250.0, 158.0, 121.0)
 TRUTH = se3_exp(np.array([1.0, -2.0, 3.0, 0.3, -0.9, 0.2]))

@@ -9,15 +9,14 @@ import numpy as np
 from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.features.extractor import FeatureExtractor
-from vizloc_ros.features.rootsift_vlad import RootSiftVlad
+from vizloc_ros.features.rootsift import RootSiftVlad
 from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features, quantize
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import pose_from_matrix, transform_points
-from vizloc_ros.mapping.colmap import Triangulation, TriangulationOptions, triangulate
-from vizloc_ros.mapping.keyframe import Keyframe
 from vizloc_ros.mapping.map_writer import MapContent, write_map
 from vizloc_ros.mapping.pair_matching import MatchOptions, PairMatches, match_pairs
-from vizloc_ros.mapping.pairs import PairOptions, keyframe_pairs
+from vizloc_ros.mapping.pairs import Keyframe, PairOptions, keyframe_pairs
+from vizloc_ros.mapping.triangulation import Triangulation, TriangulationOptions, triangulate
 from vizloc_ros.parallel import silent
 
 CAMERA = PinholeCamera(640, 400, 350.0, 360.0, 310.25, 205.75)  # off-centre, and fx is not fy: nothing cancels

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from vizloc_ros.nodes.middleware import ensure_profile
+from vizloc_ros.ros.dds_profile import ensure_profile
 
 ensure_profile("localhost")
 import rclpy  # noqa: E402 - Fast DDS reads its profile when rclpy starts

@@ -15,10 +15,10 @@ from vizloc_ros.datasets.synthetic import SyntheticStreet
 from vizloc_ros.errors import MapError
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.features.rootsift import RootSift
-from vizloc_ros.mapping.agreement import agreement, disagreement_warnings, median_speed, scale_warnings
 from vizloc_ros.mapping.builder import build_map
-from vizloc_ros.mapping.keyframe import Keyframe
 from vizloc_ros.mapping.pair_matching import PairMatches
+from vizloc_ros.mapping.pairs import Keyframe
+from vizloc_ros.mapping.pose_diagnosis import agreement, disagreement_warnings, median_speed, scale_warnings
 
 Change = Callable[[Keyframe], Keyframe]
 

@@ -24,9 +24,9 @@ from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from vizloc_ros.bags.messages import TYPES, header
 from vizloc_ros.bags.reader import BagTopic, read_info, read_messages, read_poses
 from vizloc_ros.bags.writer import BagTopics, qos, write_bag
+from vizloc_ros.datasets.corruptions import Degradation
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import BagError, ConfigError, ImageError, RosError
-from vizloc_ros.evaluation.degrade import Degradation
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import pose_error
 
@@ -234,7 +234,7 @@ print(json.dumps({"stamps": stamps, "sums": sums, "clock": clock}))
 def player_of(bag: Path, **options: Any) -> Iterator[Any]:
     """A player in a context of its own."""
     helpers = pytest.importorskip("ros_helpers", reason="ROS 2 (rclpy) is not installed")
-    from vizloc_ros.bags.player import BagPlayer
+    from vizloc_ros.replay.player import BagPlayer
 
     with helpers.ros_nodes("bag_player") as (node,):
         player = BagPlayer(node, bag, **options)
@@ -295,7 +295,7 @@ def test_latched_topics_reach_late_subscribers_wherever_playing_starts(tmp_path:
     helpers = pytest.importorskip("ros_helpers", reason="ROS 2 (rclpy) is not installed")
     from std_msgs.msg import Header
 
-    from vizloc_ros.bags.player import LATCHED_QOS
+    from vizloc_ros.replay.player import LATCHED_QOS
 
     bag, name = tmp_path / "bag", "std_msgs/msg/Header"
     with Writer(bag, version=8) as writer:

@@ -20,7 +20,7 @@ from vizloc_ros.evaluation.recall import evaluate_poses
 from vizloc_ros.evaluation.trajectories import read_tum, read_visuallocalization
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.check import map_problems
-from vizloc_ros.mapping.map_info import read_info
+from vizloc_ros.mapping.map_format import read_info
 from vizloc_ros.mapping.visual_map import open_map_extractor
 
 REPORT_KEYS = {  # of DESIGN.md, those that apply offline; "unlocalized" tells why

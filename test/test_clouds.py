@@ -12,8 +12,8 @@ from std_msgs.msg import Header
 from vizloc_ros.errors import FeatureError, RosError
 from vizloc_ros.features.types import Features
 from vizloc_ros.nodes import clouds, qos
-from vizloc_ros.nodes.cloud_layout import SCALARS, CloudField, CloudLayout
-from vizloc_ros.nodes.conversions import header_of
+from vizloc_ros.ros.messages import header_of
+from vizloc_ros.ros.point_clouds import SCALARS, CloudField, CloudLayout
 
 HEADER = header_of(1_234_567_890_123_456_789, "map")
 STRUCT_CODES = dict(zip(SCALARS, "bBhHiIfd", strict=True))

@@ -65,7 +65,7 @@ def test_install_space_is_complete(workspace):
 
 def test_the_installed_code_and_profile_are_used(workspace):
     code = (
-        "import os, vizloc_ros.nodes.middleware as m; m.ensure_profile(); "
+        "import os, vizloc_ros.ros.dds_profile as m; m.ensure_profile(); "
         "print(m.__file__, os.environ['FASTDDS_DEFAULT_PROFILES_FILE'])"
     )
     command = f'env -u FASTDDS_DEFAULT_PROFILES_FILE -u FASTRTPS_DEFAULT_PROFILES_FILE -u ROS_DISTRO python -c "{code}"'

@@ -9,7 +9,7 @@ from pycolmap import Rigid3d
 from vizloc_ros.errors import CameraError, RosError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import matrix_of, pose_from_quaternion
-from vizloc_ros.nodes import conversions
+from vizloc_ros.ros import messages as conversions
 
 HEADER = conversions.header_of(1_700_000_000_123_456_789, "map")
 coordinates = st.floats(-1e4, 1e4)

@@ -7,8 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vizloc_ros.localization.covisibility import covisible_clusters
-from vizloc_ros.localization.place import Place
+from vizloc_ros.localization.places import Place, covisible_clusters
 from vizloc_ros.mapping.visual_map import VisualMap
 
 Seen = list[set[int]]

@@ -14,7 +14,7 @@ from vizloc_ros.datasets.folder import FolderDataset
 from vizloc_ros.datasets.images import decode_image, read_image
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.parsing import format_timestamp, parse_timestamp
-from vizloc_ros.datasets.selection import every
+from vizloc_ros.datasets.record import every
 from vizloc_ros.errors import ConfigError, DatasetError, ImageError
 
 DATA = Path(os.environ.get("VIZLOC_DATA", Path(__file__).parents[1] / "../shared/data"))

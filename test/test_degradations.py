@@ -11,17 +11,17 @@ from conftest import REPOSITORY
 from typer.testing import CliRunner
 
 from vizloc_ros.cli.main import app
+from vizloc_ros.datasets.corruptions import Degradation, degrade_records
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.errors import ConfigError, DatasetError, DeviceError
-from vizloc_ros.evaluation.degradations import (
+from vizloc_ros.evaluation.localize import localize_records
+from vizloc_ros.evaluation.recall import evaluate_poses
+from vizloc_ros.evaluation.robustness import (
     DegradationTask,
     choose_degradations,
     evaluate_degradations,
     mean_of_hard,
 )
-from vizloc_ros.evaluation.degrade import Degradation, degrade_records
-from vizloc_ros.evaluation.offline import localize_records
-from vizloc_ros.evaluation.recall import evaluate_poses
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.features.hfnet import runtime

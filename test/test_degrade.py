@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from vizloc_ros.arrays import UInt8
+from vizloc_ros.datasets.corruptions import KINDS, LEVELS, OCCLUDED_SHARE, Degradation, degrade_records
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import ConfigError, ImageError
-from vizloc_ros.evaluation.degrade import KINDS, LEVELS, OCCLUDED_SHARE, Degradation, degrade_records
 from vizloc_ros.geometry.camera import PinholeCamera
 
 

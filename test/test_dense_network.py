@@ -9,11 +9,11 @@ import pytest
 
 from vizloc_ros.arrays import Float32, UInt8
 from vizloc_ros.errors import ConfigError, FeatureError
-from vizloc_ros.features.dense_extractor import NMS_RADIUS, DenseVlad, local_maxima, refine
-from vizloc_ros.features.dense_network import DenseMaps, DenseNetwork, DenseNetworkConfig, sample
 from vizloc_ros.features.extractor import open_extractor
+from vizloc_ros.features.onnx_dense_network import DenseMaps, DenseNetwork, DenseNetworkConfig, sample
+from vizloc_ros.features.onnx_features import NMS_RADIUS, DenseVlad, local_maxima, refine
 from vizloc_ros.features.types import dequantize
-from vizloc_ros.mapping.map_info import ExtractorInfo, MapInfo
+from vizloc_ros.mapping.map_format import ExtractorInfo, MapInfo
 from vizloc_ros.mapping.visual_map import open_map_extractor
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: make setup")

@@ -6,10 +6,10 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from ros_helpers import ros_nodes, spin_until
 from std_msgs.msg import Empty
 
-from vizloc_ros import stage_timings
-from vizloc_ros.nodes import qos
-from vizloc_ros.nodes.diagnostics import Diagnostics, Level
-from vizloc_ros.stage_timings import StageTimings
+from vizloc_ros import timing as stage_timings
+from vizloc_ros.ros import qos
+from vizloc_ros.ros.diagnostics import Diagnostics, Level
+from vizloc_ros.timing import StageTimings
 
 pytestmark = pytest.mark.ros
 

@@ -15,10 +15,9 @@ from torch import nn  # noqa: E402
 
 from vizloc_ros.errors import ConfigError  # noqa: E402
 from vizloc_ros.features.hfnet.config import HfNetConfig  # noqa: E402
-from vizloc_ros.features.hfnet.extraction import Extraction  # noqa: E402
-from vizloc_ros.features.hfnet.keypoints import best_keypoints  # noqa: E402
 from vizloc_ros.features.hfnet.network import HfNet  # noqa: E402
-from vizloc_ros.features.hfnet.refinement import Refiner  # noqa: E402
+from vizloc_ros.features.hfnet.postprocessing import Extraction, best_keypoints  # noqa: E402
+from vizloc_ros.features.hfnet.subpixel import Refiner  # noqa: E402
 from vizloc_ros.training.augmentation import Augmentation  # noqa: E402
 from vizloc_ros.training.distillation.batches import Batch  # noqa: E402
 from vizloc_ros.training.distillation.imagenet import load_imagenet  # noqa: E402

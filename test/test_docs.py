@@ -38,7 +38,7 @@ def test_parameter_tables_are_those_of_the_nodes(node: str) -> None:
     pytest.importorskip("rclpy")
     from parameter_tables import parameters_table
 
-    from vizloc_ros.nodes.node_options import NODE_OPTIONS
+    from vizloc_ros.ros.node_options import NODE_OPTIONS
 
     assert section(INTERFACE, f"parameters: {node}") == parameters_table(NODE_OPTIONS[node])
 

@@ -10,8 +10,7 @@ import pytest
 
 from vizloc_ros.errors import ConfigError, FeatureError, MapError
 from vizloc_ros.features.extractor import open_extractor
-from vizloc_ros.features.rootsift import RootSift
-from vizloc_ros.features.rootsift_vlad import RootSiftVlad
+from vizloc_ros.features.rootsift import RootSift, RootSiftVlad
 from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features, dequantize, quantize
 from vizloc_ros.features.vlad import Vlad
 

@@ -21,13 +21,13 @@ from vizloc_ros.features.hfnet.runtime import HfNetExtractor
 from vizloc_ros.features.hfnet.weights import DEFAULT_WEIGHTS
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.builder import build_map
-from vizloc_ros.mapping.map_info import ExtractorInfo, read_info, write_info
+from vizloc_ros.mapping.map_format import ExtractorInfo, read_info, write_info
 from vizloc_ros.mapping.visual_map import VisualMap
-from vizloc_ros.nodes.clouds import features_from_msg, global_descriptor_from_msg
-from vizloc_ros.nodes.conversions import stamp_to_ns
 from vizloc_ros.nodes.hfnet import HfnetNode
-from vizloc_ros.nodes.qos import FEATURES
-from vizloc_ros.nodes.recorder import Recorder
+from vizloc_ros.replay.recorder import Recorder
+from vizloc_ros.ros.clouds import features_from_msg, global_descriptor_from_msg
+from vizloc_ros.ros.messages import stamp_to_ns
+from vizloc_ros.ros.qos import FEATURES
 
 pytestmark = pytest.mark.ros
 

@@ -8,12 +8,15 @@ torch = pytest.importorskip("torch", reason="PyTorch is needed for what is expor
 from hfnet_helpers import texture  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
-from vizloc_ros.features.hfnet.extraction import score_map  # noqa: E402
-from vizloc_ros.features.hfnet.heads import keypoint_scores  # noqa: E402
-from vizloc_ros.features.hfnet.keypoints import best_keypoints  # noqa: E402
-from vizloc_ros.features.hfnet.nms import dilate, non_max_suppression  # noqa: E402
-from vizloc_ros.features.hfnet.refinement import Refiner, log_score_windows, quadratic_offsets, windows  # noqa: E402
-from vizloc_ros.features.hfnet.sampling import sample_descriptors  # noqa: E402
+from vizloc_ros.features.hfnet.network import keypoint_scores  # noqa: E402
+from vizloc_ros.features.hfnet.postprocessing import (  # noqa: E402
+    best_keypoints,
+    dilate,
+    non_max_suppression,
+    sample_descriptors,
+    score_map,
+)
+from vizloc_ros.features.hfnet.subpixel import Refiner, log_score_windows, quadratic_offsets, windows  # noqa: E402
 
 RADIUS = 4
 

@@ -19,10 +19,10 @@ onnx = pytest.importorskip("onnx", reason=REASON)
 from hfnet_helpers import MAX_KEYPOINTS, SMALL, exported, texture  # noqa: E402
 
 from vizloc_ros.errors import ConfigError, DeviceError, FeatureError, ImageError  # noqa: E402
+from vizloc_ros.features.checksummed_onnx import OPEN_SEAL, SEAL_METADATA, seal  # noqa: E402
 from vizloc_ros.features.device import Device, available  # noqa: E402
 from vizloc_ros.features.hfnet.runtime import HfNetExtractor  # noqa: E402
 from vizloc_ros.features.hfnet.weights import DEFAULT_WEIGHTS, HFNET_METADATA  # noqa: E402
-from vizloc_ros.features.sealed_network import OPEN_SEAL, SEAL_METADATA, seal  # noqa: E402
 from vizloc_ros.features.types import Features  # noqa: E402
 
 ONE_THREAD = Device(threads=1)

@@ -5,9 +5,9 @@ import pytest
 from ros_helpers import ros_context
 from sensor_msgs.msg import CameraInfo, PointCloud2
 
-from vizloc_ros.nodes.clouds import Candidates
-from vizloc_ros.nodes.conversions import header_of
 from vizloc_ros.nodes.localizer import _CHANNELS, LocalizerNode, _places
+from vizloc_ros.ros.clouds import Candidates
+from vizloc_ros.ros.messages import header_of
 
 pytestmark = pytest.mark.ros
 

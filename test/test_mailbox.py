@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ros_helpers import wait_until
 
 from vizloc_ros.errors import ImageError
-from vizloc_ros.nodes.mailbox import LatestMailbox, Worker
+from vizloc_ros.ros.worker import LatestMailbox, Worker
 
 
 class TestLatestMailbox:

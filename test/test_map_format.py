@@ -13,11 +13,10 @@ from point_street import CAMERA, PointStreet, View, write_point_map
 
 from vizloc_ros.cli import main as cli
 from vizloc_ros.errors import FeatureError, MapError
-from vizloc_ros.features.rootsift import RootSift
-from vizloc_ros.features.rootsift_vlad import RootSiftVlad
+from vizloc_ros.features.rootsift import RootSift, RootSiftVlad
 from vizloc_ros.geometry.poses import array_of
 from vizloc_ros.mapping.check import check_map, map_problems
-from vizloc_ros.mapping.map_info import FORMAT_VERSION, read_info, write_info
+from vizloc_ros.mapping.map_format import FORMAT_VERSION, read_info, write_info
 from vizloc_ros.mapping.map_writer import MapContent
 from vizloc_ros.mapping.visual_map import ARRAYS, VisualMap
 

@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 from vizloc_ros.cli.main import app
 from vizloc_ros.datasets.homographies import open_homographies
 from vizloc_ros.errors import ConfigError, DatasetError, DeviceError, ImageError
-from vizloc_ros.evaluation.matching import (
+from vizloc_ros.evaluation.homography_matching import evaluate_extractor, matching_report, plot_mma
+from vizloc_ros.evaluation.matching_metrics import (
     MMA_THRESHOLDS_PX,
     MatchingSummary,
     PairMetrics,
@@ -25,8 +26,6 @@ from vizloc_ros.evaluation.matching import (
     mutual_nearest,
     warp,
 )
-from vizloc_ros.evaluation.matching_plot import plot_mma
-from vizloc_ros.evaluation.matching_run import evaluate_extractor, matching_report
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features, quantize
 

@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 import pytest
 
 from vizloc_ros.errors import RosError
-from vizloc_ros.nodes import middleware
-from vizloc_ros.nodes.middleware import ensure_profile
+from vizloc_ros.ros import dds_profile as middleware
+from vizloc_ros.ros.dds_profile import ensure_profile
 
 FAST_DDS_3 = "FASTDDS_DEFAULT_PROFILES_FILE"
 FAST_DDS_2 = "FASTRTPS_DEFAULT_PROFILES_FILE"

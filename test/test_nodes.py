@@ -13,9 +13,9 @@ from node_helpers import FRAME, IDENTITY, RVIZ_OF_TRACKER, Bench, bench, expect_
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.builder import build_map
-from vizloc_ros.nodes.node_options import NODE_OPTIONS
-from vizloc_ros.nodes.processes import LOCALIZING
 from vizloc_ros.options import leaves
+from vizloc_ros.replay.processes import LOCALIZING
+from vizloc_ros.ros.node_options import NODE_OPTIONS
 
 pytestmark = pytest.mark.ros
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -237,7 +237,7 @@ def test_nodes_wait_for_a_map_and_refuse_a_broken_one(map_path, query, tmp_path)
     ],
 )
 def test_a_wrong_parameter_ends_the_node_with_its_name(map_path, tmp_path, node, parameter, value) -> None:
-    from vizloc_ros.nodes.processes import NodeProcesses
+    from vizloc_ros.replay.processes import NodeProcesses
 
     log = tmp_path / "log"
     parameters = {node: {"map_path": str(map_path)} if node != "localizer" else {}}

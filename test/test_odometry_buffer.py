@@ -7,8 +7,8 @@ from nav_msgs.msg import Odometry
 from vizloc_ros.errors import RosError
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.geometry.se3 import se3_exp
-from vizloc_ros.nodes.conversions import header_of, pose_to_msg
-from vizloc_ros.nodes.odometry_buffer import OdometryBuffer
+from vizloc_ros.ros.messages import header_of, pose_to_msg
+from vizloc_ros.ros.odometry_buffer import OdometryBuffer
 
 pytestmark = pytest.mark.ros
 TWIST = np.array([5.0, 0.0, 0.0, 0.0, 0.0, 0.3])  # m/s, rad/s

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vizloc_ros.features.dense_network import DenseNetworkConfig
 from vizloc_ros.features.hfnet.runtime import HfNetOptions
+from vizloc_ros.features.onnx_dense_network import DenseNetworkConfig
 from vizloc_ros.localization.options import LocalizationOptions
 from vizloc_ros.mapping.builder import BuildOptions
 from vizloc_ros.pixloc.options import TrackingOptions

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vizloc_ros.nodes.pace import Pace
+from vizloc_ros.ros.worker import Pace
 
 
 def pace_of(arrivals: list[float], durations: list[float]) -> Pace:

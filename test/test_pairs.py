@@ -8,8 +8,7 @@ from point_street import CAMERA
 from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.features.types import Features
-from vizloc_ros.mapping.keyframe import Keyframe
-from vizloc_ros.mapping.pairs import PairOptions, keyframe_pairs
+from vizloc_ros.mapping.pairs import Keyframe, PairOptions, keyframe_pairs
 
 
 def keyframe(centre: np.ndarray, yaw: float, look: np.ndarray) -> Keyframe:

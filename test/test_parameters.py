@@ -11,11 +11,11 @@ from ros_helpers import ros_context
 
 from vizloc_ros.errors import ConfigError
 from vizloc_ros.mapping.builder import BuildOptions
-from vizloc_ros.nodes.node_options import NODE_OPTIONS
-from vizloc_ros.nodes.parameters import declare_options, option_parameters
 from vizloc_ros.option_tree import OptionTree
 from vizloc_ros.options import Options, subgroup
-from vizloc_ros.pixloc.tracker_options import TrackerOptions
+from vizloc_ros.pixloc.tracking import TrackerOptions
+from vizloc_ros.ros.node_options import NODE_OPTIONS
+from vizloc_ros.ros.parameters import declare_options, option_parameters
 
 pytestmark = pytest.mark.ros
 

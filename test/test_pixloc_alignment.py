@@ -10,7 +10,7 @@ from pixloc_scene import CAMERA, PRIORS, TRUTH, Scene, bilinear, scene, stack
 
 from vizloc_ros.arrays import Float64
 from vizloc_ros.errors import FeatureError
-from vizloc_ros.geometry.camera_correction import CameraCorrection
+from vizloc_ros.geometry.camera import CameraCorrection
 from vizloc_ros.geometry.poses import matrix_of, pose_error
 from vizloc_ros.geometry.se3 import se3_exp, se3_log
 from vizloc_ros.pixloc.optimizer.alignment import Alignment, align

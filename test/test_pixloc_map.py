@@ -13,8 +13,8 @@ from vizloc_ros.errors import FeatureError, MapError
 from vizloc_ros.geometry.poses import pose_of, transform_points
 from vizloc_ros.mapping.check import map_problems
 from vizloc_ros.mapping.visual_map import VisualMap
-from vizloc_ros.pixloc.map_references import add_references, read_references
-from vizloc_ros.pixloc.sampling import sample
+from vizloc_ros.pixloc.reference_builder import add_references, read_references
+from vizloc_ros.pixloc.references import sample
 from vizloc_ros.pixloc.submap import SubmapOptions, SubmapSelector, view_difference
 
 BEHIND = Rigid3d(Rotation3d(np.array([0.0, np.pi, 0.0])), np.zeros(3))  # looking back

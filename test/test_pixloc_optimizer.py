@@ -11,7 +11,7 @@ from pixloc_scene import CAMERA, TRUTH, bilinear, stack
 
 from vizloc_ros.arrays import Float32, Float64
 from vizloc_ros.errors import ConfigError
-from vizloc_ros.geometry.camera_correction import CameraCorrection
+from vizloc_ros.geometry.camera import CameraCorrection
 from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.geometry.se3 import se3_exp, so3_log
 from vizloc_ros.pixloc.optimizer.equations import Equations, covariance, solve

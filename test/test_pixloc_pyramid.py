@@ -11,8 +11,7 @@ from pixloc_scene import bilinear, smooth_level
 from vizloc_ros.errors import FeatureError, ImageError
 from vizloc_ros.pixloc.image_fit import fit_image, fitted_size
 from vizloc_ros.pixloc.pyramid import FeatureLevel, level_of_image
-from vizloc_ros.pixloc.references import LevelReferences, References, StoredLevel, StoredReferences, unit
-from vizloc_ros.pixloc.sampling import sample
+from vizloc_ros.pixloc.references import LevelReferences, References, StoredLevel, StoredReferences, sample, unit
 
 quick = settings(max_examples=40, deadline=None)
 seeds = st.integers(0, 2**32 - 1)

@@ -7,7 +7,7 @@ from pixloc_scene import CAMERA, PRIORS, TRUTH, scene
 from vizloc_ros.geometry.poses import pose_error, transform_points
 from vizloc_ros.pixloc.motion import Prediction
 from vizloc_ros.pixloc.optimizer.alignment import align
-from vizloc_ros.pixloc.reach import coarsest_needed
+from vizloc_ros.pixloc.search import coarsest_needed
 
 SCENE = scene()
 

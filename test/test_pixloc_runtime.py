@@ -18,13 +18,13 @@ from hfnet_helpers import texture  # noqa: E402
 from pixloc_small import LOSS, UNET, exported, levels_of, small_network  # noqa: E402
 
 from vizloc_ros.errors import ConfigError, DeviceError, FeatureError, ImageError  # noqa: E402
+from vizloc_ros.features.checksummed_onnx import OPEN_SEAL, SEAL_METADATA, seal  # noqa: E402
 from vizloc_ros.features.device import Device, available  # noqa: E402
 from vizloc_ros.features.hfnet.weights import DEFAULT_WEIGHTS as HFNET_WEIGHTS  # noqa: E402
 from vizloc_ros.features.onnx_export import weights_identity  # noqa: E402
-from vizloc_ros.features.sealed_network import OPEN_SEAL, SEAL_METADATA, seal  # noqa: E402
-from vizloc_ros.pixloc.features.extractor import DenseExtractor, open_dense_extractor  # noqa: E402
-from vizloc_ros.pixloc.features.runtime import NetworkExtractor  # noqa: E402
-from vizloc_ros.pixloc.features.weights import DEFAULT_WEIGHTS, PIXLOC_METADATA  # noqa: E402
+from vizloc_ros.pixloc.extractors.network_extractor import NetworkExtractor  # noqa: E402
+from vizloc_ros.pixloc.extractors.pixloc_weights import DEFAULT_WEIGHTS, PIXLOC_METADATA  # noqa: E402
+from vizloc_ros.pixloc.extractors.pyramid_extractor import DenseExtractor, open_dense_extractor  # noqa: E402
 from vizloc_ros.pixloc.image_fit import fit_image  # noqa: E402
 from vizloc_ros.pixloc.network.model import PixLocNetwork  # noqa: E402
 from vizloc_ros.pixloc.network.store import load_network  # noqa: E402
@@ -248,8 +248,8 @@ def test_the_shipped_features_move_with_the_image(shipped: tuple[NetworkExtracto
 
 def test_running_needs_neither_torch_nor_onnx() -> None:
     program = (
-        "import sys, vizloc_ros.pixloc.features.runtime, vizloc_ros.pixloc.features.intensities, "
-        "vizloc_ros.pixloc.features.variants, vizloc_ros.pixloc.optimizer.alignment; "
+        "import sys, vizloc_ros.pixloc.extractors.network_extractor, vizloc_ros.pixloc.extractors.photometric, "
+        "vizloc_ros.pixloc.extractors.ablations, vizloc_ros.pixloc.optimizer.alignment; "
         "sys.exit(bool({'torch', 'onnx', 'safetensors'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[1])

@@ -10,9 +10,9 @@ from pixloc_scene import smooth_level
 
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.errors import ImageError
-from vizloc_ros.pixloc.features.extractor import DenseExtractor
-from vizloc_ros.pixloc.features.intensities import LEVELS, PATTERN, IntensityExtractor
-from vizloc_ros.pixloc.features.variants import Compact, Unconfident, Undamped
+from vizloc_ros.pixloc.extractors.ablations import Compact, Unconfident, Undamped
+from vizloc_ros.pixloc.extractors.photometric import LEVELS, PATTERN, IntensityExtractor
+from vizloc_ros.pixloc.extractors.pyramid_extractor import DenseExtractor
 from vizloc_ros.pixloc.optimizer.options import LearnedAlignment
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
 from vizloc_ros.pixloc.pyramid import FeaturePyramid

@@ -17,7 +17,7 @@ from point_street import View, write_point_map
 from vizloc_ros.cli import main as cli
 from vizloc_ros.errors import MapError
 from vizloc_ros.mapping.check import map_problems
-from vizloc_ros.mapping.map_info import read_info
+from vizloc_ros.mapping.map_format import read_info
 from vizloc_ros.mapping.replace import built_aside
 from vizloc_ros.mapping.visual_map import VisualMap
 

@@ -8,18 +8,18 @@ from cli_helpers import Vizloc
 
 from vizloc_ros.bags.writer import write_bag
 from vizloc_ros.datasets.open import open_dataset
-from vizloc_ros.datasets.selection import every
-from vizloc_ros.evaluation.offline import localize_records
+from vizloc_ros.datasets.record import every
+from vizloc_ros.evaluation.localize import localize_records
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.localization.localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.builder import build_map
 from vizloc_ros.mapping.visual_map import VisualMap
-from vizloc_ros.nodes.replay import replay_bag
-from vizloc_ros.nodes.replay_evaluation import evaluate_replay
-from vizloc_ros.pixloc.features.extractor import open_dense_extractor
-from vizloc_ros.pixloc.map_references import add_references
+from vizloc_ros.pixloc.extractors.pyramid_extractor import open_dense_extractor
+from vizloc_ros.pixloc.reference_builder import add_references
+from vizloc_ros.replay.bag_replay import replay_bag
+from vizloc_ros.replay.replay_report import evaluate_replay
 
 pytestmark = pytest.mark.ros
 

@@ -13,18 +13,18 @@ from point_street import CAMERA, PointStreet, View
 
 from vizloc_ros.cli import main as cli
 from vizloc_ros.errors import ConfigError, FeatureError, MapError
-from vizloc_ros.localization import global_search
+from vizloc_ros.localization import retrieval as global_search
 from vizloc_ros.localization.faiss_index import INDEX_FILE, FaissIndex, write_index
 from vizloc_ros.localization.global_search import EXACT_UP_TO, open_search
 from vizloc_ros.localization.localizer import HierarchicalLocalizer
 from vizloc_ros.localization.options import RetrievalOptions
-from vizloc_ros.localization.place_finder import PlaceFinder
+from vizloc_ros.localization.places import PlaceFinder
 from vizloc_ros.localization.retrieval import GlobalIndex
 from vizloc_ros.mapping.check import map_problems
-from vizloc_ros.mapping.map_info import FileInfo
+from vizloc_ros.mapping.map_format import FileInfo
 from vizloc_ros.mapping.map_writer import add_to_map
 from vizloc_ros.mapping.visual_map import VisualMap
-from vizloc_ros.stopwatch import Stopwatch
+from vizloc_ros.timing import Stopwatch
 
 KEYFRAMES, SIZE, QUERIES = 5000, 64, 200
 EXACT, FAISS = (RetrievalOptions(top_k=4, spacing=0, search=search, shortlist=10) for search in ("exact", "faiss"))

@@ -15,9 +15,9 @@ NODE = """
     from rclpy.node import Node
     from std_msgs.msg import String
     from vizloc_ros.errors import ConfigError, MapError
-    from vizloc_ros.nodes.diagnostics import Diagnostics
-    from vizloc_ros.nodes.mailbox import Worker
-    from vizloc_ros.nodes.runner import run_nodes
+    from vizloc_ros.ros.diagnostics import Diagnostics
+    from vizloc_ros.ros.worker import Worker
+    from vizloc_ros.ros.runner import run_nodes
 
     class Busy(Node):
         '''Its worker publishes without a pause, also while the process ends.'''

@@ -11,21 +11,19 @@ from point_street import CAMERA, PointStreet, View, matched, write_point_map
 from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.datasets.synthetic import SyntheticStreet
-from vizloc_ros.evaluation.offline import localize_records
-from vizloc_ros.features.correction import corrected
+from vizloc_ros.evaluation.localize import localize_records
 from vizloc_ros.features.extractor import open_extractor
-from vizloc_ros.geometry.camera import PinholeCamera
-from vizloc_ros.geometry.camera_correction import CameraCorrection, shift_jacobian
+from vizloc_ros.features.types import corrected
+from vizloc_ros.geometry.camera import CameraCorrection, PinholeCamera, shift_jacobian
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.localization.localizer import HierarchicalLocalizer
 from vizloc_ros.mapping import self_calibration
-from vizloc_ros.mapping.build_report import BuildReport
-from vizloc_ros.mapping.builder import BuildOptions, build_map
-from vizloc_ros.mapping.colmap import Triangulation, TriangulationOptions, triangulate
-from vizloc_ros.mapping.keyframe import Keyframe
-from vizloc_ros.mapping.map_info import read_info
+from vizloc_ros.mapping.builder import BuildOptions, BuildReport, build_map
+from vizloc_ros.mapping.map_format import read_info
 from vizloc_ros.mapping.map_writer import write_map
+from vizloc_ros.mapping.pairs import Keyframe
 from vizloc_ros.mapping.self_calibration import SelfCalibrationOptions, calibration_warnings, estimate_corrections
+from vizloc_ros.mapping.triangulation import Triangulation, TriangulationOptions, triangulate
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import silent
 

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from point_street import PointStreet
 
 from vizloc_ros.localization.options import RetrievalOptions
-from vizloc_ros.localization.place_finder import PlaceFinder
-from vizloc_ros.localization.spread import spread
+from vizloc_ros.localization.places import PlaceFinder
+from vizloc_ros.localization.retrieval import spread
 from vizloc_ros.mapping.visual_map import VisualMap
-from vizloc_ros.stopwatch import Stopwatch
+from vizloc_ros.timing import Stopwatch
 
 
 @st.composite

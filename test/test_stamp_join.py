@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vizloc_ros.nodes.stamp_guard import StampGuard, Verdict
-from vizloc_ros.nodes.stamp_join import StampJoin
+from vizloc_ros.ros.stamp_guard import StampGuard, Verdict
+from vizloc_ros.ros.stamp_join import StampJoin
 
 CHANNELS = ("features", "camera_info", "candidates")
 SECOND = 1_000_000_000

@@ -7,9 +7,9 @@ from ros_helpers import ros_nodes, spin_until
 
 from vizloc_ros.errors import RosError
 from vizloc_ros.geometry.poses import matrix_of, pose_from_quaternion
-from vizloc_ros.nodes import qos
-from vizloc_ros.nodes.conversions import transform_to_msg
-from vizloc_ros.nodes.static_transforms import StaticTransforms, TransformTree
+from vizloc_ros.ros import qos
+from vizloc_ros.ros.extrinsics import StaticTransforms, TransformTree
+from vizloc_ros.ros.messages import transform_to_msg
 
 
 def random_pose(seed):

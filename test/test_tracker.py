@@ -10,15 +10,13 @@ from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.synthetic import SyntheticStreet
-from vizloc_ros.evaluation.tracking import submaps_of
+from vizloc_ros.evaluation.track import submaps_of
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.visual_map import VisualMap
-from vizloc_ros.pixloc.features.extractor import DenseExtractor
-from vizloc_ros.pixloc.frame import Frame, Tracked
-from vizloc_ros.pixloc.state import TrackerState
+from vizloc_ros.pixloc.extractors.pyramid_extractor import DenseExtractor
 from vizloc_ros.pixloc.submap import SubmapSelector
 from vizloc_ros.pixloc.tracker import Tracker
-from vizloc_ros.pixloc.tracker_options import TrackerOptions
+from vizloc_ros.pixloc.tracking import Frame, Tracked, TrackerOptions, TrackerState
 
 AWAY = Rigid3d(Rotation3d(), np.array([0.3, 0.0, 0.6]))
 

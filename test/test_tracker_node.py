@@ -19,11 +19,11 @@ from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.builder import build_map
 from vizloc_ros.mapping.visual_map import VisualMap
-from vizloc_ros.nodes.conversions import header_of, pose_with_covariance_to_msg
-from vizloc_ros.nodes.node_options import NODE_OPTIONS
-from vizloc_ros.nodes.processes import NODES
-from vizloc_ros.nodes.qos import POSE
 from vizloc_ros.options import leaves
+from vizloc_ros.replay.processes import NODES
+from vizloc_ros.ros.messages import header_of, pose_with_covariance_to_msg
+from vizloc_ros.ros.node_options import NODE_OPTIONS
+from vizloc_ros.ros.qos import POSE
 
 pytestmark = pytest.mark.ros
 TRACKER = {"long_side": LONG_SIDE, "threads": 1, "debug_image": True}

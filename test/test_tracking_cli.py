@@ -14,9 +14,9 @@ from vizloc_ros.datasets.synthetic import SyntheticStreet
 from vizloc_ros.evaluation.trajectories import read_visuallocalization
 from vizloc_ros.features.device import Device
 from vizloc_ros.geometry.poses import pose_error
-from vizloc_ros.mapping.build_report import BuildReport
-from vizloc_ros.pixloc.features.extractor import open_dense_extractor
-from vizloc_ros.pixloc.map_references import add_references
+from vizloc_ros.mapping.builder import BuildReport
+from vizloc_ros.pixloc.extractors.pyramid_extractor import open_dense_extractor
+from vizloc_ros.pixloc.reference_builder import add_references
 
 PRIORS = ["0.5m_1deg", "1m_2deg", "2m_4deg", "4m_8deg"]
 

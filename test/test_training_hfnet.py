@@ -21,11 +21,11 @@ from torch import nn  # noqa: E402
 from vizloc_ros.cli.config import read_options  # noqa: E402
 from vizloc_ros.cli.main import app  # noqa: E402
 from vizloc_ros.errors import ConfigError, DatasetError, ImageError  # noqa: E402
-from vizloc_ros.features.dense_network import DenseNetwork, DenseNetworkConfig  # noqa: E402
 from vizloc_ros.features.device import Device  # noqa: E402
 from vizloc_ros.features.extractor import open_extractor  # noqa: E402
 from vizloc_ros.features.hfnet.config import HfNetConfig  # noqa: E402
 from vizloc_ros.features.hfnet.network import HfNet  # noqa: E402
+from vizloc_ros.features.onnx_dense_network import DenseNetwork, DenseNetworkConfig  # noqa: E402
 from vizloc_ros.training.checkpoint import load_checkpoint, load_network, save_checkpoint  # noqa: E402
 from vizloc_ros.training.distillation.batches import Batch, Batches  # noqa: E402
 from vizloc_ros.training.distillation.config import HfNetTraining  # noqa: E402

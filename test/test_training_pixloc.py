@@ -23,7 +23,7 @@ from vizloc_ros.datasets.open import open_dataset  # noqa: E402
 from vizloc_ros.errors import ConfigError  # noqa: E402
 from vizloc_ros.features.extractor import open_extractor  # noqa: E402
 from vizloc_ros.mapping.builder import build_map  # noqa: E402
-from vizloc_ros.pixloc.features.extractor import open_dense_extractor  # noqa: E402
+from vizloc_ros.pixloc.extractors.pyramid_extractor import open_dense_extractor  # noqa: E402
 from vizloc_ros.pixloc.network.config import LightConfig  # noqa: E402
 from vizloc_ros.pixloc.network.light import EDGEPOINT2_ORDER, LightNetwork  # noqa: E402
 from vizloc_ros.training.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 
 from vizloc_ros.cli.main import app  # noqa: E402
 from vizloc_ros.errors import ConfigError, FeatureError  # noqa: E402
-from vizloc_ros.pixloc.features.extractor import open_dense_extractor  # noqa: E402
+from vizloc_ros.pixloc.extractors.pyramid_extractor import open_dense_extractor  # noqa: E402
 from vizloc_ros.pixloc.network.config import LightConfig  # noqa: E402
 from vizloc_ros.pixloc.network.light import EDGEPOINT2_ORDER, LightNetwork  # noqa: E402
 from vizloc_ros.training.checkpoint import save_checkpoint  # noqa: E402

@@ -7,8 +7,7 @@ from pycolmap import Rigid3d
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install 'vizloc_ros[train]'")
 
-from vizloc_ros.geometry.camera import PinholeCamera  # noqa: E402
-from vizloc_ros.geometry.camera_correction import CameraCorrection  # noqa: E402
+from vizloc_ros.geometry.camera import CameraCorrection, PinholeCamera  # noqa: E402
 from vizloc_ros.geometry.poses import perturbed  # noqa: E402
 from vizloc_ros.geometry.se3 import so3_exp  # noqa: E402
 from vizloc_ros.pixloc.network.config import LightConfig  # noqa: E402

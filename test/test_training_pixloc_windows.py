@@ -17,11 +17,10 @@ from vizloc_ros.datasets.open import open_dataset  # noqa: E402
 from vizloc_ros.datasets.synthetic import SyntheticStreet  # noqa: E402
 from vizloc_ros.errors import DatasetError  # noqa: E402
 from vizloc_ros.features.extractor import open_extractor  # noqa: E402
-from vizloc_ros.geometry.camera import PinholeCamera  # noqa: E402
-from vizloc_ros.geometry.camera_correction import CameraCorrection  # noqa: E402
+from vizloc_ros.geometry.camera import CameraCorrection, PinholeCamera  # noqa: E402
 from vizloc_ros.geometry.se3 import so3_exp  # noqa: E402
 from vizloc_ros.mapping.builder import build_map  # noqa: E402
-from vizloc_ros.mapping.colmap import colmap_camera  # noqa: E402
+from vizloc_ros.mapping.triangulation import colmap_camera  # noqa: E402
 from vizloc_ros.pixloc.image_fit import fit_image  # noqa: E402
 from vizloc_ros.training.pixloc.batches import collate  # noqa: E402
 from vizloc_ros.training.pixloc.config import PairSource, Partners, PixLocTraining, Starts  # noqa: E402

@@ -16,7 +16,7 @@ from vizloc_ros.features.extractor import FeatureExtractor, open_extractor
 from vizloc_ros.features.types import Features
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import pose_from_matrix
-from vizloc_ros.mapping.turned_views import TurnedViewOptions, turned, with_turned_views
+from vizloc_ros.mapping.rotated_views import TurnedViewOptions, turned, with_turned_views
 
 CAMERA = PinholeCamera(400, 250, 260.0, 280.0, 190.0, 130.0)  # off-centre, and fx is not fy: nothing cancels
 

@@ -21,9 +21,9 @@ from vizloc_ros.bags.messages import (
     pose_message,
     transform_message,
 )
+from vizloc_ros.datasets.corruptions import Degradation, degrade_records
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import BagError
-from vizloc_ros.evaluation.degrade import Degradation, degrade_records
 from vizloc_ros.parallel import Progress, silent
 
 FOREVER = QosTime(9223372036, 854775807)

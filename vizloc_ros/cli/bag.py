@@ -8,10 +8,10 @@ from rich.console import Console
 
 from vizloc_ros.cli.arguments import BagArgument, DatasetArgument, DegradeOption, EveryOption, SeedOption
 from vizloc_ros.cli.progress import bar
+from vizloc_ros.datasets.corruptions import Degradation
 from vizloc_ros.datasets.open import open_dataset
-from vizloc_ros.datasets.selection import every as every_nth
+from vizloc_ros.datasets.record import every as every_nth
 from vizloc_ros.errors import ConfigError
-from vizloc_ros.evaluation.degrade import Degradation
 
 app = typer.Typer(help="Write and play rosbags.", no_args_is_help=True)
 console = Console()
@@ -59,9 +59,9 @@ def play(
     import rclpy
     from rclpy.executors import ExternalShutdownException
 
-    from vizloc_ros.bags.player import BagPlayer
-    from vizloc_ros.nodes.middleware import ensure_profile
-    from vizloc_ros.nodes.runner import ros
+    from vizloc_ros.replay.player import BagPlayer
+    from vizloc_ros.ros.dds_profile import ensure_profile
+    from vizloc_ros.ros.runner import ros
 
     ensure_profile()
     try:

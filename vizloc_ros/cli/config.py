@@ -9,8 +9,8 @@ import yaml
 from pydantic import BaseModel
 
 from vizloc_ros.errors import ConfigError
-from vizloc_ros.nodes.node_options import NODE_OPTIONS
 from vizloc_ros.options import leaves, merge, nested, validated
+from vizloc_ros.ros.node_options import NODE_OPTIONS
 
 Model = TypeVar("Model", bound=BaseModel)
 _ROS = "ros__parameters"

@@ -17,12 +17,12 @@ from vizloc_ros.cli.arguments import (
 from vizloc_ros.cli.config import read_mapping
 from vizloc_ros.cli.map import print_build, print_references
 from vizloc_ros.cli.progress import bar
-from vizloc_ros.cli.replay_table import print_replay
+from vizloc_ros.cli.replay import print_replay
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.mapping.builder import BuildOptions, build_map
-from vizloc_ros.pixloc.features.extractor import open_dense_extractor
-from vizloc_ros.pixloc.map_references import add_references
+from vizloc_ros.pixloc.extractors.pyramid_extractor import open_dense_extractor
+from vizloc_ros.pixloc.reference_builder import add_references
 
 
 def demo(
@@ -39,8 +39,8 @@ def demo(
     """Run everything: build a map from the split `map`, then localize the split `query` through the ROS 2 nodes."""
     from vizloc_ros.bags.writer import write_bag
     from vizloc_ros.features.device import Device
-    from vizloc_ros.nodes.replay import private_domain
-    from vizloc_ros.nodes.replay_evaluation import evaluate_replay
+    from vizloc_ros.replay.bag_replay import private_domain
+    from vizloc_ros.replay.replay_report import evaluate_replay
 
     console = Console()
     source = open_dataset(dataset)

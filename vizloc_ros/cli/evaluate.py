@@ -16,21 +16,20 @@ from vizloc_ros.cli.evaluate_alignment import ablation, convergence
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.homographies import HOMOGRAPHY_READERS, open_homographies
 from vizloc_ros.datasets.open import open_dataset
-from vizloc_ros.datasets.selection import every as every_nth
+from vizloc_ros.datasets.record import every as every_nth
 from vizloc_ros.errors import ConfigError
-from vizloc_ros.evaluation.degradations import (
+from vizloc_ros.evaluation.homography_matching import evaluate_extractor, matching_report, plot_mma
+from vizloc_ros.evaluation.matching_metrics import HOMOGRAPHY_THRESHOLDS_PX, MatchingSummary
+from vizloc_ros.evaluation.report import write_report
+from vizloc_ros.evaluation.robustness import (
     TOLERANCE,
     DegradationTask,
     Figures,
     choose_degradations,
     evaluate_degradations,
     mean_of_hard,
+    plot_degradations,
 )
-from vizloc_ros.evaluation.degradations_plot import plot_degradations
-from vizloc_ros.evaluation.matching import HOMOGRAPHY_THRESHOLDS_PX, MatchingSummary
-from vizloc_ros.evaluation.matching_plot import plot_mma
-from vizloc_ros.evaluation.matching_run import evaluate_extractor, matching_report
-from vizloc_ros.evaluation.report import write_report
 from vizloc_ros.features.extractor import FeatureExtractor, open_extractor
 
 if TYPE_CHECKING:

@@ -23,9 +23,10 @@ from vizloc_ros.cli.arguments import (
 )
 from vizloc_ros.cli.config import read_options
 from vizloc_ros.cli.progress import bar
+from vizloc_ros.datasets.corruptions import degrade_records
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import Record
-from vizloc_ros.datasets.selection import every as every_nth
+from vizloc_ros.datasets.record import every as every_nth
 from vizloc_ros.errors import ConfigError, DatasetError
 from vizloc_ros.evaluation.convergence import (
     PERTURBATIONS,
@@ -35,14 +36,13 @@ from vizloc_ros.evaluation.convergence import (
     perturbed_priors,
     retrieved_priors,
 )
-from vizloc_ros.evaluation.convergence_plot import plot_basins
-from vizloc_ros.evaluation.degradations import choose_degradations
-from vizloc_ros.evaluation.degrade import degrade_records
+from vizloc_ros.evaluation.convergence_figures import plot_basins
 from vizloc_ros.evaluation.report import write_report
+from vizloc_ros.evaluation.robustness import choose_degradations
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.option_tree import OptionTree
-from vizloc_ros.pixloc.features.extractor import DenseExtractor, open_dense_extractor
-from vizloc_ros.pixloc.features.variants import Compact, Unconfident, Undamped
+from vizloc_ros.pixloc.extractors.ablations import Compact, Unconfident, Undamped
+from vizloc_ros.pixloc.extractors.pyramid_extractor import DenseExtractor, open_dense_extractor
 
 console = Console()
 _MODEL_HELP = "NAME=FILE, or a FILE that `vizloc export pixloc` wrote, or photometric; empty: the package's network"

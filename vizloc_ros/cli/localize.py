@@ -20,21 +20,19 @@ from vizloc_ros.cli.arguments import (
 )
 from vizloc_ros.cli.config import read_options
 from vizloc_ros.cli.progress import bar
+from vizloc_ros.datasets.corruptions import Degradation, degrade_records
 from vizloc_ros.datasets.open import open_dataset
-from vizloc_ros.datasets.selection import every as every_nth
+from vizloc_ros.datasets.record import every as every_nth
 from vizloc_ros.errors import ConfigError
-from vizloc_ros.evaluation.degrade import Degradation, degrade_records
-from vizloc_ros.evaluation.offline import localize_records
+from vizloc_ros.evaluation.localize import localize_records, moved_poses, refine_poses
 from vizloc_ros.evaluation.recall import evaluate_poses
-from vizloc_ros.evaluation.refined import moved_poses, refine_poses
-from vizloc_ros.evaluation.report import report_table
-from vizloc_ros.evaluation.results import draw_overlay, write_results
+from vizloc_ros.evaluation.report import draw_overlay, report_table, write_results
 from vizloc_ros.localization.localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.option_tree import OptionTree
-from vizloc_ros.pixloc.features.extractor import open_dense_extractor
+from vizloc_ros.pixloc.extractors.pyramid_extractor import open_dense_extractor
 from vizloc_ros.pixloc.options import LONG_SIDE
-from vizloc_ros.pixloc.refinement import Refiner
+from vizloc_ros.pixloc.pose_refiner import Refiner
 
 
 def localize(

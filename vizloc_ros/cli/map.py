@@ -23,13 +23,12 @@ from vizloc_ros.cli.arguments import (
 from vizloc_ros.cli.config import read_mapping, read_options
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.open import open_dataset
-from vizloc_ros.datasets.selection import every as every_nth
+from vizloc_ros.datasets.record import every as every_nth
 from vizloc_ros.errors import MapError
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.localization.faiss_index import INDEX_FILE, write_index
 from vizloc_ros.localization.global_search import EXACT_UP_TO
-from vizloc_ros.mapping.build_report import BuildReport
-from vizloc_ros.mapping.builder import BuildOptions, build_map
+from vizloc_ros.mapping.builder import BuildOptions, BuildReport, build_map
 from vizloc_ros.mapping.check import map_problems
 from vizloc_ros.mapping.map_writer import add_to_map
 from vizloc_ros.mapping.visual_map import VisualMap
@@ -55,8 +54,8 @@ def build(
 ) -> None:
     """Build a map from posed images."""
     from vizloc_ros.features.device import Device
-    from vizloc_ros.pixloc.features.extractor import open_dense_extractor
-    from vizloc_ros.pixloc.map_references import add_references
+    from vizloc_ros.pixloc.extractors.pyramid_extractor import open_dense_extractor
+    from vizloc_ros.pixloc.reference_builder import add_references
 
     records = every_nth(open_dataset(dataset).records(split), every)
     options = read_options(config, BuildOptions, seed=seed)
@@ -80,8 +79,8 @@ def add_pixloc(
 ) -> None:
     """Make the references that the tracker needs, for a map without them or for another network."""
     from vizloc_ros.features.device import Device
-    from vizloc_ros.pixloc.features.extractor import open_dense_extractor
-    from vizloc_ros.pixloc.map_references import add_references
+    from vizloc_ros.pixloc.extractors.pyramid_extractor import open_dense_extractor
+    from vizloc_ros.pixloc.reference_builder import add_references
 
     visual_map = VisualMap.open(map_path)
     dense = open_dense_extractor(model, Device(provider=provider, threads=1), long_side)

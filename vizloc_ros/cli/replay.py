@@ -1,7 +1,8 @@
 """``vizloc replay``: a bag against a map, through the real ROS 2 nodes."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,7 +15,7 @@ from vizloc_ros.cli.arguments import (
     TrackerModelOption,
     command_line,
 )
-from vizloc_ros.cli.replay_table import print_replay
+from vizloc_ros.evaluation.report import report_table
 from vizloc_ros.pixloc.options import LONG_SIDE
 
 
@@ -29,8 +30,8 @@ def replay(
     composed: Annotated[bool, typer.Option(help="All nodes in one process instead of one each")] = False,
 ) -> None:
     """Replay a bag through the nodes and evaluate the poses they publish."""
-    from vizloc_ros.nodes.replay import private_domain
-    from vizloc_ros.nodes.replay_evaluation import evaluate_replay
+    from vizloc_ros.replay.bag_replay import private_domain
+    from vizloc_ros.replay.replay_report import evaluate_replay
 
     console = Console()
     domain = private_domain()
@@ -50,3 +51,18 @@ def replay(
     )
     print_replay(console, report)
     console.print(f"written to {out}")
+
+
+_NOT_SHOWN = ("reasons",)
+
+
+def print_replay(console: Console, report: Mapping[str, Any]) -> None:
+    """The table of a replay's report and, where images were dropped, why and what to do."""
+    console.print(report_table({key: value for key, value in report.items() if key not in _NOT_SHOWN}))
+    if report["dropped"] and report["processed_hz"]:
+        arriving = report["processed_hz"] * report["num_images"] / max(report["num_processed"], 1)
+        console.print(
+            f"{report['dropped']} of {report['num_images']} images were dropped: this machine processes "
+            f"{report['processed_hz']:.1f} of {arriving:.1f} images a second and takes the newest ones; recall counts "
+            "the dropped ones as wrong, recall of processed does not. Play slower with --rate to have all of them."
+        )

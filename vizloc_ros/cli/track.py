@@ -21,19 +21,18 @@ from vizloc_ros.cli.arguments import (
 )
 from vizloc_ros.cli.config import read_options
 from vizloc_ros.cli.progress import bar
+from vizloc_ros.datasets.corruptions import Degradation, degrade_records
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import Record
-from vizloc_ros.datasets.selection import every as every_nth
-from vizloc_ros.evaluation.degrade import Degradation, degrade_records
-from vizloc_ros.evaluation.offline import localize_records
+from vizloc_ros.datasets.record import every as every_nth
+from vizloc_ros.evaluation.localize import localize_records
 from vizloc_ros.evaluation.recall import evaluate_poses
-from vizloc_ros.evaluation.report import report_table
-from vizloc_ros.evaluation.results import write_results
-from vizloc_ros.evaluation.tracking import percentile_of_errors, track_records
+from vizloc_ros.evaluation.report import report_table, write_results
+from vizloc_ros.evaluation.track import percentile_of_errors, track_records
 from vizloc_ros.localization.localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.option_tree import OptionTree
-from vizloc_ros.pixloc.features.extractor import open_dense_extractor
+from vizloc_ros.pixloc.extractors.pyramid_extractor import open_dense_extractor
 
 
 def track(
@@ -85,7 +84,7 @@ def track(
     details |= {"command": command_line(), "seed": seed}
     report = write_results(out, records, run.estimates, visual_map, details)
     if debug is not None:
-        from vizloc_ros.evaluation.alignment_plot import draw_alignments
+        from vizloc_ros.evaluation.convergence_figures import draw_alignments
 
         priors = {n: t.prediction.map_from_cam for n, t in run.tracked.items() if t.prediction is not None}
         draw_alignments(debug, records, priors, visual_map, extractor, options)

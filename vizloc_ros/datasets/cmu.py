@@ -23,8 +23,7 @@ from pycolmap import Rigid3d
 
 from vizloc_ros.datasets.lenses import distorted_camera, read_rectified
 from vizloc_ros.datasets.parsing import numbered_rows, parse_number, parse_unit_quaternion
-from vizloc_ros.datasets.record import Record
-from vizloc_ros.datasets.selection import unknown_split
+from vizloc_ros.datasets.record import Record, unknown_split
 from vizloc_ros.errors import CameraError, DatasetError
 from vizloc_ros.geometry.poses import pose_from_quaternion
 from vizloc_ros.geometry.rectification import DistortedCamera, rectified_camera

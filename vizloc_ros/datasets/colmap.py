@@ -18,8 +18,7 @@ from pycolmap import Rigid3d
 from vizloc_ros.datasets.images import read_image
 from vizloc_ros.datasets.lenses import distorted_camera, read_rectified, undistorted_camera
 from vizloc_ros.datasets.parsing import NANOSECONDS, numbered_rows, parse_number
-from vizloc_ros.datasets.record import Record
-from vizloc_ros.datasets.selection import unknown_split
+from vizloc_ros.datasets.record import Record, unknown_split
 from vizloc_ros.errors import CameraError, DatasetError
 from vizloc_ros.geometry.rectification import rectified_camera
 

@@ -17,8 +17,7 @@ from pycolmap import Rigid3d
 
 from vizloc_ros.datasets.images import read_image
 from vizloc_ros.datasets.parsing import numbered_rows, parse_number, parse_timestamp, parse_unit_quaternion, read_text
-from vizloc_ros.datasets.record import Record
-from vizloc_ros.datasets.selection import unknown_split
+from vizloc_ros.datasets.record import Record, unknown_split
 from vizloc_ros.errors import CameraError, DatasetError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import pose_from_quaternion

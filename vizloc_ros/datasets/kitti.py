@@ -18,8 +18,7 @@ from pycolmap import Rigid3d
 from vizloc_ros.arrays import Float64
 from vizloc_ros.datasets.images import read_image
 from vizloc_ros.datasets.parsing import numbered_rows, parse_number, parse_timestamp
-from vizloc_ros.datasets.record import Record
-from vizloc_ros.datasets.selection import unknown_split
+from vizloc_ros.datasets.record import Record, unknown_split
 from vizloc_ros.errors import CameraError, DatasetError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import pose_from_matrix

@@ -1,12 +1,13 @@
 """What every dataset yields: posed (or unposed) images of one calibrated pinhole camera, in order of time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import UInt8
+from vizloc_ros.errors import ConfigError, DatasetError
 from vizloc_ros.geometry.camera import PinholeCamera
 
 
@@ -48,3 +49,15 @@ class Dataset(Protocol):
     def records(self, split: str) -> list[Record]:
         """The records of a split in order of time. Raises ``DatasetError`` naming the splits there are."""
         ...
+
+
+def every(records: Sequence[Record], n: int) -> list[Record]:
+    """Keeps the first and then every n-th record. Raises ``ConfigError`` when n < 1."""
+    if n < 1:
+        raise ConfigError(f"every {n}-th record cannot be kept; give a number of at least 1")
+    return list(records[::n])
+
+
+def unknown_split(dataset: str, split: str, splits: Iterable[str]) -> DatasetError:
+    """The error for a split that the dataset does not have."""
+    return DatasetError(f"{dataset} has no split {split!r}; there are: {', '.join(splits) or 'none'}")

@@ -15,11 +15,11 @@ from vizloc_ros.localization.global_search import open_search
 from vizloc_ros.localization.options import RetrievalOptions
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, parallel_map, silent
-from vizloc_ros.pixloc.features.extractor import DenseExtractor
-from vizloc_ros.pixloc.map_aligner import MapAligner
-from vizloc_ros.pixloc.map_references import compute_references
+from vizloc_ros.pixloc.extractors.pyramid_extractor import DenseExtractor
 from vizloc_ros.pixloc.optimizer.alignment import Alignment
 from vizloc_ros.pixloc.options import TrackingOptions
+from vizloc_ros.pixloc.pose_refiner import MapAligner
+from vizloc_ros.pixloc.reference_builder import compute_references
 
 CONVERGED_M, CONVERGED_DEG = 0.25, 1.0
 RETRIEVED = "retrieved"

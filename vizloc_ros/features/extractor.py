@@ -77,7 +77,7 @@ def open_extractor(
     """
     settings = settings or {}
     if name == "rootsift":
-        from vizloc_ros.features.rootsift_vlad import RootSiftVlad
+        from vizloc_ros.features.rootsift import RootSiftVlad
 
         if device is not None and device.provider != "cpu":
             raise DeviceError(f"rootsift runs on the CPU only: set the provider to cpu instead of {device.provider}")
@@ -94,8 +94,8 @@ def open_extractor(
 
 
 def _open_network(settings: dict[str, Any], folder: Path | None, device: "Device | None") -> FeatureExtractor:
-    from vizloc_ros.features.dense_extractor import DenseVlad
     from vizloc_ros.features.hfnet.weights import HFNET_METADATA
+    from vizloc_ros.features.onnx_features import DenseVlad
     from vizloc_ros.features.onnx_session import network_metadata
 
     path = Path(settings["path"])

@@ -13,7 +13,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from vizloc_ros.features.sealed_network import OPEN_SEAL, SEAL_METADATA, seal
+from vizloc_ros.features.checksummed_onnx import OPEN_SEAL, SEAL_METADATA, seal
 
 OPSET = 17  # with IR version 8: ONNX Runtime 1.13 and later read it
 _LEAST_HALVED = 1024  # elements; below, 16 bit would save nothing

@@ -1,19 +1,19 @@
-"""RootSIFT: SIFT descriptors under the Hellinger kernel (Arandjelovic and Zisserman, CVPR 2012), sec. 3.
-
-The classical local feature that both papers compare with. OpenCV finds and describes, this module fixes what it leaves
-open: the shift of its pixel grid and the order.
-"""
+"""RootSIFT with a VLAD global descriptor: the baseline that needs no network."""
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
+from pydantic import Field
 
 from vizloc_ros.arrays import Float32, UInt8
 from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features, quantize
+from vizloc_ros.features.vlad import LocalVlad, VladOptions, load_vlad
+from vizloc_ros.options import validated
 
 # OpenCV 4.8 and later can build the doubled image without shifting it; before, every keypoint lies 0.25 px too far.
 _PRECISE_UPSCALE = "enable_precise_upscale" in (inspect.getdoc(cv2.SIFT_create) or "")
@@ -62,3 +62,39 @@ class RootSift:
 def _root(sift: Float32) -> Float32:
     """(N, 128) SIFT to RootSIFT: L1-normalise, then the square root of every element; the result has unit length."""
     return np.sqrt(sift / np.maximum(np.abs(sift).sum(axis=1, keepdims=True), np.float32(1e-6)))
+
+
+class RootSiftOptions(VladOptions):
+    """Those of ``RootSift``, and of the VLAD."""
+
+    max_keypoints: int = Field(default=RootSift.max_keypoints, ge=1)
+    contrast_threshold: float = Field(default=RootSift.contrast_threshold, ge=0, lt=1)
+
+
+@dataclass(frozen=True)
+class RootSiftVlad(LocalVlad):
+    """A ``FeatureExtractor``; before ``learn`` it has no vocabulary and cannot describe."""
+
+    name: ClassVar[str] = "rootsift"
+    rootsift: RootSift = field(default_factory=RootSift)
+
+    @classmethod
+    def open(cls, settings: dict[str, Any], folder: Path | None) -> "RootSiftVlad":
+        """As ``open_extractor`` says."""
+        own = validated(RootSiftOptions, settings, f"settings of {cls.name}")
+        rootsift = RootSift(own.max_keypoints, own.contrast_threshold)
+        return cls(rootsift, words=own.words, dimension=own.dimension, vlad=load_vlad(folder))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Plain values from which ``open`` makes the same extractor."""
+        return {**asdict(self.rootsift), "words": self.words, "dimension": self.dimension}
+
+    @property
+    def local_id(self) -> str:
+        """For example ``rootsift-2048-0.02``."""
+        return f"{self.name}-{self.rootsift.max_keypoints}-{self.rootsift.contrast_threshold:g}"
+
+    def extract_local(self, image: UInt8) -> Features:
+        """RootSIFT features."""
+        return self.rootsift.extract(image)

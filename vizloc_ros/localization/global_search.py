@@ -8,7 +8,7 @@ from vizloc_ros.errors import ConfigError, MapError
 from vizloc_ros.localization.faiss_index import INDEX_FILE, FaissIndex, import_faiss
 from vizloc_ros.localization.options import RetrievalOptions
 from vizloc_ros.localization.retrieval import GlobalIndex
-from vizloc_ros.mapping.map_info import FileInfo
+from vizloc_ros.mapping.map_format import FileInfo
 from vizloc_ros.mapping.visual_map import VisualMap
 
 EXACT_UP_TO = 100_000  # keyframes that "auto" searches exactly, even if there is an index

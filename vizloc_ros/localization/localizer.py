@@ -1,13 +1,12 @@
 """From features to a verified pose in one process: hierarchical localization (HF-Net, section 3)."""
 
-from vizloc_ros.features.correction import corrected
-from vizloc_ros.features.types import Features
+from vizloc_ros.features.types import Features, corrected
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.localization.options import PoseOptions, RetrievalOptions
-from vizloc_ros.localization.place_finder import PlaceFinder, RetrievedPlaces
-from vizloc_ros.localization.solver import Localization, PoseSolver
+from vizloc_ros.localization.places import PlaceFinder, RetrievedPlaces
+from vizloc_ros.localization.pose_solver import Localization, PoseSolver
 from vizloc_ros.mapping.visual_map import VisualMap
-from vizloc_ros.stopwatch import Stopwatch
+from vizloc_ros.timing import Stopwatch
 
 
 class HierarchicalLocalizer:

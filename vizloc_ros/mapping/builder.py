@@ -1,4 +1,4 @@
-"""From posed images to a map: extract, choose pairs, match, verify with the poses, triangulate, calibrate, write."""
+"""What a build has to say about its map."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -6,30 +6,58 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from vizloc_ros import __version__
 from vizloc_ros.arrays import Float64
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import DatasetError, ImageError, MapError
-from vizloc_ros.features.correction import corrected
 from vizloc_ros.features.extractor import FeatureExtractor
-from vizloc_ros.features.types import Features
-from vizloc_ros.geometry.camera import PinholeCamera
-from vizloc_ros.geometry.camera_correction import CameraCorrection
+from vizloc_ros.features.types import Features, corrected
+from vizloc_ros.geometry.camera import CameraCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import transform_points
-from vizloc_ros.mapping.agreement import agreement, disagreement_warnings, median_speed, scale_warnings
-from vizloc_ros.mapping.build_report import BuildReport
-from vizloc_ros.mapping.colmap import Triangulation, TriangulationOptions, triangulate
-from vizloc_ros.mapping.keyframe import Keyframe
 from vizloc_ros.mapping.map_writer import MapContent, require_replaceable, write_map
 from vizloc_ros.mapping.pair_matching import MatchOptions, match_pairs
-from vizloc_ros.mapping.pairs import PairOptions, keyframe_pairs
+from vizloc_ros.mapping.pairs import Keyframe, PairOptions, keyframe_pairs
+from vizloc_ros.mapping.pose_diagnosis import agreement, disagreement_warnings, median_speed, scale_warnings
+from vizloc_ros.mapping.rotated_views import TurnedViewOptions, with_turned_views
 from vizloc_ros.mapping.self_calibration import SelfCalibrationOptions, calibration_warnings, estimate_corrections
-from vizloc_ros.mapping.turned_views import TurnedViewOptions, with_turned_views
+from vizloc_ros.mapping.triangulation import Triangulation, TriangulationOptions, triangulate
 from vizloc_ros.options import Options
 from vizloc_ros.parallel import Progress, parallel_map, silent
-from vizloc_ros.stopwatch import Stopwatch
+from vizloc_ros.timing import Stopwatch
+
+
+class BuildReport(BaseModel):
+    """Figures and warnings of a map build, as map.yaml and ``vizloc map build`` give them.
+
+    Attributes:
+        pose_agreement: share of look-alike matches that lie on the epipolar lines of the known poses.
+        calibration_shift_px: how far, at most, the self-calibration moves a pixel; 0 if it found nothing to correct.
+        weak_keyframes: names of the keyframes that see too few landmarks.
+        warnings: what is probably wrong with the input, with its cause.
+        seconds: time of every stage [s].
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    keyframes: int
+    landmarks: int
+    observations: int
+    mean_track_length: float
+    mean_reprojection_error_px: float
+    pairs: int
+    matches_per_pair: float
+    pose_agreement: float
+    median_speed_mps: float
+    median_depth_m: float
+    calibration_shift_px: float
+    weak_keyframes: list[str]
+    warnings: list[str]
+    seed: int
+    map_bytes_per_keyframe: float | None = None
+    seconds: dict[str, float] = {}
+
 
 _FLOAT32_SAFE_RANGE = 16_000.0  # m; beyond, float32 coordinates are coarser than a millimetre
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from vizloc_ros.errors import MapError
-from vizloc_ros.mapping.array_file import open_array
-from vizloc_ros.mapping.map_info import FileInfo, read_info
+from vizloc_ros.mapping.map_format import FileInfo, open_array, read_info
 from vizloc_ros.mapping.reference_arrays import array_files
 from vizloc_ros.mapping.visual_map import ARRAYS, VisualMap
 from vizloc_ros.parallel import Progress, silent

@@ -12,12 +12,9 @@ import numpy as np
 
 from vizloc_ros.errors import MapError
 from vizloc_ros.features.extractor import FeatureExtractor
-from vizloc_ros.geometry.camera import PinholeCamera
-from vizloc_ros.geometry.camera_correction import CameraCorrection
+from vizloc_ros.geometry.camera import CameraCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import array_of
-from vizloc_ros.mapping.colmap import Triangulation, write_model
-from vizloc_ros.mapping.keyframe import Keyframe
-from vizloc_ros.mapping.map_info import (
+from vizloc_ros.mapping.map_format import (
     FORMAT_VERSION,
     INFO_FILE,
     ExtractorInfo,
@@ -26,7 +23,9 @@ from vizloc_ros.mapping.map_info import (
     read_info,
     write_info,
 )
+from vizloc_ros.mapping.pairs import Keyframe
 from vizloc_ros.mapping.replace import built_aside
+from vizloc_ros.mapping.triangulation import Triangulation, write_model
 from vizloc_ros.mapping.visual_map import ARRAYS, EXTRACTOR_FOLDER, MODEL_FOLDER, NAMES_FILE
 
 

@@ -1,14 +1,28 @@
-"""Which keyframes to match: those that can see the same things, by their poses and by their looks."""
+"""A posed image on its way into a map."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from pycolmap import Rigid3d
 from pydantic import Field
 from scipy.spatial import cKDTree
 
 from vizloc_ros.arrays import Float64, Int64
-from vizloc_ros.mapping.keyframe import Keyframe
+from vizloc_ros.features.types import Features
+from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.options import Options
+
+
+@dataclass(frozen=True)
+class Keyframe:
+    """One image of the map: name, time [ns], camera, known pose, features."""
+
+    name: str
+    timestamp_ns: int
+    camera: PinholeCamera
+    world_from_cam: Rigid3d
+    features: Features
 
 
 class PairOptions(Options):

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from vizloc_ros.arrays import Float16, Int8
-from vizloc_ros.mapping.array_file import open_array
-from vizloc_ros.mapping.map_info import MapInfo
+from vizloc_ros.mapping.map_format import MapInfo, open_array
 
 _SCALES, _CONFIDENCES = "pixloc_scales", "pixloc_confidences"
 

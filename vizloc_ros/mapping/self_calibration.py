@@ -11,11 +11,10 @@ from pydantic import Field
 from scipy import sparse
 
 from vizloc_ros.arrays import Float64, Int64
-from vizloc_ros.geometry.camera import PinholeCamera
-from vizloc_ros.geometry.camera_correction import CameraCorrection, shift_jacobian
+from vizloc_ros.geometry.camera import CameraCorrection, PinholeCamera, shift_jacobian
 from vizloc_ros.geometry.poses import transform_points
-from vizloc_ros.mapping.colmap import Triangulation
-from vizloc_ros.mapping.keyframe import Keyframe
+from vizloc_ros.mapping.pairs import Keyframe
+from vizloc_ros.mapping.triangulation import Triangulation
 from vizloc_ros.options import Options
 
 EXPECTED = (0.005, 2.0, 2.0, 0.01)  # standard deviations of a calibration's errors: focal, cx, cy, radial

@@ -14,8 +14,7 @@ import numpy as np
 from vizloc_ros.arrays import Float32, Float64, Int8, Int32, Int64
 from vizloc_ros.errors import ConfigError, FeatureError, MapError
 from vizloc_ros.features.extractor import FeatureExtractor, open_extractor
-from vizloc_ros.mapping.array_file import open_array
-from vizloc_ros.mapping.map_info import MapInfo, feature_number, read_info
+from vizloc_ros.mapping.map_format import MapInfo, feature_number, open_array, read_info
 from vizloc_ros.mapping.reference_arrays import ReferenceArrays
 
 if TYPE_CHECKING:

@@ -14,20 +14,20 @@ from typing import Any
 from sensor_msgs.msg import CameraInfo, PointCloud2
 
 from vizloc_ros.errors import FeatureError
-from vizloc_ros.features.correction import corrected
 from vizloc_ros.features.extractor import FeatureExtractor
-from vizloc_ros.mapping.map_info import MapInfo, feature_number, read_info
+from vizloc_ros.features.types import corrected
+from vizloc_ros.mapping.map_format import MapInfo, feature_number, read_info
 from vizloc_ros.mapping.visual_map import open_map_extractor
-from vizloc_ros.nodes.clouds import features_to_msg, global_descriptor_to_msg
-from vizloc_ros.nodes.conversions import rectified_camera_to_msg
-from vizloc_ros.nodes.image_input import ImageInput
-from vizloc_ros.nodes.node_options import HfnetOptions
-from vizloc_ros.nodes.parameters import declare_options
-from vizloc_ros.nodes.pipeline_node import PipelineNode
-from vizloc_ros.nodes.qos import FEATURES
-from vizloc_ros.nodes.resting import Resting
-from vizloc_ros.nodes.runner import run_node
-from vizloc_ros.stopwatch import Stopwatch
+from vizloc_ros.ros.clouds import features_to_msg, global_descriptor_to_msg
+from vizloc_ros.ros.frame_throttle import Resting
+from vizloc_ros.ros.image_input import ImageInput
+from vizloc_ros.ros.messages import rectified_camera_to_msg
+from vizloc_ros.ros.node_options import HfnetOptions
+from vizloc_ros.ros.parameters import declare_options
+from vizloc_ros.ros.pipeline_node import PipelineNode
+from vizloc_ros.ros.qos import FEATURES
+from vizloc_ros.ros.runner import run_node
+from vizloc_ros.timing import Stopwatch
 
 
 class HfnetNode(PipelineNode):

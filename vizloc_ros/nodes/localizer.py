@@ -14,27 +14,26 @@ from sensor_msgs.msg import CameraInfo, PointCloud2
 
 from vizloc_ros.errors import FeatureError
 from vizloc_ros.geometry.covariance import covariance_of_product
-from vizloc_ros.localization.solver import Localization, LocalizedPose, PoseSolver, position_std
-from vizloc_ros.localization.place import Place
-from vizloc_ros.nodes.clouds import Candidates, candidates_from_msg, features_from_msg
-from vizloc_ros.nodes.conversions import (
+from vizloc_ros.localization.places import Place
+from vizloc_ros.localization.pose_solver import Localization, LocalizedPose, PoseSolver, position_std
+from vizloc_ros.ros.clouds import Candidates, candidates_from_msg, features_from_msg
+from vizloc_ros.ros.diagnostics import Level
+from vizloc_ros.ros.extrinsics import Mounting
+from vizloc_ros.ros.messages import (
     header_of,
     pose_with_covariance_to_msg,
     rectified_camera_from_msg,
     stamp_to_ns,
 )
-from vizloc_ros.nodes.diagnostics import Level
-from vizloc_ros.nodes.mounting import Mounting
-from vizloc_ros.nodes.node_options import LocalizerOptions
-from vizloc_ros.nodes.parameters import declare_options
-from vizloc_ros.nodes.path_publisher import PathPublisher
-from vizloc_ros.nodes.pipeline_node import PipelineNode
-from vizloc_ros.nodes.qos import FEATURES, POSE
-from vizloc_ros.nodes.runner import run_node
-from vizloc_ros.nodes.stamp_guard import StampGuard, Verdict
-from vizloc_ros.nodes.stamp_join import StampJoin
-from vizloc_ros.nodes.transform_publisher import TransformPublisher
-from vizloc_ros.stopwatch import Stopwatch
+from vizloc_ros.ros.node_options import LocalizerOptions
+from vizloc_ros.ros.parameters import declare_options
+from vizloc_ros.ros.pipeline_node import PipelineNode
+from vizloc_ros.ros.publishers import PathPublisher, TransformPublisher
+from vizloc_ros.ros.qos import FEATURES, POSE
+from vizloc_ros.ros.runner import run_node
+from vizloc_ros.ros.stamp_guard import StampGuard, Verdict
+from vizloc_ros.ros.stamp_join import StampJoin
+from vizloc_ros.timing import Stopwatch
 
 _CHANNELS = ("features/camera_info", "features", "candidates")
 

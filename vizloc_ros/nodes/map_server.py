@@ -12,26 +12,25 @@ from sensor_msgs.msg import PointCloud2
 
 from vizloc_ros.errors import MapError
 from vizloc_ros.geometry.poses import pose_of
-from vizloc_ros.localization.place_finder import PlaceFinder
-from vizloc_ros.localization.place import Place
+from vizloc_ros.localization.places import Place, PlaceFinder
 from vizloc_ros.mapping.check import check_map
-from vizloc_ros.mapping.map_info import feature_number
+from vizloc_ros.mapping.map_format import feature_number
 from vizloc_ros.mapping.visual_map import VisualMap
-from vizloc_ros.nodes.clouds import (
+from vizloc_ros.pixloc.submap import Submap, SubmapSelector
+from vizloc_ros.ros.clouds import (
     Candidates,
     candidates_to_msg,
     global_descriptor_from_msg,
     map_points_to_msg,
+    submap_to_msg,
 )
-from vizloc_ros.nodes.conversions import header_of, pose_from_msg, poses_to_msg, stamp_to_ns
-from vizloc_ros.nodes.node_options import MapServerOptions
-from vizloc_ros.nodes.parameters import declare_options
-from vizloc_ros.nodes.pipeline_node import PipelineNode
-from vizloc_ros.nodes.qos import FEATURES, LATCHED, POSE
-from vizloc_ros.nodes.runner import run_node
-from vizloc_ros.nodes.submap_cloud import submap_to_msg
-from vizloc_ros.pixloc.submap import Submap, SubmapSelector
-from vizloc_ros.stopwatch import Stopwatch
+from vizloc_ros.ros.messages import header_of, pose_from_msg, poses_to_msg, stamp_to_ns
+from vizloc_ros.ros.node_options import MapServerOptions
+from vizloc_ros.ros.parameters import declare_options
+from vizloc_ros.ros.pipeline_node import PipelineNode
+from vizloc_ros.ros.qos import FEATURES, LATCHED, POSE
+from vizloc_ros.ros.runner import run_node
+from vizloc_ros.timing import Stopwatch
 
 
 class MapServerNode(PipelineNode):

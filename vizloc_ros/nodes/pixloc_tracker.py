@@ -24,28 +24,26 @@ from vizloc_ros.arrays import Float64, UInt8
 from vizloc_ros.errors import FeatureError, RosError, VizlocError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.covariance import covariance_of_product
-from vizloc_ros.mapping.map_info import MapInfo, feature_number, read_info
-from vizloc_ros.nodes.conversions import header_of, pose_from_msg, pose_to_msg, pose_with_covariance_to_msg, stamp_to_ns
-from vizloc_ros.nodes.diagnostics import Level
-from vizloc_ros.nodes.image_input import ImageInput
-from vizloc_ros.nodes.mounting import Mounting
-from vizloc_ros.nodes.node_options import TrackerNodeOptions
-from vizloc_ros.nodes.odometry_buffer import OdometryBuffer
-from vizloc_ros.nodes.parameters import declare_options
-from vizloc_ros.nodes.path_publisher import PathPublisher
-from vizloc_ros.nodes.pipeline_node import PipelineNode
-from vizloc_ros.nodes.qos import LATCHED, POSE, SENSOR, STATE
-from vizloc_ros.nodes.runner import run_node
-from vizloc_ros.nodes.submap_cloud import submap_from_msg
-from vizloc_ros.nodes.transform_publisher import TransformPublisher
+from vizloc_ros.mapping.map_format import MapInfo, feature_number, read_info
 from vizloc_ros.pixloc.debug_image import draw_travel
-from vizloc_ros.pixloc.features.extractor import DenseExtractor, open_dense_extractor
-from vizloc_ros.pixloc.frame import Frame, Tracked
+from vizloc_ros.pixloc.extractors.pyramid_extractor import DenseExtractor, open_dense_extractor
 from vizloc_ros.pixloc.references import References
-from vizloc_ros.pixloc.state import TrackerState
 from vizloc_ros.pixloc.tracker import Tracker
+from vizloc_ros.pixloc.tracking import Frame, Tracked, TrackerState
 from vizloc_ros.pixloc.verification import deviation, position_std
-from vizloc_ros.stopwatch import Stopwatch
+from vizloc_ros.ros.clouds import submap_from_msg
+from vizloc_ros.ros.diagnostics import Level
+from vizloc_ros.ros.extrinsics import Mounting
+from vizloc_ros.ros.image_input import ImageInput
+from vizloc_ros.ros.messages import header_of, pose_from_msg, pose_to_msg, pose_with_covariance_to_msg, stamp_to_ns
+from vizloc_ros.ros.node_options import TrackerNodeOptions
+from vizloc_ros.ros.odometry_buffer import OdometryBuffer
+from vizloc_ros.ros.parameters import declare_options
+from vizloc_ros.ros.pipeline_node import PipelineNode
+from vizloc_ros.ros.publishers import PathPublisher, TransformPublisher
+from vizloc_ros.ros.qos import LATCHED, POSE, SENSOR, STATE
+from vizloc_ros.ros.runner import run_node
+from vizloc_ros.timing import Stopwatch
 
 _SUBMAP_REACH = 15.0  # m; landmarks that were asked for farther away are of no use
 _REQUESTS_KEPT = 50

@@ -9,8 +9,8 @@ from vizloc_ros.nodes.hfnet import HfnetNode
 from vizloc_ros.nodes.localizer import LocalizerNode
 from vizloc_ros.nodes.map_server import MapServerNode
 from vizloc_ros.nodes.pixloc_tracker import PixLocTrackerNode
-from vizloc_ros.nodes.processes import WITHOUT_TRACKER
-from vizloc_ros.nodes.runner import run_nodes
+from vizloc_ros.replay.processes import WITHOUT_TRACKER
+from vizloc_ros.ros.runner import run_nodes
 
 
 def main(args: Sequence[str] | None = None) -> None:

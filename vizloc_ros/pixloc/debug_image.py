@@ -7,8 +7,7 @@ import numpy as np
 from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Float32, Float64, UInt8
-from vizloc_ros.geometry.camera import PinholeCamera
-from vizloc_ros.geometry.camera_correction import CameraCorrection
+from vizloc_ros.geometry.camera import CameraCorrection, PinholeCamera
 from vizloc_ros.pixloc.optimizer.projection import project
 from vizloc_ros.pixloc.pyramid import FeatureLevel
 

@@ -4,7 +4,7 @@ from pydantic import Field
 
 from vizloc_ros.options import Options
 from vizloc_ros.pixloc.submap import SubmapOptions
-from vizloc_ros.pixloc.tracker_options import TrackerOptions
+from vizloc_ros.pixloc.tracking import TrackerOptions
 
 LONG_SIDE = 640
 

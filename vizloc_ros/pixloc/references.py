@@ -1,4 +1,4 @@
-"""What an image is aligned with: landmarks, and how keyframes saw them on every level."""
+"""Reference features of landmarks: sampled from a level, in memory, and quantized as a map stores them."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from vizloc_ros.arrays import Float16, Float32, Float64, Int8, Int64
 from vizloc_ros.errors import FeatureError
+from vizloc_ros.pixloc.pyramid import FeatureLevel
 
 _LARGEST = 127
 _SMALLEST = 0.01  # what 127 stands for at least: scales below 6e-5 lose their digits, or become 0, in 16 bit
@@ -117,3 +118,28 @@ def unit(features: Float32) -> Float32:
     """(N, C) scaled to unit length."""
     squared = np.einsum("nc,nc->n", features, features)
     return features / np.sqrt(np.maximum(squared, np.float32(1e-12)))[:, None]
+
+
+def sample(level: FeatureLevel, pixels: Float64, *, normalize: bool) -> LevelReferences:
+    """Features and confidences at (N, 2) pixels of the image, bilinear; outside, those at the border.
+
+    ``normalize`` scales features to unit length.
+    """
+    rows, columns = level.shape
+    positions = np.clip(level.positions(pixels), 0, (columns - 1, rows - 1))
+    corner = np.minimum(positions.astype(np.int64), (columns - 2, rows - 2))
+    x, y = (positions - corner).astype(np.float32).T
+    left, top = corner.T
+
+    def between(values: Float32) -> Float32:
+        a, b = values[top, left], values[top, left + 1]
+        c, d = values[top + 1, left], values[top + 1, left + 1]
+        wide = (-1,) + (1,) * (values.ndim - 2)
+        u, v = x.reshape(wide), y.reshape(wide)
+        between: Float32 = (1 - v) * ((1 - u) * a + u * b) + v * ((1 - u) * c + u * d)
+        return between
+
+    features = between(level.features)
+    if normalize:
+        features = unit(features)
+    return LevelReferences(features, between(level.confidences))

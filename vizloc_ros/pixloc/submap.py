@@ -8,11 +8,13 @@ from pydantic import Field
 from scipy.spatial.transform import Rotation
 
 from vizloc_ros.arrays import Bool, Float64, Int64
+from vizloc_ros.geometry.camera import CameraCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.options import Options
-from vizloc_ros.pixloc.map_references import read_references
-from vizloc_ros.pixloc.references import LevelReferences, StoredLevel, StoredReferences, unit
+from vizloc_ros.pixloc.optimizer.projection import project
+from vizloc_ros.pixloc.reference_builder import read_references
+from vizloc_ros.pixloc.references import LevelReferences, References, StoredLevel, StoredReferences, unit
 
 _STILL = 0.1  # m between two submaps
 
@@ -176,3 +178,21 @@ def view_difference(rays: Float64, others: Float64) -> Float64:
     cosine = np.einsum("nd,nd->n", rays, others) / np.maximum(a * b, 1e-6)
     angle = np.arccos(np.clip(cosine, -1, 1)) / np.radians(15)
     return np.asarray(np.hypot(scale, angle))
+
+
+_MARGIN = 0.1  # of the image's sides: the prediction may be off
+
+
+def in_view(
+    references: References, cam_from_map: Rigid3d, camera: PinholeCamera, correction: CameraCorrection, most: int
+) -> References:
+    """The landmarks in the image, or just beside it, as seen from a pose; evenly thinned to at most ``most``."""
+    rotation, translation = cam_from_map.rotation.matrix(), cam_from_map.translation
+    seen = project(rotation[None], translation[None], references.points, camera, correction)
+    size = np.array(camera.size)
+    low, high = -_MARGIN * size, (1 + _MARGIN) * size
+    inside = ((seen.pixels[0] > low) & (seen.pixels[0] < high)).all(axis=1) & seen.in_front[0]
+    rows = np.flatnonzero(inside)
+    if len(rows) > most:
+        rows = rows[np.linspace(0, len(rows) - 1, most).round().astype(int)]
+    return references.take(rows)

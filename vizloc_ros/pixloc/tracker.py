@@ -9,19 +9,16 @@ from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Float64
 from vizloc_ros.geometry.poses import pose_error
-from vizloc_ros.pixloc.features.extractor import DenseExtractor
-from vizloc_ros.pixloc.frame import Frame, Tracked
+from vizloc_ros.pixloc.extractors.pyramid_extractor import DenseExtractor
 from vizloc_ros.pixloc.motion import KnownPose, MotionModel, Prediction
 from vizloc_ros.pixloc.optimizer.alignment import Alignment, align
 from vizloc_ros.pixloc.pyramid import FeaturePyramid
-from vizloc_ros.pixloc.reach import coarsest_needed
 from vizloc_ros.pixloc.references import References
-from vizloc_ros.pixloc.starts import starts_around
-from vizloc_ros.pixloc.state import TrackerState
-from vizloc_ros.pixloc.tracker_options import TrackerOptions
+from vizloc_ros.pixloc.search import coarsest_needed, starts_around
+from vizloc_ros.pixloc.submap import in_view
+from vizloc_ros.pixloc.tracking import Frame, Tracked, TrackerOptions, TrackerState
 from vizloc_ros.pixloc.verification import Verdict, agreeing, judge
-from vizloc_ros.pixloc.view import in_view
-from vizloc_ros.stopwatch import Stopwatch
+from vizloc_ros.timing import Stopwatch
 
 _FINALISTS = 2  # of further starts, that go on to the finest level
 _SPREAD = (1.0, 2.0)  # m: how far ahead and behind further starts lie, as far as the prediction may be off

@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 
 from vizloc_ros.errors import ConfigError
+from vizloc_ros.features.checksummed_onnx import SEAL_METADATA
 from vizloc_ros.features.hfnet.config import CELL
-from vizloc_ros.features.hfnet.extraction import Extraction
 from vizloc_ros.features.hfnet.network import HfNet
+from vizloc_ros.features.hfnet.postprocessing import Extraction
 from vizloc_ros.features.hfnet.weights import FORMAT_VERSION, HFNET_METADATA, OUTPUTS
 from vizloc_ros.features.onnx_export import halve_weights, traced_graph, weights_identity, write_sealed
-from vizloc_ros.features.sealed_network import SEAL_METADATA
 
 _EXAMPLE = (96, 64)  # (width, height) that dynamic graphs are traced with
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from vizloc_ros.errors import FeatureError
+from vizloc_ros.features.checksummed_onnx import read_sealed
 from vizloc_ros.features.onnx_session import NetworkFile
-from vizloc_ros.features.sealed_network import read_sealed
 
 HFNET_METADATA = "vizloc_hfnet"  # the key that marks an exported HF-Net; its value is the version of the format
 FORMAT_VERSION = "1"

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vizloc_ros.errors import ConfigError
 from vizloc_ros.features.onnx_export import halve_weights, traced_graph, weights_identity, write_sealed
-from vizloc_ros.pixloc.features.weights import FORMAT_VERSION, PIXLOC_METADATA, output_names
+from vizloc_ros.pixloc.extractors.pixloc_weights import FORMAT_VERSION, PIXLOC_METADATA, output_names
 from vizloc_ros.pixloc.network.config import COARSEST
 from vizloc_ros.pixloc.network.model import PixLocNetwork
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss

@@ -6,8 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vizloc_ros.arrays import Bool, Float64
-from vizloc_ros.geometry.camera import PinholeCamera
-from vizloc_ros.geometry.camera_correction import CameraCorrection
+from vizloc_ros.geometry.camera import CameraCorrection, PinholeCamera
 
 _SMALL = 1e-4  # rad; below, the limits are exact to double precision
 NEAREST = 0.1  # m; what is nearer to the camera, or behind it, is not seen

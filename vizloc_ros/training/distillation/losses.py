@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from vizloc_ros.features.hfnet.config import CELL
 from vizloc_ros.features.hfnet.network import Outputs
-from vizloc_ros.features.hfnet.refinement import Refiner
+from vizloc_ros.features.hfnet.subpixel import Refiner
 from vizloc_ros.training.distillation.batches import Batch
 from vizloc_ros.training.distillation.refinement import refinement_loss
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from vizloc_ros.features.hfnet.heads import keypoint_scores
-from vizloc_ros.features.hfnet.refinement import (
+from vizloc_ros.features.hfnet.network import keypoint_scores
+from vizloc_ros.features.hfnet.subpixel import (
     FARTHEST,
     GRAY_REACH,
     Refiner,

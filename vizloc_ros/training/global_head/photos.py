@@ -13,7 +13,7 @@ from vizloc_ros.arrays import Bool, Float64, Int64, UInt8
 from vizloc_ros.datasets.images import read_image
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.errors import DatasetError
-from vizloc_ros.features.hfnet.image_fit import fit_image, gray_image
+from vizloc_ros.features.hfnet.image_size import fit_image, gray_image
 from vizloc_ros.training.images import ImageSource, split_images
 
 

@@ -10,16 +10,14 @@ from scipy.spatial.transform import Rotation
 
 from vizloc_ros.arrays import Bool, Float32, Float64, UInt8
 from vizloc_ros.datasets.open import open_dataset
-from vizloc_ros.datasets.record import Record
-from vizloc_ros.datasets.selection import every
+from vizloc_ros.datasets.record import Record, every
 from vizloc_ros.errors import DatasetError, ImageError
 from vizloc_ros.features.extractor import open_extractor
-from vizloc_ros.features.hfnet.image_fit import gray_image
-from vizloc_ros.geometry.camera import PinholeCamera
-from vizloc_ros.geometry.camera_correction import CameraCorrection
+from vizloc_ros.features.hfnet.image_size import gray_image
+from vizloc_ros.geometry.camera import CameraCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import perturbed
 from vizloc_ros.mapping.builder import BuildOptions, build_map
-from vizloc_ros.mapping.turned_views import TurnedViewOptions
+from vizloc_ros.mapping.rotated_views import TurnedViewOptions
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, parallel_map, silent
 from vizloc_ros.pixloc.image_fit import fit_image

@@ -7,10 +7,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from vizloc_ros.arrays import UInt8
-from vizloc_ros.features.dense_extractor import local_maxima
-from vizloc_ros.features.dense_network import DenseNetwork, DenseNetworkConfig
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.hfnet.config import CELL
+from vizloc_ros.features.onnx_dense_network import DenseNetwork, DenseNetworkConfig
+from vizloc_ros.features.onnx_features import local_maxima
 from vizloc_ros.features.types import quantize
 from vizloc_ros.training.fingerprint import teacher_fingerprint
 from vizloc_ros.training.teacher.targets import Targets, soft_labels

@@ -1,0 +1,96 @@
+"""Figures of convergence: the ratio of converged alignments, and single alignments in their images."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycolmap import Rigid3d
+
+from vizloc_ros.datasets.record import Record
+from vizloc_ros.evaluation.plots import BLUE, GREEN, MUTED, ORANGE, RED, figure_at
+from vizloc_ros.geometry.poses import pose_error
+from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.pixloc.debug_image import draw_confidence, draw_travel
+from vizloc_ros.pixloc.extractors.pyramid_extractor import DenseExtractor
+from vizloc_ros.pixloc.options import TrackingOptions
+from vizloc_ros.pixloc.pose_refiner import MapAligner
+
+_COLORS = (BLUE, ORANGE, GREEN, RED, MUTED, "#8b5cf6")
+
+
+def plot_basins(path: Path, shares: Mapping[str, Mapping[str, float]]) -> None:
+    """Bars of every model's shares, by kind of prior."""
+    kinds = list(next(iter(shares.values())))
+    width = 0.8 / len(shares)
+    with figure_at(path, width=max(7.0, 0.9 * len(kinds) + 2), height=4.2) as figure:
+        axes = figure.add_subplot()
+        for k, (name, values) in enumerate(shares.items()):
+            places = np.arange(len(kinds)) + (k - (len(shares) - 1) / 2) * width
+            axes.bar(places, [100 * values[kind] for kind in kinds], width, label=name, color=_COLORS[k % len(_COLORS)])
+        axes.set_xticks(range(len(kinds)), [kind.replace("_", "\n") for kind in kinds])
+        axes.set_ylabel("converged [%]")
+        axes.set_ylim(0, 105)
+        axes.grid(axis="y")
+        axes.set_title("Share of alignments that end within 0.25 m and 1°")
+        figure.legend(loc="outside lower center", ncols=min(len(shares), 4))
+
+
+_PICTURES = 6  # evenly spread over the run
+
+
+def draw_alignments(
+    folder: Path,
+    records: Sequence[Record],
+    priors: Mapping[str, Rigid3d],
+    visual_map: VisualMap,
+    extractor: DenseExtractor,
+    options: TrackingOptions,
+) -> None:
+    """Repeats a few alignments from their priors map_from_cam and draws each of them into a picture NAME.png."""
+    folder.mkdir(parents=True, exist_ok=True)
+    known = [record for record in records if record.name in priors]
+    if not known:
+        return
+    aligner = MapAligner(visual_map, extractor, options)
+    for i in sorted(set(np.linspace(0, len(known) - 1, _PICTURES).round().astype(int).tolist())):
+        name = known[i].name.replace("/", "_").rsplit(".", 1)[0]
+        _draw(folder / f"{name}.png", known[i], priors[known[i].name], visual_map, aligner)
+
+
+def _draw(path: Path, record: Record, prior: Rigid3d, visual_map: VisualMap, aligner: MapAligner) -> None:
+    image, camera = record.read_image(), record.camera
+    aligned = aligner.align(image, camera, prior, trace=True)
+    if aligned is None:
+        return
+    alignment, pyramid = aligned.alignment, aligned.pyramid
+    correction = visual_map.info.correction_of(camera)
+    panels = [draw_travel(image, aligned.references.points, alignment.trace, camera, correction)]
+    panels += [draw_confidence(image, level) for level in pyramid.levels]
+    titles = ["landmarks from the prior (red) to the pose (green)"]
+    titles += [f"confidence, level {k}, {1 / level.scale[0]:.3g} px" for k, level in enumerate(pyramid.levels)]
+    height, width = image.shape[:2]
+    rows = (len(panels) + 2) // 2
+    with figure_at(path, width=12.0, height=6.0 * rows * height / width + 0.6 * rows + 0.4) as figure:
+        axes = figure.subplots(rows, 2, squeeze=False).ravel()
+        for axis, panel, title in zip(axes, panels, titles, strict=False):
+            axis.imshow(panel[..., ::-1])
+            axis.set_axis_off()
+            axis.set_title(title, fontsize=9)
+        _plot_errors(axes[len(panels)], alignment.trace, alignment.iterations, record.world_from_cam)
+        for axis in axes[len(panels) + 1 :]:
+            axis.set_axis_off()
+
+
+def _plot_errors(axis: Any, trace: Sequence[Rigid3d], iterations: Sequence[int], truth: Rigid3d | None) -> None:
+    """Distance from the truth, or from the last pose where there is none, by iteration; coarse levels first."""
+    against = truth or trace[-1].inverse()
+    errors = np.array([pose_error(pose.inverse(), against) for pose in trace])
+    steps = range(len(trace))
+    axis.semilogy(steps, np.maximum(errors[:, 0], 1e-4), color=BLUE, label="position [m]")
+    axis.semilogy(steps, np.maximum(errors[:, 1], 1e-4), color=ORANGE, label="rotation [deg]")
+    for end in np.cumsum(iterations[::-1])[:-1]:
+        axis.axvline(end, color="#7b8794", lw=0.7, ls=":")
+    axis.set_title("error per iteration, level after level", fontsize=9)
+    axis.legend(fontsize=8)
+    axis.grid(True)

@@ -1,0 +1,119 @@
+"""Matching on planar images of known homography (HF-Net, section 5.1): the run over a dataset and its figure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle, groupby
+from operator import attrgetter
+from pathlib import Path
+
+import cv2
+
+from vizloc_ros.arrays import UInt8
+from vizloc_ros.datasets.homographies import HomographyPair
+from vizloc_ros.datasets.images import read_image
+from vizloc_ros.evaluation.matching_metrics import MMA_THRESHOLDS_PX, MatchingSummary, PairMetrics, evaluate_pair
+from vizloc_ros.evaluation.plots import BLUE, GREEN, INK, ORANGE, RED, STYLE
+from vizloc_ros.features.extractor import FeatureExtractor
+from vizloc_ros.parallel import Progress, silent
+
+
+@dataclass(frozen=True)
+class MatchingRun:
+    """The metrics of one extractor, for one number of keypoints.
+
+    Attributes:
+        overall: over all pairs.
+        sequences: by sequence.
+    """
+
+    overall: MatchingSummary
+    sequences: dict[str, MatchingSummary]
+
+
+def evaluate_extractor(
+    extractor: FeatureExtractor,
+    pairs: Sequence[HomographyPair],
+    counts: Sequence[int],
+    progress: Progress = silent,
+) -> dict[int, MatchingRun]:
+    """The metrics of one or more pairs by the number of keypoints.
+
+    Images are handed over as gray, whole and in full size; keypoints are taken as the extractor gives them.
+
+    Args:
+        extractor: to evaluate.
+        pairs: of images.
+        counts: how many of an image's best keypoints to take.
+        progress: shows how far it is.
+
+    Raises:
+        ImageError: an image cannot be read.
+    """
+    metrics: dict[int, list[PairMetrics]] = {count: [] for count in counts}
+    shown = progress(pairs, f"matching {extractor.name}", len(pairs))
+    for image_a, group in groupby(shown, attrgetter("image_a")):  # the reference's features serve all its pairs
+        features_a = extractor.extract(_read_gray(image_a))
+        for pair in group:
+            features_b = extractor.extract(_read_gray(pair.image_b))
+            for count in counts:
+                metrics[count].append(evaluate_pair(features_a, features_b, pair.b_from_a, count))
+    return {count: _summarize(pairs, of_pairs) for count, of_pairs in metrics.items()}
+
+
+def _summarize(pairs: Sequence[HomographyPair], metrics: Sequence[PairMetrics]) -> MatchingRun:
+    by_sequence: dict[str, list[PairMetrics]] = {}
+    for pair, of_pair in zip(pairs, metrics, strict=True):
+        by_sequence.setdefault(pair.sequence, []).append(of_pair)
+    return MatchingRun(MatchingSummary.of(metrics), {name: MatchingSummary.of(of) for name, of in by_sequence.items()})
+
+
+def _read_gray(path: Path) -> UInt8:
+    image = read_image(path)
+    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+
+
+def matching_report(runs: Mapping[str, Mapping[int, MatchingRun]]) -> dict[str, object]:
+    """The keys of ``report.json``: {extractor: {number of keypoints: metrics}}, overall and by sequence."""
+    return {
+        "matching": {
+            name: {str(count): run.overall.as_dict() for count, run in of_counts.items()}
+            for name, of_counts in runs.items()
+        },
+        "sequences": {
+            name: {
+                str(count): {sequence: summary.as_dict() for sequence, summary in run.sequences.items()}
+                for count, run in of_counts.items()
+            }
+            for name, of_counts in runs.items()
+        },
+    }
+
+
+_COLORS = (BLUE, ORANGE, GREEN, RED, INK)
+_PANEL_INCHES = (5.0, 4.6)
+
+
+def plot_mma(path: Path, runs: Mapping[str, Mapping[int, MatchingRun]]) -> None:
+    """Draws the mean matching accuracy over its threshold: a panel a number of keypoints, a line an extractor.
+
+    Args:
+        path: where the picture goes.
+        runs: by extractor and number of keypoints, of which all have the same.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    counts = sorted({count for of_counts in runs.values() for count in of_counts})
+    width, height = _PANEL_INCHES
+    with rc_context(STYLE):
+        figure = Figure(figsize=(width * len(counts), height), dpi=140, layout="constrained")
+        panels = figure.subplots(1, len(counts), sharey=True, squeeze=False)[0]
+        for axes, count in zip(panels, counts, strict=True):
+            for color, (name, of_counts) in zip(cycle(_COLORS), runs.items(), strict=False):
+                shares = [100 * share for share in of_counts[count].overall.mma]
+                axes.plot(MMA_THRESHOLDS_PX, shares, "o-", ms=4, color=color, label=name)
+            axes.set(title=f"{count} keypoints", xlabel="threshold [px]", ylim=(0, 100), xticks=MMA_THRESHOLDS_PX)
+            axes.grid(True)
+        panels[0].set_ylabel("matches within the threshold (MMA) [%]")
+        panels[-1].legend(loc="lower right")
+        figure.savefig(path)

@@ -1,0 +1,240 @@
+"""How far extractors hold where queries get worse: what ``vizloc evaluate degradations`` runs.
+
+Everything is kept in one folder as it is done, maps as well as the figures of every set of queries, so that a run that
+was interrupted goes on where it stopped.
+"""
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vizloc_ros.datasets.corruptions import KINDS, LEVELS, Degradation, degrade_records
+from vizloc_ros.datasets.record import Record
+from vizloc_ros.errors import ConfigError, DatasetError, VizlocError
+from vizloc_ros.evaluation.localize import OfflineRun, localize_records
+from vizloc_ros.evaluation.plots import BLUE, GREEN, INK, ORANGE, RED, STYLE
+from vizloc_ros.evaluation.recall import TOLERANCES, evaluate_poses
+from vizloc_ros.evaluation.report import write_report
+from vizloc_ros.features.extractor import FeatureExtractor
+from vizloc_ros.localization.localizer import HierarchicalLocalizer
+from vizloc_ros.localization.options import PoseOptions
+from vizloc_ros.mapping.builder import BuildOptions, build_map
+from vizloc_ros.mapping.map_format import INFO_FILE
+from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.parallel import Progress, parallel_map, silent
+
+if TYPE_CHECKING:
+    from vizloc_ros.features.device import Device
+
+CLEAN = "clean"  # the name of the queries as they are
+HARD_KINDS, HARD_LEVELS = ("night", "blur", "noise"), (3, 4, 5)
+TOLERANCE = str(TOLERANCES[0])  # of the recall that tables and pictures show
+
+Figures = Mapping[str, Any]  # of one set of queries, see ``_figures``
+
+
+@dataclass(frozen=True)
+class DegradationTask:
+    """What every extractor is put to.
+
+    Attributes:
+        dataset: what the records are from.
+        mapped: records to build the map of.
+        queries: records to localize; those without a pose are not judged.
+        degradations: of the queries, beside the clean ones.
+        seed: of everything random.
+    """
+
+    dataset: str
+    mapped: Sequence[Record]
+    queries: Sequence[Record]
+    degradations: Sequence[Degradation]
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if all(record.world_from_cam is None for record in self.queries):
+            raise DatasetError(f"{self.dataset}: none of the {len(self.queries)} queries has a pose to compare with")
+
+
+def choose_degradations(kinds: str, levels: str) -> list[Degradation]:
+    """Every kind at every level, of lists such as ``night,blur`` and ``3,4,5``; all where a list is empty.
+
+    Raises:
+        ConfigError: there is no such kind or level.
+    """
+    chosen_kinds = _entries(kinds) or list(KINDS)
+    chosen_levels = _entries(levels) or [str(level) for level in LEVELS]
+    if unknown := [kind for kind in chosen_kinds if kind not in KINDS]:
+        raise ConfigError(f"there is no degradation {', '.join(unknown)}; there is: {', '.join(KINDS)}")
+    if unknown := [level for level in chosen_levels if level not in map(str, LEVELS)]:
+        raise ConfigError(f"there is no level {', '.join(unknown)}; levels are {LEVELS[0]} to {LEVELS[-1]}")
+    return [Degradation(kind, int(level)) for kind in chosen_kinds for level in chosen_levels]
+
+
+def evaluate_degradations(
+    name: str,
+    extractor: FeatureExtractor,
+    task: DegradationTask,
+    out: Path,
+    progress: Progress = silent,
+    device: "Device | None" = None,
+) -> dict[str, Figures]:
+    """The figures of one extractor by set of queries: "clean", "night:1", ...
+
+    Args:
+        name: of its map and its figures in ``out``.
+        extractor: makes the map's features; opened again from the map, it makes those of the queries.
+        task: what is mapped and localized.
+        out: ``maps/NAME`` and ``figures/NAME.json`` in it are taken up if they are of this very task, else replaced.
+        progress: shows how far it is.
+        device: what queries run on, several side by side; the CPU without one.
+
+    Raises:
+        DatasetError, ImageError, MapError: as ``build_map`` and ``localize_records``.
+    """
+    visual_map = _map(extractor, task, out / "maps" / name, progress, device)
+    localizer = HierarchicalLocalizer(visual_map, None, PoseOptions(seed=task.seed))
+    path, origin = out / "figures" / f"{name}.json", _origin(visual_map, localizer, task)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    done = _read_figures(path, origin)
+    figures: dict[str, Figures] = {}
+    for degradation in (None, *task.degradations):
+        key = str(degradation or CLEAN)
+        if key not in done:
+            queries = degrade_records(task.queries, degradation, task.seed) if degradation else task.queries
+            run = _localize(queries, visual_map, localizer, f"{name}, {key}", progress)
+            done[key] = _figures(run, queries)
+            write_report(path, {"origin": origin, "figures": done})
+        figures[key] = done[key]
+    return figures
+
+
+def mean_of_hard(figures: Mapping[str, Figures]) -> dict[str, Any] | None:
+    """Means over night, blur and noise at levels 3 to 5, as far as they are there; None where none is."""
+    hard = [f"{kind}:{level}" for kind in HARD_KINDS for level in HARD_LEVELS]
+    of = [key for key in hard if key in figures]
+    if not of:
+        return None
+    means = {
+        group: {share: float(np.mean([figures[key][group][share] for key in of])) for share in figures[of[0]][group]}
+        for group in ("recall", "retrieval")
+    }
+    return {"of": of, **means}
+
+
+def _entries(text: str) -> list[str]:
+    """Of a list with commas, each once."""
+    return list(dict.fromkeys(entry.strip() for entry in text.split(",") if entry.strip()))
+
+
+def _map(
+    extractor: FeatureExtractor, task: DegradationTask, folder: Path, progress: Progress, device: "Device | None"
+) -> VisualMap:
+    """The map at ``folder`` if it is the one that would be built, else a new one."""
+    if (folder / INFO_FILE).is_file():
+        with suppress(VizlocError):  # damaged, or of features that the extractor no longer makes
+            visual_map = VisualMap.open(folder, device)
+            if _is_of(visual_map, extractor, task):
+                return visual_map
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    options = BuildOptions(seed=task.seed)
+    build_map(task.mapped, extractor, folder, dataset=task.dataset, options=options, progress=progress)
+    return VisualMap.open(folder, device)
+
+
+def _is_of(visual_map: VisualMap, extractor: FeatureExtractor, task: DegradationTask) -> bool:
+    """Whether a map is the task's. Raises ``FeatureError`` if the weights of its extractor have changed."""
+    info, own = visual_map.info, visual_map.extractor
+    return (
+        (own.name, own.settings) == (extractor.name, extractor.settings)
+        and (info.dataset, info.build.get("seed")) == (task.dataset, task.seed)
+        and visual_map.keyframe_names == [record.name for record in task.mapped]
+    )
+
+
+def _origin(visual_map: VisualMap, localizer: HierarchicalLocalizer, task: DegradationTask) -> dict[str, Any]:
+    """What figures depend on; those of another origin are not taken up."""
+    names = "\n".join(record.name for record in task.queries)
+    return {
+        "feature_id": visual_map.extractor.feature_id,
+        "map": f"{zlib.crc32((visual_map.folder / INFO_FILE).read_bytes()):08x}",
+        "dataset": task.dataset,
+        "queries": f"{len(task.queries)}-{zlib.crc32(names.encode()):08x}",
+        "retrieval": localizer.finder.options.model_dump(mode="json"),
+        "pose": localizer.solver.options.model_dump(mode="json"),
+        "seed": task.seed,
+    }
+
+
+def _read_figures(path: Path, origin: Mapping[str, Any]) -> dict[str, Figures]:
+    """The figures of an earlier run with the same origin. Raises ``DatasetError`` if the file cannot be read."""
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return dict(content["figures"]) if content["origin"] == origin else {}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{path}: cannot be read ({error}): delete it to measure again") from error
+
+
+def _localize(
+    queries: Sequence[Record],
+    visual_map: VisualMap,
+    localizer: HierarchicalLocalizer,
+    description: str,
+    progress: Progress,
+) -> OfflineRun:
+    """As ``localize_records``, on all cores."""
+    runs = parallel_map(lambda query: localize_records([query], visual_map, localizer), queries, description, progress)
+    whole = OfflineRun(localizer.finder.options.top_k)
+    for run in runs:
+        whole.outcomes.update(run.outcomes)
+        whole.retrieval_ranks.update(run.retrieval_ranks)
+    return whole
+
+
+def _figures(run: OfflineRun, queries: Sequence[Record]) -> Figures:
+    """Recall, medians and retrieval, under the keys of ``report.json`` of ``vizloc localize``."""
+    truth = {record.name: record.world_from_cam for record in queries if record.world_from_cam is not None}
+    return {**evaluate_poses(run.estimates, truth).as_dict(), "retrieval": run.retrieval}
+
+
+_COLORS = (BLUE, ORANGE, GREEN, RED, INK)
+_PANEL_INCHES = (3.4, 3.6)
+
+
+def plot_degradations(path: Path, runs: Mapping[str, Mapping[str, Figures]]) -> None:
+    """Draws recall over the level, which is 0 for clean queries: a panel a kind, a line an extractor.
+
+    Args:
+        path: where the picture goes.
+        runs: by extractor and set of queries, of which all have the same, "clean" among them.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    keys = [key for figures in runs.values() for key in figures]
+    kinds = [kind for kind in KINDS if any(key.startswith(f"{kind}:") for key in keys)]
+    width, height = _PANEL_INCHES
+    with rc_context(STYLE):
+        figure = Figure(figsize=(width * len(kinds) + 1, height), dpi=140, layout="constrained")
+        panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+        for axes, kind in zip(panels, kinds, strict=True):
+            for color, (name, figures) in zip(cycle(_COLORS), runs.items(), strict=False):
+                by_level = {0: figures[CLEAN]} | {
+                    level: figures[f"{kind}:{level}"] for level in LEVELS if f"{kind}:{level}" in figures
+                }
+                shares = [100 * of_level["recall"][TOLERANCE] for of_level in by_level.values()]
+                axes.plot(list(by_level), shares, "o-", ms=4, color=color, label=name)
+            axes.set(title=kind, xlabel="level", xticks=[0, *LEVELS], ylim=(-3, 103))
+            axes.grid(True)
+        panels[0].set_ylabel(f"recall at {TOLERANCE.replace('_', ', ')} [%]")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(runs))
+        figure.savefig(path)

@@ -1,0 +1,176 @@
+"""From the dense outputs of HF-Net to keypoints with descriptors, inside the exported graph."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import max_pool2d, pad
+
+from vizloc_ros.features.hfnet.config import CELL
+from vizloc_ros.features.hfnet.image_size import BORDER
+from vizloc_ros.features.hfnet.network import HfNet
+from vizloc_ros.features.hfnet.subpixel import GRAY_REACH, log_score_windows, quadratic_offsets, windows
+
+
+def non_max_suppression(scores: Tensor, radius: int, rounds: int) -> Tensor:
+    """Which pixels are keypoints.
+
+    The first round keeps the pixels that no other within ``radius`` (rows and columns) exceeds. Each further round does
+    the same without what lies within ``radius`` of a keypoint, and so recovers pixels that only a suppressed one
+    exceeded. Where no two scores within ``radius`` are equal, the result is a subset of greedy suppression's (best
+    score first), and with enough rounds equal to it. Of equal scores that are not exceeded, all stay.
+
+    Args:
+        scores: (1, 1, H, W), positive.
+        radius: [px].
+        rounds: at least 1.
+
+    Returns:
+        (1, 1, H, W), the scores of the keypoints, 0 elsewhere.
+    """
+    kept = _maxima(scores, radius)
+    for _ in range(rounds - 1):
+        kept = kept + _maxima(scores * (dilate(kept, radius) == 0), radius)
+    return kept
+
+
+def _maxima(scores: Tensor, radius: int) -> Tensor:
+    return scores * (scores == dilate(scores, radius))
+
+
+def dilate(values: Tensor, radius: int) -> Tensor:
+    """Largest value within ``radius`` rows and columns, in two passes: one over the square has four times the work."""
+    size = 2 * radius + 1
+    rows = max_pool2d(values, (size, 1), stride=1, padding=(radius, 0))
+    return max_pool2d(rows, (1, size), stride=1, padding=(0, radius))
+
+
+_BLOCK = 4  # no two keypoints share a block: suppression leaves none closer than 5 rows or columns
+
+
+def best_keypoints(kept: Tensor, count: int, border: int) -> tuple[Tensor, Tensor]:
+    """The keypoints with the best scores: first the one of each block of 4 x 4 pixels, which is cheap, then of these.
+
+    Args:
+        kept: (1, 1, H, W) scores of the keypoints, 0 elsewhere; no two keypoints within 4 rows and columns.
+        count: how many.
+        border: how far from the image's border a keypoint must be [px], a multiple of 4.
+
+    Returns:
+        (count, 2) int64 pixels (x, y) and (count,) scores, best first; of equal scores the upper left first. Where
+        there are fewer keypoints, scores of 0 fill up.
+    """
+    inner = kept[:, :, border:-border, border:-border]
+    blocks = max_pool2d(inner, _BLOCK)
+    rows, columns = blocks.shape[2:]
+    # Filled up, so that the count is a constant of the graph, as TensorRT demands.
+    scores, block = pad(blocks.flatten(), (0, count)).topk(count)
+    block = block.clamp(max=rows * columns - 1)
+    row = torch.div(block, columns, rounding_mode="trunc")
+    column = block - row * columns
+    within = torch.arange(_BLOCK, device=kept.device)
+    lines = (_BLOCK * row * columns + column)[:, None] + columns * within  # a block's, as runs of 4
+    pixel = inner.reshape(-1, _BLOCK)[lines].flatten(1).argmax(dim=1)
+    line = torch.div(pixel, _BLOCK, rounding_mode="trunc")
+    x = border + _BLOCK * column + pixel - _BLOCK * line
+    y = border + _BLOCK * row + line
+    return torch.stack([x, y], dim=1), scores
+
+
+def sample_descriptors(cells: Tensor, points: Tensor) -> Tensor:
+    """Descriptors at pixels: bilinear between the centres of the cells, constant beyond the outermost, unit length.
+
+    The same as ``grid_sample`` with ``align_corners=False`` and border padding, by gathering whole rows: ONNX Runtime's
+    GridSample visits every channel of every point by itself.
+
+    Args:
+        cells: (H/8, W/8, D), a descriptor for each cell; at least 2 x 2 cells.
+        points: (N, 2) pixels (x, y).
+
+    Returns:
+        (N, D) unit vectors.
+    """
+    rows, columns, dimension = cells.shape
+    x = ((points[:, 0] + 0.5) / CELL - 0.5).clamp(0, columns - 1)
+    y = ((points[:, 1] + 0.5) / CELL - 0.5).clamp(0, rows - 1)
+    left, top = x.floor().clamp(max=columns - 2), y.floor().clamp(max=rows - 2)
+    right, lower = x - left, y - top
+    corner = (top * columns + left).long()
+    corners = torch.stack([corner, corner + 1, corner + columns, corner + columns + 1], dim=1)
+    weights = torch.stack([(1 - lower) * (1 - right), (1 - lower) * right, lower * (1 - right), lower * right], dim=1)
+    samples = torch.bmm(weights[:, None], cells.reshape(-1, dimension)[corners])
+    return unit(samples[:, 0])
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """(..., D) scaled to unit length; ``F.normalize`` in operators that ONNX Runtime is fast at."""
+    return vectors / (vectors * vectors).sum(dim=-1, keepdim=True).sqrt().clamp(min=1e-12)
+
+
+NMS_RADIUS = 4
+NMS_ROUNDS = 3
+
+
+class Extracted(NamedTuple):
+    """Features of one image, best score first; rows of score 0 are no keypoints.
+
+    Attributes:
+        keypoints: (N, 2) whole pixels (x, y).
+        offsets: (N, 2) from there to the refined position.
+        scores: (N,) probabilities.
+        descriptors: (N, D) unit vectors, sampled at the whole pixels.
+        global_descriptor: (G,) unit vector.
+    """
+
+    keypoints: Tensor
+    offsets: Tensor
+    scores: Tensor
+    descriptors: Tensor
+    global_descriptor: Tensor
+
+
+class Extraction(nn.Module):
+    """HF-Net with suppression, selection, refinement and sampling."""
+
+    def __init__(self, network: HfNet, max_keypoints: int) -> None:
+        super().__init__()
+        self.network = network
+        self.max_keypoints = max_keypoints
+
+    def forward(self, image: Tensor) -> Extracted:
+        """(1, 1, H, W) uint8 gray values; H and W multiples of 8, at least 16."""
+        network = self.network
+        gray = image.float()
+        local, deep = network.backbone(gray)
+        scores = score_map(network.detector(local))
+        points, best = best_keypoints(non_max_suppression(scores, NMS_RADIUS, NMS_ROUNDS), self.max_keypoints, BORDER)
+        cells = unit(network.descriptor(local)[0].permute(1, 2, 0))
+        return Extracted(
+            points.float(),
+            self._offsets(gray, scores, points),
+            best,
+            sample_descriptors(cells, points),
+            network.global_head(deep)[0],
+        )
+
+    def _offsets(self, gray: Tensor, scores: Tensor, points: Tensor) -> Tensor:
+        pixels = scores.shape[3] * points[:, 1] + points[:, 0]
+        logarithms = log_score_windows(scores, pixels)
+        if self.network.refiner is None:
+            return quadratic_offsets(logarithms)
+        return self.network.refiner(windows(gray, pixels, GRAY_REACH), logarithms)
+
+
+def score_map(logits: Tensor) -> Tensor:
+    """``keypoint_scores`` of one image, in the layout that ONNX Runtime is fast with.
+
+    Args:
+        logits: (1, 65, H/8, W/8).
+
+    Returns:
+        (1, 1, H, W).
+    """
+    rows, columns = logits.shape[2:]
+    cells = logits.flatten(2)[0].t()
+    odds = (cells[:, : CELL * CELL] - cells[:, CELL * CELL :]).sigmoid()
+    return odds.reshape(rows, columns, CELL, CELL).transpose(1, 2).reshape(1, 1, CELL * rows, CELL * columns)

@@ -1,0 +1,171 @@
+"""Keypoints and descriptors from a dense network, with a VLAD global descriptor learned on the map."""
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import cv2
+import numpy as np
+from pydantic import AfterValidator, Field
+
+from vizloc_ros.arrays import Float32, Int64, UInt8
+from vizloc_ros.errors import ConfigError, FeatureError
+from vizloc_ros.features.device import Device
+from vizloc_ros.features.onnx_dense_network import DenseMaps, DenseNetwork, DenseNetworkConfig
+from vizloc_ros.features.onnx_session import ORT_ERRORS, described, one_line, open_session, read_network
+from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features, quantize
+from vizloc_ros.features.vlad import LocalVlad, VladOptions, load_vlad
+from vizloc_ros.options import validated
+
+NMS_RADIUS = 4  # no better pixel within so many rows and columns; as many at the border are dropped [px]
+
+# A map is opened from anywhere, not only from where it was built.
+AbsolutePath = Annotated[Path, AfterValidator(Path.resolve)]
+
+
+class DenseOptions(VladOptions):
+    """The settings of a dense network as extractor, and of its VLAD.
+
+    Attributes:
+        path: the ONNX file.
+        descriptor_head: an ONNX file that makes descriptors of the dense ones and keypoints, such as ALIKED's; without
+            it the dense ones are sampled.
+        checksums: of these files when the map was built; others are refused.
+        max_keypoints: how many keypoints to keep, best first.
+        threshold: the least score, as a probability; logits are compared with the logit of it.
+        subpixel: whether keypoints are refined to a fraction of a pixel.
+        network: how to read the file.
+    """
+
+    path: AbsolutePath
+    descriptor_head: AbsolutePath | None = None
+    checksums: tuple[str, ...] | None = None
+    max_keypoints: int = Field(default=2048, ge=1)
+    threshold: float = Field(default=0.005, ge=0, lt=1)
+    subpixel: bool = True
+    network: DenseNetworkConfig = DenseNetworkConfig()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Everything that is read."""
+        return (self.path,) if self.descriptor_head is None else (self.path, self.descriptor_head)
+
+
+class DescriptorHead:
+    """A network that describes keypoints, given a dense network's descriptors of the image."""
+
+    def __init__(self, path: Path, device: Device) -> None:
+        """Opens a file. Raises ``FeatureError`` if it is missing or no network, ``ConfigError`` if it is another."""
+        self._path, self._session = path, open_session(read_network(path), device)
+        inputs = self._session.get_inputs()
+        by_rank = {len(value.shape): value.name for value in inputs}
+        if sorted(len(value.shape) for value in inputs) != [2, 4]:
+            raise ConfigError(f"{path}: a descriptor head takes dense features and keypoints, not {described(inputs)}")
+        self._dense, self._keypoints = by_rank[4], by_rank[2]
+
+    def describe(self, maps: DenseMaps, points: Float32) -> Float32:
+        """(N, D) unit descriptors at (N, 2) pixels."""
+        inputs = {self._dense: maps.descriptors[None], self._keypoints: points}
+        try:
+            (descriptors, *_) = self._session.run(None, inputs)
+        except ORT_ERRORS as error:
+            shape = maps.descriptors.shape
+            raise FeatureError(f"{self._path}: fails on features of {shape} ({one_line(error)})") from error
+        return descriptors / np.maximum(np.linalg.norm(descriptors, axis=1, keepdims=True), np.float32(1e-9))
+
+
+@dataclass(frozen=True)
+class DenseVlad(LocalVlad):
+    """A ``FeatureExtractor``; before ``learn`` it has no vocabulary and cannot describe."""
+
+    options: DenseOptions
+    network: DenseNetwork
+    head: DescriptorHead | None = None
+
+    @classmethod
+    def open(cls, settings: dict[str, Any], folder: Path | None, device: Device | None = None) -> "DenseVlad":
+        """As ``open_extractor`` says, with ``path`` among the settings.
+
+        Raises:
+            ConfigError: a setting is wrong or does not say how to read the network.
+            DeviceError: the device cannot be had.
+            FeatureError: a file is missing, no network, or not the one that the map was built with.
+        """
+        options = validated(DenseOptions, settings, f"settings of the network {settings.get('path')}")
+        options = options.model_copy(update={"checksums": _checksums(options)})
+        device = device or Device()
+        network = DenseNetwork(options.path, options.network, device)
+        head = DescriptorHead(options.descriptor_head, device) if options.descriptor_head else None
+        return cls(options, network, head, words=options.words, dimension=options.dimension, vlad=load_vlad(folder))
+
+    @property
+    def name(self) -> str:
+        """The file's."""
+        return self.options.path.name
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Plain values from which ``open`` makes the same extractor."""
+        return self.options.model_dump(mode="json")
+
+    @property
+    def local_id(self) -> str:
+        """For example ``edgepoint2_e64-2048-1a2b3c4d``; the last part changes with any file and setting."""
+        others = {"path", "descriptor_head", *VladOptions.model_fields}
+        fingerprint = zlib.crc32(self.options.model_dump_json(exclude=others).encode())
+        return f"{self.options.path.stem}-{self.options.max_keypoints}-{fingerprint:08x}"
+
+    def extract_local(self, image: UInt8) -> Features:
+        """Keypoints at the best local maxima of the detector, described there."""
+        options, maps = self.options, self.network.maps(image)
+        pixels = local_maxima(maps.scores, options.max_keypoints, maps.score_of(options.threshold))
+        points = refine(maps, pixels) if options.subpixel else pixels.astype(np.float32)
+        descriptors = self.head.describe(maps, points) if self.head else maps.sample(points)
+        scores = maps.scores[pixels[:, 1], pixels[:, 0]]
+        height, width = image.shape[:2]
+        return Features(points, scores, quantize(descriptors), NO_GLOBAL_DESCRIPTOR, (width, height))
+
+
+def local_maxima(scores: Float32, count: int, threshold: float = -np.inf) -> Int64:
+    """(N, 2) pixels (x, y) of the ``count`` best local maxima above ``threshold``, best first."""
+    size = 2 * NMS_RADIUS + 1
+    inner = (slice(NMS_RADIUS, -NMS_RADIUS),) * 2
+    best = cv2.dilate(scores, np.ones((size, size), np.uint8))[inner]
+    centre = scores[inner]
+    rows, columns = np.nonzero((centre == best) & (centre > threshold))
+    order = np.argsort(-centre[rows, columns], kind="stable")[:count]
+    return np.stack([columns[order], rows[order]], axis=1) + NMS_RADIUS
+
+
+def refine(maps: DenseMaps, pixels: Int64) -> Float32:
+    """(N, 2) sub-pixel positions of (N, 2) maxima that are not at the border.
+
+    A quadratic without mixed term is fitted by least squares to the 3 x 3 logits around: it falls apart into a parabola
+    through the sums of their columns and one through those of their rows. Of probabilities the logarithms stand for
+    logits: they too fall off like a parabola.
+    """
+    x, y = pixels.T[:, :, None, None]
+    near = np.arange(-1, 2)
+    around = maps.scores[y + near[:, None], x + near]
+    if maps.kind != "logit":
+        around = np.log(np.maximum(around, np.float32(1e-9)))
+    return (pixels + np.stack([_peak(around.sum(axis=1)), _peak(around.sum(axis=2))], axis=1)).astype(np.float32)
+
+
+def _peak(values: Float32) -> Float32:
+    """(N, 3) values at -1, 0 and 1 to the (N,) peaks of their parabolas, at most half a pixel away."""
+    before, at, after = values.T
+    return np.clip((after - before) / np.maximum(2 * (2 * at - before - after), np.float32(1e-6)), -0.5, 0.5)
+
+
+def _checksums(options: DenseOptions) -> tuple[str, ...]:
+    """Of the files. Raises ``FeatureError`` where one is not what the map was built with."""
+    found = tuple(read_network(path).checksum for path in options.files)
+    for path, checksum, wanted in zip(options.files, found, options.checksums or found, strict=False):
+        if checksum != wanted:
+            raise FeatureError(
+                f"{path}: is not the network that the map was built with (checksum {checksum}, the map's {wanted}): "
+                "put that one back, or build the map again"
+            )
+    return found

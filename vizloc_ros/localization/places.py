@@ -1,0 +1,124 @@
+"""Places: covisible clusters of retrieved keyframes with their landmarks (HF-Net, section 3).
+
+The map server runs this half of the localization, and the localizer ``pose_solver``.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial.transform import Rotation
+
+from vizloc_ros.arrays import Float32, Int8, Int32, Int64
+from vizloc_ros.localization.global_search import open_search
+from vizloc_ros.localization.options import RetrievalOptions
+from vizloc_ros.localization.retrieval import spread
+from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.timing import Stopwatch
+
+
+@dataclass(frozen=True)
+class Place:
+    """Observations of landmarks, one row an observation; a landmark may have several, with a descriptor each.
+
+    Attributes:
+        positions: (N, 3) float32 landmark positions in the map frame [m].
+        landmarks: (N,) int32 landmark ids.
+        descriptors: (N, D) int8.
+    """
+
+    positions: Float32
+    landmarks: Int32
+    descriptors: Int8
+
+    @classmethod
+    def of_keyframes(cls, visual_map: VisualMap, keyframes: Int64, per_landmark: int) -> "Place":
+        """What some keyframes of a map see, at most ``per_landmark`` observations of a landmark.
+
+        Those of the first keyframes stay: in order of retrieval, they look most like the query.
+        """
+        rows = [visual_map.observations_of(int(k)) for k in keyframes]
+        landmarks = np.concatenate([visual_map.observation_landmarks[r] for r in rows])
+        descriptors = np.concatenate([visual_map.observation_descriptors[r] for r in rows])
+        kept = _first_of_each(landmarks, per_landmark)
+        return cls(visual_map.landmark_positions[landmarks[kept]], landmarks[kept], descriptors[kept])
+
+
+def _first_of_each(values: Int32, count: int) -> Int64:
+    """Ascending indices of the first ``count`` occurrences of every value."""
+    order = np.argsort(values, kind="stable")
+    starts = np.flatnonzero(np.diff(values[order], prepend=-1))
+    occurrence = np.arange(len(values)) - np.repeat(starts, np.diff(starts, append=len(values)))
+    return np.sort(order[occurrence < count])
+
+
+def covisible_clusters(visual_map: VisualMap, keyframes: Int64) -> list[Int64]:
+    """Connected components of keyframes over shared landmarks; one shared landmark connects.
+
+    Args:
+        visual_map: the map.
+        keyframes: (k,) retrieved keyframes, best first.
+
+    Returns:
+        Clusters, the largest first and the better retrieved first among equals; keyframes in order of retrieval.
+    """
+    landmarks = [visual_map.landmarks_of(int(k)) for k in keyframes]
+    rows = np.repeat(np.arange(len(keyframes)), [len(seen) for seen in landmarks])
+    distinct, columns = np.unique(np.concatenate(landmarks), return_inverse=True)
+    # The shape cannot be left to the entries: a keyframe may see nothing.
+    sees = csr_matrix((np.ones(len(rows), np.int32), (rows, columns)), shape=(len(keyframes), len(distinct)))
+    count, label = connected_components(sees @ sees.T, directed=False)
+    clusters = [keyframes[label == c] for c in range(count)]
+    first_rank = [int(np.flatnonzero(label == c)[0]) for c in range(count)]
+    order = sorted(range(count), key=lambda c: (-len(clusters[c]), first_rank[c]))
+    return [clusters[c] for c in order]
+
+
+_PROPOSALS = 10  # keyframes that are looked at for each retrieved one
+
+
+@dataclass(frozen=True)
+class RetrievedPlaces:
+    """What retrieval found.
+
+    Attributes:
+        keyframes: (k,) retrieved keyframes, best first.
+        similarities: (k,) cosine to the query.
+        places: covisible clusters of them, best first.
+    """
+
+    keyframes: Int64
+    similarities: Float32
+    places: list[Place]
+
+
+class PlaceFinder:
+    """Answers global descriptors with places of a map."""
+
+    def __init__(self, visual_map: VisualMap, options: RetrievalOptions | None = None) -> None:
+        """Opens the search that the options ask for. Raises ``ConfigError`` or ``MapError`` as ``open_search`` does."""
+        self._map = visual_map
+        self.options = options or RetrievalOptions()
+        self._index = open_search(visual_map, self.options)
+
+    def find(self, global_descriptor: Float32, stopwatch: Stopwatch) -> RetrievedPlaces:
+        """Places that look like the query. Raises ``FeatureError`` for a descriptor of another kind."""
+        with stopwatch("retrieve"):
+            keyframes, similarities = self._retrieve(global_descriptor)
+        with stopwatch("cluster"):
+            clusters = covisible_clusters(self._map, keyframes) if self.options.cluster else [keyframes]
+            places = [
+                Place.of_keyframes(self._map, cluster, self.options.descriptors_per_landmark) for cluster in clusters
+            ]
+        return RetrievedPlaces(keyframes, similarities, places)
+
+    def _retrieve(self, global_descriptor: Float32) -> tuple[Int64, Float32]:
+        top_k, spacing = self.options.top_k, self.options.spacing
+        if not spacing:
+            return self._index.search(global_descriptor, top_k)
+        keyframes, similarities = self._index.search(global_descriptor, _PROPOSALS * top_k)
+        poses = self._map.keyframe_poses[keyframes]
+        directions = Rotation.from_quat(poses[:, 3:]).as_matrix()[:, :, 2]
+        chosen = spread(poses[:, :3], directions, spacing, top_k)
+        return keyframes[chosen], similarities[chosen]

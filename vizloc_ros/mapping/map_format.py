@@ -1,0 +1,174 @@
+"""``map.yaml``: what a map is, what it was built with, and a checksum of every file in it, its own included."""
+
+import hashlib
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from vizloc_ros.arrays import UNREADABLE_ARRAY
+from vizloc_ros.errors import ConfigError, FeatureError, MapError
+from vizloc_ros.geometry.camera import CameraCorrection, PinholeCamera
+from vizloc_ros.options import validated
+
+FORMAT_VERSION = 1
+INFO_FILE = "map.yaml"
+_SAME_CAMERA = 0.01  # px
+_CHECKSUM_KEY = "checksum"
+
+
+class ExtractorInfo(BaseModel):
+    """The features of a map: which extractor, with which settings, and the id that queries must have too."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    settings: dict[str, Any]
+    feature_id: str
+
+
+class PixLocInfo(BaseModel):
+    """The tracker's features of a map: which network made them, and their lengths on its levels, finest first."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model_id: str
+    dimensions: list[int] = Field(min_length=1)
+
+
+class FileInfo(BaseModel):
+    """Size and SHA-256 of one file of the map."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bytes: int = Field(ge=0)
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> "FileInfo":
+        """Reads a file."""
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        return cls(bytes=path.stat().st_size, sha256=digest.hexdigest())
+
+
+class MapInfo(BaseModel):
+    """The content of ``map.yaml``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format_version: int
+    vizloc_version: str
+    created: str
+    dataset: str
+    frame: str = "map"
+    georeference: dict[str, float] | None = None
+    extractor: ExtractorInfo
+    cameras: list[PinholeCamera]
+    camera_corrections: list[CameraCorrection] = []
+    keyframes: int = Field(ge=1)
+    landmarks: int = Field(ge=1)
+    observations: int = Field(ge=1)
+    descriptor_size: int = Field(ge=1)
+    global_descriptor_size: int = Field(ge=1)
+    pixloc: PixLocInfo | None = None
+    build: dict[str, Any] = {}
+    files: dict[str, FileInfo]
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files but map.yaml."""
+        return sum(file.bytes for file in self.files.values())
+
+    def correction_of(self, camera: PinholeCamera) -> CameraCorrection:
+        """What the calibration of a camera is off by; nothing, if it is none of those that made the map."""
+        for known, correction in zip(self.cameras, self.camera_corrections, strict=False):
+            if camera.is_near(known, _SAME_CAMERA):
+                return correction
+        return CameraCorrection()
+
+    def require_references(self, folder: Path, model_id: str) -> None:
+        """Refuses a tracker whose network did not make the map's references. Raises ``FeatureError``."""
+        if self.pixloc is None:
+            raise FeatureError(
+                f"{folder}: has no references for the tracker: add them with 'vizloc map add-pixloc {folder}'"
+            )
+        if self.pixloc.model_id != model_id:
+            raise FeatureError(
+                f"{folder}: its references are of {self.pixloc.model_id}, but the tracker here is {model_id}: make "
+                f"them anew with 'vizloc map add-pixloc {folder}', or use that network"
+            )
+
+    @property
+    def feature_number(self) -> int:
+        """A 32-bit number of the feature id, for messages."""
+        return feature_number(self.extractor.feature_id)
+
+
+def feature_number(feature_id: str) -> int:
+    """The 32-bit number under which a feature id travels in messages."""
+    return zlib.crc32(feature_id.encode())
+
+
+def write_info(folder: Path, info: MapInfo) -> None:
+    """Writes ``map.yaml``; the last line holds the checksum of the lines before."""
+    text = yaml.safe_dump(info.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    (folder / INFO_FILE).write_text(f"{text}{_CHECKSUM_KEY}: {_checksum(text)}\n", encoding="utf-8")
+
+
+def read_info(folder: Path) -> MapInfo:
+    """Reads and verifies ``map.yaml``.
+
+    Raises:
+        MapError: no such folder or file, not YAML, of another format version, or changed since it was written.
+    """
+    path = folder / INFO_FILE
+    if not folder.is_dir():
+        raise MapError(f"{folder}: there is no such map: build one with 'vizloc map build', or check the path")
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = yaml.safe_load(text)
+    except FileNotFoundError:
+        raise MapError(f"{path}: missing, so this folder is no map") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise MapError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(content, Mapping) or "format_version" not in content:
+        raise MapError(f"{path}: has no format_version, so it is not the description of a map, or it is cut off")
+    if content["format_version"] != FORMAT_VERSION:
+        raise MapError(
+            f"{path}: is of format version {content['format_version']}, this program reads version {FORMAT_VERSION}: "
+            "build the map again with this version"
+        )
+    body, _, last = text.rpartition(f"{_CHECKSUM_KEY}: ")
+    if last.strip() != _checksum(body):
+        raise MapError(f"{path}: was changed or cut off after it was written: restore it, or build the map again")
+    try:
+        return validated(MapInfo, {key: value for key, value in content.items() if key != _CHECKSUM_KEY}, str(path))
+    except ConfigError as error:
+        raise MapError(str(error)) from error
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def open_array(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> Any:
+    """Memory-maps an ``.npy`` file read-only. Raises ``MapError`` unless it is whole and of that type and shape."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise MapError(f"{path}: missing: restore it, or build the map again") from None
+    except UNREADABLE_ARRAY as error:
+        raise MapError(f"{path}: cut off or corrupt ({error}): restore it, or build the map again") from error
+    if array.dtype != dtype or array.shape != shape:
+        raise MapError(
+            f"{path}: holds {array.dtype}{list(array.shape)}, but map.yaml says {np.dtype(dtype)}{list(shape)}: "
+            "the file is of another map; restore it, or build the map again"
+        )
+    return array

@@ -1,0 +1,152 @@
+"""Everything COLMAP does for the map: landmarks from matches and known poses, and the model in its own format.
+
+COLMAP's pixels have (0.5, 0.5) at the centre of the top-left pixel: here ours are turned into them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+from pydantic import Field
+
+from vizloc_ros.arrays import Float64, Int32, Int64
+from vizloc_ros.geometry.camera import PIXEL_CENTRE, PinholeCamera
+from vizloc_ros.mapping.pair_matching import PairMatches
+from vizloc_ros.mapping.pairs import Keyframe
+from vizloc_ros.options import Options
+from vizloc_ros.parallel import Progress
+
+
+class TriangulationOptions(Options):
+    """Which landmarks are kept."""
+
+    max_reprojection_error: float = Field(3.0, gt=0, description="largest reprojection error of an observation [px]")
+    min_angle: float = Field(1.0, gt=0, description="smallest triangulation angle of a landmark [deg]")
+    min_track_length: int = Field(3, ge=2, description="fewest keyframes that must see a landmark")
+
+
+@dataclass(frozen=True)
+class Triangulation:
+    """Landmarks and who sees them.
+
+    Attributes:
+        positions: (L, 3) landmarks in the world [m].
+        keyframes: (M,) keyframe of every observation, ascending.
+        keypoints: (M,) its keypoint in that keyframe.
+        landmarks: (M,) the landmark it sees.
+        mean_error: mean reprojection error [px].
+        model: the COLMAP reconstruction; image ids are keyframe indices + 1, point ids landmark indices + 1.
+    """
+
+    positions: Float64
+    keyframes: Int64
+    keypoints: Int64
+    landmarks: Int32
+    mean_error: float
+    model: pycolmap.Reconstruction
+
+
+def triangulate(
+    keyframes: Sequence[Keyframe], matches: Sequence[PairMatches], options: TriangulationOptions, progress: Progress
+) -> Triangulation:
+    """Triangulates the verified matches with the poses held fixed, refines the points, drops what does not fit."""
+    model = _posed_model(keyframes)
+    graph = _correspondence_graph(keyframes, matches)
+    observations = pycolmap.ObservationManager(model, graph)
+    triangulator = pycolmap.IncrementalTriangulator(graph, model, observations)
+    settings = pycolmap.IncrementalTriangulatorOptions(random_seed=0, min_angle=options.min_angle)
+    for i in progress(range(len(keyframes)), "triangulating landmarks", len(keyframes)):
+        triangulator.triangulate_image(settings, i + 1)
+    triangulator.complete_all_tracks(settings)
+    triangulator.merge_all_tracks(settings)
+    _refine_points(model)
+    observations.filter_all_points3D(options.max_reprojection_error, options.min_angle)
+    observations.filter_points3D_with_short_tracks(options.min_track_length)
+    return _collect(keyframes, _renumbered(keyframes, model))
+
+
+def _posed_model(keyframes: Sequence[Keyframe]) -> pycolmap.Reconstruction:
+    """A reconstruction with cameras, registered images and keypoints, without points."""
+    model = pycolmap.Reconstruction()
+    camera_ids: dict[PinholeCamera, int] = {}
+    for i, keyframe in enumerate(keyframes):
+        camera = keyframe.camera
+        if camera not in camera_ids:
+            camera_ids[camera] = len(camera_ids) + 1
+            model.add_camera_with_trivial_rig(colmap_camera(camera, camera_ids[camera]))
+        image = pycolmap.Image(
+            name=keyframe.name,
+            keypoints=keyframe.features.keypoints.astype(np.float64) + PIXEL_CENTRE,
+            camera_id=camera_ids[camera],
+            image_id=i + 1,
+        )
+        model.add_image_with_trivial_frame(image, keyframe.world_from_cam.inverse())
+    return model
+
+
+def colmap_camera(camera: PinholeCamera, camera_id: int = 1) -> pycolmap.Camera:
+    """The camera in COLMAP's pixels."""
+    params = [camera.fx, camera.fy, camera.cx + PIXEL_CENTRE, camera.cy + PIXEL_CENTRE]
+    return pycolmap.Camera(
+        camera_id=camera_id, model="PINHOLE", width=camera.width, height=camera.height, params=params
+    )
+
+
+def _correspondence_graph(
+    keyframes: Sequence[Keyframe], matches: Sequence[PairMatches]
+) -> pycolmap.CorrespondenceGraph:
+    graph = pycolmap.CorrespondenceGraph()
+    for i, keyframe in enumerate(keyframes):
+        graph.add_image(i + 1, len(keyframe.features))
+    for pair in matches:
+        geometry = pycolmap.TwoViewGeometry()
+        geometry.config = pycolmap.TwoViewGeometryConfiguration.CALIBRATED
+        geometry.inlier_matches = pair.verified.astype(np.uint32)
+        graph.add_two_view_geometry(pair.i + 1, pair.j + 1, geometry)
+    graph.finalize()
+    return graph
+
+
+def _refine_points(model: pycolmap.Reconstruction) -> None:
+    """Least squares over the points alone: cameras and poses are known."""
+    config = pycolmap.BundleAdjustmentConfig()
+    for image_id in model.reg_image_ids():
+        config.add_image(image_id)
+    for frame_id in model.reg_frame_ids():
+        config.set_constant_rig_from_world_pose(frame_id)
+    for camera_id in model.cameras:
+        config.set_constant_cam_intrinsics(camera_id)
+    options = pycolmap.BundleAdjustmentOptions(print_summary=False)
+    pycolmap.create_default_bundle_adjuster(options, config, model).solve()
+
+
+def _renumbered(keyframes: Sequence[Keyframe], model: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
+    """The model with its points numbered 1 to L, without the gaps of those that were dropped."""
+    renumbered = _posed_model(keyframes)
+    for point_id in sorted(model.point3D_ids()):
+        point = model.point3D(point_id)
+        renumbered.add_point3D(point.xyz, point.track)
+    renumbered.update_point_3d_errors()
+    return renumbered
+
+
+def _collect(keyframes: Sequence[Keyframe], model: pycolmap.Reconstruction) -> Triangulation:
+    """Lists the observations of a renumbered model keyframe by keyframe."""
+    count = model.num_points3D()
+    positions = np.array([model.point3D(landmark + 1).xyz for landmark in range(count)]).reshape(-1, 3)
+    rows = [
+        (i, keypoint, point.point3D_id - 1)
+        for i in range(len(keyframes))
+        for keypoint, point in enumerate(model.image(i + 1).points2D)
+        if point.has_point3D()
+    ]
+    observed = np.array(rows, np.int64).reshape(-1, 3)
+    mean_error = float(model.compute_mean_reprojection_error()) if count else float("nan")
+    return Triangulation(positions, observed[:, 0], observed[:, 1], observed[:, 2].astype(np.int32), mean_error, model)
+
+
+def write_model(model: pycolmap.Reconstruction, folder: Path) -> None:
+    """Writes the model into an existing folder, as COLMAP, hloc and pycolmap read it."""
+    model.write_binary(folder)

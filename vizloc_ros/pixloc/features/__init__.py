@@ -1,1 +1,0 @@
-"""What turns an image into a pyramid of features: the network's runtime, and plain intensities to compare with."""

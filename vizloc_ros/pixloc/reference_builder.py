@@ -1,0 +1,87 @@
+"""The map's references: computed when the map is built, so that no image of it is ever needed again."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vizloc_ros.arrays import Float64, Int64
+from vizloc_ros.datasets.record import Record
+from vizloc_ros.errors import MapError
+from vizloc_ros.geometry.poses import pose_of, transform_points
+from vizloc_ros.mapping.map_format import PixLocInfo
+from vizloc_ros.mapping.map_writer import add_to_map
+from vizloc_ros.mapping.reference_arrays import ReferenceArrays, array_files
+from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.parallel import Progress, parallel_map, silent
+from vizloc_ros.pixloc.extractors.pyramid_extractor import DenseExtractor
+from vizloc_ros.pixloc.references import StoredLevel, sample
+
+
+def add_references(
+    folder: Path, records: Sequence[Record], extractor: DenseExtractor, progress: Progress = silent
+) -> int:
+    """Adds references to a map, or replaces them. Returns their size [bytes].
+
+    Args:
+        folder: the map.
+        records: the images that it was built from, by name; others are not looked at.
+        extractor: the tracker's.
+        progress: shows how far it is.
+
+    Raises:
+        MapError: the map cannot be read or written, or one of its images is not among the records.
+        ImageError: an image cannot be read.
+    """
+    visual_map = VisualMap.open(folder)
+    arrays = compute_references(visual_map, records, extractor, progress)
+    changes = {"pixloc": PixLocInfo(model_id=extractor.model_id, dimensions=[f.shape[1] for f in arrays.features])}
+    names = [f"{name}.npy" for name in array_files(visual_map.info.model_copy(update=changes))]
+    return add_to_map(folder, names, arrays.save, changes)
+
+
+def compute_references(
+    visual_map: VisualMap, records: Sequence[Record], extractor: DenseExtractor, progress: Progress = silent
+) -> ReferenceArrays:
+    """The references of a map's observations; as ``add_references``."""
+    by_name = {record.name: record for record in records}
+    if missing := [name for name in visual_map.keyframe_names if name not in by_name]:
+        raise MapError(
+            f"{visual_map.folder}: {len(missing)} of its images are not in the dataset, the first is {missing[0]}: "
+            "give the dataset and the split that the map was built from"
+        )
+
+    def of_keyframe(keyframe: int) -> list[StoredLevel]:
+        record = by_name[visual_map.keyframe_names[keyframe]]
+        levels = extractor.extract(record.read_image()).levels
+        pixels = _seen_at(visual_map, keyframe)
+        return [StoredLevel.of(sample(level, pixels, normalize=extractor.unit_features)) for level in levels]
+
+    keyframes = range(visual_map.info.keyframes)
+    computed = parallel_map(of_keyframe, keyframes, "computing references", progress)
+    levels = list(zip(*computed, strict=True))
+    return ReferenceArrays(
+        tuple(np.concatenate([part.features for part in level]) for level in levels),
+        np.stack([np.concatenate([part.scales for part in level]) for level in levels], axis=1),
+        np.stack([np.concatenate([part.confidences for part in level]) for level in levels], axis=1),
+    )
+
+
+def read_references(visual_map: VisualMap, rows: Int64) -> tuple[StoredLevel, ...]:
+    """The references of some observations, level by level. Raises ``FeatureError`` if the map has none."""
+    stored = visual_map.references
+    if stored is None:
+        visual_map.require_references("")
+        return ()
+    return tuple(
+        StoredLevel(features[rows], stored.scales[rows, level], stored.confidences[rows, level])
+        for level, features in enumerate(stored.features)
+    )
+
+
+def _seen_at(visual_map: VisualMap, keyframe: int) -> Float64:
+    """(N, 2) pixels where the real camera sees a keyframe's landmarks, by their positions (PixLoc, section 3.1)."""
+    camera = visual_map.info.cameras[int(visual_map.keyframe_cameras[keyframe])]
+    points = np.asarray(visual_map.landmark_positions[visual_map.landmarks_of(keyframe)], np.float64)
+    pixels, _ = camera.project(transform_points(pose_of(visual_map.keyframe_poses[keyframe]).inverse(), points))
+    return pixels + visual_map.info.correction_of(camera).shift(pixels, camera)

@@ -1,0 +1,123 @@
+"""Starts the nodes as processes of their own, for machines without ``ros2 launch``: demo, replays and tests."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+import vizloc_ros
+from vizloc_ros.errors import RosError
+from vizloc_ros.ros.dds_profile import ensure_profile
+
+TRACKER = "pixloc_tracker"
+LOCALIZING = ("hfnet", "map_server", "localizer")
+NODES = (*LOCALIZING, TRACKER)
+WITHOUT_TRACKER = "--without-tracker"  # of vizloc_node
+_STOP_SECONDS = 15.0
+
+
+@dataclass
+class NodeProcesses:
+    """A context in which nodes run; at its end they are interrupted as by Ctrl-C.
+
+    Attributes:
+        parameters: by node name, the parameters that differ from the defaults.
+        remappings: of topics, for all nodes.
+        executables: the nodes to start; ``vizloc_node`` runs all of them in one process.
+        tracking: whether ``vizloc_node`` has the tracker in it.
+        use_sim_time: whether they take the time from /clock.
+        log: file for what they print; None leaves it on the terminal.
+        environment: variables on top of this process's.
+    """
+
+    parameters: Mapping[str, Mapping[str, object]]
+    remappings: Mapping[str, str] = field(default_factory=dict)
+    executables: Sequence[str] = NODES
+    tracking: bool = True
+    use_sim_time: bool = False
+    log: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict, init=False)
+
+    def __enter__(self) -> NodeProcesses:
+        ensure_profile("localhost")  # a demo, a replay and a test are nobody else's business
+        package_folder = str(Path(vizloc_ros.__file__).parents[1])
+        path = os.pathsep.join(filter(None, (package_folder, os.environ.get("PYTHONPATH"))))
+        output = None if self.log is None else self.log.open("wb")
+        try:
+            for executable in self.executables:
+                self._processes[executable] = subprocess.Popen(
+                    [sys.executable, "-m", f"vizloc_ros.nodes.{executable}", *self._arguments(executable)],
+                    env={**os.environ, **self.environment, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,  # Ctrl-C reaches them through __exit__, once
+                )
+        finally:
+            if output is not None:
+                output.close()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._processes.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+        for process in self._processes.values():
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    @property
+    def exit_codes(self) -> dict[str, int | None]:
+        """By executable; None while it runs."""
+        return {name: process.poll() for name, process in self._processes.items()}
+
+    def wait(self, executable: str, timeout_s: float) -> int:
+        """The exit code of a process that ends by itself. Raises ``RosError`` when it does not in time."""
+        try:
+            return self._processes[executable].wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise RosError(f"node {executable} still runs after {timeout_s:g} s") from None
+
+    def require_alive(self) -> None:
+        """Raises ``RosError`` naming a node that has ended, with the end of what it printed."""
+        for name, code in self.exit_codes.items():
+            if code is not None:
+                said = ""
+                if self.log is not None:
+                    said = "\n" + "\n".join(self.log.read_text(errors="replace").splitlines()[-10:])
+                raise RosError(f"node {name} ended with {code}{said}")
+
+    def _arguments(self, executable: str) -> list[str]:
+        """ROS arguments of one process; ``node:parameter`` so that one process can hold several nodes."""
+        composed = executable == "vizloc_node"
+        arguments = [WITHOUT_TRACKER] if composed and not self.tracking else []
+        arguments.append("--ros-args")
+        for node in NODES if composed else (executable,):
+            arguments += ["-p", f"{node}:use_sim_time:={str(self.use_sim_time).lower()}"]
+            for name, value in self.parameters.get(node, {}).items():
+                arguments += ["-p", f"{node}:{name}:={_yaml(value)}"]
+        for topic, target in self.remappings.items():
+            arguments += ["-r", f"{topic}:={target}"]
+        return arguments
+
+
+def _yaml(value: object) -> str:
+    """A parameter value as ROS's command line reads it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_yaml, value))}]"
+    return repr(value)

@@ -1,0 +1,85 @@
+"""Listens to what the nodes publish, for replays and tests: poses, when they came, and the diagnostics."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from pycolmap import Rigid3d
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import String
+
+from vizloc_ros.ros.messages import pose_from_msg, stamp_to_ns
+from vizloc_ros.ros.qos import DIAGNOSTICS, FEATURES, POSE, STATE
+
+
+@dataclass(frozen=True)
+class ReceivedPose:
+    """map_from_base, and when it came (``time.monotonic_ns()``)."""
+
+    map_from_base: Rigid3d
+    monotonic_ns: int
+
+
+class Recorder(Node):
+    """Keeps every pose by its stamp [ns] and the newest diagnostic status of every node."""
+
+    def __init__(self, name: str = "vizloc_recorder", **options: Any) -> None:
+        super().__init__(name, **options)
+        self.poses: dict[int, ReceivedPose] = {}  # the localizer's
+        self.tracked: dict[int, ReceivedPose] = {}  # the tracker's
+        self.states: list[tuple[int, str]] = []  # the tracker's state, whenever it changed (``time.monotonic_ns()``)
+        self.extracted: set[int] = set()  # stamps of the images whose features were published
+        self.statuses: dict[str, DiagnosticStatus] = {}
+        self.messages: list[tuple[str, int, str]] = []  # every (node, level, message) that was not OK
+        for topic, poses in (("localization/pose", self.poses), ("pose", self.tracked)):
+            self.create_subscription(PoseWithCovarianceStamped, topic, partial(_keep, poses), POSE)
+        self.create_subscription(String, "tracker/state", self._on_state, STATE)
+        self.create_subscription(CameraInfo, "features/camera_info", self._on_features, FEATURES)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DIAGNOSTICS)
+
+    def value(self, node: str, key: str) -> float | None:
+        """A number from a node's newest diagnostics, or None."""
+        status = self.statuses.get(node)
+        text = next((pair.value for pair in status.values if pair.key == key), None) if status else None
+        try:
+            return None if text is None else float(text)
+        except ValueError:
+            return None
+
+    def count(self, node: str, key: str) -> int:
+        """A counter from a node's newest diagnostics; 0 before the first."""
+        return int(self.value(node, key) or 0)
+
+    def timings(self) -> dict[str, dict[str, float]]:
+        """{stage: {"p50", "p99"}} [ms] of all nodes."""
+        stages: dict[str, dict[str, float]] = {}
+        for status in self.statuses.values():
+            for pair in status.values:
+                for percentile in ("p50", "p99"):
+                    if pair.key.endswith(suffix := f"_{percentile}_ms"):
+                        stages.setdefault(pair.key.removesuffix(suffix), {})[percentile] = float(pair.value)
+        return stages
+
+    def _on_state(self, msg: String) -> None:
+        if not self.states or self.states[-1][1] != msg.data:
+            self.states.append((time.monotonic_ns(), msg.data))
+
+    def _on_features(self, msg: CameraInfo) -> None:
+        self.extracted.add(stamp_to_ns(msg.header.stamp))
+
+    def _on_diagnostics(self, msg: DiagnosticArray) -> None:
+        for status in msg.status:
+            self.statuses[status.name] = status
+            level = int.from_bytes(status.level, "little")
+            if level:
+                self.messages.append((status.name, level, status.message))
+
+
+def _keep(poses: dict[int, ReceivedPose], msg: PoseWithCovarianceStamped) -> None:
+    poses[stamp_to_ns(msg.header.stamp)] = ReceivedPose(pose_from_msg(msg.pose.pose), time.monotonic_ns())

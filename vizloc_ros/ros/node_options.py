@@ -1,0 +1,157 @@
+"""Options of the four nodes: what only a node needs, beside the groups of the core."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pycolmap import Rigid3d
+from pydantic import AfterValidator, Field
+
+from vizloc_ros.features.device import Device
+from vizloc_ros.geometry.poses import pose_from_quaternion
+from vizloc_ros.localization.options import PoseOptions, RetrievalOptions
+from vizloc_ros.options import Options
+from vizloc_ros.pixloc.options import PyramidOptions
+from vizloc_ros.pixloc.submap import SubmapOptions
+from vizloc_ros.pixloc.tracking import TrackerOptions
+
+Provider = Literal["cpu", "cuda", "tensorrt"]
+
+
+def _named_map(path: str) -> str:
+    if not path:
+        raise ValueError("is empty: set it to the folder that `vizloc map build` wrote")
+    return path
+
+
+def _possible_pose(values: tuple[float, ...]) -> tuple[float, ...]:
+    given = np.array(values)
+    if values and not (len(given) == 7 and np.isfinite(given).all() and abs(np.linalg.norm(given[3:]) - 1) < 0.01):
+        raise ValueError(f"is {list(values)}; allowed: nothing, or x y z [m] and a unit quaternion qx qy qz qw")
+    return values
+
+
+MapPath = Annotated[str, AfterValidator(_named_map)]
+BaseFromCam = Annotated[tuple[float, ...], AfterValidator(_possible_pose)]
+
+
+def _map_path(description: str) -> Any:
+    return Field("", validate_default=True, description=f"{description}; the folder that `vizloc map build` wrote")
+
+
+class BaseOptions(Options):
+    """Options of a node that publishes poses of the vehicle's base."""
+
+    base_frame: str = Field("base_link", description="frame whose pose is published")
+    base_from_cam: BaseFromCam = Field(
+        (), description="camera's optical frame in base_frame: x y z [m] qx qy qz qw; empty: from /tf_static"
+    )
+    path_length: int = Field(1000, ge=0, le=100_000, description="poses kept on path; 0: none")
+
+    @property
+    def fixed_base_from_cam(self) -> Rigid3d | None:
+        """The camera's optical frame in the base frame; None if it comes from /tf_static."""
+        if not self.base_from_cam:
+            return None
+        return pose_from_quaternion(np.array(self.base_from_cam[:3]), np.array(self.base_from_cam[3:]))
+
+
+class ImageOptions(Options):
+    """Options of a node that takes images."""
+
+    image_transport: Literal["raw", "compressed"] = Field("raw", description="how images arrive")
+    silence_timeout: float = Field(
+        3.0, ge=0.1, le=3600, description="time without an image after which diagnostics warn [s]"
+    )
+    max_image_age: float = Field(
+        1.0,
+        ge=0,
+        le=1_000_000,
+        description="age of an arriving image, by its stamp, above which diagnostics warn [s]; 0: none",
+    )
+
+
+class HfnetOptions(ImageOptions):
+    """Options of the feature node."""
+
+    map_path: MapPath = _map_path("map whose kind of features the node extracts")
+    extractor: str = Field("", description="extractor that the map must have been built with; empty: any")
+    provider: Provider = Field("cpu", description="what the network runs on")
+    threads: int = Field(1, ge=0, le=1024, description="CPU cores that one image may use; 0: all")
+    device_index: int = Field(0, ge=0, le=1024, description="number of the GPU")
+    half: bool = Field(False, description="let TensorRT compute in 16 bit")
+    engine_cache: str = Field(
+        "", description="folder of TensorRT's engines; empty: built at every start, which takes minutes"
+    )
+    weights: str = Field("", description="another export of the map's network, e.g. of fixed size; empty: the map's")
+    tracking_period: float = Field(
+        3.0, ge=0, le=60, description="while the tracker tracks, time between images that are extracted [s]; 0: all are"
+    )
+
+    @property
+    def device(self) -> Device:
+        """What the network runs on."""
+        return Device(
+            provider=self.provider,
+            threads=self.threads,
+            index=self.device_index,
+            half=self.half,
+            engine_cache=Path(self.engine_cache) if self.engine_cache else None,
+            weights=Path(self.weights) if self.weights else None,
+        )
+
+
+class MapServerOptions(Options):
+    """Options of the map server."""
+
+    map_path: MapPath = _map_path("map")
+    map_frame: str = Field("", description="name of the map frame; empty: the one in the map")
+    verify_map: bool = Field(True, description="check every byte of the map against its checksums before it is used")
+    max_map_points: int = Field(
+        200_000, ge=1, le=5_000_000, description="maximum landmarks on map/points, an even selection"
+    )
+    retrieval: RetrievalOptions = RetrievalOptions()
+    submap: SubmapOptions = SubmapOptions()
+
+
+class LocalizerOptions(BaseOptions):
+    """Options of the localizer."""
+
+    publish_tf: bool = Field(
+        False, description="publish map -> base_frame on /tf; only where nothing else is its parent (REP 105)"
+    )
+    pose: PoseOptions = PoseOptions()
+
+
+class TrackerNodeOptions(ImageOptions, BaseOptions, PyramidOptions):
+    """Options of the tracker's node."""
+
+    map_path: MapPath = _map_path("map")
+    provider: Provider = Field("cpu", description="what the network runs on")
+    threads: int = Field(2, ge=0, le=1024, description="CPU cores that one image may use; 0: all")
+    device_index: int = Field(0, ge=0, le=1024, description="number of the GPU")
+    weights: str = Field("", description="network that `vizloc export pixloc` wrote; empty: the package's")
+    use_odometry: bool = Field(False, description="predict with the odometry on odom instead of constant velocity")
+    publish_tf: bool = Field(
+        False,
+        description="publish map -> base_frame on /tf, with use_odometry map -> odom; only where nothing else does "
+        "(REP 105)",
+    )
+    debug_image: bool = Field(False, description="publish ~/debug/image: the landmarks' motion during the alignment")
+    tracker: TrackerOptions = TrackerOptions()
+
+    @property
+    def device(self) -> Device:
+        """What the network runs on."""
+        return Device(provider=self.provider, threads=self.threads, index=self.device_index)
+
+
+# By the nodes' names. A section ``/**`` of a parameter file is for all of them.
+NODE_OPTIONS: dict[str, type[Options]] = {
+    "hfnet": HfnetOptions,
+    "map_server": MapServerOptions,
+    "localizer": LocalizerOptions,
+    "pixloc_tracker": TrackerNodeOptions,
+}

@@ -1,0 +1,51 @@
+"""The vehicle's odometry at the times of images."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections import deque
+
+from nav_msgs.msg import Odometry
+from pycolmap import Rigid3d
+
+from vizloc_ros.geometry.se3 import se3_exp, se3_log
+from vizloc_ros.ros.messages import pose_from_msg, stamp_to_ns
+
+_CARRIED_ON_NS = 200_000_000
+
+
+class OdometryBuffer:
+    """Keeps the last poses odom_from_base. Thread-safe."""
+
+    def __init__(self, length: int = 1000) -> None:
+        self._poses: deque[tuple[int, Rigid3d]] = deque(maxlen=length)
+        self._lock = threading.Lock()
+        self.frame = "odom"
+
+    def add(self, msg: Odometry) -> None:
+        """Takes the next message; one that is older than the newest begins anew. Raises ``RosError`` for no pose."""
+        stamp, pose = stamp_to_ns(msg.header.stamp), pose_from_msg(msg.pose.pose)
+        with self._lock:
+            if self._poses and stamp <= self._poses[-1][0]:
+                self._poses.clear()
+            self._poses.append((stamp, pose))
+            self.frame = msg.header.frame_id or self.frame
+
+    def at(self, stamp_ns: int) -> Rigid3d | None:
+        """Pose odom_from_base at a time; None where there is no odometry of then.
+
+        Between two messages it is interpolated. A camera's image mostly comes before the odometry of its time, so the
+        last motion is carried on for up to 0.2 s.
+        """
+        with self._lock:
+            poses = list(self._poses)
+        index = bisect_left(poses, stamp_ns, key=lambda entry: entry[0])
+        if index < len(poses) and poses[index][0] == stamp_ns:
+            return poses[index][1]
+        late = index == len(poses)
+        if index == 0 or len(poses) < 2 or (late and stamp_ns - poses[-1][0] > _CARRIED_ON_NS):
+            return None
+        (before_ns, before), (after_ns, after) = poses[index - 1 - late], poses[index - late]
+        share = (stamp_ns - before_ns) / (after_ns - before_ns)
+        return before * se3_exp(share * se3_log(before.inverse() * after))
