@@ -21,7 +21,7 @@ from vizloc_ros.evaluation.homography_matching import evaluate_extractor
 from vizloc_ros.evaluation.localize import localize_records
 from vizloc_ros.evaluation.matching_metrics import HOMOGRAPHY_THRESHOLDS_PX
 from vizloc_ros.evaluation.recall import evaluate_poses
-from vizloc_ros.features import dense_extractor, rootsift
+from vizloc_ros.features import onnx_features, rootsift
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.features.hfnet import runtime
@@ -52,7 +52,7 @@ def _descriptors(kind: str) -> Iterator[None]:
     """Inside, extractors and maps have descriptors of this kind; ``dequantize`` reads both."""
     with ExitStack() as stack:
         if kind == "float32":
-            for module in (runtime, dense_extractor, rootsift):
+            for module in (runtime, onnx_features, rootsift):
                 stack.enter_context(patch.object(module, "quantize", lambda descriptors: descriptors))
             as_float = {"observation_descriptors": (np.float32, ARRAYS["observation_descriptors"][1])}
             stack.enter_context(patch.dict(ARRAYS, as_float))

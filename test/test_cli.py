@@ -141,7 +141,7 @@ def test_settings_of_the_extractor_are_kept_by_the_map(vizloc: Vizloc, street_fo
 def test_a_wrong_setting_of_the_extractor_is_named(vizloc: Vizloc, tmp_path: Path, command: list[str]) -> None:
     config, out = tmp_path / "extractor.yaml", tmp_path / "out"
     for text, named in (
-        ("{keypoints: 100}", "settings of hfnet: keypoints: Extra inputs are not permitted; it has weights, max_keypo"),
+        ("{keypoints: 100}", "settings of hfnet: keypoints: there is no such option, did you mean max_keypoints?"),
         ("{threshold: 2}", "settings of hfnet: threshold: "),
         ("{max_keypoints: 5000}", "hfnet.onnx: finds at most 2048 keypoints, and max_keypoints is 5000"),
         ("400", f"{config}: holds no keys"),

@@ -11,7 +11,7 @@ from std_msgs.msg import Header
 
 from vizloc_ros.errors import FeatureError, RosError
 from vizloc_ros.features.types import Features
-from vizloc_ros.nodes import clouds, qos
+from vizloc_ros.ros import clouds, qos
 from vizloc_ros.ros.messages import header_of
 from vizloc_ros.ros.point_clouds import SCALARS, CloudField, CloudLayout
 

@@ -17,7 +17,7 @@ from vizloc_ros.mapping.visual_map import VisualMap
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")])
 INTERFACE = REPOSITORY / "docs" / "topics_and_parameters.md"
-NODE_FILES = sorted((REPOSITORY / "vizloc_ros" / "nodes").glob("*.py"))
+NODE_FILES = sorted(path for room in ("nodes", "ros") for path in (REPOSITORY / "vizloc_ros" / room).glob("*.py"))
 by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 

@@ -262,7 +262,7 @@ def test_warming_up_takes_any_size(extractor: HfNetExtractor, fixed_weights: Pat
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"sigma": 1}, "settings of hfnet: sigma: .*it has weights, max_keypoints"),
+        ({"sigma": 1}, "settings of hfnet: sigma: .*there is weights, max_keypoints"),
         ({1: 2}, "Keys should be strings"),
         ({"max_keypoints": 0}, "max_keypoints: "),
         ({"threshold": float("nan")}, "threshold: "),

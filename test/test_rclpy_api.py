@@ -14,13 +14,6 @@ RELEASES = read_releases()
 ALL = "humble, iron, jazzy, kilted, lyrical, rolling"
 INSTALL = Path(__file__).resolve().parents[1] / "docs" / "install.md"
 
-# By file, what a release may be without, and why.
-ONLY_WHERE_THERE_IS = {
-    ("vizloc_ros/nodes/parameters.py", "rclpy.node.Node.add_post_set_parameters_callback"): (
-        "called for dynamic parameters only, and no node has one"
-    ),
-}
-
 
 @pytest.fixture(scope="module")
 def sources() -> Sources:
@@ -32,12 +25,8 @@ def test_the_data_are_of_all_releases() -> None:
 
 
 def test_every_release_has_what_the_package_uses(sources: Sources) -> None:
-    problems = [str(one) for one in sources.problems() if (one.file, one.path) not in ONLY_WHERE_THERE_IS]
+    problems = [str(one) for one in sources.problems()]
     assert not problems, "\n".join(problems)
-
-
-def test_the_exceptions_are_needed(sources: Sources) -> None:
-    assert {(problem.file, problem.path) for problem in sources.problems()} >= ONLY_WHERE_THERE_IS.keys()
 
 
 def test_the_uses_are_found(sources: Sources) -> None:

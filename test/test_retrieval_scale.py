@@ -13,7 +13,7 @@ from point_street import CAMERA, PointStreet, View
 
 from vizloc_ros.cli import main as cli
 from vizloc_ros.errors import ConfigError, FeatureError, MapError
-from vizloc_ros.localization import retrieval as global_search
+from vizloc_ros.localization import global_search
 from vizloc_ros.localization.faiss_index import INDEX_FILE, FaissIndex, write_index
 from vizloc_ros.localization.global_search import EXACT_UP_TO, open_search
 from vizloc_ros.localization.localizer import HierarchicalLocalizer

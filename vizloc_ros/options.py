@@ -97,8 +97,8 @@ def problem(model: type[BaseModel], details: Mapping[str, Any]) -> str:
     group = group_at(model, location[:-1])
     known = list(group.model_fields) if group is not None else []
     near = difflib.get_close_matches(location[-1], known, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return f"{name}: there is no such option{hint} There is {', '.join(known)}"
+    hint = f", did you mean {near[0]}?" if near else ""
+    return f"{name}: there is no such option{hint} (there is {', '.join(known)})"
 
 
 def group_at(model: type[BaseModel], location: tuple[str, ...]) -> type[BaseModel] | None:

@@ -37,7 +37,7 @@ class SubmapOptions(Options):
     max_view_difference: float = Field(
         1.0,
         gt=0,
-        le=100,
+        le=1_000_000,
         description="maximum difference of an observation from the view: 1 is 1.3 times the distance, or 15 deg",
     )
     average: int = Field(

@@ -19,7 +19,6 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -76,36 +75,26 @@ class OptionParameter:
     @property
     def bounds(self) -> tuple[float, float]:
         """Smallest and largest allowed value; infinite where there is no bound."""
-        low, high = self._limits
-        smallest: Any = -math.inf
-        largest: Any = math.inf
-        if low is not None:
-            smallest = low.ge if isinstance(low, Ge) else _next(low.gt, self.scalar, math.inf)
-        if high is not None:
-            largest = high.le if isinstance(high, Le) else _next(high.lt, self.scalar, -math.inf)
-        return smallest, largest
+        low, high = self._bound("ge"), self._bound("le")
+        if (above := self._bound("gt")) is not None:
+            low = _next(above, self.scalar, math.inf)
+        if (below := self._bound("lt")) is not None:
+            high = _next(below, self.scalar, -math.inf)
+        return -math.inf if low is None else low, math.inf if high is None else high
 
     @property
     def allowed(self) -> str:
         """The allowed values, in words; empty for all."""
-        low, high = self._limits
-        if isinstance(low, Ge) and isinstance(high, Le):
-            return f"{low.ge:,} to {high.le:,}"
-        words = [*self.choices]
-        if low is not None:
-            words.append(f"at least {low.ge:,}" if isinstance(low, Ge) else f"above {low.gt:,}")
-        if high is not None:
-            words.append(f"at most {high.le:,}" if isinstance(high, Le) else f"below {high.lt:,}")
-        return ", ".join(words)
+        low, high = self._bound("ge"), self._bound("le")
+        if low is not None and high is not None:
+            return f"{low:,} to {high:,}"
+        kinds = (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below"))
+        bounds = [f"{words} {self._bound(kind):,}" for kind, words in kinds if self._bound(kind) is not None]
+        return ", ".join((*self.choices, *bounds))
 
-    @property
-    def _limits(self) -> tuple[Any, Any]:
-        """The annotations of the lower and the upper bound; None where there is none."""
-        found = self.field.metadata
-        return (
-            next((bound for bound in found if isinstance(bound, Ge | Gt)), None),
-            next((bound for bound in found if isinstance(bound, Le | Lt)), None),
-        )
+    def _bound(self, kind: str) -> Any:
+        """Pydantic's bound of a kind, ge, gt, le or lt; None where there is none."""
+        return next((getattr(bound, kind) for bound in self.field.metadata if hasattr(bound, kind)), None)
 
 
 def option_parameters(model: type[BaseModel]) -> Iterator[OptionParameter]:
