@@ -17,11 +17,11 @@ from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.synthetic import open_synthetic
 from vizloc_ros.evaluation.convergence import Perturbation, perturbed_priors
 from vizloc_ros.features.device import Device
-from vizloc_ros.geometry.camera import CameraCorrection
+from vizloc_ros.geometry.camera import IntrinsicsCorrection
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import one_thread_each
-from vizloc_ros.pixloc.extractors.pyramid_extractor import DenseExtractor, open_dense_extractor
+from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor, open_pyramid_extractor
 from vizloc_ros.pixloc.optimizer.alignment import Alignment, align
 from vizloc_ros.pixloc.optimizer.options import AlignmentOptions
 from vizloc_ros.pixloc.pose_refiner import MapAligner
@@ -47,7 +47,7 @@ class _Case:
     pyramid: FeaturePyramid
     references: References
     prior: Rigid3d
-    correction: CameraCorrection
+    correction: IntrinsicsCorrection
 
 
 def benchmark(out: Path) -> list[Table]:
@@ -55,14 +55,14 @@ def benchmark(out: Path) -> list[Table]:
     folder, _ = built_map(out)
     visual_map, queries = VisualMap.open(folder), records("query")[::_EVERY]
     with one_thread_each():
-        extractor = open_dense_extractor("", Device(threads=1), _LONG_SIDE)
+        extractor = open_pyramid_extractor("", Device(threads=1), _LONG_SIDE)
         visual_map = replace(visual_map, references=compute_references(visual_map, records("map"), extractor))
         aligner = MapAligner(visual_map, extractor)
         priors = perturbed_priors(queries, _START, seed=0)
         cases = [_case(aligner, visual_map, record, priors[record.name]) for record in queries]
         single = _frame_rows(cases, extractor, "1 core")
         comparison = _comparison_table(cases, extractor)
-    every = _frame_rows(cases, open_dense_extractor("", Device(), _LONG_SIDE), "all cores")
+    every = _frame_rows(cases, open_pyramid_extractor("", Device(), _LONG_SIDE), "all cores")
     return [_frame_table(cases, [*single, *every]), comparison]
 
 
@@ -71,11 +71,11 @@ def _case(aligner: MapAligner, visual_map: VisualMap, record: Record, prior: Rig
     aligned = aligner.align(image, record.camera, prior)
     if aligned is None:
         raise ValueError(f"{record.name}: the map has nothing there")
-    correction = visual_map.info.correction_of(record.camera)
+    correction = visual_map.info.intrinsics_correction(record.camera)
     return _Case(record, image, aligned.pyramid, aligned.references, prior.inverse(), correction)
 
 
-def _frame_rows(cases: Sequence[_Case], extractor: DenseExtractor, cores: str) -> list[list[Cell]]:
+def _frame_rows(cases: Sequence[_Case], extractor: PyramidExtractor, cores: str) -> list[list[Cell]]:
     """Network and alignment one after the other for each image, as the tracker does."""
     network, alignment = [], []
     for case in cases:
@@ -106,13 +106,13 @@ def _frame_table(cases: Sequence[_Case], rows: Sequence[Sequence[Cell]]) -> Tabl
 
 
 def _ours(
-    case: _Case, pyramid: FeaturePyramid, extractor: DenseExtractor, options: AlignmentOptions | None = None
+    case: _Case, pyramid: FeaturePyramid, extractor: PyramidExtractor, options: AlignmentOptions | None = None
 ) -> Alignment:
     camera, learned = case.record.camera, extractor.learned
     return align(pyramid, case.references, camera, [case.prior], learned, options, case.correction)[0]
 
 
-def _comparison_table(cases: Sequence[_Case], extractor: DenseExtractor) -> Table:
+def _comparison_table(cases: Sequence[_Case], extractor: PyramidExtractor) -> Table:
     """All formulations in turn for each query, so that all meet the same load of the machine."""
     options, learned = AlignmentOptions(), extractor.learned
     all_landmarks = AlignmentOptions(coarse_landmarks=max(len(case.references) for case in cases))

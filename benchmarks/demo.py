@@ -12,7 +12,7 @@ from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.mapping.builder import build_map
-from vizloc_ros.pixloc.extractors.pyramid_extractor import open_dense_extractor
+from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
 from vizloc_ros.pixloc.reference_builder import add_references
 from vizloc_ros.replay.replay_report import evaluate_replay
 
@@ -31,7 +31,7 @@ def benchmark(out: Path) -> list[Table]:
         mapped, device = source.records("map"), Device(threads=1)
         for name, extractor in _SYSTEMS.items():
             build_map(mapped, open_extractor(extractor, device=device), folder / name, dataset=_DATASET)
-        add_references(folder / _TRACKED, mapped, open_dense_extractor(device=device))
+        add_references(folder / _TRACKED, mapped, open_pyramid_extractor(device=device))
         results: dict[str, list[dict[str, Any]]] = {name: [] for name in _SYSTEMS}
         for turn in range(_TURNS):
             for name in _SYSTEMS:

@@ -23,7 +23,7 @@ from vizloc_ros.features.device import Device
 from vizloc_ros.features.extractor import FeatureExtractor, open_extractor
 from vizloc_ros.features.hfnet.runtime import HfNetExtractor
 from vizloc_ros.features.hfnet.weights import DEFAULT_WEIGHTS
-from vizloc_ros.features.onnx_features import DenseVlad
+from vizloc_ros.features.onnx_features import OnnxFeatures
 from vizloc_ros.parallel import one_thread_each, usable_cores
 
 _DATA = Path(os.environ.get("VIZLOC_DATA", Path(__file__).parents[1] / "../shared/data"))
@@ -111,8 +111,8 @@ def _work(
     for stage in STAGES:
         work[stage] = partial(cut.session(stage, device).run, None, {"image": image[None, None]})
     for name, extractor in rivals.items():
-        if isinstance(extractor, DenseVlad):
-            extractor = replace(DenseVlad.open(extractor.settings, None, device), vlad=extractor.vlad)
+        if isinstance(extractor, OnnxFeatures):
+            extractor = replace(OnnxFeatures.open(extractor.settings, None, device), vlad=extractor.vlad)
         work[name] = partial(extractor.extract, image)
     return work
 

@@ -112,7 +112,7 @@ def _comparison_table(
             outcome, _ = localizer.localize_with_candidates(query, record.camera, clock)
         ours_times.add_all(clock.milliseconds)
         if outcome.pose is not None:
-            ours_poses[record.name] = outcome.pose.world_from_cam
+            ours_poses[record.name] = outcome.pose.map_from_cam
         clock = Stopwatch()
         with clock("total"):
             pose = plain.localize(query, record.camera, clock)

@@ -12,7 +12,7 @@ import numpy as np
 from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Float32, Float64
-from vizloc_ros.geometry.camera import CameraCorrection, PinholeCamera
+from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import pose_from_matrix
 from vizloc_ros.pixloc.optimizer.equations import Equations, solve
 from vizloc_ros.pixloc.optimizer.options import AlignmentOptions, LearnedAlignment
@@ -43,7 +43,7 @@ class PlainAligner:
         references: References,
         camera: PinholeCamera,
         prior: Rigid3d,
-        correction: CameraCorrection,
+        correction: IntrinsicsCorrection,
     ) -> tuple[Rigid3d, int]:
         """The pose cam_from_map, and how many iterations it took."""
         matrix, total = prior.matrix(), 0

@@ -57,7 +57,7 @@ class PlainHloc:
                 known = landmarks != _NO_LANDMARK
                 seen.append(np.column_stack([keypoints[known], landmarks[known]]))
             matches = np.unique(np.concatenate(seen), axis=0)
-        query = corrected(query, self._map.info.correction_of(camera), camera)
+        query = corrected(query, self._map.info.intrinsics_correction(camera), camera)
         with stopwatch("pose"):
             estimate = estimate_absolute_pose(
                 query.keypoints[matches[:, 0]].astype(np.float64),
@@ -67,11 +67,11 @@ class PlainHloc:
                 max_trials=_MAX_TRIALS,
                 seed=0,
             )
-        return None if estimate is None else estimate.cam_from_world.inverse()
+        return None if estimate is None else estimate.cam_from_map.inverse()
 
     def _extract(self, record: Record) -> Features:
         features = self._map.extractor.extract(record.read_image())
-        return corrected(features, self._map.info.correction_of(record.camera), record.camera)
+        return corrected(features, self._map.info.intrinsics_correction(record.camera), record.camera)
 
     def _retrieve(self, query: Features) -> Int64:
         return self._index.search(query.global_descriptor, _TOP_K)[0]

@@ -86,7 +86,7 @@ def _stages_table(index: GlobalIndex, visual_map: VisualMap, rng: np.random.Gene
         inliers.append(outcome.inliers)
         truth[str(i)] = pose
         if outcome.pose is not None:
-            estimates[str(i)] = outcome.pose.world_from_cam
+            estimates[str(i)] = outcome.pose.map_from_cam
     observations = int(median(sizes))
     limits = {
         "retrieve": read_ms(visual_map.global_descriptors.nbytes),

@@ -8,16 +8,16 @@ from pycolmap import Rigid3d
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.features.device import Device
 from vizloc_ros.mapping.visual_map import VisualMap
-from vizloc_ros.pixloc.extractors.pyramid_extractor import DenseExtractor, open_dense_extractor
+from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor, open_pyramid_extractor
 from vizloc_ros.pixloc.reference_builder import add_references
 from vizloc_ros.pixloc.tracking import Frame
 
 LONG_SIDE = 384
 
 
-def small_extractor() -> DenseExtractor:
+def small_extractor() -> PyramidExtractor:
     """The package's network on one core, for small images."""
-    return open_dense_extractor(device=Device(threads=1), long_side=LONG_SIDE)
+    return open_pyramid_extractor(device=Device(threads=1), long_side=LONG_SIDE)
 
 
 def with_references(source: Path, records: list[Record], folder: Path) -> Path:
@@ -29,5 +29,5 @@ def with_references(source: Path, records: list[Record], folder: Path) -> Path:
 
 def frame_of(record: Record, visual_map: VisualMap, odom_from_cam: Rigid3d | None = None) -> Frame:
     """A record for the tracker."""
-    correction = visual_map.info.correction_of(record.camera)
+    correction = visual_map.info.intrinsics_correction(record.camera)
     return Frame(record.read_image(), record.camera, record.timestamp_ns, correction, odom_from_cam)

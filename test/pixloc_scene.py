@@ -7,7 +7,7 @@ import numpy as np
 from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Float32, Float64
-from vizloc_ros.geometry.camera import CameraCorrection, PinholeCamera
+from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.se3 import se3_exp
 from vizloc_ros.pixloc.optimizer.options import LearnedAlignment
 from vizloc_ros.pixloc.optimizer.projection import project
@@ -49,13 +49,13 @@ class Scene:
         return replace(self, learned=LearnedAlignment(self.learned.dampings, loss))
 
 
-def scene(landmarks: int = 300, *, noise: float = 0.0, correction: CameraCorrection | None = None) -> Scene:
+def scene(landmarks: int = 300, *, noise: float = 0.0, correction: IntrinsicsCorrection | None = None) -> Scene:
     """Without ``noise`` in the references, every residual is zero at ``TRUTH``."""
     rng = np.random.default_rng(7)
     pixels = rng.uniform((12, 12), (CAMERA.width - 13, CAMERA.height - 13), (landmarks, 2))
     points = TRUTH.inverse() * (CAMERA.rays(pixels) * rng.uniform(4, 25, (landmarks, 1)))
     pose = TRUTH.matrix()[None]
-    seen = project(pose[:, :, :3], pose[:, :, 3], points, CAMERA, correction or CameraCorrection()).pixels[0]
+    seen = project(pose[:, :, :3], pose[:, :, 3], points, CAMERA, correction or IntrinsicsCorrection()).pixels[0]
     levels = tuple(smooth_level(CAMERA.size, stride, seed) for seed, stride in enumerate(STRIDES))
     references = [sample(level, seen, normalize=False) for level in levels]
     noisy = tuple(

@@ -35,7 +35,7 @@ def test_the_pose_is_exact_without_noise(seed: int) -> None:
     """Half a pixel of a wrong convention would show as centimetres."""
     pixels, points, truth = scene(seed)
     answer = estimate(pixels, points)
-    metres, degrees = pose_error(answer.cam_from_world.inverse(), truth.inverse())
+    metres, degrees = pose_error(answer.cam_from_map.inverse(), truth.inverse())
     assert metres < 1e-5
     assert degrees < 1e-5
     assert answer.inliers.all()
@@ -47,7 +47,7 @@ def test_wrong_matches_are_found_out(share: float) -> None:
     outliers = int(share * count)
     pixels, points, truth = scene(11, count, noise_px=0.7, outliers=outliers)
     answer = estimate(pixels, points)
-    metres, degrees = pose_error(answer.cam_from_world.inverse(), truth.inverse())
+    metres, degrees = pose_error(answer.cam_from_map.inverse(), truth.inverse())
     assert metres < 0.05
     assert degrees < 0.2
     assert answer.inliers.shape == (count,)
@@ -60,17 +60,17 @@ def test_inliers_are_those_of_the_refined_pose(seed: int) -> None:
     """With many matches near the limit."""
     pixels, points, _ = scene(seed, 300, noise_px=2.5, outliers=60)
     answer = estimate(pixels, points)
-    errors = np.linalg.norm(CAMERA.project(transform_points(answer.cam_from_world, points))[0] - pixels, axis=1)
+    errors = np.linalg.norm(CAMERA.project(transform_points(answer.cam_from_map, points))[0] - pixels, axis=1)
     np.testing.assert_array_equal(answer.inliers, errors <= OPTIONS["max_error"])
 
 
 def test_the_same_matches_and_seed_give_the_same_pose() -> None:
     pixels, points, _ = scene(3, 150, noise_px=1.0, outliers=90)
     one, again, *others = (estimate(pixels, points, seed) for seed in (5, 5, 6, 7, 8))
-    np.testing.assert_array_equal(one.cam_from_world.matrix(), again.cam_from_world.matrix())
+    np.testing.assert_array_equal(one.cam_from_map.matrix(), again.cam_from_map.matrix())
     np.testing.assert_array_equal(one.inliers, again.inliers)
     for other in others:
-        assert pose_error(one.cam_from_world.inverse(), other.cam_from_world.inverse())[0] < 0.1
+        assert pose_error(one.cam_from_map.inverse(), other.cam_from_map.inverse())[0] < 0.1
 
 
 def test_garbage_finds_no_support() -> None:
@@ -89,4 +89,4 @@ def test_too_few_matches_give_none_or_little_support(count: int) -> None:
 
 def test_points_in_one_place_do_not_crash() -> None:
     answer = estimate_absolute_pose(np.full((20, 2), 100.0), np.ones((20, 3)), CAMERA, **OPTIONS, seed=0)
-    assert answer is None or np.isfinite(answer.cam_from_world.matrix()).all()
+    assert answer is None or np.isfinite(answer.cam_from_map.matrix()).all()

@@ -28,7 +28,7 @@ OPENGL = np.diag([1.0, -1.0, -1.0])
 
 
 def with_pose(change: Callable[[Rigid3d], Rigid3d]) -> Change:
-    return lambda keyframe: replace(keyframe, world_from_cam=change(keyframe.world_from_cam))
+    return lambda keyframe: replace(keyframe, world_from_cam=change(keyframe.map_from_cam))
 
 
 def with_axes(axes: np.ndarray) -> Change:
@@ -162,7 +162,7 @@ def test_a_build_says_what_is_wrong(
     """Either the map is refused with the cause, or the report warns of it."""
     records = street.records("map")[4:16:3]
     dummies = [Keyframe(r.name, r.timestamp_ns, r.camera, r.world_from_cam, None) for r in records]  # type: ignore[arg-type]
-    wrong = [replace(r, world_from_cam=k.world_from_cam) for r, k in zip(records, change(dummies), strict=True)]
+    wrong = [replace(r, world_from_cam=k.map_from_cam) for r, k in zip(records, change(dummies), strict=True)]
     extractor = open_extractor("rootsift", {"max_keypoints": 600})
     try:
         text = " ".join(build_map(wrong, extractor, tmp_path / "map", dataset="wrong").warnings)

@@ -30,7 +30,7 @@ REPORT_KEYS = {  # of DESIGN.md, those that apply offline; "unlocalized" tells w
     "median_translation_m",
     "median_rotation_deg",
     "retrieval",
-    "lost",
+    "num_failed",
     "timings_ms",
     "map_bytes_per_keyframe",
     "command",
@@ -71,7 +71,7 @@ def test_the_report_has_the_keys_of_the_design(results: Path, street_map_path: P
     assert 0 < report["median_translation_m"] < 0.25
     assert 0 < report["median_rotation_deg"] < 1
     assert set(report["retrieval"]) == {"r1_5m", "r10_5m"}
-    assert report["lost"] == 0
+    assert report["num_failed"] == 0
     assert report["unlocalized"] == {}
     assert set(report["timings_ms"]) == {"extract", "retrieve", "cluster", "match", "pose", "total"}
     for times in report["timings_ms"].values():
@@ -178,7 +178,7 @@ def test_images_that_show_nothing_are_counted_with_the_reason(
     out = tmp_path / "out"
     assert vizloc("localize", street_map_path, f"folder:{dark}", "--out", out).code == 0
     report = json.loads((out / "report.json").read_text())
-    assert (report["num_images"], report["num_poses"], report["lost"]) == (3, 0, 3)
+    assert (report["num_images"], report["num_poses"], report["num_failed"]) == (3, 0, 3)
     assert report["recall"] == dict.fromkeys(TOLERANCES, 0.0)
     assert report["median_translation_m"] is None
     assert set(report["unlocalized"].values()) == {"only 0 keypoints in the image, 15 are needed"}

@@ -11,7 +11,7 @@ from vizloc_ros.arrays import Float32, UInt8
 from vizloc_ros.errors import ConfigError, FeatureError
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.features.onnx_dense_network import DenseMaps, DenseNetwork, DenseNetworkConfig, sample
-from vizloc_ros.features.onnx_features import NMS_RADIUS, DenseVlad, local_maxima, refine
+from vizloc_ros.features.onnx_features import NMS_RADIUS, OnnxFeatures, local_maxima, refine
 from vizloc_ros.features.types import dequantize
 from vizloc_ros.mapping.map_format import ExtractorInfo, MapInfo
 from vizloc_ros.mapping.visual_map import open_map_extractor
@@ -136,13 +136,13 @@ def test_keypoints_are_where_the_dots_are(kind: str, tmp_path: Path) -> None:
     positions = ((40, 30), (9, 50), (70, 12))
     path = write_network(tmp_path / "tiny.onnx", DETECTORS[kind])
     settings = {"path": path, "threshold": 0.2, "subpixel": False}
-    features = DenseVlad.open(settings, None).extract(dots(*positions, (3, 30), (97, 3)))
+    features = OnnxFeatures.open(settings, None).extract(dots(*positions, (3, 30), (97, 3)))
     np.testing.assert_array_equal(features.keypoints, positions, "the two at the border are dropped")
     assert features.image_size == (100, 70)
     x, y = np.transpose(positions)
     expected = EXPECTED[kind](padded(dots(*positions)))[y, x]
     np.testing.assert_allclose(features.scores, expected, rtol=1e-4)
-    assert len(DenseVlad.open({"path": path, "max_keypoints": 2}, None).extract(dots(*positions))) == 2
+    assert len(OnnxFeatures.open({"path": path, "max_keypoints": 2}, None).extract(dots(*positions))) == 2
 
 
 def test_reliability_is_multiplied_in(tmp_path: Path) -> None:
@@ -246,19 +246,19 @@ def test_refinement_finds_the_top_of_a_hill(kind: str) -> None:
 
 def test_an_image_without_keypoints_has_empty_features(network_path: Path) -> None:
     for image in (np.zeros((40, 40), np.uint8), np.full((6, 6), 200, np.uint8)):
-        features = DenseVlad.open({"path": network_path}, None).extract(image)
+        features = OnnxFeatures.open({"path": network_path}, None).extract(image)
         assert features.descriptors.shape == (0, len(KERNELS))
 
 
 @pytest.fixture(scope="module")
-def learned(network_path: Path) -> DenseVlad:
+def learned(network_path: Path) -> OnnxFeatures:
     extractor = open_extractor(str(network_path), {"words": 8, "dimension": 16, "max_keypoints": 200})
-    assert isinstance(extractor, DenseVlad)
+    assert isinstance(extractor, OnnxFeatures)
     return extractor.learn([extractor.extract(texture(seed)) for seed in range(8)], seed=0)
 
 
 def test_an_extractor_comes_back_from_its_files(
-    learned: DenseVlad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    learned: OnnxFeatures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learned.save(tmp_path)
     monkeypatch.chdir(tmp_path)  # a map is opened from anywhere
@@ -275,7 +275,7 @@ def test_an_extractor_comes_back_from_its_files(
 
 def test_the_feature_id_names_what_the_numbers_depend_on(network_path: Path) -> None:
     def feature_id(**settings: object) -> str:
-        return DenseVlad.open({"path": network_path, **settings}, None).feature_id
+        return OnnxFeatures.open({"path": network_path, **settings}, None).feature_id
 
     assert feature_id().startswith("tiny-2048-")
     different = [{}, {"threshold": 0.1}, {"subpixel": False}, {"network": {"value_range": 255}}, {"max_keypoints": 9}]
@@ -284,7 +284,7 @@ def test_the_feature_id_names_what_the_numbers_depend_on(network_path: Path) -> 
 
 def test_a_map_whose_network_has_gone_or_changed_names_the_file(tmp_path: Path) -> None:
     path = write_network(tmp_path / "tiny.onnx", DETECTORS["probability"])
-    extractor = DenseVlad.open({"path": path, "words": 8}, None)
+    extractor = OnnxFeatures.open({"path": path, "words": 8}, None)
     learned = extractor.learn([extractor.extract(texture(seed)) for seed in range(3)], seed=0)
     (tmp_path / "extractor").mkdir()
     learned.save(tmp_path / "extractor")
@@ -365,7 +365,7 @@ def shifted_views(shift: tuple[int, int]) -> tuple[UInt8, UInt8]:
     return scene[:320, :416], np.ascontiguousarray(scene[y : y + 320, x : x + 416])
 
 
-def share_found_again(extractor: DenseVlad, shift: tuple[int, int]) -> tuple[float, float]:
+def share_found_again(extractor: OnnxFeatures, shift: tuple[int, int]) -> tuple[float, float]:
     """Of the 200 best keypoints, the share that is within a pixel in the other view, and how alike those are."""
     first, second = shifted_views(shift)
     one, other = extractor.extract(first), extractor.extract(second)
@@ -393,7 +393,7 @@ def test_a_real_network_finds_the_same_keypoints_in_a_shifted_view(name: str, he
         pytest.skip(f"no teacher networks in {TEACHERS}")
     settings = {"descriptor_head": str(TEACHERS / f"{head}.onnx")} if head else {}
     extractor = open_extractor(str(TEACHERS / f"{name}.onnx"), settings)
-    assert isinstance(extractor, DenseVlad)
+    assert isinstance(extractor, OnnxFeatures)
     # XFeat chooses other keypoints where the cells lie differently.
     found, similarity = share_found_again(extractor, (24, 16) if name == "xfeat" else (23, 10))
     assert found > 0.85

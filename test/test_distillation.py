@@ -17,7 +17,7 @@ from vizloc_ros.errors import ConfigError  # noqa: E402
 from vizloc_ros.features.hfnet.config import HfNetConfig  # noqa: E402
 from vizloc_ros.features.hfnet.network import HfNet  # noqa: E402
 from vizloc_ros.features.hfnet.postprocessing import Extraction, best_keypoints  # noqa: E402
-from vizloc_ros.features.hfnet.subpixel import Refiner  # noqa: E402
+from vizloc_ros.features.hfnet.subpixel import SubpixelHead  # noqa: E402
 from vizloc_ros.training.augmentation import Augmentation  # noqa: E402
 from vizloc_ros.training.distillation.batches import Batch  # noqa: E402
 from vizloc_ros.training.distillation.imagenet import load_imagenet  # noqa: E402
@@ -65,7 +65,7 @@ def test_refiner_learns_where_the_teacher_peaks_from_gray_values() -> None:
     found, nothing = torch.from_numpy(np.array(logits, np.float32)), torch.zeros(64, 2, 1)
     batch = Batch(gray, taught, nothing, keypoints, torch.ones(64, 2, 1), nothing)
     torch.manual_seed(0)
-    refiner = Refiner(32)
+    refiner = SubpixelHead(32)
     optimizer = torch.optim.Adam(refiner.parameters(), 1e-2)
     losses = []
     for _ in range(60):

@@ -109,7 +109,7 @@ def test_report_is_plain_json_without_nan(tmp_path: Path) -> None:
             "median_translation_m": np.float32(0.5),
             "errors": np.array([1.0, np.nan]),
             "recall": {"5m_10deg": math.inf},
-            "lost": (1, None),
+            "num_failed": (1, None),
             "out": Path("a/b"),
         },
     )
@@ -118,7 +118,7 @@ def test_report_is_plain_json_without_nan(tmp_path: Path) -> None:
         "median_translation_m": 0.5,
         "errors": [1.0, None],
         "recall": {"5m_10deg": None},
-        "lost": [1, None],
+        "num_failed": [1, None],
         "out": "a/b",
     }
     assert [file.name for file in tmp_path.iterdir()] == ["report.json"]

@@ -264,7 +264,7 @@ def test_an_unknown_extractor_or_setting_is_named() -> None:
     for settings in ({"sigma": 1.6}, {"max_keypoints": 0}, {"words": "many"}):
         with pytest.raises(ConfigError, match=f"settings of rootsift: {next(iter(settings))}: "):
             open_extractor("rootsift", settings)
-    with pytest.raises(ConfigError, match="sigma: there is no such option .there is words, dimension"):
+    with pytest.raises(ConfigError, match=r"sigma: there is no such option \(there is words, dimension"):
         open_extractor("rootsift", {"sigma": 1.6})
 
 

@@ -16,7 +16,7 @@ from vizloc_ros.features.hfnet.postprocessing import (  # noqa: E402
     sample_descriptors,
     score_map,
 )
-from vizloc_ros.features.hfnet.subpixel import Refiner, log_score_windows, quadratic_offsets, windows  # noqa: E402
+from vizloc_ros.features.hfnet.subpixel import SubpixelHead, log_score_windows, quadratic_offsets, windows  # noqa: E402
 
 RADIUS = 4
 
@@ -129,7 +129,7 @@ def test_windows_are_the_pixels_around() -> None:
 
 def test_a_fresh_refiner_is_the_quadratic_fit_and_a_trained_one_moves_no_further_than_it_may() -> None:
     torch.manual_seed(0)
-    refiner, gray, logarithms = Refiner(16), 255 * torch.rand(50, 81), -5 * torch.rand(50, 25)
+    refiner, gray, logarithms = SubpixelHead(16), 255 * torch.rand(50, 81), -5 * torch.rand(50, 25)
     torch.testing.assert_close(refiner(gray, logarithms), quadratic_offsets(logarithms))
     for values in refiner.parameters():
         torch.nn.init.normal_(values)

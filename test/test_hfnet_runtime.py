@@ -19,7 +19,7 @@ onnx = pytest.importorskip("onnx", reason=REASON)
 from hfnet_helpers import MAX_KEYPOINTS, SMALL, exported, texture  # noqa: E402
 
 from vizloc_ros.errors import ConfigError, DeviceError, FeatureError, ImageError  # noqa: E402
-from vizloc_ros.features.checksummed_onnx import OPEN_SEAL, SEAL_METADATA, seal  # noqa: E402
+from vizloc_ros.features.checksummed_onnx import CHECKSUM_METADATA, EMPTY_CHECKSUM, with_checksum  # noqa: E402
 from vizloc_ros.features.device import Device, available  # noqa: E402
 from vizloc_ros.features.hfnet.runtime import HfNetExtractor  # noqa: E402
 from vizloc_ros.features.hfnet.weights import DEFAULT_WEIGHTS, HFNET_METADATA  # noqa: E402
@@ -319,7 +319,7 @@ def test_other_files_are_named(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(FeatureError, match=r"text\.onnx: is cut off, or no HF-Net"):
         open_with(text)
     sealed = tmp_path / "sealed.onnx"
-    sealed.write_bytes(seal(f"no network {OPEN_SEAL}".encode()))
+    sealed.write_bytes(with_checksum(f"no network {EMPTY_CHECKSUM}".encode()))
     with pytest.raises(FeatureError, match=r"sealed\.onnx: ONNX Runtime .* cannot load it"):
         open_with(sealed)
 
@@ -332,9 +332,9 @@ def test_networks_of_another_format_are_named(weights: Path, tmp_path: Path, cha
         properties[HFNET_METADATA] = "99"
     else:
         del model.graph.output[1]
-    onnx.helper.set_model_props(model, {**properties, SEAL_METADATA: OPEN_SEAL})
+    onnx.helper.set_model_props(model, {**properties, CHECKSUM_METADATA: EMPTY_CHECKSUM})
     path = tmp_path / "other.onnx"
-    path.write_bytes(seal(model.SerializeToString()))
+    path.write_bytes(with_checksum(model.SerializeToString()))
     with pytest.raises(FeatureError, match=r"other\.onnx: is an HF-Net of format .* export it again"):
         open_with(path)
 

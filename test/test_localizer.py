@@ -53,12 +53,12 @@ def test_a_pose_says_what_supports_it(run: OfflineRun, query_lap: list[Record], 
         assert len(pose.keypoints) == len(pose.landmarks) == len(pose.points) == outcome.inliers <= outcome.matches
         assert len(set(pose.landmarks)) == len(pose.landmarks)
         np.testing.assert_allclose(pose.points, street_map.landmark_positions[pose.landmarks])
-        pixels, _ = record.camera.project(transform_points(pose.world_from_cam.inverse(), pose.points))
+        pixels, _ = record.camera.project(transform_points(pose.map_from_cam.inverse(), pose.points))
         errors = np.linalg.norm(pixels - features.keypoints[pose.keypoints], axis=1)
         assert errors.max() <= PoseOptions().max_reprojection_error + 1e-3
         assert np.sqrt((errors**2).mean()) == pytest.approx(pose.reprojection_rms, rel=1e-6)
         assert np.linalg.eigvalsh(pose.covariance).min() > 0
-        error = np.linalg.norm(pose.world_from_cam.translation - record.world_from_cam.translation)
+        error = np.linalg.norm(pose.map_from_cam.translation - record.world_from_cam.translation)
         assert error < 6 * np.sqrt(np.trace(pose.covariance[:3, :3])), "the covariance is of the right size"
 
 
@@ -109,7 +109,7 @@ def places(point_map: VisualMap, query: View) -> list[Place]:
 
 def test_a_view_of_points_is_localized_to_a_centimetre(point_map: VisualMap, query: View) -> None:
     outcome = HierarchicalLocalizer(point_map).localize(query.keyframe.features, CAMERA)
-    metres, degrees = pose_error(outcome.pose.world_from_cam, query.keyframe.world_from_cam)
+    metres, degrees = pose_error(outcome.pose.map_from_cam, query.keyframe.map_from_cam)
     assert metres < 0.01
     assert degrees < 0.05
     assert (query.points[outcome.pose.keypoints] >= 0).all(), "no clutter among the inliers"
@@ -178,7 +178,7 @@ def test_there_is_never_a_pose_with_fewer_inliers_than_asked(
         if outcome.pose is not None:
             localized += 1
             assert outcome.inliers >= min_inliers
-            assert pose_error(outcome.pose.world_from_cam, query.keyframe.world_from_cam)[0] < 0.5
+            assert pose_error(outcome.pose.map_from_cam, query.keyframe.map_from_cam)[0] < 0.5
         else:
             assert outcome.reason
     assert 1 <= localized <= 5

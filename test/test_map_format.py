@@ -82,7 +82,7 @@ def test_what_is_opened_is_what_was_written(written: tuple[MapContent, VisualMap
     content, opened = written
     seen, keyframes = content.triangulation, content.keyframes
     assert opened.keyframe_names == [k.name for k in keyframes]
-    np.testing.assert_array_equal(opened.keyframe_poses, [array_of(k.world_from_cam) for k in keyframes])
+    np.testing.assert_array_equal(opened.keyframe_poses, [array_of(k.map_from_cam) for k in keyframes])
     np.testing.assert_array_equal(opened.keyframe_stamps, [k.timestamp_ns for k in keyframes])
     assert [opened.info.cameras[c] for c in opened.keyframe_cameras] == [CAMERA] * len(keyframes)
     np.testing.assert_array_equal(opened.global_descriptors, [k.features.global_descriptor for k in keyframes])

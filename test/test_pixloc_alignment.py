@@ -10,7 +10,7 @@ from pixloc_scene import CAMERA, PRIORS, TRUTH, Scene, bilinear, scene, stack
 
 from vizloc_ros.arrays import Float64
 from vizloc_ros.errors import FeatureError
-from vizloc_ros.geometry.camera import CameraCorrection
+from vizloc_ros.geometry.camera import IntrinsicsCorrection
 from vizloc_ros.geometry.poses import matrix_of, pose_error
 from vizloc_ros.geometry.se3 import se3_exp, se3_log
 from vizloc_ros.pixloc.optimizer.alignment import Alignment, align
@@ -21,7 +21,7 @@ from vizloc_ros.pixloc.pyramid import FeaturePyramid
 
 SCENE = scene()
 NOISY = scene(noise=0.05)
-BENT = CameraCorrection(focal=0.01, cx=3.0, cy=-2.0, radial=-0.03)
+BENT = IntrinsicsCorrection(focal=0.01, cx=3.0, cy=-2.0, radial=-0.03)
 
 
 def aligned(what: Scene = SCENE, priors: list[Any] = PRIORS, **options: Any) -> list[Alignment]:
@@ -111,7 +111,7 @@ def objective(what: Scene, pose: Float64, confidences: Float64 | None = None) ->
     """scale^2 sum(confidence * rho) at exp(d) * prior, the (N, C) residuals, and the confidences, none through us."""
     level, references, loss = what.pyramid.levels[0], what.references.levels[0], what.learned.loss
     rotations, translations = stack([se3_exp(pose) * PRIORS[0]])
-    pixels = project(rotations, translations, what.references.points, CAMERA, CameraCorrection()).pixels[0]
+    pixels = project(rotations, translations, what.references.points, CAMERA, IntrinsicsCorrection()).pixels[0]
     u, v = level.positions(pixels).T
     inside = (u >= 0) & (v >= 0) & (u <= level.shape[1] - 1) & (v <= level.shape[0] - 1)
     value, _, _ = bilinear(level.features, u, v)

@@ -39,10 +39,10 @@ def test_references_are_what_the_keyframe_sees_at_its_landmarks(
     rows = np.arange(*tracked_map.observation_offsets[keyframe : keyframe + 2])
     points = np.asarray(tracked_map.landmark_positions[tracked_map.landmarks_of(keyframe)], np.float64)
     pixels, _ = record.camera.project(transform_points(pose_at(tracked_map, keyframe).inverse(), points))
-    pixels += tracked_map.info.correction_of(record.camera).shift(pixels, record.camera)
+    pixels += tracked_map.info.intrinsics_correction(record.camera).shift(pixels, record.camera)
     pyramid = extractor.extract(record.read_image())
     for level, stored in zip(pyramid.levels, read_references(tracked_map, rows), strict=True):
-        expected, restored = sample(level, pixels, normalize=True), stored.restored(unit_features=True)
+        expected, restored = sample(level, pixels, normalize=True), stored.dequantized(unit_features=True)
         assert np.linalg.norm(restored.features - expected.features, axis=1).max() < 0.03
         np.testing.assert_allclose(restored.confidences, expected.confidences, atol=1e-3)
 
@@ -131,20 +131,20 @@ def test_a_submap_is_chosen_for_the_middle_of_the_way_ahead(tracked_map: VisualM
     submaps = [selector.around(pose) for pose in poses]
     assert [submap is submaps[0] for submap in submaps] == 4 * [True] + 4 * [False]
     ahead = poses[4] * Rigid3d(Rotation3d(), np.array([0, 0, 0.9]))
-    expected = fresh.stored_of(fresh.keyframes_around(ahead), ahead)
+    expected = fresh.references_of(fresh.keyframes_around(ahead), ahead)
     assert submaps[4] is not None
-    np.testing.assert_array_equal(submaps[4].stored.landmarks, expected.landmarks)
+    np.testing.assert_array_equal(submaps[4].references.landmarks, expected.landmarks)
     carried_away = pose_of(tracked_map.keyframe_poses[20])
     there = selector.around(carried_away)
     assert there is not None
-    expected = fresh.stored_of(fresh.keyframes_around(carried_away), carried_away)
-    np.testing.assert_array_equal(there.stored.landmarks, expected.landmarks)
+    expected = fresh.references_of(fresh.keyframes_around(carried_away), carried_away)
+    np.testing.assert_array_equal(there.references.landmarks, expected.landmarks)
 
 
 def test_a_submap_has_each_landmark_once_as_the_most_similar_view_saw_it(tracked_map: VisualMap) -> None:
     selector, here = SubmapSelector(tracked_map, SubmapOptions(keyframes=4, **ALL)), pose_at(tracked_map, 6)
     keyframes = selector.keyframes_around(here)
-    stored = selector.stored_of(keyframes, here)
+    stored = selector.references_of(keyframes, here)
     seen = {int(k): tracked_map.landmarks_of(int(k)) for k in keyframes}
     assert sorted(stored.landmarks) == sorted(set(np.concatenate(list(seen.values())).tolist()))
     np.testing.assert_array_equal(stored.points, np.asarray(tracked_map.landmark_positions)[stored.landmarks])
@@ -161,18 +161,18 @@ def test_landmarks_that_were_seen_differently_are_left_out(tracked_map: VisualMa
     here, options = pose_at(tracked_map, 6), SubmapOptions(keyframes=20, max_view_difference=0.5, min_landmarks=10)
     selector = SubmapSelector(tracked_map, options)
     keyframes = selector.keyframes_around(here)
-    alike = selector.stored_of(keyframes, here)
-    everything = SubmapSelector(tracked_map, SubmapOptions(keyframes=20, **ALL)).stored_of(keyframes, here)
+    alike = selector.references_of(keyframes, here)
+    everything = SubmapSelector(tracked_map, SubmapOptions(keyframes=20, **ALL)).references_of(keyframes, here)
     assert set(alike.landmarks.tolist()) < set(everything.landmarks.tolist())
     at_least = SubmapSelector(tracked_map, options.model_copy(update={"min_landmarks": len(alike) + 50}))
-    assert len(at_least.stored_of(keyframes, here)) >= len(alike) + 50
+    assert len(at_least.references_of(keyframes, here)) >= len(alike) + 50
 
 
 def test_a_full_submap_keeps_the_landmarks_that_were_seen_most_alike(tracked_map: VisualMap) -> None:
     here = pose_at(tracked_map, 6)
     selector = SubmapSelector(tracked_map, SubmapOptions(keyframes=5, max_landmarks=60))
     best = selector.keyframes_around(here)
-    stored = selector.stored_of(best, here)
+    stored = selector.references_of(best, here)
     assert len(stored) == 60
     assert set(stored.landmarks.tolist()) <= set(tracked_map.landmarks_of(6).tolist())
 
@@ -190,7 +190,7 @@ def test_views_differ_by_distance_and_angle() -> None:
 def test_observations_are_averaged_by_confidence(tracked_map: VisualMap) -> None:
     options, here = SubmapOptions(keyframes=3, average=3, **ALL), pose_at(tracked_map, 6)
     keyframes = SubmapSelector(tracked_map, options).keyframes_around(here)
-    averaged = SubmapSelector(tracked_map, options).stored_of(keyframes, here)
+    averaged = SubmapSelector(tracked_map, options).references_of(keyframes, here)
     landmark = next(
         int(number)
         for number in averaged.landmarks
@@ -205,9 +205,9 @@ def test_observations_are_averaged_by_confidence(tracked_map: VisualMap) -> None
     levels = read_references(tracked_map, rows)
     at = int(np.flatnonzero(averaged.landmarks == landmark)[0])
     for level, stored in zip(averaged.levels, levels, strict=True):
-        each = stored.restored(unit_features=True)
+        each = stored.dequantized(unit_features=True)
         mean = (each.features * each.confidences[:, None]).sum(axis=0)
-        found = level.restored(unit_features=True)
+        found = level.dequantized(unit_features=True)
         np.testing.assert_allclose(found.features[at], mean / np.linalg.norm(mean), atol=0.01)
         assert found.confidences[at] == pytest.approx(each.confidences.mean(), abs=1e-3)
 

@@ -11,10 +11,10 @@ from pixloc_scene import CAMERA, TRUTH, bilinear, stack
 
 from vizloc_ros.arrays import Float32, Float64
 from vizloc_ros.errors import ConfigError
-from vizloc_ros.geometry.camera import CameraCorrection
+from vizloc_ros.geometry.camera import IntrinsicsCorrection
 from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.geometry.se3 import se3_exp, so3_log
-from vizloc_ros.pixloc.optimizer.equations import Equations, covariance, solve
+from vizloc_ros.pixloc.optimizer.equations import NormalEquations, covariance, solve
 from vizloc_ros.pixloc.optimizer.options import AlignmentOptions, LearnedAlignment
 from vizloc_ros.pixloc.optimizer.products import ImageProducts, PointProducts
 from vizloc_ros.pixloc.optimizer.projection import NEAREST, LevelCamera, moved, project
@@ -26,7 +26,7 @@ quick = settings(max_examples=40, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
 
 ALPHAS = [2.0, 1.5, 1.0, 0.0, -1.0, -2.0, -10.0]
-BENT = CameraCorrection(focal=0.01, cx=2.0, cy=-1.5, radial=-0.03)
+BENT = IntrinsicsCorrection(focal=0.01, cx=2.0, cy=-1.5, radial=-0.03)
 
 
 @pytest.mark.parametrize("alpha", ALPHAS)
@@ -171,7 +171,7 @@ def points_before(rng: np.random.Generator, count: int) -> Float64:
 def test_projection_is_the_camera_and_its_correction(seed: int) -> None:
     points = points_before(np.random.default_rng(seed), 8)
     rotations, translations = stack([TRUTH, TRUTH])
-    for correction in (CameraCorrection(), BENT):
+    for correction in (IntrinsicsCorrection(), BENT):
         pixels, _ = CAMERA.project(transform_points(TRUTH, points))
         expected = pixels + correction.shift(pixels, CAMERA)
         seen = project(rotations, translations, points, CAMERA, correction)
@@ -197,7 +197,7 @@ def test_what_lies_behind_the_camera_is_not_seen() -> None:
 @given(seeds)
 def test_the_jacobian_is_the_numeric_derivative(seed: int) -> None:
     points = points_before(np.random.default_rng(seed), 5)
-    camera = LevelCamera(CAMERA, CameraCorrection(), np.array([0.25, 0.2]))
+    camera = LevelCamera(CAMERA, IntrinsicsCorrection(), np.array([0.25, 0.2]))
     eps = 1e-6
     moves = [sign * step for step in eps * np.eye(6) for sign in (1, -1)]
     looked = camera.look(*stack([se3_exp(move) * TRUTH for move in moves]), points.T)
@@ -210,7 +210,7 @@ def test_the_jacobian_is_the_numeric_derivative(seed: int) -> None:
 def test_a_usual_correction_changes_the_jacobian_by_less_than_a_hundredth() -> None:
     """Which is why it is left out."""
     points = points_before(np.random.default_rng(2), 200)
-    camera = LevelCamera(CAMERA, CameraCorrection(focal=0.005, radial=-0.004), np.ones(2))
+    camera = LevelCamera(CAMERA, IntrinsicsCorrection(focal=0.005, radial=-0.004), np.ones(2))
     eps = 1e-6
     looked = camera.look(*stack([se3_exp(s * step) * TRUTH for step in eps * np.eye(6) for s in (1, -1)]), points.T)
     here = camera.look(*stack([TRUTH]), points.T)
@@ -237,9 +237,9 @@ def test_moved_is_the_exponential_times_the_pose(seed: int, turns: list[float]) 
     assert_allclose(translations, expected[1], rtol=0, atol=1e-11)
 
 
-def random_equations(rng: np.random.Generator) -> Equations:
+def random_equations(rng: np.random.Generator) -> NormalEquations:
     jacobian = rng.normal(size=(20, 6)) * [1, 1, 1, 30, 30, 30]
-    return Equations(jacobian.T @ jacobian, jacobian.T @ rng.normal(size=20))
+    return NormalEquations(jacobian.T @ jacobian, jacobian.T @ rng.normal(size=20))
 
 
 @quick
@@ -255,8 +255,8 @@ def test_steps_solve_the_damped_equations(seed: int, damping: float) -> None:
 
 def test_one_singular_pose_does_not_spoil_the_others() -> None:
     good = random_equations(np.random.default_rng(4))
-    singular = Equations(np.full((6, 6), 1e12), np.ones(6))
-    nothing = Equations(np.zeros((6, 6)), np.zeros(6))
+    singular = NormalEquations(np.full((6, 6), 1e12), np.ones(6))
+    nothing = NormalEquations(np.zeros((6, 6)), np.zeros(6))
     steps = solve([good, singular, nothing], np.zeros(6))
     assert_allclose(steps[0], solve([good], np.zeros(6))[0], rtol=1e-12)
     assert_allclose(steps[2], 0)
@@ -283,5 +283,5 @@ def test_the_covariance_is_that_of_the_pose_in_the_map() -> None:
 
 
 def test_what_is_not_fixed_has_no_covariance() -> None:
-    nothing = Equations(np.zeros((6, 6)), np.zeros(6))
+    nothing = NormalEquations(np.zeros((6, 6)), np.zeros(6))
     assert np.isnan(covariance(nothing, np.zeros(0, np.float32), np.zeros(0, np.float32), np.eye(3))).all()

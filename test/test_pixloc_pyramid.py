@@ -11,7 +11,7 @@ from pixloc_scene import bilinear, smooth_level
 from vizloc_ros.errors import FeatureError, ImageError
 from vizloc_ros.pixloc.image_fit import fit_image, fitted_size
 from vizloc_ros.pixloc.pyramid import FeatureLevel, level_of_image
-from vizloc_ros.pixloc.references import LevelReferences, References, StoredLevel, StoredReferences, sample, unit
+from vizloc_ros.pixloc.references import LevelReferences, QuantizedLevel, QuantizedReferences, References, sample, unit
 
 quick = settings(max_examples=40, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
@@ -75,9 +75,9 @@ def test_stored_references_come_back_to_a_hundredth(seed: int, unit_features: bo
     features = rng.normal(size=(20, 16)).astype(np.float32)
     features = unit(features) if unit_features else np.float32(size) * features.clip(-1, 1)
     level = LevelReferences(features, rng.uniform(size=20).astype(np.float32))
-    stored = StoredLevel.of(level)
+    stored = QuantizedLevel.of(level)
     assert (stored.features.dtype, stored.scales.dtype, stored.confidences.dtype) == (np.int8, np.float16, np.float16)
-    restored = stored.restored(unit_features=unit_features)
+    restored = stored.dequantized(unit_features=unit_features)
     largest = np.abs(features).max(axis=1, keepdims=True)
     assert (np.abs(restored.features - features) <= 0.01 * np.maximum(largest, 0.01)).all()
     assert_allclose(restored.confidences, level.confidences, atol=1e-3)
@@ -91,7 +91,7 @@ def test_references_of_nothing_come_back(shape: tuple[int, int]) -> None:
     """A patch of a black place has no intensity at all."""
     level = LevelReferences(np.zeros(shape, np.float32), np.ones(shape[0], np.float32))
     for unit_features in (True, False):
-        restored = StoredLevel.of(level).restored(unit_features=unit_features)
+        restored = QuantizedLevel.of(level).dequantized(unit_features=unit_features)
         assert_array_equal(restored.features, level.features)
 
 
@@ -105,8 +105,8 @@ def test_references_are_taken_and_restored_together() -> None:
     assert len(some) == 2
     assert some.landmarks.tolist() == [14, 11]
     assert_array_equal(some.levels[1].features, levels[1].features[[4, 1]])
-    stored = StoredReferences(references.points, references.landmarks, tuple(map(StoredLevel.of, levels)))
-    restored = stored.restored()
+    stored = QuantizedReferences(references.points, references.landmarks, tuple(map(QuantizedLevel.of, levels)))
+    restored = stored.dequantized()
     assert len(stored) == len(restored) == 6
     assert_array_equal(restored.points, references.points)
     assert_allclose(restored.levels[0].features, levels[0].features, atol=0.01)

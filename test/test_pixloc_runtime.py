@@ -18,13 +18,13 @@ from hfnet_helpers import texture  # noqa: E402
 from pixloc_small import LOSS, UNET, exported, levels_of, small_network  # noqa: E402
 
 from vizloc_ros.errors import ConfigError, DeviceError, FeatureError, ImageError  # noqa: E402
-from vizloc_ros.features.checksummed_onnx import OPEN_SEAL, SEAL_METADATA, seal  # noqa: E402
+from vizloc_ros.features.checksummed_onnx import CHECKSUM_METADATA, EMPTY_CHECKSUM, with_checksum  # noqa: E402
 from vizloc_ros.features.device import Device, available  # noqa: E402
 from vizloc_ros.features.hfnet.weights import DEFAULT_WEIGHTS as HFNET_WEIGHTS  # noqa: E402
 from vizloc_ros.features.onnx_export import weights_identity  # noqa: E402
 from vizloc_ros.pixloc.extractors.network_extractor import NetworkExtractor  # noqa: E402
 from vizloc_ros.pixloc.extractors.pixloc_weights import DEFAULT_WEIGHTS, PIXLOC_METADATA  # noqa: E402
-from vizloc_ros.pixloc.extractors.pyramid_extractor import DenseExtractor, open_dense_extractor  # noqa: E402
+from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor, open_pyramid_extractor  # noqa: E402
 from vizloc_ros.pixloc.image_fit import fit_image  # noqa: E402
 from vizloc_ros.pixloc.network.model import PixLocNetwork  # noqa: E402
 from vizloc_ros.pixloc.network.store import load_network  # noqa: E402
@@ -47,7 +47,7 @@ def extractor(weights: Path) -> NetworkExtractor:
     return NetworkExtractor(weights, ONE_THREAD)
 
 
-def assert_as_in_torch(extractor: DenseExtractor, network: PixLocNetwork, image: np.ndarray, atol: float) -> None:
+def assert_as_in_torch(extractor: PyramidExtractor, network: PixLocNetwork, image: np.ndarray, atol: float) -> None:
     pyramid = extractor.extract(image)
     expected = levels_of(network, fit_image(image, 640))
     assert pyramid.image_size == image.shape[::-1]
@@ -151,9 +151,9 @@ def test_calls_from_several_threads_agree(extractor: NetworkExtractor) -> None:
 
 
 def test_extractors_are_opened_by_name(weights: Path) -> None:
-    assert open_dense_extractor("photometric", long_side=320).model_id.endswith("-320")
-    assert open_dense_extractor(str(weights), ONE_THREAD, 320).model_id.endswith("-320")
-    default = open_dense_extractor(device=ONE_THREAD)
+    assert open_pyramid_extractor("photometric", long_side=320).model_id.endswith("-320")
+    assert open_pyramid_extractor(str(weights), ONE_THREAD, 320).model_id.endswith("-320")
+    default = open_pyramid_extractor(device=ONE_THREAD)
     assert default.model_id == NetworkExtractor(DEFAULT_WEIGHTS, ONE_THREAD).model_id
 
 
@@ -185,7 +185,7 @@ def test_other_files_are_named(tmp_path: Path) -> None:
     text.write_text("no network")
     with pytest.raises(FeatureError, match=r"text\.onnx: is cut off, or no PixLoc network that 'vizloc export pixloc'"):
         NetworkExtractor(text, ONE_THREAD)
-    sealed.write_bytes(seal(f"no network {OPEN_SEAL}".encode()))
+    sealed.write_bytes(with_checksum(f"no network {EMPTY_CHECKSUM}".encode()))
     with pytest.raises(FeatureError, match=r"sealed\.onnx: ONNX Runtime .* cannot load it"):
         NetworkExtractor(sealed, ONE_THREAD)
 
@@ -203,9 +203,9 @@ def test_networks_of_another_format_are_named(weights: Path, tmp_path: Path, cha
         properties[PIXLOC_METADATA] = "99"
     else:
         del model.graph.output[1]
-    onnx.helper.set_model_props(model, {**properties, SEAL_METADATA: OPEN_SEAL})
+    onnx.helper.set_model_props(model, {**properties, CHECKSUM_METADATA: EMPTY_CHECKSUM})
     path = tmp_path / "other.onnx"
-    path.write_bytes(seal(model.SerializeToString()))
+    path.write_bytes(with_checksum(model.SerializeToString()))
     with pytest.raises(FeatureError, match=r"other\.onnx: is a PixLoc network of format .* export it again"):
         NetworkExtractor(path, ONE_THREAD)
 

@@ -12,7 +12,7 @@ from pixloc_scene import CAMERA, PRIORS, TRUTH, Scene, scene, stack  # noqa: E40
 from pycolmap import Rigid3d  # noqa: E402
 
 from vizloc_ros.arrays import Float64  # noqa: E402
-from vizloc_ros.geometry.camera import CameraCorrection  # noqa: E402
+from vizloc_ros.geometry.camera import IntrinsicsCorrection  # noqa: E402
 from vizloc_ros.geometry.se3 import se3_exp  # noqa: E402
 from vizloc_ros.pixloc.optimizer.alignment import align  # noqa: E402
 from vizloc_ros.pixloc.optimizer.options import AlignmentOptions  # noqa: E402
@@ -69,7 +69,7 @@ def points_of(what: Scene, count: int) -> torch.Tensor:
 @pytest.mark.parametrize("index", [0, 1, 2])
 @pytest.mark.parametrize(("alpha", "radial"), [(0.0, 0.0), (2.0, 0.0), (-2.0, 0.0), (0.0, -0.05)])
 def test_steps_are_those_of_the_fast_alignment(index: int, alpha: float, radial: float) -> None:
-    what = scene(noise=0.05, correction=CameraCorrection(radial=radial)).with_loss(BarronLoss(alpha, 0.3))
+    what = scene(noise=0.05, correction=IntrinsicsCorrection(radial=radial)).with_loss(BarronLoss(alpha, 0.3))
     alone = what.only_level(index)
     fast = align(
         alone.pyramid,
@@ -78,7 +78,7 @@ def test_steps_are_those_of_the_fast_alignment(index: int, alpha: float, radial:
         PRIORS,
         alone.learned,
         AlignmentOptions(max_iterations=ITERATIONS, min_motion=1e-12),
-        CameraCorrection(radial=radial),
+        IntrinsicsCorrection(radial=radial),
     )
     assert all(outcome.iterations == (ITERATIONS,) for outcome in fast)
     count = len(PRIORS)

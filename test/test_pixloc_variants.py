@@ -12,7 +12,7 @@ from vizloc_ros.arrays import UInt8
 from vizloc_ros.errors import ImageError
 from vizloc_ros.pixloc.extractors.ablations import Compact, Unconfident, Undamped
 from vizloc_ros.pixloc.extractors.photometric import LEVELS, PATTERN, IntensityExtractor
-from vizloc_ros.pixloc.extractors.pyramid_extractor import DenseExtractor
+from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.optimizer.options import LearnedAlignment
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
 from vizloc_ros.pixloc.pyramid import FeaturePyramid
@@ -36,7 +36,7 @@ class SmoothExtractor:
         return FeaturePyramid(tuple(smooth_level(size, stride, int(image[0, 0])) for stride in (4, 8)), size)
 
 
-BASES: list[DenseExtractor] = [SmoothExtractor(), IntensityExtractor()]
+BASES: list[PyramidExtractor] = [SmoothExtractor(), IntensityExtractor()]
 
 
 def test_intensities_are_those_of_the_pattern() -> None:
@@ -77,7 +77,7 @@ def test_what_intensities_say_of_themselves() -> None:
     assert extractor.model_id != IntensityExtractor(320).model_id
 
 
-def parts(extractor: DenseExtractor) -> dict[str, Any]:
+def parts(extractor: PyramidExtractor) -> dict[str, Any]:
     """Everything that an extractor makes."""
     pyramid, learned = extractor.extract(IMAGE), extractor.learned
     return {
@@ -91,7 +91,7 @@ def parts(extractor: DenseExtractor) -> dict[str, Any]:
     }
 
 
-def assert_only_changed(variant: DenseExtractor, base: DenseExtractor, changed: str) -> None:
+def assert_only_changed(variant: PyramidExtractor, base: PyramidExtractor, changed: str) -> None:
     found, expected = parts(variant), parts(base)
     for name in set(expected) - {changed}:
         for one, other in zip(found[name], expected[name], strict=True):
@@ -100,7 +100,7 @@ def assert_only_changed(variant: DenseExtractor, base: DenseExtractor, changed: 
 
 
 @pytest.mark.parametrize("base", BASES)
-def test_variants_change_what_they_say(base: DenseExtractor) -> None:
+def test_variants_change_what_they_say(base: PyramidExtractor) -> None:
     for variant, changed in (
         (Unconfident(base), "confidences"),
         (Undamped(base), "dampings"),
@@ -120,7 +120,7 @@ def test_variants_of_variants_change_both() -> None:
 
 
 @pytest.mark.parametrize("base", BASES)
-def test_compact_features_of_full_length_are_turned_ones(base: DenseExtractor) -> None:
+def test_compact_features_of_full_length_are_turned_ones(base: PyramidExtractor) -> None:
     """Distances stay: an alignment cannot tell them apart."""
     full = Compact(base, [IMAGE], 8).extract(IMAGE)
     for one, other in zip(full.levels, base.extract(IMAGE).levels, strict=True):

@@ -1,4 +1,4 @@
-"""What is believed of an alignment, what is in doubt, and why not."""
+"""What is accepted of an alignment, what is in doubt, and why not."""
 
 from dataclasses import replace
 from typing import Any
@@ -10,7 +10,7 @@ from pycolmap import Rigid3d, Rotation3d
 from vizloc_ros.geometry.se3 import se3_exp
 from vizloc_ros.pixloc.motion import Prediction
 from vizloc_ros.pixloc.optimizer.alignment import Alignment
-from vizloc_ros.pixloc.verification import Verdict, VerificationOptions, agreeing, deviation, judge
+from vizloc_ros.pixloc.verification import Verification, VerificationOptions, agreeing, deviation, verify
 
 OPTIONS = VerificationOptions()
 MAP_FROM_CAM = Rigid3d(Rotation3d(np.array([0.0, 0.1, 0.0])), np.array([3.0, -1.0, 20.0]))
@@ -35,8 +35,8 @@ def moved(*away: float) -> Alignment:
 
 
 def test_a_good_alignment_near_its_prediction_is_believed() -> None:
-    assert judge(GOOD, predicted(0.1, 0, 0, 0, 0.01, 0), OPTIONS) == Verdict("")
-    assert judge(GOOD, None, OPTIONS) == Verdict("")
+    assert verify(GOOD, predicted(0.1, 0, 0, 0, 0.01, 0), OPTIONS) == Verification("")
+    assert verify(GOOD, None, OPTIONS) == Verification("")
 
 
 @pytest.mark.parametrize(
@@ -50,21 +50,21 @@ def test_a_good_alignment_near_its_prediction_is_believed() -> None:
     ],
 )
 def test_what_is_not_believed_says_why(changes: dict[str, Any], reason: str) -> None:
-    verdict = judge(replace(GOOD, **changes), None, OPTIONS)
-    assert reason in verdict.reason
-    assert not verdict.doubtful
+    verification = verify(replace(GOOD, **changes), None, OPTIONS)
+    assert reason in verification.reason
+    assert not verification.ambiguous
 
 
 def test_few_inliers_and_surprises_are_in_doubt() -> None:
-    assert judge(replace(GOOD, inlier_ratio=0.59), None, OPTIONS) == Verdict("", doubtful=True)
-    assert judge(GOOD, predicted(0, 0, 0.5, 0, 0, 0), OPTIONS) == Verdict("", doubtful=True)
-    assert judge(GOOD, predicted(0, 0, 0, 0, 0.05, 0), OPTIONS) == Verdict("", doubtful=True)
+    assert verify(replace(GOOD, inlier_ratio=0.59), None, OPTIONS) == Verification("", ambiguous=True)
+    assert verify(GOOD, predicted(0, 0, 0.5, 0, 0, 0), OPTIONS) == Verification("", ambiguous=True)
+    assert verify(GOOD, predicted(0, 0, 0, 0, 0.05, 0), OPTIONS) == Verification("", ambiguous=True)
 
 
 @pytest.mark.parametrize("away", [(0, 0, 1.0, 0, 0, 0), (0, 0, 0, 0, 0.1, 0)])
 def test_too_far_from_the_prediction_is_not_believed(away: tuple[float, ...]) -> None:
     """However well it fits, and even if all other starts end there."""
-    assert "standard deviations away from the prediction, 8 at most" in judge(GOOD, predicted(*away), OPTIONS).reason
+    assert "standard deviations away from the prediction, 8 at most" in verify(GOOD, predicted(*away), OPTIONS).reason
 
 
 def test_deviations_count_both_uncertainties() -> None:

@@ -56,7 +56,7 @@ def test_the_covariance_is_that_of_many_trials(sigma: float) -> None:
         answer = estimate_absolute_pose(pixels, points, CAMERA, max_error=50.0, max_trials=100, seed=trial)
         assert answer is not None
         assert answer.inliers.all()
-        estimate = answer.cam_from_world.inverse()
+        estimate = answer.cam_from_map.inverse()
         errors.append(error_of(estimate, POSE))
         foretold.append(pose_covariance(estimate, points, pixels, CAMERA, pixel_sigma=0.1)[0])
     sampled, mean = np.cov(np.array(errors).T), np.mean(foretold, axis=0)

@@ -16,7 +16,7 @@ from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.localization.localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.builder import build_map
 from vizloc_ros.mapping.visual_map import VisualMap
-from vizloc_ros.pixloc.extractors.pyramid_extractor import open_dense_extractor
+from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
 from vizloc_ros.pixloc.reference_builder import add_references
 from vizloc_ros.replay.bag_replay import replay_bag
 from vizloc_ros.replay.replay_report import evaluate_replay
@@ -65,7 +65,7 @@ def test_the_trackers_network_of_a_replay_can_be_chosen(vizloc: Vizloc, street, 
     records, folder = street.records("query")[2:12], tmp_path / "map"
     write_bag(records, tmp_path / "bag")
     shutil.copytree(street_build[0], folder)
-    add_references(folder, street.records("map"), open_dense_extractor(device=Device(threads=1), long_side=320))
+    add_references(folder, street.records("map"), open_pyramid_extractor(device=Device(threads=1), long_side=320))
     options = ("--out", tmp_path / "out", "--rate", 0.2, "--long-side", 320)
     ended = vizloc("replay", tmp_path / "bag", folder, *options)
     assert ended.code == 0, ended.err

@@ -186,7 +186,7 @@ def test_an_indexed_map_is_whole_and_finds_the_same_places(indexed: Path, point_
     for a, b in zip(found.places, exact.places, strict=True):
         np.testing.assert_array_equal(a.landmarks, b.landmarks)
     poses = [
-        HierarchicalLocalizer(visual_map, options).localize(features, CAMERA).pose.world_from_cam.matrix()
+        HierarchicalLocalizer(visual_map, options).localize(features, CAMERA).pose.map_from_cam.matrix()
         for options in (EXACT, FAISS)
     ]
     np.testing.assert_array_equal(*poses)

@@ -14,7 +14,7 @@ from vizloc_ros.datasets.synthetic import SyntheticStreet
 from vizloc_ros.evaluation.localize import localize_records
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.features.types import corrected
-from vizloc_ros.geometry.camera import CameraCorrection, PinholeCamera, shift_jacobian
+from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera, shift_jacobian
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.localization.localizer import HierarchicalLocalizer
 from vizloc_ros.mapping import self_calibration
@@ -27,12 +27,12 @@ from vizloc_ros.mapping.triangulation import Triangulation, TriangulationOptions
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import silent
 
-NOTHING = CameraCorrection()
-OFF = CameraCorrection(focal=0.004, cx=1.0, cy=-0.8, radial=0.004)  # 4 px in a corner
+NOTHING = IntrinsicsCorrection()
+OFF = IntrinsicsCorrection(focal=0.004, cx=1.0, cy=-0.8, radial=0.004)  # 4 px in a corner
 OTHER = replace(CAMERA, cx=CAMERA.cx + 2, cy=CAMERA.cy - 3)  # of the camera that sees the points: wrong
 
 
-def miscalibrated(keyframe: Keyframe, correction: CameraCorrection = OFF) -> Keyframe:
+def miscalibrated(keyframe: Keyframe, correction: IntrinsicsCorrection = OFF) -> Keyframe:
     """What the camera sees if its calibration is off by so much."""
     pixels = keyframe.features.keypoints.astype(np.float64)
     seen = (pixels + correction.shift(pixels, keyframe.camera)).astype(np.float32)
@@ -46,7 +46,7 @@ def misplaced(keyframes: list[Keyframe], seed: int, metres: float, degrees: floa
     mix = np.exp(-0.5 * (apart / length) ** 2) if length else np.eye(len(keyframes))
     shifts, turns = (mix / np.linalg.norm(mix, axis=1, keepdims=True)) @ rng.normal(size=(2, len(keyframes), 3))
     errors = [Rigid3d(Rotation3d(np.radians(degrees) * r), metres * t) for t, r in zip(shifts, turns, strict=True)]
-    return [replace(k, world_from_cam=k.world_from_cam * e) for k, e in zip(keyframes, errors, strict=True)]
+    return [replace(k, world_from_cam=k.map_from_cam * e) for k, e in zip(keyframes, errors, strict=True)]
 
 
 def triangulated(keyframes: list[Keyframe]) -> Triangulation:
@@ -55,7 +55,7 @@ def triangulated(keyframes: list[Keyframe]) -> Triangulation:
 
 def found_in(
     keyframes: list[Keyframe], options: SelfCalibrationOptions | None = None
-) -> Mapping[PinholeCamera, CameraCorrection]:
+) -> Mapping[PinholeCamera, IntrinsicsCorrection]:
     return estimate_corrections(keyframes, triangulated(keyframes), options or SelfCalibrationOptions())
 
 
@@ -63,7 +63,7 @@ def street_keyframes(seed: int, count: int = 12, noise_px: float = 0.5) -> list[
     return [view.keyframe for view in PointStreet(seed).views(count, noise_px=noise_px)]
 
 
-def all_corrected(keyframes: list[Keyframe], correction: CameraCorrection) -> list[Keyframe]:
+def all_corrected(keyframes: list[Keyframe], correction: IntrinsicsCorrection) -> list[Keyframe]:
     return [replace(k, features=corrected(k.features, correction, k.camera)) for k in keyframes]
 
 
@@ -78,7 +78,7 @@ def wrong() -> list[Keyframe]:
 
 
 @pytest.fixture(scope="module")
-def found(wrong: list[Keyframe]) -> CameraCorrection:
+def found(wrong: list[Keyframe]) -> IntrinsicsCorrection:
     return found_in(wrong)[CAMERA]
 
 
@@ -87,7 +87,7 @@ def test_the_shift_is_what_opencv_projects_to_first_order() -> None:
     points = rng.uniform((-8, -5, 10), (8, 5, 30), (200, 3))
     calibrated, _ = CAMERA.project(points)
 
-    def true_pixels(correction: CameraCorrection) -> np.ndarray:
+    def true_pixels(correction: IntrinsicsCorrection) -> np.ndarray:
         matrix = np.diag([1 + correction.focal, 1 + correction.focal, 1]) @ CAMERA.matrix
         matrix[:2, 2] = CAMERA.cx + correction.cx, CAMERA.cy + correction.cy
         distortion = np.array([correction.radial, 0, 0, 0])
@@ -96,13 +96,13 @@ def test_the_shift_is_what_opencv_projects_to_first_order() -> None:
     shift = true_pixels(OFF) - calibrated
     np.testing.assert_allclose(OFF.shift(calibrated, CAMERA), shift, atol=0.02 * np.abs(shift).max())
     for i, step in enumerate(1e-6 * np.eye(4)):
-        derivative = (true_pixels(CameraCorrection(*step)) - true_pixels(CameraCorrection(*-step))) / 2e-6
+        derivative = (true_pixels(IntrinsicsCorrection(*step)) - true_pixels(IntrinsicsCorrection(*-step))) / 2e-6
         np.testing.assert_allclose(shift_jacobian(calibrated, CAMERA)[:, :, i], derivative, rtol=1e-4, atol=1e-4)
 
 
 def test_the_largest_shift_is_that_of_a_corner_or_border() -> None:
     assert OFF.largest_shift(CAMERA) == np.linalg.norm(OFF.shift(corners(CAMERA), CAMERA), axis=1).max()
-    assert CameraCorrection(cx=3.0, cy=4.0).largest_shift(CAMERA) == pytest.approx(5.0)
+    assert IntrinsicsCorrection(cx=3.0, cy=4.0).largest_shift(CAMERA) == pytest.approx(5.0)
     assert NOTHING.largest_shift(CAMERA) == 0.0
 
 
@@ -115,13 +115,13 @@ def test_features_are_put_where_the_calibration_has_them(wrong: list[Keyframe]) 
     assert corrected(seen.features, NOTHING, CAMERA) is seen.features
 
 
-def left_over(found: CameraCorrection) -> float:
+def left_over(found: IntrinsicsCorrection) -> float:
     """The largest error that is left in a corner once what was found is corrected [px]."""
     left = OFF.shift(corners(CAMERA), CAMERA) - found.shift(corners(CAMERA), CAMERA)
     return float(np.linalg.norm(left, axis=1).max())
 
 
-def test_a_wrong_calibration_is_found(found: CameraCorrection) -> None:
+def test_a_wrong_calibration_is_found(found: IntrinsicsCorrection) -> None:
     """Focal length and principal point go with each other, and are drawn to what a calibration is expected to be."""
     assert 0.3 * OFF.focal < found.focal < 1.1 * OFF.focal
     assert 0.3 * OFF.cx < found.cx < 1.1 * OFF.cx
@@ -134,7 +134,7 @@ def test_a_wrong_calibration_is_found_with_poses_as_good_as_is_said(wrong: list[
     assert left_over(found_in(misplaced(wrong, 0, 0.01, 0.04))[CAMERA]) < 0.5 * OFF.largest_shift(CAMERA)
 
 
-def test_nothing_is_found_again(wrong: list[Keyframe], found: CameraCorrection) -> None:
+def test_nothing_is_found_again(wrong: list[Keyframe], found: IntrinsicsCorrection) -> None:
     assert found_in(all_corrected(wrong, found)) == {}
 
 
@@ -195,7 +195,7 @@ def test_long_maps_are_judged_by_stretches_of_them(wrong: list[Keyframe], monkey
 
 
 def test_only_large_errors_are_worth_a_warning() -> None:
-    small, large = CameraCorrection(cx=3.9), CameraCorrection(focal=0.02, cx=-4.1)
+    small, large = IntrinsicsCorrection(cx=3.9), IntrinsicsCorrection(focal=0.02, cx=-4.1)
     assert calibration_warnings({}) == calibration_warnings({CAMERA: small}) == []
     (warning,) = calibration_warnings({OTHER: small, CAMERA: large})
     assert warning.startswith("the calibration of the 640x400 camera (fx 350) is off by up to 11.1 px")
@@ -204,17 +204,17 @@ def test_only_large_errors_are_worth_a_warning() -> None:
 
 def test_the_map_keeps_the_corrections(point_views: list[View], tmp_path: Path) -> None:
     content, _ = write_point_map(point_views, tmp_path / "map")
-    assert read_info(tmp_path / "map").correction_of(CAMERA) == NOTHING
+    assert read_info(tmp_path / "map").intrinsics_correction(CAMERA) == NOTHING
     write_map(replace(content, corrections={CAMERA: OFF}), {"warnings": []}, tmp_path / "map")
     info = read_info(tmp_path / "map")
     assert info.camera_corrections == [OFF]
-    assert info.correction_of(CAMERA) == OFF
-    assert info.correction_of(replace(CAMERA, fx=CAMERA.fx + 1e-3)) == OFF, "a rounded calibration is the same"
-    assert info.correction_of(replace(CAMERA, fx=CAMERA.fx + 0.1)) == NOTHING
-    assert info.correction_of(CAMERA.scaled(320, 200)) == NOTHING
-    assert info.correction_of(replace(CAMERA, width=641)) == NOTHING
+    assert info.intrinsics_correction(CAMERA) == OFF
+    assert info.intrinsics_correction(replace(CAMERA, fx=CAMERA.fx + 1e-3)) == OFF, "a rounded calibration is the same"
+    assert info.intrinsics_correction(replace(CAMERA, fx=CAMERA.fx + 0.1)) == NOTHING
+    assert info.intrinsics_correction(CAMERA.scaled(320, 200)) == NOTHING
+    assert info.intrinsics_correction(replace(CAMERA, width=641)) == NOTHING
     older = info.model_copy(update={"camera_corrections": []})
-    assert older.correction_of(CAMERA) == NOTHING
+    assert older.intrinsics_correction(CAMERA) == NOTHING
 
 
 def build_and_localize(
@@ -237,9 +237,9 @@ def test_a_wrong_calibration_costs_little_accuracy(street: SyntheticStreet, tmp_
     wrong_camera = replace(street.camera, cx=street.camera.cx - 2, cy=street.camera.cy - 3)
     report, error = build_and_localize(street, wrong_camera, tmp_path / "corrected", self_calibration=True)
     as_it_is, larger_error = build_and_localize(street, wrong_camera, tmp_path / "wrong", self_calibration=False)
-    correction = read_info(tmp_path / "corrected").correction_of(wrong_camera)
+    correction = read_info(tmp_path / "corrected").intrinsics_correction(wrong_camera)
     assert report.calibration_shift_px == correction.largest_shift(wrong_camera)
     assert correction.cy == pytest.approx(3.0, abs=0.6)
     assert as_it_is.calibration_shift_px == 0.0
-    assert read_info(tmp_path / "wrong").correction_of(wrong_camera) == NOTHING
+    assert read_info(tmp_path / "wrong").intrinsics_correction(wrong_camera) == NOTHING
     assert error < 0.5 * larger_error

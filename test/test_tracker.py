@@ -13,7 +13,7 @@ from vizloc_ros.datasets.synthetic import SyntheticStreet
 from vizloc_ros.evaluation.track import submaps_of
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.visual_map import VisualMap
-from vizloc_ros.pixloc.extractors.pyramid_extractor import DenseExtractor
+from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.submap import SubmapSelector
 from vizloc_ros.pixloc.tracker import Tracker
 from vizloc_ros.pixloc.tracking import Frame, Tracked, TrackerOptions, TrackerState
@@ -22,7 +22,7 @@ AWAY = Rigid3d(Rotation3d(), np.array([0.3, 0.0, 0.6]))
 
 
 @pytest.fixture(scope="module")
-def extractor() -> DenseExtractor:
+def extractor() -> PyramidExtractor:
     return small_extractor()
 
 
@@ -33,7 +33,7 @@ def drive(street: SyntheticStreet, tracked_map: VisualMap) -> list[tuple[Record,
 
 
 @pytest.fixture
-def tracker(tracked_map: VisualMap, extractor: DenseExtractor) -> Tracker:
+def tracker(tracked_map: VisualMap, extractor: PyramidExtractor) -> Tracker:
     return Tracker(extractor, submaps_of(SubmapSelector(tracked_map)))
 
 
@@ -64,14 +64,14 @@ def follow(tracker: Tracker, frames: Sequence[tuple[Record, Frame]]) -> list[boo
 
 def test_it_follows_from_a_first_pose(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
     record, frame = drive[0]
-    assert tracker.suggest(truth(record) * AWAY, frame.stamp_ns)
+    assert tracker.offer_prior(truth(record) * AWAY, frame.stamp_ns)
     assert all(follow(tracker, drive))
     assert tracker.state is TrackerState.TRACKING
 
 
 def test_coarse_levels_are_for_bad_predictions(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
     """The first one, of a vehicle whose speed is not known yet, and not those of the steady drive."""
-    tracker.suggest(truth(drive[0][0]), drive[0][1].stamp_ns, 0.02, 0.002)
+    tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns, 0.02, 0.002)
     found = [tracker.track(frame) for _, frame in drive[:8]]
     coarsest = [each.alignment.iterations[-1] for each in found if each.alignment is not None]
     assert len(coarsest) == 8
@@ -90,7 +90,7 @@ def test_a_pose_some_images_old_is_carried_forward(tracker: Tracker, drive: list
     """Ten images, 5 m, have passed since the localizer's image."""
     for _, frame in drive[:10]:
         tracker.track(frame)
-    tracker.suggest(truth(drive[0][0]) * AWAY, drive[0][1].stamp_ns)
+    tracker.offer_prior(truth(drive[0][0]) * AWAY, drive[0][1].stamp_ns)
     record, frame = drive[10]
     assert is_right(tracker.track(frame), record)
 
@@ -98,14 +98,14 @@ def test_a_pose_some_images_old_is_carried_forward(tracker: Tracker, drive: list
 def test_a_wrong_first_pose_is_not_believed(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
     record, frame = drive[5]
     wrong = Rigid3d(Rotation3d(np.array([0.0, 0.5, 0.0])), np.array([4.0, 0.0, 6.0]))
-    tracker.suggest(truth(record) * wrong, frame.stamp_ns)
+    tracker.offer_prior(truth(record) * wrong, frame.stamp_ns)
     tracked = tracker.track(frame)
     assert tracked.map_from_cam is None or is_right(tracked, record)
     assert tracked.reason or is_right(tracked, record)
 
 
 def test_images_of_elsewhere_get_no_pose_and_it_is_lost(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
-    tracker.suggest(truth(drive[0][0]), drive[0][1].stamp_ns)
+    tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
     follow(tracker, drive[:4])
     after = [tracker.track(unlike(frame, seed)) for seed, (_, frame) in enumerate(drive[4:12])]
     assert all(tracked.map_from_cam is None and tracked.reason for tracked in after)
@@ -116,54 +116,54 @@ def test_images_of_elsewhere_get_no_pose_and_it_is_lost(tracker: Tracker, drive:
     assert set(states[lost:]) == {TrackerState.LOST}
     record, frame = drive[12]
     assert tracker.track(frame).map_from_cam is None, "lost is lost, until somebody says where"
-    tracker.suggest(truth(record), frame.stamp_ns)
+    tracker.offer_prior(truth(record), frame.stamp_ns)
     assert all(follow(tracker, drive[13:]))
 
 
 def test_one_bad_image_is_bridged(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
-    tracker.suggest(truth(drive[0][0]), drive[0][1].stamp_ns)
+    tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
     follow(tracker, drive[:5])
     assert tracker.track(unlike(drive[5][1], 0)).map_from_cam is None
     assert all(follow(tracker, drive[6:9]))
 
 
 def test_the_localizer_is_heard_when_it_contradicts_twice(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
-    tracker.suggest(truth(drive[0][0]), drive[0][1].stamp_ns)
+    tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
     follow(tracker, drive[:6])
     far = Rigid3d(Rotation3d(), np.array([0.0, 0.0, 3.0]))
-    heard = [tracker.suggest(truth(drive[k][0]) * far, drive[k][1].stamp_ns) for k in (3, 4)]
+    heard = [tracker.offer_prior(truth(drive[k][0]) * far, drive[k][1].stamp_ns) for k in (3, 4)]
     assert heard == [False, True]
-    assert tracker.suggest(truth(drive[5][0]) * AWAY, drive[5][1].stamp_ns) is False, "0.7 m is no contradiction"
+    assert tracker.offer_prior(truth(drive[5][0]) * AWAY, drive[5][1].stamp_ns) is False, "0.7 m is no contradiction"
 
 
 def test_a_person_is_heard_at_once(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
-    tracker.suggest(truth(drive[0][0]), drive[0][1].stamp_ns)
+    tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
     follow(tracker, drive[:3])
-    assert tracker.suggest(truth(drive[2][0]), drive[2][1].stamp_ns, forced=True)
+    assert tracker.offer_prior(truth(drive[2][0]), drive[2][1].stamp_ns, override=True)
 
 
 def test_it_forgets_everything_when_told(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
-    tracker.suggest(truth(drive[0][0]), drive[0][1].stamp_ns)
+    tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
     follow(tracker, drive[:3])
     tracker.reset()
     assert tracker.track(drive[3][1]).state is TrackerState.NOT_LOCALIZED
 
 
 def test_odometry_bridges_a_gap_that_no_velocity_could(
-    tracked_map: VisualMap, extractor: DenseExtractor, drive: list[tuple[Record, Frame]]
+    tracked_map: VisualMap, extractor: PyramidExtractor, drive: list[tuple[Record, Frame]]
 ) -> None:
     """Six metres without an image, around the parked cars."""
     tracker = Tracker(extractor, submaps_of(SubmapSelector(tracked_map)))
     odom_from_map = Rigid3d(Rotation3d(np.array([0.0, 0.0, 1.0])), np.array([5.0, -3.0, 0.5]))
     moving = [(r, replace(frame, odom_from_cam=odom_from_map * truth(r))) for r, frame in drive]
     record, frame = moving[0]
-    tracker.suggest(truth(record), frame.stamp_ns)
+    tracker.offer_prior(truth(record), frame.stamp_ns)
     assert all(follow(tracker, [moving[0], moving[12], moving[13]]))
 
 
 def test_the_covariance_is_honest(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
     """Errors are of the size that the covariance says: neither much larger nor much smaller."""
-    tracker.suggest(truth(drive[0][0]), drive[0][1].stamp_ns)
+    tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
     ratios = []
     for record, frame in drive:
         tracked = tracker.track(frame)
@@ -177,7 +177,7 @@ def test_the_covariance_is_honest(tracker: Tracker, drive: list[tuple[Record, Fr
 
 
 def test_landmarks_that_have_not_come_yet_are_waited_for(
-    tracked_map: VisualMap, extractor: DenseExtractor, drive: list[tuple[Record, Frame]]
+    tracked_map: VisualMap, extractor: PyramidExtractor, drive: list[tuple[Record, Frame]]
 ) -> None:
     selector, there = SubmapSelector(tracked_map), []
 
@@ -185,7 +185,7 @@ def test_landmarks_that_have_not_come_yet_are_waited_for(
         return submaps_of(selector)(pose) if there else None
 
     tracker = Tracker(extractor, submaps)  # type: ignore[arg-type]
-    tracker.suggest(truth(drive[0][0]), drive[0][1].stamp_ns)
+    tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
     assert not any(follow(tracker, drive[:3]))
     there.append(True)
     assert all(follow(tracker, drive[3:6])), "the first pose was kept"

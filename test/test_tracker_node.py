@@ -107,9 +107,9 @@ def test_rviz_shows_what_it_publishes(running: Bench) -> None:
 def test_the_feature_node_rests_meanwhile(running: Bench, two_streets) -> None:
     _, first, _ = two_streets
     settle(running, first[-1])
-    before = running.recorder.count("hfnet", "resting")
+    before = running.recorder.count("hfnet", "throttled")
     drive(running, [first[-1]] * 8)
-    running.spin_until(lambda: running.recorder.count("hfnet", "resting") >= before + 4)
+    running.spin_until(lambda: running.recorder.count("hfnet", "throttled") >= before + 4)
 
 
 def test_every_image_is_accounted_for(running: Bench, two_streets) -> None:
@@ -168,14 +168,14 @@ def test_a_pose_from_rviz_is_where_it_starts(running: Bench, two_streets) -> Non
     assert record.world_from_cam is not None
     pose = record.world_from_cam * Rigid3d(Rotation3d(), np.array([0.3, 0, 0.5]))
     publisher.publish(pose_with_covariance_to_msg(pose, np.eye(6), header_of(1, "map")))
-    used = running.recorder.count("pixloc_tracker", "suggestions_used")
+    used = running.recorder.count("pixloc_tracker", "priors_used")
     sent: dict[int, Record] = {}
     found: list[int] = []
     begun = time.monotonic()
     while not found and time.monotonic() - begun < 15:
         sent |= drive(running, [record] * 2)
         found = [stamp for stamp in sent if stamp in running.recorder.tracked]
-    running.spin_until(lambda: running.recorder.count("pixloc_tracker", "suggestions_used") > used)
+    running.spin_until(lambda: running.recorder.count("pixloc_tracker", "priors_used") > used)
     assert found, running.recorder.messages[-12:]
     assert distance(running, found[-1], record) < 0.25
 

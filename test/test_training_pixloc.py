@@ -23,7 +23,7 @@ from vizloc_ros.datasets.open import open_dataset  # noqa: E402
 from vizloc_ros.errors import ConfigError  # noqa: E402
 from vizloc_ros.features.extractor import open_extractor  # noqa: E402
 from vizloc_ros.mapping.builder import build_map  # noqa: E402
-from vizloc_ros.pixloc.extractors.pyramid_extractor import open_dense_extractor  # noqa: E402
+from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor  # noqa: E402
 from vizloc_ros.pixloc.network.config import LightConfig  # noqa: E402
 from vizloc_ros.pixloc.network.light import EDGEPOINT2_ORDER, LightNetwork  # noqa: E402
 from vizloc_ros.training.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
@@ -233,16 +233,16 @@ def test_the_command_trains_from_variables_and_both_exports_are_one_network(
     direct, tensors_only, again = (tmp_path / name for name in ("direct.onnx", "net.safetensors", "again.onnx"))
     for origin, out in ((run, direct), (run / "checkpoint.pt", tensors_only), (tensors_only, again)):
         CliRunner().invoke(app, ["export", "pixloc", str(origin), "--out", str(out)], catch_exceptions=False)
-    assert open_dense_extractor(str(direct)).model_id == open_dense_extractor(str(again)).model_id
+    assert open_pyramid_extractor(str(direct)).model_id == open_pyramid_extractor(str(again)).model_id
     for path in (direct, tensors_only, again):
         assert folder.encode() not in path.read_bytes(), "a path of this machine is in the shipped file"
     image = open_dataset(source["dataset"]).records("map")[0].read_image()
-    levels = [open_dense_extractor(str(path), long_side=128).extract(image).levels for path in (direct, again)]
+    levels = [open_pyramid_extractor(str(path), long_side=128).extract(image).levels for path in (direct, again)]
     for a, b in zip(*levels, strict=True):
         np.testing.assert_array_equal(a.features, b.features)
     trained = open_trained(run / "checkpoint.pt")
     np.testing.assert_allclose(
-        open_dense_extractor(str(again)).learned.dampings, trained.network.dampings().detach(), rtol=1e-6
+        open_pyramid_extractor(str(again)).learned.dampings, trained.network.dampings().detach(), rtol=1e-6
     )
 
 

@@ -142,7 +142,7 @@ def drawn(of: PairDrive, name: str, count: int = 60, starts: Starts | None = Non
 def seen(record: Record, points: np.ndarray, opened: VisualMap) -> np.ndarray:
     """(N,) which points the image of a record contains."""
     ideal, _ = record.camera.project((record.world_from_cam.inverse() * points).astype(np.float64))
-    pixels = ideal + opened.info.correction_of(record.camera).shift(ideal, record.camera)
+    pixels = ideal + opened.info.intrinsics_correction(record.camera).shift(ideal, record.camera)
     return record.camera.contains(pixels) & ((record.world_from_cam.inverse() * points)[:, 2] > 0.1)
 
 
@@ -159,7 +159,7 @@ def test_partners_are_those_near_alike_and_overlapping(street_folder: Path, mapp
         for k, partner in enumerate(opened.keyframe_names):
             points = opened.landmark_positions[opened.landmarks_of(k)].astype(np.float64)
             shared = points[seen(query, points, opened)]
-            a, b = query.world_from_cam, keyframes[partner].world_from_cam
+            a, b = query.world_from_cam, keyframes[partner].map_from_cam
             turn = np.degrees(np.arccos(a.rotation.matrix()[:, 2] @ b.rotation.matrix()[:, 2]))
             near = np.linalg.norm(a.translation - b.translation) <= PARTNERS.distance and turn <= PARTNERS.angle
             if near and len(shared) >= max(16, PARTNERS.overlap * len(points)):

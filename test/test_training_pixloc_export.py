@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 
 from vizloc_ros.cli.main import app  # noqa: E402
 from vizloc_ros.errors import ConfigError, FeatureError  # noqa: E402
-from vizloc_ros.pixloc.extractors.pyramid_extractor import open_dense_extractor  # noqa: E402
+from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor  # noqa: E402
 from vizloc_ros.pixloc.network.config import LightConfig  # noqa: E402
 from vizloc_ros.pixloc.network.light import EDGEPOINT2_ORDER, LightNetwork  # noqa: E402
 from vizloc_ros.training.checkpoint import save_checkpoint  # noqa: E402
@@ -64,7 +64,7 @@ def test_edgepoint2_is_exported_as_it_is_before_training(tmp_path: Path) -> None
     image = np.random.default_rng(0).integers(0, 256, (96, 128), dtype=np.uint8)
     with torch.no_grad():
         expected = published.eval()(torch.from_numpy(image)[None, None].float())[0]
-    (finest, *_) = open_dense_extractor(str(out)).extract(image).levels
+    (finest, *_) = open_pyramid_extractor(str(out)).extract(image).levels
     np.testing.assert_allclose(finest.features, expected[0][0].permute(1, 2, 0), atol=1e-4)
     assert np.all(finest.confidences == 0.5)
 

@@ -7,7 +7,7 @@ from pycolmap import Rigid3d
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install 'vizloc_ros[train]'")
 
-from vizloc_ros.geometry.camera import CameraCorrection, PinholeCamera  # noqa: E402
+from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera  # noqa: E402
 from vizloc_ros.geometry.poses import perturbed  # noqa: E402
 from vizloc_ros.geometry.se3 import so3_exp  # noqa: E402
 from vizloc_ros.pixloc.network.config import LightConfig  # noqa: E402
@@ -20,7 +20,7 @@ from vizloc_ros.training.pixloc.objective import align_batch  # noqa: E402
 from vizloc_ros.training.pixloc.pairs import Pair, View  # noqa: E402
 
 CAMERA = PinholeCamera(160, 96, 120.0, 118.0, 78.3, 49.1)
-CORRECTION = CameraCorrection(focal=0.01, cx=1.5, cy=-2.0, radial=-0.03)
+CORRECTION = IntrinsicsCorrection(focal=0.01, cx=1.5, cy=-2.0, radial=-0.03)
 FAR_AWAY = np.array([12_000.0, -7_000.0, 300.0])  # single precision has steps of a millimetre there
 CPU = torch.device("cpu")
 LOSS = BarronLoss(0.0, 0.3)

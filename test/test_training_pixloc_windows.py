@@ -17,7 +17,7 @@ from vizloc_ros.datasets.open import open_dataset  # noqa: E402
 from vizloc_ros.datasets.synthetic import SyntheticStreet  # noqa: E402
 from vizloc_ros.errors import DatasetError  # noqa: E402
 from vizloc_ros.features.extractor import open_extractor  # noqa: E402
-from vizloc_ros.geometry.camera import CameraCorrection, PinholeCamera  # noqa: E402
+from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera  # noqa: E402
 from vizloc_ros.geometry.se3 import so3_exp  # noqa: E402
 from vizloc_ros.mapping.builder import build_map  # noqa: E402
 from vizloc_ros.mapping.triangulation import colmap_camera  # noqa: E402
@@ -30,7 +30,7 @@ from vizloc_ros.training.pixloc.windows import draw_pairs, with_one_size  # noqa
 
 WIDE = PinholeCamera(330, 190, 210.0, 212.0, 161.3, 97.1)  # its image has 160 x 96
 TALL = PinholeCamera(128, 160, 120.0, 118.0, 66.3, 78.1)  # its image too
-CORRECTION = CameraCorrection(focal=0.01, cx=3.5, cy=-4.0, radial=-0.03)
+CORRECTION = IntrinsicsCorrection(focal=0.01, cx=3.5, cy=-4.0, radial=-0.03)
 NARROW = slice(75, 325)  # columns of the street's images that every other one has
 PARTNERS = Partners(distance=4, overlap=0.2, landmarks=48)
 

@@ -67,10 +67,10 @@ def test_observations_keep_the_limits_of_the_options() -> None:
     for i, keyframe in enumerate(keyframes):
         rows = seen.keyframes == i
         points = seen.positions[seen.landmarks[rows]]
-        pixels, _ = CAMERA.project(transform_points(keyframe.world_from_cam.inverse(), points))
+        pixels, _ = CAMERA.project(transform_points(keyframe.map_from_cam.inverse(), points))
         errors = np.linalg.norm(pixels - keyframe.features.keypoints[seen.keypoints[rows]], axis=1)
         assert errors.max() <= 1.0 + 1e-4
-        for landmark, ray in zip(seen.landmarks[rows], points - keyframe.world_from_cam.translation, strict=True):
+        for landmark, ray in zip(seen.landmarks[rows], points - keyframe.map_from_cam.translation, strict=True):
             rays.setdefault(int(landmark), []).append(ray / np.linalg.norm(ray))
     for directions in rays.values():
         cosines = np.array(directions) @ np.array(directions).T
@@ -90,7 +90,7 @@ def test_the_poses_and_intrinsics_stay_as_they_were(noisy: tuple[list[Keyframe],
     for i, keyframe in enumerate(keyframes):
         image = seen.model.image(i + 1)
         np.testing.assert_allclose(
-            image.cam_from_world().matrix(), keyframe.world_from_cam.inverse().matrix(), atol=1e-12
+            image.cam_from_world().matrix(), keyframe.map_from_cam.inverse().matrix(), atol=1e-12
         )
         np.testing.assert_allclose(
             image.camera.params, [CAMERA.fx, CAMERA.fy, CAMERA.cx + 0.5, CAMERA.cy + 0.5], rtol=0, atol=1e-12
@@ -127,7 +127,7 @@ def test_landmarks_are_where_the_squared_errors_are_least(noisy: tuple[list[Keyf
     keyframes, seen = noisy
     gradient, hessian = np.zeros((len(seen.positions), 3)), np.zeros((len(seen.positions), 3, 3))
     for keyframe, keypoint, landmark in zip(seen.keyframes, seen.keypoints, seen.landmarks, strict=True):
-        pose = keyframes[keyframe].world_from_cam.inverse()
+        pose = keyframes[keyframe].map_from_cam.inverse()
         in_camera = transform_points(pose, seen.positions[landmark][None])
         jacobian = CAMERA.projection_jacobian(in_camera)[0] @ pose.rotation.matrix()
         residual = CAMERA.project(in_camera)[0][0] - keyframes[keyframe].features.keypoints[keypoint]

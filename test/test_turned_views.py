@@ -16,7 +16,7 @@ from vizloc_ros.features.extractor import FeatureExtractor, open_extractor
 from vizloc_ros.features.types import Features
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import pose_from_matrix
-from vizloc_ros.mapping.rotated_views import TurnedViewOptions, turned, with_turned_views
+from vizloc_ros.mapping.rotated_views import RotatedViewOptions, turned, with_rotated_views
 
 CAMERA = PinholeCamera(400, 250, 260.0, 280.0, 190.0, 130.0)  # off-centre, and fx is not fy: nothing cancels
 
@@ -76,7 +76,7 @@ def hfnet() -> FeatureExtractor:
 def blended(image: np.ndarray, extractor: FeatureExtractor, **options: Any) -> tuple[Features, Features]:
     """The image's own features, and those with turned views."""
     features = extractor.extract(image)
-    return features, with_turned_views(features, image, CAMERA, extractor, TurnedViewOptions(**options))
+    return features, with_rotated_views(features, image, CAMERA, extractor, RotatedViewOptions(**options))
 
 
 def test_the_global_descriptor_is_the_weighted_mean_and_all_else_stays(

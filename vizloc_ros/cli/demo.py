@@ -21,7 +21,7 @@ from vizloc_ros.cli.replay import print_replay
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.mapping.builder import BuildOptions, build_map
-from vizloc_ros.pixloc.extractors.pyramid_extractor import open_dense_extractor
+from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
 from vizloc_ros.pixloc.reference_builder import add_references
 
 
@@ -57,7 +57,7 @@ def demo(
     )
     print_build(report, map_path)
     if tracking:
-        dense = open_dense_extractor(device=Device(provider=provider, threads=1))
+        dense = open_pyramid_extractor(device=Device(provider=provider, threads=1))
         print_references(map_path, add_references(map_path, map_records, dense, bar))
     console.rule("2. Bag")
     write_bag(query_records, bag, overwrite=True, progress=bar)

@@ -42,7 +42,7 @@ from vizloc_ros.evaluation.robustness import choose_degradations
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.option_tree import OptionTree
 from vizloc_ros.pixloc.extractors.ablations import Compact, Unconfident, Undamped
-from vizloc_ros.pixloc.extractors.pyramid_extractor import DenseExtractor, open_dense_extractor
+from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor, open_pyramid_extractor
 
 console = Console()
 _MODEL_HELP = "NAME=FILE, or a FILE that `vizloc export pixloc` wrote, or photometric; empty: the package's network"
@@ -77,7 +77,7 @@ def convergence(
     from vizloc_ros.features.device import Device
 
     options, device = read_options(config, OptionTree), Device(provider=provider, threads=1)
-    models = {name: open_dense_extractor(path, device, options.long_side) for name, path in map(_named, model)}
+    models = {name: open_pyramid_extractor(path, device, options.long_side) for name, path in map(_named, model)}
     images = _opened(map_path, dataset, map_split, split, every)
     sets = _sets(images.queries, kinds, levels, seed)
     if retrieved:
@@ -107,17 +107,17 @@ def ablation(
 
     options, device = read_options(config, OptionTree), Device(provider=provider, threads=1)
     images = _opened(map_path, dataset, map_split, split, every)
-    full = open_dense_extractor(_named(model)[1], device, options.long_side)
+    full = open_pyramid_extractor(_named(model)[1], device, options.long_side)
     step = max(1, len(images.mapped) // _COMPACT_IMAGES)
-    variants: dict[str, DenseExtractor] = {
+    variants: dict[str, PyramidExtractor] = {
         "full": full,
         "no uncertainty": Unconfident(full),
         "no learned damping": Undamped(full),
         f"compact features ({_COMPACT})": Compact(full, [r.read_image() for r in images.mapped[::step]], _COMPACT),
     }
     if pretrained is not None:
-        variants["not trained end to end"] = open_dense_extractor(str(pretrained), device, options.long_side)
-    variants["photometric"] = open_dense_extractor("photometric", device, options.long_side)
+        variants["not trained end to end"] = open_pyramid_extractor(str(pretrained), device, options.long_side)
+    variants["photometric"] = open_pyramid_extractor("photometric", device, options.long_side)
     _evaluate(variants, images, _sets(images.queries, kinds, levels, seed), options, out, "ablation.png", seed)
 
 
@@ -158,7 +158,7 @@ def _sets(queries: Sequence[Record], kinds: str, levels: str, seed: int) -> dict
 
 
 def _evaluate(
-    models: Mapping[str, DenseExtractor],
+    models: Mapping[str, PyramidExtractor],
     images: _Images,
     sets: Mapping[str, tuple[Sequence[Record], Priors]],
     options: OptionTree,

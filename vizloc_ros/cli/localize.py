@@ -30,9 +30,9 @@ from vizloc_ros.evaluation.report import draw_overlay, report_table, write_resul
 from vizloc_ros.localization.localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.option_tree import OptionTree
-from vizloc_ros.pixloc.extractors.pyramid_extractor import open_dense_extractor
+from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
 from vizloc_ros.pixloc.options import LONG_SIDE
-from vizloc_ros.pixloc.pose_refiner import Refiner
+from vizloc_ros.pixloc.pose_refiner import PoseRefiner
 
 
 def localize(
@@ -64,12 +64,12 @@ def localize(
         records = degrade_records(records, Degradation.parse(degrade), seed)
     options = read_options(config, OptionTree)
     localizer = HierarchicalLocalizer(visual_map, options.retrieval, options.pose.model_copy(update={"seed": seed}))
-    refiner = Refiner(visual_map, open_dense_extractor(model, device, long_side)) if refine else None
+    refiner = PoseRefiner(visual_map, open_pyramid_extractor(model, device, long_side)) if refine else None
     out.mkdir(parents=True, exist_ok=True)  # says so now, not after the work, if it cannot be written
     run = localize_records(records, visual_map, localizer, bar)
     details: dict[str, Any] = {
         "retrieval": run.retrieval,
-        "lost": len(run.unlocalized),
+        "num_failed": len(run.unlocalized),
         "unlocalized": run.unlocalized,
         "timings_ms": run.timings.overall(),
         "map_bytes_per_keyframe": visual_map.info.bytes / visual_map.info.keyframes,

@@ -54,14 +54,14 @@ def build(
 ) -> None:
     """Build a map from posed images."""
     from vizloc_ros.features.device import Device
-    from vizloc_ros.pixloc.extractors.pyramid_extractor import open_dense_extractor
+    from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
     from vizloc_ros.pixloc.reference_builder import add_references
 
     records = every_nth(open_dataset(dataset).records(split), every)
     options = read_options(config, BuildOptions, seed=seed)
     device = Device(provider=provider, threads=1)  # images are worked on side by side
     opened = open_extractor(extractor, read_mapping(extractor_config), device=device)
-    dense = open_dense_extractor(device=device) if pixloc else None
+    dense = open_pyramid_extractor(device=device) if pixloc else None
     report = build_map(records, opened, out, dataset=dataset, options=options, progress=bar)
     print_build(report, out)
     if dense is not None:
@@ -79,11 +79,11 @@ def add_pixloc(
 ) -> None:
     """Make the references that the tracker needs, for a map without them or for another network."""
     from vizloc_ros.features.device import Device
-    from vizloc_ros.pixloc.extractors.pyramid_extractor import open_dense_extractor
+    from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
     from vizloc_ros.pixloc.reference_builder import add_references
 
     visual_map = VisualMap.open(map_path)
-    dense = open_dense_extractor(model, Device(provider=provider, threads=1), long_side)
+    dense = open_pyramid_extractor(model, Device(provider=provider, threads=1), long_side)
     records = open_dataset(dataset or visual_map.info.dataset).records(split)
     print_references(map_path, add_references(map_path, records, dense, bar))
 

@@ -32,7 +32,7 @@ from vizloc_ros.evaluation.track import percentile_of_errors, track_records
 from vizloc_ros.localization.localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.option_tree import OptionTree
-from vizloc_ros.pixloc.extractors.pyramid_extractor import open_dense_extractor
+from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
 
 
 def track(
@@ -56,7 +56,7 @@ def track(
     options = read_options(config, OptionTree)
     device = Device(provider=provider, threads=threads)
     visual_map = VisualMap.open(map_path, device)
-    extractor = open_dense_extractor(model, device, options.long_side)
+    extractor = open_pyramid_extractor(model, device, options.long_side)
     visual_map.require_references(extractor.model_id)
     records = every_nth(open_dataset(dataset).records(split), every)
     if degrade:
@@ -67,7 +67,7 @@ def track(
     run = track_records(records, visual_map, hierarchical, extractor, options.tracker, options.submap, bar)
     details: dict[str, Any] = {
         **_more(records, run.estimates),
-        "lost": len(run.reasons),
+        "num_failed": len(run.reasons),
         "localizations": run.localizations,
         "reasons": run.reasons,
         "timings_ms": run.timings.overall(),
@@ -78,7 +78,7 @@ def track(
         details["localizer"] = {
             **evaluate_poses(alone.estimates, _truth(records)).as_dict(),
             **_more(records, alone.estimates),
-            "lost": len(alone.unlocalized),
+            "num_failed": len(alone.unlocalized),
             "timings_ms": alone.timings.overall(),
         }
     details |= {"command": command_line(), "seed": seed}

@@ -15,7 +15,7 @@ from vizloc_ros.localization.global_search import open_search
 from vizloc_ros.localization.options import RetrievalOptions
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, parallel_map, silent
-from vizloc_ros.pixloc.extractors.pyramid_extractor import DenseExtractor
+from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.optimizer.alignment import Alignment
 from vizloc_ros.pixloc.options import TrackingOptions
 from vizloc_ros.pixloc.pose_refiner import MapAligner
@@ -88,7 +88,7 @@ class ConvergenceTask:
     def __init__(
         self,
         visual_map: VisualMap,
-        extractor: DenseExtractor,
+        extractor: PyramidExtractor,
         mapped: Sequence[Record],
         options: TrackingOptions | None = None,
         progress: Progress = silent,

@@ -12,7 +12,7 @@ from vizloc_ros.evaluation.plots import BLUE, GREEN, MUTED, ORANGE, RED, figure_
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.debug_image import draw_confidence, draw_travel
-from vizloc_ros.pixloc.extractors.pyramid_extractor import DenseExtractor
+from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.options import TrackingOptions
 from vizloc_ros.pixloc.pose_refiner import MapAligner
 
@@ -44,7 +44,7 @@ def draw_alignments(
     records: Sequence[Record],
     priors: Mapping[str, Rigid3d],
     visual_map: VisualMap,
-    extractor: DenseExtractor,
+    extractor: PyramidExtractor,
     options: TrackingOptions,
 ) -> None:
     """Repeats a few alignments from their priors map_from_cam and draws each of them into a picture NAME.png."""
@@ -64,7 +64,7 @@ def _draw(path: Path, record: Record, prior: Rigid3d, visual_map: VisualMap, ali
     if aligned is None:
         return
     alignment, pyramid = aligned.alignment, aligned.pyramid
-    correction = visual_map.info.correction_of(camera)
+    correction = visual_map.info.intrinsics_correction(camera)
     panels = [draw_travel(image, aligned.references.points, alignment.trace, camera, correction)]
     panels += [draw_confidence(image, level) for level in pyramid.levels]
     titles = ["landmarks from the prior (red) to the pose (green)"]

@@ -14,7 +14,7 @@ from vizloc_ros.localization.localizer import HierarchicalLocalizer
 from vizloc_ros.localization.pose_solver import Localization
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, parallel_map, silent
-from vizloc_ros.pixloc.pose_refiner import Refiner
+from vizloc_ros.pixloc.pose_refiner import PoseRefiner
 from vizloc_ros.timing import StageTimings, Stopwatch
 
 _RETRIEVED_WITHIN_M = 5.0
@@ -40,8 +40,8 @@ class OfflineRun:
 
     @property
     def estimates(self) -> dict[str, Rigid3d]:
-        """world_from_cam of the queries that were localized."""
-        return {name: o.pose.world_from_cam for name, o in self.outcomes.items() if o.pose is not None}
+        """map_from_cam of the queries that were localized."""
+        return {name: o.pose.map_from_cam for name, o in self.outcomes.items() if o.pose is not None}
 
     @property
     def unlocalized(self) -> dict[str, str]:
@@ -102,7 +102,7 @@ def moved_poses(poses: Mapping[str, Rigid3d], distance: float, seed: int) -> dic
 
 
 def refine_poses(
-    records: Sequence[Record], poses: Mapping[str, Rigid3d], refiner: Refiner, progress: Progress = silent
+    records: Sequence[Record], poses: Mapping[str, Rigid3d], refiner: PoseRefiner, progress: Progress = silent
 ) -> tuple[dict[str, Rigid3d], dict[str, str]]:
     """The poses map_from_cam after refinement, and why some stayed as they were."""
     found = [record for record in records if record.name in poses]

@@ -53,8 +53,8 @@ def plot_trajectory(
         path: where the picture goes.
         landmarks: (N, 3) points [m, world]; few of many are drawn.
         keyframes: (K, 3) positions of the map's images [m, world].
-        truth: world_from_cam of the queries, in order of time; may be empty.
-        estimates: world_from_cam by the same names; the missing ones are marked.
+        truth: map_from_cam of the queries, in order of time; may be empty.
+        estimates: map_from_cam by the same names; the missing ones are marked.
         skipped: names of queries that were not even tried.
         title: heads the picture.
     """

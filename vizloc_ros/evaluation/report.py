@@ -95,7 +95,7 @@ def write_results(
     Args:
         out: a folder, made if need be.
         records: all images asked for, in order of time.
-        estimates: world_from_cam of those that were localized.
+        estimates: map_from_cam of those that were localized.
         visual_map: the map they were localized in.
         details: further keys of the report.
         skipped: names of images that were not even tried, such as those a camera outran.
@@ -127,7 +127,7 @@ def draw_overlay(
     path: Path,
     record: Record,
     visual_map: VisualMap,
-    world_from_cam: Rigid3d,
+    map_from_cam: Rigid3d,
     localizer: HierarchicalLocalizer,
 ) -> None:
     """Draws a query, its matches, and the matched landmarks as seen from an estimated pose."""
@@ -142,8 +142,8 @@ def draw_overlay(
         keypoints = features.keypoints[np.concatenate([pose.keypoints, pose.rejected])]
         inliers = np.arange(len(keypoints)) < len(pose.keypoints)
         projections = np.zeros((len(keypoints), 2))
-        projected, _ = record.camera.project(transform_points(world_from_cam.inverse(), pose.points))
-        correction = visual_map.info.correction_of(record.camera)
+        projected, _ = record.camera.project(transform_points(map_from_cam.inverse(), pose.points))
+        correction = visual_map.info.intrinsics_correction(record.camera)
         projections[inliers] = projected + correction.shift(projected, record.camera)  # where the real camera sees them
     caption = f"{record.name}: {outcome.inliers} of {outcome.matches} matches are inliers"
     plot_overlay(path, image, keypoints.astype(np.float64), inliers, projections, caption)

@@ -11,7 +11,7 @@ from vizloc_ros.evaluation.recall import RecallReport
 from vizloc_ros.localization.localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, silent
-from vizloc_ros.pixloc.extractors.pyramid_extractor import DenseExtractor
+from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.references import References
 from vizloc_ros.pixloc.submap import Submap, SubmapOptions, SubmapSelector
 from vizloc_ros.pixloc.tracker import Tracker
@@ -56,7 +56,7 @@ def submaps_of(selector: SubmapSelector) -> Callable[[Rigid3d], References | Non
         if submap is None:
             return None
         if last is None or last[0] is not submap:
-            last = submap, submap.stored.restored(unit_features=selector.unit_features)
+            last = submap, submap.references.dequantized(unit_features=selector.unit_features)
         return last[1]
 
     return around
@@ -66,7 +66,7 @@ def track_records(
     records: Sequence[Record],
     visual_map: VisualMap,
     localizer: HierarchicalLocalizer,
-    extractor: DenseExtractor,
+    extractor: PyramidExtractor,
     options: TrackerOptions | None = None,
     submap: SubmapOptions | None = None,
     progress: Progress = silent,
@@ -91,8 +91,8 @@ def track_records(
             if pose is not None:
                 deviations = np.sqrt(np.diag(pose.covariance))
                 std = (float(np.linalg.norm(deviations[:3])), float(np.linalg.norm(deviations[3:])))
-                tracker.suggest(pose.world_from_cam, record.timestamp_ns, *std)
-        correction = visual_map.info.correction_of(record.camera)
+                tracker.offer_prior(pose.map_from_cam, record.timestamp_ns, *std)
+        correction = visual_map.info.intrinsics_correction(record.camera)
         tracked = tracker.track(Frame(image, record.camera, record.timestamp_ns, correction))
         run.timings.add_all(tracked.timings_ms)
         run.tracked[record.name] = tracked

@@ -12,13 +12,13 @@ from vizloc_ros.geometry.poses import array_of, pose_from_quaternion
 
 
 def write_tum(path: Path, poses: Iterable[tuple[int, Rigid3d]]) -> None:
-    """Writes (timestamp [ns], world_from_cam) pairs as lines ``timestamp[s] tx ty tz qx qy qz qw``."""
+    """Writes (timestamp [ns], map_from_cam) pairs as lines ``timestamp[s] tx ty tz qx qy qz qw``."""
     lines = (f"{format_timestamp(stamp)} {_numbers(*array_of(pose))}\n" for stamp, pose in poses)
     path.write_text("# timestamp tx ty tz qx qy qz qw\n" + "".join(lines), encoding="utf-8")
 
 
 def read_tum(path: Path) -> list[tuple[int, Rigid3d]]:
-    """Reads (timestamp [ns], world_from_cam) pairs. Raises ``DatasetError`` naming the file and the line."""
+    """Reads (timestamp [ns], map_from_cam) pairs. Raises ``DatasetError`` naming the file and the line."""
     poses = []
     for line, fields in numbered_rows(path):
         where = f"{path}:{line}"
@@ -28,17 +28,17 @@ def read_tum(path: Path) -> list[tuple[int, Rigid3d]]:
     return poses
 
 
-def write_visuallocalization(path: Path, world_from_cam: Mapping[str, Rigid3d]) -> None:
+def write_visuallocalization(path: Path, map_from_cam: Mapping[str, Rigid3d]) -> None:
     """Writes lines ``name qw qx qy qz tx ty tz`` of cam_from_world, by image name."""
     lines = []
-    for name, pose in world_from_cam.items():
+    for name, pose in map_from_cam.items():
         tx, ty, tz, qx, qy, qz, qw = array_of(pose.inverse())
         lines.append(f"{name} {_numbers(qw, qx, qy, qz, tx, ty, tz)}\n")
     path.write_text("".join(lines), encoding="utf-8")
 
 
 def read_visuallocalization(path: Path) -> dict[str, Rigid3d]:
-    """Reads world_from_cam by image name. Raises ``DatasetError`` naming the file and the line."""
+    """Reads map_from_cam by image name. Raises ``DatasetError`` naming the file and the line."""
     poses = {}
     for line, text in enumerate(read_text(path).splitlines(), start=1):
         if not text.strip():

@@ -12,18 +12,18 @@ from pathlib import Path
 from vizloc_ros.errors import FeatureError
 from vizloc_ros.features.onnx_session import NetworkFile, read_network
 
-SEAL_METADATA = "file_checksum"
-OPEN_SEAL = "crc32:00000000"
-_SEAL = re.compile(rb"crc32:([0-9a-f]{8})")
+CHECKSUM_METADATA = "file_checksum"
+EMPTY_CHECKSUM = "crc32:00000000"
+_CHECKSUM = re.compile(rb"crc32:([0-9a-f]{8})")
 
 
-def seal(model: bytes) -> bytes:
-    """The serialized model with its checksum at the last place that says ``OPEN_SEAL``."""
-    before, _, after = model.rpartition(OPEN_SEAL.encode())
+def with_checksum(model: bytes) -> bytes:
+    """The serialized model with its checksum at the last place that says ``EMPTY_CHECKSUM``."""
+    before, _, after = model.rpartition(EMPTY_CHECKSUM.encode())
     return b"".join([before, b"crc32:%08x" % zlib.crc32(model), after])
 
 
-def read_sealed(path: Path, kind: str, exporter: str) -> NetworkFile:
+def read_checksummed(path: Path, kind: str, exporter: str) -> NetworkFile:
     """An exported file that is whole.
 
     Args:
@@ -39,13 +39,13 @@ def read_sealed(path: Path, kind: str, exporter: str) -> NetworkFile:
         "the weights cannot be read",
         f"check the setting 'weights', install the package with its weights, or make your own with '{exporter}'",
     )
-    seals = list(_SEAL.finditer(file.model))
-    if not seals:
+    checksums = list(_CHECKSUM.finditer(file.model))
+    if not checksums:
         raise FeatureError(
             f"{path}: is cut off, or no {kind} that '{exporter}' wrote: copy it again, or export it again"
         )
-    start, end = seals[-1].span()
-    checksum = seals[-1][1].decode()
-    if zlib.crc32(b"".join([file.model[:start], OPEN_SEAL.encode(), file.model[end:]])) != int(checksum, 16):
+    start, end = checksums[-1].span()
+    checksum = checksums[-1][1].decode()
+    if zlib.crc32(b"".join([file.model[:start], EMPTY_CHECKSUM.encode(), file.model[end:]])) != int(checksum, 16):
         raise FeatureError(f"{path}: is damaged (its checksum is not the one written in it): copy it again")
     return replace(file, checksum=checksum)

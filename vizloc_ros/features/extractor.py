@@ -95,11 +95,11 @@ def open_extractor(
 
 def _open_network(settings: dict[str, Any], folder: Path | None, device: "Device | None") -> FeatureExtractor:
     from vizloc_ros.features.hfnet.weights import HFNET_METADATA
-    from vizloc_ros.features.onnx_features import DenseVlad
+    from vizloc_ros.features.onnx_features import OnnxFeatures
     from vizloc_ros.features.onnx_session import network_metadata
 
     path = Path(settings["path"])
     if HFNET_METADATA in network_metadata(path):
         settings = {key: value for key, value in settings.items() if key != "path"}
         return open_extractor("hfnet", {"weights": str(path), **settings}, folder, device)
-    return DenseVlad.open(settings, folder, device)
+    return OnnxFeatures.open(settings, folder, device)

@@ -13,7 +13,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from vizloc_ros.features.checksummed_onnx import OPEN_SEAL, SEAL_METADATA, seal
+from vizloc_ros.features.checksummed_onnx import CHECKSUM_METADATA, EMPTY_CHECKSUM, with_checksum
 
 OPSET = 17  # with IR version 8: ONNX Runtime 1.13 and later read it
 _LEAST_HALVED = 1024  # elements; below, 16 bit would save nothing
@@ -46,13 +46,13 @@ def traced_graph(module: nn.Module, example: Tensor, outputs: Sequence[str], dyn
         return onnx.load(path)
 
 
-def write_sealed(model: onnx.ModelProto, metadata: Mapping[str, str], path: Path) -> None:
+def write_checksummed(model: onnx.ModelProto, metadata: Mapping[str, str], path: Path) -> None:
     """Checks a graph and writes it with metadata and its checksum, aside and renamed."""
-    helper.set_model_props(model, {**metadata, SEAL_METADATA: OPEN_SEAL})
+    helper.set_model_props(model, {**metadata, CHECKSUM_METADATA: EMPTY_CHECKSUM})
     onnx.checker.check_model(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    part.write_bytes(seal(model.SerializeToString()))
+    part.write_bytes(with_checksum(model.SerializeToString()))
     part.replace(path)
 
 

@@ -24,7 +24,7 @@ NMS_RADIUS = 4  # no better pixel within so many rows and columns; as many at th
 AbsolutePath = Annotated[Path, AfterValidator(Path.resolve)]
 
 
-class DenseOptions(VladOptions):
+class OnnxFeaturesOptions(VladOptions):
     """The settings of a dense network as extractor, and of its VLAD.
 
     Attributes:
@@ -76,15 +76,15 @@ class DescriptorHead:
 
 
 @dataclass(frozen=True)
-class DenseVlad(LocalVlad):
+class OnnxFeatures(LocalVlad):
     """A ``FeatureExtractor``; before ``learn`` it has no vocabulary and cannot describe."""
 
-    options: DenseOptions
+    options: OnnxFeaturesOptions
     network: DenseNetwork
     head: DescriptorHead | None = None
 
     @classmethod
-    def open(cls, settings: dict[str, Any], folder: Path | None, device: Device | None = None) -> "DenseVlad":
+    def open(cls, settings: dict[str, Any], folder: Path | None, device: Device | None = None) -> "OnnxFeatures":
         """As ``open_extractor`` says, with ``path`` among the settings.
 
         Raises:
@@ -92,7 +92,7 @@ class DenseVlad(LocalVlad):
             DeviceError: the device cannot be had.
             FeatureError: a file is missing, no network, or not the one that the map was built with.
         """
-        options = validated(DenseOptions, settings, f"settings of the network {settings.get('path')}")
+        options = validated(OnnxFeaturesOptions, settings, f"settings of the network {settings.get('path')}")
         options = options.model_copy(update={"checksums": _checksums(options)})
         device = device or Device()
         network = DenseNetwork(options.path, options.network, device)
@@ -159,7 +159,7 @@ def _peak(values: Float32) -> Float32:
     return np.clip((after - before) / np.maximum(2 * (2 * at - before - after), np.float32(1e-6)), -0.5, 0.5)
 
 
-def _checksums(options: DenseOptions) -> tuple[str, ...]:
+def _checksums(options: OnnxFeaturesOptions) -> tuple[str, ...]:
     """Of the files. Raises ``FeatureError`` where one is not what the map was built with."""
     found = tuple(read_network(path).checksum for path in options.files)
     for path, checksum, wanted in zip(options.files, found, options.checksums or found, strict=False):

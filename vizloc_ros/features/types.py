@@ -6,7 +6,7 @@ import numpy as np
 
 from vizloc_ros.arrays import Float32, Int8
 from vizloc_ros.errors import FeatureError
-from vizloc_ros.geometry.camera import CameraCorrection, PinholeCamera
+from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 
 QUANTIZATION_SCALE = 127.0  # an int8 descriptor is round(127 * unit vector)
 NO_GLOBAL_DESCRIPTOR: Float32 = np.zeros(0, np.float32)
@@ -64,9 +64,9 @@ def dequantize(descriptors: Int8) -> Float32:
     return values
 
 
-def corrected(features: Features, correction: CameraCorrection, camera: PinholeCamera) -> Features:
+def corrected(features: Features, correction: IntrinsicsCorrection, camera: PinholeCamera) -> Features:
     """Features with keypoints where the camera would have seen them if its calibration were right."""
-    if correction == CameraCorrection():
+    if correction == IntrinsicsCorrection():
         return features
     pixels = features.keypoints.astype(np.float64)
     return replace(features, keypoints=(pixels - correction.shift(pixels, camera)).astype(np.float32))

@@ -94,7 +94,7 @@ class PinholeCamera:
 
 
 @dataclass(frozen=True)
-class CameraCorrection:
+class IntrinsicsCorrection:
     """Errors of a calibration, to first order. Without arguments: none.
 
     Attributes:
@@ -121,7 +121,7 @@ class CameraCorrection:
 
 
 def shift_jacobian(pixels: Float64, camera: PinholeCamera) -> Float64:
-    """(N, 2, 4) derivative of ``CameraCorrection.shift`` by its attributes, for (N, 2) pixels."""
+    """(N, 2, 4) derivative of ``IntrinsicsCorrection.shift`` by its attributes, for (N, 2) pixels."""
     scale = np.array([camera.fx, camera.fy])
     ray = (pixels - [camera.cx, camera.cy]) / scale
     radius = (ray * ray).sum(axis=1, keepdims=True)

@@ -30,6 +30,6 @@ class HierarchicalLocalizer:
         self, features: Features, camera: PinholeCamera, stopwatch: Stopwatch
     ) -> tuple[Localization, RetrievedPlaces]:
         """As ``localize``, and what was retrieved."""
-        features = corrected(features, self._info.correction_of(camera), camera)
+        features = corrected(features, self._info.intrinsics_correction(camera), camera)
         candidates = self.finder.find(features.global_descriptor, stopwatch)
         return self.solver.solve(features, candidates.places, camera, stopwatch), candidates

@@ -51,7 +51,7 @@ def match_to_place(descriptors: Int8, place: Place, ratio: float) -> tuple[Int32
 class AbsolutePose:
     """A pose and the (N,) mask of the matches that agree with it."""
 
-    cam_from_world: Rigid3d
+    cam_from_map: Rigid3d
     inliers: Bool
 
 
@@ -80,32 +80,32 @@ def estimate_absolute_pose(
     )
     if answer is None:
         return None
-    cam_from_world = answer["cam_from_world"]
+    cam_from_map = answer["cam_from_map"]
     # RANSAC's own mask is of the pose before the refinement.
-    points_cam = transform_points(cam_from_world, points)
+    points_cam = transform_points(cam_from_map, points)
     errors = np.linalg.norm(camera.project(points_cam)[0] - pixels, axis=1)
-    return AbsolutePose(cam_from_world, (errors <= max_error) & (points_cam[:, 2] > 0))
+    return AbsolutePose(cam_from_map, (errors <= max_error) & (points_cam[:, 2] > 0))
 
 
-def reprojection_jacobian(world_from_cam: Rigid3d, points: Float64, camera: PinholeCamera) -> Float64:
+def reprojection_jacobian(map_from_cam: Rigid3d, points: Float64, camera: PinholeCamera) -> Float64:
     """Derivative (N, 2, 6) of the pixels of (N, 3) world points by the six errors of the camera's pose.
 
     With ``x_cam = R^T (X - p)``: ``d x_cam / dp = -R^T`` and ``d x_cam / dphi = R^T [X - p]x``.
     """
-    rotation = world_from_cam.rotation.matrix()
-    by_point = camera.projection_jacobian(transform_points(world_from_cam.inverse(), points)) @ rotation.T
-    lever = points - world_from_cam.translation
+    rotation = map_from_cam.rotation.matrix()
+    by_point = camera.projection_jacobian(transform_points(map_from_cam.inverse(), points)) @ rotation.T
+    lever = points - map_from_cam.translation
     by_rotation = np.cross(by_point, lever[:, None, :])
     return np.concatenate([-by_point, by_rotation], axis=2)
 
 
 def pose_covariance(
-    world_from_cam: Rigid3d, points: Float64, pixels: Float64, camera: PinholeCamera, pixel_sigma: float
+    map_from_cam: Rigid3d, points: Float64, pixels: Float64, camera: PinholeCamera, pixel_sigma: float
 ) -> tuple[Float64, float]:
     """(6, 6) covariance of a pose from its inliers, and their RMS reprojection error [px].
 
     Args:
-        world_from_cam: the pose at the optimum.
+        map_from_cam: the pose at the optimum.
         points: (N, 3) inlier landmarks, N >= 4 [m].
         pixels: (N, 2) where they were seen.
         camera: the camera.
@@ -114,10 +114,10 @@ def pose_covariance(
     Raises:
         numpy.linalg.LinAlgError: the landmarks do not fix the pose.
     """
-    projected, _ = camera.project(transform_points(world_from_cam.inverse(), points))
+    projected, _ = camera.project(transform_points(map_from_cam.inverse(), points))
     squared = float(((projected - pixels) ** 2).sum())
     variance = max(squared / max(2 * len(points) - 6, 1), pixel_sigma**2)
-    jacobian = reprojection_jacobian(world_from_cam, points, camera).reshape(-1, 6)
+    jacobian = reprojection_jacobian(map_from_cam, points, camera).reshape(-1, 6)
     covariance = variance * np.linalg.inv(jacobian.T @ jacobian)
     return 0.5 * (covariance + covariance.T), float(np.sqrt(squared / len(points)))
 
@@ -127,7 +127,7 @@ class LocalizedPose:
     """A pose that passed verification.
 
     Attributes:
-        world_from_cam: pose of the camera's optical frame in the map.
+        map_from_cam: pose of the camera's optical frame in the map.
         covariance: (6, 6) [x y z, rotation about fixed x y z] in the map frame [m^2, rad^2].
         keypoints: (n,) inlier keypoints of the query.
         landmarks: (n,) the landmarks that they see.
@@ -137,7 +137,7 @@ class LocalizedPose:
         place: index of the place in the candidates.
     """
 
-    world_from_cam: Rigid3d
+    map_from_cam: Rigid3d
     covariance: Float64
     keypoints: Int32
     landmarks: Int32
@@ -184,14 +184,14 @@ class PoseSolver:
         if first and len(features) > options.first_keypoints:
             few = features.best(options.first_keypoints)
             for outcome in self._outcomes(few, places, camera, stopwatch):
-                if self._is_sure(outcome):
+                if self._is_confident(outcome):
                     if outcome.inliers >= options.enough_inliers:
                         return outcome
                     break
         outcomes = []
         for outcome in self._outcomes(features, places, camera, stopwatch):
             outcomes.append(outcome)
-            if first and self._is_sure(outcome):
+            if first and self._is_confident(outcome):
                 break
         return max(outcomes, key=_rank)
 
@@ -201,7 +201,7 @@ class PoseSolver:
         for index, place in enumerate(places):
             yield self._solve_in_place(index, features, place, camera, stopwatch)
 
-    def _is_sure(self, outcome: Localization) -> bool:
+    def _is_confident(self, outcome: Localization) -> bool:
         return outcome.pose is not None and outcome.inliers >= self.options.confident_inlier_ratio * outcome.matches
 
     def _solve_in_place(
@@ -226,7 +226,7 @@ class PoseSolver:
             )
         if estimate is None:
             return _failure(f"no pose is supported by the {matches} matches", stopwatch, matches)
-        inlier, world_from_cam = estimate.inliers, estimate.cam_from_world.inverse()
+        inlier, map_from_cam = estimate.inliers, estimate.cam_from_map.inverse()
         inliers = int(inlier.sum())
         if inliers < options.min_inliers:
             return _failure(f"only {inliers} inliers, {options.min_inliers} are needed", stopwatch, matches, inliers)
@@ -238,22 +238,20 @@ class PoseSolver:
                 inliers,
             )
         try:
-            covariance, rms = pose_covariance(
-                world_from_cam, points[inlier], pixels[inlier], camera, options.pixel_sigma
-            )
+            covariance, rms = pose_covariance(map_from_cam, points[inlier], pixels[inlier], camera, options.pixel_sigma)
             covariance = options.covariance_scale * covariance + options.map_covariance
             std = position_std(covariance)
         except np.linalg.LinAlgError:
             return _failure(f"the {inliers} inliers do not fix the pose", stopwatch, matches, inliers)
         if not std <= options.max_position_std:
             return _failure(
-                f"the position is uncertain by {std:.2g} m, at most {options.max_position_std:g} m is believed",
+                f"the position is uncertain by {std:.2g} m, at most {options.max_position_std:g} m is accepted",
                 stopwatch,
                 matches,
                 inliers,
             )
         pose = LocalizedPose(
-            world_from_cam,
+            map_from_cam,
             covariance,
             keypoints[inlier],
             place.landmarks[rows[inlier]],

@@ -52,7 +52,7 @@ def require_query(query: Float32, size: int) -> None:
 _SAME_DIRECTION = np.cos(np.radians(45))  # cameras of one rig that look elsewhere see other things
 
 
-def spread(positions: Float64, directions: Float64, spacing: float, count: int) -> Int64:
+def suppress_neighbours(positions: Float64, directions: Float64, spacing: float, count: int) -> Int64:
     """Which of N keyframes, best first, to take: each unless a better one is near, then the best of the others.
 
     Args:

@@ -14,13 +14,13 @@ from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import DatasetError, ImageError, MapError
 from vizloc_ros.features.extractor import FeatureExtractor
 from vizloc_ros.features.types import Features, corrected
-from vizloc_ros.geometry.camera import CameraCorrection, PinholeCamera
+from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.mapping.map_writer import MapContent, require_replaceable, write_map
 from vizloc_ros.mapping.pair_matching import MatchOptions, match_pairs
 from vizloc_ros.mapping.pairs import Keyframe, PairOptions, keyframe_pairs
 from vizloc_ros.mapping.pose_diagnosis import agreement, disagreement_warnings, median_speed, scale_warnings
-from vizloc_ros.mapping.rotated_views import TurnedViewOptions, with_turned_views
+from vizloc_ros.mapping.rotated_views import RotatedViewOptions, with_rotated_views
 from vizloc_ros.mapping.self_calibration import SelfCalibrationOptions, calibration_warnings, estimate_corrections
 from vizloc_ros.mapping.triangulation import Triangulation, TriangulationOptions, triangulate
 from vizloc_ros.options import Options
@@ -65,7 +65,7 @@ _FLOAT32_SAFE_RANGE = 16_000.0  # m; beyond, float32 coordinates are coarser tha
 class BuildOptions(Options):
     """How a map is built."""
 
-    turned_views: TurnedViewOptions = TurnedViewOptions()
+    rotated_views: RotatedViewOptions = RotatedViewOptions()
     pairs: PairOptions = PairOptions()
     matches: MatchOptions = MatchOptions()
     triangulation: TriangulationOptions = TriangulationOptions()
@@ -104,7 +104,7 @@ def build_map(
     require_replaceable(out)  # before the work, not after it
     _require_poses(records, dataset, options.triangulation.min_track_length)
     with clock("extract"):
-        features = parallel_map(_extraction(extractor, options.turned_views), records, "extracting features", progress)
+        features = parallel_map(_extraction(extractor, options.rotated_views), records, "extracting features", progress)
     with clock("learn"):
         extractor = extractor.learn(features, options.seed)
         keyframes = [_keyframe(r, extractor.describe(f)) for r, f in zip(records, features, strict=True)]
@@ -116,7 +116,7 @@ def build_map(
         warnings = disagreement_warnings(keyframes, matches)
     with clock("triangulate"):
         triangulation = triangulate(keyframes, matches, options.triangulation, progress)
-    corrections: Mapping[PinholeCamera, CameraCorrection] = {}
+    corrections: Mapping[PinholeCamera, IntrinsicsCorrection] = {}
     if options.self_calibration.enabled:
         with clock("calibrate"):
             corrections = estimate_corrections(keyframes, triangulation, options.self_calibration)
@@ -170,7 +170,7 @@ def _require_poses(records: Sequence[Record], dataset: str, needed: int) -> None
         )
 
 
-def _extraction(extractor: FeatureExtractor, views: TurnedViewOptions) -> Callable[[Record], Features]:
+def _extraction(extractor: FeatureExtractor, views: RotatedViewOptions) -> Callable[[Record], Features]:
     def extract(record: Record) -> Features:
         image = record.read_image()
         if (image.shape[1], image.shape[0]) != record.camera.size:
@@ -178,7 +178,7 @@ def _extraction(extractor: FeatureExtractor, views: TurnedViewOptions) -> Callab
                 f"{record.name}: is {image.shape[1]}x{image.shape[0]}, but its calibration is for "
                 f"{record.camera.width}x{record.camera.height}: correct the intrinsics"
             )
-        return with_turned_views(extractor.extract(image), image, record.camera, extractor, views)
+        return with_rotated_views(extractor.extract(image), image, record.camera, extractor, views)
 
     return extract
 
@@ -189,8 +189,8 @@ def _keyframe(record: Record, features: Features) -> Keyframe:
     return Keyframe(record.name, record.timestamp_ns, record.camera, record.world_from_cam, features)
 
 
-def _corrected(keyframe: Keyframe, corrections: Mapping[PinholeCamera, CameraCorrection]) -> Keyframe:
-    correction = corrections.get(keyframe.camera, CameraCorrection())
+def _corrected(keyframe: Keyframe, corrections: Mapping[PinholeCamera, IntrinsicsCorrection]) -> Keyframe:
+    correction = corrections.get(keyframe.camera, IntrinsicsCorrection())
     return replace(keyframe, features=corrected(keyframe.features, correction, keyframe.camera))
 
 
@@ -200,14 +200,14 @@ def _depths(keyframes: Sequence[Keyframe], triangulation: Triangulation) -> Floa
     first = np.searchsorted(triangulation.keyframes, np.arange(len(keyframes) + 1))
     return np.concatenate(
         [
-            transform_points(keyframe.world_from_cam.inverse(), points[first[i] : first[i + 1]])[:, 2]
+            transform_points(keyframe.map_from_cam.inverse(), points[first[i] : first[i + 1]])[:, 2]
             for i, keyframe in enumerate(keyframes)
         ]
     )
 
 
 def _range_warnings(keyframes: Sequence[Keyframe]) -> list[str]:
-    farthest = max(float(np.abs(k.world_from_cam.translation).max()) for k in keyframes)
+    farthest = max(float(np.abs(k.map_from_cam.translation).max()) for k in keyframes)
     if farthest <= _FLOAT32_SAFE_RANGE:
         return []
     return [
@@ -217,7 +217,7 @@ def _range_warnings(keyframes: Sequence[Keyframe]) -> list[str]:
 
 
 def _no_pairs(keyframes: Sequence[Keyframe], options: PairOptions) -> str:
-    steps = np.linalg.norm(np.diff([k.world_from_cam.translation for k in keyframes], axis=0), axis=1)
+    steps = np.linalg.norm(np.diff([k.map_from_cam.translation for k in keyframes], axis=0), axis=1)
     return (
         f"no two images are within {options.max_distance:g} m and {options.max_angle:g} deg of each other; successive "
         f"ones are {np.median(steps):.3g} m apart: wrong scale (are positions in metres?), or too few images"

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vizloc_ros.arrays import UNREADABLE_ARRAY
 from vizloc_ros.errors import ConfigError, FeatureError, MapError
-from vizloc_ros.geometry.camera import CameraCorrection, PinholeCamera
+from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.options import validated
 
 FORMAT_VERSION = 1
@@ -71,7 +71,7 @@ class MapInfo(BaseModel):
     georeference: dict[str, float] | None = None
     extractor: ExtractorInfo
     cameras: list[PinholeCamera]
-    camera_corrections: list[CameraCorrection] = []
+    camera_corrections: list[IntrinsicsCorrection] = []
     keyframes: int = Field(ge=1)
     landmarks: int = Field(ge=1)
     observations: int = Field(ge=1)
@@ -86,12 +86,12 @@ class MapInfo(BaseModel):
         """Size of all files but map.yaml."""
         return sum(file.bytes for file in self.files.values())
 
-    def correction_of(self, camera: PinholeCamera) -> CameraCorrection:
+    def intrinsics_correction(self, camera: PinholeCamera) -> IntrinsicsCorrection:
         """What the calibration of a camera is off by; nothing, if it is none of those that made the map."""
         for known, correction in zip(self.cameras, self.camera_corrections, strict=False):
             if camera.is_near(known, _SAME_CAMERA):
                 return correction
-        return CameraCorrection()
+        return IntrinsicsCorrection()
 
     def require_references(self, folder: Path, model_id: str) -> None:
         """Refuses a tracker whose network did not make the map's references. Raises ``FeatureError``."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from vizloc_ros.errors import MapError
 from vizloc_ros.features.extractor import FeatureExtractor
-from vizloc_ros.geometry.camera import CameraCorrection, PinholeCamera
+from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import array_of
 from vizloc_ros.mapping.map_format import (
     FORMAT_VERSION,
@@ -40,7 +40,7 @@ class MapContent:
     frame: str
     version: str
     created: datetime
-    corrections: Mapping[PinholeCamera, CameraCorrection] = field(default_factory=dict)
+    corrections: Mapping[PinholeCamera, IntrinsicsCorrection] = field(default_factory=dict)
 
 
 def require_replaceable(out: Path) -> None:
@@ -115,7 +115,7 @@ def _arrays(content: MapContent, cameras: Sequence[Any]) -> dict[str, Any]:
     first = np.searchsorted(seen.keyframes, np.arange(len(keyframes) + 1))
     keypoints = [seen.keypoints[first[i] : first[i + 1]] for i in range(len(keyframes))]
     arrays = {
-        "keyframe_poses": np.array([array_of(k.world_from_cam) for k in keyframes]),
+        "keyframe_poses": np.array([array_of(k.map_from_cam) for k in keyframes]),
         "keyframe_stamps": np.array([k.timestamp_ns for k in keyframes]),
         "keyframe_cameras": np.array([cameras.index(k.camera) for k in keyframes]),
         "global_descriptors": np.array([k.features.global_descriptor for k in keyframes]),
@@ -144,7 +144,7 @@ def _info(content: MapContent, cameras: Sequence[Any], build: dict[str, Any], fi
             name=extractor.name, settings=dict(extractor.settings), feature_id=extractor.feature_id
         ),
         cameras=list(cameras),
-        camera_corrections=[content.corrections.get(camera, CameraCorrection()) for camera in cameras],
+        camera_corrections=[content.corrections.get(camera, IntrinsicsCorrection()) for camera in cameras],
         keyframes=len(content.keyframes),
         landmarks=len(content.triangulation.positions),
         observations=len(content.triangulation.landmarks),

@@ -65,7 +65,7 @@ def _match_pair(
 ) -> PairMatches:
     a, b = keyframes[i], keyframes[j]
     tentative = mutual_matches(descriptors_i, dequantize(b.features.descriptors), options.ratio)
-    fundamental = fundamental_matrix(a.camera, b.camera, a.world_from_cam, b.world_from_cam)
+    fundamental = fundamental_matrix(a.camera, b.camera, a.map_from_cam, b.map_from_cam)
     pixels_a = a.features.keypoints[tentative[:, 0]].astype(np.float64)
     pixels_b = b.features.keypoints[tentative[:, 1]].astype(np.float64)
     error = epipolar_distance(fundamental, pixels_a, pixels_b)

@@ -21,7 +21,7 @@ class Keyframe:
     name: str
     timestamp_ns: int
     camera: PinholeCamera
-    world_from_cam: Rigid3d
+    map_from_cam: Rigid3d
     features: Features
 
 
@@ -41,8 +41,8 @@ def keyframe_pairs(keyframes: Sequence[Keyframe], options: PairOptions) -> list[
     By distance: the nearest partners first, then at growing steps, so that a landmark is seen from close enough to
     match and from far enough to triangulate. By retrieval: the most similar ones, within twice the distance.
     """
-    centres = np.array([k.world_from_cam.translation for k in keyframes])
-    directions = np.array([k.world_from_cam.rotation.matrix()[:, 2] for k in keyframes])
+    centres = np.array([k.map_from_cam.translation for k in keyframes])
+    directions = np.array([k.map_from_cam.rotation.matrix()[:, 2] for k in keyframes])
     looks = np.array([k.features.global_descriptor for k in keyframes])
     min_cosine = np.cos(np.radians(options.max_angle))
     tree = cKDTree(centres)

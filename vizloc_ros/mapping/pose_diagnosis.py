@@ -116,7 +116,7 @@ def _over_all_baselines(keyframes: Sequence[Keyframe], matches: Sequence[PairMat
     matched = [m for m in matches if len(m.tentative) >= typical / 2]
 
     def baseline(pair: PairMatches) -> float:
-        a, b = (keyframes[k].world_from_cam.translation for k in (pair.i, pair.j))
+        a, b = (keyframes[k].map_from_cam.translation for k in (pair.i, pair.j))
         return float(np.linalg.norm(a - b))
 
     matched.sort(key=baseline)
@@ -132,8 +132,8 @@ def _share(keyframes: Sequence[Keyframe], matches: Sequence[PairMatches], mistak
         views = (
             mistake.camera(a.camera),
             mistake.camera(b.camera),
-            mistake.pose(a.world_from_cam),
-            mistake.pose(b.world_from_cam),
+            mistake.pose(a.map_from_cam),
+            mistake.pose(b.map_from_cam),
         )
         pixels_a, pixels_b = (
             k.features.keypoints[index].astype(np.float64) for k, index in zip((a, b), pair.tentative.T, strict=True)
@@ -161,7 +161,7 @@ def scale_warnings(keyframes: Sequence[Keyframe], depths: Float64) -> list[str]:
 
 def median_speed(keyframes: Sequence[Keyframe]) -> float:
     """Median speed [m/s] from keyframe to keyframe; NaN with fewer than two."""
-    centres = np.array([k.world_from_cam.translation for k in keyframes])
+    centres = np.array([k.map_from_cam.translation for k in keyframes])
     seconds = np.diff([k.timestamp_ns for k in keyframes]) * 1e-9
     moved = seconds > 0
     if not moved.any():

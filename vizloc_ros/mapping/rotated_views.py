@@ -21,15 +21,15 @@ Yaw = Annotated[float, Field(ge=-45, le=45)]
 _SIDEWAYS = 85.0  # deg; what a turned camera sees farther to the side was seen by none
 
 
-class TurnedViewOptions(Options):
+class RotatedViewOptions(Options):
     """Which views a keyframe's global descriptor stands for."""
 
     yaws: tuple[Yaw, ...] = Field((-30.0, -15.0, 15.0, 30.0), description="yaw of the views; empty: none [deg]")
     weight: float = Field(0.5, gt=0, description="of each view's global descriptor beside the image's own")
 
 
-def with_turned_views(
-    features: Features, image: UInt8, camera: PinholeCamera, extractor: FeatureExtractor, options: TurnedViewOptions
+def with_rotated_views(
+    features: Features, image: UInt8, camera: PinholeCamera, extractor: FeatureExtractor, options: RotatedViewOptions
 ) -> Features:
     """Features with a global descriptor that is the mean of the image's and of its turned views.
 
@@ -38,7 +38,7 @@ def with_turned_views(
         image: (H, W) or (H, W, 3).
         camera: of the image.
         extractor: that made the features.
-        options: see ``TurnedViewOptions``.
+        options: see ``RotatedViewOptions``.
     """
     if not len(features.global_descriptor):
         return features

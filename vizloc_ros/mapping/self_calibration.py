@@ -11,7 +11,7 @@ from pydantic import Field
 from scipy import sparse
 
 from vizloc_ros.arrays import Float64, Int64
-from vizloc_ros.geometry.camera import CameraCorrection, PinholeCamera, shift_jacobian
+from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera, shift_jacobian
 from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.mapping.pairs import Keyframe
 from vizloc_ros.mapping.triangulation import Triangulation
@@ -35,14 +35,14 @@ class SelfCalibrationOptions(Options):
 
 def estimate_corrections(
     keyframes: Sequence[Keyframe], triangulation: Triangulation, options: SelfCalibrationOptions
-) -> Mapping[PinholeCamera, CameraCorrection]:
+) -> Mapping[PinholeCamera, IntrinsicsCorrection]:
     """The corrections of those cameras whose calibration is significantly off."""
     cameras = dict.fromkeys(keyframe.camera for keyframe in keyframes)
     estimates = {camera: _estimate(camera, keyframes, triangulation, options) for camera in cameras}
     return {camera: estimate for camera, estimate in estimates.items() if estimate is not None}
 
 
-def calibration_warnings(corrections: Mapping[PinholeCamera, CameraCorrection]) -> list[str]:
+def calibration_warnings(corrections: Mapping[PinholeCamera, IntrinsicsCorrection]) -> list[str]:
     """One for every camera that would better be calibrated anew."""
     return [
         f"the calibration of the {camera.width}x{camera.height} camera (fx {camera.fx:g}) is off by up to "
@@ -58,7 +58,7 @@ def _estimate(
     keyframes: Sequence[Keyframe],
     triangulation: Triangulation,
     options: SelfCalibrationOptions,
-) -> CameraCorrection | None:
+) -> IntrinsicsCorrection | None:
     """From stretches all along the map. None if the calibration may well be right."""
     mine = [i for i in np.unique(triangulation.keyframes).tolist() if keyframes[i].camera == camera]
     stretches = [mine[start : start + _STRETCH] for start in range(0, len(mine), _STRETCH)]
@@ -71,7 +71,7 @@ def _estimate(
         learned = _information(camera, keyframes, triangulation, stretch, pose_std)
         information, gradient = information + learned[0], gradient + learned[1]
     solution = np.linalg.solve(information, gradient)
-    return CameraCorrection(*map(float, solution)) if gradient @ solution >= _SIGNIFICANT else None
+    return IntrinsicsCorrection(*map(float, solution)) if gradient @ solution >= _SIGNIFICANT else None
 
 
 def _information(
@@ -97,13 +97,13 @@ def _information(
     parts = []
     for i in stretch:
         keyframe, rows = keyframes[i], slice(first[i], first[i + 1])
-        landmarks, world_from_cam = triangulation.landmarks[rows], keyframe.world_from_cam
+        landmarks, map_from_cam = triangulation.landmarks[rows], keyframe.map_from_cam
         points = triangulation.positions[landmarks]
-        points_cam = transform_points(world_from_cam.inverse(), points)
+        points_cam = transform_points(map_from_cam.inverse(), points)
         pixels = camera.project(points_cam)[0]
         residuals = keyframe.features.keypoints[triangulation.keypoints[rows]] - pixels
-        by_point = camera.projection_jacobian(points_cam) @ world_from_cam.rotation.matrix().T
-        by_rotation = np.cross(by_point, (points - world_from_cam.translation)[:, None])
+        by_point = camera.projection_jacobian(points_cam) @ map_from_cam.rotation.matrix().T
+        by_rotation = np.cross(by_point, (points - map_from_cam.translation)[:, None])
         by_pose = np.concatenate([-by_point, by_rotation], axis=2)
         parts.append((residuals, by_point, by_pose, shift_jacobian(pixels, camera), landmarks))
     residuals, by_point, by_pose, by_correction, landmarks = map(np.concatenate, zip(*parts, strict=True))

@@ -82,7 +82,7 @@ def _posed_model(keyframes: Sequence[Keyframe]) -> pycolmap.Reconstruction:
             camera_id=camera_ids[camera],
             image_id=i + 1,
         )
-        model.add_image_with_trivial_frame(image, keyframe.world_from_cam.inverse())
+        model.add_image_with_trivial_frame(image, keyframe.map_from_cam.inverse())
     return model
 
 

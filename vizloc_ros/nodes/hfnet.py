@@ -19,7 +19,7 @@ from vizloc_ros.features.types import corrected
 from vizloc_ros.mapping.map_format import MapInfo, feature_number, read_info
 from vizloc_ros.mapping.visual_map import open_map_extractor
 from vizloc_ros.ros.clouds import features_to_msg, global_descriptor_to_msg
-from vizloc_ros.ros.frame_throttle import Resting
+from vizloc_ros.ros.frame_throttle import FrameThrottle
 from vizloc_ros.ros.image_input import ImageInput
 from vizloc_ros.ros.messages import rectified_camera_to_msg
 from vizloc_ros.ros.node_options import HfnetOptions
@@ -42,13 +42,13 @@ class HfnetNode(PipelineNode):
         self._global_descriptor = self.create_publisher(PointCloud2, "global_descriptor", FEATURES)
         self._rectified = self.create_publisher(CameraInfo, "features/camera_info", FEATURES)
         self.when_possible(self._load_extractor)
-        self._resting = Resting(self, self.options.tracking_period)
+        self._throttle = FrameThrottle(self, self.options.tracking_period)
         self._input = ImageInput(
             self,
             self.options.image_transport,
             self.options.silence_timeout,
             self.options.max_image_age,
-            self._resting.submit_if_due,
+            self._throttle.submit_if_due,
         )
         self.diagnostics.watch("calibration_shift_px", self._calibration_shift)
         self.diagnostics.watch("features_listeners", self._features.get_subscription_count)
@@ -84,7 +84,7 @@ class HfnetNode(PipelineNode):
             rectified, camera = self._input.rectified(msg, stopwatch, "hfnet")
             with stopwatch("extract"):
                 features = extractor.extract(rectified)
-                features = corrected(features, info.correction_of(camera), camera)
+                features = corrected(features, info.intrinsics_correction(camera), camera)
             if len(features) == 0:
                 raise FeatureError("no keypoint in the image: is it out of focus, covered, or without texture?")
             with stopwatch("hfnet_encode"):
@@ -107,7 +107,7 @@ class HfnetNode(PipelineNode):
 
     def _calibration_shift(self) -> float:
         info, camera = self._map, self._input.camera
-        return 0.0 if info is None or camera is None else info.correction_of(camera).largest_shift(camera)
+        return 0.0 if info is None or camera is None else info.intrinsics_correction(camera).largest_shift(camera)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -18,7 +18,7 @@ from vizloc_ros.localization.places import Place
 from vizloc_ros.localization.pose_solver import Localization, LocalizedPose, PoseSolver, position_std
 from vizloc_ros.ros.clouds import Candidates, candidates_from_msg, features_from_msg
 from vizloc_ros.ros.diagnostics import Level
-from vizloc_ros.ros.extrinsics import Mounting
+from vizloc_ros.ros.extrinsics import CameraExtrinsics
 from vizloc_ros.ros.messages import (
     header_of,
     pose_with_covariance_to_msg,
@@ -46,7 +46,7 @@ class LocalizerNode(PipelineNode):
         self.options = declare_options(self, LocalizerOptions)
         self._solver = PoseSolver(self.options.pose)
         self._join, self._stamps = StampJoin(_CHANNELS), StampGuard()
-        self._mounting = Mounting(self, self.options.base_frame, self.options.fixed_base_from_cam)
+        self._extrinsics = CameraExtrinsics(self, self.options.base_frame, self.options.fixed_base_from_cam)
         self._failures = 0
         self._pose = self.create_publisher(PoseWithCovarianceStamped, "localization/pose", POSE)
         self._tf = TransformPublisher(self) if self.options.publish_tf else None
@@ -86,7 +86,7 @@ class LocalizerNode(PipelineNode):
                     f"features have {features.descriptors.shape[1]} elements, candidates "
                     f"{candidates.descriptors.shape[1]}: start hfnet and map_server with the same map"
                 )
-            base_from_cam = self._mounting.base_from_cam(features_msg.header.frame_id)
+            base_from_cam = self._extrinsics.base_from_cam(features_msg.header.frame_id)
             outcome = self._solver.solve(features, _places(candidates), camera, stopwatch)
             if outcome.pose is not None:
                 self._publish(outcome.pose, base_from_cam, features_msg, candidates_msg.header.frame_id)
@@ -96,8 +96,8 @@ class LocalizerNode(PipelineNode):
 
     def _publish(self, pose: LocalizedPose, base_from_cam: Rigid3d, image: PointCloud2, map_frame: str) -> None:
         cam_from_base = base_from_cam.inverse()
-        map_from_base = pose.world_from_cam * cam_from_base
-        covariance = covariance_of_product(pose.covariance, pose.world_from_cam, cam_from_base)
+        map_from_base = pose.map_from_cam * cam_from_base
+        covariance = covariance_of_product(pose.covariance, pose.map_from_cam, cam_from_base)
         header = header_of(stamp_to_ns(image.header.stamp), map_frame)
         self.diagnostics.send(self._pose, pose_with_covariance_to_msg(map_from_base, covariance, header))
         self.record_latency("localizer_stamp_to_pose", stamp_to_ns(image.header.stamp))

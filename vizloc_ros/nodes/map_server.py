@@ -116,9 +116,9 @@ class MapServerNode(PipelineNode):
                 return
             header = header_of(stamp_to_ns(msg.header.stamp), self.map_frame)
             self._sent = submap
-            self.diagnostics.send(self._submap, submap_to_msg(submap.stored, self._model_number, header))
+            self.diagnostics.send(self._submap, submap_to_msg(submap.references, self._model_number, header))
         self.diagnostics.count("submaps")
-        self.diagnostics.set_value("submap_landmarks", len(submap.stored))
+        self.diagnostics.set_value("submap_landmarks", len(submap.references))
         self.record(stopwatch)
 
 

@@ -26,14 +26,14 @@ from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.covariance import covariance_of_product
 from vizloc_ros.mapping.map_format import MapInfo, feature_number, read_info
 from vizloc_ros.pixloc.debug_image import draw_travel
-from vizloc_ros.pixloc.extractors.pyramid_extractor import DenseExtractor, open_dense_extractor
+from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor, open_pyramid_extractor
 from vizloc_ros.pixloc.references import References
 from vizloc_ros.pixloc.tracker import Tracker
 from vizloc_ros.pixloc.tracking import Frame, Tracked, TrackerState
 from vizloc_ros.pixloc.verification import deviation, position_std
 from vizloc_ros.ros.clouds import submap_from_msg
 from vizloc_ros.ros.diagnostics import Level
-from vizloc_ros.ros.extrinsics import Mounting
+from vizloc_ros.ros.extrinsics import CameraExtrinsics
 from vizloc_ros.ros.image_input import ImageInput
 from vizloc_ros.ros.messages import header_of, pose_from_msg, pose_to_msg, pose_with_covariance_to_msg, stamp_to_ns
 from vizloc_ros.ros.node_options import TrackerNodeOptions
@@ -48,7 +48,7 @@ from vizloc_ros.timing import Stopwatch
 _SUBMAP_REACH = 15.0  # m; landmarks that were asked for farther away are of no use
 _REQUESTS_KEPT = 50
 _WAITING = 8  # images: one that takes long, such as one in doubt, costs none of the next
-_MOST_SUGGESTIONS = 8
+_MAX_PRIORS = 8
 _INITIAL_STD = (1.0, 0.1)  # m, rad: of a pose that a person has set
 
 
@@ -72,13 +72,13 @@ class PixLocTrackerNode(PipelineNode):
         self.options = declare_options(self, TrackerNodeOptions)
         self._lock = threading.Lock()  # of what the callbacks leave
         self._landmarks: _Landmarks | None = None
-        self._suggestions: list[tuple[PoseWithCovarianceStamped, bool]] = []
+        self._priors: list[tuple[PoseWithCovarianceStamped, bool]] = []
         self._jumped = False
         self._searching_from: Rigid3d | None = None  # base_from_cam, while the tracker has no pose
         self._asked: OrderedDict[int, Float64] = OrderedDict()  # position by stamp of the request
-        self._loaded: tuple[Tracker, DenseExtractor, MapInfo] | None = None
+        self._loaded: tuple[Tracker, PyramidExtractor, MapInfo] | None = None
         self._odometry = OdometryBuffer()
-        self._mounting = Mounting(self, self.options.base_frame, self.options.fixed_base_from_cam)
+        self._extrinsics = CameraExtrinsics(self, self.options.base_frame, self.options.fixed_base_from_cam)
         self._tf = TransformPublisher(self) if self.options.publish_tf else None
         self._pose = self.create_publisher(PoseWithCovarianceStamped, "pose", POSE)
         self._odometry_out = self.create_publisher(Odometry, "odometry", POSE)
@@ -86,7 +86,7 @@ class PixLocTrackerNode(PipelineNode):
         self._state = self.create_publisher(String, "tracker/state", STATE)
         self._request = self.create_publisher(PoseStamped, "submap/request", POSE)
         self._debug = self.create_publisher(Image, "~/debug/image", POSE) if self.options.debug_image else None
-        for counter in ("tracked", "failed", "became_lost", "suggestions_used", "submaps"):
+        for counter in ("tracked", "failed", "became_lost", "priors_used", "submaps"):
             self.diagnostics.count(counter, 0)
         self.diagnostics.set_value("state", TrackerState.NOT_LOCALIZED.value)
         self.diagnostics.watch("request_listeners", self._request.get_subscription_count)
@@ -99,7 +99,7 @@ class PixLocTrackerNode(PipelineNode):
             on_jump=self._on_jump,
         )
         self.create_subscription(PointCloud2, "submap", self._on_submap, LATCHED)
-        self.create_subscription(PoseWithCovarianceStamped, "localization/pose", self._on_suggestion, POSE)
+        self.create_subscription(PoseWithCovarianceStamped, "localization/pose", self._on_prior, POSE)
         self.create_subscription(PoseWithCovarianceStamped, "initialpose", self._on_initial_pose, POSE)
         if self.options.use_odometry:
             self.create_subscription(Odometry, "odom", self._on_odometry, SENSOR)
@@ -107,7 +107,7 @@ class PixLocTrackerNode(PipelineNode):
     def _load(self) -> None:
         folder = Path(self.options.map_path)
         info = read_info(folder)
-        extractor = open_dense_extractor(self.options.weights, self.options.device, self.options.long_side)
+        extractor = open_pyramid_extractor(self.options.weights, self.options.device, self.options.long_side)
         info.require_references(folder, extractor.model_id)
         for camera in info.cameras[:1]:  # images of this size are the most likely to come
             extractor.extract(np.zeros((camera.height, camera.width), np.uint8))
@@ -119,7 +119,7 @@ class PixLocTrackerNode(PipelineNode):
     def _on_jump(self) -> None:
         with self._lock:
             self._jumped = True
-            self._suggestions.clear()
+            self._priors.clear()
             self._asked.clear()
         self._path.clear()
 
@@ -141,10 +141,10 @@ class PixLocTrackerNode(PipelineNode):
         self.diagnostics.count("submaps")
         self.diagnostics.set_value("submap_landmarks", len(received.references))
 
-    def _on_suggestion(self, msg: PoseWithCovarianceStamped, *, forced: bool = False) -> None:
+    def _on_prior(self, msg: PoseWithCovarianceStamped, *, override: bool = False) -> None:
         with self._lock:
-            self._suggestions.append((msg, forced))
-            del self._suggestions[:-_MOST_SUGGESTIONS]
+            self._priors.append((msg, override))
+            del self._priors[:-_MAX_PRIORS]
             base_from_cam = self._searching_from
         if base_from_cam is not None:  # so that the landmarks are there when the next image comes
             with suppress(RosError):  # said when it is taken
@@ -152,7 +152,7 @@ class PixLocTrackerNode(PipelineNode):
 
     def _on_initial_pose(self, msg: PoseWithCovarianceStamped) -> None:
         self.get_logger().info("an initial pose was given")
-        self._on_suggestion(msg, forced=True)
+        self._on_prior(msg, override=True)
 
     def _on_odometry(self, msg: Odometry) -> None:
         try:
@@ -187,13 +187,13 @@ class PixLocTrackerNode(PipelineNode):
         stopwatch = Stopwatch()
         with stopwatch("tracker_node_total"):
             image, camera = self._input.rectified(msg, stopwatch, "tracker")
-            base_from_cam = self._mounting.base_from_cam(msg.header.frame_id)
+            base_from_cam = self._extrinsics.base_from_cam(msg.header.frame_id)
             stamp_ns = stamp_to_ns(msg.header.stamp)
             before = tracker.state
-            self._take_suggestions(tracker, base_from_cam, stamp_ns)
+            self._take_priors(tracker, base_from_cam, stamp_ns)
             odom_from_base = self._odometry.at(stamp_ns) if self.options.use_odometry else None
             odom_from_cam = None if odom_from_base is None else odom_from_base * base_from_cam
-            tracked = tracker.track(Frame(image, camera, stamp_ns, info.correction_of(camera), odom_from_cam))
+            tracked = tracker.track(Frame(image, camera, stamp_ns, info.intrinsics_correction(camera), odom_from_cam))
             with self._lock:
                 self._searching_from = None if tracked.state is TrackerState.TRACKING else base_from_cam
             self.diagnostics.send(self._state, String(data=tracked.state.value))
@@ -205,26 +205,26 @@ class PixLocTrackerNode(PipelineNode):
         self._report(tracked, before)
         self.diagnostics.timings.add_all({**tracked.timings_ms, **stopwatch.milliseconds})
 
-    def _take_suggestions(self, tracker: Tracker, base_from_cam: Rigid3d, stamp_ns: int) -> None:
+    def _take_priors(self, tracker: Tracker, base_from_cam: Rigid3d, stamp_ns: int) -> None:
         """Hands over what the callbacks have left since the last image."""
         with self._lock:
-            suggestions, self._suggestions = self._suggestions, []
+            priors, self._priors = self._priors, []
             jumped, self._jumped = self._jumped, False
         if jumped:
             tracker.reset()
-        for msg, forced in suggestions:
+        for msg, override in priors:
             try:
                 map_from_cam = pose_from_msg(msg.pose.pose) * base_from_cam
             except RosError as error:
                 self.diagnostics.report(Level.WARN, f"a pose to start from cannot be used: {error}")
                 continue
             std = _INITIAL_STD
-            if not forced:
+            if not override:
                 deviations = np.sqrt(np.maximum(np.diag(np.reshape(msg.pose.covariance, (6, 6))), 0))
                 std = float(np.linalg.norm(deviations[:3])), float(np.linalg.norm(deviations[3:]))
-            at_ns = stamp_ns if forced else stamp_to_ns(msg.header.stamp)  # a person means: now
-            if tracker.suggest(map_from_cam, at_ns, *std, forced=forced):
-                self.diagnostics.count("suggestions_used")
+            at_ns = stamp_ns if override else stamp_to_ns(msg.header.stamp)  # a person means: now
+            if tracker.offer_prior(map_from_cam, at_ns, *std, override=override):
+                self.diagnostics.count("priors_used")
 
     def _publish(
         self,
@@ -258,7 +258,7 @@ class PixLocTrackerNode(PipelineNode):
         if self._debug is None or landmarks is None or tracked.alignment is None or tracked.prediction is None:
             return
         poses = [tracked.prediction.map_from_cam.inverse(), tracked.alignment.cam_from_map]
-        picture = draw_travel(image, landmarks.references.points, poses, camera, info.correction_of(camera))
+        picture = draw_travel(image, landmarks.references.points, poses, camera, info.intrinsics_correction(camera))
         height, width = picture.shape[:2]
         data = array.array("B", picture.tobytes())
         message = Image(header=header, height=height, width=width, encoding="bgr8", step=3 * width, data=data)

@@ -7,7 +7,7 @@ import numpy as np
 from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Float32, Float64, UInt8
-from vizloc_ros.geometry.camera import CameraCorrection, PinholeCamera
+from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.pixloc.optimizer.projection import project
 from vizloc_ros.pixloc.pyramid import FeatureLevel
 
@@ -20,7 +20,7 @@ def draw_travel(
     points: Float64,
     poses: Sequence[Rigid3d],
     camera: PinholeCamera,
-    correction: CameraCorrection,
+    correction: IntrinsicsCorrection,
 ) -> UInt8:
     """(H, W, 3) BGR image with the ways of (N, 3) landmarks from the first pose cam_from_map (red) to the last (green).
 

@@ -8,13 +8,13 @@ from vizloc_ros.arrays import Float64, UInt8
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.visual_map import VisualMap
-from vizloc_ros.pixloc.extractors.pyramid_extractor import DenseExtractor
+from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.optimizer.alignment import Alignment, align
 from vizloc_ros.pixloc.options import TrackingOptions
 from vizloc_ros.pixloc.pyramid import FeaturePyramid
 from vizloc_ros.pixloc.references import References
 from vizloc_ros.pixloc.submap import SubmapSelector, in_view
-from vizloc_ros.pixloc.verification import judge
+from vizloc_ros.pixloc.verification import verify
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class MapAligner:
     """A map with references of an extractor. Calls may come from several threads."""
 
     def __init__(
-        self, visual_map: VisualMap, extractor: DenseExtractor, options: TrackingOptions | None = None
+        self, visual_map: VisualMap, extractor: PyramidExtractor, options: TrackingOptions | None = None
     ) -> None:
         """Raises ``FeatureError`` if the map has no references."""
         self.options = options or TrackingOptions()
@@ -45,8 +45,8 @@ class MapAligner:
         keyframes = self._selector.keyframes_around(prior)
         if not len(keyframes):
             return None
-        tracker, correction, start = self.options.tracker, self._map.info.correction_of(camera), prior.inverse()
-        nearby = self._selector.stored_of(keyframes, prior).restored(unit_features=self._extractor.unit_features)
+        tracker, correction, start = self.options.tracker, self._map.info.intrinsics_correction(camera), prior.inverse()
+        nearby = self._selector.references_of(keyframes, prior).dequantized(unit_features=self._extractor.unit_features)
         references = in_view(nearby, start, camera, correction, tracker.max_landmarks)
         pyramid, learned = self._extractor.extract(image), self._extractor.learned
         (alignment,) = align(pyramid, references, camera, [start], learned, tracker.alignment, correction, trace=trace)
@@ -71,11 +71,11 @@ class Refinement:
     reason: str
 
 
-class Refiner:
+class PoseRefiner:
     """Refines poses in a map with references."""
 
     def __init__(
-        self, visual_map: VisualMap, extractor: DenseExtractor, options: TrackingOptions | None = None
+        self, visual_map: VisualMap, extractor: PyramidExtractor, options: TrackingOptions | None = None
     ) -> None:
         """Raises ``FeatureError`` if the map has no references of this extractor."""
         visual_map.require_references(extractor.model_id)
@@ -86,9 +86,9 @@ class Refiner:
         aligned = self._aligner.align(image, camera, map_from_cam)
         if aligned is None:
             return Refinement(map_from_cam, None, "the map has nothing around the pose")
-        verdict = judge(aligned.alignment, None, self._aligner.options.tracker.verification)
-        if verdict.reason:
-            return Refinement(map_from_cam, None, verdict.reason)
+        verification = verify(aligned.alignment, None, self._aligner.options.tracker.verification)
+        if verification.reason:
+            return Refinement(map_from_cam, None, verification.reason)
         refined = aligned.alignment.cam_from_map.inverse()
         distance, _ = pose_error(refined, map_from_cam)
         if distance > _FARTHEST:

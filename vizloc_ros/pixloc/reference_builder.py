@@ -14,12 +14,12 @@ from vizloc_ros.mapping.map_writer import add_to_map
 from vizloc_ros.mapping.reference_arrays import ReferenceArrays, array_files
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, parallel_map, silent
-from vizloc_ros.pixloc.extractors.pyramid_extractor import DenseExtractor
-from vizloc_ros.pixloc.references import StoredLevel, sample
+from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
+from vizloc_ros.pixloc.references import QuantizedLevel, sample
 
 
 def add_references(
-    folder: Path, records: Sequence[Record], extractor: DenseExtractor, progress: Progress = silent
+    folder: Path, records: Sequence[Record], extractor: PyramidExtractor, progress: Progress = silent
 ) -> int:
     """Adds references to a map, or replaces them. Returns their size [bytes].
 
@@ -41,7 +41,7 @@ def add_references(
 
 
 def compute_references(
-    visual_map: VisualMap, records: Sequence[Record], extractor: DenseExtractor, progress: Progress = silent
+    visual_map: VisualMap, records: Sequence[Record], extractor: PyramidExtractor, progress: Progress = silent
 ) -> ReferenceArrays:
     """The references of a map's observations; as ``add_references``."""
     by_name = {record.name: record for record in records}
@@ -51,11 +51,11 @@ def compute_references(
             "give the dataset and the split that the map was built from"
         )
 
-    def of_keyframe(keyframe: int) -> list[StoredLevel]:
+    def of_keyframe(keyframe: int) -> list[QuantizedLevel]:
         record = by_name[visual_map.keyframe_names[keyframe]]
         levels = extractor.extract(record.read_image()).levels
         pixels = _seen_at(visual_map, keyframe)
-        return [StoredLevel.of(sample(level, pixels, normalize=extractor.unit_features)) for level in levels]
+        return [QuantizedLevel.of(sample(level, pixels, normalize=extractor.unit_features)) for level in levels]
 
     keyframes = range(visual_map.info.keyframes)
     computed = parallel_map(of_keyframe, keyframes, "computing references", progress)
@@ -67,14 +67,14 @@ def compute_references(
     )
 
 
-def read_references(visual_map: VisualMap, rows: Int64) -> tuple[StoredLevel, ...]:
+def read_references(visual_map: VisualMap, rows: Int64) -> tuple[QuantizedLevel, ...]:
     """The references of some observations, level by level. Raises ``FeatureError`` if the map has none."""
     stored = visual_map.references
     if stored is None:
         visual_map.require_references("")
         return ()
     return tuple(
-        StoredLevel(features[rows], stored.scales[rows, level], stored.confidences[rows, level])
+        QuantizedLevel(features[rows], stored.scales[rows, level], stored.confidences[rows, level])
         for level, features in enumerate(stored.features)
     )
 
@@ -84,4 +84,4 @@ def _seen_at(visual_map: VisualMap, keyframe: int) -> Float64:
     camera = visual_map.info.cameras[int(visual_map.keyframe_cameras[keyframe])]
     points = np.asarray(visual_map.landmark_positions[visual_map.landmarks_of(keyframe)], np.float64)
     pixels, _ = camera.project(transform_points(pose_of(visual_map.keyframe_poses[keyframe]).inverse(), points))
-    return pixels + visual_map.info.correction_of(camera).shift(pixels, camera)
+    return pixels + visual_map.info.intrinsics_correction(camera).shift(pixels, camera)

@@ -64,7 +64,7 @@ class References:
 
 
 @dataclass(frozen=True)
-class StoredLevel:
+class QuantizedLevel:
     """The landmarks on one level as the map keeps them.
 
     Attributes:
@@ -78,21 +78,21 @@ class StoredLevel:
     confidences: Float16
 
     @classmethod
-    def of(cls, level: LevelReferences) -> "StoredLevel":
+    def of(cls, level: LevelReferences) -> "QuantizedLevel":
         """References as 8-bit integers with scales."""
         largest = np.abs(level.features).max(axis=1, initial=0)
         scales = (np.maximum(largest, _SMALLEST) / _LARGEST).astype(np.float16)
         integers = np.rint(level.features / scales[:, None].astype(np.float32)).clip(-_LARGEST, _LARGEST)
         return cls(integers.astype(np.int8), scales, level.confidences.astype(np.float16))
 
-    def restored(self, *, unit_features: bool) -> LevelReferences:
+    def dequantized(self, *, unit_features: bool) -> LevelReferences:
         """As they were, to a hundredth; of unit length again where they were."""
         values = self.features.astype(np.float32) * self.scales[:, None].astype(np.float32)
         return LevelReferences(unit(values) if unit_features else values, self.confidences.astype(np.float32))
 
 
 @dataclass(frozen=True)
-class StoredReferences:
+class QuantizedReferences:
     """References as the map keeps them, and as they travel.
 
     Attributes:
@@ -103,14 +103,14 @@ class StoredReferences:
 
     points: Float64
     landmarks: Int64
-    levels: tuple[StoredLevel, ...]
+    levels: tuple[QuantizedLevel, ...]
 
     def __len__(self) -> int:
         return len(self.points)
 
-    def restored(self, *, unit_features: bool = True) -> References:
+    def dequantized(self, *, unit_features: bool = True) -> References:
         """What images are aligned with."""
-        levels = tuple(level.restored(unit_features=unit_features) for level in self.levels)
+        levels = tuple(level.dequantized(unit_features=unit_features) for level in self.levels)
         return References(self.points, self.landmarks, levels)
 
 

@@ -8,13 +8,13 @@ from pydantic import Field
 from scipy.spatial.transform import Rotation
 
 from vizloc_ros.arrays import Bool, Float64, Int64
-from vizloc_ros.geometry.camera import CameraCorrection, PinholeCamera
+from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.options import Options
 from vizloc_ros.pixloc.optimizer.projection import project
 from vizloc_ros.pixloc.reference_builder import read_references
-from vizloc_ros.pixloc.references import LevelReferences, References, StoredLevel, StoredReferences, unit
+from vizloc_ros.pixloc.references import LevelReferences, QuantizedLevel, QuantizedReferences, References, unit
 
 _STILL = 0.1  # m between two submaps
 
@@ -58,12 +58,12 @@ class Submap:
 
     Attributes:
         map_from_cam: the pose that it was chosen for.
-        stored: the landmarks.
+        references: the landmarks.
         keyframes: (K,) that they come from, best first.
     """
 
     map_from_cam: Rigid3d
-    stored: StoredReferences
+    references: QuantizedReferences
     keyframes: Int64
 
 
@@ -93,7 +93,7 @@ class SubmapSelector:
         keyframes = self.keyframes_around(ahead)
         self._current = None
         if len(keyframes):
-            self._current = Submap(map_from_cam, self.stored_of(keyframes, ahead), keyframes)
+            self._current = Submap(map_from_cam, self.references_of(keyframes, ahead), keyframes)
         return self._current
 
     def _ahead(self, map_from_cam: Rigid3d, before: Rigid3d) -> Rigid3d:
@@ -123,7 +123,7 @@ class SubmapSelector:
                 chosen.append(keyframe)
         return np.array(chosen)
 
-    def stored_of(self, keyframes: Int64, map_from_cam: Rigid3d) -> StoredReferences:
+    def references_of(self, keyframes: Int64, map_from_cam: Rigid3d) -> QuantizedReferences:
         """The landmarks of keyframes, each as the one saw it whose view is most like a camera's, or as a few did."""
         slices = [self._map.observations_of(int(keyframe)) for keyframe in keyframes]
         rows = np.concatenate([np.arange(part.start, part.stop) for part in slices])
@@ -144,7 +144,7 @@ class SubmapSelector:
         if len(firsts) < len(chosen):
             levels = tuple(self._averaged(level, firsts) for level in levels)
         numbers = self._map.observation_landmarks[chosen[firsts]].astype(np.int64)
-        return StoredReferences(np.asarray(self._map.landmark_positions[numbers], np.float64), numbers, levels)
+        return QuantizedReferences(np.asarray(self._map.landmark_positions[numbers], np.float64), numbers, levels)
 
     def _kept(self, differences: Float64) -> Bool:
         """Which landmarks are taken, by how differently they were seen: those seen alike, but not too few or many."""
@@ -155,15 +155,15 @@ class SubmapSelector:
         kept[np.argsort(differences, kind="stable")[:count]] = True
         return kept
 
-    def _averaged(self, stored: StoredLevel, firsts: Int64) -> StoredLevel:
+    def _averaged(self, stored: QuantizedLevel, firsts: Int64) -> QuantizedLevel:
         """Means weighted by confidence of the rows from each first to the next (PixLoc, section 3.4)."""
-        level = stored.restored(unit_features=self.unit_features)
+        level = stored.dequantized(unit_features=self.unit_features)
         weights = np.maximum(level.confidences, np.float32(1e-3))
         totals = np.add.reduceat(weights, firsts)
         features = (np.add.reduceat(level.features * weights[:, None], firsts) / totals[:, None]).astype(np.float32)
         counts = np.diff(np.append(firsts, len(weights)))
         confidences = (np.add.reduceat(level.confidences, firsts) / counts).astype(np.float32)
-        return StoredLevel.of(LevelReferences(unit(features) if self.unit_features else features, confidences))
+        return QuantizedLevel.of(LevelReferences(unit(features) if self.unit_features else features, confidences))
 
 
 def view_difference(rays: Float64, others: Float64) -> Float64:
@@ -184,7 +184,7 @@ _MARGIN = 0.1  # of the image's sides: the prediction may be off
 
 
 def in_view(
-    references: References, cam_from_map: Rigid3d, camera: PinholeCamera, correction: CameraCorrection, most: int
+    references: References, cam_from_map: Rigid3d, camera: PinholeCamera, correction: IntrinsicsCorrection, most: int
 ) -> References:
     """The landmarks in the image, or just beside it, as seen from a pose; evenly thinned to at most ``most``."""
     rotation, translation = cam_from_map.rotation.matrix(), cam_from_map.translation

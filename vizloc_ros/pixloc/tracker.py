@@ -9,7 +9,7 @@ from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Float64
 from vizloc_ros.geometry.poses import pose_error
-from vizloc_ros.pixloc.extractors.pyramid_extractor import DenseExtractor
+from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.motion import KnownPose, MotionModel, Prediction
 from vizloc_ros.pixloc.optimizer.alignment import Alignment, align
 from vizloc_ros.pixloc.pyramid import FeaturePyramid
@@ -17,7 +17,7 @@ from vizloc_ros.pixloc.references import References
 from vizloc_ros.pixloc.search import coarsest_needed, starts_around
 from vizloc_ros.pixloc.submap import in_view
 from vizloc_ros.pixloc.tracking import Frame, Tracked, TrackerOptions, TrackerState
-from vizloc_ros.pixloc.verification import Verdict, agreeing, judge
+from vizloc_ros.pixloc.verification import Verification, agreeing, verify
 from vizloc_ros.timing import Stopwatch
 
 _FINALISTS = 2  # of further starts, that go on to the finest level
@@ -41,7 +41,9 @@ class _Remembered:
 class Tracker:
     """Tracks one camera. For one thread."""
 
-    def __init__(self, extractor: DenseExtractor, submaps: SubmapSource, options: TrackerOptions | None = None) -> None:
+    def __init__(
+        self, extractor: PyramidExtractor, submaps: SubmapSource, options: TrackerOptions | None = None
+    ) -> None:
         self.options = options or TrackerOptions()
         self.state = TrackerState.NOT_LOCALIZED
         self._extractor, self._submaps = extractor, submaps
@@ -57,14 +59,14 @@ class Tracker:
         self._history.clear()
         self._pending, self._failures, self._conflicts = None, 0, 0
 
-    def suggest(
+    def offer_prior(
         self,
         map_from_cam: Rigid3d,
         stamp_ns: int,
         position_std: float = 0.3,
         rotation_std: float = 0.02,
         *,
-        forced: bool = False,
+        override: bool = False,
     ) -> bool:
         """Takes a pose of the localizer, or of a person who knows; says whether it will be used.
 
@@ -75,9 +77,9 @@ class Tracker:
             stamp_ns: of its image; may lie some images back.
             position_std: [m].
             rotation_std: [rad].
-            forced: whether it is to be used in any case.
+            override: whether it is to be used in any case.
         """
-        if self.state is TrackerState.TRACKING and not forced and not self._contradicts(map_from_cam, stamp_ns):
+        if self.state is TrackerState.TRACKING and not override and not self._conflicts_with(map_from_cam, stamp_ns):
             return False
         self._pending = KnownPose(map_from_cam, stamp_ns, self._odometry_at(stamp_ns), position_std, rotation_std)
         return True
@@ -85,7 +87,7 @@ class Tracker:
     def track(self, frame: Frame) -> Tracked:
         """Aligns the next image. Raises ``VizlocError`` for an image that cannot be used, and stays as it was."""
         stopwatch = Stopwatch()
-        with stopwatch("tracker_total"):
+        with stopwatch("total"):
             remembered = _Remembered(frame)
             self._history.append(remembered)
             if self._pending is not None:
@@ -127,26 +129,26 @@ class Tracker:
                 )
 
         (best,) = from_starts([cam_from_map], coarsest)
-        verdict = judge(best, prediction, options.verification)
+        verification = verify(best, prediction, options.verification)
         tried = 1
-        if coarsest < len(pyramid) - 1 and self._is_worth_retrying(verdict, best):
+        if coarsest < len(pyramid) - 1 and self._is_worth_retrying(verification, best):
             (best,) = from_starts([cam_from_map])
-            verdict = judge(best, prediction, options.verification)
+            verification = verify(best, prediction, options.verification)
             tried += 1
-        if self._is_worth_retrying(verdict, best):
+        if self._is_worth_retrying(verification, best):
             spread = float(np.clip(prediction.position_std, *_SPREAD))
             others = from_starts([start.inverse() for start in starts_around(prediction.map_from_cam, spread)])
             tried += len(others)
             ended = [each for each in (best, *others) if not each.failure] or [best]
             best = max(ended, key=lambda alignment: alignment.inlier_ratio)
-            verdict = judge(best, prediction, options.verification)
+            verification = verify(best, prediction, options.verification)
             share = agreeing([other for other in ended if other is not best], best, options.verification)
-            if not verdict.reason and verdict.doubtful and share < options.verification.agreement:
+            if not verification.reason and verification.ambiguous and share < options.verification.agreement:
                 return _untracked(
                     self.state, f"in doubt: only {share:.0%} of other starts end at the same pose", best, tried
                 )
-        if verdict.reason:
-            return _untracked(self.state, verdict.reason, best, tried)
+        if verification.reason:
+            return _untracked(self.state, verification.reason, best, tried)
         return Tracked(self.state, best.cam_from_map.inverse(), self._covariance(best), "", best, prediction, tried)
 
     def _pyramid(self, remembered: _Remembered, stopwatch: Stopwatch) -> FeaturePyramid:
@@ -156,10 +158,10 @@ class Tracker:
                 remembered.pyramid = self._extractor.extract(remembered.frame.image)
         return remembered.pyramid
 
-    def _is_worth_retrying(self, verdict: Verdict, alignment: Alignment) -> bool:
+    def _is_worth_retrying(self, verification: Verification, alignment: Alignment) -> bool:
         """What is in doubt. What failed not for every image, nor while tracking where nothing looks as in the map."""
-        if not verdict.reason:
-            return verdict.doubtful
+        if not verification.reason:
+            return verification.ambiguous
         hopeless = alignment.inlier_ratio < self.options.verification.min_inlier_ratio / 2
         return self._failures % _RETRY_EVERY == 0 and not (hopeless and self.state is TrackerState.TRACKING)
 
@@ -211,8 +213,8 @@ class Tracker:
             if tracked.map_from_cam is not None:
                 self._conclude(remembered, tracked)
 
-    def _contradicts(self, map_from_cam: Rigid3d, stamp_ns: int) -> bool:
-        """Whether enough suggestions in a row were far from where the tracker was at their time."""
+    def _conflicts_with(self, map_from_cam: Rigid3d, stamp_ns: int) -> bool:
+        """Whether enough priors in a row were far from where the tracker was at their time."""
         own = next((r.map_from_cam for r in self._history if r.frame.stamp_ns == stamp_ns), None)
         if own is None:
             return False

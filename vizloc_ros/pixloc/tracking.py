@@ -7,7 +7,7 @@ from pycolmap import Rigid3d
 from pydantic import Field
 
 from vizloc_ros.arrays import Float64, UInt8
-from vizloc_ros.geometry.camera import CameraCorrection, PinholeCamera
+from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.options import Options
 from vizloc_ros.pixloc.motion import MotionOptions, Prediction
 from vizloc_ros.pixloc.optimizer.alignment import Alignment
@@ -71,7 +71,7 @@ class Frame:
     image: UInt8
     camera: PinholeCamera
     stamp_ns: int
-    correction: CameraCorrection = field(default_factory=CameraCorrection)
+    correction: IntrinsicsCorrection = field(default_factory=IntrinsicsCorrection)
     odom_from_cam: Rigid3d | None = None
 
 

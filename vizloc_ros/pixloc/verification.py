@@ -1,4 +1,4 @@
-"""Is a pose that an alignment ended at to be believed?"""
+"""Is a pose that an alignment ended at to be accepted?"""
 
 from dataclasses import dataclass
 
@@ -40,38 +40,40 @@ class VerificationOptions(Options):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verification:
     """What becomes of an alignment.
 
     Attributes:
-        reason: why it is not believed; empty when it is.
-        doubtful: believed only if other starts end there too.
+        reason: why it is not accepted; empty when it is.
+        ambiguous: accepted only if other starts end there too.
     """
 
     reason: str
-    doubtful: bool = False
+    ambiguous: bool = False
 
 
-def judge(alignment: Alignment, prediction: Prediction | None, options: VerificationOptions) -> Verdict:
+def verify(alignment: Alignment, prediction: Prediction | None, options: VerificationOptions) -> Verification:
     """Judges an alignment by what it says about itself, and by how far it is from what was predicted."""
     if alignment.failure:
-        return Verdict(alignment.failure)
+        return Verification(alignment.failure)
     if alignment.points < options.min_landmarks:
-        return Verdict(f"only {alignment.points} landmarks in the image, {options.min_landmarks} are needed")
+        return Verification(f"only {alignment.points} landmarks in the image, {options.min_landmarks} are needed")
     if alignment.inlier_ratio < options.min_inlier_ratio:
-        return Verdict(
+        return Verification(
             f"only {alignment.inlier_ratio:.0%} of the landmarks look as in the map, "
             f"{options.min_inlier_ratio:.0%} are needed"
         )
     std = position_std(alignment)
     if not std <= options.max_position_std:
-        return Verdict(f"the position is uncertain by {std:.2g} m, at most {options.max_position_std:g} m is believed")
+        return Verification(
+            f"the position is uncertain by {std:.2g} m, at most {options.max_position_std:g} m is accepted"
+        )
     away = 0.0 if prediction is None else deviation(alignment, prediction)
     if away > options.max_deviation:
-        return Verdict(
-            f"{away:.2g} standard deviations away from the prediction, {options.max_deviation:g} at most are believed"
+        return Verification(
+            f"{away:.2g} standard deviations away from the prediction, {options.max_deviation:g} at most are accepted"
         )
-    return Verdict("", alignment.inlier_ratio < options.confident_inlier_ratio or away > options.gate)
+    return Verification("", alignment.inlier_ratio < options.confident_inlier_ratio or away > options.gate)
 
 
 def deviation(alignment: Alignment, prediction: Prediction) -> float:

@@ -14,7 +14,7 @@ from vizloc_ros.features.device import Device
 from vizloc_ros.localization.localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.check import check_map
 from vizloc_ros.mapping.visual_map import VisualMap
-from vizloc_ros.pixloc.extractors.pyramid_extractor import open_dense_extractor
+from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
 from vizloc_ros.pixloc.options import LONG_SIDE
 from vizloc_ros.replay.bag_records import records_of_bag
 from vizloc_ros.replay.bag_replay import replay_bag
@@ -49,7 +49,7 @@ def evaluate_replay(
     visual_map = VisualMap.open(map_path)
     tracking = visual_map.info.pixloc is not None
     if tracking:  # the tracker would refuse it, later
-        visual_map.require_references(open_dense_extractor(model, Device(threads=1), long_side).model_id)
+        visual_map.require_references(open_pyramid_extractor(model, Device(threads=1), long_side).model_id)
     records, base_from_cam = records_of_bag(bag)
     replay = replay_bag(
         bag,
@@ -76,7 +76,7 @@ def evaluate_replay(
         "recall_of_processed": RecallReport(replay.processed, evaluate_poses(estimates, truth).errors).recall,
         "processed_hz": replay.processed / replay.duration_s if replay.duration_s else None,
         "dropped": replay.dropped,
-        "lost": replay.processed - len(replay.poses),
+        "num_failed": replay.processed - len(replay.poses),
         "latency_ms": latency,
         "timings_ms": {**replay.timings_ms, **({"total": latency} if latency else {})},
         "localizer": evaluate_poses(localized, truth).as_dict(),

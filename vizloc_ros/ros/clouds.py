@@ -13,7 +13,7 @@ from std_msgs.msg import Header
 from vizloc_ros.arrays import Float32, Int8, Int64
 from vizloc_ros.errors import FeatureError, RosError
 from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features
-from vizloc_ros.pixloc.references import References, StoredLevel, StoredReferences
+from vizloc_ros.pixloc.references import QuantizedLevel, QuantizedReferences, References
 from vizloc_ros.ros.point_clouds import CloudField, CloudLayout
 
 _UINT32_MAX = np.iinfo(np.uint32).max
@@ -168,7 +168,7 @@ _NAME = "submap"
 _MOST_LEVELS = 8
 
 
-def submap_to_msg(references: StoredReferences, model_number: int, header: Header) -> PointCloud2:
+def submap_to_msg(references: QuantizedReferences, model_number: int, header: Header) -> PointCloud2:
     """One point a landmark, in the map's frame, so RViz shows it as it is; with the number of the network."""
     arrays: dict[str, NDArray[Any]] = {
         **{axis: references.points[:, k].astype(np.float32) for k, axis in enumerate("xyz")},
@@ -200,7 +200,7 @@ def submap_from_msg(msg: PointCloud2) -> ReceivedSubmap:
         raise RosError(f"cloud '{_NAME}' is empty")
     positions = np.stack([points[axis].astype(np.float64) for axis in "xyz"], axis=1)
     stored = tuple(
-        StoredLevel(
+        QuantizedLevel(
             np.ascontiguousarray(points[f"features_{level}"]),
             points[f"scale_{level}"].astype(np.float16),
             points[f"confidence_{level}"].astype(np.float16),
@@ -211,8 +211,8 @@ def submap_from_msg(msg: PointCloud2) -> ReceivedSubmap:
         np.isfinite(s.scales).all() and np.isfinite(s.confidences).all() for s in stored
     ):
         raise FeatureError(f"cloud '{_NAME}': positions, scales and confidences must be finite")
-    references = StoredReferences(positions, points["landmark"].astype(np.int64), stored)
-    return ReceivedSubmap(references.restored(), int(points["model"][0]))
+    references = QuantizedReferences(positions, points["landmark"].astype(np.int64), stored)
+    return ReceivedSubmap(references.dequantized(), int(points["model"][0]))
 
 
 def _layout(levels: int) -> CloudLayout:

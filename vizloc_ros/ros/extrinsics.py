@@ -90,7 +90,7 @@ def _frame(name: str) -> str:
     return name.lstrip("/")  # tf1 wrote '/base_link'
 
 
-class Mounting:
+class CameraExtrinsics:
     """The camera's place, from a parameter or from ``/tf_static``."""
 
     def __init__(self, node: Any, base_frame: str, fixed: Rigid3d | None) -> None:

@@ -14,14 +14,14 @@ from vizloc_ros.ros.qos import STATE
 _BELIEVED_FOR = 1.0  # s; a tracker that has died is not sure
 
 
-class Resting:
+class FrameThrottle:
     """Passes on every image, or one in a while. All in the executor's thread."""
 
     def __init__(self, node: PipelineNode, period: float) -> None:
         """Listens to the tracker's state; ``period`` [s] between images while it tracks, 0 for no rest."""
         self._node, self._period = node, period
         self._state, self._heard, self._passed = "", 0.0, 0.0
-        node.diagnostics.count("resting", 0)
+        node.diagnostics.count("throttled", 0)
         if period:
             node.create_subscription(String, "tracker/state", self._on_state, STATE)
 
@@ -31,7 +31,7 @@ class Resting:
         sure = self._state == TrackerState.TRACKING.value and now - self._heard < _BELIEVED_FOR
         if sure and now - self._passed < self._period:
             self._node.diagnostics.count("received")
-            self._node.diagnostics.count("resting")
+            self._node.diagnostics.count("throttled")
             return
         self._passed = now
         self._node.submit(msg)

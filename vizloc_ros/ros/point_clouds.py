@@ -87,8 +87,8 @@ class CloudLayout:
 
         Raises ``RosError`` for a field that is missing or of another type, and for data of the wrong length.
         """
-        unbelievable = msg.row_step < msg.width * msg.point_step or msg.point_step > _LONGEST_POINT
-        if unbelievable or len(msg.data) != msg.height * msg.row_step:
+        implausible = msg.row_step < msg.width * msg.point_step or msg.point_step > _LONGEST_POINT
+        if implausible or len(msg.data) != msg.height * msg.row_step:
             raise RosError(
                 f"cloud '{self.name}': {len(msg.data)} bytes of data, row_step {msg.row_step} and point_step "
                 f"{msg.point_step} do not fit {msg.height} rows of {msg.width} points: is its publisher broken?"

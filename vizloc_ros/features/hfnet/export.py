@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 
 from vizloc_ros.errors import ConfigError
-from vizloc_ros.features.checksummed_onnx import SEAL_METADATA
+from vizloc_ros.features.checksummed_onnx import CHECKSUM_METADATA
 from vizloc_ros.features.hfnet.config import CELL
 from vizloc_ros.features.hfnet.network import HfNet
 from vizloc_ros.features.hfnet.postprocessing import Extraction
 from vizloc_ros.features.hfnet.weights import FORMAT_VERSION, HFNET_METADATA, OUTPUTS
-from vizloc_ros.features.onnx_export import halve_weights, traced_graph, weights_identity, write_sealed
+from vizloc_ros.features.onnx_export import halve_weights, traced_graph, weights_identity, write_checksummed
 
 _EXAMPLE = (96, 64)  # (width, height) that dynamic graphs are traced with
 
@@ -49,7 +49,7 @@ def export_onnx(
         "weights_id": weights_identity(network, half),
         "max_keypoints": str(max_keypoints),
     }
-    if taken := {*own, SEAL_METADATA} & (metadata or {}).keys():
+    if taken := {*own, CHECKSUM_METADATA} & (metadata or {}).keys():
         raise ConfigError(f"metadata cannot be called {sorted(taken)}: the format uses these names itself")
     width, height = size or _EXAMPLE
     example = torch.zeros(1, 1, height, width, dtype=torch.uint8)
@@ -57,4 +57,4 @@ def export_onnx(
     model = traced_graph(module, example, OUTPUTS, dynamic=size is None)
     if half:
         halve_weights(model)
-    write_sealed(model, {**(metadata or {}), **own}, path)
+    write_checksummed(model, {**(metadata or {}), **own}, path)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vizloc_ros.features.hfnet.config import CELL, LOCAL_LAYER, HfNetConfig
-from vizloc_ros.features.hfnet.subpixel import Refiner
+from vizloc_ros.features.hfnet.subpixel import SubpixelHead
 
 _EXPANSION = 6
 
@@ -130,7 +130,7 @@ class HfNet(nn.Module):
         self.backbone = Backbone(config)
         self.detector = LocalHead(local, config.detector_channels, 65)
         self.descriptor = LocalHead(local, config.descriptor_channels, config.descriptor_dimension)
-        self.refiner = Refiner(config.refiner_channels) if config.refiner_channels else None
+        self.refiner = SubpixelHead(config.refiner_channels) if config.refiner_channels else None
         self.global_head = NetVlad(channels[-1], config.clusters, config.global_dimension)
 
     def forward(self, image: Tensor) -> Outputs:

@@ -47,7 +47,7 @@ def quadratic_offsets(logarithms: Tensor) -> Tensor:
     return torch.stack([_peak(inner.sum(dim=1)), _peak(inner.sum(dim=2))], dim=1)
 
 
-class Refiner(nn.Module):
+class SubpixelHead(nn.Module):
     """Moves a keypoint to where the teacher would peak, by what the gray values and scores around it look like.
 
     The detector sees cells of 8 x 8 pixels, and blurs where it is in doubt. A small perceptron on the pixels of a

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from vizloc_ros.errors import FeatureError
-from vizloc_ros.features.checksummed_onnx import read_sealed
+from vizloc_ros.features.checksummed_onnx import read_checksummed
 from vizloc_ros.features.onnx_session import NetworkFile
 
 HFNET_METADATA = "vizloc_hfnet"  # the key that marks an exported HF-Net; its value is the version of the format
@@ -16,7 +16,7 @@ DEFAULT_WEIGHTS = Path(__file__).parents[2] / "weights" / "hfnet.onnx"
 
 def read_weights(path: Path) -> NetworkFile:
     """An exported file that is whole. Raises ``FeatureError`` if it is missing, damaged, or something else."""
-    return read_sealed(path, "HF-Net", "vizloc export hfnet")
+    return read_checksummed(path, "HF-Net", "vizloc export hfnet")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from vizloc_ros.arrays import Float32, UInt8
-from vizloc_ros.pixloc.extractors.pyramid_extractor import DenseExtractor
+from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.optimizer.options import LearnedAlignment
 from vizloc_ros.pixloc.pyramid import FeatureLevel, FeaturePyramid
 
@@ -14,9 +14,9 @@ _DAMPING = 1e-2  # of those without a learned one
 
 
 class Variant:
-    """A ``DenseExtractor`` that changes what another one makes."""
+    """A ``PyramidExtractor`` that changes what another one makes."""
 
-    def __init__(self, base: DenseExtractor, name: str) -> None:
+    def __init__(self, base: PyramidExtractor, name: str) -> None:
         self._base, self._name = base, name
 
     @property
@@ -35,7 +35,7 @@ class Variant:
         return self._base.unit_features
 
     def extract(self, image: UInt8) -> FeaturePyramid:
-        """As ``DenseExtractor.extract``."""
+        """As ``PyramidExtractor.extract``."""
         pyramid = self._base.extract(image)
         return FeaturePyramid(tuple(map(self._changed, range(len(pyramid)), pyramid.levels)), pyramid.image_size)
 
@@ -46,7 +46,7 @@ class Variant:
 class Unconfident(Variant):
     """Trusts every pixel alike."""
 
-    def __init__(self, base: DenseExtractor) -> None:
+    def __init__(self, base: PyramidExtractor) -> None:
         super().__init__(base, "unconfident")
 
     def _changed(self, index: int, level: FeatureLevel) -> FeatureLevel:
@@ -56,7 +56,7 @@ class Unconfident(Variant):
 class Undamped(Variant):
     """The same small damping everywhere instead of the learned one."""
 
-    def __init__(self, base: DenseExtractor) -> None:
+    def __init__(self, base: PyramidExtractor) -> None:
         super().__init__(base, "undamped")
 
     @property
@@ -69,7 +69,7 @@ class Undamped(Variant):
 class Compact(Variant):
     """Shorter features: the directions in which those of some images differ most, on each level."""
 
-    def __init__(self, base: DenseExtractor, images: Sequence[UInt8], dimension: int) -> None:
+    def __init__(self, base: PyramidExtractor, images: Sequence[UInt8], dimension: int) -> None:
         """Finds the directions in some images, of the map."""
         super().__init__(base, f"compact{dimension}")
         pyramids = [base.extract(image) for image in images]

@@ -16,12 +16,12 @@ from vizloc_ros.pixloc.pyramid import FeaturePyramid, level_of_image
 
 
 class NetworkExtractor:
-    """A ``DenseExtractor``: features and confidences of the network's levels."""
+    """A ``PyramidExtractor``: features and confidences of the network's levels."""
 
     unit_features = True
 
     def __init__(self, path: Path, device: Device, long_side: int = 640) -> None:
-        """Opens an exported file; raises as ``open_dense_extractor``."""
+        """Opens an exported file; raises as ``open_pyramid_extractor``."""
         weights = read_weights(path)
         self._path, self._device, self._long_side = path, device, long_side
         self._session = open_session(weights, device)
@@ -38,7 +38,7 @@ class NetworkExtractor:
         return self.description.learned
 
     def extract(self, image: UInt8) -> FeaturePyramid:
-        """As ``DenseExtractor.extract``. Raises ``FeatureError`` if the device fails."""
+        """As ``PyramidExtractor.extract``. Raises ``FeatureError`` if the device fails."""
         fitted = fit_image(gray_image(image), self._long_side)
         try:
             outputs = self._session.run(None, {"image": fitted[None, None]})

@@ -19,7 +19,7 @@ _COARSEST_SIDE = 4
 
 
 class IntensityExtractor:
-    """A ``DenseExtractor`` without a network: five levels, each half as large as the one before."""
+    """A ``PyramidExtractor`` without a network: five levels, each half as large as the one before."""
 
     unit_features = False
 
@@ -38,7 +38,7 @@ class IntensityExtractor:
         return LearnedAlignment.undamped(LEVELS, BarronLoss(0.0, _SCALE))
 
     def extract(self, image: UInt8) -> FeaturePyramid:
-        """As ``DenseExtractor.extract``."""
+        """As ``PyramidExtractor.extract``."""
         size = (image.shape[1], image.shape[0])
         shrunk: Float32 = fit_image(gray_image(image), self._long_side).astype(np.float32) / np.float32(255)
         levels = []

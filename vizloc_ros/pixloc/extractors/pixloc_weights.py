@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vizloc_ros.errors import FeatureError
-from vizloc_ros.features.checksummed_onnx import read_sealed
+from vizloc_ros.features.checksummed_onnx import read_checksummed
 from vizloc_ros.features.onnx_session import NetworkFile
 from vizloc_ros.pixloc.optimizer.options import LearnedAlignment
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
@@ -25,7 +25,7 @@ def output_names(levels: int) -> tuple[str, ...]:
 
 def read_weights(path: Path) -> NetworkFile:
     """An exported file that is whole. Raises ``FeatureError`` if it is missing, damaged, or something else."""
-    return read_sealed(path, "PixLoc network", "vizloc export pixloc")
+    return read_checksummed(path, "PixLoc network", "vizloc export pixloc")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from vizloc_ros.pixloc.optimizer.options import LearnedAlignment
 from vizloc_ros.pixloc.pyramid import FeaturePyramid
 
 
-class DenseExtractor(Protocol):
+class PyramidExtractor(Protocol):
     """Makes pyramids. Calls may come from several threads."""
 
     @property
@@ -32,7 +32,7 @@ class DenseExtractor(Protocol):
         ...
 
 
-def open_dense_extractor(name: str = "", device: Device | None = None, long_side: int = 640) -> DenseExtractor:
+def open_pyramid_extractor(name: str = "", device: Device | None = None, long_side: int = 640) -> PyramidExtractor:
     """The extractor of a name.
 
     Args:

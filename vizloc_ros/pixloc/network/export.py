@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vizloc_ros.errors import ConfigError
-from vizloc_ros.features.onnx_export import halve_weights, traced_graph, weights_identity, write_sealed
+from vizloc_ros.features.onnx_export import halve_weights, traced_graph, weights_identity, write_checksummed
 from vizloc_ros.pixloc.extractors.pixloc_weights import FORMAT_VERSION, PIXLOC_METADATA, output_names
 from vizloc_ros.pixloc.network.config import COARSEST
 from vizloc_ros.pixloc.network.model import PixLocNetwork
@@ -69,4 +69,4 @@ def export_onnx(
         "robust_alpha": str(loss.alpha),
         "robust_scale": str(loss.scale),
     }
-    write_sealed(model, {**(metadata or {}), **own}, path)
+    write_checksummed(model, {**(metadata or {}), **own}, path)

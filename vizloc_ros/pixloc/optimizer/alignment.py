@@ -8,9 +8,9 @@ from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Bool, Float32, Float64, Int64
 from vizloc_ros.errors import FeatureError
-from vizloc_ros.geometry.camera import CameraCorrection, PinholeCamera
+from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import pose_from_matrix
-from vizloc_ros.pixloc.optimizer.equations import Equations, covariance, solve
+from vizloc_ros.pixloc.optimizer.equations import NormalEquations, covariance, solve
 from vizloc_ros.pixloc.optimizer.options import AlignmentOptions, LearnedAlignment
 from vizloc_ros.pixloc.optimizer.products import ImageProducts, PointProducts
 from vizloc_ros.pixloc.optimizer.projection import LevelCamera, moved
@@ -53,7 +53,7 @@ def align(
     priors: Sequence[Rigid3d],
     learned: LearnedAlignment,
     options: AlignmentOptions | None = None,
-    correction: CameraCorrection | None = None,
+    correction: IntrinsicsCorrection | None = None,
     *,
     coarsest: int | None = None,
     finalists: int | None = None,
@@ -89,7 +89,7 @@ def align(
     options = options or AlignmentOptions()
     descent = _Descent(len(pyramid), priors, learned, options, trace)
     for index in reversed(range(len(pyramid) if coarsest is None else coarsest + 1)):
-        of_image = LevelCamera(camera, correction or CameraCorrection(), pyramid.levels[index].scale)
+        of_image = LevelCamera(camera, correction or IntrinsicsCorrection(), pyramid.levels[index].scale)
         level = _Level(index, pyramid.levels[index], references, of_image, len(priors), options)
         if index == 0 and finalists is not None:
             descent.choose(finalists)
@@ -153,7 +153,7 @@ class _Seen:
     squared: Float32
     confidences: Float32
     weights: Float32
-    equations: Equations
+    equations: NormalEquations
 
 
 class _Descent:
@@ -265,7 +265,7 @@ class _Descent:
                 sums.squared[rows],
                 confidences[rows],
                 weights[rows],
-                Equations(ju @ along_u[:, rows].T + jv @ along_v[:, rows].T, ju @ xr[rows] + jv @ yr[rows]),
+                NormalEquations(ju @ along_u[:, rows].T + jv @ along_v[:, rows].T, ju @ xr[rows] + jv @ yr[rows]),
             )
             for rows in map(slice, bounds[:-1], bounds[1:])
         ]

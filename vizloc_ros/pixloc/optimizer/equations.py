@@ -11,7 +11,7 @@ _LEAST_DIAGONAL = 1e-9  # of the Hessian, as in the published code: a direction 
 
 
 @dataclass(frozen=True)
-class Equations:
+class NormalEquations:
     """Normal equations in d of exp(d) * cam_from_map, d = [rho, phi] (PixLoc, eq. 3).
 
     Attributes:
@@ -23,7 +23,7 @@ class Equations:
     gradient: Float64
 
 
-def solve(equations: Sequence[Equations], damping: Float64) -> Float64:
+def solve(equations: Sequence[NormalEquations], damping: Float64) -> Float64:
     """(A, 6) steps of Levenberg and Marquardt with (6,) damping (PixLoc, eq. 4); NaN where they are singular."""
     hessians = np.array([e.hessian for e in equations])
     gradients = np.array([e.gradient for e in equations])
@@ -39,7 +39,7 @@ def solve(equations: Sequence[Equations], damping: Float64) -> Float64:
         return np.concatenate([solve([each], damping) for each in equations])
 
 
-def covariance(equations: Equations, weights: Float32, squared: Float32, rotation: Float64) -> Float64:
+def covariance(equations: NormalEquations, weights: Float32, squared: Float32, rotation: Float64) -> Float64:
     """(6, 6) inverse Hessian scaled by the residuals, of [x y z, rotation] in the map's frame; NaN if singular.
 
     Args:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vizloc_ros.arrays import Bool, Float64
-from vizloc_ros.geometry.camera import CameraCorrection, PinholeCamera
+from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 
 _SMALL = 1e-4  # rad; below, the limits are exact to double precision
 NEAREST = 0.1  # m; what is nearer to the camera, or behind it, is not seen
@@ -23,7 +23,7 @@ class LevelCamera:
     """
 
     camera: PinholeCamera
-    correction: CameraCorrection
+    correction: IntrinsicsCorrection
     scale: Float64
 
     def look(self, rotations: Float64, translations: Float64, points: Float64) -> "Looked":
@@ -93,7 +93,7 @@ def project(
     translations: Float64,
     points: Float64,
     camera: PinholeCamera,
-    correction: CameraCorrection,
+    correction: IntrinsicsCorrection,
 ) -> Projection:
     """Projects (N, 3) points [m, map] by B poses cam_from_map, (B, 3, 3) and (B, 3), to what the camera sees.
 

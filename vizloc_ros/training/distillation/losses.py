@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from vizloc_ros.features.hfnet.config import CELL
 from vizloc_ros.features.hfnet.network import Outputs
-from vizloc_ros.features.hfnet.subpixel import Refiner
+from vizloc_ros.features.hfnet.subpixel import SubpixelHead
 from vizloc_ros.training.distillation.batches import Batch
 from vizloc_ros.training.distillation.refinement import refinement_loss
 
@@ -23,7 +23,7 @@ class DistillationLoss(nn.Module):
         self.log_variances = nn.Parameter(torch.ones(len(TASKS)))
 
     def forward(
-        self, outputs: Outputs | tuple[Tensor, Tensor], batch: Batch, refiner: Refiner | None = None
+        self, outputs: Outputs | tuple[Tensor, Tensor], batch: Batch, refiner: SubpixelHead | None = None
     ) -> tuple[Tensor, dict[str, float]]:
         """The loss, and the tasks' own losses for the log; without a global descriptor, that task does not count.
 

@@ -7,7 +7,7 @@ from vizloc_ros.features.hfnet.network import keypoint_scores
 from vizloc_ros.features.hfnet.subpixel import (
     FARTHEST,
     GRAY_REACH,
-    Refiner,
+    SubpixelHead,
     log_score_windows,
     quadratic_offsets,
     windows,
@@ -17,7 +17,7 @@ from vizloc_ros.training.distillation.batches import Batch
 _LEAST_LABEL = 1e-7
 
 
-def refinement_loss(refiner: Refiner, logits: Tensor, batch: Batch) -> Tensor:
+def refinement_loss(refiner: SubpixelHead, logits: Tensor, batch: Batch) -> Tensor:
     """Mean distance between refined keypoints and the teacher's peaks [px]; teaches the refiner alone.
 
     The student's keypoint is its best pixel within ``FARTHEST`` of the teacher's. One at the rim of that is left out:

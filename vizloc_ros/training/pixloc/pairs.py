@@ -14,10 +14,10 @@ from vizloc_ros.datasets.record import Record, every
 from vizloc_ros.errors import DatasetError, ImageError
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.features.hfnet.image_size import gray_image
-from vizloc_ros.geometry.camera import CameraCorrection, PinholeCamera
+from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import perturbed
 from vizloc_ros.mapping.builder import BuildOptions, build_map
-from vizloc_ros.mapping.rotated_views import TurnedViewOptions
+from vizloc_ros.mapping.rotated_views import RotatedViewOptions
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, parallel_map, silent
 from vizloc_ros.pixloc.image_fit import fit_image
@@ -43,7 +43,7 @@ class View:
     camera: PinholeCamera
     image: UInt8
     cam_from_map: Rigid3d
-    correction: CameraCorrection
+    correction: IntrinsicsCorrection
 
     def see(self, points: Float64) -> tuple[Float64, Bool]:
         """(N, 3) landmarks [m, map] to (N, 2) pixels of the camera, and (N,) which of them the image contains."""
@@ -91,7 +91,7 @@ class PairDrive:
         keyframes = every(dataset.records(source.map_split), source.every)
         folder = source.map or folder
         if not folder.exists():
-            options = BuildOptions(turned_views=TurnedViewOptions(yaws=()))  # retrieval is not needed
+            options = BuildOptions(rotated_views=RotatedViewOptions(yaws=()))  # retrieval is not needed
             extractor = open_extractor("hfnet", {})
             build_map(keyframes, extractor, folder, dataset=source.dataset, options=options, progress=progress)
         self._map = VisualMap.open(folder)
@@ -140,7 +140,7 @@ class PairDrive:
             image = fit_image(gray, long_side)
         except ImageError as error:
             raise DatasetError(f"{record.name}: {error}; leave it out") from error
-        correction = self._map.info.correction_of(record.camera)
+        correction = self._map.info.intrinsics_correction(record.camera)
         return View(record.name, record.camera, image, record.world_from_cam.inverse(), correction)
 
     def _with_partners(self, queries: Sequence[Record], avoided: frozenset[str] = frozenset()) -> list[str]:
