@@ -16,7 +16,7 @@ from measure import Cell, Table
 from network_cut import BARE, STAGES, CutNetwork
 
 from vizloc_ros.arrays import UInt8
-from vizloc_ros.datasets.images import read_image
+from vizloc_ros.datasets.image_files import read_image
 from vizloc_ros.datasets.synthetic import open_synthetic
 from vizloc_ros.errors import DeviceError
 from vizloc_ros.features.device import Device

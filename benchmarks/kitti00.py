@@ -14,11 +14,11 @@ from pycolmap import Rigid3d
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import DatasetError
-from vizloc_ros.evaluation.localize import OfflineRun, localize_records
+from vizloc_ros.evaluation.offline_localization import OfflineRun, localize_records
 from vizloc_ros.evaluation.recall import RecallReport, evaluate_poses
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.extractor import open_extractor
-from vizloc_ros.localization.localizer import HierarchicalLocalizer
+from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.builder import BuildReport, build_map
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.timing import StageTimings, Stopwatch

@@ -14,8 +14,8 @@ from pycolmap import Rigid3d
 from vizloc_ros.arrays import Float32, Float64
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import pose_from_matrix
+from vizloc_ros.pixloc.optimizer.alignment_options import AlignmentOptions, LearnedAlignment
 from vizloc_ros.pixloc.optimizer.equations import Equations, solve
-from vizloc_ros.pixloc.optimizer.options import AlignmentOptions, LearnedAlignment
 from vizloc_ros.pixloc.optimizer.projection import LevelCamera, moved
 from vizloc_ros.pixloc.pyramid import FeatureLevel, FeaturePyramid
 from vizloc_ros.pixloc.references import References

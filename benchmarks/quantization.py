@@ -18,14 +18,14 @@ from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import every as every_nth
 from vizloc_ros.errors import DatasetError
 from vizloc_ros.evaluation.homography_matching import evaluate_extractor
-from vizloc_ros.evaluation.localize import localize_records
 from vizloc_ros.evaluation.matching_metrics import HOMOGRAPHY_THRESHOLDS_PX
+from vizloc_ros.evaluation.offline_localization import localize_records
 from vizloc_ros.evaluation.recall import evaluate_poses
 from vizloc_ros.features import onnx_features, rootsift
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.features.hfnet import runtime
-from vizloc_ros.localization.localizer import HierarchicalLocalizer
+from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.builder import build_map
 from vizloc_ros.mapping.visual_map import ARRAYS, VisualMap
 

@@ -16,7 +16,7 @@ from measure import Cell, Table
 from vizloc_ros.arrays import Float32, Int64
 from vizloc_ros.localization.faiss_index import INDEX_FILE, FaissIndex, write_index
 from vizloc_ros.localization.global_search import GlobalSearch
-from vizloc_ros.localization.options import RetrievalOptions
+from vizloc_ros.localization.localization_options import RetrievalOptions
 from vizloc_ros.localization.retrieval import GlobalIndex
 from vizloc_ros.timing import percentiles
 

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from vizloc_ros.features.hfnet.config import HfNetConfig
-from vizloc_ros.features.hfnet.export import export_onnx
-from vizloc_ros.features.hfnet.network import HfNet
+from vizloc_ros.features.hfnet.hfnet_config import HfNetConfig
+from vizloc_ros.features.hfnet.hfnet_export import export_onnx
+from vizloc_ros.features.hfnet.hfnet_network import HfNet
 
 SMALL = HfNetConfig(
     width=0.35, descriptor_dimension=16, descriptor_channels=24, detector_channels=24, clusters=4, global_dimension=12

@@ -18,9 +18,10 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.replay.bag_replay import is_connected
-from vizloc_ros.replay.processes import LOCALIZING, NODES, TRACKER, NodeProcesses
+from vizloc_ros.replay.processes import NodeProcesses
 from vizloc_ros.replay.recorder import Recorder
 from vizloc_ros.ros.messages import header_of, rectified_camera_to_msg
+from vizloc_ros.ros.node_options import LOCALIZING, NODES, TRACKER
 from vizloc_ros.ros.qos import POSE
 
 IDENTITY = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from vizloc_ros.pixloc.network.config import LightConfig, NetworkConfig, UNetConfig
-from vizloc_ros.pixloc.network.export import export_onnx
 from vizloc_ros.pixloc.network.model import PixLocNetwork
+from vizloc_ros.pixloc.network.pixloc_config import LightConfig, NetworkConfig, UNetConfig
+from vizloc_ros.pixloc.network.pixloc_export import export_onnx
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
 
 LIGHT = LightConfig(channels=(8, 12, 16), hidden=32, dimension=16)

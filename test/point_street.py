@@ -13,9 +13,9 @@ from vizloc_ros.features.rootsift import RootSiftVlad
 from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features, quantize
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import pose_from_matrix, transform_points
+from vizloc_ros.mapping.keyframe_pairs import Keyframe, PairOptions, keyframe_pairs
 from vizloc_ros.mapping.map_writer import MapContent, write_map
 from vizloc_ros.mapping.pair_matching import MatchOptions, PairMatches, match_pairs
-from vizloc_ros.mapping.pairs import Keyframe, PairOptions, keyframe_pairs
 from vizloc_ros.mapping.triangulation import Triangulation, TriangulationOptions, triangulate
 from vizloc_ros.parallel import silent
 

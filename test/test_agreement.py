@@ -16,8 +16,8 @@ from vizloc_ros.errors import MapError
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.features.rootsift import RootSift
 from vizloc_ros.mapping.builder import build_map
+from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.pair_matching import PairMatches
-from vizloc_ros.mapping.pairs import Keyframe
 from vizloc_ros.mapping.pose_diagnosis import agreement, disagreement_warnings, median_speed, scale_warnings
 
 Change = Callable[[Keyframe], Keyframe]
@@ -28,7 +28,7 @@ OPENGL = np.diag([1.0, -1.0, -1.0])
 
 
 def with_pose(change: Callable[[Rigid3d], Rigid3d]) -> Change:
-    return lambda keyframe: replace(keyframe, world_from_cam=change(keyframe.map_from_cam))
+    return lambda keyframe: replace(keyframe, map_from_cam=change(keyframe.map_from_cam))
 
 
 def with_axes(axes: np.ndarray) -> Change:

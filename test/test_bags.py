@@ -21,7 +21,7 @@ from pycolmap import Rigid3d, Rotation3d
 from rosbags.interfaces import QosDurability
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 
-from vizloc_ros.bags.messages import TYPES, header
+from vizloc_ros.bags.bag_messages import TYPES, header
 from vizloc_ros.bags.reader import BagTopic, read_info, read_messages, read_poses
 from vizloc_ros.bags.writer import BagTopics, qos, write_bag
 from vizloc_ros.datasets.corruptions import Degradation

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vizloc_ros.datasets.folder import FolderDataset
-from vizloc_ros.datasets.images import decode_image, read_image
+from vizloc_ros.datasets.image_files import decode_image, read_image
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.parsing import format_timestamp, parse_timestamp
 from vizloc_ros.datasets.record import every

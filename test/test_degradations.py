@@ -14,7 +14,7 @@ from vizloc_ros.cli.main import app
 from vizloc_ros.datasets.corruptions import Degradation, degrade_records
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.errors import ConfigError, DatasetError, DeviceError
-from vizloc_ros.evaluation.localize import localize_records
+from vizloc_ros.evaluation.offline_localization import localize_records
 from vizloc_ros.evaluation.recall import evaluate_poses
 from vizloc_ros.evaluation.robustness import (
     DegradationTask,
@@ -26,7 +26,7 @@ from vizloc_ros.features.device import Device
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.features.hfnet import runtime
 from vizloc_ros.features.onnx_session import NetworkFile, open_session
-from vizloc_ros.localization.localizer import HierarchicalLocalizer
+from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Item
 

@@ -14,14 +14,14 @@ from hfnet_helpers import SMALL  # noqa: E402
 from torch import nn  # noqa: E402
 
 from vizloc_ros.errors import ConfigError  # noqa: E402
-from vizloc_ros.features.hfnet.config import HfNetConfig  # noqa: E402
-from vizloc_ros.features.hfnet.network import HfNet  # noqa: E402
+from vizloc_ros.features.hfnet.hfnet_config import HfNetConfig  # noqa: E402
+from vizloc_ros.features.hfnet.hfnet_network import HfNet  # noqa: E402
 from vizloc_ros.features.hfnet.postprocessing import Extraction, best_keypoints  # noqa: E402
 from vizloc_ros.features.hfnet.subpixel import SubpixelHead  # noqa: E402
 from vizloc_ros.training.augmentation import Augmentation  # noqa: E402
-from vizloc_ros.training.distillation.batches import Batch  # noqa: E402
+from vizloc_ros.training.distillation.distillation_batches import Batch  # noqa: E402
+from vizloc_ros.training.distillation.distillation_losses import sample  # noqa: E402
 from vizloc_ros.training.distillation.imagenet import load_imagenet  # noqa: E402
-from vizloc_ros.training.distillation.losses import sample  # noqa: E402
 from vizloc_ros.training.distillation.refinement import refinement_loss  # noqa: E402
 from vizloc_ros.training.teacher.targets import soft_labels  # noqa: E402
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pycolmap import Rigid3d, Rotation3d
 from rich.console import Console
 
-from vizloc_ros.datasets.images import read_image
+from vizloc_ros.datasets.image_files import read_image
 from vizloc_ros.errors import DatasetError
 from vizloc_ros.evaluation.plots import plot_errors, plot_overlay, plot_trajectory
 from vizloc_ros.evaluation.recall import evaluate_poses

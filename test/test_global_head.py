@@ -13,15 +13,15 @@ from pycolmap import Rigid3d, Rotation3d  # noqa: E402
 
 from vizloc_ros.errors import ConfigError  # noqa: E402
 from vizloc_ros.training.augmentation import Augmentation  # noqa: E402
-from vizloc_ros.training.distillation.losses import global_loss  # noqa: E402
-from vizloc_ros.training.global_head.losses import contrastive_loss  # noqa: E402
+from vizloc_ros.training.distillation.distillation_losses import global_loss  # noqa: E402
+from vizloc_ros.training.global_head.contrastive_loss import contrastive_loss  # noqa: E402
 from vizloc_ros.training.global_head.photos import (  # noqa: E402
     Photo,
     closeness,
     neighbours,
 )
-from vizloc_ros.training.global_head.places import place_recall  # noqa: E402
 from vizloc_ros.training.global_head.reduction import whitening_of_changes  # noqa: E402
+from vizloc_ros.training.global_head.training_places import place_recall  # noqa: E402
 from vizloc_ros.training.global_head.view_bank import ViewBank, describe  # noqa: E402
 from vizloc_ros.training.global_head.views import Changes  # noqa: E402
 

@@ -12,7 +12,7 @@ onnx = pytest.importorskip("onnx", reason="onnx is needed for export: pip instal
 from hfnet_helpers import MAX_KEYPOINTS, exported, small_network, tensor, texture  # noqa: E402
 
 from vizloc_ros.errors import ConfigError  # noqa: E402
-from vizloc_ros.features.hfnet.network import HfNet  # noqa: E402
+from vizloc_ros.features.hfnet.hfnet_network import HfNet  # noqa: E402
 from vizloc_ros.features.hfnet.postprocessing import Extracted, Extraction  # noqa: E402
 from vizloc_ros.features.hfnet.weights import HFNET_METADATA, OUTPUTS  # noqa: E402
 from vizloc_ros.features.onnx_export import weights_identity  # noqa: E402

@@ -6,8 +6,8 @@ torch = pytest.importorskip("torch", reason="PyTorch is needed for the network i
 
 from hfnet_helpers import SMALL, small_network, tensor, texture  # noqa: E402
 
-from vizloc_ros.features.hfnet.config import HfNetConfig  # noqa: E402
-from vizloc_ros.features.hfnet.network import HfNet  # noqa: E402
+from vizloc_ros.features.hfnet.hfnet_config import HfNetConfig  # noqa: E402
+from vizloc_ros.features.hfnet.hfnet_network import HfNet  # noqa: E402
 
 PAPER = (24, 16, 24, 24, 24, 48, 96, 48, 48, 48, 48, 72, 72, 72, 120, 120, 120, 240)
 

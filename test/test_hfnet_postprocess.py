@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is needed for what is expor
 from hfnet_helpers import texture  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
-from vizloc_ros.features.hfnet.network import keypoint_scores  # noqa: E402
+from vizloc_ros.features.hfnet.hfnet_network import keypoint_scores  # noqa: E402
 from vizloc_ros.features.hfnet.postprocessing import (  # noqa: E402
     best_keypoints,
     dilate,

@@ -12,11 +12,11 @@ from point_street import CAMERA, PointStreet, View, write_point_map
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.synthetic import SyntheticStreet
 from vizloc_ros.errors import FeatureError
-from vizloc_ros.evaluation.localize import OfflineRun, localize_records
+from vizloc_ros.evaluation.offline_localization import OfflineRun, localize_records
 from vizloc_ros.features.types import Features
 from vizloc_ros.geometry.poses import pose_error, transform_points
-from vizloc_ros.localization.localizer import HierarchicalLocalizer
-from vizloc_ros.localization.options import PoseOptions, RetrievalOptions
+from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
+from vizloc_ros.localization.localization_options import PoseOptions, RetrievalOptions
 from vizloc_ros.localization.places import Place, PlaceFinder
 from vizloc_ros.localization.pose_solver import PoseSolver
 from vizloc_ros.mapping.visual_map import VisualMap

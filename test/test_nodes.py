@@ -14,8 +14,7 @@ from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.builder import build_map
 from vizloc_ros.options import leaves
-from vizloc_ros.replay.processes import LOCALIZING
-from vizloc_ros.ros.node_options import NODE_OPTIONS
+from vizloc_ros.ros.node_options import LOCALIZING, NODE_OPTIONS
 
 pytestmark = pytest.mark.ros
 REPOSITORY = Path(__file__).resolve().parents[1]

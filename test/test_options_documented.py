@@ -8,9 +8,9 @@ import yaml
 
 from vizloc_ros.features.hfnet.runtime import HfNetOptions
 from vizloc_ros.features.onnx_dense_network import DenseNetworkConfig
-from vizloc_ros.localization.options import LocalizationOptions
+from vizloc_ros.localization.localization_options import LocalizationOptions
 from vizloc_ros.mapping.builder import BuildOptions
-from vizloc_ros.pixloc.options import TrackingOptions
+from vizloc_ros.pixloc.tracking_options import TrackingOptions
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 

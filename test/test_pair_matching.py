@@ -147,8 +147,8 @@ def test_matches_come_for_every_pair_in_order_of_the_first_keyframe(views: list[
 
 def test_a_wrong_pose_rejects_the_right_matches(views: list[View]) -> None:
     first, last = views[0].keyframe, views[2].keyframe
-    turned = replace(last, world_from_cam=last.world_from_cam * Rigid3d(Rotation3d(np.array([0, 0.1, 0])), np.zeros(3)))
-    aside = replace(last, world_from_cam=Rigid3d(last.world_from_cam.rotation, np.array([4.0, RADIUS / 5, 3.0])))
+    turned = replace(last, map_from_cam=last.map_from_cam * Rigid3d(Rotation3d(np.array([0, 0.1, 0])), np.zeros(3)))
+    aside = replace(last, map_from_cam=Rigid3d(last.map_from_cam.rotation, np.array([4.0, RADIUS / 5, 3.0])))
     for wrong in (turned, aside):
         (matches,) = match_pairs([first, wrong], [(0, 1)], MatchOptions(), silent)
         right = is_right([views[0], views[2]], matches)

@@ -8,7 +8,7 @@ from point_street import CAMERA
 from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.features.types import Features
-from vizloc_ros.mapping.pairs import Keyframe, PairOptions, keyframe_pairs
+from vizloc_ros.mapping.keyframe_pairs import Keyframe, PairOptions, keyframe_pairs
 
 
 def keyframe(centre: np.ndarray, yaw: float, look: np.ndarray) -> Keyframe:
@@ -32,9 +32,9 @@ def reference(keyframes: list[Keyframe], options: PairOptions) -> list[tuple[int
     for i, one in enumerate(keyframes):
         distance, candidates = {}, []
         for j, other in enumerate(keyframes):
-            forward = one.world_from_cam.rotation * np.array([0, 0, 1.0])
-            cosine = forward @ (other.world_from_cam.rotation * np.array([0, 0, 1.0]))
-            distance[j] = np.linalg.norm(one.world_from_cam.translation - other.world_from_cam.translation)
+            forward = one.map_from_cam.rotation * np.array([0, 0, 1.0])
+            cosine = forward @ (other.map_from_cam.rotation * np.array([0, 0, 1.0]))
+            distance[j] = np.linalg.norm(one.map_from_cam.translation - other.map_from_cam.translation)
             if j != i and np.degrees(np.arccos(np.clip(cosine, -1, 1))) <= options.max_angle:
                 candidates.append(j)
         near = sorted((j for j in candidates if distance[j] <= options.max_distance), key=distance.__getitem__)

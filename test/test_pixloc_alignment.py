@@ -14,7 +14,7 @@ from vizloc_ros.geometry.camera import IntrinsicsCorrection
 from vizloc_ros.geometry.poses import matrix_of, pose_error
 from vizloc_ros.geometry.se3 import se3_exp, se3_log
 from vizloc_ros.pixloc.optimizer.alignment import Alignment, align
-from vizloc_ros.pixloc.optimizer.options import AlignmentOptions
+from vizloc_ros.pixloc.optimizer.alignment_options import AlignmentOptions
 from vizloc_ros.pixloc.optimizer.projection import project
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
 from vizloc_ros.pixloc.pyramid import FeaturePyramid

@@ -18,14 +18,14 @@ from safetensors.torch import save_file  # noqa: E402
 from scipy.ndimage import gaussian_filter  # noqa: E402
 
 from vizloc_ros.errors import FeatureError  # noqa: E402
-from vizloc_ros.pixloc.network.config import LightConfig, NetworkConfig, UNetConfig  # noqa: E402
 from vizloc_ros.pixloc.network.light import (  # noqa: E402
     EDGEPOINT2_ORDER,
     LightNetwork,
     load_convolutions,
 )
 from vizloc_ros.pixloc.network.model import PixLocNetwork  # noqa: E402
-from vizloc_ros.pixloc.network.store import load_network, save_network  # noqa: E402
+from vizloc_ros.pixloc.network.network_store import load_network, save_network  # noqa: E402
+from vizloc_ros.pixloc.network.pixloc_config import LightConfig, NetworkConfig, UNetConfig  # noqa: E402
 
 IMAGE = texture(3, (160, 96))
 CONFIGS: list[NetworkConfig] = [LIGHT, LIGHT.model_copy(update={"levels": 2}), UNET]

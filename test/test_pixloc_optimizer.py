@@ -14,8 +14,8 @@ from vizloc_ros.errors import ConfigError
 from vizloc_ros.geometry.camera import IntrinsicsCorrection
 from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.geometry.se3 import se3_exp, so3_log
+from vizloc_ros.pixloc.optimizer.alignment_options import AlignmentOptions, LearnedAlignment
 from vizloc_ros.pixloc.optimizer.equations import NormalEquations, covariance, solve
-from vizloc_ros.pixloc.optimizer.options import AlignmentOptions, LearnedAlignment
 from vizloc_ros.pixloc.optimizer.products import ImageProducts, PointProducts
 from vizloc_ros.pixloc.optimizer.projection import NEAREST, LevelCamera, moved, project
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss

@@ -27,7 +27,7 @@ from vizloc_ros.pixloc.extractors.pixloc_weights import DEFAULT_WEIGHTS, PIXLOC_
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor, open_pyramid_extractor  # noqa: E402
 from vizloc_ros.pixloc.image_fit import fit_image  # noqa: E402
 from vizloc_ros.pixloc.network.model import PixLocNetwork  # noqa: E402
-from vizloc_ros.pixloc.network.store import load_network  # noqa: E402
+from vizloc_ros.pixloc.network.network_store import load_network  # noqa: E402
 
 ONE_THREAD = Device(threads=1)
 

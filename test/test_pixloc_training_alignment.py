@@ -15,10 +15,10 @@ from vizloc_ros.arrays import Float64  # noqa: E402
 from vizloc_ros.geometry.camera import IntrinsicsCorrection  # noqa: E402
 from vizloc_ros.geometry.se3 import se3_exp  # noqa: E402
 from vizloc_ros.pixloc.optimizer.alignment import align  # noqa: E402
-from vizloc_ros.pixloc.optimizer.options import AlignmentOptions  # noqa: E402
+from vizloc_ros.pixloc.optimizer.alignment_options import AlignmentOptions  # noqa: E402
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss  # noqa: E402
 from vizloc_ros.pixloc.references import sample as sample_level  # noqa: E402
-from vizloc_ros.training.pixloc.alignment import (  # noqa: E402
+from vizloc_ros.training.pixloc.differentiable_alignment import (  # noqa: E402
     Lens,
     Level,
     Pose,

@@ -13,7 +13,7 @@ from vizloc_ros.errors import ImageError
 from vizloc_ros.pixloc.extractors.ablations import Compact, Unconfident, Undamped
 from vizloc_ros.pixloc.extractors.photometric import LEVELS, PATTERN, IntensityExtractor
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
-from vizloc_ros.pixloc.optimizer.options import LearnedAlignment
+from vizloc_ros.pixloc.optimizer.alignment_options import LearnedAlignment
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
 from vizloc_ros.pixloc.pyramid import FeaturePyramid
 

@@ -9,11 +9,11 @@ from cli_helpers import Vizloc
 from vizloc_ros.bags.writer import write_bag
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import every
-from vizloc_ros.evaluation.localize import localize_records
+from vizloc_ros.evaluation.offline_localization import localize_records
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.geometry.poses import pose_error
-from vizloc_ros.localization.localizer import HierarchicalLocalizer
+from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.builder import build_map
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor

@@ -16,8 +16,8 @@ from vizloc_ros.errors import ConfigError, FeatureError, MapError
 from vizloc_ros.localization import global_search
 from vizloc_ros.localization.faiss_index import INDEX_FILE, FaissIndex, write_index
 from vizloc_ros.localization.global_search import EXACT_UP_TO, open_search
-from vizloc_ros.localization.localizer import HierarchicalLocalizer
-from vizloc_ros.localization.options import RetrievalOptions
+from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
+from vizloc_ros.localization.localization_options import RetrievalOptions
 from vizloc_ros.localization.places import PlaceFinder
 from vizloc_ros.localization.retrieval import GlobalIndex
 from vizloc_ros.mapping.check import map_problems

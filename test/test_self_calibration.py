@@ -11,17 +11,17 @@ from point_street import CAMERA, PointStreet, View, matched, write_point_map
 from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.datasets.synthetic import SyntheticStreet
-from vizloc_ros.evaluation.localize import localize_records
+from vizloc_ros.evaluation.offline_localization import localize_records
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.features.types import corrected
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera, shift_jacobian
 from vizloc_ros.geometry.poses import pose_error
-from vizloc_ros.localization.localizer import HierarchicalLocalizer
+from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping import self_calibration
 from vizloc_ros.mapping.builder import BuildOptions, BuildReport, build_map
+from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.map_format import read_info
 from vizloc_ros.mapping.map_writer import write_map
-from vizloc_ros.mapping.pairs import Keyframe
 from vizloc_ros.mapping.self_calibration import SelfCalibrationOptions, calibration_warnings, estimate_corrections
 from vizloc_ros.mapping.triangulation import Triangulation, TriangulationOptions, triangulate
 from vizloc_ros.mapping.visual_map import VisualMap
@@ -46,7 +46,7 @@ def misplaced(keyframes: list[Keyframe], seed: int, metres: float, degrees: floa
     mix = np.exp(-0.5 * (apart / length) ** 2) if length else np.eye(len(keyframes))
     shifts, turns = (mix / np.linalg.norm(mix, axis=1, keepdims=True)) @ rng.normal(size=(2, len(keyframes), 3))
     errors = [Rigid3d(Rotation3d(np.radians(degrees) * r), metres * t) for t, r in zip(shifts, turns, strict=True)]
-    return [replace(k, world_from_cam=k.map_from_cam * e) for k, e in zip(keyframes, errors, strict=True)]
+    return [replace(k, map_from_cam=k.map_from_cam * e) for k, e in zip(keyframes, errors, strict=True)]
 
 
 def triangulated(keyframes: list[Keyframe]) -> Triangulation:

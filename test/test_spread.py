@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from point_street import PointStreet
 
-from vizloc_ros.localization.options import RetrievalOptions
+from vizloc_ros.localization.localization_options import RetrievalOptions
 from vizloc_ros.localization.places import PlaceFinder
 from vizloc_ros.localization.retrieval import suppress_neighbours
 from vizloc_ros.mapping.visual_map import VisualMap

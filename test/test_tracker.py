@@ -10,7 +10,7 @@ from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.synthetic import SyntheticStreet
-from vizloc_ros.evaluation.track import submaps_of
+from vizloc_ros.evaluation.offline_tracking import submaps_of
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor

@@ -20,9 +20,8 @@ from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.builder import build_map
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.options import leaves
-from vizloc_ros.replay.processes import NODES
 from vizloc_ros.ros.messages import header_of, pose_with_covariance_to_msg
-from vizloc_ros.ros.node_options import NODE_OPTIONS
+from vizloc_ros.ros.node_options import NODE_OPTIONS, NODES
 from vizloc_ros.ros.qos import POSE
 
 pytestmark = pytest.mark.ros

@@ -18,16 +18,17 @@ from pydantic import ValidationError  # noqa: E402
 from test_dense_network import DETECTORS, write_network  # noqa: E402
 from test_global_head import photo  # noqa: E402
 
-from vizloc_ros.cli.config import read_options  # noqa: E402
+from vizloc_ros.cli.config_file import read_options  # noqa: E402
 from vizloc_ros.cli.main import app  # noqa: E402
 from vizloc_ros.errors import ConfigError, DatasetError, FeatureError  # noqa: E402
 from vizloc_ros.features.hfnet.weights import read_weights  # noqa: E402
 from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features  # noqa: E402
 from vizloc_ros.features.vlad import Vlad  # noqa: E402
 from vizloc_ros.training.checkpoint import load_checkpoint, load_network, save_checkpoint  # noqa: E402
-from vizloc_ros.training.global_head.batches import GlobalBatches  # noqa: E402
-from vizloc_ros.training.global_head.config import GlobalTraining  # noqa: E402
-from vizloc_ros.training.global_head.losses import contrastive_loss  # noqa: E402
+from vizloc_ros.training.global_head.contrastive_loss import contrastive_loss  # noqa: E402
+from vizloc_ros.training.global_head.global_batches import GlobalBatches  # noqa: E402
+from vizloc_ros.training.global_head.global_config import GlobalTraining  # noqa: E402
+from vizloc_ros.training.global_head.global_head_trainer import GlobalHeadTrainer  # noqa: E402
 from vizloc_ros.training.global_head.photos import (  # noqa: E402
     PosedSource,
     distances,
@@ -35,11 +36,10 @@ from vizloc_ros.training.global_head.photos import (  # noqa: E402
     positions,
 )
 from vizloc_ros.training.global_head.reduction import whitening_of_changes  # noqa: E402
-from vizloc_ros.training.global_head.trainer import GlobalHeadTrainer  # noqa: E402
 from vizloc_ros.training.provenance import without_folders  # noqa: E402
 from vizloc_ros.training.teacher.global_network import GlobalTeacher, GlobalTeacherConfig  # noqa: E402
-from vizloc_ros.training.teacher.network import Teacher, TeacherConfig  # noqa: E402
-from vizloc_ros.training.teacher.store import TargetStore  # noqa: E402
+from vizloc_ros.training.teacher.target_store import TargetStore  # noqa: E402
+from vizloc_ros.training.teacher.teacher_network import Teacher, TeacherConfig  # noqa: E402
 
 FRAMES, SPACING, SIZE = 36, 1.5, (128, 64)
 LOSSES = {
@@ -271,7 +271,7 @@ def test_what_is_learned_is_saved_when_interrupted_but_not_when_it_diverged(
 
         return contrast
 
-    module = "vizloc_ros.training.global_head.trainer.contrastive_loss"
+    module = "vizloc_ros.training.global_head.global_head_trainer.contrastive_loss"
     run = trainer(data, tmp_path, losses={"posed": 1})
     monkeypatch.setattr(module, failing(3, KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):

@@ -18,23 +18,23 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 
 from torch import nn  # noqa: E402
 
-from vizloc_ros.cli.config import read_options  # noqa: E402
+from vizloc_ros.cli.config_file import read_options  # noqa: E402
 from vizloc_ros.cli.main import app  # noqa: E402
 from vizloc_ros.errors import ConfigError, DatasetError, ImageError  # noqa: E402
 from vizloc_ros.features.device import Device  # noqa: E402
 from vizloc_ros.features.extractor import open_extractor  # noqa: E402
-from vizloc_ros.features.hfnet.config import HfNetConfig  # noqa: E402
-from vizloc_ros.features.hfnet.network import HfNet  # noqa: E402
+from vizloc_ros.features.hfnet.hfnet_config import HfNetConfig  # noqa: E402
+from vizloc_ros.features.hfnet.hfnet_network import HfNet  # noqa: E402
 from vizloc_ros.features.onnx_dense_network import DenseNetwork, DenseNetworkConfig  # noqa: E402
 from vizloc_ros.training.checkpoint import load_checkpoint, load_network, save_checkpoint  # noqa: E402
-from vizloc_ros.training.distillation.batches import Batch, Batches  # noqa: E402
-from vizloc_ros.training.distillation.config import HfNetTraining  # noqa: E402
-from vizloc_ros.training.distillation.trainer import HfNetTrainer, learning_rate  # noqa: E402
-from vizloc_ros.training.images import ImageSource, TrainingImages  # noqa: E402
+from vizloc_ros.training.distillation.distillation_batches import Batch, Batches  # noqa: E402
+from vizloc_ros.training.distillation.distillation_config import HfNetTraining  # noqa: E402
+from vizloc_ros.training.distillation.hfnet_trainer import HfNetTrainer, learning_rate  # noqa: E402
 from vizloc_ros.training.log import TrainingLog  # noqa: E402
-from vizloc_ros.training.teacher.network import Teacher, TeacherConfig  # noqa: E402
-from vizloc_ros.training.teacher.store import TargetStore  # noqa: E402
+from vizloc_ros.training.teacher.target_store import TargetStore  # noqa: E402
+from vizloc_ros.training.teacher.teacher_network import Teacher, TeacherConfig  # noqa: E402
 from vizloc_ros.training.teacher.warps import Warps  # noqa: E402
+from vizloc_ros.training.training_images import ImageSource, TrainingImages  # noqa: E402
 
 STEPS = 24
 
@@ -265,7 +265,7 @@ def test_the_teacher_obeys_threads_and_provider(
         devices.append(device)
         return DenseNetwork(path, network, dataclasses.replace(device, provider="cpu"))
 
-    monkeypatch.setattr("vizloc_ros.training.teacher.network.DenseNetwork", opened)
+    monkeypatch.setattr("vizloc_ros.training.teacher.teacher_network.DenseNetwork", opened)
     content = config.model_copy(update={"steps": 1, "global_every": 0}).model_dump(mode="json")
     content["teacher"]["provider"] = "cuda"
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(content))

@@ -17,22 +17,22 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 
 from test_training_pixloc_export import write_edgepoint2  # noqa: E402
 
-from vizloc_ros.cli.config import read_options  # noqa: E402
+from vizloc_ros.cli.config_file import read_options  # noqa: E402
 from vizloc_ros.cli.main import app  # noqa: E402
 from vizloc_ros.datasets.open import open_dataset  # noqa: E402
 from vizloc_ros.errors import ConfigError  # noqa: E402
 from vizloc_ros.features.extractor import open_extractor  # noqa: E402
 from vizloc_ros.mapping.builder import build_map  # noqa: E402
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor  # noqa: E402
-from vizloc_ros.pixloc.network.config import LightConfig  # noqa: E402
 from vizloc_ros.pixloc.network.light import EDGEPOINT2_ORDER, LightNetwork  # noqa: E402
+from vizloc_ros.pixloc.network.pixloc_config import LightConfig  # noqa: E402
 from vizloc_ros.training.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from vizloc_ros.training.interruption import DivergedError  # noqa: E402
-from vizloc_ros.training.pixloc.batches import Batch  # noqa: E402
-from vizloc_ros.training.pixloc.config import PairSource, PixLocTraining  # noqa: E402
+from vizloc_ros.training.pixloc.alignment_config import PairSource, PixLocTraining  # noqa: E402
 from vizloc_ros.training.pixloc.objective import Aligned, align_batch  # noqa: E402
+from vizloc_ros.training.pixloc.pair_batches import Batch  # noqa: E402
+from vizloc_ros.training.pixloc.pixloc_trainer import PixLocTrainer  # noqa: E402
 from vizloc_ros.training.pixloc.trained import open_trained  # noqa: E402
-from vizloc_ros.training.pixloc.trainer import PixLocTrainer  # noqa: E402
 
 TINY = {  # and sharp: the levels of small images have too few cells to be smoothed
     "kind": "light", "channels": [8, 16, 24], "hidden": 32, "dimension": 16, "levels": 3, "smoothing": [0, 0, 0, 0]
@@ -199,7 +199,7 @@ def test_what_is_learned_is_saved_when_interrupted_but_not_when_it_diverged(
 
         return align
 
-    module = "vizloc_ros.training.pixloc.trainer.align_batch"
+    module = "vizloc_ros.training.pixloc.pixloc_trainer.align_batch"
     run = trainer(source, tmp_path)
     monkeypatch.setattr(module, failing(2, interrupted=True))
     with pytest.raises(KeyboardInterrupt):

@@ -20,9 +20,9 @@ from vizloc_ros.features.extractor import open_extractor  # noqa: E402
 from vizloc_ros.geometry.poses import perturbed  # noqa: E402
 from vizloc_ros.mapping.builder import build_map  # noqa: E402
 from vizloc_ros.mapping.visual_map import VisualMap  # noqa: E402
+from vizloc_ros.training.pixloc.alignment_config import PairSource, Partners, Starts  # noqa: E402
 from vizloc_ros.training.pixloc.appearance import Appearance  # noqa: E402
-from vizloc_ros.training.pixloc.config import PairSource, Partners, Starts  # noqa: E402
-from vizloc_ros.training.pixloc.pairs import Pair, PairDrive  # noqa: E402
+from vizloc_ros.training.pixloc.training_pairs import Pair, PairDrive  # noqa: E402
 
 LONG_SIDE = 128
 KINDS = ("gain", "gamma", "night", "noise", "motion", "defocus", "shade", "occlusion")
@@ -230,7 +230,7 @@ def test_a_map_is_built_where_there_is_none_and_used_where_there_is(
     def built(*given: object, **named: object) -> None:
         raise AssertionError("it was there")
 
-    monkeypatch.setattr("vizloc_ros.training.pixloc.pairs.build_map", built)
+    monkeypatch.setattr("vizloc_ros.training.pixloc.training_pairs.build_map", built)
     second = PairDrive(source.model_copy(update={"map": tmp_path / "own"}), tmp_path / "other", PARTNERS, LONG_SIDE)
     assert first.training == second.training
     np.testing.assert_array_equal(

@@ -14,8 +14,8 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 from vizloc_ros.cli.main import app  # noqa: E402
 from vizloc_ros.errors import ConfigError, FeatureError  # noqa: E402
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor  # noqa: E402
-from vizloc_ros.pixloc.network.config import LightConfig  # noqa: E402
 from vizloc_ros.pixloc.network.light import EDGEPOINT2_ORDER, LightNetwork  # noqa: E402
+from vizloc_ros.pixloc.network.pixloc_config import LightConfig  # noqa: E402
 from vizloc_ros.training.checkpoint import save_checkpoint  # noqa: E402
 from vizloc_ros.training.pixloc.pretrained import load_edgepoint2  # noqa: E402
 

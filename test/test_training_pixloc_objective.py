@@ -10,14 +10,14 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera  # noqa: E402
 from vizloc_ros.geometry.poses import perturbed  # noqa: E402
 from vizloc_ros.geometry.se3 import so3_exp  # noqa: E402
-from vizloc_ros.pixloc.network.config import LightConfig  # noqa: E402
 from vizloc_ros.pixloc.network.model import PixLocNetwork  # noqa: E402
+from vizloc_ros.pixloc.network.pixloc_config import LightConfig  # noqa: E402
 from vizloc_ros.pixloc.optimizer.projection import project  # noqa: E402
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss  # noqa: E402
-from vizloc_ros.training.pixloc.batches import Batch, collate  # noqa: E402
-from vizloc_ros.training.pixloc.losses import gate, reprojection_errors, reprojection_loss  # noqa: E402
+from vizloc_ros.training.pixloc.alignment_loss import gate, reprojection_errors, reprojection_loss  # noqa: E402
 from vizloc_ros.training.pixloc.objective import align_batch  # noqa: E402
-from vizloc_ros.training.pixloc.pairs import Pair, View  # noqa: E402
+from vizloc_ros.training.pixloc.pair_batches import Batch, collate  # noqa: E402
+from vizloc_ros.training.pixloc.training_pairs import Pair, View  # noqa: E402
 
 CAMERA = PinholeCamera(160, 96, 120.0, 118.0, 78.3, 49.1)
 CORRECTION = IntrinsicsCorrection(focal=0.01, cx=1.5, cy=-2.0, radial=-0.03)

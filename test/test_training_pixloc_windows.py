@@ -22,10 +22,10 @@ from vizloc_ros.geometry.se3 import so3_exp  # noqa: E402
 from vizloc_ros.mapping.builder import build_map  # noqa: E402
 from vizloc_ros.mapping.triangulation import colmap_camera  # noqa: E402
 from vizloc_ros.pixloc.image_fit import fit_image  # noqa: E402
-from vizloc_ros.training.pixloc.batches import collate  # noqa: E402
-from vizloc_ros.training.pixloc.config import PairSource, Partners, PixLocTraining, Starts  # noqa: E402
-from vizloc_ros.training.pixloc.pairs import Pair, PairDrive, View  # noqa: E402
-from vizloc_ros.training.pixloc.trainer import PixLocTrainer  # noqa: E402
+from vizloc_ros.training.pixloc.alignment_config import PairSource, Partners, PixLocTraining, Starts  # noqa: E402
+from vizloc_ros.training.pixloc.pair_batches import collate  # noqa: E402
+from vizloc_ros.training.pixloc.pixloc_trainer import PixLocTrainer  # noqa: E402
+from vizloc_ros.training.pixloc.training_pairs import Pair, PairDrive, View  # noqa: E402
 from vizloc_ros.training.pixloc.windows import draw_pairs, with_one_size  # noqa: E402
 
 WIDE = PinholeCamera(330, 190, 210.0, 212.0, 161.3, 97.1)  # its image has 160 x 96

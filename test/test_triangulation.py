@@ -9,7 +9,7 @@ import pytest
 from point_street import CAMERA, PointStreet, View, described, matched
 
 from vizloc_ros.geometry.poses import transform_points
-from vizloc_ros.mapping.pairs import Keyframe
+from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.triangulation import Triangulation, TriangulationOptions, triangulate, write_model
 from vizloc_ros.parallel import silent
 

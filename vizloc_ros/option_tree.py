@@ -1,7 +1,7 @@
 """The tree of all options of localization and tracking."""
 
-from vizloc_ros.localization.options import LocalizationOptions
-from vizloc_ros.pixloc.options import TrackingOptions
+from vizloc_ros.localization.localization_options import LocalizationOptions
+from vizloc_ros.pixloc.tracking_options import TrackingOptions
 
 
 class OptionTree(LocalizationOptions, TrackingOptions):

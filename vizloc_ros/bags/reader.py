@@ -13,7 +13,7 @@ from rosbags.rosbag2.errors import ReaderError
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 
-from vizloc_ros.bags.messages import pose_of_message, stamp_ns_of
+from vizloc_ros.bags.bag_messages import pose_of_message, stamp_ns_of
 from vizloc_ros.errors import BagError
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")

@@ -12,7 +12,7 @@ from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosLi
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.rosbag2.errors import WriterError
 
-from vizloc_ros.bags.messages import (
+from vizloc_ros.bags.bag_messages import (
     TYPES,
     camera_info_message,
     compressed_image_message,

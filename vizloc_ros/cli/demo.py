@@ -14,7 +14,7 @@ from vizloc_ros.cli.arguments import (
     SeedOption,
     command_line,
 )
-from vizloc_ros.cli.config import read_mapping
+from vizloc_ros.cli.config_file import read_mapping
 from vizloc_ros.cli.map import print_build, print_references
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.cli.replay import print_replay

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vizloc_ros.cli.arguments import DatasetArgument, ExtractorConfigOption, ProviderOption, SeedOption, command_line
-from vizloc_ros.cli.config import read_mapping
+from vizloc_ros.cli.config_file import read_mapping
 from vizloc_ros.cli.evaluate_alignment import ablation, convergence
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.homographies import HOMOGRAPHY_READERS, open_homographies

@@ -21,7 +21,7 @@ from vizloc_ros.cli.arguments import (
     SeedOption,
     command_line,
 )
-from vizloc_ros.cli.config import read_options
+from vizloc_ros.cli.config_file import read_options
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.corruptions import degrade_records
 from vizloc_ros.datasets.open import open_dataset

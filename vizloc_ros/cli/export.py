@@ -22,7 +22,7 @@ def hfnet(
 ) -> None:
     """Export HF-Net to ONNX."""
     require_torch()
-    from vizloc_ros.features.hfnet.export import export_onnx
+    from vizloc_ros.features.hfnet.hfnet_export import export_onnx
     from vizloc_ros.training.checkpoint import load_network
 
     checkpoint = run / "checkpoint.pt" if run.is_dir() else run
@@ -46,8 +46,8 @@ def pixloc(
 ) -> None:
     """Export PixLoc's network to ONNX; of an EdgePoint2 file (ONNX), as it is before end-to-end training."""
     require_torch()
-    from vizloc_ros.pixloc.network.export import export_onnx
-    from vizloc_ros.pixloc.network.store import save_network
+    from vizloc_ros.pixloc.network.network_store import save_network
+    from vizloc_ros.pixloc.network.pixloc_export import export_onnx
     from vizloc_ros.training.pixloc.trained import open_trained
 
     trained = open_trained(source / "checkpoint.pt" if source.is_dir() else source)

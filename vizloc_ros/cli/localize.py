@@ -18,21 +18,21 @@ from vizloc_ros.cli.arguments import (
     TrackerModelOption,
     command_line,
 )
-from vizloc_ros.cli.config import read_options
+from vizloc_ros.cli.config_file import read_options
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.corruptions import Degradation, degrade_records
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import every as every_nth
 from vizloc_ros.errors import ConfigError
-from vizloc_ros.evaluation.localize import localize_records, moved_poses, refine_poses
+from vizloc_ros.evaluation.offline_localization import localize_records, moved_poses, refine_poses
 from vizloc_ros.evaluation.recall import evaluate_poses
 from vizloc_ros.evaluation.report import draw_overlay, report_table, write_results
-from vizloc_ros.localization.localizer import HierarchicalLocalizer
+from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.option_tree import OptionTree
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
-from vizloc_ros.pixloc.options import LONG_SIDE
 from vizloc_ros.pixloc.pose_refiner import PoseRefiner
+from vizloc_ros.pixloc.tracking_options import LONG_SIDE
 
 
 def localize(

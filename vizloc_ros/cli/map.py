@@ -20,7 +20,7 @@ from vizloc_ros.cli.arguments import (
     SeedOption,
     TrackerModelOption,
 )
-from vizloc_ros.cli.config import read_mapping, read_options
+from vizloc_ros.cli.config_file import read_mapping, read_options
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import every as every_nth
@@ -32,7 +32,7 @@ from vizloc_ros.mapping.builder import BuildOptions, BuildReport, build_map
 from vizloc_ros.mapping.check import map_problems
 from vizloc_ros.mapping.map_writer import add_to_map
 from vizloc_ros.mapping.visual_map import VisualMap
-from vizloc_ros.pixloc.options import LONG_SIDE
+from vizloc_ros.pixloc.tracking_options import LONG_SIDE
 
 app = typer.Typer(help="Build and inspect maps.", no_args_is_help=True)
 console = Console()

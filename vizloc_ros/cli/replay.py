@@ -16,7 +16,7 @@ from vizloc_ros.cli.arguments import (
     command_line,
 )
 from vizloc_ros.evaluation.report import report_table
-from vizloc_ros.pixloc.options import LONG_SIDE
+from vizloc_ros.pixloc.tracking_options import LONG_SIDE
 
 
 def replay(

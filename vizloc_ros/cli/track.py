@@ -19,17 +19,17 @@ from vizloc_ros.cli.arguments import (
     TrackerModelOption,
     command_line,
 )
-from vizloc_ros.cli.config import read_options
+from vizloc_ros.cli.config_file import read_options
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.corruptions import Degradation, degrade_records
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.record import every as every_nth
-from vizloc_ros.evaluation.localize import localize_records
+from vizloc_ros.evaluation.offline_localization import localize_records
+from vizloc_ros.evaluation.offline_tracking import percentile_of_errors, track_records
 from vizloc_ros.evaluation.recall import evaluate_poses
 from vizloc_ros.evaluation.report import report_table, write_results
-from vizloc_ros.evaluation.track import percentile_of_errors, track_records
-from vizloc_ros.localization.localizer import HierarchicalLocalizer
+from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.option_tree import OptionTree
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor

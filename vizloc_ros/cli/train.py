@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from vizloc_ros.cli.config import read_options
+from vizloc_ros.cli.config_file import read_options
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.errors import ConfigError
 
 if TYPE_CHECKING:
-    from vizloc_ros.training.distillation.trainer import HfNetTrainer
-    from vizloc_ros.training.global_head.trainer import GlobalHeadTrainer
-    from vizloc_ros.training.pixloc.trainer import PixLocTrainer
+    from vizloc_ros.training.distillation.hfnet_trainer import HfNetTrainer
+    from vizloc_ros.training.global_head.global_head_trainer import GlobalHeadTrainer
+    from vizloc_ros.training.pixloc.pixloc_trainer import PixLocTrainer
 
 app = typer.Typer(help="Train networks (pip install 'vizloc_ros\\[train]').", no_args_is_help=True)
 console = Console()
@@ -36,8 +36,8 @@ def hfnet(
 ) -> None:
     """Distil HF-Net from a teacher."""
     require_torch(threads)
-    from vizloc_ros.training.distillation.config import HfNetTraining
-    from vizloc_ros.training.distillation.trainer import HfNetTrainer
+    from vizloc_ros.training.distillation.distillation_config import HfNetTraining
+    from vizloc_ros.training.distillation.hfnet_trainer import HfNetTrainer
 
     options = read_options(config, HfNetTraining)
     _run(HfNetTrainer(options, out, resume=resume, threads=threads, progress=bar), until)
@@ -54,8 +54,8 @@ def global_head(
 ) -> None:
     """Train the global head of a distilled HF-Net on whole images."""
     require_torch(threads)
-    from vizloc_ros.training.global_head.config import GlobalTraining
-    from vizloc_ros.training.global_head.trainer import GlobalHeadTrainer
+    from vizloc_ros.training.global_head.global_config import GlobalTraining
+    from vizloc_ros.training.global_head.global_head_trainer import GlobalHeadTrainer
 
     options = read_options(config, GlobalTraining)
     trainer = GlobalHeadTrainer(options, out, resume=resume, threads=threads, progress=bar)
@@ -76,8 +76,8 @@ def pixloc(
 ) -> None:
     """Train PixLoc end to end, from pixels to pose."""
     require_torch(threads)
-    from vizloc_ros.training.pixloc.config import PixLocTraining
-    from vizloc_ros.training.pixloc.trainer import PixLocTrainer
+    from vizloc_ros.training.pixloc.alignment_config import PixLocTraining
+    from vizloc_ros.training.pixloc.pixloc_trainer import PixLocTrainer
 
     options = read_options(config, PixLocTraining)
     trainer = PixLocTrainer(options, out, resume=resume, overfit=overfit, progress=bar)

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 import pycolmap
 from pycolmap import Rigid3d
 
-from vizloc_ros.datasets.images import read_image
+from vizloc_ros.datasets.image_files import read_image
 from vizloc_ros.datasets.lenses import distorted_camera, read_rectified, undistorted_camera
 from vizloc_ros.datasets.parsing import NANOSECONDS, numbered_rows, parse_number
 from vizloc_ros.datasets.record import Record, unknown_split

@@ -16,7 +16,7 @@ import numpy as np
 from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Float64
-from vizloc_ros.datasets.images import read_image
+from vizloc_ros.datasets.image_files import read_image
 from vizloc_ros.datasets.parsing import numbered_rows, parse_number, parse_timestamp
 from vizloc_ros.datasets.record import Record, unknown_split
 from vizloc_ros.errors import CameraError, DatasetError

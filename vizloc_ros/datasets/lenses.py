@@ -10,7 +10,7 @@ import numpy as np
 import pycolmap
 
 from vizloc_ros.arrays import UInt8
-from vizloc_ros.datasets.images import read_image
+from vizloc_ros.datasets.image_files import read_image
 from vizloc_ros.errors import CameraError
 from vizloc_ros.geometry.camera import PIXEL_CENTRE, PinholeCamera
 from vizloc_ros.geometry.rectification import DistortedCamera, Rectifier

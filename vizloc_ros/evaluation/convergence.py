@@ -12,14 +12,14 @@ from vizloc_ros.errors import DatasetError
 from vizloc_ros.evaluation.recall import PoseError
 from vizloc_ros.geometry.poses import perturbed, pose_error, pose_of
 from vizloc_ros.localization.global_search import open_search
-from vizloc_ros.localization.options import RetrievalOptions
+from vizloc_ros.localization.localization_options import RetrievalOptions
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, parallel_map, silent
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.optimizer.alignment import Alignment
-from vizloc_ros.pixloc.options import TrackingOptions
 from vizloc_ros.pixloc.pose_refiner import MapAligner
 from vizloc_ros.pixloc.reference_builder import compute_references
+from vizloc_ros.pixloc.tracking_options import TrackingOptions
 
 CONVERGED_M, CONVERGED_DEG = 0.25, 1.0
 RETRIEVED = "retrieved"

@@ -13,8 +13,8 @@ from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.debug_image import draw_confidence, draw_travel
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
-from vizloc_ros.pixloc.options import TrackingOptions
 from vizloc_ros.pixloc.pose_refiner import MapAligner
+from vizloc_ros.pixloc.tracking_options import TrackingOptions
 
 _COLORS = (BLUE, ORANGE, GREEN, RED, MUTED, "#8b5cf6")
 

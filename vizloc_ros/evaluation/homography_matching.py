@@ -10,7 +10,7 @@ import cv2
 
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.datasets.homographies import HomographyPair
-from vizloc_ros.datasets.images import read_image
+from vizloc_ros.datasets.image_files import read_image
 from vizloc_ros.evaluation.matching_metrics import MMA_THRESHOLDS_PX, MatchingSummary, PairMetrics, evaluate_pair
 from vizloc_ros.evaluation.plots import BLUE, GREEN, INK, ORANGE, RED, STYLE
 from vizloc_ros.features.extractor import FeatureExtractor

@@ -17,7 +17,7 @@ from vizloc_ros.evaluation.plots import plot_errors, plot_overlay, plot_trajecto
 from vizloc_ros.evaluation.recall import evaluate_poses
 from vizloc_ros.evaluation.trajectories import write_tum, write_visuallocalization
 from vizloc_ros.geometry.poses import transform_points
-from vizloc_ros.localization.localizer import HierarchicalLocalizer
+from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.visual_map import VisualMap
 
 PERCENTILES = {"p50", "p99"}

@@ -18,13 +18,13 @@ import numpy as np
 from vizloc_ros.datasets.corruptions import KINDS, LEVELS, Degradation, degrade_records
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import ConfigError, DatasetError, VizlocError
-from vizloc_ros.evaluation.localize import OfflineRun, localize_records
+from vizloc_ros.evaluation.offline_localization import OfflineRun, localize_records
 from vizloc_ros.evaluation.plots import BLUE, GREEN, INK, ORANGE, RED, STYLE
 from vizloc_ros.evaluation.recall import TOLERANCES, evaluate_poses
 from vizloc_ros.evaluation.report import write_report
 from vizloc_ros.features.extractor import FeatureExtractor
-from vizloc_ros.localization.localizer import HierarchicalLocalizer
-from vizloc_ros.localization.options import PoseOptions
+from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
+from vizloc_ros.localization.localization_options import PoseOptions
 from vizloc_ros.mapping.builder import BuildOptions, build_map
 from vizloc_ros.mapping.map_format import INFO_FILE
 from vizloc_ros.mapping.visual_map import VisualMap

@@ -6,7 +6,7 @@ from typing import Protocol
 from vizloc_ros.arrays import Float32, Int64
 from vizloc_ros.errors import ConfigError, MapError
 from vizloc_ros.localization.faiss_index import INDEX_FILE, FaissIndex, import_faiss
-from vizloc_ros.localization.options import RetrievalOptions
+from vizloc_ros.localization.localization_options import RetrievalOptions
 from vizloc_ros.localization.retrieval import GlobalIndex
 from vizloc_ros.mapping.map_format import FileInfo
 from vizloc_ros.mapping.visual_map import VisualMap

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from vizloc_ros.arrays import Float32, Int8, Int32, Int64
 from vizloc_ros.localization.global_search import open_search
-from vizloc_ros.localization.options import RetrievalOptions
+from vizloc_ros.localization.localization_options import RetrievalOptions
 from vizloc_ros.localization.retrieval import suppress_neighbours
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.timing import Stopwatch

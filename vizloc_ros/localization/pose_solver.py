@@ -14,7 +14,7 @@ from vizloc_ros.arrays import Bool, Float64, Int8, Int32
 from vizloc_ros.features.types import Features, dequantize
 from vizloc_ros.geometry.camera import PIXEL_CENTRE, PinholeCamera
 from vizloc_ros.geometry.poses import transform_points
-from vizloc_ros.localization.options import PoseOptions
+from vizloc_ros.localization.localization_options import PoseOptions
 from vizloc_ros.localization.places import Place
 from vizloc_ros.mapping.triangulation import colmap_camera
 from vizloc_ros.timing import Stopwatch
@@ -80,7 +80,7 @@ def estimate_absolute_pose(
     )
     if answer is None:
         return None
-    cam_from_map = answer["cam_from_map"]
+    cam_from_map = answer["cam_from_world"]
     # RANSAC's own mask is of the pose before the refinement.
     points_cam = transform_points(cam_from_map, points)
     errors = np.linalg.norm(camera.project(points_cam)[0] - pixels, axis=1)

@@ -14,6 +14,7 @@ from vizloc_ros.errors import MapError
 from vizloc_ros.features.extractor import FeatureExtractor
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import array_of
+from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.map_format import (
     FORMAT_VERSION,
     INFO_FILE,
@@ -23,7 +24,6 @@ from vizloc_ros.mapping.map_format import (
     read_info,
     write_info,
 )
-from vizloc_ros.mapping.pairs import Keyframe
 from vizloc_ros.mapping.replace import built_aside
 from vizloc_ros.mapping.triangulation import Triangulation, write_model
 from vizloc_ros.mapping.visual_map import ARRAYS, EXTRACTOR_FOLDER, MODEL_FOLDER, NAMES_FILE

@@ -9,7 +9,7 @@ from pydantic import Field
 from vizloc_ros.arrays import Float32, Float64, Int32
 from vizloc_ros.features.types import dequantize
 from vizloc_ros.geometry.epipolar import epipolar_distance, fundamental_matrix
-from vizloc_ros.mapping.pairs import Keyframe
+from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.options import Options
 from vizloc_ros.parallel import Progress, parallel_map
 

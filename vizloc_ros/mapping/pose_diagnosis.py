@@ -15,8 +15,8 @@ from pycolmap import Rigid3d, Rotation3d
 from vizloc_ros.arrays import Float64
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.epipolar import epipolar_distance, fundamental_matrix, in_front
+from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.pair_matching import PairMatches
-from vizloc_ros.mapping.pairs import Keyframe
 
 _PAIRS_TRIED = 60
 _BETTER_BY = 0.12  # share of matches that a correction must win to be named

@@ -13,7 +13,7 @@ from scipy import sparse
 from vizloc_ros.arrays import Float64, Int64
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera, shift_jacobian
 from vizloc_ros.geometry.poses import transform_points
-from vizloc_ros.mapping.pairs import Keyframe
+from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.triangulation import Triangulation
 from vizloc_ros.options import Options
 

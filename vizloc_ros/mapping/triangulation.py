@@ -13,8 +13,8 @@ from pydantic import Field
 
 from vizloc_ros.arrays import Float64, Int32, Int64
 from vizloc_ros.geometry.camera import PIXEL_CENTRE, PinholeCamera
+from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.pair_matching import PairMatches
-from vizloc_ros.mapping.pairs import Keyframe
 from vizloc_ros.options import Options
 from vizloc_ros.parallel import Progress
 

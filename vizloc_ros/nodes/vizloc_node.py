@@ -9,7 +9,7 @@ from vizloc_ros.nodes.hfnet import HfnetNode
 from vizloc_ros.nodes.localizer import LocalizerNode
 from vizloc_ros.nodes.map_server import MapServerNode
 from vizloc_ros.nodes.pixloc_tracker import PixLocTrackerNode
-from vizloc_ros.replay.processes import WITHOUT_TRACKER
+from vizloc_ros.ros.node_options import WITHOUT_TRACKER
 from vizloc_ros.ros.runner import run_nodes
 
 

@@ -6,7 +6,7 @@ import cv2
 
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.errors import ImageError
-from vizloc_ros.pixloc.network.config import COARSEST
+from vizloc_ros.pixloc.network.pixloc_config import COARSEST
 
 _MIN_SIDE = 2 * COARSEST
 

@@ -10,10 +10,10 @@ from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.optimizer.alignment import Alignment, align
-from vizloc_ros.pixloc.options import TrackingOptions
 from vizloc_ros.pixloc.pyramid import FeaturePyramid
 from vizloc_ros.pixloc.references import References
 from vizloc_ros.pixloc.submap import SubmapSelector, in_view
+from vizloc_ros.pixloc.tracking_options import TrackingOptions
 from vizloc_ros.pixloc.verification import verify
 
 

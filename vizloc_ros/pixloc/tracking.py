@@ -11,7 +11,7 @@ from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.options import Options
 from vizloc_ros.pixloc.motion import MotionOptions, Prediction
 from vizloc_ros.pixloc.optimizer.alignment import Alignment
-from vizloc_ros.pixloc.optimizer.options import AlignmentOptions
+from vizloc_ros.pixloc.optimizer.alignment_options import AlignmentOptions
 from vizloc_ros.pixloc.verification import VerificationOptions
 
 

@@ -17,9 +17,10 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from vizloc_ros.errors import RosError
 from vizloc_ros.replay.bag_records import image_topics
 from vizloc_ros.replay.player import BagPlayer, Published
-from vizloc_ros.replay.processes import LOCALIZING, NODES, TRACKER, NodeProcesses
+from vizloc_ros.replay.processes import NodeProcesses
 from vizloc_ros.replay.recorder import Recorder
 from vizloc_ros.ros.dds_profile import ensure_profile
+from vizloc_ros.ros.node_options import LOCALIZING, NODES, TRACKER
 from vizloc_ros.ros.runner import ros
 
 _START_SECONDS = 60.0

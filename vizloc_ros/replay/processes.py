@@ -14,11 +14,8 @@ from types import TracebackType
 import vizloc_ros
 from vizloc_ros.errors import RosError
 from vizloc_ros.ros.dds_profile import ensure_profile
+from vizloc_ros.ros.node_options import NODES, WITHOUT_TRACKER
 
-TRACKER = "pixloc_tracker"
-LOCALIZING = ("hfnet", "map_server", "localizer")
-NODES = (*LOCALIZING, TRACKER)
-WITHOUT_TRACKER = "--without-tracker"  # of vizloc_node
 _STOP_SECONDS = 15.0
 
 

@@ -11,11 +11,11 @@ from pycolmap import Rigid3d
 from vizloc_ros.evaluation.recall import RecallReport, evaluate_poses
 from vizloc_ros.evaluation.report import draw_overlay, write_results
 from vizloc_ros.features.device import Device
-from vizloc_ros.localization.localizer import HierarchicalLocalizer
+from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.check import check_map
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
-from vizloc_ros.pixloc.options import LONG_SIDE
+from vizloc_ros.pixloc.tracking_options import LONG_SIDE
 from vizloc_ros.replay.bag_records import records_of_bag
 from vizloc_ros.replay.bag_replay import replay_bag
 from vizloc_ros.timing import percentiles

@@ -11,11 +11,11 @@ from pydantic import AfterValidator, Field
 
 from vizloc_ros.features.device import Device
 from vizloc_ros.geometry.poses import pose_from_quaternion
-from vizloc_ros.localization.options import PoseOptions, RetrievalOptions
+from vizloc_ros.localization.localization_options import PoseOptions, RetrievalOptions
 from vizloc_ros.options import Options
-from vizloc_ros.pixloc.options import PyramidOptions
 from vizloc_ros.pixloc.submap import SubmapOptions
 from vizloc_ros.pixloc.tracking import TrackerOptions
+from vizloc_ros.pixloc.tracking_options import PyramidOptions
 
 Provider = Literal["cpu", "cuda", "tensorrt"]
 
@@ -155,3 +155,8 @@ NODE_OPTIONS: dict[str, type[Options]] = {
     "localizer": LocalizerOptions,
     "pixloc_tracker": TrackerNodeOptions,
 }
+
+TRACKER = "pixloc_tracker"
+LOCALIZING = ("hfnet", "map_server", "localizer")
+NODES = (*LOCALIZING, TRACKER)
+WITHOUT_TRACKER = "--without-tracker"  # of vizloc_node

@@ -10,8 +10,8 @@ import torch
 from pydantic import BaseModel
 
 from vizloc_ros.errors import ConfigError
-from vizloc_ros.features.hfnet.config import HfNetConfig
-from vizloc_ros.features.hfnet.network import HfNet
+from vizloc_ros.features.hfnet.hfnet_config import HfNetConfig
+from vizloc_ros.features.hfnet.hfnet_network import HfNet
 from vizloc_ros.training.provenance import without_folders
 
 _MAY_CHANGE = {

@@ -7,7 +7,7 @@ import numpy as np
 
 from vizloc_ros.arrays import Bool, Float32, UInt8
 from vizloc_ros.errors import ImageError
-from vizloc_ros.features.hfnet.config import CELL
+from vizloc_ros.features.hfnet.hfnet_config import CELL
 
 BORDER = 4  # keypoints nearer to the border, or to padding, are effects of it [px]
 _MIN_SIDE = 2 * CELL  # of the network's input [px]

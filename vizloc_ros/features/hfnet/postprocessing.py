@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, pad
 
-from vizloc_ros.features.hfnet.config import CELL
+from vizloc_ros.features.hfnet.hfnet_config import CELL
+from vizloc_ros.features.hfnet.hfnet_network import HfNet
 from vizloc_ros.features.hfnet.image_size import BORDER
-from vizloc_ros.features.hfnet.network import HfNet
 from vizloc_ros.features.hfnet.subpixel import GRAY_REACH, log_score_windows, quadratic_offsets, windows
 
 

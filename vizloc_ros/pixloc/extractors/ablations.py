@@ -7,7 +7,7 @@ import numpy as np
 
 from vizloc_ros.arrays import Float32, UInt8
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
-from vizloc_ros.pixloc.optimizer.options import LearnedAlignment
+from vizloc_ros.pixloc.optimizer.alignment_options import LearnedAlignment
 from vizloc_ros.pixloc.pyramid import FeatureLevel, FeaturePyramid
 
 _DAMPING = 1e-2  # of those without a learned one

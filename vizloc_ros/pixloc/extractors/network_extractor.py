@@ -11,7 +11,7 @@ from vizloc_ros.features.hfnet.image_size import gray_image
 from vizloc_ros.features.onnx_session import ORT_ERRORS, one_line, open_session
 from vizloc_ros.pixloc.extractors.pixloc_weights import Description, read_weights
 from vizloc_ros.pixloc.image_fit import fit_image
-from vizloc_ros.pixloc.optimizer.options import LearnedAlignment
+from vizloc_ros.pixloc.optimizer.alignment_options import LearnedAlignment
 from vizloc_ros.pixloc.pyramid import FeaturePyramid, level_of_image
 
 

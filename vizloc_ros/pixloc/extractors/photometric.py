@@ -6,7 +6,7 @@ import numpy as np
 from vizloc_ros.arrays import Float32, UInt8
 from vizloc_ros.features.hfnet.image_size import gray_image
 from vizloc_ros.pixloc.image_fit import fit_image
-from vizloc_ros.pixloc.optimizer.options import LearnedAlignment
+from vizloc_ros.pixloc.optimizer.alignment_options import LearnedAlignment
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
 from vizloc_ros.pixloc.pyramid import FeaturePyramid, level_of_image
 

@@ -10,7 +10,7 @@ import numpy as np
 from vizloc_ros.errors import FeatureError
 from vizloc_ros.features.checksummed_onnx import read_checksummed
 from vizloc_ros.features.onnx_session import NetworkFile
-from vizloc_ros.pixloc.optimizer.options import LearnedAlignment
+from vizloc_ros.pixloc.optimizer.alignment_options import LearnedAlignment
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
 
 PIXLOC_METADATA = "vizloc_pixloc"  # the key that marks an exported network; its value is the version of the format

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.features.device import Device
-from vizloc_ros.pixloc.optimizer.options import LearnedAlignment
+from vizloc_ros.pixloc.optimizer.alignment_options import LearnedAlignment
 from vizloc_ros.pixloc.pyramid import FeaturePyramid
 
 

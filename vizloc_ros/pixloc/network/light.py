@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vizloc_ros.pixloc.network.config import LightConfig
+from vizloc_ros.pixloc.network.pixloc_config import LightConfig
 from vizloc_ros.pixloc.network.smoothing import Smoothing
 
 _GROUPS = 16  # channels of a group in the grouped convolution of the finest head

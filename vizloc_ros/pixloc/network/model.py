@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from vizloc_ros.pixloc.network.config import LightConfig, NetworkConfig
 from vizloc_ros.pixloc.network.light import LightNetwork
+from vizloc_ros.pixloc.network.pixloc_config import LightConfig, NetworkConfig
 from vizloc_ros.pixloc.network.unet import UNet
 
 _LOWEST, _RANGE = -6.0, 11.0  # log10 of the damping: 1e-6 to 1e5, as published

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vizloc_ros.pixloc.network.config import UNetConfig
+from vizloc_ros.pixloc.network.pixloc_config import UNetConfig
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which VGG is trained on
 

@@ -10,8 +10,8 @@ from vizloc_ros.arrays import Bool, Float32, Float64, Int64
 from vizloc_ros.errors import FeatureError
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import pose_from_matrix
+from vizloc_ros.pixloc.optimizer.alignment_options import AlignmentOptions, LearnedAlignment
 from vizloc_ros.pixloc.optimizer.equations import NormalEquations, covariance, solve
-from vizloc_ros.pixloc.optimizer.options import AlignmentOptions, LearnedAlignment
 from vizloc_ros.pixloc.optimizer.products import ImageProducts, PointProducts
 from vizloc_ros.pixloc.optimizer.projection import LevelCamera, moved
 from vizloc_ros.pixloc.pyramid import FeatureLevel, FeaturePyramid

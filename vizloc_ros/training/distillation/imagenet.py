@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vizloc_ros.errors import ConfigError
-from vizloc_ros.features.hfnet.network import Backbone, InvertedResidual
+from vizloc_ros.features.hfnet.hfnet_network import Backbone, InvertedResidual
 
 _STAGES = ((0,), (1, 2), (3,), (4,), (5,), (6, 7, 8, 9), (10, 11, 12), (13, 14, 15), (16,))
 """Blocks whose outputs are added to each other, and so keep the same channels."""

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vizloc_ros.features.hfnet.network import keypoint_scores
+from vizloc_ros.features.hfnet.hfnet_network import keypoint_scores
 from vizloc_ros.features.hfnet.subpixel import (
     FARTHEST,
     GRAY_REACH,
@@ -12,7 +12,7 @@ from vizloc_ros.features.hfnet.subpixel import (
     quadratic_offsets,
     windows,
 )
-from vizloc_ros.training.distillation.batches import Batch
+from vizloc_ros.training.distillation.distillation_batches import Batch
 
 _LEAST_LABEL = 1e-7
 

@@ -8,7 +8,7 @@ import torch
 
 from vizloc_ros.arrays import Float64, UInt8
 from vizloc_ros.evaluation.matching_metrics import MatchingSummary, evaluate_pair
-from vizloc_ros.features.hfnet.network import HfNet
+from vizloc_ros.features.hfnet.hfnet_network import HfNet
 from vizloc_ros.features.hfnet.postprocessing import Extracted, Extraction
 from vizloc_ros.features.types import Features, quantize
 from vizloc_ros.training.augmentation import Augmentation

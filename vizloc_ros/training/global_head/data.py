@@ -11,17 +11,17 @@ from torch import Tensor
 from vizloc_ros.arrays import UNREADABLE_ARRAY, Float32
 from vizloc_ros.errors import ConfigError
 from vizloc_ros.parallel import Progress
-from vizloc_ros.training.distillation.vlad import global_target, read_vlad
+from vizloc_ros.training.distillation.vlad_targets import global_target, read_vlad
 from vizloc_ros.training.fingerprint import fingerprint
-from vizloc_ros.training.global_head.config import GlobalTraining
+from vizloc_ros.training.global_head.global_config import GlobalTraining
 from vizloc_ros.training.global_head.network_split import NetworkSplit
 from vizloc_ros.training.global_head.photos import Photo, posed_photos, unposed_photos
-from vizloc_ros.training.global_head.places import Places
+from vizloc_ros.training.global_head.training_places import Places
 from vizloc_ros.training.global_head.view_bank import ViewBank
 from vizloc_ros.training.global_head.views import Changes
 from vizloc_ros.training.teacher.global_network import GlobalTeacher, GlobalTeacherConfig
-from vizloc_ros.training.teacher.network import Teacher, TeacherConfig
-from vizloc_ros.training.teacher.store import TargetStore
+from vizloc_ros.training.teacher.target_store import TargetStore
+from vizloc_ros.training.teacher.teacher_network import Teacher, TeacherConfig
 
 _QUERY_SEED = 0  # not the configuration's, nor its changes: runs that differ in these are asked the same
 

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vizloc_ros.features.hfnet.network import HfNet
+from vizloc_ros.features.hfnet.hfnet_network import HfNet
 
 Layers = Literal["head", "deep"]
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vizloc_ros.arrays import Int64
 from vizloc_ros.errors import ConfigError
-from vizloc_ros.features.hfnet.network import NetVlad
+from vizloc_ros.features.hfnet.hfnet_network import NetVlad
 from vizloc_ros.training.global_head.view_bank import ViewBank, describe_views
 
 SHRINKAGE = 0.003  # of the mean variance, added to all: changes that few views tell of are not trusted

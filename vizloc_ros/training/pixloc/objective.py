@@ -7,7 +7,8 @@ from torch import Tensor
 
 from vizloc_ros.pixloc.network.model import PixLocNetwork
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
-from vizloc_ros.training.pixloc.alignment import (
+from vizloc_ros.training.pixloc.alignment_loss import gate, reprojection_errors, reprojection_loss
+from vizloc_ros.training.pixloc.differentiable_alignment import (
     Level,
     Pose,
     align_level,
@@ -16,8 +17,7 @@ from vizloc_ros.training.pixloc.alignment import (
     reference_features,
     sample,
 )
-from vizloc_ros.training.pixloc.batches import Batch
-from vizloc_ros.training.pixloc.losses import gate, reprojection_errors, reprojection_loss
+from vizloc_ros.training.pixloc.pair_batches import Batch
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from vizloc_ros.errors import ConfigError
-from vizloc_ros.pixloc.network.config import LightConfig, NetworkConfig
 from vizloc_ros.pixloc.network.light import LightNetwork
 from vizloc_ros.pixloc.network.model import PixLocNetwork
-from vizloc_ros.pixloc.network.store import load_network
+from vizloc_ros.pixloc.network.network_store import load_network
+from vizloc_ros.pixloc.network.pixloc_config import LightConfig, NetworkConfig
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
 from vizloc_ros.training.checkpoint import load_checkpoint
 from vizloc_ros.training.pixloc.pretrained import load_edgepoint2

@@ -10,8 +10,8 @@ import numpy as np
 
 from vizloc_ros.arrays import Bool, Float64
 from vizloc_ros.errors import DatasetError
-from vizloc_ros.training.pixloc.config import Starts
-from vizloc_ros.training.pixloc.pairs import LEAST_LANDMARKS, Pair, PairDrive, View
+from vizloc_ros.training.pixloc.alignment_config import Starts
+from vizloc_ros.training.pixloc.training_pairs import LEAST_LANDMARKS, Pair, PairDrive, View
 
 _ATTEMPTS = 100  # draws of what is missing in a batch
 

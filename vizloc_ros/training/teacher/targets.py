@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vizloc_ros.arrays import Float16, Float32, Int8
-from vizloc_ros.features.hfnet.config import CELL
+from vizloc_ros.features.hfnet.hfnet_config import CELL
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vizloc_ros.pixloc.network.config import LightConfig, NetworkConfig
+from vizloc_ros.pixloc.network.pixloc_config import LightConfig, NetworkConfig
 from vizloc_ros.training.pixloc.appearance import Appearance
 
 Range = tuple[float, float]

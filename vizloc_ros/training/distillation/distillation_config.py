@@ -4,11 +4,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from vizloc_ros.features.hfnet.config import HfNetConfig
+from vizloc_ros.features.hfnet.hfnet_config import HfNetConfig
 from vizloc_ros.training.augmentation import Augmentation
-from vizloc_ros.training.images import ImageSource
-from vizloc_ros.training.teacher.network import TeacherConfig
+from vizloc_ros.training.teacher.teacher_network import TeacherConfig
 from vizloc_ros.training.teacher.warps import Warps
+from vizloc_ros.training.training_images import ImageSource
 
 
 class HfNetTraining(BaseModel):

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vizloc_ros.features.hfnet.config import CELL
-from vizloc_ros.features.hfnet.network import Outputs
+from vizloc_ros.features.hfnet.hfnet_config import CELL
+from vizloc_ros.features.hfnet.hfnet_network import Outputs
 from vizloc_ros.features.hfnet.subpixel import SubpixelHead
-from vizloc_ros.training.distillation.batches import Batch
+from vizloc_ros.training.distillation.distillation_batches import Batch
 from vizloc_ros.training.distillation.refinement import refinement_loss
 
 TEMPERATURE = 0.03  # of the similarities among keypoints

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.errors import DatasetError, ImageError
-from vizloc_ros.features.hfnet.config import CELL
+from vizloc_ros.features.hfnet.hfnet_config import CELL
 from vizloc_ros.parallel import Progress, parallel_map, silent
 
 

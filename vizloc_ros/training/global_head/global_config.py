@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from vizloc_ros.training.global_head.network_split import Layers
 from vizloc_ros.training.global_head.photos import PosedSource
 from vizloc_ros.training.global_head.views import Changes
-from vizloc_ros.training.images import ImageSource
 from vizloc_ros.training.teacher.global_network import GlobalTeacherConfig
-from vizloc_ros.training.teacher.network import TeacherConfig
+from vizloc_ros.training.teacher.teacher_network import TeacherConfig
+from vizloc_ros.training.training_images import ImageSource
 
 
 class LossWeights(BaseModel):

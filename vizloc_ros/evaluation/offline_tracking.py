@@ -8,7 +8,7 @@ from pycolmap import Rigid3d
 
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.evaluation.recall import RecallReport
-from vizloc_ros.localization.localizer import HierarchicalLocalizer
+from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, silent
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor

@@ -8,8 +8,8 @@ import torch
 
 from vizloc_ros.errors import ConfigError
 from vizloc_ros.features.checksummed_onnx import CHECKSUM_METADATA
-from vizloc_ros.features.hfnet.config import CELL
-from vizloc_ros.features.hfnet.network import HfNet
+from vizloc_ros.features.hfnet.hfnet_config import CELL
+from vizloc_ros.features.hfnet.hfnet_network import HfNet
 from vizloc_ros.features.hfnet.postprocessing import Extraction
 from vizloc_ros.features.hfnet.weights import FORMAT_VERSION, HFNET_METADATA, OUTPUTS
 from vizloc_ros.features.onnx_export import halve_weights, traced_graph, weights_identity, write_checksummed

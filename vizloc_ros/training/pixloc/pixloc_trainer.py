@@ -20,11 +20,11 @@ from vizloc_ros.pixloc.optimizer.robust import BarronLoss
 from vizloc_ros.training.checkpoint import load_state, restore, save_checkpoint
 from vizloc_ros.training.interruption import require_finite, saved_on_failure
 from vizloc_ros.training.log import Report, TrainingLog
-from vizloc_ros.training.pixloc.batches import Batch, collate
-from vizloc_ros.training.pixloc.config import PixLocTraining, Starts
+from vizloc_ros.training.pixloc.alignment_config import PixLocTraining, Starts
 from vizloc_ros.training.pixloc.objective import align_batch
-from vizloc_ros.training.pixloc.pairs import Pair, PairDrive
+from vizloc_ros.training.pixloc.pair_batches import Batch, collate
 from vizloc_ros.training.pixloc.pretrained import load_edgepoint2
+from vizloc_ros.training.pixloc.training_pairs import Pair, PairDrive
 from vizloc_ros.training.pixloc.windows import draw_pairs
 from vizloc_ros.training.provenance import without_folders
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.features.device import Device
-from vizloc_ros.features.hfnet.config import CELL
+from vizloc_ros.features.hfnet.hfnet_config import CELL
 from vizloc_ros.features.onnx_dense_network import DenseNetwork, DenseNetworkConfig
 from vizloc_ros.features.onnx_features import local_maxima
 from vizloc_ros.features.types import quantize

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vizloc_ros.arrays import Bool, Float64, Int64
-from vizloc_ros.training.global_head.config import GlobalTraining
+from vizloc_ros.training.global_head.global_config import GlobalTraining
 from vizloc_ros.training.global_head.photos import Photo, distances, positions
 
 

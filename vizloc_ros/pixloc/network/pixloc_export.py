@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from vizloc_ros.errors import ConfigError
 from vizloc_ros.features.onnx_export import halve_weights, traced_graph, weights_identity, write_checksummed
 from vizloc_ros.pixloc.extractors.pixloc_weights import FORMAT_VERSION, PIXLOC_METADATA, output_names
-from vizloc_ros.pixloc.network.config import COARSEST
 from vizloc_ros.pixloc.network.model import PixLocNetwork
+from vizloc_ros.pixloc.network.pixloc_config import COARSEST
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
 
 _EXAMPLE = (3 * COARSEST, 2 * COARSEST)  # (width, height)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vizloc_ros.features.hfnet.config import CELL, LOCAL_LAYER, HfNetConfig
+from vizloc_ros.features.hfnet.hfnet_config import CELL, LOCAL_LAYER, HfNetConfig
 from vizloc_ros.features.hfnet.subpixel import SubpixelHead
 
 _EXPANSION = 6

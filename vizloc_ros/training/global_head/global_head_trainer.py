@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from vizloc_ros.errors import ConfigError
 from vizloc_ros.parallel import Progress, silent
 from vizloc_ros.training.checkpoint import load_network, load_state, restore, save_checkpoint
-from vizloc_ros.training.distillation.losses import global_loss
-from vizloc_ros.training.global_head.batches import Draw, GlobalBatches
-from vizloc_ros.training.global_head.config import GlobalTraining
+from vizloc_ros.training.distillation.distillation_losses import global_loss
+from vizloc_ros.training.global_head.contrastive_loss import contrastive_loss
 from vizloc_ros.training.global_head.data import GlobalData
-from vizloc_ros.training.global_head.losses import contrastive_loss
+from vizloc_ros.training.global_head.global_batches import Draw, GlobalBatches
+from vizloc_ros.training.global_head.global_config import GlobalTraining
 from vizloc_ros.training.global_head.network_split import split_network
 from vizloc_ros.training.global_head.photos import closeness, neighbours
 from vizloc_ros.training.global_head.reduction import whiten_reduction

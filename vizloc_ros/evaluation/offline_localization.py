@@ -10,7 +10,7 @@ from pycolmap import Rigid3d
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.evaluation.convergence import Perturbation
 from vizloc_ros.features.types import Features
-from vizloc_ros.localization.localizer import HierarchicalLocalizer
+from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.localization.pose_solver import Localization
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, parallel_map, silent

@@ -22,7 +22,7 @@ from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, parallel_map, silent
 from vizloc_ros.pixloc.image_fit import fit_image
 from vizloc_ros.pixloc.optimizer.projection import project
-from vizloc_ros.training.pixloc.config import PairSource, Partners, Starts
+from vizloc_ros.training.pixloc.alignment_config import PairSource, Partners, Starts
 
 LEAST_LANDMARKS = 16  # that both images of a pair contain
 

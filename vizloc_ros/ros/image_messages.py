@@ -7,7 +7,7 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
 from vizloc_ros.arrays import UInt8
-from vizloc_ros.datasets.images import decode_image
+from vizloc_ros.datasets.image_files import decode_image
 from vizloc_ros.errors import ImageError
 
 # OpenCV names a Bayer pattern by its second row, ROS by its first: bayer_rggb8 is OpenCV's BayerBG.

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from vizloc_ros.arrays import Float32
-from vizloc_ros.features.hfnet.config import CELL
+from vizloc_ros.features.hfnet.hfnet_config import CELL
 from vizloc_ros.features.types import dequantize
 from vizloc_ros.features.vlad import Vlad
 from vizloc_ros.training.augmentation import Augmentation
-from vizloc_ros.training.distillation.config import HfNetTraining
-from vizloc_ros.training.distillation.vlad import global_target
-from vizloc_ros.training.images import TrainingImages
-from vizloc_ros.training.teacher.store import TargetStore
+from vizloc_ros.training.distillation.distillation_config import HfNetTraining
+from vizloc_ros.training.distillation.vlad_targets import global_target
+from vizloc_ros.training.teacher.target_store import TargetStore
+from vizloc_ros.training.training_images import TrainingImages
 
 KEYPOINTS = 128  # descriptors at keypoints taught of each crop
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from vizloc_ros.arrays import UInt8
-from vizloc_ros.training.pixloc.alignment import Lens, Pose
-from vizloc_ros.training.pixloc.pairs import Pair, View
+from vizloc_ros.training.pixloc.differentiable_alignment import Lens, Pose
+from vizloc_ros.training.pixloc.training_pairs import Pair, View
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from safetensors.torch import save
 
 from vizloc_ros.errors import ConfigError, FeatureError
 from vizloc_ros.features.onnx_session import one_line
-from vizloc_ros.pixloc.network.config import NetworkConfig
 from vizloc_ros.pixloc.network.model import PixLocNetwork
+from vizloc_ros.pixloc.network.pixloc_config import NetworkConfig
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
 
 _CONFIG, _LOSS = "config", "robust_loss"

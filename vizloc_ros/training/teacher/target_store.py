@@ -10,10 +10,10 @@ import numpy as np
 from vizloc_ros.arrays import UNREADABLE_ARRAY, UInt8
 from vizloc_ros.errors import ImageError
 from vizloc_ros.training.fingerprint import fingerprint
-from vizloc_ros.training.images import identity, read_gray
-from vizloc_ros.training.teacher.network import Teacher
 from vizloc_ros.training.teacher.targets import Targets
+from vizloc_ros.training.teacher.teacher_network import Teacher
 from vizloc_ros.training.teacher.warps import Warps
+from vizloc_ros.training.training_images import identity, read_gray
 
 _ARRAYS = ("labels", "descriptors", "keypoints", "keypoint_descriptors")
 

@@ -11,11 +11,11 @@ from vizloc_ros.arrays import UNREADABLE_ARRAY, Float32, UInt8
 from vizloc_ros.errors import ConfigError, FeatureError
 from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features
 from vizloc_ros.features.vlad import Vlad
-from vizloc_ros.training.distillation.config import HfNetTraining
+from vizloc_ros.training.distillation.distillation_config import HfNetTraining
 from vizloc_ros.training.fingerprint import fingerprint
-from vizloc_ros.training.images import TrainingImages, identity
-from vizloc_ros.training.teacher.store import TargetStore
+from vizloc_ros.training.teacher.target_store import TargetStore
 from vizloc_ros.training.teacher.targets import Targets
+from vizloc_ros.training.training_images import TrainingImages, identity
 
 _IMAGES = 1500  # that vocabulary and whitening are learned on
 _FEWEST_KEYPOINTS = 20  # an image, or crop, with fewer says nothing about the place

@@ -10,20 +10,20 @@ import torch
 from torch import nn
 
 from vizloc_ros.errors import ConfigError
-from vizloc_ros.features.hfnet.network import HfNet
+from vizloc_ros.features.hfnet.hfnet_network import HfNet
 from vizloc_ros.parallel import Progress, silent
 from vizloc_ros.training.checkpoint import load_state, restore, save_checkpoint
-from vizloc_ros.training.distillation.batches import Batch, Batches, prefetch
-from vizloc_ros.training.distillation.config import HfNetTraining
+from vizloc_ros.training.distillation.distillation_batches import Batch, Batches, prefetch
+from vizloc_ros.training.distillation.distillation_config import HfNetTraining
+from vizloc_ros.training.distillation.distillation_losses import DistillationLoss
 from vizloc_ros.training.distillation.imagenet import load_imagenet
-from vizloc_ros.training.distillation.losses import DistillationLoss
 from vizloc_ros.training.distillation.validation import matching_scores
-from vizloc_ros.training.distillation.vlad import run_vlad
-from vizloc_ros.training.images import TrainingImages, read_gray
+from vizloc_ros.training.distillation.vlad_targets import run_vlad
 from vizloc_ros.training.interruption import require_finite, saved_on_failure
 from vizloc_ros.training.log import Report, TrainingLog
-from vizloc_ros.training.teacher.network import Teacher
-from vizloc_ros.training.teacher.store import TargetStore
+from vizloc_ros.training.teacher.target_store import TargetStore
+from vizloc_ros.training.teacher.teacher_network import Teacher
+from vizloc_ros.training.training_images import TrainingImages, read_gray
 
 _LOG_EVERY = 20
 _VALIDATION_CROPS = 32
