@@ -73,7 +73,7 @@ def test_every_stage_is_timed(run: OfflineRun, query_lap: list[Record]) -> None:
 def test_the_same_image_gives_the_same_pose(run: OfflineRun, query_lap: list[Record], street_map: VisualMap) -> None:
     record = query_lap[2]
     again = HierarchicalLocalizer(street_map).localize(run.features[record.name], record.camera).pose
-    np.testing.assert_array_equal(again.world_from_cam.matrix(), run.estimates[record.name].matrix())
+    np.testing.assert_array_equal(again.map_from_cam.matrix(), run.estimates[record.name].matrix())
 
 
 def test_an_image_that_shows_nothing_is_no_error(street_map: VisualMap, query_lap: list[Record]) -> None:
