@@ -1,9 +1,9 @@
-# make setup | demo | test | lint | bench | clean
+# make setup | demo | quick | test | lint | bench | clean
 #   PYTHON     interpreter of the environment, 3.10 to 3.14
 #   ROS        release of ROS 2 from wheels: kilted in .venv, jazzy in .venv-jazzy (default: kilted, or what is sourced)
 #   DATASET    for demo: what to localize in, e.g. folder:/data/route (default: the synthetic street)
 #   EXTRACTOR  for demo: hfnet (default), rootsift or the path of an .onnx file
-#   ARGS       for demo, test and bench: anything more
+#   ARGS       for demo, quick, test and bench: anything more
 PYTHON ?= python3
 ROS ?=
 DATASET ?=
@@ -13,7 +13,7 @@ ARGS ?=
 VENV := $(if $(filter-out kilted,$(ROS)),.venv-$(ROS),.venv)
 SETUP := scripts/setup.sh $(VENV) $(PYTHON) "$(ROS)"
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo quick test lint bench clean
 
 setup:
 	@$(SETUP)
@@ -24,6 +24,11 @@ demo: setup
 test:
 	@$(SETUP) train
 	@scripts/test.sh $(VENV) "$(ROS)" $(ARGS)
+
+quick:
+	@$(SETUP) train
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q --numprocesses auto --maxprocesses 8 --dist loadfile \
+		-m "not slow and not ros" $(ARGS)
 
 lint: setup
 	$(VENV)/bin/ruff check

@@ -62,7 +62,7 @@ setup(
         "console_scripts": [
             "vizloc = vizloc_ros.cli.main:main",
             "hfnet = vizloc_ros.nodes.hfnet:main",
-            "map_server = vizloc_ros.nodes.map_server:main",
+            "visual_map_server = vizloc_ros.nodes.visual_map_server:main",
             "localizer = vizloc_ros.nodes.localizer:main",
             "pixloc_tracker = vizloc_ros.nodes.pixloc_tracker:main",
             "vizloc_node = vizloc_ros.nodes.vizloc_node:main",

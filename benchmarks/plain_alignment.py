@@ -15,8 +15,8 @@ from vizloc_ros.arrays import Float32, Float64
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import pose_from_matrix
 from vizloc_ros.pixloc.optimizer.alignment_options import AlignmentOptions, LearnedAlignment
-from vizloc_ros.pixloc.optimizer.equations import Equations, solve
-from vizloc_ros.pixloc.optimizer.projection import LevelCamera, moved
+from vizloc_ros.pixloc.optimizer.equations import NormalEquations, solve
+from vizloc_ros.pixloc.optimizer.projection import LevelCamera, apply_left_update
 from vizloc_ros.pixloc.pyramid import FeatureLevel, FeaturePyramid
 from vizloc_ros.pixloc.references import References
 
@@ -53,25 +53,26 @@ class PlainAligner:
             enough = self.options.coarse_min_motion if index else self.options.min_motion
             for iteration in range(self.options.max_iterations):
                 of_level = LevelCamera(camera, correction, level.scale)
-                seen = of_level.look(rotation, translation, references.points.T)
-                inside = seen.in_front[0] & (seen.u[0] >= 0) & (seen.v[0] >= 0)
-                inside &= (seen.u[0] <= level.shape[1] - 1) & (seen.v[0] <= level.shape[0] - 1)
+                projected = of_level.project(rotation, translation, references.points.T)
+                u, v = projected.u[0], projected.v[0]
+                inside = projected.in_front[0] & (u >= 0) & (v >= 0)
+                inside &= (u <= level.shape[1] - 1) & (v <= level.shape[0] - 1)
                 if inside.sum() < self.options.min_landmarks:
                     break
-                x, y, inverse, u, v = (values[0][inside] for values in seen[:5])
-                positions = np.stack([u, v], axis=1)
+                points = projected.take(np.flatnonzero(inside))
+                positions = np.stack([points.u, points.v], axis=1)
                 features, confidences = _sampled(level, positions)
                 gradient = np.stack([self._slope(level, positions, axis) for axis in (0, 1)], axis=2)
                 residuals = features - reference.features[inside]
                 squared = (residuals * residuals).sum(axis=1)
                 weights = confidences * reference.confidences[inside] * self.learned.loss.weight(squared)
-                by_pose = np.stack(of_level.jacobian(x, y, inverse)).transpose(2, 0, 1)
+                by_pose = np.stack(of_level.jacobian(points.x, points.y, points.inverse_depth)).transpose(2, 0, 1)
                 jacobian = gradient @ by_pose  # (N, C, 6)
                 rows = jacobian.reshape(-1, 6)
                 weighted = (weights[:, None, None] * jacobian).reshape(-1, 6)
-                equations = Equations(weighted.T @ rows, weighted.T @ residuals.reshape(-1))
+                equations = NormalEquations(weighted.T @ rows, weighted.T @ residuals.reshape(-1))
                 step = solve([equations], self.learned.dampings[index])
-                rotation, translation = moved(rotation, translation, step)
+                rotation, translation = apply_left_update(rotation, translation, step)
                 total += 1
                 motion = by_pose @ step[0]
                 small = np.sqrt((motion * motion).sum(axis=1).mean()) <= enough

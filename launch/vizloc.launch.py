@@ -1,4 +1,4 @@
-"""The nodes hfnet, map_server, localizer and pixloc_tracker, each a process or all in one, behind common arguments."""
+"""Launch of hfnet, visual_map_server, localizer and pixloc_tracker, a process each or all in one."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 from vizloc_ros.ros.dds_profile import ensure_profile
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
-NODES = ("hfnet", "map_server", "localizer", "pixloc_tracker")
+NODES = ("hfnet", "visual_map_server", "localizer", "pixloc_tracker")
 # Arguments that are parameters of nodes; each node takes those it declares.
 PARAMETERS = ("map_path", "extractor", "provider", "image_transport", "map_frame", "base_frame")
 

@@ -1,4 +1,4 @@
-"""What tests of running nodes share: the processes, something that publishes images to them, and what they answer."""
+"""Helpers of tests of running nodes: the processes, a publisher of images, and a recorder of the output."""
 
 import itertools
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -32,7 +32,7 @@ _domains = itertools.count(DOMAIN_ID + 1)  # so that the nodes of two benches do
 
 
 class Bench:
-    """Running nodes on a bench: feed them with images, read what they say."""
+    """Test bench of running nodes: it sends images and reads poses and diagnostics."""
 
     def __init__(self, node: Any, recorder: Recorder, processes: NodeProcesses, nodes: Sequence[str]) -> None:
         self.node, self.recorder, self.processes, self.nodes = node, recorder, processes, nodes
@@ -48,7 +48,7 @@ class Bench:
         spin_until(alive_and_done, self.node, self.recorder, timeout_s=timeout_s)
 
     def wait_until_ready(self) -> None:
-        """Until the processes run, and hear each other and this one."""
+        """Wait until the processes run and have discovered each other and this one."""
         self.spin_until(
             lambda: (
                 self._camera_info.get_subscription_count() > 0
@@ -64,7 +64,7 @@ class Bench:
         self._camera_info.publish(msg)
 
     def send_image(self, pixels: Any, stamp_ns: int | None = None, **changes: Any) -> int:
-        """Publishes a (H, W) image, 0.1 s after the one before unless a stamp is given; returns its stamp."""
+        """Publish an (H, W) image, 0.1 s after the one before unless a stamp is given; return its stamp."""
         if stamp_ns is None:
             self.stamp_ns += 100_000_000
         else:
@@ -84,7 +84,7 @@ class Bench:
         return self.stamp_ns
 
     def expect_pose(self, record: Record) -> int:
-        """Sends the calibration and an image of a record until its pose comes; returns its stamp."""
+        """Send the calibration and an image of a record until its pose arrives; return its stamp."""
         self.send_camera_info(record)
         stamps: list[int] = []
 
@@ -101,7 +101,7 @@ class Bench:
         raise AssertionError(f"no pose; diagnostics: {self.recorder.messages[-5:]}")
 
     def expect_complaint(self, node: str, *words: str, level: bytes = DiagnosticStatus.ERROR) -> str:
-        """Waits until a node's diagnostics say all of the words at that level; returns the message."""
+        """Wait until a node's diagnostics contain all of the words at that level; return the message."""
         wanted = int.from_bytes(level, "little")
 
         def said() -> str | None:
@@ -121,7 +121,7 @@ class Bench:
         return said() or ""
 
     def parameters(self, node: str) -> dict[str, Any]:
-        """The parameters of a node as tools see them: the names that it lists, with what one request for all gives."""
+        """Parameters of a node as tools get them: its list of names, with the values of one request for all."""
         listed = self._call(ListParameters, f"{node}/list_parameters", ListParameters.Request()).result.names
         values = self._call(GetParameters, f"{node}/get_parameters", GetParameters.Request(names=listed)).values
         return {name: parameter_value_to_python(value) for name, value in zip(listed, values, strict=True)}
@@ -135,7 +135,7 @@ class Bench:
         return answer.result()
 
     def forget(self) -> None:
-        """Starts listening afresh."""
+        """Forget all messages and poses so far."""
         self.recorder.messages.clear()
         self.recorder.poses.clear()
 
@@ -144,12 +144,12 @@ class Bench:
 def bench(
     map_path: Path, log: Path, executables: tuple[str, ...] = LOCALIZING, **parameters: dict[str, Any]
 ) -> Iterator[Bench]:
-    """Starts the nodes with a map and the camera at the base; ``parameters`` of nodes by name come on top."""
+    """Context with running nodes, a map, and the camera at the base; more ``parameters`` by name of the node."""
     common = {"map_path": str(map_path)}
     of_images = {**common, "max_image_age": 0.0}  # the images' stamps are made up
     defaults: dict[str, dict[str, Any]] = {
         "hfnet": of_images,
-        "map_server": common,
+        "visual_map_server": common,
         "localizer": {"base_from_cam": IDENTITY},
         TRACKER: {**of_images, "base_from_cam": IDENTITY},
     }
@@ -169,7 +169,7 @@ def bench(
 
 
 def rviz_topics() -> Iterator[tuple[str, dict[str, str]]]:
-    """Type, and topic with its quality of service, of every display in the RViz configuration that has a topic."""
+    """Yield type, and topic with its quality of service, of every RViz display that has a topic."""
     types = {
         "PointCloud2": "sensor_msgs/msg/PointCloud2",
         "PoseArray": "geometry_msgs/msg/PoseArray",
@@ -184,7 +184,7 @@ def rviz_topics() -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def expect_shown(node: Node, names: Collection[str]) -> None:
-    """The topics are published as RViz subscribes to them."""
+    """Check that the topics are published as RViz subscribes to them."""
     for kind, topic in rviz_topics():
         if topic["Value"] not in names:
             continue

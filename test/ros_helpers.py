@@ -1,4 +1,4 @@
-"""What tests with rclpy in the process share: a context of their own and waiting with a deadline."""
+"""Helpers of tests with rclpy in the process: a context of their own, and waiting with a deadline."""
 
 import os
 import time
@@ -19,7 +19,7 @@ DOMAIN_ID = os.getpid() % 100  # so that test runs beside each other do not hear
 
 @contextmanager
 def ros_context(*arguments: str, domain_id: int = DOMAIN_ID) -> Iterator[Context]:
-    """A context of its own; ``arguments`` are those after --ros-args."""
+    """Context with a ROS context of its own; ``arguments`` are those after --ros-args."""
     context = Context()
     rclpy.init(context=context, domain_id=domain_id, args=["--ros-args", *arguments] if arguments else None)
     try:
@@ -30,7 +30,7 @@ def ros_context(*arguments: str, domain_id: int = DOMAIN_ID) -> Iterator[Context
 
 @contextmanager
 def ros_nodes(*names: str, arguments: tuple[str, ...] = (), domain_id: int = DOMAIN_ID) -> Iterator[list[Any]]:
-    """Nodes of these names in one context; take them to ``spin_until``."""
+    """Context with nodes of these names, for ``spin_until``."""
     with ros_context(*arguments, domain_id=domain_id) as context:
         nodes = [Node(name, context=context) for name in names]
         try:
@@ -41,7 +41,7 @@ def ros_nodes(*names: str, arguments: tuple[str, ...] = (), domain_id: int = DOM
 
 
 def spin_until(condition: Callable[[], bool], *nodes: Any, timeout_s: float = 15.0) -> None:
-    """Spins the nodes until the condition holds; fails the test when it does not within ``timeout_s``."""
+    """Spin the nodes until the condition holds; fail the test after ``timeout_s``."""
     executor = SingleThreadedExecutor(context=nodes[0].context)
     for node in nodes:
         executor.add_node(node)
@@ -57,7 +57,7 @@ def spin_until(condition: Callable[[], bool], *nodes: Any, timeout_s: float = 15
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
-    """Waits for what another thread does; fails the test when it is not done within ``timeout_s``."""
+    """Wait until a condition holds through another thread; fail the test after ``timeout_s``."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"nothing of it happened in {timeout_s} s"

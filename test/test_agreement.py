@@ -18,7 +18,7 @@ from vizloc_ros.features.rootsift import RootSift
 from vizloc_ros.mapping.builder import build_map
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.pair_matching import PairMatches
-from vizloc_ros.mapping.pose_diagnosis import agreement, disagreement_warnings, median_speed, scale_warnings
+from vizloc_ros.mapping.pose_diagnosis import median_speed, pose_agreement, pose_warnings, scale_warnings
 
 Change = Callable[[Keyframe], Keyframe]
 
@@ -91,19 +91,19 @@ def scene(request: pytest.FixtureRequest) -> Scene:
 
 
 def test_right_poses_give_no_warning(scene: Scene) -> None:
-    assert agreement(scene[1]) > 0.7
-    assert disagreement_warnings(*scene) == []
+    assert pose_agreement(scene[1]) > 0.7
+    assert pose_warnings(*scene) == []
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_named(points: Scene, mistake: str) -> None:
     """On a bend, where all of them show."""
     change, expected = MISTAKES[mistake]
-    (warning,) = disagreement_warnings([change(k) for k in points[0]], points[1])
+    (warning,) = pose_warnings([change(k) for k in points[0]], points[1])
     assert re.search(expected, warning)
     fitting = re.search(r"with that (\d+)%", warning)
     assert fitting
-    assert int(fitting[1]) > 100 * agreement(points[1]) - 5, "undone, the mistake leaves the right poses"
+    assert int(fitting[1]) > 100 * pose_agreement(points[1]) - 5, "undone, the mistake leaves the right poses"
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_mistake_is_named(points: Scene, mistake: str) -> None:
 def test_a_mistake_is_named_on_a_straight_street(images: Scene, mistake: str) -> None:
     """Straight ahead, flipped axes leave the epipolar lines as they are: only the sign of the depths tells."""
     change, expected = MISTAKES[mistake]
-    (warning,) = disagreement_warnings([change(k) for k in images[0]], images[1])
+    (warning,) = pose_warnings([change(k) for k in images[0]], images[1])
     assert re.search(expected, warning)
 
 
@@ -122,7 +122,7 @@ def test_poses_of_something_else_are_suspected_without_a_cause(points: Scene) ->
     def shaken(pose: Rigid3d) -> Rigid3d:
         return Rigid3d(Rotation3d(rng.uniform(-2, 2, 3)) * pose.rotation, pose.translation + rng.normal(size=3) * 5)
 
-    (warning,) = disagreement_warnings([with_pose(shaken)(k) for k in points[0]], points[1])
+    (warning,) = pose_warnings([with_pose(shaken)(k) for k in points[0]], points[1])
     assert "poses and images do not belong together" in warning
 
 

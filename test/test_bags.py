@@ -1,4 +1,4 @@
-"""Bags: what is written is what is read, damage is named, and a played bag arrives completely in another process."""
+"""Bags: the written messages are read again, damage is named, and a played bag arrives completely."""
 
 import json
 import os
@@ -163,6 +163,16 @@ def test_a_missing_topic_is_answered_with_those_there_are(bag: Path) -> None:
         read_poses(bag, "/camera/image")
 
 
+@pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
+def test_messages_of_a_time_window(bag: Path, storage: str) -> None:
+    if storage == "mcap":
+        to_mcap(bag, bag := bag.parent / "mcap")
+    first, last = START_NS + PERIOD_NS, START_NS + 3 * PERIOD_NS
+    times = [time_ns for time_ns, _ in read_messages(bag, "/camera/image", first, last)]
+    assert times == [first, first + PERIOD_NS]
+    assert list(read_messages(bag, "/camera/image", first + 1, first + 2)) == []
+
+
 def to_mcap(bag: Path, target: Path) -> None:
     with Reader(bag) as reader, Writer(target, version=8, storage_plugin=StoragePlugin.MCAP) as writer:
         copies = {c.id: writer.add_connection(c.topic, c.msgtype, typestore=TYPES) for c in reader.connections}
@@ -230,9 +240,33 @@ print(json.dumps({"stamps": stamps, "sums": sums, "clock": clock}))
 """
 
 
+@pytest.mark.ros
+def test_an_image_of_a_record_is_found_by_its_time_in_the_bag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That time is later than the stamp, with another delay for each image; two images may have the same."""
+    pytest.importorskip("ros_helpers", reason="ROS 2 (rclpy) is not installed")
+    from vizloc_ros.replay import bag_records
+
+    records = make_records(4)
+    write_bag(records, tmp_path / "written")
+    bag_times = [START_NS + delay_ns for delay_ns in (500_000_000, 500_000_000, 500_000_001, 900_000_000)]
+    with Reader(tmp_path / "written") as reader, Writer(tmp_path / "bag", version=8) as writer:
+        copies = {c.id: writer.add_connection(c.topic, c.msgtype, typestore=TYPES) for c in reader.connections}
+        for connection, stamp_ns, data in reader.messages():
+            writer.write(copies[connection.id], bag_times[(stamp_ns - START_NS) // PERIOD_NS], data)
+    found, base_from_cam = bag_records.records_of_bag(tmp_path / "bag")
+    assert [record.timestamp_ns for record in found] == [record.timestamp_ns for record in records]
+    assert pose_error(base_from_cam, Rigid3d()) == pytest.approx((0, 0), abs=1e-6)
+    windows = []
+    read = bag_records.read_messages
+    monkeypatch.setattr(bag_records, "read_messages", lambda *given: windows.append(given[2:]) or read(*given))
+    for record, original in zip(found, records, strict=True):
+        np.testing.assert_array_equal(record.read_image(), original.read_image())
+    assert windows == [(at, at + 1) for at in bag_times]
+
+
 @contextmanager
 def player_of(bag: Path, **options: Any) -> Iterator[Any]:
-    """A player in a context of its own."""
+    """Player in a context of its own."""
     helpers = pytest.importorskip("ros_helpers", reason="ROS 2 (rclpy) is not installed")
     from vizloc_ros.replay.player import BagPlayer
 

@@ -226,7 +226,7 @@ def test_version_and_help(vizloc: Vizloc) -> None:
     [
         (["map", "build", "folder:{tmp}/nowhere", "--out", "{tmp}/map"], r"error: {tmp}/nowhere: no such folder"),
         (["map", "build", "nonsense:{tmp}", "--out", "{tmp}/map"], r"unknown reader 'nonsense'; write one of: folder"),
-        (["map", "build", "{data}", "--out", "{tmp}/map"], r"does not say how to read it"),
+        (["map", "build", "{data}", "--out", "{tmp}/map"], r"has no reader"),
         (["map", "build", "folder:{data}", "--split", "lap3", "--out", "{tmp}/map"], r"no split 'lap3'; .* map, query"),
         (
             ["map", "build", "folder:{data}", *ROOTSIFT, "--every", "9", "--out", "{tmp}/map"],

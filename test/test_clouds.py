@@ -11,6 +11,7 @@ from std_msgs.msg import Header
 
 from vizloc_ros.errors import FeatureError, RosError
 from vizloc_ros.features.types import Features
+from vizloc_ros.localization.places import Place
 from vizloc_ros.ros import clouds, qos
 from vizloc_ros.ros.messages import header_of
 from vizloc_ros.ros.point_clouds import SCALARS, CloudField, CloudLayout
@@ -29,17 +30,30 @@ def some_features(rng: np.random.Generator, size: int, dimension: int = 128) -> 
     )
 
 
-def some_candidates(rng: np.random.Generator, size: int) -> clouds.Candidates:
-    return clouds.Candidates(
-        points=rng.normal(0, 100, (size, 3)).astype(np.float32),
-        landmarks=rng.integers(0, 2**32, size),
-        places=np.sort(rng.integers(0, 10, size)),
-        descriptors=rng.integers(-127, 128, (size, 128), np.int8),
+def some_place(rng: np.random.Generator, size: int, dimension: int = 128) -> Place:
+    return Place(
+        positions=rng.normal(0, 100, (size, 3)).astype(np.float32),
+        landmarks=rng.integers(0, 2**31, size).astype(np.int32),
+        descriptors=rng.integers(-127, 128, (size, dimension), np.int8),
     )
 
 
+def assert_same_places(found: list[Place], expected: list[Place]) -> None:
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        for name in ("positions", "landmarks", "descriptors"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+            assert getattr(one, name).dtype == getattr(other, name).dtype
+
+
+def xyz(msg: PointCloud2) -> np.ndarray:
+    """Positions (N, 3) of any cloud with x, y, z."""
+    points = clouds.MAP_POINTS.decode(msg)
+    return np.stack([points[axis] for axis in "xyz"], axis=1)
+
+
 def as_big_endian(msg: PointCloud2) -> PointCloud2:
-    """The same cloud as a big-endian machine writes it, with its fields in reverse order behind an unknown one."""
+    """Same cloud in the byte order of a big-endian machine, with its fields in reverse order after an unknown one."""
     fields, offset = [PointField(name="ring", offset=0, datatype=PointField.UINT16, count=1)], 2
     for field in reversed(msg.fields):
         fields.append(PointField(name=field.name, offset=offset, datatype=field.datatype, count=field.count))
@@ -77,18 +91,14 @@ class TestRoundTrips:
         assert back.image_size == features.image_size
         assert back.descriptors.flags.c_contiguous
 
-    def test_candidates(self, rng, size, change):
-        candidates = some_candidates(rng, size)
-        back = clouds.candidates_from_msg(change(clouds.candidates_to_msg(candidates, HEADER)))
-        assert len(back) == size
-        for name in ("points", "landmarks", "places", "descriptors"):
-            np.testing.assert_array_equal(getattr(back, name), getattr(candidates, name))
+    def test_places(self, rng, size, change):
+        places = [some_place(rng, size), some_place(rng, 2)]
+        back = clouds.places_from_msg(change(clouds.places_to_msg(places, HEADER)))
+        assert_same_places(back, places if size else places[1:])
 
     def test_map_points(self, rng, size, change):
         points = rng.normal(0, 100, (size, 3)).astype(np.float32)
-        np.testing.assert_array_equal(
-            clouds.map_points_from_msg(change(clouds.map_points_to_msg(points, HEADER))), points
-        )
+        np.testing.assert_array_equal(xyz(change(clouds.map_points_to_msg(points, HEADER))), points)
 
     def test_global_descriptor(self, rng, size, change):
         descriptor = rng.random(size + 1, np.float32)
@@ -110,9 +120,21 @@ def test_features_without_global_descriptor(rng):
 
 
 @settings(max_examples=60, deadline=None)
+@given(sizes=st.lists(st.integers(0, 5), min_size=1, max_size=12), dimension=st.integers(1, 9), seed=st.integers(0, 99))
+def test_places_come_back_best_first_without_the_empty_ones(sizes, dimension, seed):
+    rng = np.random.default_rng(seed)
+    places = [some_place(rng, size, dimension) for size in sizes]
+    msg = clouds.places_to_msg(places, HEADER)
+    assert msg.header == HEADER
+    points = clouds.CANDIDATES.decode(msg)
+    assert points["place"].tolist() == [rank for rank, size in enumerate(sizes) for _ in range(size)]
+    assert_same_places(clouds.places_from_msg(msg), [place for place in places if len(place.landmarks)])
+
+
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_decode_equals_struct_module_for_any_layout(data):
-    """Any organised cloud, with gaps, padded rows, unknown fields and either byte order, against ``struct``."""
+    """Any organized cloud, with gaps, padded rows, unknown fields and either byte order, against ``struct``."""
     order = data.draw(st.sampled_from("<>"))
     height, width = data.draw(st.integers(1, 3)), data.draw(st.integers(0, 4))
     fields, offset = [], 0
@@ -156,14 +178,14 @@ def test_decode_is_a_view(rng):
 
 
 def test_reads_xyz_of_a_lidar_cloud():
-    """x, y, z of a cloud with PCL's 16-byte alignment, intensity, and count 0 for 1."""
+    """Positions of a cloud with PCL's 16-byte alignment, intensity, and count 0 for 1."""
     fields = [
         PointField(name=name, offset=offset, datatype=PointField.FLOAT32, count=0)
         for name, offset in (("x", 0), ("y", 4), ("z", 8), ("intensity", 16))
     ]
     data = array.array("B", struct.pack("<8f8f", 1, 2, 3, 9, 7, 9, 9, 9, 4, 5, 6, 9, 7, 9, 9, 9))
     msg = PointCloud2(height=2, width=1, fields=fields, point_step=32, row_step=32, data=data)
-    np.testing.assert_array_equal(clouds.map_points_from_msg(msg), [[1, 2, 3], [4, 5, 6]])
+    np.testing.assert_array_equal(xyz(msg), [[1, 2, 3], [4, 5, 6]])
 
 
 def corrupted(msg, **attributes):
@@ -220,16 +242,23 @@ class TestRefusals:
             clouds.MAP_POINTS.encode(arrays, Header())
 
     def test_places_out_of_order(self, rng):
-        candidates = some_candidates(rng, 2)
-        with pytest.raises(FeatureError, match="not in order"):
-            clouds.Candidates(candidates.points, candidates.landmarks, np.array([1, 0]), candidates.descriptors)
+        msg = clouds.places_to_msg([some_place(rng, 2), some_place(rng, 1)], HEADER)
+        clouds.CANDIDATES.decode(msg)["place"] = [1, 1, 0]  # in the message itself
+        with pytest.raises(FeatureError, match=r"cloud 'candidates'.*not in order"):
+            clouds.places_from_msg(msg)
 
     @pytest.mark.parametrize("landmark", [-1, 2**32])
     def test_landmark_id_beyond_uint32(self, rng, landmark):
-        candidates = some_candidates(rng, 2)
-        candidates.landmarks[1] = landmark
+        place = some_place(rng, 2)
+        wrong = Place(place.positions, np.array([0, landmark]), place.descriptors)
         with pytest.raises(FeatureError, match="'landmark'"):
-            clouds.candidates_to_msg(candidates, HEADER)
+            clouds.places_to_msg([wrong], HEADER)
+
+    def test_nan_position(self, rng):
+        place = some_place(rng, 3)
+        place.positions[1, 2] = np.nan
+        with pytest.raises(FeatureError, match=r"candidates.*finite"):
+            clouds.places_from_msg(clouds.places_to_msg([place], HEADER))
 
     def test_global_descriptor_of_two_points(self):
         arrays = {"descriptor": np.zeros((2, 3), np.float32), "feature_id": np.zeros(2, np.uint32)}
@@ -239,15 +268,12 @@ class TestRefusals:
 
 @pytest.mark.ros
 def test_cloud_survives_the_middleware(rng):
-    candidates = some_candidates(rng, 10_000)
+    places = [some_place(rng, 5_000), some_place(rng, 5_000)]
     received = []
     with ros_nodes("clouds_sender", "clouds_receiver") as (sender, receiver):
         publisher = sender.create_publisher(PointCloud2, "candidates", qos.FEATURES)
         receiver.create_subscription(PointCloud2, "candidates", received.append, qos.FEATURES)
         spin_until(lambda: publisher.get_subscription_count() == 1, sender, receiver)
-        publisher.publish(clouds.candidates_to_msg(candidates, HEADER))
+        publisher.publish(clouds.places_to_msg(places, HEADER))
         spin_until(lambda: bool(received), sender, receiver)
-    back = clouds.candidates_from_msg(received[0])
-    np.testing.assert_array_equal(back.points, candidates.points)
-    np.testing.assert_array_equal(back.landmarks, candidates.landmarks)
-    np.testing.assert_array_equal(back.descriptors, candidates.descriptors)
+    assert_same_places(clouds.places_from_msg(received[0]), places)

@@ -97,7 +97,7 @@ GROUND_TRUTH = "slice22/ground-truth-database-images-slice22.txt"
         (GROUND_TRUTH, f"{LATER} 1 0 0 0 1 2\n", r"slice22.txt:1: 7 values; expected 'name qw qx qy qz cx cy cz'"),
         (GROUND_TRUTH, f"\n{LATER} 1 0 0 0 1 two 3\n", r"slice22.txt:2: cy is 'two', not a number"),
         (GROUND_TRUTH, f"{LATER} 1 0 1 0 1 2 3\n", r"slice22.txt:1: the quaternion qw qx qy qz has the norm 1.414"),
-        (GROUND_TRUTH, f"{LATER} {POSE}\n" * 2, r"slice22.txt:2: image .* stands in .*slice22.txt:1 already"),
+        (GROUND_TRUTH, f"{LATER} {POSE}\n" * 2, r"slice22.txt:2: image .* is already in .*slice22.txt:1$"),
         (GROUND_TRUTH, f"photo.jpg {POSE}\n", r"slice22.txt:1: 'photo.jpg' is no image of Extended CMU Seasons; expec"),
         (GROUND_TRUTH, f"img_00001_c7_123us.jpg {POSE}\n", r"slice22.txt:1: .* camera c7; .*intrinsics.txt has c0, c1"),
         ("slice22/camera-poses/a.txt", f"{POSED} 1 0 0 0\n", r"camera-poses/a.txt:1: 5 values; expected 'name qw"),

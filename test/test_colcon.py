@@ -54,7 +54,7 @@ def run_sourced(workspace, command):
 
 def test_install_space_is_complete(workspace):
     prefix = workspace / "install" / "vizloc_ros"
-    for executable in ("vizloc", "hfnet", "map_server", "localizer", "vizloc_node"):
+    for executable in ("vizloc", "hfnet", "visual_map_server", "localizer", "vizloc_node"):
         assert os.access(prefix / "lib" / "vizloc_ros" / executable, os.X_OK)
     for folder in ("launch", "config"):
         names = {path.name for path in (REPOSITORY / folder).iterdir() if path.is_file()}
@@ -79,7 +79,7 @@ def test_command_line_runs_from_the_install_space(workspace):
 
 def test_node_from_the_install_space_names_the_map_it_waits_for(workspace):
     pytest.importorskip("rclpy")
-    command = "install/vizloc_ros/lib/vizloc_ros/map_server --ros-args -p map_path:=/nowhere/map"
+    command = "install/vizloc_ros/lib/vizloc_ros/visual_map_server --ros-args -p map_path:=/nowhere/map"
     with start_sourced(workspace, command) as process:
         try:
             assert any("/nowhere/map" in line for line in process.stdout)

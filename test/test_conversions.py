@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from geometry_helpers import matrix_of
 from geometry_msgs.msg import Point, Pose, Quaternion
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +9,7 @@ from pycolmap import Rigid3d
 
 from vizloc_ros.errors import CameraError, RosError
 from vizloc_ros.geometry.camera import PinholeCamera
-from vizloc_ros.geometry.poses import matrix_of, pose_from_quaternion
+from vizloc_ros.geometry.poses import pose_from_quaternion
 from vizloc_ros.ros import messages as conversions
 
 HEADER = conversions.header_of(1_700_000_000_123_456_789, "map")
@@ -38,7 +39,7 @@ def test_poses_and_transforms(pose):
 
 
 def test_a_quarter_turn_to_the_left():
-    """A vehicle at (1, 2, 0) that looks along y."""
+    """Pose of a vehicle at (1, 2, 0) that faces along y."""
     pose = pose_from_quaternion(np.array([1.0, 2.0, 0.0]), np.array([0, 0, 1.0, 1.0]))
     msg = conversions.pose_to_msg(pose)
     assert (msg.position.x, msg.position.y, msg.position.z) == (1, 2, 0)

@@ -84,7 +84,7 @@ def test_an_empty_split_is_map_with_a_pose_and_query_without(folder: Path) -> No
         ("d.png,map,0.3,1,2,3,0,0,0,1.01", r"poses.csv:5: the quaternion .* norm 1.01"),
         ("d.png,map,0.3,1,2,3,0,0,0,0", r"poses.csv:5: the quaternion .* norm 0"),
         ("d.png,map,0.3,1,2,3,,,,", r"poses.csv:5: the pose lacks qx, qy, qz, qw"),
-        ("a.png,query,1800000000,,,,,,,", r"poses.csv:5: image 'a.png' stands in line 2 already"),
+        ("a.png,query,1800000000,,,,,,,", r"poses.csv:5: image 'a.png' is already in line 2$"),
         ("d.png,map,0.2,1,2,3,0,0,0,1", r"poses.csv:5: timestamp_s is not later than in line 3"),
         ("d.png,map,soon,1,2,3,0,0,0,1", r"poses.csv:5: timestamp_s is 'soon', not a number"),
         ("d.png,map,,1,2,3,0,0,0,1", r"poses.csv:5: timestamp_s is '', not a number"),

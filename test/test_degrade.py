@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vizloc_ros.arrays import UInt8
-from vizloc_ros.datasets.corruptions import KINDS, LEVELS, OCCLUDED_SHARE, Degradation, degrade_records
+from vizloc_ros.datasets.corruptions import KINDS, LEVELS, OCCLUDED_RATIO, Degradation, degrade_records
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import ConfigError, ImageError
 from vizloc_ros.geometry.camera import PinholeCamera
@@ -95,7 +95,7 @@ def test_noise_has_no_bias_and_its_deviation(image: UInt8) -> None:
 def test_occlusion_hides_its_share_and_nothing_else(level: int) -> None:
     marked = np.full((96, 160), 255, np.uint8)  # no obstacle is that bright
     hidden = (Degradation("occlusion", level).apply(marked, 3) != 255).mean()
-    assert OCCLUDED_SHARE[level - 1] <= hidden < OCCLUDED_SHARE[level - 1] + 0.1
+    assert OCCLUDED_RATIO[level - 1] <= hidden < OCCLUDED_RATIO[level - 1] + 0.1
 
 
 def test_exposure_errs_both_ways(image: UInt8) -> None:

@@ -142,22 +142,29 @@ def test_report_table_shows_the_figures() -> None:
                 "median_translation_m": 0.04321,
                 "median_rotation_deg": None,
                 "latency_ms": {"p50": 41.234, "p99": 99.9},
-                "timings_ms": {"match": {"p50": 1.0, "p99": 2.0}},
+                "timings_ms": {"match": {"p50": 1.0, "p99": 2.0}, "catch_up": {"p50": 0.5, "p99": 4321.0}},
+                "retrieval": {"r1_5m": 0.5, "r10_5m": 1.0},
+                "map_bytes_per_keyframe": 436123.4,
+                "localizer": {"num_poses": 3, "recall": {"5m_10deg": 0.25}},
             }
         )
     )
     text = console.file.getvalue()
-    for expected in (
-        "images",
-        "76",
-        "recall: 0.25m, 2deg",
-        "98.8 %",
-        "median translation [m]",
-        "0.0432",
-        "p50 41.2, p99 99.9",
-    ):
-        assert expected in text
-    assert "timings [ms]: match" in text
+    rows = [[cell.strip() for cell in line.strip("│ ").split("│")] for line in text.splitlines() if "│" in line]
+    assert rows == [
+        ["images", "76"],
+        ["recall: 0.25 m, 2 deg", "98.8 %"],
+        ["median translation [m]", "0.0432"],
+        ["median rotation [deg]", "-"],
+        ["latency [ms]", "p50 41.2, p99 99.9"],
+        ["timings [ms]: match", "p50 1, p99 2"],
+        ["timings [ms]: catch up", "p50 0.5, p99 4321"],
+        ["retrieval: R@1, 5 m", "50.0 %"],
+        ["retrieval: R@10, 5 m", "100.0 %"],
+        ["map size per keyframe", "436 kB"],
+        ["localizer: poses", "3"],
+        ["localizer: recall: 5 m, 10 deg", "25.0 %"],
+    ]
 
 
 def pixels_like(path: Path, red: int, green: int, blue: int) -> int:

@@ -18,7 +18,7 @@ from vizloc_ros.training.global_head.contrastive_loss import contrastive_loss  #
 from vizloc_ros.training.global_head.photos import (  # noqa: E402
     Photo,
     closeness,
-    neighbours,
+    neighbor_pairs,
 )
 from vizloc_ros.training.global_head.reduction import whitening_of_changes  # noqa: E402
 from vizloc_ros.training.global_head.training_places import place_recall  # noqa: E402
@@ -105,9 +105,9 @@ def test_closeness_falls_with_distance_and_needs_the_same_direction() -> None:
 
 def test_neighbours_are_near_and_look_the_same_way() -> None:
     photos = [photo(0), photo(4.9), photo(None), photo(9, yaw=50), photo(9, yaw=-20), photo(20), photo(None)]
-    assert neighbours(photos, 5, 60).tolist() == [[0, 1], [1, 3], [1, 4]]
-    assert neighbours(photos, 5, 80).tolist() == [[0, 1], [1, 3], [1, 4], [3, 4]]
-    assert neighbours(photos, 0, 60).shape == neighbours(photos[2:3], 5, 60).shape == (0, 2)
+    assert neighbor_pairs(photos, 5, 60).tolist() == [[0, 1], [1, 3], [1, 4]]
+    assert neighbor_pairs(photos, 5, 80).tolist() == [[0, 1], [1, 3], [1, 4], [3, 4]]
+    assert neighbor_pairs(photos, 0, 60).shape == neighbor_pairs(photos[2:3], 5, 60).shape == (0, 2)
 
 
 def test_changed_views_keep_size_and_follow_their_homography() -> None:

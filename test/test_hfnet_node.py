@@ -1,4 +1,4 @@
-"""The feature node with HF-Net: what it publishes, the device it runs on, and weights that are not the map's."""
+"""Feature node with HF-Net: its output, its device, and weights that are not the map's."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.ros
 
 @pytest.fixture(scope="module")
 def export(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Makes files of small networks with random weights."""
+    """Function that writes files of small networks with random weights."""
     reason = "PyTorch and onnx are needed to export a network to test with: pip install 'vizloc_ros[train]'"
     pytest.importorskip("torch", reason=reason)
     pytest.importorskip("onnx", reason=reason)
@@ -63,14 +63,14 @@ def record(street: SyntheticStreet) -> Record:
 
 @pytest.fixture
 def map_path(extractor: HfNetExtractor, record: Record, point_map: VisualMap, tmp_path: Path) -> Path:
-    """As much of a map as the node reads: random weights see too few points again for a whole one."""
+    """Files of a map that the node reads: random weights match too few points for a complete map."""
     features = ExtractorInfo(name=extractor.name, settings=extractor.settings, feature_id=extractor.feature_id)
     write_info(tmp_path, point_map.info.model_copy(update={"extractor": features, "cameras": [record.camera]}))
     return tmp_path
 
 
 class Running:
-    """The node, a camera before it, and what came out of it by stamp."""
+    """Running node, a camera for it, and its output by stamp."""
 
     def __init__(self, node: HfnetNode, camera: Any, recorder: Recorder) -> None:
         self._nodes = (node, camera, recorder)
@@ -99,7 +99,7 @@ class Running:
         spin_until(condition, *self._nodes)
 
     def send(self, record: Record) -> int:
-        """A calibration and an image, once the node hears them; returns the stamp."""
+        """Send a calibration and an image once the node has subscribed; return the stamp."""
         self.spin_until(lambda: self.values.get("image_publishers") == self.values.get("features_listeners") == "1")
         self.camera.send_camera_info(record)
         self.spin_until(lambda: True)
@@ -111,7 +111,7 @@ Start = Callable[..., AbstractContextManager[Running]]
 
 @pytest.fixture
 def start(map_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
-    """Starts the node in this process with the map and more parameters."""
+    """Context that runs the node in this process with the map and more parameters."""
 
     @contextmanager
     def start(**parameters: object) -> Iterator[Running]:
@@ -159,7 +159,7 @@ def test_the_features_are_those_of_the_network(
 def test_another_export_of_the_weights_may_be_used(
     start: Start, export: Callable[..., Path], extractor: HfNetExtractor, record: Record
 ) -> None:
-    """One of fixed size, a little larger than the image here."""
+    """An export of fixed size, a little larger than the image here."""
     with start(weights=export(size=(416, 256)), threads=2) as running:
         stamp = running.send(record)
         running.spin_until(lambda: stamp in running.messages["features"])
@@ -228,7 +228,7 @@ def test_weights_that_come_later_are_loaded(start: Start, weights: Path, record:
 
 @pytest.mark.slow
 def test_poses_with_the_package_s_weights(street: SyntheticStreet, record: Record, tmp_path: Path) -> None:
-    """The default of the map and of all nodes, as processes."""
+    """Defaults of the map and of all nodes, as processes."""
     if not DEFAULT_WEIGHTS.is_file():
         pytest.skip(f"no weights at {DEFAULT_WEIGHTS.relative_to(REPOSITORY)}")
     records = street.records("map")[:16]

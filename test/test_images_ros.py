@@ -24,7 +24,7 @@ def message(encoding, data, step, *, height=HEIGHT, width=WIDTH, is_bigendian=0)
 
 
 def packed(pixels, encoding, padding, *, is_bigendian=0) -> Image:
-    """A message of (H, W) or (H, W, C) pixels whose rows end with ``padding`` bytes of rubbish."""
+    """Message of (H, W) or (H, W, C) pixels whose rows end with ``padding`` meaningless bytes."""
     rows = np.ascontiguousarray(pixels).view(np.uint8).reshape(len(pixels), -1)
     rows = np.hstack([rows, np.full((len(rows), padding), 0xAB, np.uint8)])
     height, width = pixels.shape[:2]
@@ -127,7 +127,7 @@ def compressed(image, extension, format_text="jpeg") -> CompressedImage:
 
 @pytest.fixture
 def photo() -> np.ndarray:
-    """Something smooth, as JPEG likes it."""
+    """Smooth image, which JPEG compresses with small errors."""
     y, x = np.mgrid[0:120, 0:160]
     return (127 + 100 * np.sin(x / 17) * np.cos(y / 13)).astype(np.uint8)
 
@@ -150,10 +150,10 @@ class TestCompressed:
         assert gray_from_compressed(CompressedImage(format="jpeg", data=array.array("B", data))).shape == (120, 160)
 
     @pytest.mark.parametrize("extension", [".jpg", ".png"])
-    @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
-    def test_cut_off(self, photo, extension, share):
+    @pytest.mark.parametrize("ratio", [0.0, 0.1, 0.5, 0.99])
+    def test_cut_off(self, photo, extension, ratio):
         msg = compressed(photo, extension)
-        msg.data = msg.data[: int(share * len(msg.data))]
+        msg.data = msg.data[: int(ratio * len(msg.data))]
         with pytest.raises(ImageError, match=r"truncated|empty"):
             gray_from_compressed(msg)
 

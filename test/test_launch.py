@@ -85,9 +85,9 @@ def nodes(actions):
 @pytest.mark.parametrize(
     ("arguments", "executables"),
     [
-        ({}, {"hfnet", "map_server", "localizer"}),
+        ({}, {"hfnet", "visual_map_server", "localizer"}),
         ({"composed": "true"}, {"vizloc_node"}),
-        ({"rviz": "true"}, {"hfnet", "map_server", "localizer", "rviz2"}),
+        ({"rviz": "true"}, {"hfnet", "visual_map_server", "localizer", "rviz2"}),
     ],
 )
 def test_vizloc_starts_its_nodes(run, arguments, executables):

@@ -192,7 +192,7 @@ def test_features_of_another_map_are_refused(point_map: VisualMap, query: View, 
         HierarchicalLocalizer(other).localize(query.keyframe.features, CAMERA)
     assert other.info.extractor.feature_id != point_map.info.extractor.feature_id
     with pytest.raises(FeatureError, match="not of the map's kind"):
-        other.require_feature_id(point_map.info.extractor.feature_id)
+        other.require_features(point_map.info.feature_number, "these")
 
 
 def decoy(place: Place, seed: int, share: float = 0.5) -> Place:

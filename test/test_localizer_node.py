@@ -1,34 +1,13 @@
-"""The parts of the localizer node that need no other process."""
+"""Localizer node without other processes."""
 
-import numpy as np
 import pytest
 from ros_helpers import ros_context
 from sensor_msgs.msg import CameraInfo, PointCloud2
 
-from vizloc_ros.nodes.localizer import _CHANNELS, LocalizerNode, _places
-from vizloc_ros.ros.clouds import Candidates
+from vizloc_ros.nodes.localizer import _CHANNELS, LocalizerNode
 from vizloc_ros.ros.messages import header_of
 
 pytestmark = pytest.mark.ros
-
-
-def candidates(places) -> Candidates:
-    count = len(places)
-    return Candidates(
-        np.arange(3.0 * count, dtype=np.float32).reshape(-1, 3),
-        np.arange(count),
-        np.array(places, np.int64),
-        np.zeros((count, 8), np.int8),
-    )
-
-
-def test_candidates_are_split_by_place() -> None:
-    split = _places(candidates([0, 0, 1, 3]))
-    assert [place.landmarks.tolist() for place in split] == [[0, 1], [2], [3]]
-
-
-def test_empty_candidates_are_no_places() -> None:
-    assert _places(candidates([])) == []
 
 
 def test_the_first_image_after_a_jump_back_in_time_is_localized(monkeypatch) -> None:

@@ -16,7 +16,7 @@ from vizloc_ros.errors import FeatureError, MapError
 from vizloc_ros.features.rootsift import RootSift, RootSiftVlad
 from vizloc_ros.geometry.poses import array_of
 from vizloc_ros.mapping.check import check_map, map_problems
-from vizloc_ros.mapping.map_format import FORMAT_VERSION, read_info, write_info
+from vizloc_ros.mapping.map_format import FORMAT_VERSION, feature_number, read_info, write_info
 from vizloc_ros.mapping.map_writer import MapContent
 from vizloc_ros.mapping.visual_map import ARRAYS, VisualMap
 
@@ -295,10 +295,10 @@ def test_a_folder_that_is_no_map_is_named(tmp_path: Path) -> None:
 
 def test_features_of_another_kind_are_refused(point_map: VisualMap) -> None:
     own = point_map.info.extractor.feature_id
-    point_map.require_feature_id(own)
-    point_map.require_features(zlib.crc32(own.encode()), "these")
-    with pytest.raises(FeatureError, match=r"features rootsift-1\+vlad are not of the map's kind \(rootsift-2048"):
-        point_map.require_feature_id("rootsift-1+vlad")
+    assert feature_number(own) == zlib.crc32(own.encode()), "the number in messages is part of the interface"
+    point_map.require_features(feature_number(own), "these")
+    with pytest.raises(FeatureError, match=r"others are not of the map's kind \(rootsift-2048"):
+        point_map.require_features(feature_number("rootsift-1+vlad"), "others")
 
 
 def test_an_extractor_that_has_changed_since_is_refused(broken: Path) -> None:

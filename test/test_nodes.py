@@ -1,4 +1,4 @@
-"""The nodes as processes of their own, on real messages: poses, wrong inputs, recovery."""
+"""Nodes as processes of their own, on real messages: poses, wrong inputs, recovery."""
 
 import array
 import shutil
@@ -22,13 +22,13 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="module")
 def map_path(street_build):
-    """The map's folder."""
+    """Folder of the map."""
     return street_build[0]
 
 
 @pytest.fixture(scope="session")
 def other_map_path(street, tmp_path_factory):
-    """A map of the same place with features of another kind."""
+    """Folder of a map of the same place with features of another kind."""
     folder = tmp_path_factory.mktemp("other") / "map"
     extractor = open_extractor("rootsift", {"words": 16, "max_keypoints": 1000})
     build_map(street.records("map")[::4], extractor, folder, dataset=street.name)
@@ -43,7 +43,7 @@ def query(street):
 
 @pytest.fixture(scope="module")
 def running(map_path, tmp_path_factory):
-    """The three nodes, running for all tests of this module."""
+    """Three nodes that run for all tests of this module."""
     with bench(map_path, tmp_path_factory.mktemp("nodes") / "log", hfnet={"silence_timeout": 1.0}) as made:
         yield made
 
@@ -66,7 +66,7 @@ WRONG = ("black", "one gray", "NaN depth", "unknown encoding", "step too small",
 
 
 def wrong_images(record):
-    """Images that must be refused, and what the diagnostics must name."""
+    """Images that must be refused, with a word that the diagnostics must contain."""
     image = record.read_image()
     height, width = image.shape
     nan = np.full(image.shape, np.nan, np.float32)
@@ -206,10 +206,10 @@ def test_a_missing_transform_is_named_and_never_guessed(map_path, query, tmp_pat
 
 
 def test_a_map_of_other_features_is_refused(map_path, other_map_path, query, tmp_path) -> None:
-    with bench(map_path, tmp_path / "log", map_server={"map_path": str(other_map_path)}) as made:
+    with bench(map_path, tmp_path / "log", visual_map_server={"map_path": str(other_map_path)}) as made:
         made.send_camera_info(query[3])
         made.send_image(query[3].read_image())
-        made.expect_complaint("map_server", "not of the map's kind")
+        made.expect_complaint("visual_map_server", "not of the map's kind")
         assert not made.recorder.poses
 
 
@@ -220,9 +220,9 @@ def test_nodes_wait_for_a_map_and_refuse_a_broken_one(map_path, query, tmp_path)
     whole = positions.read_bytes()
     positions.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with bench(broken, tmp_path / "log") as made:
-        made.expect_complaint("map_server", "landmark_positions.npy")
+        made.expect_complaint("visual_map_server", "landmark_positions.npy")
         positions.write_bytes(whole)
-        made.spin_until(lambda: made.recorder.value("map_server", "keyframes") is not None)
+        made.spin_until(lambda: made.recorder.value("visual_map_server", "keyframes") is not None)
         made.expect_pose(query[3])
 
 
@@ -231,7 +231,7 @@ def test_nodes_wait_for_a_map_and_refuse_a_broken_one(map_path, query, tmp_path)
     [
         ("hfnet", "map_path", ""),
         ("hfnet", "provider", "gpu"),
-        ("map_server", "retrieval.top_k", 0),
+        ("visual_map_server", "retrieval.top_k", 0),
         ("localizer", "base_from_cam", (1.0, 2.0)),
     ],
 )

@@ -1,4 +1,4 @@
-"""The odometry at the times of images, which mostly come before the odometry of their time."""
+"""Odometry at the times of images, which mostly arrive before the odometry of their time."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_nothing_is_made_up(buffer: OdometryBuffer, seconds: float) -> None:
     assert buffer.at(START_NS + round(seconds * 1e9)) is None
 
 
-def test_one_message_tells_its_own_time_alone() -> None:
+def test_one_message_is_only_for_its_own_time() -> None:
     buffer = OdometryBuffer()
     assert buffer.at(START_NS) is None
     buffer.add(message(0.0))
@@ -50,7 +50,7 @@ def test_one_message_tells_its_own_time_alone() -> None:
     assert buffer.at(START_NS + 1) is None
 
 
-def test_a_clock_that_jumps_back_begins_anew(buffer: OdometryBuffer) -> None:
+def test_a_clock_that_jumps_back_empties_the_buffer(buffer: OdometryBuffer) -> None:
     buffer.add(message(-5.0))
     assert buffer.at(START_NS + PERIOD_NS) is None
 

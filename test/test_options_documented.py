@@ -18,7 +18,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 @pytest.mark.parametrize(
     ("page", "heading", "options"),
     [
-        ("your_own_route.md", "## Options of the build", BuildOptions),
+        ("map_build.md", "## Options of the build", BuildOptions),
         ("evaluation.md", "## Options of the localizer", LocalizationOptions),
         ("evaluation.md", "## Options of the tracker", TrackingOptions),
     ],
@@ -34,7 +34,7 @@ def test_documented_options_are_the_defaults(page, heading, options) -> None:
 
 
 def test_documented_settings_of_extractors_are_the_defaults() -> None:
-    section = (DOCS / "your_own_route.md").read_text().split("## Options of the extractor")[1]
+    section = (DOCS / "map_build.md").read_text().split("## Options of the extractor")[1]
     table = section.split("<!-- settings: hfnet -->")[1].split("<!-- end -->")[0]
     shown = dict(re.findall(r"^\| `(\w+)` \| `(.*?)` \|", table, re.MULTILINE))
     assert {name: yaml.safe_load(default) for name, default in shown.items()} == HfNetOptions().model_dump()

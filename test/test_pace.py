@@ -1,4 +1,4 @@
-"""Whether work keeps up: in the mean, from the ninth item on."""
+"""Comparison of processing times and intervals, by their means, from the eighth item on."""
 
 import pytest
 
@@ -19,14 +19,14 @@ def test_what_takes_longer_than_it_comes_does_not_keep_up(seconds: float, keeps_
     assert pace_of([0.1 * i for i in range(20)], [seconds] * 20).keeps_up is keeps_up
 
 
-def test_nothing_is_said_of_the_first_items() -> None:
+def test_the_first_items_count_as_fast_enough() -> None:
     assert Pace().keeps_up
     assert pace_of([0.1 * i for i in range(7)], [0.5] * 7).keeps_up
     assert not pace_of([0.1 * i for i in range(8)], [0.5] * 8).keeps_up
 
 
 def test_a_bunch_after_a_pause_is_no_higher_rate() -> None:
-    """All processes stood still for 0.8 s: nine items come at once, and one of them took as long."""
+    """After all processes were stopped for 0.8 s, nine items arrive at once, and one of them took as long."""
     arrivals = [0.1 * i for i in range(10)] + [1.8] * 9 + [1.9, 2.0, 2.1]
     assert pace_of(arrivals, [0.04] * 20 + [0.85]).keeps_up
 

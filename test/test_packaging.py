@@ -175,6 +175,6 @@ def test_installation_is_found_by_ros_and_by_the_shell():
     share = subprocess.run([sys.executable, "-c", code], env=environment, text=True, capture_output=True, check=True)
     assert Path(share.stdout.strip()) == prefix / "share" / "vizloc_ros"
     assert (prefix / "share" / "vizloc_ros" / "package.xml").is_file()
-    for name in ("vizloc", "hfnet", "map_server", "localizer", "vizloc_node"):
+    for name in ("vizloc", "hfnet", "visual_map_server", "localizer", "vizloc_node"):
         assert os.access(prefix / "bin" / name, os.X_OK)
         assert os.access(prefix / "lib" / "vizloc_ros" / name, os.X_OK)

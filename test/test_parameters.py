@@ -1,6 +1,7 @@
-"""A tree of options as ROS parameters."""
+"""ROS parameters declared from a tree of options."""
 
 import math
+import sys
 from typing import Literal
 
 import pytest
@@ -165,7 +166,7 @@ def test_whole_numbers_are_taken_for_doubles(make_node, values):
 
 
 def test_every_parameter_has_a_value_for_tools_that_ask_for_all(make_node):
-    """One that is not set makes rclpy answer a request for several with nothing."""
+    """With one unset parameter, rclpy answers a request for several with nothing."""
     node = make_node()
     declare_options(node, Tree)
     for parameter in option_parameters(Tree):
@@ -182,7 +183,7 @@ def test_an_empty_list_is_one_of_the_declared_type(make_node):
 
 def test_unknown_names_are_warned_of_with_the_nearest(make_node, capfd):
     node = make_node({"detection.max_keypoint": 5, "provider": "cuda", "rate_hz": 1.0})
-    declare_options(node, Tree, known_elsewhere={"rate_hz"})
+    declare_options(node, Tree, names_of_others={"rate_hz"})
     said = capfd.readouterr().err
     assert "there is no parameter detection.max_keypoint:" in said
     assert "the nearest name is detection.max_keypoints" in said
@@ -193,8 +194,8 @@ def test_unknown_names_are_warned_of_with_the_nearest(make_node, capfd):
 @pytest.mark.parametrize(
     ("node", "old", "new"),
     [
-        ("map_server", "top_k", "retrieval.top_k"),
-        ("map_server", "submap_landmarks", "submap.max_landmarks"),
+        ("visual_map_server", "top_k", "retrieval.top_k"),
+        ("visual_map_server", "submap_landmarks", "submap.max_landmarks"),
         ("localizer", "covariance_scale", "pose.covariance_scale"),
         ("pixloc_tracker", "covariance_scale", "tracker.covariance_scale"),
         ("pixloc_tracker", "min_inlier_share", "tracker.verification.min_inlier_ratio"),
@@ -206,6 +207,36 @@ def test_old_names_are_refused_with_the_new_one(make_node, node, old, new):
         declare_options(make_node(given), NODE_OPTIONS[node])
 
 
+@pytest.mark.parametrize(
+    ("section", "refused"),
+    [
+        ("map_server:\n  ros__parameters: {retrieval: {top_k: 5}}\n", True),
+        ("/**:\n  map_server:\n    ros__parameters: {map_path: /maps/a}\n", True),
+        ("/robot/map_server:\n  ros__parameters: {top_k: 5}\n", True),
+        ("map_server:\n  ros__parameters: {yaml_filename: /grid.yaml, use_sim_time: true}\n", False),
+        ("visual_map_server:\n  ros__parameters: {verify_map: false}\n", False),
+        ("localizer:\n  ros__parameters: {map_server: {map_path: /maps/a}}\n", False),
+        ("map_server: [", False),
+    ],
+    ids=["plain", "nested", "namespace", "of nav2", "new name", "parameter of that name", "no yaml"],
+)
+def test_a_section_for_a_former_name_is_refused(context, monkeypatch, tmp_path, section, refused):
+    file = tmp_path / "parameters.yaml"
+    file.write_text(section)
+    monkeypatch.setattr(sys, "argv", ["node", "--ros-args", "--params-file", str(file), "-p", "verify_map:=false"])
+    overrides = [Parameter("map_path", value="/maps/a")]
+    for name, model in NODE_OPTIONS.items():
+        node = Node(name, context=context, parameter_overrides=overrides)
+        try:
+            if refused and name == "visual_map_server":
+                with pytest.raises(ConfigError, match=rf"{file}: section map_server: .* called {name}"):
+                    declare_options(node, model)
+            else:
+                declare_options(node, model)
+        finally:
+            node.destroy_node()
+
+
 def test_what_is_read_only_stays(make_node):
     node = make_node()
     declare_options(node, Tree)
@@ -214,7 +245,7 @@ def test_what_is_read_only_stays(make_node):
     assert node.get_parameter("detection.max_keypoints").value == 2048
 
 
-def test_descriptors_tell_tools_what_is_allowed(make_node):
+def test_descriptors_show_tools_the_allowed_values(make_node):
     node = make_node()
     declare_options(node, Tree)
     names = ["detection.max_keypoints", "detection.matching.max_error_px", "provider", "scale"]

@@ -1,17 +1,18 @@
-"""Alignment of an image whose pose is known: that it is found, with what steps, and how it ends when it cannot be."""
+"""Alignment of an image with known pose: convergence, steps, and failures."""
 
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from geometry_helpers import matrix_of
 from numpy.testing import assert_allclose
 from pixloc_scene import CAMERA, PRIORS, TRUTH, Scene, bilinear, scene, stack
 
-from vizloc_ros.arrays import Float64
+from vizloc_ros.arrays import Float64, evenly
 from vizloc_ros.errors import FeatureError
 from vizloc_ros.geometry.camera import IntrinsicsCorrection
-from vizloc_ros.geometry.poses import matrix_of, pose_error
+from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.geometry.se3 import se3_exp, se3_log
 from vizloc_ros.pixloc.optimizer.alignment import Alignment, align
 from vizloc_ros.pixloc.optimizer.alignment_options import AlignmentOptions
@@ -37,7 +38,7 @@ def assert_found(outcome: Alignment, metres: float = 1e-4, degrees: float = 1e-3
     assert angle < degrees
 
 
-def test_the_pose_is_found_from_every_prior() -> None:
+def test_every_initial_pose_converges() -> None:
     assert max(pose_error(prior, TRUTH)[0] for prior in PRIORS) > 0.4
     for outcome in aligned():
         assert_found(outcome)
@@ -49,17 +50,17 @@ def test_the_pose_is_found_from_every_prior() -> None:
 
 
 @pytest.mark.parametrize("alpha", [2.0, 1.0, -2.0])
-def test_the_pose_is_found_with_other_losses(alpha: float) -> None:
+def test_other_losses_converge(alpha: float) -> None:
     for outcome in aligned(SCENE.with_loss(BarronLoss(alpha, 0.5))):
         assert_found(outcome)
 
 
-def test_default_options_end_within_a_hundredth_of_a_pixel() -> None:
+def test_default_options_converge_to_a_hundredth_of_a_pixel() -> None:
     for outcome in align(SCENE.pyramid, SCENE.references, CAMERA, PRIORS, SCENE.learned):
         assert_found(outcome, metres=1e-3, degrees=1e-2)
 
 
-def test_coarse_levels_find_what_the_finest_alone_does_not() -> None:
+def test_coarse_levels_widen_the_basin_of_convergence() -> None:
     far = [se3_exp(5 * se3_log(prior * TRUTH.inverse())) * TRUTH for prior in PRIORS[:3]]
     for outcome in aligned(priors=far):
         assert_found(outcome)
@@ -67,7 +68,7 @@ def test_coarse_levels_find_what_the_finest_alone_does_not() -> None:
     assert max(alone) > 0.5
 
 
-def test_a_batch_is_what_each_prior_alone_is() -> None:
+def test_a_batch_gives_the_results_of_single_initial_poses() -> None:
     batch = aligned(NOISY, trace=True)
     for prior, outcome in zip(PRIORS, batch, strict=True):
         (alone,) = aligned(NOISY, [prior], trace=True)
@@ -81,20 +82,20 @@ def test_a_batch_is_what_each_prior_alone_is() -> None:
         assert_allclose(outcome.covariance, alone.covariance, rtol=1e-4, atol=1e-12)
 
 
-def test_the_trace_starts_with_the_prior_and_ends_with_the_pose() -> None:
+def test_the_trace_goes_from_the_initial_to_the_final_pose() -> None:
     for prior, outcome in zip(PRIORS, aligned(trace=True), strict=True):
         assert len(outcome.trace) == 1 + sum(outcome.iterations)
         assert_allclose(matrix_of(outcome.trace[0]), matrix_of(prior), atol=0)
         assert_allclose(matrix_of(outcome.trace[-1]), matrix_of(outcome.cam_from_map), atol=1e-12)
 
 
-def test_only_the_best_go_on_to_the_finest_level() -> None:
+def test_only_finalists_go_on_to_the_finest_level() -> None:
     lost = se3_exp(np.array([3, 0, 0, 0, 0.8, 0])) * TRUTH
     first, other, second = aligned(priors=[PRIORS[0], lost, PRIORS[1]], finalists=2)
     for outcome in (first, second):
         assert_found(outcome)
         assert outcome.iterations[0] > 0
-    assert other.failure == "given up: other starts fit better"
+    assert other.failure == "given up: other initial poses fit better"
     assert other.iterations[0] == 0
     _, ended, _ = aligned(priors=[PRIORS[0], lost, PRIORS[1]], finalists=3)
     assert ended.failure != other.failure
@@ -108,7 +109,7 @@ def test_iterations_end_at_their_limit() -> None:
 
 
 def objective(what: Scene, pose: Float64, confidences: Float64 | None = None) -> tuple[float, Float64, Float64]:
-    """scale^2 sum(confidence * rho) at exp(d) * prior, the (N, C) residuals, and the confidences, none through us."""
+    """Cost scale^2 sum(w rho) at exp(d) * initial pose, with (N, C) residuals and weights w, implemented once more."""
     level, references, loss = what.pyramid.levels[0], what.references.levels[0], what.learned.loss
     rotations, translations = stack([se3_exp(pose) * PRIORS[0]])
     pixels = project(rotations, translations, what.references.points, CAMERA, IntrinsicsCorrection()).pixels[0]
@@ -124,8 +125,8 @@ def objective(what: Scene, pose: Float64, confidences: Float64 | None = None) ->
 
 @pytest.mark.parametrize("alpha", [2.0, 0.0, -2.0])
 @pytest.mark.parametrize("index", [0, 2])
-def test_a_step_is_levenberg_and_marquardt_s(alpha: float, index: int) -> None:
-    """The gradient is the numeric one of the robust cost, the Hessian of numeric derivatives of the residuals."""
+def test_a_step_is_that_of_levenberg_marquardt(alpha: float, index: int) -> None:
+    """The gradient is the numeric one of the robust cost; the Hessian is that of numeric derivatives of residuals."""
     what = NOISY.only_level(index).with_loss(BarronLoss(alpha, 0.3))
     (outcome,) = aligned(what, PRIORS[:1], max_iterations=1, trace=True)
     step = se3_log(outcome.trace[1] * outcome.trace[0].inverse())
@@ -141,7 +142,7 @@ def test_a_step_is_levenberg_and_marquardt_s(alpha: float, index: int) -> None:
     assert_allclose(step, -np.linalg.solve(damped, gradient), rtol=1e-3, atol=1e-5)
 
 
-def test_a_correction_of_the_calibration_is_followed() -> None:
+def test_an_intrinsics_correction_is_applied() -> None:
     bent = scene(correction=BENT)
     for outcome in aligned(bent, correction=BENT):
         assert_found(outcome)
@@ -157,7 +158,7 @@ def test_the_covariance_is_symmetric_positive_and_grows_with_the_residuals() -> 
     assert_allclose(np.sqrt(np.diag(large) / np.diag(small)), 2, rtol=0.15)
 
 
-def test_noise_costs_and_makes_outliers() -> None:
+def test_noise_raises_the_cost_and_sign_changes_are_outliers() -> None:
     costs = [aligned(scene(noise=noise), PRIORS[:1])[0].cost for noise in (0.0, 0.05, 0.2)]
     assert costs == sorted(costs)
     quarter = replace(
@@ -170,7 +171,7 @@ def test_noise_costs_and_makes_outliers() -> None:
     assert_found(outcome, metres=0.05, degrees=0.2)
 
 
-def test_too_few_landmarks_in_the_image_are_said() -> None:
+def test_too_few_landmarks_in_the_image_fail() -> None:
     behind = se3_exp(np.array([0, 0, 0, 0, np.pi, 0])) * TRUTH
     good, bad = aligned(priors=[PRIORS[0], behind], min_landmarks=20)
     assert_found(good)
@@ -182,21 +183,21 @@ def test_too_few_landmarks_in_the_image_are_said() -> None:
     assert bad.cost == bad.inlier_ratio == 0
 
 
-def test_no_landmarks_at_all() -> None:
+def test_no_landmarks_at_all_fail() -> None:
     nothing = replace(SCENE, references=SCENE.references.take(np.zeros(0, np.int64)))
     for outcome in aligned(nothing):
         assert outcome.failure == "fewer than 10 landmarks in the image"
 
 
-def test_a_pose_that_goes_too_far_has_diverged() -> None:
+def test_a_pose_that_moves_too_far_has_diverged() -> None:
     near = se3_exp(np.array([0.01, 0, 0, 0, 0, 0])) * TRUTH
     far, good = aligned(priors=[PRIORS[0], near], max_distance=0.2)
-    assert far.failure == "diverged: more than 0.2 m away from the prior"
+    assert far.failure == "diverged: more than 0.2 m away from the initial pose"
     assert sum(far.iterations) > 0
     assert_found(good)
 
 
-def test_features_that_are_no_numbers_fix_no_pose() -> None:
+def test_features_of_nan_fail() -> None:
     levels = [replace(level, features=np.full_like(level.features, np.nan)) for level in SCENE.pyramid.levels]
     broken = replace(SCENE, pyramid=FeaturePyramid(tuple(levels), CAMERA.size))
     for prior, outcome in zip(PRIORS, aligned(broken), strict=True):
@@ -204,7 +205,7 @@ def test_features_that_are_no_numbers_fix_no_pose() -> None:
         assert_allclose(matrix_of(outcome.cam_from_map), matrix_of(prior), atol=1e-12)
 
 
-def test_an_image_without_structure_moves_nothing() -> None:
+def test_an_image_without_structure_does_not_move_the_pose() -> None:
     levels = [replace(level, features=np.ones_like(level.features)) for level in SCENE.pyramid.levels]
     flat = replace(SCENE, pyramid=FeaturePyramid(tuple(levels), CAMERA.size))
     (outcome,) = aligned(flat, PRIORS[:1])
@@ -214,13 +215,13 @@ def test_an_image_without_structure_moves_nothing() -> None:
 
 
 @pytest.mark.parametrize("part", ["pyramid", "references", "learned"])
-def test_levels_that_do_not_fit_are_refused(part: str) -> None:
+def test_different_numbers_of_levels_are_refused(part: str) -> None:
     other = replace(SCENE, **{part: getattr(SCENE.only_level(0), part)})
-    with pytest.raises(FeatureError, match=r"levels, the references .* of the same network"):
+    with pytest.raises(FeatureError, match=r"levels, the reference features .* of the same network"):
         aligned(other)
 
 
-def test_a_coarse_level_without_landmarks_is_left_out() -> None:
+def test_a_coarse_level_without_landmarks_is_skipped() -> None:
     """A border of seven pixels leaves one row of the coarsest level's fifteen."""
     for outcome in aligned(priors=PRIORS, border=7):
         assert outcome.iterations[2] == 0
@@ -230,8 +231,8 @@ def test_a_coarse_level_without_landmarks_is_left_out() -> None:
 
 
 def test_coarse_levels_take_fewer_landmarks() -> None:
-    """With a tenth of them on the coarsest level, other landmarks than those do not count there."""
-    few = SCENE.references.take(np.linspace(0, 299, 75).round().astype(int))
+    """A quarter of them on the coarsest level gives the same steps there."""
+    few = SCENE.references.take(evenly(300, 75))
     options: dict[str, Any] = {"coarse_landmarks": 10, "max_iterations": 3, "trace": True}
     (outcome,) = aligned(priors=PRIORS[:1], **options)
     coarse = replace(SCENE, references=few).only_level(2)

@@ -1,4 +1,4 @@
-"""References in the map, and the part of them that is around a camera."""
+"""Reference features in the map, and submaps around a camera."""
 
 import shutil
 from pathlib import Path
@@ -31,7 +31,7 @@ def pose_at(visual_map: VisualMap, keyframe: int) -> Rigid3d:
     return pose_of(visual_map.keyframe_poses[keyframe])
 
 
-def test_references_are_what_the_keyframe_sees_at_its_landmarks(
+def test_reference_features_are_sampled_at_the_projections_of_the_landmarks(
     tracked_map: VisualMap, street: SyntheticStreet
 ) -> None:
     keyframe, extractor = 7, small_extractor()
@@ -47,26 +47,26 @@ def test_references_are_what_the_keyframe_sees_at_its_landmarks(
         np.testing.assert_allclose(restored.confidences, expected.confidences, atol=1e-3)
 
 
-def test_a_map_with_references_is_whole_and_says_whose_they_are(tracked_map: VisualMap) -> None:
+def test_a_map_with_reference_features_is_complete_and_names_their_network(tracked_map: VisualMap) -> None:
     assert map_problems(tracked_map.folder) == []
     assert tracked_map.info.pixloc is not None
     assert tracked_map.info.pixloc.model_id == small_extractor().model_id
     tracked_map.require_references(small_extractor().model_id)
 
 
-def test_references_can_be_made_anew(copied: Path, street: SyntheticStreet) -> None:
+def test_reference_features_can_be_replaced(copied: Path, street: SyntheticStreet) -> None:
     before = (copied / "pixloc_features_0.npy").read_bytes()
     assert add_references(copied, street.records("map"), small_extractor()) > 0
     assert (copied / "pixloc_features_0.npy").read_bytes() == before
     assert map_problems(copied) == []
 
 
-def test_a_tracker_of_other_weights_is_refused(tracked_map: VisualMap) -> None:
+def test_other_weights_are_refused(tracked_map: VisualMap) -> None:
     with pytest.raises(FeatureError, match=r"references are of pixloc-light-.*but the tracker here is other: make .*"):
         tracked_map.require_references("other")
 
 
-def test_a_map_without_references_says_how_to_get_them(street_map: VisualMap) -> None:
+def test_a_map_without_reference_features_is_refused(street_map: VisualMap) -> None:
     with pytest.raises(FeatureError, match="has no references for the tracker: add them with 'vizloc map add-pixloc"):
         SubmapSelector(street_map)
     with pytest.raises(FeatureError, match="has no references"):
@@ -80,7 +80,7 @@ def test_images_of_another_dataset_are_refused(copied: Path, street: SyntheticSt
 
 
 @pytest.mark.parametrize("name", ["pixloc_features_1.npy", "pixloc_scales.npy", "pixloc_confidences.npy"])
-def test_damaged_references_are_named(copied: Path, name: str) -> None:
+def test_damaged_reference_features_are_found(copied: Path, name: str) -> None:
     content = bytearray((copied / name).read_bytes())
     content[-3] ^= 8
     (copied / name).write_bytes(content)
@@ -97,20 +97,20 @@ def test_the_nearest_keyframes_come_first(tracked_map: VisualMap) -> None:
     assert set(selector.keyframes_around(pose_at(tracked_map, 9))) == {8, 9, 10}
 
 
-def test_keyframes_that_look_elsewhere_are_not_taken(tracked_map: VisualMap) -> None:
+def test_keyframes_of_other_directions_are_not_chosen(tracked_map: VisualMap) -> None:
     selector = SubmapSelector(tracked_map)
     assert len(selector.keyframes_around(pose_at(tracked_map, 9) * BEHIND)) == 0
     assert selector.around(pose_at(tracked_map, 9) * BEHIND) is None
 
 
-def test_keyframes_that_share_no_landmark_with_the_best_are_not_taken(tracked_map: VisualMap) -> None:
+def test_keyframes_that_are_not_covisible_with_the_best_are_not_chosen(tracked_map: VisualMap) -> None:
     chosen = SubmapSelector(tracked_map, SubmapOptions(keyframes=100)).keyframes_around(pose_at(tracked_map, 0))
     known = set(tracked_map.landmarks_of(0).tolist())
     connected = [k for k in range(tracked_map.info.keyframes) if known & set(tracked_map.landmarks_of(k).tolist())]
     assert sorted(chosen) == connected
 
 
-def test_a_submap_stays_until_the_camera_has_moved_on(tracked_map: VisualMap) -> None:
+def test_a_submap_is_kept_until_the_camera_has_moved(tracked_map: VisualMap) -> None:
     selector = SubmapSelector(tracked_map, SubmapOptions(refresh_distance=1.0, refresh_angle=5.0))
     here = pose_at(tracked_map, 5)
     first = selector.around(here)
@@ -123,7 +123,7 @@ def test_a_submap_stays_until_the_camera_has_moved_on(tracked_map: VisualMap) ->
 ALL = {"max_view_difference": 1e6}
 
 
-def test_a_submap_is_chosen_for_the_middle_of_the_way_ahead(tracked_map: VisualMap) -> None:
+def test_a_submap_is_chosen_for_the_middle_of_its_use(tracked_map: VisualMap) -> None:
     start = pose_of(tracked_map.keyframe_poses[3])
     poses = [start * Rigid3d(Rotation3d(), np.array([0, 0, 0.5 * i])) for i in range(8)]
     options = SubmapOptions(refresh_distance=1.8)
@@ -141,7 +141,7 @@ def test_a_submap_is_chosen_for_the_middle_of_the_way_ahead(tracked_map: VisualM
     np.testing.assert_array_equal(there.references.landmarks, expected.landmarks)
 
 
-def test_a_submap_has_each_landmark_once_as_the_most_similar_view_saw_it(tracked_map: VisualMap) -> None:
+def test_a_submap_has_each_landmark_once_from_the_most_similar_view(tracked_map: VisualMap) -> None:
     selector, here = SubmapSelector(tracked_map, SubmapOptions(keyframes=4, **ALL)), pose_at(tracked_map, 6)
     keyframes = selector.keyframes_around(here)
     stored = selector.references_of(keyframes, here)
@@ -157,7 +157,7 @@ def test_a_submap_has_each_landmark_once_as_the_most_similar_view_saw_it(tracked
         np.testing.assert_array_equal(features, tracked_map.references.features[0][row])
 
 
-def test_landmarks_that_were_seen_differently_are_left_out(tracked_map: VisualMap) -> None:
+def test_landmarks_of_different_views_are_left_out(tracked_map: VisualMap) -> None:
     here, options = pose_at(tracked_map, 6), SubmapOptions(keyframes=20, max_view_difference=0.5, min_landmarks=10)
     selector = SubmapSelector(tracked_map, options)
     keyframes = selector.keyframes_around(here)
@@ -168,7 +168,7 @@ def test_landmarks_that_were_seen_differently_are_left_out(tracked_map: VisualMa
     assert len(at_least.references_of(keyframes, here)) >= len(alike) + 50
 
 
-def test_a_full_submap_keeps_the_landmarks_that_were_seen_most_alike(tracked_map: VisualMap) -> None:
+def test_a_full_submap_keeps_the_landmarks_of_the_most_similar_views(tracked_map: VisualMap) -> None:
     here = pose_at(tracked_map, 6)
     selector = SubmapSelector(tracked_map, SubmapOptions(keyframes=5, max_landmarks=60))
     best = selector.keyframes_around(here)
@@ -212,7 +212,7 @@ def test_observations_are_averaged_by_confidence(tracked_map: VisualMap) -> None
         assert found.confidences[at] == pytest.approx(each.confidences.mean(), abs=1e-3)
 
 
-def test_references_of_another_map_are_refused(copied: Path) -> None:
+def test_reference_features_of_another_map_are_refused(copied: Path) -> None:
     scales = np.load(copied / "pixloc_scales.npy")
     np.save(copied / "pixloc_scales.npy", scales[:5])
     with pytest.raises(MapError, match=r"pixloc_scales\.npy: holds float16\[5, 4\], but map.yaml says"):

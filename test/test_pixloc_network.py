@@ -1,4 +1,4 @@
-"""The networks in PyTorch: what they make of images, and their files of weights."""
+"""The networks in PyTorch: features and confidences of images, and files of weights."""
 
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def test_levels_have_their_strides_and_unit_features(config: NetworkConfig, size
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_images_of_a_batch_do_not_see_each_other(config: NetworkConfig) -> None:
+def test_images_of_a_batch_are_independent(config: NetworkConfig) -> None:
     network, images = small_network(config), [texture(seed, (96, 64)) for seed in range(2)]
     with torch.no_grad():
         together = network(torch.from_numpy(np.stack(images))[:, None].float())
@@ -55,7 +55,7 @@ def test_images_of_a_batch_do_not_see_each_other(config: NetworkConfig) -> None:
             assert_allclose(confidences[k, 0], trust, atol=1e-5)
 
 
-def test_before_training_coarse_levels_are_the_finest_one_pooled() -> None:
+def test_untrained_coarse_levels_are_the_finest_one_pooled() -> None:
     sharp = LIGHT.model_copy(update={"smoothing": (0.0, 0.0, 0.0, 0.0)})
     levels = levels_of(small_network(sharp, trained=False), IMAGE)
     finest = torch.from_numpy(levels[0][0]).permute(2, 0, 1)[None]
@@ -66,7 +66,7 @@ def test_before_training_coarse_levels_are_the_finest_one_pooled() -> None:
         assert_array_equal(confidences, 0.5)
 
 
-def test_training_sees_features_as_they_are() -> None:
+def test_features_are_not_smoothed_in_training() -> None:
     sharp = small_network(LIGHT.model_copy(update={"smoothing": (0.0, 0.0, 0.0, 0.0)}))
     smooth, image = small_network(), torch.from_numpy(IMAGE)[None, None].float()
     pairs = zip(sharp.train()(image), smooth.train()(image), strict=True)
@@ -74,7 +74,7 @@ def test_training_sees_features_as_they_are() -> None:
     assert not torch.equal(smooth.eval()(image)[-1][0], sharp.eval()(image)[-1][0])
 
 
-def test_features_of_coarse_levels_are_smoothed_and_of_unit_length_again() -> None:
+def test_smoothed_features_of_coarse_levels_are_of_unit_length() -> None:
     sharp = LIGHT.model_copy(update={"smoothing": (0.0, 0.0, 0.0, 0.0)})
     smooth = LIGHT.model_copy(update={"smoothing": (0.0, 0.6, 1.0, 2.0)})
     levels = zip(levels_of(small_network(sharp), IMAGE), levels_of(small_network(smooth), IMAGE), strict=True)
@@ -85,8 +85,8 @@ def test_features_of_coarse_levels_are_smoothed_and_of_unit_length_again() -> No
 
 
 @pytest.mark.parametrize("config", [LIGHT, UNET])
-def test_confidence_falls_with_uncertainty(config: NetworkConfig) -> None:
-    """u = 1 / (1 + U), where the network says the logarithm of U."""
+def test_confidence_is_that_of_the_uncertainty(config: NetworkConfig) -> None:
+    """u = 1 / (1 + U) (PixLoc, Eq. 6); the network predicts the logarithm of U."""
     network = small_network(config)
     features = network.features
     last = features.finest_uncertainty if isinstance(features, LightNetwork) else features.uncertainties[0]
@@ -96,8 +96,8 @@ def test_confidence_falls_with_uncertainty(config: NetworkConfig) -> None:
     assert_allclose(levels_of(network, IMAGE)[0][1], 1 / (1 + 3), rtol=1e-5)
 
 
-def test_joining_before_enlarging_is_the_same() -> None:
-    """A 1x1 convolution and bilinear interpolation may change places."""
+def test_joining_before_upsampling_is_the_same() -> None:
+    """A 1x1 convolution and bilinear interpolation commute."""
     network = LightNetwork(LIGHT)
     x4, x8, x32 = (torch.rand(1, c, 8 * f, 16 * f) for c, f in zip(LIGHT.channels, (8, 4, 1), strict=True))
 
@@ -109,7 +109,7 @@ def test_joining_before_enlarging_is_the_same() -> None:
         assert_allclose(network._joined(x4, x8, x32), expected, atol=1e-5)
 
 
-def test_trained_coarse_levels_are_their_own() -> None:
+def test_trained_coarse_levels_differ_from_pooled_ones() -> None:
     trained, fresh = (levels_of(small_network(trained=trained), IMAGE) for trained in (True, False))
     assert_array_equal(trained[0][0], fresh[0][0])
     for (one, confidences), (other, _) in zip(trained[1:], fresh[1:], strict=True):
@@ -118,7 +118,7 @@ def test_trained_coarse_levels_are_their_own() -> None:
 
 
 @pytest.mark.parametrize(("contrast", "brightness"), [(0.5, 10), (1, 80), (2, -30), (0.2, 200)])
-def test_the_light_network_sees_neither_brightness_nor_contrast(contrast: float, brightness: float) -> None:
+def test_the_light_network_is_invariant_to_brightness_and_contrast(contrast: float, brightness: float) -> None:
     network = small_network()
     for (one, trust), (other, distrust) in zip(
         levels_of(network, IMAGE), levels_of(network, IMAGE.astype(np.float32) * contrast + brightness), strict=True
@@ -136,7 +136,7 @@ def test_an_image_of_one_value_has_finite_features(config: NetworkConfig, value:
 
 
 @pytest.mark.parametrize("config", [LIGHT, UNET])
-def test_every_weight_learns(config: NetworkConfig) -> None:
+def test_every_weight_has_a_gradient(config: NetworkConfig) -> None:
     network = small_network(config)
     torch.manual_seed(1)
     levels = network(torch.from_numpy(IMAGE)[None, None].float())
@@ -147,7 +147,7 @@ def test_every_weight_learns(config: NetworkConfig) -> None:
         assert (values.grad != 0).any(), name
 
 
-def test_dampings_are_one_for_each_level_and_direction() -> None:
+def test_damping_has_a_factor_for_each_level_and_direction() -> None:
     network = small_network(trained=False)
     assert_allclose(network.dampings().detach(), np.full((4, 6), 1e-2), rtol=1e-4)
     with torch.no_grad():
@@ -160,15 +160,15 @@ def parameters_of(config: LightConfig | UNetConfig) -> int:
     return sum(values.numel() for values in PixLocNetwork(config).parameters())
 
 
-def test_parameters_are_counted() -> None:
+def test_numbers_of_parameters() -> None:
     assert parameters_of(LIGHT) == sum(values.numel() for values in small_network().state_dict().values()) - 16 * (
         7 + 13
     ), "but the kernels that smooth 16 channels, which are not learned"
     assert parameters_of(LightConfig()) < 1_000_000 < 15_000_000 < parameters_of(UNetConfig())
 
 
-def test_convolutions_of_the_published_encoder_have_a_place() -> None:
-    """Everything but the heads of coarse levels and the uncertainties, which training starts from."""
+def test_convolutions_of_the_published_encoder_are_loaded() -> None:
+    """All but the heads of coarse levels and the uncertainties, which start at zero."""
     source, network = LightNetwork(LIGHT), LightNetwork(LIGHT)
     modules = dict(source.named_modules())
     load_convolutions(network, {name: (modules[name].weight, modules[name].bias) for name in EDGEPOINT2_ORDER})
@@ -212,7 +212,7 @@ def test_configurations_that_are_refused(config: dict[str, Any], message: str) -
 
 
 @pytest.mark.parametrize("config", [LIGHT, UNET])
-def test_saved_networks_come_back(config: NetworkConfig, tmp_path: Path) -> None:
+def test_saved_networks_are_loaded_unchanged(config: NetworkConfig, tmp_path: Path) -> None:
     network, path = small_network(config), tmp_path / "new" / "net.safetensors"
     save_network(network, LOSS, path, {"trained_on": "nothing"})
     again, loss, metadata = load_network(path)
@@ -240,13 +240,13 @@ def assert_refused(path: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0, 0.001, 0.01, 0.5, 0.999])
-def test_truncated_files_are_named(saved: Path, tmp_path: Path, share: float) -> None:
+def test_truncated_files_are_refused(saved: Path, tmp_path: Path, share: float) -> None:
     content, path = saved.read_bytes(), tmp_path / "cut.safetensors"
     path.write_bytes(content[: int(share * len(content))])
     assert_refused(path)
 
 
-def test_missing_and_other_files_are_named(tmp_path: Path) -> None:
+def test_missing_and_other_files_are_refused(tmp_path: Path) -> None:
     assert_refused(tmp_path / "none.safetensors")
     (tmp_path / "text.safetensors").write_text("no network")
     assert_refused(tmp_path / "text.safetensors")
@@ -257,7 +257,7 @@ def test_missing_and_other_files_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["config", "robust_loss", "robust_alpha", "tensor", "shape"])
-def test_files_that_do_not_fit_themselves_are_named(tmp_path: Path, change: str) -> None:
+def test_inconsistent_files_are_refused(tmp_path: Path, change: str) -> None:
     network: PixLocNetwork = small_network()
     tensors = dict(network.state_dict())
     metadata = {"config": LIGHT.model_dump_json(), "robust_loss": '{"alpha": 0, "scale": 0.1}'}

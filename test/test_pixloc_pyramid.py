@@ -1,4 +1,4 @@
-"""Levels of features, what lies between their pixels, what the map keeps of it, and the size of images."""
+"""Feature levels, sampling between their pixels, quantized reference features, and sizes of images."""
 
 import cv2
 import numpy as np
@@ -25,7 +25,7 @@ def test_a_level_covers_the_image_from_edge_to_edge() -> None:
     assert_allclose(np.linalg.norm(level.features, axis=2), 1, atol=1e-6)
 
 
-def test_features_of_nothing_stay_finite() -> None:
+def test_features_of_zero_stay_finite() -> None:
     level = level_of_image(np.zeros((3, 3, 4), np.float32), np.ones((3, 3), np.float32), (9, 9))
     assert_array_equal(level.features, 0)
 
@@ -34,7 +34,7 @@ def test_features_of_nothing_stay_finite() -> None:
     ("features", "confidences"), [((4, 4), (4, 4)), ((4, 4, 3), (4, 5)), ((1, 4, 3), (1, 4)), ((4, 1, 3), (4, 1))]
 )
 def test_levels_that_are_refused(features: tuple[int, ...], confidences: tuple[int, ...]) -> None:
-    with pytest.raises(FeatureError, match="are no level: H x W x C"):
+    with pytest.raises(FeatureError, match="do not make a level: H x W x C"):
         FeatureLevel(np.zeros(features, np.float32), np.zeros(confidences, np.float32), np.ones(2))
 
 
@@ -70,7 +70,7 @@ def test_samples_outside_are_those_at_the_border() -> None:
 
 @quick
 @given(seeds, st.booleans(), st.floats(1e-5, 2))
-def test_stored_references_come_back_to_a_hundredth(seed: int, unit_features: bool, size: float) -> None:
+def test_dequantized_features_are_exact_to_a_hundredth(seed: int, unit_features: bool, size: float) -> None:
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(20, 16)).astype(np.float32)
     features = unit(features) if unit_features else np.float32(size) * features.clip(-1, 1)
@@ -87,15 +87,15 @@ def test_stored_references_come_back_to_a_hundredth(seed: int, unit_features: bo
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("shape", [(3, 8), (0, 8), (3, 0)])
-def test_references_of_nothing_come_back(shape: tuple[int, int]) -> None:
-    """A patch of a black place has no intensity at all."""
+def test_features_of_zero_are_quantized(shape: tuple[int, int]) -> None:
+    """As the intensities of a black patch are."""
     level = LevelReferences(np.zeros(shape, np.float32), np.ones(shape[0], np.float32))
     for unit_features in (True, False):
         restored = QuantizedLevel.of(level).dequantized(unit_features=unit_features)
         assert_array_equal(restored.features, level.features)
 
 
-def test_references_are_taken_and_restored_together() -> None:
+def test_some_landmarks_are_taken_and_all_are_dequantized() -> None:
     rng = np.random.default_rng(0)
     levels = tuple(
         LevelReferences(unit(rng.normal(size=(6, c)).astype(np.float32)), np.full(6, 0.5, np.float32)) for c in (4, 8)
@@ -112,7 +112,7 @@ def test_references_are_taken_and_restored_together() -> None:
     assert_allclose(restored.levels[0].features, levels[0].features, atol=0.01)
 
 
-def test_references_of_other_lengths_are_refused() -> None:
+def test_reference_features_of_other_lengths_are_refused() -> None:
     level = LevelReferences(np.zeros((3, 4), np.float32), np.zeros(3, np.float32))
     with pytest.raises(FeatureError, match="3 reference features and 3 confidences for 2 landmarks"):
         References(np.zeros((2, 3)), np.arange(2), (level,))

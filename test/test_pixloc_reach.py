@@ -1,4 +1,4 @@
-"""A good prior skips the coarse levels."""
+"""Coarse levels are skipped for accurate initial poses."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def needed(position_std: float, rotation_std: float) -> int:
     return coarsest_needed(SCENE.pyramid, SCENE.references, CAMERA, prediction)
 
 
-def test_the_worse_a_prediction_the_more_levels() -> None:
+def test_less_accurate_predictions_need_more_levels() -> None:
     assert [needed(std, 0.0) for std in (0.0, 0.05, 5.0)] == [0, 0, 2]
     assert [needed(0.0, np.radians(degrees)) for degrees in (0.1, 0.5, 1.0, 30)] == [0, 0, 1, 2]
     stds = np.linspace(0, 3, 100)
@@ -26,16 +26,16 @@ def test_the_worse_a_prediction_the_more_levels() -> None:
     assert set(levels) == {0, 1, 2}
 
 
-def test_a_level_begins_where_the_next_finer_one_ends() -> None:
-    """By three standard deviations, landmarks are two of its cells off."""
+def test_the_next_level_is_needed_beyond_the_basin_of_the_finer_one() -> None:
+    """Three standard deviations move landmarks by two cells of the finer level."""
     depth = np.median(transform_points(TRUTH, SCENE.references.points)[:, 2])
-    cells = CAMERA.fx * SCENE.pyramid.levels[0].scale[0] / depth  # that a metre moves the middle landmark
+    cells = CAMERA.fx * SCENE.pyramid.levels[0].scale[0] / depth  # by which one meter moves the median landmark
     assert needed(0.99 * 2 / 3 / cells, 0.0) == 0
     assert needed(1.01 * 2 / 3 / cells, 0.0) == 1
 
 
 @pytest.mark.parametrize("coarsest", [0, 1, 2])
-def test_levels_left_out_take_no_iterations(coarsest: int) -> None:
+def test_skipped_levels_have_no_iterations(coarsest: int) -> None:
     (found,) = align(SCENE.pyramid, SCENE.references, CAMERA, [PRIORS[3]], SCENE.learned, coarsest=coarsest)
     assert [bool(count) for count in found.iterations] == [index <= coarsest for index in range(3)]
     assert pose_error(found.cam_from_map, TRUTH) == pytest.approx((0, 0), abs=1e-2)

@@ -1,4 +1,4 @@
-"""Extractors of dense features: the exported network computes what PyTorch does, and other files are refused."""
+"""Network extractor: the exported network gives the features of PyTorch, and other files are refused."""
 
 import subprocess
 import sys
@@ -60,12 +60,14 @@ def assert_as_in_torch(extractor: PyramidExtractor, network: PixLocNetwork, imag
 
 
 @pytest.mark.parametrize("size", [(96, 64), (160, 128), (150, 110)])
-def test_any_size_as_in_torch(extractor: NetworkExtractor, network: PixLocNetwork, size: tuple[int, int]) -> None:
-    """The last one is resized to 160 x 96."""
+def test_features_of_any_size_are_those_of_torch(
+    extractor: NetworkExtractor, network: PixLocNetwork, size: tuple[int, int]
+) -> None:
+    """An image of 150 x 110 is resized to 160 x 96."""
     assert_as_in_torch(extractor, network, texture(1, size), 1e-5)
 
 
-def test_halved_weights_are_nearly_the_same(network: PixLocNetwork, weights: Path, tmp_path: Path) -> None:
+def test_features_of_16_bit_weights_are_nearly_the_same(network: PixLocNetwork, weights: Path, tmp_path: Path) -> None:
     path = exported(tmp_path / "half.onnx", network)
     assert path.stat().st_size < weights.stat().st_size
     half = NetworkExtractor(path, ONE_THREAD)
@@ -73,7 +75,7 @@ def test_halved_weights_are_nearly_the_same(network: PixLocNetwork, weights: Pat
     assert half.model_id != NetworkExtractor(weights, ONE_THREAD).model_id
 
 
-def test_the_paper_s_network_as_in_torch(tmp_path: Path) -> None:
+def test_features_of_the_paper_s_network_are_those_of_torch(tmp_path: Path) -> None:
     network = small_network(UNET)
     extractor = NetworkExtractor(exported(tmp_path / "unet.onnx", network, half=False), ONE_THREAD)
     assert extractor.description.kind == "unet"
@@ -81,13 +83,13 @@ def test_the_paper_s_network_as_in_torch(tmp_path: Path) -> None:
         assert_as_in_torch(extractor, network, texture(1, size), 1e-4)
 
 
-def test_a_size_that_no_image_is_scaled_to_is_refused(network: PixLocNetwork, tmp_path: Path) -> None:
+def test_a_size_that_is_no_multiple_of_32_is_refused(network: PixLocNetwork, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="multiples of 32, not 640x360"):
         exported(tmp_path / "fixed.onnx", network, half=False, size=(640, 360))
     assert not (tmp_path / "fixed.onnx").exists()
 
 
-def test_a_fixed_size_takes_no_other(network: PixLocNetwork, tmp_path: Path) -> None:
+def test_a_graph_of_fixed_size_refuses_other_sizes(network: PixLocNetwork, tmp_path: Path) -> None:
     extractor = NetworkExtractor(exported(tmp_path / "fixed.onnx", network, half=False, size=(96, 64)), ONE_THREAD)
     assert_as_in_torch(extractor, network, texture(1, (96, 64)), 1e-5)
     assert_as_in_torch(extractor, network, texture(1, (100, 70)), 1e-5)
@@ -104,7 +106,7 @@ def test_a_large_image_is_shrunk_and_a_tiny_one_refused(weights: Path) -> None:
         extractor.extract(texture(2, (60, 200)))
 
 
-def test_the_file_says_what_was_learned(network: PixLocNetwork, tmp_path: Path) -> None:
+def test_the_file_holds_the_learned_parameters(network: PixLocNetwork, tmp_path: Path) -> None:
     path = exported(tmp_path / "net.onnx", network, metadata={"trained_on": "nothing", "kind": "overruled"})
     extractor = NetworkExtractor(path, ONE_THREAD, long_side=320)
     description = extractor.description
@@ -131,7 +133,7 @@ def test_other_weights_have_another_id(network: PixLocNetwork, weights: Path, tm
     assert again.model_id in ids
 
 
-def test_export_leaves_the_network_as_it_was(network: PixLocNetwork, tmp_path: Path) -> None:
+def test_export_does_not_change_the_network(network: PixLocNetwork, tmp_path: Path) -> None:
     before = {name: values.clone() for name, values in network.state_dict().items()}
     network.train()
     exported(tmp_path / "new" / "net.onnx", network)
@@ -157,14 +159,14 @@ def test_extractors_are_opened_by_name(weights: Path) -> None:
     assert default.model_id == NetworkExtractor(DEFAULT_WEIGHTS, ONE_THREAD).model_id
 
 
-def test_missing_weights_are_named(tmp_path: Path) -> None:
+def test_missing_weights_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "none.onnx", tmp_path):
         with pytest.raises(FeatureError, match=rf"{path.name}: the weights cannot be read .*'vizloc export pixloc'"):
             NetworkExtractor(path, ONE_THREAD)
 
 
 @pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.999])
-def test_truncated_weights_are_named(weights: Path, tmp_path: Path, share: float) -> None:
+def test_truncated_weights_are_refused(weights: Path, tmp_path: Path, share: float) -> None:
     content, path = weights.read_bytes(), tmp_path / "cut.onnx"
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(FeatureError, match=r"cut\.onnx: is (cut off|damaged)"):
@@ -180,7 +182,7 @@ def test_a_flipped_bit_in_the_weights_is_found(weights: Path, tmp_path: Path, sh
         NetworkExtractor(path, ONE_THREAD)
 
 
-def test_other_files_are_named(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
     text, sealed = tmp_path / "text.onnx", tmp_path / "sealed.onnx"
     text.write_text("no network")
     with pytest.raises(FeatureError, match=r"text\.onnx: is cut off, or no PixLoc network that 'vizloc export pixloc'"):
@@ -196,7 +198,7 @@ def test_a_network_for_matching_is_refused() -> None:
 
 
 @pytest.mark.parametrize("change", ["version", "outputs"])
-def test_networks_of_another_format_are_named(weights: Path, tmp_path: Path, change: str) -> None:
+def test_networks_of_another_format_are_refused(weights: Path, tmp_path: Path, change: str) -> None:
     model = onnx.load(weights)
     properties = {entry.key: entry.value for entry in model.metadata_props}
     if change == "version":
@@ -233,8 +235,8 @@ def test_the_shipped_files_are_of_the_same_network(shipped: tuple[NetworkExtract
     assert_as_in_torch(extractor, network, texture(4, (160, 96), 3), 2e-2)
 
 
-def test_the_shipped_features_move_with_the_image(shipped: tuple[NetworkExtractor, PixLocNetwork]) -> None:
-    """Trained weights tell places apart: a feature is nearest to itself in the image shifted by 32 pixels."""
+def test_the_shipped_features_are_equivariant_to_shifts(shipped: tuple[NetworkExtractor, PixLocNetwork]) -> None:
+    """A feature is nearest to itself in the image shifted by 32 pixels."""
     extractor, image = shipped[0], texture(5, (352, 224), 3)
     one, other = (
         extractor.extract(np.ascontiguousarray(cv2.blur(image, (3, 3))[:, start : start + 320])).levels[0].features

@@ -97,7 +97,7 @@ def test_steps_are_those_of_the_fast_alignment(index: int, alpha: float, radial:
     assert np.abs(translations - stack(PRIORS)[1]).max() > 0.1, "the steps lead somewhere"
 
 
-def test_landmarks_that_fill_up_do_not_count() -> None:
+def test_padded_landmarks_do_not_count() -> None:
     level, points = level_of(NOISY, 1, 1), points_of(NOISY, 1)
     options = (lens_of(1), CAMERA.size, pose_of(PRIORS[:1]), NOISY.learned.loss, ITERATIONS)
     expected = align_level(level, points, *options)
@@ -111,7 +111,7 @@ def test_landmarks_that_fill_up_do_not_count() -> None:
     assert_allclose(found.rotation, expected.rotation, atol=1e-12)
 
 
-def test_a_pair_that_nothing_fixes_stays_and_spoils_no_other() -> None:
+def test_a_pair_without_information_stays_and_does_not_change_others() -> None:
     level = level_of(NOISY, 1, 2)
     level.reference_confidences[1] = 0
     for leaf in (level.features, level.damping):
@@ -126,7 +126,7 @@ def test_a_pair_that_nothing_fixes_stays_and_spoils_no_other() -> None:
     assert torch.isfinite(level.features.grad).all(), "the exponential divides by the angle, which is zero"
 
 
-def test_a_pair_that_cannot_be_solved_stays_and_spoils_no_other() -> None:
+def test_a_singular_pair_stays_and_does_not_change_others() -> None:
     level = level_of(NOISY, 1, 2)
     level.references[1] = np.nan
     options = (CAMERA.size, pose_of(PRIORS[:2]), NOISY.learned.loss, 3)
@@ -171,7 +171,7 @@ def test_gradients_are_numeric_ones() -> None:
     assert torch.autograd.gradcheck(aligned, inputs, eps=1e-7, atol=1e-5, rtol=1e-4, fast_mode=True)
 
 
-def test_an_exact_start_stays_and_has_a_gradient() -> None:
+def test_an_exact_initial_pose_stays_and_has_a_gradient() -> None:
     exact = scene()
     level = level_of(exact, 0, 1)
     for leaf in (level.features, level.damping):
@@ -207,7 +207,7 @@ def test_samples_have_the_numeric_derivatives() -> None:
         assert_allclose(derivative, numeric, atol=1e-5)
 
 
-def test_inside_a_level_and_before_the_camera() -> None:
+def test_inside_a_level_and_in_front_of_the_camera() -> None:
     positions = torch.tensor([[[0.0, 0.0], [5.0, 3.0], [5.1, 3.0], [2.0, -0.1], [2.0, 2.0]]])
     depth = torch.tensor([[1.0, 1.0, 1.0, 1.0, -1.0]])
     assert inside(positions, (4, 6), depth).tolist() == [[True, True, False, False, False]]

@@ -1,4 +1,4 @@
-"""Intensities in place of features, and extractors that lack one part: each changes what it says and no more."""
+"""Intensities in place of features, and ablations of extractors: each changes one part and no other."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (96, 160), np.uint8)
 
 @dataclass(frozen=True)
 class SmoothExtractor:
-    """Unit features, learned damping and confidences; the image's first pixel says which."""
+    """Extractor of unit features with learned damping and confidences; the image's first pixel is their seed."""
 
     model_id: str = "smooth"
     unit_features: bool = True
@@ -69,7 +69,7 @@ def test_intensities_of_a_shrunk_image() -> None:
         extractor.extract(np.zeros((20, 130), np.uint8))
 
 
-def test_what_intensities_say_of_themselves() -> None:
+def test_intensities_have_a_constant_damping() -> None:
     extractor = IntensityExtractor()
     assert not extractor.unit_features
     assert extractor.learned.dampings.shape == (LEVELS, 6)
@@ -78,7 +78,7 @@ def test_what_intensities_say_of_themselves() -> None:
 
 
 def parts(extractor: PyramidExtractor) -> dict[str, Any]:
-    """Everything that an extractor makes."""
+    """All parts of the output of an extractor."""
     pyramid, learned = extractor.extract(IMAGE), extractor.learned
     return {
         "features": [level.features for level in pyramid.levels],
@@ -100,7 +100,7 @@ def assert_only_changed(variant: PyramidExtractor, base: PyramidExtractor, chang
 
 
 @pytest.mark.parametrize("base", BASES)
-def test_variants_change_what_they_say(base: PyramidExtractor) -> None:
+def test_variants_change_one_part_and_no_other(base: PyramidExtractor) -> None:
     for variant, changed in (
         (Unconfident(base), "confidences"),
         (Undamped(base), "dampings"),
@@ -120,8 +120,8 @@ def test_variants_of_variants_change_both() -> None:
 
 
 @pytest.mark.parametrize("base", BASES)
-def test_compact_features_of_full_length_are_turned_ones(base: PyramidExtractor) -> None:
-    """Distances stay: an alignment cannot tell them apart."""
+def test_compact_features_of_full_length_are_rotated_ones(base: PyramidExtractor) -> None:
+    """Distances do not change, so alignments do not either."""
     full = Compact(base, [IMAGE], 8).extract(IMAGE)
     for one, other in zip(full.levels, base.extract(IMAGE).levels, strict=True):
         assert one.features.shape == other.features.shape
@@ -129,8 +129,8 @@ def test_compact_features_of_full_length_are_turned_ones(base: PyramidExtractor)
         assert_allclose(a @ a.T, b @ b.T, atol=1e-4)
 
 
-def test_compact_features_keep_what_differs_most() -> None:
-    """Of intensities, which are not scaled to unit length: no other four directions keep more."""
+def test_compact_features_keep_the_largest_variation() -> None:
+    """No other four directions keep more, for intensities, which are not scaled to unit length."""
     base, rng = IntensityExtractor(), np.random.default_rng(2)
     compact = Compact(base, [IMAGE], 4).extract(IMAGE)
     for one, other in zip(compact.levels, base.extract(IMAGE).levels, strict=True):

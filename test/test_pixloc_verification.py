@@ -1,4 +1,4 @@
-"""What is accepted of an alignment, what is in doubt, and why not."""
+"""Verification: accepted, ambiguous and rejected alignments."""
 
 from dataclasses import replace
 from typing import Any
@@ -10,7 +10,7 @@ from pycolmap import Rigid3d, Rotation3d
 from vizloc_ros.geometry.se3 import se3_exp
 from vizloc_ros.pixloc.motion import Prediction
 from vizloc_ros.pixloc.optimizer.alignment import Alignment
-from vizloc_ros.pixloc.verification import Verification, VerificationOptions, agreeing, deviation, verify
+from vizloc_ros.pixloc.verification import Verification, VerificationOptions, agreement_ratio, deviation, verify
 
 OPTIONS = VerificationOptions()
 MAP_FROM_CAM = Rigid3d(Rotation3d(np.array([0.0, 0.1, 0.0])), np.array([3.0, -1.0, 20.0]))
@@ -26,7 +26,7 @@ GOOD = Alignment(
 
 
 def predicted(*away: float) -> Prediction:
-    """A prediction, 0.1 m and 0.01 rad uncertain, from which the good pose is ``away`` [m, rad]."""
+    """Prediction with standard deviations of 0.1 m and 0.01 rad, from which the good pose is ``away`` [m, rad]."""
     return Prediction(MAP_FROM_CAM * se3_exp(np.array(away)).inverse(), 0.1, 0.01)
 
 
@@ -34,7 +34,7 @@ def moved(*away: float) -> Alignment:
     return replace(GOOD, cam_from_map=(MAP_FROM_CAM * se3_exp(np.array(away))).inverse())
 
 
-def test_a_good_alignment_near_its_prediction_is_believed() -> None:
+def test_a_good_alignment_near_its_prediction_is_accepted() -> None:
     assert verify(GOOD, predicted(0.1, 0, 0, 0, 0.01, 0), OPTIONS) == Verification("")
     assert verify(GOOD, None, OPTIONS) == Verification("")
 
@@ -49,30 +49,30 @@ def test_a_good_alignment_near_its_prediction_is_believed() -> None:
         ({"covariance": np.full((6, 6), np.nan)}, "uncertain by nan m"),
     ],
 )
-def test_what_is_not_believed_says_why(changes: dict[str, Any], reason: str) -> None:
+def test_rejected_alignments_have_a_reason(changes: dict[str, Any], reason: str) -> None:
     verification = verify(replace(GOOD, **changes), None, OPTIONS)
     assert reason in verification.reason
     assert not verification.ambiguous
 
 
-def test_few_inliers_and_surprises_are_in_doubt() -> None:
+def test_few_inliers_and_large_deviations_are_ambiguous() -> None:
     assert verify(replace(GOOD, inlier_ratio=0.59), None, OPTIONS) == Verification("", ambiguous=True)
     assert verify(GOOD, predicted(0, 0, 0.5, 0, 0, 0), OPTIONS) == Verification("", ambiguous=True)
     assert verify(GOOD, predicted(0, 0, 0, 0, 0.05, 0), OPTIONS) == Verification("", ambiguous=True)
 
 
 @pytest.mark.parametrize("away", [(0, 0, 1.0, 0, 0, 0), (0, 0, 0, 0, 0.1, 0)])
-def test_too_far_from_the_prediction_is_not_believed(away: tuple[float, ...]) -> None:
-    """However well it fits, and even if all other starts end there."""
+def test_alignments_far_from_the_prediction_are_rejected(away: tuple[float, ...]) -> None:
+    """Even with many inliers, and if all other initial poses end there."""
     assert "standard deviations away from the prediction, 8 at most" in verify(GOOD, predicted(*away), OPTIONS).reason
 
 
-def test_deviations_count_both_uncertainties() -> None:
+def test_deviations_contain_both_uncertainties() -> None:
     assert deviation(GOOD, predicted(0.3, 0, 0, 0, 0, 0)) == pytest.approx(0.3 / np.hypot(0.1, np.sqrt(3e-4)))
     assert deviation(GOOD, predicted(0, 0, 0, 0.03, 0, 0)) == pytest.approx(0.03 / np.hypot(0.01, np.sqrt(3e-6)))
 
 
-def test_starts_agree_that_end_at_the_same_pose() -> None:
+def test_agreement_is_the_ratio_that_ends_at_the_same_pose() -> None:
     near, aside, turned = moved(0.1, 0, 0, 0, 0, 0), moved(0.2, 0, 0, 0, 0, 0), moved(0, 0, 0, 0, 0.03, 0)
-    assert agreeing([near, aside, turned, near], GOOD, OPTIONS) == 0.5
-    assert agreeing([], GOOD, OPTIONS) == 0.0
+    assert agreement_ratio([near, aside, turned, near], GOOD, OPTIONS) == 0.5
+    assert agreement_ratio([], GOOD, OPTIONS) == 0.0

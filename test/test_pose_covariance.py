@@ -102,6 +102,14 @@ def test_far_points_leave_the_position_open() -> None:
     assert far_std > 50 * near_std
 
 
+def test_a_covariance_that_is_not_finite_is_an_error() -> None:
+    points = points_in_view(7, 10)
+    pixels = pixels_from(POSE, points)
+    pixels[0] = np.nan
+    with pytest.raises(np.linalg.LinAlgError, match="not finite"):
+        pose_covariance(POSE, points, pixels, CAMERA, 1.0)
+
+
 def test_points_in_one_place_do_not_fix_the_pose() -> None:
     points = np.tile(points_in_view(6, 1), (10, 1))
     try:

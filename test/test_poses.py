@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from geometry_helpers import matrix_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Float64
-from vizloc_ros.geometry.poses import array_of, matrix_of, pose_error, pose_from_matrix, pose_from_quaternion, pose_of
+from vizloc_ros.geometry.poses import array_of, pose_error, pose_from_matrix, pose_from_quaternion, pose_of
 from vizloc_ros.geometry.se3 import se3_exp, so3_exp
 
 quick = settings(max_examples=40, deadline=None)

@@ -1,4 +1,4 @@
-"""A bag through the node processes gives what the offline command gives, and a report with every key."""
+"""Replay of a bag through the node processes: the poses of the offline command, and a report with every key."""
 
 import json
 import shutil
@@ -61,7 +61,7 @@ def test_a_replay_reports_every_image(street, street_build, tmp_path, compressed
 
 
 def test_the_trackers_network_of_a_replay_can_be_chosen(vizloc: Vizloc, street, street_build, tmp_path) -> None:
-    """A map whose references were made of smaller images is refused by default, and tracked when that is said."""
+    """A map with references of smaller images is refused by default, and tracked with the same image size."""
     records, folder = street.records("query")[2:12], tmp_path / "map"
     write_bag(records, tmp_path / "bag")
     shutil.copytree(street_build[0], folder)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from point_street import CAMERA, PointStreet, View, matched, write_point_map
 from pycolmap import Rigid3d, Rotation3d
+from scipy.stats import chi2
 
 from vizloc_ros.datasets.synthetic import SyntheticStreet
 from vizloc_ros.evaluation.offline_localization import localize_records
@@ -143,6 +144,22 @@ def test_a_right_calibration_is_left_alone(seed: int, noise_px: float) -> None:
     assert found_in(street_keyframes(seed, noise_px=noise_px)) == {}
 
 
+@pytest.mark.parametrize(("times", "significant"), [(1.5, False), (2.0, True)])
+def test_a_correction_is_applied_only_if_it_is_significant(
+    times: float, significant: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight keyframes show these errors with a chi squared of 9 and 16; chance exceeds the threshold in 1 of 100."""
+    off = IntrinsicsCorrection(*(times * np.array([OFF.focal, OFF.cx, OFF.cy, OFF.radial])))
+    keyframes = [miscalibrated(keyframe, off) for keyframe in street_keyframes(1, 8)]
+    triangulation = triangulated(keyframes)
+    applied = estimate_corrections(keyframes, triangulation, SelfCalibrationOptions())
+    assert set(applied) == ({CAMERA} if significant else set())
+    assert chi2.sf(self_calibration._SIGNIFICANT_CHI2, df=4) == pytest.approx(0.01, rel=0.02)
+    monkeypatch.setattr(self_calibration, "_SIGNIFICANT_CHI2", 0.0)
+    estimated = estimate_corrections(keyframes, triangulation, SelfCalibrationOptions())
+    assert 0.3 * off.cy > estimated[CAMERA].cy > 1.1 * off.cy, "the estimate is there; only the threshold holds it back"
+
+
 @pytest.mark.parametrize(
     ("metres", "degrees", "length"),
     [(0.02, 0.05, 0), (0.01, 0.04, 5.0), (0.01, 0.04, 20.0)],
@@ -188,8 +205,8 @@ def test_keyframes_that_see_nothing_are_no_evidence(wrong: list[Keyframe], seein
 
 def test_long_maps_are_judged_by_stretches_of_them(wrong: list[Keyframe], monkeypatch: pytest.MonkeyPatch) -> None:
     """Here of nine keyframes, the second left out, the last a single keyframe; the error is twice as large."""
-    monkeypatch.setattr(self_calibration, "_STRETCH", 9)
-    monkeypatch.setattr(self_calibration, "_MOST_STRETCHES", 3)
+    monkeypatch.setattr(self_calibration, "_STRETCH_LENGTH", 9)
+    monkeypatch.setattr(self_calibration, "_MAX_STRETCHES", 3)
     found = found_in([miscalibrated(keyframe) for keyframe in wrong])[CAMERA]
     assert 1.2 * OFF.largest_shift(CAMERA) < found.largest_shift(CAMERA) < 2.2 * OFF.largest_shift(CAMERA)
 

@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
+from geometry_helpers import matrix_of
 from geometry_msgs.msg import TransformStamped
 from hypothesis import given
 from hypothesis import strategies as st
 from ros_helpers import ros_nodes, spin_until
 
 from vizloc_ros.errors import RosError
-from vizloc_ros.geometry.poses import matrix_of, pose_from_quaternion
+from vizloc_ros.geometry.poses import pose_from_quaternion
 from vizloc_ros.ros import qos
 from vizloc_ros.ros.extrinsics import StaticTransforms, TransformTree
 from vizloc_ros.ros.messages import transform_to_msg
@@ -80,7 +81,7 @@ class TestTransformTree:
 
     @given(st.lists(st.integers(0, 100), min_size=1, max_size=8), st.randoms(use_true_random=False))
     def test_any_tree_equals_matrices_from_its_root(self, parents, random):
-        """Frame i+1 hangs below frame parents[i] % (i+1); all are added in any order."""
+        """Frame i+1 is a child of frame parents[i] % (i+1); all are added in any order."""
         root_from = [np.eye(4)]
         messages = []
         for index, number in enumerate(parents):

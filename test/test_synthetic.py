@@ -141,7 +141,7 @@ def test_depth_is_that_of_the_nearest_surface_on_the_ray(street, split, index):
     depth = street.depth(record)[pixels[:, 1].astype(int), pixels[:, 0].astype(int)]
     scene = build_world(0)[street.splits.index(split)]
     rays = record.camera.rays(pixels) @ record.world_from_cam.rotation.matrix().T
-    cutout = np.array([quad.texture.has_alpha for quad in scene.quads])
+    cutout = np.array([quad.texture.level(1, 1)[1] is not None for quad in scene.quads])
     checked = 0
     for ray, seen in zip(rays, depth, strict=True):
         equations = scene.frames.copy()

@@ -1,4 +1,4 @@
-"""The tracker on the synthetic street: it follows, says when it is lost, and is found again."""
+"""The tracker on the synthetic street: it tracks, is lost, and starts again from priors."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +17,7 @@ from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.submap import SubmapSelector
 from vizloc_ros.pixloc.tracker import Tracker
 from vizloc_ros.pixloc.tracking import Frame, Tracked, TrackerOptions, TrackerState
+from vizloc_ros.pixloc.verification import VerificationOptions
 
 AWAY = Rigid3d(Rotation3d(), np.array([0.3, 0.0, 0.6]))
 
@@ -28,7 +29,7 @@ def extractor() -> PyramidExtractor:
 
 @pytest.fixture(scope="module")
 def drive(street: SyntheticStreet, tracked_map: VisualMap) -> list[tuple[Record, Frame]]:
-    """The second lap: other light, other parked cars, up to 1.4 m aside."""
+    """Frames of the second lap: other light, other parked cars, up to 1.4 m to the side."""
     return [(record, frame_of(record, tracked_map)) for record in street.records("query")[1:18]]
 
 
@@ -50,7 +51,7 @@ def is_right(tracked: Tracked, record: Record) -> bool:
 
 
 def unlike(frame: Frame, seed: int) -> Frame:
-    """The same time, but an image of nothing in the map."""
+    """Frame of the same time with a random image, which matches nothing in the map."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 255, (12, 20), np.uint8)
     return replace(
@@ -62,15 +63,15 @@ def follow(tracker: Tracker, frames: Sequence[tuple[Record, Frame]]) -> list[boo
     return [is_right(tracker.track(frame), record) for record, frame in frames]
 
 
-def test_it_follows_from_a_first_pose(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
+def test_it_tracks_from_a_prior(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
     record, frame = drive[0]
     assert tracker.offer_prior(truth(record) * AWAY, frame.stamp_ns)
     assert all(follow(tracker, drive))
     assert tracker.state is TrackerState.TRACKING
 
 
-def test_coarse_levels_are_for_bad_predictions(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
-    """The first one, of a vehicle whose speed is not known yet, and not those of the steady drive."""
+def test_coarse_levels_are_for_inaccurate_predictions(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
+    """They are used while the speed is unknown, and not for predictions of a steady drive."""
     tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns, 0.02, 0.002)
     found = [tracker.track(frame) for _, frame in drive[:8]]
     coarsest = [each.alignment.iterations[-1] for each in found if each.alignment is not None]
@@ -79,14 +80,14 @@ def test_coarse_levels_are_for_bad_predictions(tracker: Tracker, drive: list[tup
     assert coarsest[4:] == [0, 0, 0, 0]
 
 
-def test_without_a_first_pose_it_says_so(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
+def test_without_a_prior_it_is_not_localized(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
     tracked = tracker.track(drive[0][1])
     assert tracked.state is TrackerState.NOT_LOCALIZED
     assert tracked.map_from_cam is None
     assert tracked.reason == "no pose to start from yet"
 
 
-def test_a_pose_some_images_old_is_carried_forward(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
+def test_a_prior_of_an_earlier_image_is_carried_forward(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
     """Ten images, 5 m, have passed since the localizer's image."""
     for _, frame in drive[:10]:
         tracker.track(frame)
@@ -95,7 +96,7 @@ def test_a_pose_some_images_old_is_carried_forward(tracker: Tracker, drive: list
     assert is_right(tracker.track(frame), record)
 
 
-def test_a_wrong_first_pose_is_not_believed(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
+def test_a_wrong_prior_is_not_accepted(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
     record, frame = drive[5]
     wrong = Rigid3d(Rotation3d(np.array([0.0, 0.5, 0.0])), np.array([4.0, 0.0, 6.0]))
     tracker.offer_prior(truth(record) * wrong, frame.stamp_ns)
@@ -104,7 +105,7 @@ def test_a_wrong_first_pose_is_not_believed(tracker: Tracker, drive: list[tuple[
     assert tracked.reason or is_right(tracked, record)
 
 
-def test_images_of_elsewhere_get_no_pose_and_it_is_lost(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
+def test_it_is_lost_after_images_that_do_not_match(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
     tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
     follow(tracker, drive[:4])
     after = [tracker.track(unlike(frame, seed)) for seed, (_, frame) in enumerate(drive[4:12])]
@@ -115,7 +116,7 @@ def test_images_of_elsewhere_get_no_pose_and_it_is_lost(tracker: Tracker, drive:
     assert set(states[:lost]) <= {TrackerState.TRACKING}
     assert set(states[lost:]) == {TrackerState.LOST}
     record, frame = drive[12]
-    assert tracker.track(frame).map_from_cam is None, "lost is lost, until somebody says where"
+    assert tracker.track(frame).map_from_cam is None, "LOST until the next prior"
     tracker.offer_prior(truth(record), frame.stamp_ns)
     assert all(follow(tracker, drive[13:]))
 
@@ -127,32 +128,45 @@ def test_one_bad_image_is_bridged(tracker: Tracker, drive: list[tuple[Record, Fr
     assert all(follow(tracker, drive[6:9]))
 
 
-def test_the_localizer_is_heard_when_it_contradicts_twice(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
+def test_two_conflicting_priors_replace_the_track(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
     tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
     follow(tracker, drive[:6])
     far = Rigid3d(Rotation3d(), np.array([0.0, 0.0, 3.0]))
-    heard = [tracker.offer_prior(truth(drive[k][0]) * far, drive[k][1].stamp_ns) for k in (3, 4)]
-    assert heard == [False, True]
-    assert tracker.offer_prior(truth(drive[5][0]) * AWAY, drive[5][1].stamp_ns) is False, "0.7 m is no contradiction"
+    used = [tracker.offer_prior(truth(drive[k][0]) * far, drive[k][1].stamp_ns) for k in (3, 4)]
+    assert used == [False, True]
+    assert tracker.offer_prior(truth(drive[5][0]) * AWAY, drive[5][1].stamp_ns) is False, "0.7 m is no conflict"
 
 
-def test_a_person_is_heard_at_once(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
+def test_while_it_fails_only_every_third_image_is_retried(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
+    """Retries for each of them would take the time of the next images."""
+    tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
+    assert all(follow(tracker, drive[:4]))
+    tracker.options = TrackerOptions(
+        lost_after=20, lost_after_seconds=60, verification=VerificationOptions(min_inlier_ratio=0.97)
+    )
+    failed = [tracker.track(frame) for _, frame in drive[4:11]]
+    assert {tracked.state for tracked in failed} == {TrackerState.TRACKING}
+    assert all("of the landmarks look as in the map, 97% are needed" in tracked.reason for tracked in failed)
+    assert [tracked.starts > 1 for tracked in failed] == [True, False, False, True, False, False, True]
+
+
+def test_an_overriding_prior_replaces_the_track_at_once(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
     tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
     follow(tracker, drive[:3])
     assert tracker.offer_prior(truth(drive[2][0]), drive[2][1].stamp_ns, override=True)
 
 
-def test_it_forgets_everything_when_told(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
+def test_reset_forgets_everything(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
     tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
     follow(tracker, drive[:3])
     tracker.reset()
     assert tracker.track(drive[3][1]).state is TrackerState.NOT_LOCALIZED
 
 
-def test_odometry_bridges_a_gap_that_no_velocity_could(
+def test_odometry_bridges_a_gap_that_is_too_long_for_a_velocity(
     tracked_map: VisualMap, extractor: PyramidExtractor, drive: list[tuple[Record, Frame]]
 ) -> None:
-    """Six metres without an image, around the parked cars."""
+    """Six meters without an image, around the parked cars."""
     tracker = Tracker(extractor, submaps_of(SubmapSelector(tracked_map)))
     odom_from_map = Rigid3d(Rotation3d(np.array([0.0, 0.0, 1.0])), np.array([5.0, -3.0, 0.5]))
     moving = [(r, replace(frame, odom_from_cam=odom_from_map * truth(r))) for r, frame in drive]
@@ -161,8 +175,8 @@ def test_odometry_bridges_a_gap_that_no_velocity_could(
     assert all(follow(tracker, [moving[0], moving[12], moving[13]]))
 
 
-def test_the_covariance_is_honest(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
-    """Errors are of the size that the covariance says: neither much larger nor much smaller."""
+def test_the_covariance_is_consistent_with_the_errors(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
+    """The median normalized squared error is neither much larger nor much smaller than one."""
     tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
     ratios = []
     for record, frame in drive:
@@ -176,7 +190,20 @@ def test_the_covariance_is_honest(tracker: Tracker, drive: list[tuple[Record, Fr
     assert 0.02 < np.median(ratios) < 5
 
 
-def test_landmarks_that_have_not_come_yet_are_waited_for(
+def test_the_covariance_contains_that_of_the_map(
+    tracked_map: VisualMap, extractor: PyramidExtractor, drive: list[tuple[Record, Frame]]
+) -> None:
+    options = TrackerOptions(map_position_std=0.3, map_rotation_std=2.0)
+    tracker = Tracker(extractor, submaps_of(SubmapSelector(tracked_map)), options)
+    tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
+    tracked = tracker.track(drive[0][1])
+    assert tracked.covariance is not None
+    assert tracked.alignment is not None
+    from_map = tracked.covariance - options.covariance_scale * tracked.alignment.covariance
+    np.testing.assert_allclose(from_map, np.diag([0.3**2] * 3 + [np.radians(2.0) ** 2] * 3), atol=1e-12)
+
+
+def test_a_prior_waits_for_its_landmarks(
     tracked_map: VisualMap, extractor: PyramidExtractor, drive: list[tuple[Record, Frame]]
 ) -> None:
     selector, there = SubmapSelector(tracked_map), []
@@ -188,4 +215,4 @@ def test_landmarks_that_have_not_come_yet_are_waited_for(
     tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
     assert not any(follow(tracker, drive[:3]))
     there.append(True)
-    assert all(follow(tracker, drive[3:6])), "the first pose was kept"
+    assert all(follow(tracker, drive[3:6])), "the prior was kept"

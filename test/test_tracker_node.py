@@ -1,4 +1,4 @@
-"""The tracker as a process among the others: it takes over from the localizer, and notices when it is carried away."""
+"""Tracker node among the other processes: it starts from the localizer's pose, and is found again after a jump."""
 
 import time
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ FIRST, OTHER = slice(2, 16), slice(150, 164)  # 7 m each, on opposite sides of t
 
 @pytest.fixture(scope="module")
 def two_streets(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Record], list[Record]]:
-    """A map of two stretches that see nothing of each other, and the second lap's images of both."""
+    """Map of two stretches of the street without common landmarks, and the second lap's images of both."""
     dataset = open_synthetic("width=400&height=250")
     mapped, queries = dataset.records("map"), dataset.records("query")
     records = [*mapped[FIRST], *mapped[OTHER]]
@@ -49,7 +49,7 @@ def running(two_streets, tmp_path_factory: pytest.TempPathFactory) -> Iterator[B
 
 
 def in_memory(record: Record) -> Record:
-    """Rendered now: it must not take the time of what is tested."""
+    """Record with its image rendered now, so that the test does not wait for it."""
     image = record.read_image()
     return replace(record, read_image=lambda: image)
 
@@ -61,7 +61,7 @@ def test_tools_that_ask_for_all_parameters_get_them(running: Bench) -> None:
 
 
 def drive(running: Bench, records: list[Record]) -> dict[int, Record]:
-    """Sends images ten times a second; returns the records by their stamps."""
+    """Send images ten times a second; return the records by their stamps."""
     sent: dict[int, Record] = {}
     for record in records:
         begun = time.monotonic()
@@ -81,7 +81,7 @@ def state(running: Bench) -> str:
 
 
 def settle(running: Bench, record: Record) -> None:
-    """Stands still until the tracker is sure."""
+    """Send one image until the tracker tracks."""
     for _ in range(100):
         if state(running) == "TRACKING" and running.recorder.tracked:
             return
@@ -129,7 +129,7 @@ def test_every_image_is_accounted_for(running: Bench, two_streets) -> None:
 
 
 def test_kidnapped_it_is_lost_and_found_again(running: Bench, two_streets) -> None:
-    """From one image to the next, the vehicle is on the other side of the block."""
+    """From one image to the next, the vehicle is moved to the other side of the block."""
     _, first, other = two_streets
     settle(running, first[-1])
     recorder = running.recorder

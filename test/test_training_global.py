@@ -27,7 +27,7 @@ from vizloc_ros.features.vlad import Vlad  # noqa: E402
 from vizloc_ros.training.checkpoint import load_checkpoint, load_network, save_checkpoint  # noqa: E402
 from vizloc_ros.training.global_head.contrastive_loss import contrastive_loss  # noqa: E402
 from vizloc_ros.training.global_head.global_batches import GlobalBatches  # noqa: E402
-from vizloc_ros.training.global_head.global_config import GlobalTraining  # noqa: E402
+from vizloc_ros.training.global_head.global_head_options import GlobalTraining  # noqa: E402
 from vizloc_ros.training.global_head.global_head_trainer import GlobalHeadTrainer  # noqa: E402
 from vizloc_ros.training.global_head.photos import (  # noqa: E402
     PosedSource,
@@ -37,9 +37,9 @@ from vizloc_ros.training.global_head.photos import (  # noqa: E402
 )
 from vizloc_ros.training.global_head.reduction import whitening_of_changes  # noqa: E402
 from vizloc_ros.training.provenance import without_folders  # noqa: E402
-from vizloc_ros.training.teacher.global_network import GlobalTeacher, GlobalTeacherConfig  # noqa: E402
+from vizloc_ros.training.teacher.global_network import GlobalTeacher, GlobalTeacherOptions  # noqa: E402
 from vizloc_ros.training.teacher.target_store import TargetStore  # noqa: E402
-from vizloc_ros.training.teacher.teacher_network import Teacher, TeacherConfig  # noqa: E402
+from vizloc_ros.training.teacher.teacher_network import Teacher, TeacherOptions  # noqa: E402
 
 FRAMES, SPACING, SIZE = 36, 1.5, (128, 64)
 LOSSES = {
@@ -84,8 +84,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def teacher(folder: Path) -> TeacherConfig:
-    return TeacherConfig(path=folder / "teacher.onnx", keypoint_share=0.01)
+def teacher(folder: Path) -> TeacherOptions:
+    return TeacherOptions(path=folder / "teacher.onnx", keypoint_share=0.01)
 
 
 def settings(data: Path, **changed: Any) -> dict[str, Any]:
@@ -224,7 +224,7 @@ def test_a_global_teacher_that_does_not_fit_is_named(data: Path, tmp_path: Path)
         trainer(data, tmp_path, global_teacher={"path": str(short)})
     with pytest.raises(ConfigError, match=r"name one of its outputs in global_teacher\.output: vector"):
         trainer(data, tmp_path, global_teacher={"path": str(short), "output": "descriptor"})
-    fixed = GlobalTeacherConfig(path=write_global_teacher(tmp_path / "fixed.onnx", 12, (48, 96)))
+    fixed = GlobalTeacherOptions(path=write_global_teacher(tmp_path / "fixed.onnx", 12, (48, 96)))
     assert np.linalg.norm(GlobalTeacher(fixed, 12).describe(texture(0))) == pytest.approx(1)
     with pytest.raises(FeatureError, match=r"fixed\.onnx: its vector has the length"):
         GlobalTeacher(fixed.model_copy(update={"value_range": np.inf}), 12).describe(texture(0))

@@ -28,11 +28,11 @@ from vizloc_ros.features.hfnet.hfnet_network import HfNet  # noqa: E402
 from vizloc_ros.features.onnx_dense_network import DenseNetwork, DenseNetworkConfig  # noqa: E402
 from vizloc_ros.training.checkpoint import load_checkpoint, load_network, save_checkpoint  # noqa: E402
 from vizloc_ros.training.distillation.distillation_batches import Batch, Batches  # noqa: E402
-from vizloc_ros.training.distillation.distillation_config import HfNetTraining  # noqa: E402
+from vizloc_ros.training.distillation.distillation_options import HfNetTraining  # noqa: E402
 from vizloc_ros.training.distillation.hfnet_trainer import HfNetTrainer, learning_rate  # noqa: E402
 from vizloc_ros.training.log import TrainingLog  # noqa: E402
 from vizloc_ros.training.teacher.target_store import TargetStore  # noqa: E402
-from vizloc_ros.training.teacher.teacher_network import Teacher, TeacherConfig  # noqa: E402
+from vizloc_ros.training.teacher.teacher_network import Teacher, TeacherOptions  # noqa: E402
 from vizloc_ros.training.teacher.warps import Warps  # noqa: E402
 from vizloc_ros.training.training_images import ImageSource, TrainingImages  # noqa: E402
 
@@ -219,7 +219,7 @@ def test_a_diverged_run_stops_before_it_is_saved(
 
 def test_a_run_is_not_overwritten_nor_resumed_as_another(small: HfNetTraining, tmp_path: Path) -> None:
     HfNetTrainer(small, tmp_path).run(until=2)
-    absent = small.model_copy(update={"teacher": TeacherConfig(path=tmp_path / "absent.onnx")})
+    absent = small.model_copy(update={"teacher": TeacherOptions(path=tmp_path / "absent.onnx")})
     with pytest.raises(ConfigError, match=r"checkpoint\.pt: there is a run already"):
         HfNetTrainer(absent, tmp_path)
     with pytest.raises(ConfigError, match=r"another teacher\.keypoint_share, teacher\.path: resume it with that"):
@@ -344,7 +344,7 @@ def test_kept_targets_are_those_of_this_teacher_these_warps_and_this_image(
     network = onnx.load(config.teacher.path)
     network.doc_string = "trained for longer"
     onnx.save(network, trained)
-    assert added(dataclasses.replace(store, teacher=Teacher(TeacherConfig(path=trained, keypoint_share=0.01)))) == 1
+    assert added(dataclasses.replace(store, teacher=Teacher(TeacherOptions(path=trained, keypoint_share=0.01)))) == 1
     assert [added(dataclasses.replace(store, warps=w), 0) for w in (warps, twist, warps)] == [1, 1, 0]
     assert added(dataclasses.replace(store, warps=warps.model_copy(update={"share": 0.3, "variants": 5})), 0) == 0
     cv2.imwrite(str(path), cv2.imread(str(images / "01.png")))
@@ -405,4 +405,4 @@ def test_the_vocabulary_is_kept_and_a_damaged_one_is_named(config: HfNetTraining
 
 def test_a_teacher_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r"absent\.onnx"):
-        Teacher(TeacherConfig(path=tmp_path / "absent.onnx"))
+        Teacher(TeacherOptions(path=tmp_path / "absent.onnx"))

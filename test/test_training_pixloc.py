@@ -27,12 +27,12 @@ from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extracto
 from vizloc_ros.pixloc.network.light import EDGEPOINT2_ORDER, LightNetwork  # noqa: E402
 from vizloc_ros.pixloc.network.pixloc_config import LightConfig  # noqa: E402
 from vizloc_ros.training.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
-from vizloc_ros.training.interruption import DivergedError  # noqa: E402
-from vizloc_ros.training.pixloc.alignment_config import PairSource, PixLocTraining  # noqa: E402
 from vizloc_ros.training.pixloc.objective import Aligned, align_batch  # noqa: E402
 from vizloc_ros.training.pixloc.pair_batches import Batch  # noqa: E402
 from vizloc_ros.training.pixloc.pixloc_trainer import PixLocTrainer  # noqa: E402
+from vizloc_ros.training.pixloc.pixloc_training_options import PairSource, PixLocTraining  # noqa: E402
 from vizloc_ros.training.pixloc.trained import open_trained  # noqa: E402
+from vizloc_ros.training.training_run import DivergedError  # noqa: E402
 
 TINY = {  # and sharp: the levels of small images have too few cells to be smoothed
     "kind": "light", "channels": [8, 16, 24], "hidden": 32, "dimension": 16, "levels": 3, "smoothing": [0, 0, 0, 0]
@@ -98,7 +98,7 @@ def test_a_batch_is_learned_by_heart(source: dict[str, Any], tmp_path: Path) -> 
     assert torch.equal(batch.images, fresh.batch(9).images)
     with torch.no_grad():
         before, after = (
-            align_batch(network, batch, trained.loss, 5, fresh.config.gate)
+            align_batch(network, batch, trained.loss, 5, fresh.options.gate)
             for network in (fresh.network, trained.network)
         )
     assert before.loss > 100 * NEAR_ZERO

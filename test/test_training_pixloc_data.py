@@ -20,8 +20,8 @@ from vizloc_ros.features.extractor import open_extractor  # noqa: E402
 from vizloc_ros.geometry.poses import perturbed  # noqa: E402
 from vizloc_ros.mapping.builder import build_map  # noqa: E402
 from vizloc_ros.mapping.visual_map import VisualMap  # noqa: E402
-from vizloc_ros.training.pixloc.alignment_config import PairSource, Partners, Starts  # noqa: E402
 from vizloc_ros.training.pixloc.appearance import Appearance  # noqa: E402
+from vizloc_ros.training.pixloc.pixloc_training_options import PairSource, Partners, Starts  # noqa: E402
 from vizloc_ros.training.pixloc.training_pairs import Pair, PairDrive  # noqa: E402
 
 LONG_SIDE = 128
@@ -159,7 +159,7 @@ def test_partners_are_those_near_alike_and_overlapping(street_folder: Path, mapp
         for k, partner in enumerate(opened.keyframe_names):
             points = opened.landmark_positions[opened.landmarks_of(k)].astype(np.float64)
             shared = points[seen(query, points, opened)]
-            a, b = query.world_from_cam, keyframes[partner].map_from_cam
+            a, b = query.world_from_cam, keyframes[partner].world_from_cam
             turn = np.degrees(np.arccos(a.rotation.matrix()[:, 2] @ b.rotation.matrix()[:, 2]))
             near = np.linalg.norm(a.translation - b.translation) <= PARTNERS.distance and turn <= PARTNERS.angle
             if near and len(shared) >= max(16, PARTNERS.overlap * len(points)):

@@ -22,9 +22,9 @@ from vizloc_ros.geometry.se3 import so3_exp  # noqa: E402
 from vizloc_ros.mapping.builder import build_map  # noqa: E402
 from vizloc_ros.mapping.triangulation import colmap_camera  # noqa: E402
 from vizloc_ros.pixloc.image_fit import fit_image  # noqa: E402
-from vizloc_ros.training.pixloc.alignment_config import PairSource, Partners, PixLocTraining, Starts  # noqa: E402
 from vizloc_ros.training.pixloc.pair_batches import collate  # noqa: E402
 from vizloc_ros.training.pixloc.pixloc_trainer import PixLocTrainer  # noqa: E402
+from vizloc_ros.training.pixloc.pixloc_training_options import PairSource, Partners, PixLocTraining, Starts  # noqa: E402
 from vizloc_ros.training.pixloc.training_pairs import Pair, PairDrive, View  # noqa: E402
 from vizloc_ros.training.pixloc.windows import draw_pairs, with_one_size  # noqa: E402
 

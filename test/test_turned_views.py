@@ -16,7 +16,7 @@ from vizloc_ros.features.extractor import FeatureExtractor, open_extractor
 from vizloc_ros.features.types import Features
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import pose_from_matrix
-from vizloc_ros.mapping.rotated_views import RotatedViewOptions, turned, with_rotated_views
+from vizloc_ros.mapping.rotated_views import RotatedViewOptions, rotated_view, with_rotated_views
 
 CAMERA = PinholeCamera(400, 250, 260.0, 280.0, 190.0, 130.0)  # off-centre, and fx is not fy: nothing cancels
 
@@ -43,15 +43,15 @@ def test_a_turned_view_is_what_the_turned_camera_sees(poses: list[Rigid3d], yaw:
     assert 0.4 < known.mean() < 0.95
     for pose in poses:
         image, truth = seen(pose), seen(pose, yaw)
-        wrong = np.abs(turned(image, CAMERA, yaw).astype(float) - truth)[known].mean()
+        wrong = np.abs(rotated_view(image, CAMERA, yaw).astype(float) - truth)[known].mean()
         for other in (yaw - 1, yaw + 1, -yaw):
-            assert wrong < 0.8 * np.abs(turned(image, CAMERA, other).astype(float) - truth)[known].mean()
+            assert wrong < 0.8 * np.abs(rotated_view(image, CAMERA, other).astype(float) - truth)[known].mean()
 
 
 def test_what_is_ahead_moves_left_in_a_turn_to_the_right() -> None:
     image = np.zeros((250, 400), np.uint8)
     cv2.circle(image, (190, 130), 3, 255, -1)
-    view = turned(image, CAMERA, 20)
+    view = rotated_view(image, CAMERA, 20)
     assert view[130, round(190 - 260 * np.tan(np.radians(20)))] == 255
     assert view[:, 150:240].max() == 0
 
@@ -59,12 +59,12 @@ def test_what_is_ahead_moves_left_in_a_turn_to_the_right() -> None:
 @pytest.mark.parametrize("colours", [(), (3,)])
 def test_size_and_colours_stay_and_the_border_is_filled(colours: tuple[int, ...]) -> None:
     image = np.random.default_rng(0).integers(1, 256, (250, 400, *colours), np.uint8)
-    np.testing.assert_array_equal(turned(image, CAMERA, 0), image)
-    view = turned(image, CAMERA, 30)
+    np.testing.assert_array_equal(rotated_view(image, CAMERA, 0), image)
+    view = rotated_view(image, CAMERA, 30)
     assert (view.shape, view.dtype) == (image.shape, np.uint8)
     assert view.min() > 0
     for channel in range(3 if colours else 0):
-        alone = turned(np.ascontiguousarray(image[..., channel]), CAMERA, 30)
+        alone = rotated_view(np.ascontiguousarray(image[..., channel]), CAMERA, 30)
         np.testing.assert_array_equal(view[..., channel], alone)
 
 
@@ -84,7 +84,7 @@ def test_the_global_descriptor_is_the_weighted_mean_and_all_else_stays(
 ) -> None:
     image = seen(poses[0])
     own, mean = blended(image, hfnet, yaws=(-20, 10), weight=0.3)
-    views = [hfnet.extract(turned(image, CAMERA, yaw)).global_descriptor for yaw in (-20, 10)]
+    views = [hfnet.extract(rotated_view(image, CAMERA, yaw)).global_descriptor for yaw in (-20, 10)]
     expected = own.global_descriptor + 0.3 * views[0] + 0.3 * views[1]
     np.testing.assert_allclose(mean.global_descriptor, expected / np.linalg.norm(expected), atol=1e-6)
     assert mean.global_descriptor.dtype == np.float32

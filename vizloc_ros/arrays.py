@@ -1,11 +1,11 @@
-"""Names for the array types used in signatures; shapes and units stand in the docstrings."""
+"""Array types of signatures (shapes and units are in the docstrings), and evenly spread indices."""
 
 from tokenize import TokenError
 
 import numpy as np
 from numpy.typing import NDArray
 
-# What numpy.load raises for files that are missing, cut off or damaged; the last two for a damaged header.
+# Errors of numpy.load for files that are missing, cut off or damaged; the last two are for a damaged header.
 UNREADABLE_ARRAY = (OSError, ValueError, EOFError, SyntaxError, TokenError)
 
 Float64 = NDArray[np.float64]
@@ -16,3 +16,8 @@ UInt8 = NDArray[np.uint8]
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 Bool = NDArray[np.bool_]
+
+
+def evenly(length: int, count: int) -> Int64:
+    """Indices (count,) spread evenly over a sequence of ``length``; from two on with its first and last element."""
+    return np.linspace(0, length - 1, count).round().astype(np.int64)

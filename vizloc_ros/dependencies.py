@@ -1,4 +1,4 @@
-"""Python packages that `rosdep install` cannot bring, and the command that installs them."""
+"""Python packages that `rosdep install` cannot install, and the command that installs them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 # rosdep has no key for the first three; Ubuntu's versions of the others are too old, or not installed.
 WITHOUT_ROSDEP = ("pycolmap", "apsw", "threadpoolctl", "pydantic", "typer")
-_OLDEST_PYDANTIC = 2
+_MIN_PYDANTIC = 2  # major version
 
 
 def require_dependencies(
     find: Callable[[str], Any] = find_spec, version_of: Callable[[str], str] = metadata.version
 ) -> None:
-    """Raises ``ImportError`` naming the packages that are missing or too old, with the line for pip."""
+    """Raise ``ImportError`` if packages are missing or too old; the text names them and the command for pip."""
     lacking = [name for name in WITHOUT_ROSDEP if find(name) is None]
-    if "pydantic" not in lacking and int(version_of("pydantic").split(".")[0]) < _OLDEST_PYDANTIC:
+    if "pydantic" not in lacking and int(version_of("pydantic").split(".")[0]) < _MIN_PYDANTIC:
         lacking.append("pydantic")
     if lacking:
         lines = " ".join(f"'{_requirement(name)}'" for name in lacking)
@@ -28,7 +28,7 @@ def require_dependencies(
 
 
 def _requirement(name: str) -> str:
-    """The range of versions that setup.py names, or the mere name where this package is not installed."""
+    """Range of versions from setup.py, or the name alone if this package is not installed."""
     try:
         requirements = metadata.requires("vizloc_ros") or []
     except metadata.PackageNotFoundError:

@@ -1,12 +1,12 @@
-"""The one exception family of the package.
+"""Exceptions of the package.
 
-Whatever is wrong with an input (a file, a topic, a parameter) is raised as a ``VizlocError`` whose text names it and
-says what to do. The command line prints that text and ends with 1; the nodes put it into their diagnostics.
+Any fault of an input (a file, a topic, a parameter) is raised as a ``VizlocError``. Its text names the input and the
+remedy. The command line prints the text and exits with 1; the nodes put it into their diagnostics.
 """
 
 
 class VizlocError(Exception):
-    """Base of everything this package raises on purpose."""
+    """Base of all errors that this package raises on purpose."""
 
 
 class ConfigError(VizlocError):
@@ -14,7 +14,7 @@ class ConfigError(VizlocError):
 
 
 class DeviceError(VizlocError):
-    """What a network is to run on is not there, or does not start."""
+    """The device of a network is not available, or does not start."""
 
 
 class DatasetError(VizlocError):
@@ -42,4 +42,4 @@ class BagError(VizlocError):
 
 
 class RosError(VizlocError):
-    """ROS 2 is not there, or a node did not come up."""
+    """ROS 2 is not available, a node did not start, or a message cannot be used."""

@@ -1,12 +1,12 @@
-"""The tree of all options of localization and tracking."""
+"""Tree of all options of localization and tracking."""
 
 from vizloc_ros.localization.localization_options import LocalizationOptions
 from vizloc_ros.pixloc.tracking_options import TrackingOptions
 
 
 class OptionTree(LocalizationOptions, TrackingOptions):
-    """What a ``--config`` file of ``vizloc localize``, ``track`` and ``evaluate`` holds.
+    """Options of a ``--config`` file of ``vizloc localize``, ``track`` and ``evaluate``.
 
-    The nodes declare the same names as parameters: ``retrieval`` and ``submap`` those of the map server, ``pose`` those
-    of the localizer, ``tracker`` and ``long_side`` those of the tracker.
+    The nodes declare parameters of the same names: the map server ``retrieval`` and ``submap``, the localizer ``pose``,
+    the tracker ``tracker`` and ``long_side``.
     """

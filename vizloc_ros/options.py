@@ -1,8 +1,8 @@
-"""The base of all options, and errors that name the option.
+"""Base of all options, and errors that name the option.
 
-Options are frozen pydantic models that lie beside the code they are for and are put together where a command or node
-starts. The same tree is what ROS parameters are declared from (``tracker.motion.acceleration_std``), what a
-``--config`` file holds, and what maps and weights store.
+Options are frozen pydantic models beside the code that they are for, combined to a tree at the entry points. ROS
+parameters (``tracker.motion.acceleration_std``), ``--config`` files, and the settings in maps and weights follow from
+this tree.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vizloc_ros.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
 
-# Names that options had, with those they have now; one name may have become several, each of another node.
+# Former names of options with their present ones; one name may have become several, of different nodes.
 RENAMED: dict[str, tuple[str, ...]] = {
     **{
         name: (f"retrieval.{name}",)
@@ -61,22 +61,22 @@ RENAMED: dict[str, tuple[str, ...]] = {
 
 
 class Options(BaseModel):
-    """A group of options: frozen, and without keys that it does not know."""
+    """Group of options: frozen, unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def validated(model: type[Model], values: Mapping[str, Any], where: str) -> Model:
-    """Options of plain values, such as those of a YAML file.
+    """Validate plain values, such as those of a YAML file, and return them as options.
 
     Args:
-        model: the group of options.
-        values: nested mappings.
-        where: what the values are from, to begin the message with, such as a file's name.
+        model: group of options.
+        values: nested mappings of values.
+        where: source of the values, such as the name of a file; the error text begins with it.
 
     Raises:
-        ConfigError: naming the option that is unknown (with the allowed ones, or its new name) or has an impossible
-            value.
+        ConfigError: an option is unknown or has an impossible value. The text names it, and the known options or the
+            new name of a renamed one.
     """
     try:
         return model.model_validate(values)
@@ -86,7 +86,7 @@ def validated(model: type[Model], values: Mapping[str, Any], where: str) -> Mode
 
 
 def problem(model: type[BaseModel], details: Mapping[str, Any]) -> str:
-    """One error of pydantic as a sentence that begins with the option's name."""
+    """Text for an error of pydantic, beginning with the name of the option."""
     location = tuple(map(str, details["loc"]))
     name = ".".join(location)
     if details["type"] != "extra_forbidden":
@@ -102,7 +102,7 @@ def problem(model: type[BaseModel], details: Mapping[str, Any]) -> str:
 
 
 def group_at(model: type[BaseModel], location: tuple[str, ...]) -> type[BaseModel] | None:
-    """The group of options at a place in the tree; None if there is none."""
+    """Group of options at a location in the tree; None if there is none."""
     for name in location:
         inner = subgroup(model.model_fields[name]) if name in model.model_fields else None
         if inner is None:
@@ -112,7 +112,7 @@ def group_at(model: type[BaseModel], location: tuple[str, ...]) -> type[BaseMode
 
 
 def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """All single options of a tree by their dotted names, in its order."""
+    """Yield the single options of a tree with their dotted names, in the order of the tree."""
     for name, field in model.model_fields.items():
         if (group := subgroup(field)) is not None:
             yield from leaves(group, f"{prefix}{name}.")
@@ -121,7 +121,7 @@ def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Fiel
 
 
 def subgroup(field: FieldInfo) -> type[BaseModel] | None:
-    """The group that a field holds; None for a single option."""
+    """Group of options in a field; None for a single option."""
     for annotation in (field.annotation, *get_args(field.annotation)):
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             return annotation
@@ -129,7 +129,7 @@ def subgroup(field: FieldInfo) -> type[BaseModel] | None:
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted names as nested mappings: ``{"tracker.history": 9}`` as ``{"tracker": {"history": 9}}``."""
+    """Nest mappings with dotted names: ``{"tracker.history": 9}`` becomes ``{"tracker": {"history": 9}}``."""
     tree: dict[str, Any] = {}
     for name, value in values.items():
         *groups, last = str(name).split(".")
@@ -141,7 +141,7 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def merge(tree: dict[str, Any], more: Mapping[str, Any]) -> None:
-    """Puts values on top of others, group by group."""
+    """Overwrite values of a tree with those of another, group by group."""
     for name, value in more.items():
         if isinstance(value, Mapping) and isinstance(tree.get(name), dict):
             merge(tree[name], value)

@@ -1,4 +1,4 @@
-"""Work on all cores from threads: OpenCV and BLAS release the interpreter lock, but must not start threads too."""
+"""Threads on all cores. OpenCV and BLAS release the interpreter lock, but must not start threads of their own."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,26 +14,26 @@ Result = TypeVar("Result")
 
 
 class Progress(Protocol):
-    """Wraps an iterable to show how far it is."""
+    """Wrapper of an iterable that shows its progress."""
 
     def __call__(self, iterable: Iterable[Item], description: str, total: int) -> Iterable[Item]:
-        """Yields the items of ``iterable``, of which there are ``total``."""
+        """Yield the ``total`` items of ``iterable``."""
         ...
 
 
 def silent(iterable: Iterable[Item], description: str, total: int) -> Iterable[Item]:
-    """The ``Progress`` that shows nothing."""
+    """``Progress`` that shows nothing."""
     return iterable
 
 
 def usable_cores() -> int:
-    """Cores this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
 def one_thread_each() -> Iterator[None]:
-    """Inside, OpenCV and BLAS calls use one thread."""
+    """Context in which calls of OpenCV and BLAS use one thread each."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
@@ -46,7 +46,7 @@ def one_thread_each() -> Iterator[None]:
 def parallel_map(
     function: Callable[[Item], Result], items: Sequence[Item], description: str, progress: Progress = silent
 ) -> list[Result]:
-    """``[function(item) for item in items]`` on all cores, in order; the first exception ends it."""
+    """Return ``[function(item) for item in items]``, computed on all cores; the first exception ends it."""
     with one_thread_each(), ThreadPoolExecutor(usable_cores()) as pool:
         futures = [pool.submit(function, item) for item in items]
         try:

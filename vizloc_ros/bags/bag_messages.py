@@ -1,4 +1,4 @@
-"""The messages of a written bag, as classes of rosbags: no ROS installation is needed to make them."""
+"""Messages of a written bag, as classes of rosbags, which need no ROS installation."""
 
 from typing import Any
 
@@ -8,33 +8,33 @@ from pycolmap import Rigid3d
 from rosbags.typesys import Stores, get_typestore
 
 from vizloc_ros.arrays import UInt8
-from vizloc_ros.datasets.parsing import NANOSECONDS
 from vizloc_ros.errors import BagError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import array_of, pose_from_quaternion
+from vizloc_ros.timing import NANOSECONDS
 
 TYPES = get_typestore(Stores.ROS2_HUMBLE)  # the oldest distribution supported; these messages have not changed since
 
 
 def make(name: str, **fields: Any) -> Any:
-    """A message of a type such as ``sensor_msgs/msg/Image``."""
+    """Message of a type such as ``sensor_msgs/msg/Image``."""
     return TYPES.types[name](**fields)
 
 
 def header(stamp_ns: int, frame: str) -> Any:
-    """A header of a time [ns] in a frame."""
+    """Header with a time [ns] and a frame."""
     seconds, nanoseconds = divmod(stamp_ns, NANOSECONDS)
     stamp = make("builtin_interfaces/msg/Time", sec=seconds, nanosec=nanoseconds)
     return make("std_msgs/msg/Header", stamp=stamp, frame_id=frame)
 
 
 def stamp_ns_of(message_header: Any) -> int:
-    """The time of a header [ns]."""
+    """Time of a header [ns]."""
     return int(message_header.stamp.sec) * NANOSECONDS + int(message_header.stamp.nanosec)
 
 
 def image_message(image: UInt8, message_header: Any) -> Any:
-    """``sensor_msgs/Image`` of (H, W) gray or (H, W, 3) BGR."""
+    """Message ``sensor_msgs/Image`` of an (H, W) gray or (H, W, 3) BGR image."""
     height, width = image.shape[:2]
     return make(
         "sensor_msgs/msg/Image",
@@ -49,7 +49,7 @@ def image_message(image: UInt8, message_header: Any) -> Any:
 
 
 def compressed_image_message(image: UInt8, message_header: Any, file_format: str) -> Any:
-    """``sensor_msgs/CompressedImage`` as "png" or "jpeg". Raises ``BagError`` when it cannot be encoded."""
+    """Message ``sensor_msgs/CompressedImage`` as "png" or "jpeg". Raises ``BagError`` if it cannot be encoded."""
     done, data = cv2.imencode(f".{file_format}", image)
     if not done:
         raise BagError(f"an image of shape {image.shape} cannot be encoded as {file_format}")
@@ -59,7 +59,7 @@ def compressed_image_message(image: UInt8, message_header: Any, file_format: str
 
 
 def camera_info_message(camera: PinholeCamera, message_header: Any) -> Any:
-    """``sensor_msgs/CameraInfo`` of a camera without distortion."""
+    """Message ``sensor_msgs/CameraInfo`` of a camera without distortion."""
     region = make("sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
     return make(
         "sensor_msgs/msg/CameraInfo",
@@ -78,7 +78,7 @@ def camera_info_message(camera: PinholeCamera, message_header: Any) -> Any:
 
 
 def pose_message(parent_from_child: Rigid3d, message_header: Any) -> Any:
-    """``geometry_msgs/PoseStamped`` of the child in its parent, the header's frame."""
+    """Message ``geometry_msgs/PoseStamped`` of the child in its parent, the header's frame."""
     x, y, z, *quaternion = array_of(parent_from_child).tolist()
     position = make("geometry_msgs/msg/Point", x=x, y=y, z=z)
     pose = make("geometry_msgs/msg/Pose", position=position, orientation=_quaternion(quaternion))
@@ -86,13 +86,13 @@ def pose_message(parent_from_child: Rigid3d, message_header: Any) -> Any:
 
 
 def pose_of_message(pose: Any) -> Rigid3d:
-    """parent_from_child of a ``geometry_msgs/Pose``."""
+    """Pose parent_from_child of a ``geometry_msgs/Pose``."""
     p, q = pose.position, pose.orientation
     return pose_from_quaternion(np.array([p.x, p.y, p.z]), np.array([q.x, q.y, q.z, q.w]))
 
 
 def transform_message(parent_from_child: Rigid3d, child: str, message_header: Any) -> Any:
-    """``tf2_msgs/TFMessage`` with the one transform from the header's frame to the child."""
+    """Message ``tf2_msgs/TFMessage`` with one transform from the header's frame to the child."""
     x, y, z, *quaternion = array_of(parent_from_child).tolist()
     transform = make(
         "geometry_msgs/msg/Transform",

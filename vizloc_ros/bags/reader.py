@@ -1,4 +1,4 @@
-"""Reads rosbag2 bags (sqlite3 or mcap); whatever is wrong with one is a ``BagError`` that names it."""
+"""Reader of rosbag2 bags (sqlite3 or mcap); every problem of a bag is a ``BagError`` that names it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,14 +19,14 @@ from vizloc_ros.errors import BagError
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 POSE_TYPES = ("geometry_msgs/msg/PoseStamped", "geometry_msgs/msg/PoseWithCovarianceStamped", "nav_msgs/msg/Odometry")
 TYPES = get_typestore(Stores.LATEST)
-# What rosbags raises about files that are cut off or were overwritten: as soon as they are opened, and while read.
+# Errors of rosbags about files that are cut off or were overwritten: when they are opened, and while they are read.
 OPENING_DAMAGE = (ReaderError, apsw.Error, OSError, KeyError, TypeError, ValueError, AssertionError, MemoryError)
 READING_DAMAGE = (ReaderError, apsw.Error, SerdeError)
 
 
 @dataclass(frozen=True)
 class BagTopic:
-    """Type and number of messages of a topic."""
+    """Message type of a topic, and number of its messages."""
 
     type_name: str
     count: int
@@ -34,7 +34,7 @@ class BagTopic:
 
 @dataclass(frozen=True)
 class BagInfo:
-    """What is in a bag: first and last time [ns], and the topics by name."""
+    """Summary of a bag: first and last time [ns], and the topics by name."""
 
     start_ns: int
     end_ns: int
@@ -42,16 +42,16 @@ class BagInfo:
 
     @property
     def num_images(self) -> int:
-        """The images, raw and compressed, on all topics."""
+        """Number of images, raw and compressed, on all topics."""
         return sum(topic.count for topic in self.topics.values() if topic.type_name in IMAGE_TYPES)
 
 
 @contextmanager
 def open_bag(path: Path) -> Iterator[Reader]:
-    """Opens a bag, a folder or a single .db3 or .mcap file, for reading.
+    """Open a bag, a folder or a single .db3 or .mcap file, for reading.
 
     Raises:
-        BagError: it is missing, no bag, damaged (then maybe only while it is read), or holds no message.
+        BagError: it is missing, no bag, damaged (perhaps found only while it is read), or without messages.
     """
     if not path.exists():
         raise BagError(f"{path}: there is no such bag")
@@ -73,37 +73,46 @@ def open_bag(path: Path) -> Iterator[Reader]:
 
 
 def read_info(path: Path) -> BagInfo:
-    """What is in a bag. Raises ``BagError``."""
+    """Summary of a bag. Raises ``BagError`` if it cannot be read."""
     with open_bag(path) as reader:
         topics = {name: BagTopic(info.msgtype or "", info.msgcount) for name, info in reader.topics.items()}
         return BagInfo(reader.start_time, reader.end_time - 1, topics)
 
 
-def read_messages(path: Path, topic: str) -> Iterator[tuple[int, Any]]:
-    """Yields (time in the bag [ns], message) of a topic of standard messages.
+def read_messages(
+    path: Path, topic: str, start_ns: int | None = None, stop_ns: int | None = None
+) -> Iterator[tuple[int, Any]]:
+    """Yield (time in the bag [ns], message) of a topic of standard messages, in order of time.
+
+    Args:
+        path: the bag.
+        topic: name of the topic.
+        start_ns: first time in the bag to read [ns]; the bag's first by default.
+        stop_ns: time in the bag to stop before [ns]; after the bag's last by default.
 
     Raises:
-        BagError: the bag cannot be read or lacks the topic; it lists the topics there are.
+        BagError: the bag cannot be read, or lacks the topic; the message lists its topics.
     """
     with open_bag(path) as reader:
         connections = [connection for connection in reader.connections if connection.topic == topic]
         if not connections:
-            there = ", ".join(sorted({connection.topic for connection in reader.connections}))
-            raise BagError(f"{path}: the bag has no topic {topic}; there are: {there or 'none'}")
+            topics = ", ".join(sorted({connection.topic for connection in reader.connections}))
+            raise BagError(f"{path}: the bag has no topic {topic}; there are: {topics or 'none'}")
         unknown = [connection.msgtype for connection in connections if connection.msgtype not in TYPES.types]
         if unknown:
             raise BagError(f"{path}: {topic} has the type {unknown[0]}, which is not a standard message")
-        for connection, stamp_ns, data in reader.messages(connections):
-            yield stamp_ns, TYPES.deserialize_cdr(data, connection.msgtype)
+        for connection, time_ns, data in reader.messages(connections, start_ns, stop_ns):
+            yield time_ns, TYPES.deserialize_cdr(data, connection.msgtype)
 
 
 def read_poses(path: Path, topic: str = "/ground_truth/pose") -> dict[int, Rigid3d]:
-    """Poses parent_from_child by the stamp of their header [ns], in the order of the bag.
+    """Poses parent_from_child of a topic by the stamp of their header [ns], in the order of the bag.
 
-    Takes PoseStamped, PoseWithCovarianceStamped and Odometry. A written bag's ground truth is map_from_cam.
+    The topic has PoseStamped, PoseWithCovarianceStamped or Odometry. The ground truth of a bag written by this package
+    is the pose of the camera in the map.
 
     Raises:
-        BagError: the bag cannot be read, lacks the topic, or the topic carries no poses.
+        BagError: the bag cannot be read, lacks the topic, or the topic has no poses.
     """
     poses: dict[int, Rigid3d] = {}
     for _, message in read_messages(path, topic):

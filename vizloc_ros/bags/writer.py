@@ -1,9 +1,8 @@
-"""Writes records as a rosbag2 (sqlite3, version 8) that ``ros2 bag play`` of Humble and later takes."""
+"""Writer of records as a rosbag2 (sqlite3, version 8) that ``ros2 bag play`` of Humble and later can read."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import apsw
@@ -24,6 +23,7 @@ from vizloc_ros.bags.bag_messages import (
 from vizloc_ros.datasets.corruptions import Degradation, degrade_records
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import BagError
+from vizloc_ros.files import replacing_folder
 from vizloc_ros.parallel import Progress, silent
 
 FOREVER = QosTime(9223372036, 854775807)
@@ -34,13 +34,13 @@ class BagTopics:
     """Topics and frames of a written bag.
 
     Attributes:
-        image: ``sensor_msgs/Image`` mono8 or bgr8; compressed images go to this name + "/compressed".
-        camera_info: ``sensor_msgs/CameraInfo`` with each image.
-        ground_truth: ``geometry_msgs/PoseStamped``, the pose of the camera's optical frame (not the base's) in
-            ``map_frame``, with each image that has one; None leaves it out.
-        map_frame: the dataset's world.
-        base_frame: the vehicle; ``/tf_static`` says where on it the camera sits.
-        camera_frame: the camera's optical frame, z forward.
+        image: topic of ``sensor_msgs/Image``, mono8 or bgr8; compressed images go to this name + "/compressed".
+        camera_info: topic of ``sensor_msgs/CameraInfo``, one message with each image.
+        ground_truth: topic of ``geometry_msgs/PoseStamped``, the pose of the camera's optical frame (not the base's) in
+            ``map_frame``, one message with each image that has a pose; None writes none.
+        map_frame: frame of the dataset's poses.
+        base_frame: frame of the vehicle; ``/tf_static`` has the pose of the camera in it.
+        camera_frame: optical frame of the camera, z forward.
     """
 
     image: str = "/camera/image"
@@ -66,18 +66,18 @@ def write_bag(
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> None:
-    """Writes a bag: whole or not at all.
+    """Write a bag, completely or not at all.
 
     Args:
-        records: the images in order of time; a message's stamp and its time in the bag are the record's.
-        path: the folder to make.
-        degradation: makes each image worse.
-        seed: of the degradation.
-        compressed: writes compressed images instead of raw ones.
+        records: images in order of time; their times become the stamps of the messages and their times in the bag.
+        path: folder of the bag.
+        degradation: degradation of each image.
+        seed: seed of the degradation.
+        compressed: format of compressed images, which are written instead of raw ones.
         topics: topics and frames.
-        base_from_cam: where the camera sits on the vehicle, for ``/tf_static``; the identity by default.
-        overwrite: replaces what is at the path.
-        progress: shows how far it is.
+        base_from_cam: pose of the camera on the vehicle, for ``/tf_static``; the identity by default.
+        overwrite: whether to replace an existing file or folder at the path.
+        progress: progress display.
 
     Raises:
         BagError: there is no record, the path exists already, or the bag cannot be written.
@@ -90,9 +90,8 @@ def write_bag(
     if degradation is not None:
         records = degrade_records(records, degradation, seed)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as aside:
-            written = Path(aside) / path.name  # the files of a bag bear its name
+        with replacing_folder(path) as folder:
+            written = folder / path.name  # the files of a bag bear its name
             with Writer(written, version=8, storage_plugin=StoragePlugin.SQLITE3) as writer:
                 _write_messages(
                     writer,
@@ -101,9 +100,9 @@ def write_bag(
                     topics,
                     base_from_cam or Rigid3d(),
                 )
-            if path.exists():
-                path.rename(Path(aside) / "replaced")
-            written.rename(path)
+            for file in list(written.iterdir()):
+                file.rename(folder / file.name)
+            written.rmdir()
     except (OSError, WriterError, apsw.Error) as error:
         raise BagError(f"{path}: the bag cannot be written: {error}") from error
 
@@ -142,7 +141,7 @@ def _write_messages(
 
 
 def qos(latched: bool) -> Qos:
-    """What ``ros2 bag play`` offers the topic with; reliable, so that subscribers of either kind match."""
+    """Quality of service that ``ros2 bag play`` offers the topic with; reliable, so that all subscribers match."""
     return Qos(
         history=QosHistory.KEEP_LAST,
         depth=1 if latched else 10,

@@ -1,7 +1,7 @@
 """``vizloc bag``: write, play."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -15,23 +15,24 @@ from vizloc_ros.errors import ConfigError
 
 app = typer.Typer(help="Write and play rosbags.", no_args_is_help=True)
 console = Console()
+_COMPRESSIONS: dict[str, Literal["png", "jpeg"] | None] = {"": None, "png": "png", "jpeg": "jpeg"}
 
 
 @app.command()
 def write(
     dataset: DatasetArgument,
     out: Annotated[Path, typer.Option(help="Folder of the new bag")],
-    split: Annotated[str, typer.Option(help="Which images of the dataset to write")] = "query",
+    split: Annotated[str, typer.Option(help="Split of the dataset to write")] = "query",
     every: EveryOption = 1,
     degrade: DegradeOption = "",
     compressed: Annotated[str, typer.Option(help="png or jpeg: write compressed images")] = "",
-    overwrite: Annotated[bool, typer.Option(help="Replace a bag that is there")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing bag")] = False,
     seed: SeedOption = 0,
 ) -> None:
-    """Write a dataset as a rosbag2 with images, camera_info, /tf_static and, where known, the true poses."""
+    """Write a dataset as a rosbag2 with images, camera_info, /tf_static and, where known, the ground-truth poses."""
     from vizloc_ros.bags.writer import write_bag
 
-    if compressed not in ("", "png", "jpeg"):
+    if compressed not in _COMPRESSIONS:
         raise ConfigError(f"--compressed {compressed}: give png or jpeg")
     records = every_nth(open_dataset(dataset).records(split), every)
     degradation = Degradation.parse(degrade) if degrade else None
@@ -40,7 +41,7 @@ def write(
         out,
         degradation=degradation,
         seed=seed,
-        compressed=compressed or None,  # type: ignore[arg-type]
+        compressed=_COMPRESSIONS[compressed],
         overwrite=overwrite,
         progress=bar,
     )
@@ -50,9 +51,9 @@ def write(
 @app.command()
 def play(
     bag: BagArgument,
-    rate: Annotated[float, typer.Option(help="Seconds of the bag in a second")] = 1.0,
+    rate: Annotated[float, typer.Option(help="Speed of playback; 1: real time")] = 1.0,
     loop: Annotated[bool, typer.Option(help="Start over at the end until Ctrl-C")] = False,
-    start_offset: Annotated[float, typer.Option(help="Seconds to leave out at the start")] = 0.0,
+    start_offset: Annotated[float, typer.Option(help="Duration to leave out at the start \\[s]")] = 0.0,
     wait: Annotated[list[str] | None, typer.Option(metavar="TOPIC", help="Wait for a subscriber of this topic")] = None,
 ) -> None:
     """Play a bag with /clock, on machines without `ros2 bag`."""

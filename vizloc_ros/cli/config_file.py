@@ -1,4 +1,4 @@
-"""Options of the core, and settings of extractors, from YAML files."""
+"""Options from YAML files."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -17,19 +17,18 @@ _ROS = "ros__parameters"
 
 
 def read_options(path: Path | None, model: type[Model], **given: object) -> Model:
-    """Options of a YAML file, or the defaults without one; ``given`` ones come on top.
+    """Options of a YAML file, or the defaults without one; ``given`` options override those of the file.
 
-    The file holds the tree of options, or is a parameter file of the nodes, of whose sections the options of ``model``
-    are taken.
+    The file is a tree of options, or a parameter file of the nodes, from which the options of ``model`` are taken.
 
     Raises:
-        ConfigError: naming the file and the option that is unknown or has an impossible value.
+        ConfigError: an option is unknown or has an invalid value; the message names the file and the option.
     """
     return validated(model, {**options_of(read_mapping(path), model), **given}, str(path or "options"))
 
 
 def options_of(content: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
-    """The values for a tree of options, from the content of a YAML file."""
+    """Values for a tree of options, from the content of a YAML file."""
     sections = list(_ros_sections(content))
     if not sections:
         return nested(content)
@@ -41,12 +40,12 @@ def options_of(content: Mapping[str, Any], model: type[BaseModel]) -> dict[str, 
 
 
 def read_mapping(path: Path | None) -> dict[str, Any]:
-    """The content of a YAML file; empty without one.
+    """Content of a YAML file; empty without one.
 
     ``$NAME`` and ``${NAME}`` in the file are replaced by environment variables that are set.
 
     Raises:
-        ConfigError: naming the file that cannot be read or has no keys.
+        ConfigError: the file cannot be read or has no keys.
     """
     if path is None:
         return {}
@@ -60,7 +59,7 @@ def read_mapping(path: Path | None) -> dict[str, Any]:
 
 
 def _ros_sections(content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The parameters of every node in a ROS parameter file, in the order of the file."""
+    """Parameters of every node in a ROS parameter file, in the order of the file."""
     for name, value in content.items():
         if name == _ROS and isinstance(value, Mapping):
             yield value

@@ -1,4 +1,4 @@
-"""``vizloc demo``: map lap one, write a bag of lap two, replay it through the nodes, evaluate what they publish."""
+"""``vizloc demo``: map lap one, write a bag of lap two, replay it through the nodes, evaluate the published poses."""
 
 from pathlib import Path
 from typing import Annotated
@@ -27,16 +27,18 @@ from vizloc_ros.pixloc.reference_builder import add_references
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for map, bag, report", file_okay=False)] = Path("demo_output"),
-    dataset: Annotated[str, typer.Option(metavar="DATASET", help=f"{DATASET_HELP}; with map, query")] = "synthetic:",
+    dataset: Annotated[
+        str, typer.Option(metavar="DATASET", help=f"{DATASET_HELP}; with splits map and query")
+    ] = "synthetic:",
     extractor: ExtractorOption = "hfnet",
     extractor_config: ExtractorConfigOption = None,
     provider: ProviderOption = "cpu",
-    rate: Annotated[float, typer.Option(help="Seconds of the bag in a second")] = 1.0,
+    rate: Annotated[float, typer.Option(help="Speed of playback; 1: real time")] = 1.0,
     composed: Annotated[bool, typer.Option(help="All nodes in one process instead of one each")] = False,
     tracking: Annotated[bool, typer.Option(help="With the tracker; without it, the localizer alone")] = True,
     seed: SeedOption = 0,
 ) -> None:
-    """Run everything: build a map from the split `map`, then localize the split `query` through the ROS 2 nodes."""
+    """Run the whole system: build a map from the split `map`, localize the split `query` through the ROS 2 nodes."""
     from vizloc_ros.bags.writer import write_bag
     from vizloc_ros.features.device import Device
     from vizloc_ros.replay.bag_replay import private_domain
@@ -69,4 +71,4 @@ def demo(
         bag, map_path, out, rate=rate, provider=provider, composed=composed, domain_id=domain, details=details
     )
     print_replay(console, result)
-    console.print(f"report and pictures: {out}/report.json, trajectory.png, errors.png, overlay.png")
+    console.print(f"report and figures: {out}/report.json, trajectory.png, errors.png, overlay.png")

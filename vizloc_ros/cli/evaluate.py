@@ -20,6 +20,7 @@ from vizloc_ros.datasets.record import every as every_nth
 from vizloc_ros.errors import ConfigError
 from vizloc_ros.evaluation.homography_matching import evaluate_extractor, matching_report, plot_mma
 from vizloc_ros.evaluation.matching_metrics import HOMOGRAPHY_THRESHOLDS_PX, MatchingSummary
+from vizloc_ros.evaluation.recall import readable
 from vizloc_ros.evaluation.report import write_report
 from vizloc_ros.evaluation.robustness import (
     TOLERANCE,
@@ -35,11 +36,11 @@ from vizloc_ros.features.extractor import FeatureExtractor, open_extractor
 if TYPE_CHECKING:
     from vizloc_ros.features.device import Device
 
-app = typer.Typer(help="Evaluate parts of the system on benchmarks of their own.", no_args_is_help=True)
+app = typer.Typer(help="Evaluate single parts of the system.", no_args_is_help=True)
 app.command()(convergence)
 app.command()(ablation)
 console = Console()
-_KEYPOINTS = [300, 1000]  # as in the HF-Net paper: 300 for all but MMA
+_KEYPOINTS = [300, 1000]  # HF-Net, section 5.1, has 300 for all metrics but MMA
 _COLUMNS = ("matches", "Rep", "MLE", "MS", "mAP", "MMA@3", *(f"HA@{px}" for px in HOMOGRAPHY_THRESHOLDS_PX))
 
 
@@ -55,13 +56,13 @@ def matching(
     extractor_config: ExtractorConfigOption = None,
     provider: ProviderOption = "cpu",
 ) -> None:
-    """Match planar images of known homography: how many keypoints, matches and homographies are right."""
+    """Match planar images of known homography; report repeatability, matching accuracy and homographies."""
     from vizloc_ros.features.device import Device
 
     pairs = open_homographies(dataset)
-    extractors = _open(extractor, extractor_config, Device(provider))  # says so now if there is none of a name
+    extractors = _open(extractor, extractor_config, Device(provider))  # fails now, and not after the work
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)  # and if it cannot be written
+        out.mkdir(parents=True, exist_ok=True)  # as well
     counts = sorted(set(keypoints))
     runs = {name: evaluate_extractor(opened, pairs, counts, bar) for name, opened in extractors.items()}
     for name, of_counts in runs.items() if sequences else ():
@@ -79,22 +80,22 @@ def matching(
 def degradations(
     dataset: DatasetArgument,
     extractor: Annotated[list[str], typer.Option(help="Feature extractor; give several to compare them")],
-    out: Annotated[Path, typer.Option(help="Folder for maps, figures, report.json and a picture", file_okay=False)],
-    map_split: Annotated[str, typer.Option(help="Which images of the dataset to map")] = "map",
-    split: Annotated[str, typer.Option(help="Which images of the dataset to localize")] = "query",
+    out: Annotated[Path, typer.Option(help="Folder for maps, results, report.json and a figure", file_okay=False)],
+    map_split: Annotated[str, typer.Option(help="Split of the dataset to map")] = "map",
+    split: Annotated[str, typer.Option(help="Split of the dataset to localize")] = "query",
     map_every: Annotated[int, typer.Option(help="Map every N-th image", min=1)] = 1,
     every: Annotated[int, typer.Option(help="Localize every N-th image", min=1)] = 1,
-    kinds: Annotated[str, typer.Option(metavar="KIND,KIND,...", help="Which degradations; all without it")] = "",
-    levels: Annotated[str, typer.Option(metavar="LEVEL,LEVEL,...", help="Which levels; 1 to 5 without it")] = "",
+    kinds: Annotated[str, typer.Option(metavar="KIND,KIND,...", help="Degradations; empty: all")] = "",
+    levels: Annotated[str, typer.Option(metavar="LEVEL,LEVEL,...", help="Levels; empty: 1 to 5")] = "",
     extractor_config: ExtractorConfigOption = None,
     provider: ProviderOption = "cpu",
     seed: SeedOption = 0,
 ) -> None:
-    """Map a dataset, then localize its queries as they are and degraded; goes on where it was interrupted."""
+    """Map a dataset, then localize its queries clean and degraded; an interrupted run is continued."""
     from vizloc_ros.features.device import Device
 
     chosen = choose_degradations(kinds, levels)
-    device = Device(provider, threads=1)  # images are worked on side by side
+    device = Device(provider, threads=1)  # images are processed in parallel
     extractors = {_short_name(name): opened for name, opened in _open(extractor, extractor_config, device).items()}
     if len(extractors) < len(extractor):
         raise ConfigError(f"--extractor: two of {', '.join(extractor)} have the same name: rename a file")
@@ -112,7 +113,7 @@ def degradations(
 
 
 def _open(names: Sequence[str], config: Path | None, device: "Device") -> dict[str, FeatureExtractor]:
-    """The extractors by name. Raises ``ConfigError`` if one file of settings is to serve several."""
+    """Open extractors by name. Raises ``ConfigError`` if one file of options is given for several."""
     if config is not None and len(names) > 1:
         raise ConfigError(f"--extractor-config {config} is for one extractor, not for {', '.join(names)}: give one")
     settings = read_mapping(config)
@@ -126,9 +127,9 @@ def _short_name(extractor: str) -> str:
 def _recall_table(
     title: str, runs: Mapping[str, Mapping[str, Figures]], means: Mapping[str, Mapping[str, Any] | None]
 ) -> Table:
-    """A row for each set of queries, and for the mean of the hard ones."""
+    """Table of recalls: a row for each set of queries, and one for the mean of the hard ones."""
     table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    table.caption = f"recall at {TOLERANCE.replace('_', ', ')} in %; mean: night, blur, noise at levels 3 to 5"
+    table.caption = f"recall at {readable(TOLERANCE)} in %; mean: night, blur, noise at levels 3 to 5"
     table.add_column("queries", style="bold", no_wrap=True)
     for name in runs:
         table.add_column(Text(name), justify="right")
@@ -145,9 +146,15 @@ def _recalls(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _table(title: str, head: str, summaries: Mapping[tuple[str, int], MatchingSummary]) -> Table:
-    """A row for each name and number of keypoints; ``head`` says what the names are of."""
+    """Table of matching metrics.
+
+    Args:
+        title: title of the table.
+        head: title of the column of names.
+        summaries: metrics by name and number of keypoints, a row each.
+    """
     table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False)
-    table.caption = "shares in %, MLE in px"
+    table.caption = "ratios in %, MLE in px"
     table.add_column(head, style="bold", overflow="fold")
     for column in ("points", *_COLUMNS):
         table.add_column(column, justify="right", no_wrap=True)
@@ -158,10 +165,10 @@ def _table(title: str, head: str, summaries: Mapping[tuple[str, int], MatchingSu
 
 def _cells(summary: MatchingSummary) -> list[str]:
     error = summary.localization_error_px
-    shares = (summary.matching_score, summary.mean_average_precision, summary.mma_at(3), *summary.homography)
+    ratios = (summary.matching_score, summary.mean_average_precision, summary.mma_at(3), *summary.homography)
     return [
         f"{summary.matches:.0f}",
         f"{100 * summary.repeatability:.1f}",
         "-" if error is None else f"{error:.2f}",
-        *(f"{100 * share:.1f}" for share in shares),
+        *(f"{100 * ratio:.1f}" for ratio in ratios),
     ]

@@ -1,4 +1,4 @@
-"""``vizloc export``: trained networks to the files that the nodes run."""
+"""``vizloc export``: ONNX files of trained networks, for the nodes."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +17,7 @@ def hfnet(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of `vizloc train hfnet`, or a checkpoint in it")],
     out: Annotated[Path, typer.Option(help="The .onnx file to write", dir_okay=False)],
     size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Fixed size of the image; empty: any")] = "",
-    max_keypoints: Annotated[int, typer.Option(help="Most keypoints that the file can find", min=1)] = 2048,
+    max_keypoints: Annotated[int, typer.Option(help="Maximum number of keypoints of the file", min=1)] = 2048,
     half: Annotated[bool, typer.Option(help="Store weights in 16 bit")] = True,
 ) -> None:
     """Export HF-Net to ONNX."""
@@ -44,7 +44,7 @@ def pixloc(
     size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Fixed size of the image; empty: any")] = "",
     half: Annotated[bool, typer.Option(help="Store weights in 16 bit")] = True,
 ) -> None:
-    """Export PixLoc's network to ONNX; of an EdgePoint2 file (ONNX), as it is before end-to-end training."""
+    """Export PixLoc's network to ONNX; from an EdgePoint2 file (ONNX), the network before end-to-end training."""
     require_torch()
     from vizloc_ros.pixloc.network.network_store import save_network
     from vizloc_ros.pixloc.network.pixloc_export import export_onnx

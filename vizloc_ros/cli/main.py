@@ -1,4 +1,4 @@
-"""The ``vizloc`` command: exit code 0 when done, 1 with a clear error about the input, 2 for wrong usage."""
+"""The ``vizloc`` command: exit code 0 for success, 1 for an error in the input, 2 for wrong usage."""
 
 import sys
 
@@ -37,18 +37,18 @@ def version() -> None:
 
 
 def main() -> None:
-    """Runs the command that was typed."""
+    """Run the command of the command line."""
     try:
         app(prog_name="vizloc")
     except VizlocError as error:
-        _complain(error)
-        sys.exit(2 if isinstance(error, ConfigError) else 1)  # an option with an impossible value is wrong usage
+        _print_error(error)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)  # an option with an invalid value is wrong usage
     except OSError as error:  # a file that cannot be read or written; the text names it
-        _complain(error)
+        _print_error(error)
         sys.exit(1)
 
 
-def _complain(error: Exception) -> None:
+def _print_error(error: Exception) -> None:
     Console(stderr=True).print(f"error: {error}", style="bold red", highlight=False, markup=False, soft_wrap=True)
 
 

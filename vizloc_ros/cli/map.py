@@ -36,20 +36,20 @@ from vizloc_ros.pixloc.tracking_options import LONG_SIDE
 
 app = typer.Typer(help="Build and inspect maps.", no_args_is_help=True)
 console = Console()
-_WEAK_SHOWN = 5
+_MAX_SHOWN = 5
 
 
 @app.command()
 def build(
     dataset: DatasetArgument,
-    out: Annotated[Path, typer.Option(help="Folder of the new map; one there is replaced when all went well")],
-    split: Annotated[str, typer.Option(help="Which images of the dataset to map")] = "map",
+    out: Annotated[Path, typer.Option(help="Folder of the new map; an existing map is replaced after success")],
+    split: Annotated[str, typer.Option(help="Split of the dataset to map")] = "map",
     every: EveryOption = 1,
     extractor: ExtractorOption = "hfnet",
     extractor_config: ExtractorConfigOption = None,
     provider: ProviderOption = "cpu",
     config: ConfigOption = None,
-    pixloc: Annotated[bool, typer.Option(help="Also make the references that the tracker needs")] = True,
+    pixloc: Annotated[bool, typer.Option(help="Also compute the tracker's reference features")] = True,
     seed: SeedOption = 0,
 ) -> None:
     """Build a map from posed images."""
@@ -59,7 +59,7 @@ def build(
 
     records = every_nth(open_dataset(dataset).records(split), every)
     options = read_options(config, BuildOptions, seed=seed)
-    device = Device(provider=provider, threads=1)  # images are worked on side by side
+    device = Device(provider=provider, threads=1)  # images are processed in parallel
     opened = open_extractor(extractor, read_mapping(extractor_config), device=device)
     dense = open_pyramid_extractor(device=device) if pixloc else None
     report = build_map(records, opened, out, dataset=dataset, options=options, progress=bar)
@@ -71,13 +71,13 @@ def build(
 @app.command("add-pixloc")
 def add_pixloc(
     map_path: MapArgument,
-    dataset: Annotated[str, typer.Option(metavar="DATASET", help="The map's images; empty: where they were")] = "",
-    split: Annotated[str, typer.Option(help="Which images of the dataset were mapped")] = "map",
+    dataset: Annotated[str, typer.Option(metavar="DATASET", help="The map's images; empty: as at the build")] = "",
+    split: Annotated[str, typer.Option(help="Split of the dataset that was mapped")] = "map",
     model: TrackerModelOption = "",
     long_side: LongSideOption = LONG_SIDE,
     provider: ProviderOption = "cpu",
 ) -> None:
-    """Make the references that the tracker needs, for a map without them or for another network."""
+    """Compute the tracker's reference features, for a map without them or for another network."""
     from vizloc_ros.features.device import Device
     from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
     from vizloc_ros.pixloc.reference_builder import add_references
@@ -89,14 +89,19 @@ def add_pixloc(
 
 
 def print_references(map_path: Path, size: int) -> None:
-    """Shows what the tracker's references take."""
+    """Show network and size of the tracker's reference features.
+
+    Args:
+        map_path: folder of the map.
+        size: size of all reference features [bytes].
+    """
     info = VisualMap.open(map_path).info
     model = info.pixloc.model_id if info.pixloc else "none"
     console.print(f"{map_path}: references of {model}, {size / info.keyframes / 1e3:.0f} kB per keyframe")
 
 
 def print_build(report: BuildReport, out: Path) -> None:
-    """Shows what a build has to say."""
+    """Show the report of a build, weak keyframes and warnings."""
     table = Table(title=f"Map {out}", show_header=False)
     for label, value in (
         ("keyframes", f"{report.keyframes}"),
@@ -112,7 +117,7 @@ def print_build(report: BuildReport, out: Path) -> None:
         table.add_row(label, value)
     console.print(table)
     if weak := report.weak_keyframes:
-        shown = ", ".join(weak[:_WEAK_SHOWN]) + (" ..." if len(weak) > _WEAK_SHOWN else "")
+        shown = ", ".join(weak[:_MAX_SHOWN]) + (" ..." if len(weak) > _MAX_SHOWN else "")
         console.print(f"{len(weak)} keyframes see too few landmarks to localize against: {shown}", style="yellow")
     for warning in report.warnings:
         console.print(f"warning: {warning}", style="bold yellow")
@@ -120,7 +125,7 @@ def print_build(report: BuildReport, out: Path) -> None:
 
 @app.command()
 def info(map_path: MapArgument) -> None:
-    """Say what a map is and what it was built with."""
+    """Show the content of a map and how it was built."""
     visual_map = VisualMap.open(map_path)
     described = visual_map.info
     table = Table(title=f"Map {map_path}", show_header=False)
@@ -148,7 +153,7 @@ def info(map_path: MapArgument) -> None:
 
 @app.command()
 def check(map_path: MapArgument) -> None:
-    """Verify every byte of a map; ends with 1 and names the files that are missing, corrupt or of another map."""
+    """Verify every byte of a map; exit code 1 if files are missing, corrupt or of another map."""
     if problems := map_problems(map_path, bar):
         raise MapError("\n".join(problems))
     console.print(f"{map_path}: whole", style="green")
@@ -157,7 +162,7 @@ def check(map_path: MapArgument) -> None:
 
 @app.command()
 def index(map_path: MapArgument, seed: SeedOption = 0) -> None:
-    """Add an index of the global descriptors (FAISS) to a large map, or build it again."""
+    """Add an index of the global descriptors (FAISS) to a large map, or rebuild it."""
     visual_map = VisualMap.open(map_path)
     keyframes, start = visual_map.info.keyframes, time.perf_counter()
     added = add_to_map(

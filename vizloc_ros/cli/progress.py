@@ -11,7 +11,7 @@ console = Console(stderr=True)
 
 
 def bar(iterable: Iterable[Item], description: str, total: int) -> Iterable[Item]:
-    """A ``Progress`` that draws on the terminal's error output, and one line where that is no terminal."""
+    """Show progress as a bar on the standard error output, or as one line if that is no terminal."""
     if not console.is_terminal:
         console.print(f"{description} ({total})", highlight=False)
         return iterable

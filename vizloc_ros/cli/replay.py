@@ -1,4 +1,4 @@
-"""``vizloc replay``: a bag against a map, through the real ROS 2 nodes."""
+"""``vizloc replay``: a bag, localized in a map by the ROS 2 nodes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,14 +22,14 @@ from vizloc_ros.pixloc.tracking_options import LONG_SIDE
 def replay(
     bag: BagArgument,
     map_path: MapArgument,
-    out: Annotated[Path, typer.Option(help="Folder for poses, report.json and pictures", file_okay=False)],
-    rate: Annotated[float, typer.Option(help="Seconds of the bag in a second")] = 1.0,
+    out: Annotated[Path, typer.Option(help="Folder for poses, report.json and figures", file_okay=False)],
+    rate: Annotated[float, typer.Option(help="Speed of playback; 1: real time")] = 1.0,
     model: TrackerModelOption = "",
     long_side: LongSideOption = LONG_SIDE,
     provider: ProviderOption = "cpu",
     composed: Annotated[bool, typer.Option(help="All nodes in one process instead of one each")] = False,
 ) -> None:
-    """Replay a bag through the nodes and evaluate the poses they publish."""
+    """Replay a bag through the nodes and evaluate the published poses."""
     from vizloc_ros.replay.bag_replay import private_domain
     from vizloc_ros.replay.replay_report import evaluate_replay
 
@@ -57,12 +57,12 @@ _NOT_SHOWN = ("reasons",)
 
 
 def print_replay(console: Console, report: Mapping[str, Any]) -> None:
-    """The table of a replay's report and, where images were dropped, why and what to do."""
+    """Show the report of a replay and, if images were dropped, the reason and a remedy."""
     console.print(report_table({key: value for key, value in report.items() if key not in _NOT_SHOWN}))
     if report["dropped"] and report["processed_hz"]:
         arriving = report["processed_hz"] * report["num_images"] / max(report["num_processed"], 1)
         console.print(
             f"{report['dropped']} of {report['num_images']} images were dropped: this machine processes "
             f"{report['processed_hz']:.1f} of {arriving:.1f} images a second and takes the newest ones; recall counts "
-            "the dropped ones as wrong, recall of processed does not. Play slower with --rate to have all of them."
+            "the dropped ones as wrong, recall of processed does not. A slower --rate processes all of them."
         )

@@ -1,4 +1,4 @@
-"""``vizloc train``: trains the package's networks; needs the extra ``vizloc_ros[train]``."""
+"""``vizloc train``: training of the package's networks; needs the extra ``vizloc_ros[train]``."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,17 +12,15 @@ from vizloc_ros.cli.progress import bar
 from vizloc_ros.errors import ConfigError
 
 if TYPE_CHECKING:
-    from vizloc_ros.training.distillation.hfnet_trainer import HfNetTrainer
-    from vizloc_ros.training.global_head.global_head_trainer import GlobalHeadTrainer
-    from vizloc_ros.training.pixloc.pixloc_trainer import PixLocTrainer
+    from vizloc_ros.training.training_run import TrainingRun
 
 app = typer.Typer(help="Train networks (pip install 'vizloc_ros\\[train]').", no_args_is_help=True)
 console = Console()
 
 ConfigOption = Annotated[Path, typer.Option(help="YAML file of the run (docs/training.md)", dir_okay=False)]
 OutOption = Annotated[Path, typer.Option(help="Folder for checkpoint and log", file_okay=False)]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on where the run in --out was saved last")]
-UntilOption = Annotated[int | None, typer.Option(help="Stop at this step; --resume goes on", min=1)]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run in --out from its last saved state")]
+UntilOption = Annotated[int | None, typer.Option(help="Stop at this step; --resume continues", min=1)]
 ThreadsOption = Annotated[int, typer.Option(help="CPU threads; 0: all cores", min=0)]
 
 
@@ -34,9 +32,9 @@ def hfnet(
     until: UntilOption = None,
     threads: ThreadsOption = 0,
 ) -> None:
-    """Distil HF-Net from a teacher."""
+    """Distill HF-Net from a teacher."""
     require_torch(threads)
-    from vizloc_ros.training.distillation.distillation_config import HfNetTraining
+    from vizloc_ros.training.distillation.distillation_options import HfNetTraining
     from vizloc_ros.training.distillation.hfnet_trainer import HfNetTrainer
 
     options = read_options(config, HfNetTraining)
@@ -54,7 +52,7 @@ def global_head(
 ) -> None:
     """Train the global head of a distilled HF-Net on whole images."""
     require_torch(threads)
-    from vizloc_ros.training.global_head.global_config import GlobalTraining
+    from vizloc_ros.training.global_head.global_head_options import GlobalTraining
     from vizloc_ros.training.global_head.global_head_trainer import GlobalHeadTrainer
 
     options = read_options(config, GlobalTraining)
@@ -71,22 +69,22 @@ def pixloc(
     until: UntilOption = None,
     threads: ThreadsOption = 0,
     overfit: Annotated[
-        bool, typer.Option("--overfit", help="Learn one unchanged batch only, as a check: its loss must vanish")
+        bool, typer.Option("--overfit", help="Learn only one unchanged batch, as a check: its loss must vanish")
     ] = False,
 ) -> None:
     """Train PixLoc end to end, from pixels to pose."""
     require_torch(threads)
-    from vizloc_ros.training.pixloc.alignment_config import PixLocTraining
     from vizloc_ros.training.pixloc.pixloc_trainer import PixLocTrainer
+    from vizloc_ros.training.pixloc.pixloc_training_options import PixLocTraining
 
     options = read_options(config, PixLocTraining)
     trainer = PixLocTrainer(options, out, resume=resume, overfit=overfit, progress=bar)
     _run(trainer, until)
-    console.print(f"written to {out}, best share of held-out pairs: {trainer.best:.3f}", highlight=False)
+    console.print(f"written to {out}, best ratio of held-out pairs: {trainer.best:.3f}", highlight=False)
 
 
 def require_torch(threads: int = 0) -> None:
-    """Sets PyTorch's threads, 0 for all cores. Raises ``ConfigError`` saying what to install where it is missing."""
+    """Set PyTorch's threads, 0 for all cores. Raises ``ConfigError`` if PyTorch is not installed."""
     try:
         import torch
     except ImportError:
@@ -95,11 +93,11 @@ def require_torch(threads: int = 0) -> None:
         torch.set_num_threads(threads)
 
 
-def _run(trainer: "HfNetTrainer | GlobalHeadTrainer | PixLocTrainer", until: int | None) -> None:
-    """Trains, and shows the values of some steps."""
+def _run(trainer: "TrainingRun", until: int | None) -> None:
+    """Train, and show the values of some steps."""
 
     def report(step: int, values: Mapping[str, float]) -> None:
-        console.print(f"step {step}/{trainer.config.steps}  {_shown(values, '  ')}", highlight=False)
+        console.print(f"step {step}/{trainer.steps}  {_shown(values, '  ')}", highlight=False)
 
     trainer.run(until, report)
 

@@ -1,1 +1,1 @@
-"""Readers that turn recordings and rendered worlds into records."""
+"""Datasets: readers of recordings and rendered worlds, which yield records."""

@@ -1,13 +1,17 @@
-"""A slice of Extended CMU Seasons: ``cmu:.../slice22?camera=c0``.
+"""Reader of a slice of Extended CMU Seasons: ``cmu:.../slice22?camera=c0``.
 
-As visuallocalization.net distributes it, the folder of a slice holds ``database/`` with the images of the sunny
-reference drive (the split "map") and ``query/`` with those of all other drives (the split "query"), all taken by the
-left and the right camera of a car; ``ground-truth-database-images-slice22.txt`` has the poses of the former, and
-``camera-poses/*.txt``, in slices to train on, those of many of the latter (the split "posed"). ``intrinsics.txt``,
-beside the slices, has both cameras. Images are distorted: they are rectified when they are read.
+The folder of a slice, as distributed by visuallocalization.net, holds the images of the left and the right camera of a
+car:
 
-Each line of the files of poses is ``name qw qx qy qz cx cy cz``: the rotation camera from world, and the position of
-the camera in the world (the dataset's README: C = -R^T t).
+* ``database/``: images of the sunny reference drive (the split "map");
+* ``query/``: images of all other drives (the split "query");
+* ``ground-truth-database-images-slice22.txt``: poses of the reference drive;
+* ``camera-poses/*.txt``: in training slices, poses of many other images (the split "posed").
+
+``intrinsics.txt``, beside the slices, holds both cameras. Images are distorted; they are rectified when they are read.
+
+Each line of a file of poses is ``name qw qx qy qz cx cy cz``: the rotation cam_from_world, and the position of the
+camera in the world (README of the dataset: C = -R^T t).
 """
 
 import re
@@ -31,15 +35,23 @@ from vizloc_ros.geometry.rectification import DistortedCamera, rectified_camera
 IMAGE_NAME = re.compile(r"img_\d+_(c\d+)_(\d+)us\.jpg")
 IMAGE_NAME_TEXT = "img_NUMBER_CAMERA_TIMEus.jpg"
 QUATERNION = ("qw", "qx", "qy", "qz")
-CENTRE = ("cx", "cy", "cz")
-POSE_LINE = " ".join(("name", *QUATERNION, *CENTRE))
+CENTER = ("cx", "cy", "cz")
+POSE_LINE = " ".join(("name", *QUATERNION, *CENTER))
 CAMERA_LINE = "camera model width height parameters..."
 
-Listed = tuple[str, Rigid3d | None]  # where an image is listed, and world_from_cam
+Listed = tuple[str, Rigid3d | None]  # file and line of an entry, and world_from_cam
 
 
 class CmuImage(NamedTuple):
-    """What the name of an image says, and its pose if there is one; ``where`` it is listed."""
+    """Image of a slice.
+
+    Attributes:
+        path: path of the file.
+        camera: name of the camera, from the file's name.
+        timestamp_ns: time of exposure [ns], from the file's name.
+        world_from_cam: pose of the camera's optical frame; None if there is none.
+        where: file and line that list the image, for error messages.
+    """
 
     path: Path
     camera: str
@@ -50,7 +62,13 @@ class CmuImage(NamedTuple):
 
 @dataclass(frozen=True)
 class CmuDataset:
-    """One slice; ``open_cmu`` makes it. ``parts`` are the images of each split, in order of time."""
+    """One slice; ``open_cmu`` opens it.
+
+    Attributes:
+        spec: text after ``cmu:`` that the dataset was opened with.
+        cameras: cameras with their distortion, by name.
+        parts: images of each split, in order of time.
+    """
 
     spec: str
     cameras: dict[str, DistortedCamera]
@@ -58,16 +76,16 @@ class CmuDataset:
 
     @property
     def name(self) -> str:
-        """``cmu:PATH?...`` as it was asked for."""
+        """``cmu:PATH?...`` that the dataset was opened with."""
         return f"cmu:{self.spec}"
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The reference drive, "map"; all others, "query"; and what of these has a pose, "posed"."""
+        """Splits: "map" is the reference drive, "query" all others, and "posed" those of them that have poses."""
         return tuple(self.parts)
 
     def records(self, split: str) -> list[Record]:
-        """The records of a split in order of time.
+        """Return the records of a split in order of time.
 
         Raises:
             DatasetError: there is no such split, or an image of it is missing.
@@ -92,10 +110,10 @@ class CmuDataset:
 
 
 def open_cmu(spec: str) -> CmuDataset:
-    """Opens ``PATH[?camera=c0]``; without a camera the images of both.
+    """Open ``PATH[?camera=c0]``; without a camera, the images of both.
 
     Raises:
-        DatasetError: an option makes no sense, or a file is missing or malformed; it names the file and the line.
+        DatasetError: an option is invalid, or a file is missing or malformed; the text names the file and the line.
     """
     folder_text, _, query = spec.partition("?")
     folder = Path(folder_text)
@@ -185,15 +203,15 @@ def _read_cameras(path: Path) -> dict[str, DistortedCamera]:
 
 
 def _read_poses(path: Path) -> dict[str, Listed]:
-    """Where the image of each name stands, and its pose."""
+    """Read the file and line, and the pose, of each image by its name."""
     poses: dict[str, Listed] = {}
     for line, (name, *fields) in numbered_rows(path):
         where = f"{path}:{line}"
-        if len(fields) != len(QUATERNION) + len(CENTRE):
+        if len(fields) != len(QUATERNION) + len(CENTER):
             raise DatasetError(f"{where}: {len(fields) + 1} values; expected '{POSE_LINE}'")
         if name in poses:
-            raise DatasetError(f"{where}: image {name!r} stands in {poses[name][0]} already")
+            raise DatasetError(f"{where}: image {name!r} is already in {poses[name][0]}")
         w, x, y, z = parse_unit_quaternion(fields[:4], QUATERNION, where)
-        centre = np.array([parse_number(f, what, where) for f, what in zip(fields[4:], CENTRE, strict=True)])
-        poses[name] = where, pose_from_quaternion(centre, np.array([-x, -y, -z, w]))  # inverted: world from camera
+        center = np.array([parse_number(f, what, where) for f, what in zip(fields[4:], CENTER, strict=True)])
+        poses[name] = where, pose_from_quaternion(center, np.array([-x, -y, -z, w]))  # inverted: world from camera
     return poses

@@ -1,10 +1,10 @@
-"""COLMAP reconstructions, MegaDepth's among them: ``colmap:PATH?model=sparse/1&images=photos&scale=1.2``.
+"""Reader of COLMAP reconstructions, such as MegaDepth's: ``colmap:PATH?model=sparse/1&images=photos&scale=1.2``.
 
-The model, binary or text, gives names, cameras and poses; its images are rectified when they are read. Images that
-COLMAP's image_undistorter made are read with the model of the images before (``undistorted=FOLDER``): their cameras
-are computed again, because MegaDepth comes without them.
+The model, binary or text, has names, cameras and poses; images are rectified when they are read. Images from COLMAP's
+image_undistorter (``undistorted=FOLDER``) are read with the model of the distorted images. Their cameras are computed
+again, because MegaDepth does not include them.
 
-A reconstruction knows no times: images follow one another in order of their names, a second apart.
+A reconstruction has no times: the images, in order of their names, get times one second apart.
 """
 
 from dataclasses import dataclass
@@ -17,23 +17,30 @@ from pycolmap import Rigid3d
 
 from vizloc_ros.datasets.image_files import read_image
 from vizloc_ros.datasets.lenses import distorted_camera, read_rectified, undistorted_camera
-from vizloc_ros.datasets.parsing import NANOSECONDS, numbered_rows, parse_number
+from vizloc_ros.datasets.parsing import numbered_rows, parse_number
 from vizloc_ros.datasets.record import Record, unknown_split
 from vizloc_ros.errors import CameraError, DatasetError
 from vizloc_ros.geometry.rectification import rectified_camera
+from vizloc_ros.timing import NANOSECONDS
 
-MODELS = (".", "sparse", "sparse/0", "sparse/manhattan/0")  # COLMAP's own, and MegaDepth's
+MODELS = (".", "sparse", "sparse/0", "sparse/manhattan/0")  # of COLMAP and of MegaDepth
 IMAGES = ("images", "imgs")
 MODEL_FILES = ("cameras", "images", "points3D")
-COUNT_BYTES = 8  # a binary file begins with how many entries it has
-QUERY_EVERY = 8  # every 8th image is a query, as is the habit in novel view synthesis
+COUNT_BYTES = 8  # a binary file begins with the number of its entries
+QUERY_EVERY = 8  # every 8th image is a query, as is common in novel view synthesis
 # What pycolmap raises for broken files: it reads counts before contents, so garbage may ask for all memory.
 UNREADABLE_MODEL = (ValueError, IndexError, RuntimeError, MemoryError)
 
 
 @dataclass(frozen=True)
 class ColmapImage:
-    """A registered image of the model; ``world_from_cam`` is in metres."""
+    """Registered image of the model.
+
+    Attributes:
+        name: path below the folder of the images.
+        camera: camera of the model.
+        world_from_cam: pose of the camera's optical frame, scaled to meters.
+    """
 
     name: str
     camera: pycolmap.Camera
@@ -42,15 +49,15 @@ class ColmapImage:
 
 @dataclass(frozen=True)
 class ColmapDataset:
-    """A reconstruction and its images; ``open_colmap`` makes it.
+    """Reconstruction and its images; ``open_colmap`` opens it.
 
     Attributes:
-        spec: as it was asked for.
+        spec: text after ``colmap:`` that the dataset was opened with.
         model: folder of the reconstruction.
-        images: in order of their names.
-        image_folder: where the image files are.
-        undistorted: they were made by COLMAP's image_undistorter, which may have left some out.
-        parts: positions in ``images`` of every split.
+        images: registered images, in order of their names.
+        image_folder: folder of the image files.
+        undistorted: True for the output of COLMAP's image_undistorter, which may omit images.
+        parts: indices into ``images`` for every split.
     """
 
     spec: str
@@ -62,16 +69,16 @@ class ColmapDataset:
 
     @property
     def name(self) -> str:
-        """``colmap:PATH?...`` as it was asked for."""
+        """``colmap:PATH?...`` that the dataset was opened with."""
         return f"colmap:{self.spec}"
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """All images, "all", and the splits of the lists that were given; "map" and "query" if there were none."""
+        """Splits: "all" is all images; the others are those of the given lists, or else "map" and "query"."""
         return tuple(self.parts)
 
     def records(self, split: str) -> list[Record]:
-        """The records of a split in order of their names, without images that were left out when undistorting.
+        """Return the records of a split in order of their names, without images that image_undistorter omitted.
 
         Raises:
             DatasetError: there is no such split, an image of it is missing, or its camera cannot be rectified.
@@ -117,10 +124,10 @@ class ColmapDataset:
 
 
 def open_colmap(spec: str) -> ColmapDataset:
-    """Opens ``PATH[?model=FOLDER&images=FOLDER&undistorted=FOLDER&scale=1&NAME=FILE]``; all paths may be below PATH.
+    """Open ``PATH[?model=FOLDER&images=FOLDER&undistorted=FOLDER&scale=1&NAME=FILE]``; all paths may be below PATH.
 
     Raises:
-        DatasetError: an option makes no sense, or a folder or file is missing or malformed.
+        DatasetError: an option is invalid, or a folder or file is missing or malformed.
     """
     root_text, _, query = spec.partition("?")
     root = Path(root_text)
@@ -178,7 +185,7 @@ def _image_folder(root: Path, model: Path, images: str | None, undistorted: str 
 
 
 def _read_model(folder: Path, scale: float) -> list[ColmapImage]:
-    """The registered images in order of their names."""
+    """Read the registered images, in order of their names."""
     for path in sorted(folder.glob("*.bin")):
         if path.stem in MODEL_FILES and path.stat().st_size < COUNT_BYTES:  # COLMAP would read a count of anything
             raise DatasetError(f"{path}: the file is empty ({path.stat().st_size} bytes): copy it again")
@@ -204,7 +211,7 @@ def _world_from_cam(image: pycolmap.Image, scale: float) -> Rigid3d:
 
 
 def _read_list(split: str, path: Path, images: list[ColmapImage], model: Path) -> list[int]:
-    """Positions of the images that a file names, one a line, in order."""
+    """Read the indices of the images that a file lists, one name in each line; ascending."""
     if not path.is_file():
         raise DatasetError(
             f"{path}: no such file; {split}=FILE gives the split {split!r} its images. The other options are model, "

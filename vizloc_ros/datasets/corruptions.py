@@ -1,8 +1,8 @@
-"""Deterministic ways to make an image worse: night, blur, noise, occlusion, exposure, each in levels 1 to 5.
+"""Deterministic degradations of images: night, blur, noise, occlusion, exposure, each in levels 1 to 5.
 
 The same kind, level and seed give the same bytes on every machine: randomness comes from the frozen MT19937 stream of
-``RandomState``, and the arithmetic is integer or single IEEE operations. For one seed, a higher level changes the same
-scene more (same lamps, same direction of shake, same obstacles and some on top).
+``RandomState``, and the arithmetic is integer or single IEEE operations. For one seed, higher levels are stronger
+versions of the same change: same lamps, same direction of motion, same obstacles and additional ones.
 """
 
 from collections.abc import Callable, Iterable
@@ -24,13 +24,18 @@ NIGHT_READ_NOISE = (1.0, 2.0, 3.0, 4.0, 5.0)
 NIGHT_SHOT_NOISE = (0.1, 0.3, 0.6, 1.0, 1.5)  # variance per gray level
 BLUR_LENGTH = (4, 8, 14, 22, 32)  # px
 NOISE_DEVIATION = (6.0, 13.0, 22.0, 34.0, 48.0)  # gray levels
-OCCLUDED_SHARE = (0.08, 0.18, 0.3, 0.45, 0.6)
+OCCLUDED_RATIO = (0.08, 0.18, 0.3, 0.45, 0.6)
 EXPOSURE_FACTOR = (1.5, 2.2, 3.2, 5.0, 8.0)
 
 
 @dataclass(frozen=True)
 class Degradation:
-    """One kind of degradation at one level."""
+    """One kind of degradation at one level.
+
+    Attributes:
+        kind: key of ``KINDS``.
+        level: 1 (weak) to 5 (strong).
+    """
 
     kind: str
     level: int
@@ -41,7 +46,7 @@ class Degradation:
 
     @classmethod
     def parse(cls, text: str) -> "Degradation":
-        """Reads ``KIND:LEVEL``, e.g. ``night:3``. Raises ``ConfigError`` listing the kinds."""
+        """Parse ``KIND:LEVEL``, e.g. ``night:3``. Raises ``ConfigError`` that lists the kinds."""
         kind, _, level = text.partition(":")
         if not level.isdecimal():
             raise ConfigError(f"degradation {text!r} is not KIND:LEVEL; {_USAGE}")
@@ -51,11 +56,11 @@ class Degradation:
         return f"{self.kind}:{self.level}"
 
     def apply(self, image: UInt8, seed: int) -> UInt8:
-        """The worse image.
+        """Return the degraded image.
 
         Args:
-            image: (H, W) or (H, W, 3), uint8; stays as it is.
-            seed: the same number gives the same image; use another one for each frame.
+            image: (H, W) or (H, W, 3) uint8 image; not changed.
+            seed: seed of the randomness; use another one for each image.
 
         Raises:
             ImageError: the image has another shape or type.
@@ -67,7 +72,7 @@ class Degradation:
 
 
 def degrade_records(records: Iterable[Record], degradation: Degradation, seed: int = 0) -> list[Record]:
-    """The same records with worse images; an image's randomness depends on its name and the seed alone."""
+    """Return the records with degraded images; the randomness of an image depends only on its name and the seed."""
 
     def read_degraded(record: Record) -> UInt8:
         return degradation.apply(record.read_image(), crc32(record.name.encode()) ^ seed)
@@ -76,7 +81,7 @@ def degrade_records(records: Iterable[Record], degradation: Degradation, seed: i
 
 
 def _night(image: UInt8, index: int, random: np.random.RandomState) -> UInt8:
-    """Shadows close, corners darken, a few lamps glow, and the sensor's gain brings out its noise."""
+    """Darken the image, corners and shadows most, add the glow of lamps and the noise of a high sensor gain."""
     height, width = image.shape[:2]
     y, x = np.mgrid[:height, :width].astype(np.float64)
     from_centre = ((x - width / 2) ** 2 + (y - height / 2) ** 2) / (width**2 + height**2) * 4.0
@@ -96,7 +101,7 @@ def _night(image: UInt8, index: int, random: np.random.RandomState) -> UInt8:
 
 
 def _blur(image: UInt8, index: int, random: np.random.RandomState) -> UInt8:
-    """The camera moves along a straight line in the image during the exposure."""
+    """Blur by motion along a straight line in the image."""
     length = max(2, round(BLUR_LENGTH[index] * image.shape[1] / REFERENCE_WIDTH))
     x, y = random.randint(-100, 101), random.randint(-30, 31)  # mostly sideways, as on a turning vehicle
     x, y = (x, y) if max(abs(x), abs(y)) > 0 else (1, 0)
@@ -105,24 +110,24 @@ def _blur(image: UInt8, index: int, random: np.random.RandomState) -> UInt8:
     total = np.zeros(image.shape, np.uint32)
     height, width = image.shape[:2]
     for step in range(length):
-        along = 2 * step - length + 1  # twice the way from the middle, to stay in integers
+        along = 2 * step - length + 1  # twice the distance from the middle, to stay in integers
         dx, dy = length + (along * x) // (2 * longest), length + (along * y) // (2 * longest)
         total += padded[dy : dy + height, dx : dx + width]
     return ((total + length // 2) // length).astype(np.uint8)
 
 
 def _noise(image: UInt8, index: int, random: np.random.RandomState) -> UInt8:
-    """White noise of the sensor."""
+    """Add white noise."""
     return _to_uint8(image + NOISE_DEVIATION[index] * _normal(random, image.shape))
 
 
 def _occlusion(image: UInt8, index: int, random: np.random.RandomState) -> UInt8:
-    """Flat boxes and ellipses stand before the camera until they hide the share of the level."""
+    """Cover the image with flat boxes and ellipses until the ratio of hidden pixels is that of the level."""
     height, width = image.shape[:2]
     y, x = np.ogrid[:height, :width]
     hidden = np.zeros((height, width), bool)
     result = image.copy()
-    while hidden.mean() < OCCLUDED_SHARE[index]:
+    while hidden.mean() < OCCLUDED_RATIO[index]:
         half_w, half_h = (max(1, size * random.randint(6, 14) // 100) for size in (width, height))
         dx, dy = x - random.randint(width), y - random.randint(height)
         if random.randint(2):
@@ -135,13 +140,13 @@ def _occlusion(image: UInt8, index: int, random: np.random.RandomState) -> UInt8
 
 
 def _exposure(image: UInt8, index: int, random: np.random.RandomState) -> UInt8:
-    """The exposure is wrong: bright parts burn out, or dark ones drown; the seed decides which."""
+    """Overexpose or underexpose the image; the seed decides which."""
     values, factor = image.astype(np.float64), EXPOSURE_FACTOR[index]
     return _to_uint8(values * factor if random.randint(2) else values / factor - (index + 1))
 
 
 def _normal(random: np.random.RandomState, shape: tuple[int, ...]) -> Float64:
-    """Nearly normal numbers of mean 0 and deviation 1: sums of four bytes, which no libm can make differ."""
+    """Nearly normal numbers of mean 0 and deviation 1: sums of four bytes, the same with every math library."""
     octets = np.frombuffer(random.bytes(4 * int(np.prod(shape))), np.uint8).reshape(*shape, 4)
     variance = 4 * (256**2 - 1) / 12
     return np.asarray((octets.sum(axis=-1, dtype=np.int64) - 510.0) / np.sqrt(variance))

@@ -1,9 +1,13 @@
-"""The posed folder, the simplest way to bring a route of one's own: ``poses.csv``, ``intrinsics.txt`` and images.
+"""Reader of posed folders, the simplest format for own routes: ``poses.csv``, ``intrinsics.txt`` and images.
 
-``poses.csv`` has a header and one row an image: ``image,split,timestamp_s,tx,ty,tz,qx,qy,qz,qw``. ``image`` is the path
-below the folder; the pose is that of the camera's optical frame (x right, y down, z forward) in the world, in metres,
-the quaternion Hamilton's. An image without a pose has seven empty fields; an empty split means "map" for an image with
-a pose and "query" for one without. Columns may come in any order, and others may stand beside them.
+``poses.csv`` has a header and one row for each image: ``image,split,timestamp_s,tx,ty,tz,qx,qy,qz,qw``.
+
+* ``image`` is the path below the folder.
+* The pose is world_from_cam of the camera's optical frame (x right, y down, z forward), in meters, with a Hamilton
+  quaternion. An image without a pose has seven empty fields.
+* An empty split means "map" for an image with a pose, and "query" for one without.
+* Columns may have any order; additional ones are ignored.
+
 ``intrinsics.txt`` has one line ``width height fx fy cx cy`` in pixels, for images without distortion.
 """
 
@@ -30,10 +34,10 @@ INTRINSICS = ("width", "height", "fx", "fy", "cx", "cy")
 
 
 class FolderDataset:
-    """A posed folder; the files are checked when it is opened, each image when it is read."""
+    """Posed folder; its text files are checked when it is opened, each image when it is read."""
 
     def __init__(self, folder: Path) -> None:
-        """Reads ``poses.csv`` and ``intrinsics.txt``. Raises ``DatasetError`` naming the file and the line."""
+        """Read ``poses.csv`` and ``intrinsics.txt``. Raises ``DatasetError`` that names the file and the line."""
         if not folder.is_dir():
             raise DatasetError(f"{folder}: no such folder; it should hold poses.csv, intrinsics.txt and the images")
         self._folder = folder
@@ -47,11 +51,11 @@ class FolderDataset:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits in order of appearance."""
+        """Splits in order of appearance."""
         return tuple(dict.fromkeys(record.split for _, record in self._rows))
 
     def records(self, split: str) -> list[Record]:
-        """The records of a split in order of time.
+        """Return the records of a split in order of time.
 
         Raises:
             DatasetError: there is no such split, or an image of it is missing.
@@ -69,7 +73,7 @@ class FolderDataset:
 
 
 def read_intrinsics(path: Path) -> PinholeCamera:
-    """Reads ``width height fx fy cx cy`` [px]. Raises ``DatasetError`` naming the file and the line."""
+    """Read ``width height fx fy cx cy`` [px]. Raises ``DatasetError`` that names the file and the line."""
     rows = numbered_rows(path)
     expected = f"expected one line '{' '.join(INTRINSICS)}' in pixels"
     if len(rows) != 1:
@@ -89,7 +93,7 @@ def read_intrinsics(path: Path) -> PinholeCamera:
 
 
 def _read_poses(path: Path, folder: Path, camera: PinholeCamera) -> list[tuple[int, Record]]:
-    """(line, record) of each row; names are unique and times increase within each split."""
+    """Read the (line, record) of each row; names are unique and times increase within each split."""
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     columns: dict[str, int] | None = None
     rows: list[tuple[int, Record]] = []
@@ -107,7 +111,7 @@ def _read_poses(path: Path, folder: Path, camera: PinholeCamera) -> list[tuple[i
             record = _parse_record(fields, columns, f"{path}:{line}", folder, camera)
             if record.name in line_of_name:
                 first = line_of_name[record.name]
-                raise DatasetError(f"{path}:{line}: image {record.name!r} stands in line {first} already")
+                raise DatasetError(f"{path}:{line}: image {record.name!r} is already in line {first}")
             if record.split in last_of_split and record.timestamp_ns <= last_of_split[record.split][1].timestamp_ns:
                 raise DatasetError(
                     f"{path}:{line}: timestamp_s is not later than in line {last_of_split[record.split][0]}; "

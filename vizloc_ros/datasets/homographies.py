@@ -1,12 +1,12 @@
-"""Planar image pairs with known homographies: the benchmarks ``oxford:PATH`` and ``hpatches:PATH``.
+"""Reader of planar image pairs with known homographies: the benchmarks ``oxford:PATH`` and ``hpatches:PATH``.
 
-Both hold a folder for each sequence with six images, and the homographies from the first image to the others:
+Each sequence is a folder with six images and the homographies from the first image to the others:
 
 * Oxford affine regions (Mikolajczyk et al., IJCV 2005): ``img1.png`` .. ``img6.png``, ``H1to2p`` .. ``H1to6p``;
-* HPatches sequences (Balntas et al., CVPR 2017): ``1.ppm`` .. ``6.ppm``, ``H_1_2`` .. ``H_1_6``; ``i_*`` change the
-  light, ``v_*`` the viewpoint.
+* HPatches sequences (Balntas et al., CVPR 2017): ``1.ppm`` .. ``6.ppm``, ``H_1_2`` .. ``H_1_6``; the
+  illumination changes in ``i_*``, the viewpoint in ``v_*``.
 
-PATH is the folder of all sequences or that of a single one. Images may be ``.png``, ``.ppm`` or ``.pgm``.
+PATH is the folder of all sequences or of a single one. Images may be ``.png``, ``.ppm`` or ``.pgm``.
 """
 
 from dataclasses import dataclass
@@ -29,9 +29,9 @@ class HomographyPair:
 
     Attributes:
         sequence: name of the sequence's folder.
-        image_a: the sequence's reference image, its first.
-        image_b: another image.
-        b_from_a: (3, 3) homography that takes homogeneous pixels (x, y, 1) of a to b, of any scale.
+        image_a: path of the first image of the sequence.
+        image_b: path of another image.
+        b_from_a: (3, 3) homography from homogeneous pixels (x, y, 1) of a to those of b, of any scale.
     """
 
     sequence: str
@@ -42,7 +42,12 @@ class HomographyPair:
 
 @dataclass(frozen=True)
 class _Layout:
-    """How a benchmark calls the files of its K-th image."""
+    """File names of a benchmark, formatted with the number of an image.
+
+    Attributes:
+        image_stem: name of the image without its suffix.
+        homography: name of the homography from the first image.
+    """
 
     image_stem: str
     homography: str
@@ -79,11 +84,13 @@ _LAYOUTS = {"oxford": _Layout("img{}", "H1to{}p"), "hpatches": _Layout("{}", "H_
 
 
 def open_homographies(spec: str) -> list[HomographyPair]:
-    """The pairs of a benchmark such as ``oxford:/data/oxford_affine``, in order of sequence and image.
+    """Open a benchmark such as ``oxford:/data/oxford_affine``: its pairs in order of sequence and image.
+
+    Images are not decoded yet.
 
     Raises:
         DatasetError: the reader is unknown, there is no sequence, or one lacks a file or has a malformed homography;
-            names the file and the line. Images are decoded later.
+            the text names the file and the line.
     """
     reader, _, argument = spec.partition(":")
     if reader not in _LAYOUTS or not argument:
@@ -103,7 +110,7 @@ def open_homographies(spec: str) -> list[HomographyPair]:
 
 
 def read_homography(path: Path) -> Float64:
-    """A (3, 3) invertible matrix of three rows of text. Raises ``DatasetError`` naming the file and the line."""
+    """Read an invertible (3, 3) matrix. Raises ``DatasetError`` that names the file and the line."""
     rows = numbered_rows(path)
     for line, fields in rows:
         if len(fields) != 3:

@@ -1,4 +1,4 @@
-"""Image files to arrays; whatever is wrong with one is an ``ImageError`` that names it."""
+"""Reader of image files; every problem of a file is an ``ImageError`` that names it."""
 
 from pathlib import Path
 
@@ -8,19 +8,19 @@ import numpy as np
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.errors import ImageError
 
-# Stored pixel order, because a calibration belongs to it: an EXIF rotation is not applied.
+# An EXIF rotation is not applied: the calibration belongs to the pixels in their stored order.
 DECODE_FLAGS = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
-# The bytes every complete file of a format ends with. Some decoders fill up a truncated file with gray instead.
+# Last bytes of every complete file of a format. Some decoders fill the rest of a truncated file with gray.
 END_MARKERS = {b"\x89PNG": b"IEND\xaeB`\x82", b"\xff\xd8\xff": b"\xff\xd9"}
 END_SEARCHED_BYTES = 4096
 
 
 def read_image(path: Path, size: tuple[int, int] | None = None) -> UInt8:
-    """Reads an image file.
+    """Read an image file.
 
     Args:
-        path: the file.
-        size: (width, height) [px] the calibration is for, or None to take any.
+        path: path of the file.
+        size: (width, height) [px] of the calibration; None accepts any.
 
     Returns:
         (H, W) gray or (H, W, 3) BGR, uint8, as stored.
@@ -43,7 +43,11 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> UInt8:
 
 
 def decode_image(data: bytes, name: str) -> UInt8:
-    """Decodes the bytes of a PNG, JPEG or any other format of OpenCV; ``name`` stands in the messages.
+    """Decode the bytes of a PNG, JPEG or any other format of OpenCV.
+
+    Args:
+        data: content of the file.
+        name: name of the image for error messages.
 
     Returns:
         (H, W) gray or (H, W, 3) BGR, uint8.

@@ -1,9 +1,11 @@
-"""KITTI odometry sequences: ``kitti:.../sequences/00?map=90-230&query=1565-1640&camera=0``.
+"""Reader of KITTI odometry sequences: ``kitti:.../sequences/00?map=90-230&query=1565-1640&camera=0``.
 
-The sequence's folder holds ``image_0/000000.png`` and on, ``calib.txt``, ``times.txt`` and, here or as
-``../../poses/00.txt``, the poses of camera 0 in the world (the camera-0 frame of the first image); without poses the
-records are unposed. The split "all" is the whole sequence; each ``NAME=FIRST-LAST`` (frame numbers, both included) adds
-a split. Images may be missing outside the splits that are read.
+The folder of a sequence holds the images ``image_0/000000.png`` ..., ``calib.txt`` and ``times.txt``. The poses of
+camera 0 are in ``poses.txt`` or ``../../poses/00.txt``; the world is the frame of camera 0 at the first image. Without
+poses, the records are unposed.
+
+The split "all" is the whole sequence. Each ``NAME=FIRST-LAST`` (frame numbers, both included) adds a split. Only the
+images of the splits that are read must exist.
 """
 
 from dataclasses import dataclass
@@ -28,7 +30,12 @@ ORTHONORMAL_TOLERANCE = 1e-3
 
 
 class Calibration(NamedTuple):
-    """The pinhole camera of one of the four, and its place relative to camera 0 (rectified: no rotation)."""
+    """Calibration of one of the four cameras.
+
+    Attributes:
+        camera: pinhole camera.
+        cam0_from_cam: pose of the camera in the frame of camera 0; without rotation, because images are rectified.
+    """
 
     camera: PinholeCamera
     cam0_from_cam: Rigid3d
@@ -36,7 +43,16 @@ class Calibration(NamedTuple):
 
 @dataclass(frozen=True)
 class KittiDataset:
-    """One camera of a KITTI odometry sequence; ``open_kitti`` makes it."""
+    """One camera of a KITTI odometry sequence; ``open_kitti`` opens it.
+
+    Attributes:
+        spec: text after ``kitti:`` that the dataset was opened with.
+        image_folder: folder of the camera's images.
+        calibration: calibration of the camera.
+        timestamps_ns: time of each frame [ns].
+        world_from_cam0: pose of camera 0 at each frame; None without poses.
+        ranges: frame numbers of every split.
+    """
 
     spec: str
     image_folder: Path
@@ -47,16 +63,16 @@ class KittiDataset:
 
     @property
     def name(self) -> str:
-        """``kitti:PATH?...`` as it was asked for."""
+        """``kitti:PATH?...`` that the dataset was opened with."""
         return f"kitti:{self.spec}"
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The whole sequence, "all", and the splits that were defined."""
+        """Splits: "all" is the whole sequence; the others are those of the specification."""
         return tuple(self.ranges)
 
     def records(self, split: str) -> list[Record]:
-        """The records of a split in order of time.
+        """Return the records of a split in order of time.
 
         Raises:
             DatasetError: there is no such split, or an image of it is missing.
@@ -84,10 +100,10 @@ class KittiDataset:
 
 
 def open_kitti(spec: str) -> KittiDataset:
-    """Opens ``PATH[?map=FIRST-LAST&query=FIRST-LAST&camera=0]``.
+    """Open ``PATH[?map=FIRST-LAST&query=FIRST-LAST&camera=0]``.
 
     Raises:
-        DatasetError: an option makes no sense, or a file is missing or malformed; it names the file and the line.
+        DatasetError: an option is invalid, or a file is missing or malformed; the text names the file and the line.
     """
     folder_text, _, query = spec.partition("?")
     folder = Path(folder_text)
@@ -118,7 +134,7 @@ def _parse_range(split: str, text: str, count: int, where: str) -> range:
 
 
 def image_size(folder: Path) -> tuple[int, int]:
-    """(width, height) [px] of the first PNG there is in a folder. Raises ``DatasetError`` when there is none."""
+    """Size (width, height) [px] of the first PNG image in a folder. Raises ``DatasetError`` if there is none."""
     first = min(folder.glob("*.png"), default=None)
     if first is None:
         raise DatasetError(f"{folder}: there is no PNG image in it")
@@ -150,14 +166,14 @@ def _read_poses(folder: Path, count: int) -> list[Rigid3d] | None:
 
 
 def _matrix(fields: list[str], where: str) -> Float64:
-    """A (3, 4) matrix from twelve fields."""
+    """Parse a (3, 4) matrix of twelve fields."""
     if len(fields) != 12:
         raise DatasetError(f"{where}: {len(fields)} values; expected the 12 of a 3x4 matrix")
     return np.array([parse_number(field, "a value", where) for field in fields]).reshape(3, 4)
 
 
 def _orthonormal(matrix: Float64, where: str) -> Rigid3d:
-    """The pose next to a (3, 4) matrix whose digits were cut off."""
+    """Nearest pose to a (3, 4) matrix, whose digits are rounded."""
     u, singular_values, vt = np.linalg.svd(matrix[:, :3])
     if np.abs(singular_values - 1.0).max() > ORTHONORMAL_TOLERANCE or np.linalg.det(u @ vt) < 0:
         raise DatasetError(f"{where}: columns 1-3 of the 3x4 matrix are not a rotation")
@@ -165,7 +181,7 @@ def _orthonormal(matrix: Float64, where: str) -> Rigid3d:
 
 
 def _read_calibration(path: Path, key: str, size: tuple[int, int]) -> Calibration:
-    """Reads P = K [I | t], where t = cam_from_cam0 is the baseline."""
+    """Read P = K [I | t], where t is the translation of cam_from_cam0."""
     rows = {fields[0]: (line, fields[1:]) for line, fields in numbered_rows(path)}
     if key not in rows:
         raise DatasetError(f"{path}: there is no line {key!r}; there are: {', '.join(rows) or 'none'}")

@@ -1,6 +1,6 @@
-"""COLMAP's cameras as ours, and images read through their lenses.
+"""Conversion of COLMAP's cameras, and rectification of images with them.
 
-COLMAP's pixels have (0.5, 0.5) at the centre of the top-left pixel, ours (0, 0).
+The center of the top-left pixel is (0.5, 0.5) in COLMAP and (0, 0) here.
 """
 
 from functools import lru_cache
@@ -15,7 +15,7 @@ from vizloc_ros.errors import CameraError
 from vizloc_ros.geometry.camera import PIXEL_CENTRE, PinholeCamera
 from vizloc_ros.geometry.rectification import DistortedCamera, Rectifier
 
-# COLMAP's models that are one of ours with some coefficients zero: which, and how many coefficients OpenCV takes.
+# Distortion model and number of its coefficients for each camera model of COLMAP; coefficients it lacks are zero.
 _LENSES = {
     "SIMPLE_PINHOLE": ("plumb_bob", 0),
     "PINHOLE": ("plumb_bob", 0),
@@ -29,11 +29,11 @@ _LENSES = {
     "RADIAL_FISHEYE": ("equidistant", 4),
     "OPENCV_FISHEYE": ("equidistant", 4),
 }
-_ROUNDING = 1  # px; versions of COLMAP round the size of undistorted images differently
+_SIZE_TOLERANCE = 1  # px; versions of COLMAP round the size of undistorted images differently
 
 
 def distorted_camera(camera: pycolmap.Camera) -> DistortedCamera:
-    """A camera of COLMAP with its lens. Raises ``CameraError`` when its model or parameters cannot be used."""
+    """Convert a camera of COLMAP. Raises ``CameraError`` if its model or parameters cannot be used."""
     name = camera.model.name
     if name not in _LENSES:
         raise CameraError(
@@ -50,20 +50,20 @@ def distorted_camera(camera: pycolmap.Camera) -> DistortedCamera:
 
 
 def undistorted_camera(camera: pycolmap.Camera, size: tuple[int, int]) -> PinholeCamera:
-    """The pinhole camera of an image that COLMAP's image_undistorter made.
+    """Pinhole camera of an image from COLMAP's image_undistorter.
 
-    Its ``--max_image_size`` need not be known: it shows in the image.
+    Its option ``--max_image_size`` follows from the size of the image.
 
     Args:
-        camera: of the image before.
+        camera: camera of the distorted image.
         size: (width, height) of the undistorted image [px].
 
     Raises:
-        CameraError: undistorted images of this camera have another shape.
+        CameraError: COLMAP undistorts images of this camera to another shape.
     """
     options = pycolmap.UndistortCameraOptions(max_image_size=max(size))
     pinhole = _pinhole(pycolmap.undistort_camera(options, camera))
-    if max(abs(pinhole.width - size[0]), abs(pinhole.height - size[1])) > _ROUNDING:
+    if max(abs(pinhole.width - size[0]), abs(pinhole.height - size[1])) > _SIZE_TOLERANCE:
         raise CameraError(
             f"the image is {size[0]}x{size[1]} px, but COLMAP undistorts images of its camera to "
             f"{pinhole.width}x{pinhole.height}: it is another image, or was not undistorted"
@@ -71,14 +71,14 @@ def undistorted_camera(camera: pycolmap.Camera, size: tuple[int, int]) -> Pinhol
     return pinhole.scaled(*size)
 
 
-@lru_cache(maxsize=8)  # the cameras of a rig; more would fill the memory where every image has one of its own
+@lru_cache(maxsize=8)  # the cameras of a rig; more would fill the memory if every image has its own camera
 def rectifier(camera: DistortedCamera) -> Rectifier:
-    """The rectifier of a camera, the same one if it was asked for lately. Raises ``CameraError`` as that does."""
+    """Rectifier of a camera, cached. Raises ``CameraError`` as ``Rectifier``."""
     return Rectifier(camera)
 
 
 def read_rectified(path: Path, camera: DistortedCamera) -> UInt8:
-    """Reads an image without its distortion. Raises ``ImageError`` as ``read_image`` does."""
+    """Read and rectify an image. Raises ``ImageError`` as ``read_image``."""
     return rectifier(camera).rectify(read_image(path, camera.pinhole.size))
 
 

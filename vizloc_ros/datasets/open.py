@@ -1,4 +1,4 @@
-"""From the text of the command line, ``reader:PATH``, to a dataset."""
+"""Opening of datasets by their specification, ``reader:PATH``."""
 
 from pathlib import Path
 
@@ -16,14 +16,14 @@ READERS = (
 
 
 def open_dataset(spec: str) -> Dataset:
-    """Opens a dataset such as ``folder:/data/route``.
+    """Open a dataset such as ``folder:/data/route``.
 
     Raises:
-        DatasetError: the reader is unknown or missing, or the dataset cannot be read.
+        DatasetError: the reader is missing or unknown, or the dataset cannot be read.
     """
     reader, colon, argument = spec.partition(":")
     if not colon:
-        raise DatasetError(f"dataset {spec!r} does not say how to read it; write one of: {READERS}")
+        raise DatasetError(f"dataset {spec!r} has no reader; write one of: {READERS}")
     if reader == "folder":
         return FolderDataset(Path(argument))
     if reader == "kitti":
@@ -33,7 +33,7 @@ def open_dataset(spec: str) -> Dataset:
     if reader == "cmu":
         return open_cmu(argument)
     if reader == "synthetic":
-        from vizloc_ros.datasets.synthetic import open_synthetic  # only this reader renders, so only it pays for that
+        from vizloc_ros.datasets.synthetic import open_synthetic  # imported only where it is used: it renders
 
         return open_synthetic(argument)
-    raise DatasetError(f"dataset {spec!r} asks for an unknown reader {reader!r}; write one of: {READERS}")
+    raise DatasetError(f"dataset {spec!r} has an unknown reader {reader!r}; write one of: {READERS}")

@@ -1,4 +1,4 @@
-"""Small text files of datasets: lines with their numbers, numbers and times, and errors that say where."""
+"""Parsing of the text files of datasets: rows, numbers and times, with errors that name the file and the line."""
 
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
@@ -6,14 +6,14 @@ from math import hypot, isfinite
 from pathlib import Path
 
 from vizloc_ros.errors import DatasetError
+from vizloc_ros.timing import NANOSECONDS
 
-NANOSECONDS = 10**9
 QUATERNION_NORM_TOLERANCE = 1e-3
-LATEST_SECONDS = 2**31  # the range of a ROS time stamp; nanoseconds given as seconds are far beyond it
+LATEST_SECONDS = 2**31  # range of a ROS time stamp; nanoseconds given as seconds are far beyond it
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file, with or without a byte order mark. Raises ``DatasetError`` naming it."""
+    """Read a UTF-8 file, with or without a byte order mark. Raises ``DatasetError`` that names it."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -23,13 +23,22 @@ def read_text(path: Path) -> str:
 
 
 def numbered_rows(path: Path) -> list[tuple[int, list[str]]]:
-    """(line number, fields between blanks) of each line that is not blank and not a ``#`` comment."""
+    """Read the (line number, fields between blanks) of each line that is neither blank nor a ``#`` comment."""
     rows = ((number, line.split("#")[0].split()) for number, line in enumerate(read_text(path).splitlines(), start=1))
     return [(number, fields) for number, fields in rows if fields]
 
 
 def parse_number(text: str, what: str, where: str) -> float:
-    """A finite number. Raises ``DatasetError`` that starts with ``where`` and names ``what``."""
+    """Parse a finite number.
+
+    Args:
+        text: text of the number.
+        what: name of the quantity, for the error.
+        where: file and line, for the error.
+
+    Raises:
+        DatasetError: the text is not a finite number.
+    """
     try:
         value = float(text)
     except ValueError:
@@ -40,7 +49,7 @@ def parse_number(text: str, what: str, where: str) -> float:
 
 
 def parse_unit_quaternion(fields: Sequence[str], names: Sequence[str], where: str) -> list[float]:
-    """The four numbers of a quaternion of norm 1, in the order they are given. Raises ``DatasetError`` as above."""
+    """Parse the four numbers of a unit quaternion, in their order. Raises ``DatasetError`` as ``parse_number``."""
     quaternion = [parse_number(field, name, where) for field, name in zip(fields, names, strict=True)]
     norm = hypot(*quaternion)
     if abs(norm - 1.0) > QUATERNION_NORM_TOLERANCE:
@@ -49,7 +58,7 @@ def parse_unit_quaternion(fields: Sequence[str], names: Sequence[str], where: st
 
 
 def parse_timestamp(text: str, what: str, where: str) -> int:
-    """Decimal seconds as integer nanoseconds, without a float in between. Raises ``DatasetError`` as above."""
+    """Parse decimal seconds as integer nanoseconds, exactly. Raises ``DatasetError`` as ``parse_number``."""
     try:
         seconds = Decimal(text.strip())
     except InvalidOperation:
@@ -60,5 +69,5 @@ def parse_timestamp(text: str, what: str, where: str) -> int:
 
 
 def format_timestamp(timestamp_ns: int) -> str:
-    """Nanoseconds as decimal seconds with all nine digits; ``parse_timestamp`` gives them back exactly."""
+    """Format nanoseconds as decimal seconds with nine digits, the exact inverse of ``parse_timestamp``."""
     return f"{timestamp_ns // NANOSECONDS}.{timestamp_ns % NANOSECONDS:09d}"

@@ -1,20 +1,26 @@
-"""From how far off an alignment finds the truth: what ``vizloc evaluate convergence`` and ``ablation`` run."""
+"""Convergence of the alignment from perturbed priors: ``vizloc evaluate convergence`` and ``ablation``."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import numpy as np
 from pycolmap import Rigid3d
 
+from vizloc_ros.datasets.corruptions import Degradation, degrade_records
 from vizloc_ros.datasets.record import Record
-from vizloc_ros.errors import DatasetError
+from vizloc_ros.errors import ConfigError, DatasetError
+from vizloc_ros.evaluation.convergence_figures import plot_convergence
 from vizloc_ros.evaluation.recall import PoseError
+from vizloc_ros.evaluation.report import write_report
 from vizloc_ros.geometry.poses import perturbed, pose_error, pose_of
 from vizloc_ros.localization.global_search import open_search
 from vizloc_ros.localization.localization_options import RetrievalOptions
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, parallel_map, silent
+from vizloc_ros.pixloc.extractors.ablations import Compact, Unconfident, Undamped
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.optimizer.alignment import Alignment
 from vizloc_ros.pixloc.pose_refiner import MapAligner
@@ -27,7 +33,7 @@ RETRIEVED = "retrieved"
 
 @dataclass(frozen=True)
 class Perturbation:
-    """How far a prior lies from the truth."""
+    """Distance of a prior from the ground truth."""
 
     translation_m: float
     rotation_deg: float
@@ -36,16 +42,23 @@ class Perturbation:
         return f"{self.translation_m:g}m_{self.rotation_deg:g}deg"
 
     def apply(self, map_from_cam: Rigid3d, rng: np.random.Generator) -> Rigid3d:
-        """The pose moved and turned by exactly that much, each in a random direction."""
+        """Pose translated and rotated by exactly this much, each in a random direction."""
         return perturbed(map_from_cam, self.translation_m, self.rotation_deg, rng)
 
 
 PERTURBATIONS = (Perturbation(0.5, 1), Perturbation(1, 2), Perturbation(2, 4), Perturbation(4, 8))
+OF_DEGRADED = PERTURBATIONS[1]  # prior of degraded images: 1 m, 2 deg
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One alignment: its prior, how it ended, and how far from the truth."""
+    """One alignment: its prior map_from_cam, its result, and the error of the final pose.
+
+    Attributes:
+        prior: pose map_from_cam where the alignment started.
+        alignment: result; None if the map has no landmarks around the prior.
+        error: error of the final pose, or of the prior if there is no result.
+    """
 
     prior: Rigid3d
     alignment: Alignment | None
@@ -53,37 +66,37 @@ class Outcome:
 
     @property
     def converged(self) -> bool:
-        """Whether it ended within 0.25 m and 1 degree."""
+        """Return true if the final pose is within 0.25 m and 1 degree of the ground truth."""
         return self.error.translation_m <= CONVERGED_M and self.error.rotation_deg <= CONVERGED_DEG
 
 
 @dataclass(frozen=True)
 class Basin:
-    """The alignments of all queries from priors of one kind.
+    """Alignments of all queries from priors of one kind.
 
     Attributes:
-        outcomes: by name of the query.
+        outcomes: alignments by name of the query.
     """
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     @property
-    def share(self) -> float:
-        """Of the queries whose alignment converged."""
+    def ratio(self) -> float:
+        """Ratio of queries whose alignment converged."""
         return sum(outcome.converged for outcome in self.outcomes.values()) / max(len(self.outcomes), 1)
 
     def as_dict(self) -> dict[str, float | None]:
-        """Share, and medians of those that converged."""
+        """Ratio of converged alignments, and their median errors; None if none converged."""
         good = [outcome.error for outcome in self.outcomes.values() if outcome.converged]
         return {
-            "converged": self.share,
+            "converged": self.ratio,
             "median_translation_m": float(np.median([e.translation_m for e in good])) if good else None,
             "median_rotation_deg": float(np.median([e.rotation_deg for e in good])) if good else None,
         }
 
 
 class ConvergenceTask:
-    """One extractor on one map: aligns queries from priors, with the tracker's choice of landmarks."""
+    """Alignment of queries with one extractor on one map, with the landmarks that the tracker would choose."""
 
     def __init__(
         self,
@@ -93,9 +106,9 @@ class ConvergenceTask:
         options: TrackingOptions | None = None,
         progress: Progress = silent,
     ) -> None:
-        """Takes the map's references if they are the extractor's, else computes them from the mapped images.
+        """Take the map's reference features if they are the extractor's, else compute them from the mapped images.
 
-        Raises ``MapError`` if that is needed and an image of the map is not among ``mapped``.
+        Raises ``MapError`` if they have to be computed and an image of the map is not in ``mapped``.
         """
         info = visual_map.info
         if info.pixloc is None or info.pixloc.model_id != extractor.model_id:
@@ -105,11 +118,11 @@ class ConvergenceTask:
     def basin(
         self, queries: Sequence[Record], priors: Mapping[str, Rigid3d], description: str, progress: Progress = silent
     ) -> Basin:
-        """Aligns every query from its prior map_from_cam. Raises ``DatasetError`` for queries without a pose."""
+        """Align every query from its prior map_from_cam. Raises ``DatasetError`` for queries without a pose."""
 
         def outcome(query: Record) -> Outcome:
             if query.world_from_cam is None:
-                raise DatasetError(f"{query.name}: has no pose, so whether it is found cannot be told")
+                raise DatasetError(f"{query.name}: has no pose to compare with")
             prior = priors[query.name]
             aligned = self._aligner.align(query.read_image(), query.camera, prior)
             pose = prior if aligned is None else aligned.alignment.cam_from_map.inverse()
@@ -121,7 +134,7 @@ class ConvergenceTask:
 
 
 def perturbed_priors(queries: Sequence[Record], perturbation: Perturbation, seed: int) -> dict[str, Rigid3d]:
-    """A prior map_from_cam for every query with a pose; it depends on the query's name and the seed alone."""
+    """Prior map_from_cam of every query with a pose; it depends only on the query's name and the seed."""
     return {
         query.name: perturbation.apply(
             query.world_from_cam, np.random.default_rng([seed, crc32(f"{query.name} {perturbation}".encode())])
@@ -134,7 +147,7 @@ def perturbed_priors(queries: Sequence[Record], perturbation: Perturbation, seed
 def retrieved_priors(
     visual_map: VisualMap, queries: Sequence[Record], progress: Progress = silent
 ) -> dict[str, Rigid3d]:
-    """The pose of the keyframe that looks most like each query."""
+    """Pose map_from_cam of the keyframe with the most similar global descriptor, for each query."""
     search, extractor = open_search(visual_map, RetrievalOptions()), visual_map.extractor
 
     def prior(query: Record) -> Rigid3d:
@@ -143,3 +156,114 @@ def retrieved_priors(
 
     found = parallel_map(prior, queries, "retrieving", progress)
     return {query.name: pose for query, pose in zip(queries, found, strict=True)}
+
+
+@dataclass(frozen=True)
+class AlignmentSet:
+    """Queries, and the priors map_from_cam by name that they are aligned from."""
+
+    queries: Sequence[Record]
+    priors: Mapping[str, Rigid3d]
+
+
+def alignment_sets(
+    queries: Sequence[Record], degradations: Sequence[Degradation] = (), seed: int = 0
+) -> dict[str, AlignmentSet]:
+    """The queries from all perturbations, and degraded from 1 m and 2 deg, by name of the perturbation or degradation.
+
+    Args:
+        queries: images with ground-truth poses.
+        degradations: degradations of the images.
+        seed: seed of perturbations and degradations.
+    """
+    of_degraded = perturbed_priors(queries, OF_DEGRADED, seed)
+    return {
+        **{str(p): AlignmentSet(queries, perturbed_priors(queries, p, seed)) for p in PERTURBATIONS},
+        **{str(d): AlignmentSet(degrade_records(queries, d, seed), of_degraded) for d in degradations},
+    }
+
+
+_COMPACT = 16  # elements of the compact variant's features
+_COMPACT_IMAGES = 12  # number of images that its principal components are computed from
+
+
+def ablated(full: PyramidExtractor, mapped: Sequence[Record]) -> dict[str, PyramidExtractor]:
+    """The extractor, and variants of it without one of its parts (PixLoc, Table 3), by name.
+
+    Args:
+        full: the extractor.
+        mapped: images of the map, which the principal components of compact features are computed from.
+    """
+    step = max(1, len(mapped) // _COMPACT_IMAGES)
+    return {
+        "full": full,
+        "no uncertainty": Unconfident(full),
+        "no learned damping": Undamped(full),
+        f"compact features ({_COMPACT})": Compact(full, [r.read_image() for r in mapped[::step]], _COMPACT),
+    }
+
+
+def evaluate_convergence(
+    models: Mapping[str, PyramidExtractor],
+    visual_map: VisualMap,
+    mapped: Sequence[Record],
+    sets: Mapping[str, AlignmentSet],
+    figure: Path,
+    *,
+    options: TrackingOptions | None = None,
+    details: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Align all sets with all models, and write ``report.json`` and a figure.
+
+    Args:
+        models: extractors by name.
+        visual_map: the map.
+        mapped: images of the map, for models whose reference features the map does not have.
+        sets: queries with their priors by name, see ``alignment_sets``.
+        figure: file of the figure; the report goes into the same folder.
+        options: options of tracker and submaps.
+        details: further keys of the report.
+        progress: progress display.
+
+    Returns:
+        The report, as in ``report.json``.
+
+    Raises:
+        ConfigError: there is no model.
+        DatasetError: a query has no pose.
+        MapError: reference features have to be computed, and an image of the map is not in ``mapped``.
+    """
+    if not models:
+        raise ConfigError("no model was given")
+    figure.parent.mkdir(parents=True, exist_ok=True)
+    reports: dict[str, dict[str, Any]] = {}
+    for name, extractor in models.items():
+        task = ConvergenceTask(visual_map, extractor, mapped, options, progress)
+        basins = {key: task.basin(s.queries, s.priors, f"{name}, {key}", progress) for key, s in sets.items()}
+        reports[name] = _model_report(basins)
+    first = next(iter(reports.values()))
+    report = {
+        **{key: value for key, value in first.items() if key != "medians"},
+        "models": reports,
+        **(details or {}),
+    }
+    write_report(figure.parent / "report.json", report)
+    plot_convergence(figure, {name: converged_ratios(of_model) for name, of_model in reports.items()})
+    return report
+
+
+def converged_ratios(model_report: Mapping[str, Any]) -> dict[str, float]:
+    """Ratio of converged alignments by set, from the part of a report about one model, in the order of the sets."""
+    return {key: of_set["converged"] for key, of_set in model_report["medians"].items()}
+
+
+def _model_report(basins: Mapping[str, Basin]) -> dict[str, Any]:
+    degraded = {key: basin.ratio for key, basin in basins.items() if ":" in key}
+    report: dict[str, Any] = {
+        "converged": {key: basin.ratio for key, basin in basins.items() if key not in degraded},
+        "medians": {key: basin.as_dict() for key, basin in basins.items()},
+    }
+    if degraded:
+        report["degraded"], report["mean_degraded"] = degraded, sum(degraded.values()) / len(degraded)
+    return report

@@ -1,4 +1,4 @@
-"""Figures of convergence: the ratio of converged alignments, and single alignments in their images."""
+"""Figures of convergence: ratios of converged alignments, and single alignments in their images."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from pycolmap import Rigid3d
 
+from vizloc_ros.arrays import evenly
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.evaluation.plots import BLUE, GREEN, MUTED, ORANGE, RED, figure_at
+from vizloc_ros.evaluation.recall import readable
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.debug_image import draw_confidence, draw_travel
@@ -19,24 +21,29 @@ from vizloc_ros.pixloc.tracking_options import TrackingOptions
 _COLORS = (BLUE, ORANGE, GREEN, RED, MUTED, "#8b5cf6")
 
 
-def plot_basins(path: Path, shares: Mapping[str, Mapping[str, float]]) -> None:
-    """Bars of every model's shares, by kind of prior."""
-    kinds = list(next(iter(shares.values())))
-    width = 0.8 / len(shares)
-    with figure_at(path, width=max(7.0, 0.9 * len(kinds) + 2), height=4.2) as figure:
+def plot_convergence(path: Path, ratios: Mapping[str, Mapping[str, float]]) -> None:
+    """Draw the ratio of converged alignments as bars.
+
+    Args:
+        path: file of the figure.
+        ratios: ratios by model and set of queries; all models have the same sets.
+    """
+    sets = list(next(iter(ratios.values())))
+    width = 0.8 / len(ratios)
+    with figure_at(path, width=max(7.0, 0.9 * len(sets) + 2), height=4.2) as figure:
         axes = figure.add_subplot()
-        for k, (name, values) in enumerate(shares.items()):
-            places = np.arange(len(kinds)) + (k - (len(shares) - 1) / 2) * width
-            axes.bar(places, [100 * values[kind] for kind in kinds], width, label=name, color=_COLORS[k % len(_COLORS)])
-        axes.set_xticks(range(len(kinds)), [kind.replace("_", "\n") for kind in kinds])
+        for k, (name, values) in enumerate(ratios.items()):
+            places = np.arange(len(sets)) + (k - (len(ratios) - 1) / 2) * width
+            axes.bar(places, [100 * values[key] for key in sets], width, label=name, color=_COLORS[k % len(_COLORS)])
+        axes.set_xticks(range(len(sets)), [readable(key).replace(", ", "\n") for key in sets])
         axes.set_ylabel("converged [%]")
         axes.set_ylim(0, 105)
         axes.grid(axis="y")
-        axes.set_title("Share of alignments that end within 0.25 m and 1°")
-        figure.legend(loc="outside lower center", ncols=min(len(shares), 4))
+        axes.set_title("Ratio of alignments that end within 0.25 m and 1°")
+        figure.legend(loc="outside lower center", ncols=min(len(ratios), 4))
 
 
-_PICTURES = 6  # evenly spread over the run
+_NUM_FIGURES = 6  # evenly spread over the run
 
 
 def draw_alignments(
@@ -47,13 +54,22 @@ def draw_alignments(
     extractor: PyramidExtractor,
     options: TrackingOptions,
 ) -> None:
-    """Repeats a few alignments from their priors map_from_cam and draws each of them into a picture NAME.png."""
+    """Repeat a few alignments and draw each into a figure NAME.png.
+
+    Args:
+        folder: folder of the figures, created if it does not exist.
+        records: images of the run, in order of time.
+        priors: priors map_from_cam by image name.
+        visual_map: map with reference features of the extractor.
+        extractor: feature extractor.
+        options: options of the alignment.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     known = [record for record in records if record.name in priors]
     if not known:
         return
     aligner = MapAligner(visual_map, extractor, options)
-    for i in sorted(set(np.linspace(0, len(known) - 1, _PICTURES).round().astype(int).tolist())):
+    for i in sorted(set(evenly(len(known), _NUM_FIGURES).tolist())):
         name = known[i].name.replace("/", "_").rsplit(".", 1)[0]
         _draw(folder / f"{name}.png", known[i], priors[known[i].name], visual_map, aligner)
 
@@ -83,7 +99,7 @@ def _draw(path: Path, record: Record, prior: Rigid3d, visual_map: VisualMap, ali
 
 
 def _plot_errors(axis: Any, trace: Sequence[Rigid3d], iterations: Sequence[int], truth: Rigid3d | None) -> None:
-    """Distance from the truth, or from the last pose where there is none, by iteration; coarse levels first."""
+    """Draw the error by iteration, coarse levels first; without ground truth, the distance from the last pose."""
     against = truth or trace[-1].inverse()
     errors = np.array([pose_error(pose.inverse(), against) for pose in trace])
     steps = range(len(trace))
@@ -91,6 +107,6 @@ def _plot_errors(axis: Any, trace: Sequence[Rigid3d], iterations: Sequence[int],
     axis.semilogy(steps, np.maximum(errors[:, 1], 1e-4), color=ORANGE, label="rotation [deg]")
     for end in np.cumsum(iterations[::-1])[:-1]:
         axis.axvline(end, color="#7b8794", lw=0.7, ls=":")
-    axis.set_title("error per iteration, level after level", fontsize=9)
+    axis.set_title("error by iteration, coarse to fine levels", fontsize=9)
     axis.legend(fontsize=8)
     axis.grid(True)

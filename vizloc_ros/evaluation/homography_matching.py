@@ -1,4 +1,4 @@
-"""Matching on planar images of known homography (HF-Net, section 5.1): the run over a dataset and its figure."""
+"""Matching of planar images with known homography (HF-Net, section 5.1): evaluation of a dataset, and its figure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ from vizloc_ros.parallel import Progress, silent
 
 @dataclass(frozen=True)
 class MatchingRun:
-    """The metrics of one extractor, for one number of keypoints.
+    """Metrics of one extractor with one number of keypoints.
 
     Attributes:
-        overall: over all pairs.
-        sequences: by sequence.
+        overall: means over all pairs.
+        sequences: means by sequence.
     """
 
     overall: MatchingSummary
@@ -36,35 +36,39 @@ def evaluate_extractor(
     counts: Sequence[int],
     progress: Progress = silent,
 ) -> dict[int, MatchingRun]:
-    """The metrics of one or more pairs by the number of keypoints.
+    """Evaluate an extractor on at least one pair.
 
-    Images are handed over as gray, whole and in full size; keypoints are taken as the extractor gives them.
+    The extractor gets gray images, uncropped and in full size; its keypoints are used as they are.
 
     Args:
-        extractor: to evaluate.
-        pairs: of images.
-        counts: how many of an image's best keypoints to take.
-        progress: shows how far it is.
+        extractor: extractor to evaluate.
+        pairs: pairs of images.
+        counts: numbers of keypoints; each is evaluated with this many best keypoints of every image.
+        progress: progress display.
+
+    Returns:
+        Metrics by number of keypoints.
 
     Raises:
         ImageError: an image cannot be read.
     """
     metrics: dict[int, list[PairMetrics]] = {count: [] for count in counts}
     shown = progress(pairs, f"matching {extractor.name}", len(pairs))
-    for image_a, group in groupby(shown, attrgetter("image_a")):  # the reference's features serve all its pairs
+    for image_a, group in groupby(shown, attrgetter("image_a")):  # extract image_a once for all its pairs
         features_a = extractor.extract(_read_gray(image_a))
         for pair in group:
             features_b = extractor.extract(_read_gray(pair.image_b))
             for count in counts:
                 metrics[count].append(evaluate_pair(features_a, features_b, pair.b_from_a, count))
-    return {count: _summarize(pairs, of_pairs) for count, of_pairs in metrics.items()}
+    return {count: _summarize(pairs, pair_metrics) for count, pair_metrics in metrics.items()}
 
 
 def _summarize(pairs: Sequence[HomographyPair], metrics: Sequence[PairMetrics]) -> MatchingRun:
-    by_sequence: dict[str, list[PairMetrics]] = {}
-    for pair, of_pair in zip(pairs, metrics, strict=True):
-        by_sequence.setdefault(pair.sequence, []).append(of_pair)
-    return MatchingRun(MatchingSummary.of(metrics), {name: MatchingSummary.of(of) for name, of in by_sequence.items()})
+    sequences: dict[str, list[PairMetrics]] = {}
+    for pair, pair_metrics in zip(pairs, metrics, strict=True):
+        sequences.setdefault(pair.sequence, []).append(pair_metrics)
+    by_sequence = {name: MatchingSummary.of(sequence) for name, sequence in sequences.items()}
+    return MatchingRun(MatchingSummary.of(metrics), by_sequence)
 
 
 def _read_gray(path: Path) -> UInt8:
@@ -73,7 +77,7 @@ def _read_gray(path: Path) -> UInt8:
 
 
 def matching_report(runs: Mapping[str, Mapping[int, MatchingRun]]) -> dict[str, object]:
-    """The keys of ``report.json``: {extractor: {number of keypoints: metrics}}, overall and by sequence."""
+    """Keys of ``report.json``: {extractor: {number of keypoints: metrics}}, overall and by sequence."""
     return {
         "matching": {
             name: {str(count): run.overall.as_dict() for count, run in of_counts.items()}
@@ -94,11 +98,11 @@ _PANEL_INCHES = (5.0, 4.6)
 
 
 def plot_mma(path: Path, runs: Mapping[str, Mapping[int, MatchingRun]]) -> None:
-    """Draws the mean matching accuracy over its threshold: a panel a number of keypoints, a line an extractor.
+    """Draw the mean matching accuracy by threshold: a panel per number of keypoints, a line per extractor.
 
     Args:
-        path: where the picture goes.
-        runs: by extractor and number of keypoints, of which all have the same.
+        path: file of the figure.
+        runs: metrics by extractor and number of keypoints; all extractors have the same numbers.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -110,8 +114,8 @@ def plot_mma(path: Path, runs: Mapping[str, Mapping[int, MatchingRun]]) -> None:
         panels = figure.subplots(1, len(counts), sharey=True, squeeze=False)[0]
         for axes, count in zip(panels, counts, strict=True):
             for color, (name, of_counts) in zip(cycle(_COLORS), runs.items(), strict=False):
-                shares = [100 * share for share in of_counts[count].overall.mma]
-                axes.plot(MMA_THRESHOLDS_PX, shares, "o-", ms=4, color=color, label=name)
+                percent = [100 * ratio for ratio in of_counts[count].overall.mma]
+                axes.plot(MMA_THRESHOLDS_PX, percent, "o-", ms=4, color=color, label=name)
             axes.set(title=f"{count} keypoints", xlabel="threshold [px]", ylim=(0, 100), xticks=MMA_THRESHOLDS_PX)
             axes.grid(True)
         panels[0].set_ylabel("matches within the threshold (MMA) [%]")

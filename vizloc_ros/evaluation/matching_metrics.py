@@ -1,9 +1,9 @@
-"""How well features of two images of one plane match, where the homography between them is known.
+"""Matching metrics of two images of one plane, with a known homography between them (HF-Net, section 5.1).
 
-The metrics of SuperPoint (DeTone et al., CVPRW 2018, sec. 7 and appendix) as the HF-Net paper uses them (sec. 5.1),
-and the mean matching accuracy of D2-Net (Dusmanu et al., CVPR 2019, sec. 5.1). All distances are those in the second
-image, b. A keypoint is *visible* when it lies in both images. Matches are mutual nearest neighbours of the descriptors,
-without a ratio test. Where nothing can be right (no keypoint, no match, no homography) a share is 0, never left out.
+The metrics of SuperPoint (DeTone et al., CVPRW 2018, section 7 and appendix), as HF-Net uses them, and the mean
+matching accuracy of D2-Net (Dusmanu et al., CVPR 2019, section 5.1). All distances are measured in the second image, b.
+A keypoint is *visible* if it lies in both images. Matches are mutual nearest neighbors of the descriptors, without a
+ratio test. Without any keypoint, match or homography a ratio is 0, and the pair still counts.
 """
 
 from collections.abc import Sequence
@@ -22,27 +22,27 @@ MMA_THRESHOLDS_PX = tuple(range(1, 11))
 HOMOGRAPHY_THRESHOLDS_PX = (1, 3, 5)
 _RANSAC_PX = 3.0
 _RANSAC_ITERATIONS = 5000
-_RANSAC_CONFIDENCE = 0.9999  # OpenCV's 0.995 stops so early that the figures within 1 px are mostly luck
+_RANSAC_CONFIDENCE = 0.9999  # OpenCV's 0.995 stops so early that the ratio within 1 px is mostly luck
 
 
 @dataclass(frozen=True)
 class PairMetrics:
-    """The metrics of one pair of images.
+    """Metrics of one pair of images.
 
     Attributes:
         keypoints: mean number of keypoints of the two images.
-        matches: number of mutual nearest neighbours.
-        repeatability: share of the visible keypoints, of both images together, that have a visible keypoint of the
-            other image within 3 px.
-        localization_error_px: mean distance of those from the nearest one [px]; None when there are none.
-        matching_score: right matches (3 px, of visible keypoints) over visible keypoints, mean of both images.
-        average_precision: area under the precision-recall curve of the matches, most similar first. Right matches are
-            those of the matching score; recall counts them over the visible keypoints of a that have one of b within
-            3 px, which is what perfect descriptors could match. Precision is interpolated: at each recall the best
-            precision at this or a higher one.
-        mma: for each of ``MMA_THRESHOLDS_PX`` the share of the matches that are at most so far from the true position.
+        matches: number of mutual nearest neighbors.
+        repeatability: ratio of repeatable keypoints to visible keypoints, of both images together; a repeatable one has
+            a visible keypoint of the other image within 3 px.
+        localization_error_px: mean distance of the repeatable keypoints from the nearest one [px]; None without any.
+        matching_score: ratio of correct matches (3 px, of visible keypoints) to visible keypoints, mean of both images.
+        average_precision: area under the precision-recall curve of the matches, most similar first. Correct matches are
+            those of the matching score. Recall is their ratio to the visible keypoints of a with one of b within 3 px:
+            the number that perfect descriptors would match. Precision is interpolated: at each recall the best
+            precision at this or a higher recall.
+        mma: ratio of matches within each of ``MMA_THRESHOLDS_PX`` from the true position.
         homography_error_px: mean distance of the corners of a under the true homography and under the one that RANSAC
-            (3 px, at most 5000 iterations) finds in the matches [px]; infinite when it finds none.
+            (3 px, at most 5000 iterations) estimates from the matches [px]; infinite without an estimate.
     """
 
     keypoints: float
@@ -56,13 +56,13 @@ class PairMetrics:
 
 
 def evaluate_pair(features_a: Features, features_b: Features, b_from_a: Float64, count: int) -> PairMetrics:
-    """Compares the best features of two images.
+    """Compare the best features of two images.
 
     Args:
-        features_a: of one image.
-        features_b: of the other, by the same extractor.
-        b_from_a: (3, 3) homography that takes pixels of a to b.
-        count: keypoints to take of each image, best score first.
+        features_a: features of image a.
+        features_b: features of image b, from the same extractor.
+        b_from_a: (3, 3) homography from pixels of a to pixels of b.
+        count: number of keypoints of each image, best score first.
 
     Raises:
         DatasetError: the homography is singular.
@@ -78,15 +78,15 @@ def evaluate_pair(features_a: Features, features_b: Features, b_from_a: Float64,
 
     rows, columns, similarity = mutual_nearest(features_a.descriptors[:count], features_b.descriptors[:count])
     errors = _distances(a_in_b[rows], points_b[columns])
-    right = (errors <= CORRECT_PX) & visible_a[rows] & visible_b[columns]
+    correct = (errors <= CORRECT_PX) & visible_a[rows] & visible_b[columns]
     return PairMetrics(
         keypoints=(len(points_a) + len(points_b)) / 2,
         matches=len(rows),
-        repeatability=_share(repeatable, len(nearest)),
+        repeatability=_ratio(repeatable, len(nearest)),
         localization_error_px=float(nearest[repeatable].mean()) if repeatable.any() else None,
-        matching_score=(_share(right, len(nearest_a)) + _share(right, len(nearest_b))) / 2,
-        average_precision=_average_precision(right, similarity, int((nearest_a <= CORRECT_PX).sum())),
-        mma=tuple(_share(errors <= threshold, len(rows)) for threshold in MMA_THRESHOLDS_PX),
+        matching_score=(_ratio(correct, len(nearest_a)) + _ratio(correct, len(nearest_b))) / 2,
+        average_precision=_average_precision(correct, similarity, int((nearest_a <= CORRECT_PX).sum())),
+        mma=tuple(_ratio(errors <= threshold, len(rows)) for threshold in MMA_THRESHOLDS_PX),
         homography_error_px=_homography_error(points_a[rows], points_b[columns], b_from_a, features_a.image_size),
     )
 
@@ -96,15 +96,15 @@ class MatchingSummary:
     """Means over pairs of images.
 
     Attributes:
-        pairs: how many.
-        keypoints: per image.
-        matches: per pair.
-        repeatability: as in ``PairMetrics``.
-        localization_error_px: over the pairs that have one; None when none has.
-        matching_score: as in ``PairMetrics``.
+        pairs: number of pairs.
+        keypoints: mean number of keypoints per image.
+        matches: mean number of matches per pair.
+        repeatability: mean, as in ``PairMetrics``.
+        localization_error_px: mean over the pairs that have one [px]; None if none has.
+        matching_score: mean, as in ``PairMetrics``.
         mean_average_precision: mean of the pairs' average precisions.
-        mma: by threshold of ``MMA_THRESHOLDS_PX``.
-        homography: by threshold of ``HOMOGRAPHY_THRESHOLDS_PX``, the share of the pairs whose homography is that near.
+        mma: mean by threshold of ``MMA_THRESHOLDS_PX``.
+        homography: ratio of pairs whose homography error is within each of ``HOMOGRAPHY_THRESHOLDS_PX``.
     """
 
     pairs: int
@@ -119,7 +119,7 @@ class MatchingSummary:
 
     @classmethod
     def of(cls, pairs: Sequence[PairMetrics]) -> "MatchingSummary":
-        """The means of one or more pairs."""
+        """Means of at least one pair."""
         localization = [p.localization_error_px for p in pairs if p.localization_error_px is not None]
         homography = np.array([p.homography_error_px for p in pairs])
         return cls(
@@ -135,11 +135,11 @@ class MatchingSummary:
         )
 
     def mma_at(self, threshold_px: int) -> float:
-        """The mean matching accuracy at one of ``MMA_THRESHOLDS_PX``."""
+        """Mean matching accuracy at one of ``MMA_THRESHOLDS_PX``."""
         return self.mma[MMA_THRESHOLDS_PX.index(threshold_px)]
 
     def as_dict(self) -> dict[str, object]:
-        """The keys of ``report.json``."""
+        """Keys of ``report.json``."""
         return {
             "pairs": self.pairs,
             "keypoints": self.keypoints,
@@ -148,20 +148,20 @@ class MatchingSummary:
             "localization_error_px": self.localization_error_px,
             "matching_score": self.matching_score,
             "map": self.mean_average_precision,
-            "mma": {f"{t}px": share for t, share in zip(MMA_THRESHOLDS_PX, self.mma, strict=True)},
-            "homography": {f"{t}px": share for t, share in zip(HOMOGRAPHY_THRESHOLDS_PX, self.homography, strict=True)},
+            "mma": {f"{t}px": ratio for t, ratio in zip(MMA_THRESHOLDS_PX, self.mma, strict=True)},
+            "homography": {f"{t}px": ratio for t, ratio in zip(HOMOGRAPHY_THRESHOLDS_PX, self.homography, strict=True)},
         }
 
 
 def warp(points: Float64, homography: Float64) -> Float64:
-    """(N, 2) pixels under a (3, 3) homography; those on its horizon come out infinite or NaN."""
+    """(N, 2) pixels under a (3, 3) homography; those on its horizon become infinite or NaN."""
     projected = points @ homography[:, :2].T + homography[:, 2]
     with np.errstate(divide="ignore", invalid="ignore"):
         return projected[:, :2] / projected[:, 2:]
 
 
 def mutual_nearest(descriptors_a: Int8, descriptors_b: Int8) -> tuple[Int64, Int64, Float32]:
-    """Matches of descriptors (N, D) and (M, D) that are each other's nearest; of equally near ones the first.
+    """Match descriptors (N, D) and (M, D) that are mutual nearest neighbors; the first of equally near ones counts.
 
     Returns:
         (m,) rows of a, (m,) rows of b, and (m,) cosines of the angle between them.
@@ -186,7 +186,7 @@ def _inside(points: Float64, size: tuple[int, int]) -> Bool:
 
 
 def _nearest_distances(points: Float64, others: Float64) -> Float64:
-    """(N,) distances of (N, 2) finite points from the nearest of (M, 2) others; infinite when there are none."""
+    """(N,) distances of (N, 2) finite points from the nearest of (M, 2) others; infinite if there are no others."""
     distances: Float64 = cKDTree(others).query(points)[0]
     return distances
 
@@ -196,12 +196,12 @@ def _distances(points: Float64, others: Float64) -> Float64:
         return np.hypot(*(points - others).T)
 
 
-def _share(mask: Bool, total: int) -> float:
+def _ratio(mask: Bool, total: int) -> float:
     return float(mask.sum()) / total if total else 0.0
 
 
 def _average_precision(correct: Bool, similarity: Float32, matchable: int) -> float:
-    """Area under the interpolated precision-recall curve; ``matchable`` is the number of matches at recall 1."""
+    """Area under the interpolated precision-recall curve, with ``matchable`` matches at recall 1."""
     if not matchable:
         return 0.0
     ranked = correct[np.argsort(-similarity, kind="stable")]
@@ -211,7 +211,7 @@ def _average_precision(correct: Bool, similarity: Float32, matchable: int) -> fl
 
 
 def _homography_error(points_a: Float64, points_b: Float64, b_from_a: Float64, size_a: tuple[int, int]) -> float:
-    if len(points_a) < 4:  # fewer do not fix a homography
+    if len(points_a) < 4:  # fewer do not determine a homography
         return np.inf
     estimate, _ = cv2.findHomography(
         points_a, points_b, cv2.RANSAC, _RANSAC_PX, maxIters=_RANSAC_ITERATIONS, confidence=_RANSAC_CONFIDENCE

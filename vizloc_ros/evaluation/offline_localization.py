@@ -1,35 +1,63 @@
-"""Localization of a dataset in a map, without ROS."""
+"""Localization of a dataset's images in a map, without ROS: the run, the refinement of its poses, and the report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import numpy as np
 from pycolmap import Rigid3d
 
+from vizloc_ros.datasets.corruptions import Degradation, degrade_records
+from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import Record
+from vizloc_ros.datasets.record import every as every_nth
 from vizloc_ros.evaluation.convergence import Perturbation
+from vizloc_ros.evaluation.recall import evaluate_poses, ground_truth
+from vizloc_ros.evaluation.report import draw_overlay, write_results
 from vizloc_ros.features.types import Features
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
+from vizloc_ros.localization.localization_options import LocalizationOptions
 from vizloc_ros.localization.pose_solver import Localization
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, parallel_map, silent
+from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.pose_refiner import PoseRefiner
 from vizloc_ros.timing import StageTimings, Stopwatch
 
 _RETRIEVED_WITHIN_M = 5.0
 
 
+def open_queries(dataset: str, split: str = "query", every: int = 1, degrade: str = "", seed: int = 0) -> list[Record]:
+    """Images of a dataset to localize or track.
+
+    Args:
+        dataset: ``reader:PATH``.
+        split: split of the dataset.
+        every: keep every N-th image of the split.
+        degrade: degradation of the images as ``KIND:LEVEL``; empty for none.
+        seed: seed of the degradation.
+
+    Raises:
+        DatasetError: the dataset cannot be read or has no such split.
+        ConfigError: there is no such degradation.
+    """
+    records = every_nth(open_dataset(dataset).records(split), every)
+    return degrade_records(records, Degradation.parse(degrade), seed) if degrade else records
+
+
 @dataclass
 class OfflineRun:
-    """What became of every query.
+    """Results of all queries.
 
     Attributes:
-        top_k: keyframes retrieved.
-        outcomes: by name, in order of time.
-        features: of every query by name, if they were to be kept.
-        retrieval_ranks: by name of the posed queries, the rank of the first retrieved keyframe within 5 m, or None.
-        timings: by stage, and "total" of image in to pose out.
+        top_k: number of retrieved keyframes.
+        outcomes: localizations by name, in order of time.
+        features: features by name; empty unless they were to be kept.
+        retrieval_ranks: rank of the first retrieved keyframe within 5 m, or None, by name of the queries with a
+            ground-truth pose.
+        timings: times by stage, and "total" from the image to the pose.
     """
 
     top_k: int
@@ -40,19 +68,19 @@ class OfflineRun:
 
     @property
     def estimates(self) -> dict[str, Rigid3d]:
-        """map_from_cam of the queries that were localized."""
+        """Poses map_from_cam of the localized queries by name."""
         return {name: o.pose.map_from_cam for name, o in self.outcomes.items() if o.pose is not None}
 
     @property
     def unlocalized(self) -> dict[str, str]:
-        """The reason of every query that was not."""
+        """Reason of the failure by name, of the other queries."""
         return {name: o.reason for name, o in self.outcomes.items() if o.pose is None}
 
     @property
     def retrieval(self) -> dict[str, float] | None:
-        """Share of the posed queries whose first, and one of whose first ten keyframes is within 5 m.
+        """Recall of the retrieval: ratio of queries with a keyframe within 5 m among the first one, and the first ten.
 
-        Without the second when fewer than ten are retrieved.
+        None without ground-truth poses; without the second if fewer than ten keyframes are retrieved.
         """
         ranks = list(self.retrieval_ranks.values())
         if not ranks:
@@ -71,7 +99,7 @@ def localize_records(
     progress: Progress = silent,
     keep_features: bool = False,
 ) -> OfflineRun:
-    """Localizes every record. Raises ``ImageError`` for an image that cannot be read."""
+    """Localize every record. Raises ``ImageError`` for an image that cannot be read."""
     run = OfflineRun(localizer.finder.options.top_k)
     extractor = visual_map.extractor
     for record in progress(records, "localizing", len(records)):
@@ -86,14 +114,14 @@ def localize_records(
         if keep_features:
             run.features[record.name] = features
         if record.world_from_cam is not None:
-            centres = visual_map.keyframe_poses[retrieved.keyframes, :3]
-            near = np.linalg.norm(centres - record.world_from_cam.translation, axis=1) <= _RETRIEVED_WITHIN_M
+            centers = visual_map.keyframe_poses[retrieved.keyframes, :3]
+            near = np.linalg.norm(centers - record.world_from_cam.translation, axis=1) <= _RETRIEVED_WITHIN_M
             run.retrieval_ranks[record.name] = int(near.argmax()) if near.any() else None
     return run
 
 
-def moved_poses(poses: Mapping[str, Rigid3d], distance: float, seed: int) -> dict[str, Rigid3d]:
-    """Poses map_from_cam moved by a distance [m], each in a random direction that its name and the seed decide."""
+def perturbed_estimates(poses: Mapping[str, Rigid3d], distance: float, seed: int) -> dict[str, Rigid3d]:
+    """Poses map_from_cam, each moved by a distance [m] in a random direction that depends on its name and the seed."""
     perturbation = Perturbation(distance, 0.0)
     return {
         name: perturbation.apply(pose, np.random.default_rng([seed, crc32(name.encode())]))
@@ -104,7 +132,7 @@ def moved_poses(poses: Mapping[str, Rigid3d], distance: float, seed: int) -> dic
 def refine_poses(
     records: Sequence[Record], poses: Mapping[str, Rigid3d], refiner: PoseRefiner, progress: Progress = silent
 ) -> tuple[dict[str, Rigid3d], dict[str, str]]:
-    """The poses map_from_cam after refinement, and why some stayed as they were."""
+    """Poses map_from_cam after refinement by name, and the reason for each that was not refined."""
     found = [record for record in records if record.name in poses]
     refined = parallel_map(
         lambda record: refiner.refine(record.read_image(), record.camera, poses[record.name]),
@@ -117,3 +145,58 @@ def refine_poses(
         {name: refinement.map_from_cam for name, refinement in by_name.items()},
         {name: refinement.reason for name, refinement in by_name.items() if refinement.reason},
     )
+
+
+def evaluate_localization(
+    visual_map: VisualMap,
+    records: Sequence[Record],
+    out: Path,
+    *,
+    options: LocalizationOptions | None = None,
+    refine_with: PyramidExtractor | None = None,
+    perturb: float = 0.0,
+    seed: int = 0,
+    details: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Localize images, refine their poses if asked, and write report, poses and figures.
+
+    Args:
+        visual_map: the map.
+        records: images to localize, see ``open_queries``.
+        out: folder of the files.
+        options: options of retrieval and pose.
+        refine_with: feature extractor of the map's reference features, with which poses are refined; None to keep them.
+        perturb: distance by which the localizer's poses are moved before they are refined [m].
+        seed: seed of the localizer and of the perturbation.
+        details: further keys of the report.
+        progress: progress display.
+
+    Returns:
+        The report, as in ``report.json``.
+
+    Raises:
+        FeatureError: the map has no reference features of ``refine_with``.
+        ImageError: an image cannot be read.
+    """
+    chosen = options or LocalizationOptions()
+    localizer = HierarchicalLocalizer(visual_map, chosen.retrieval, chosen.pose.model_copy(update={"seed": seed}))
+    refiner = PoseRefiner(visual_map, refine_with) if refine_with is not None else None
+    out.mkdir(parents=True, exist_ok=True)  # fails now, and not after the work, if it cannot be written
+    run = localize_records(records, visual_map, localizer, progress)
+    estimates = perturbed_estimates(run.estimates, perturb, seed) if perturb else run.estimates
+    report: dict[str, Any] = {
+        "retrieval": run.retrieval,
+        "num_failed": len(run.unlocalized),
+        "unlocalized": run.unlocalized,
+        "timings_ms": run.timings.overall(),
+        "map_bytes_per_keyframe": visual_map.info.bytes / visual_map.info.keyframes,
+        **(details or {}),
+        "seed": seed,
+    }
+    if refiner is not None:
+        report["unrefined"] = evaluate_poses(estimates, ground_truth(records)).as_dict()
+        estimates, report["not_refined"] = refine_poses(records, estimates, refiner, progress)
+    written = write_results(out, records, estimates, visual_map, report)
+    draw_overlay(out / "overlay.png", records, estimates, visual_map, localizer)
+    return written

@@ -1,15 +1,22 @@
-"""Tracks the images of a dataset without ROS, with the localizer to begin with and whenever the tracker is lost."""
+"""Tracking of a dataset's images in a map, without ROS; the localizer gives the initial pose, and one after a loss."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pycolmap import Rigid3d
 
 from vizloc_ros.datasets.record import Record
-from vizloc_ros.evaluation.recall import RecallReport
+from vizloc_ros.evaluation.convergence_figures import draw_alignments
+from vizloc_ros.evaluation.offline_localization import localize_records
+from vizloc_ros.evaluation.recall import evaluate_poses, ground_truth
+from vizloc_ros.evaluation.report import write_results
+from vizloc_ros.geometry.covariance import position_and_rotation_std
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.option_tree import OptionTree
 from vizloc_ros.parallel import Progress, silent
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.references import References
@@ -18,17 +25,15 @@ from vizloc_ros.pixloc.tracker import Tracker
 from vizloc_ros.pixloc.tracking import Frame, Tracked, TrackerOptions, TrackerState
 from vizloc_ros.timing import StageTimings
 
-Watch = Callable[[Record, Tracked], None]
-
 
 @dataclass
 class TrackingRun:
-    """What became of every image.
+    """Results of all images.
 
     Attributes:
-        tracked: by name, in order of time.
-        localizations: how often the localizer was asked.
-        timings: of the tracker, by stage.
+        tracked: results of the tracker by name, in order of time.
+        localizations: number of calls of the localizer.
+        timings: times of the tracker by stage.
     """
 
     tracked: dict[str, Tracked] = field(default_factory=dict)
@@ -37,17 +42,17 @@ class TrackingRun:
 
     @property
     def estimates(self) -> dict[str, Rigid3d]:
-        """map_from_cam of the images that were tracked."""
+        """Poses map_from_cam of the tracked images by name."""
         return {name: t.map_from_cam for name, t in self.tracked.items() if t.map_from_cam is not None}
 
     @property
     def reasons(self) -> dict[str, str]:
-        """Why the others were not."""
+        """Reason of the failure by name, of the other images."""
         return {name: t.reason for name, t in self.tracked.items() if t.map_from_cam is None}
 
 
 def submaps_of(selector: SubmapSelector) -> Callable[[Rigid3d], References | None]:
-    """A tracker's source of landmarks that has the whole map at hand."""
+    """Source of a tracker's reference features that reads the map itself."""
     last: tuple[Submap, References] | None = None
 
     def around(map_from_cam: Rigid3d) -> References | None:
@@ -70,12 +75,11 @@ def track_records(
     options: TrackerOptions | None = None,
     submap: SubmapOptions | None = None,
     progress: Progress = silent,
-    watch: Watch | None = None,
 ) -> TrackingRun:
-    """Tracks every record, in order of time.
+    """Track every record, in order of time.
 
     Raises:
-        FeatureError: the map has no references of this extractor.
+        FeatureError: the map has no reference features of this extractor.
         ImageError: an image cannot be read.
     """
     visual_map.require_references(extractor.model_id)
@@ -89,24 +93,83 @@ def track_records(
             pose = localizer.localize(features, record.camera).pose
             run.localizations += 1
             if pose is not None:
-                deviations = np.sqrt(np.diag(pose.covariance))
-                std = (float(np.linalg.norm(deviations[:3])), float(np.linalg.norm(deviations[3:])))
+                std = position_and_rotation_std(pose.covariance)
                 tracker.offer_prior(pose.map_from_cam, record.timestamp_ns, *std)
         correction = visual_map.info.intrinsics_correction(record.camera)
         tracked = tracker.track(Frame(image, record.camera, record.timestamp_ns, correction))
         run.timings.add_all(tracked.timings_ms)
         run.tracked[record.name] = tracked
-        if watch is not None:
-            watch(record, tracked)
     return run
 
 
-def percentile_of_errors(recall: RecallReport, percent: float) -> dict[str, float | None]:
-    """A percentile of the errors in position and rotation, of the images with an estimate."""
-    translations = [error.translation_m for error in recall.errors.values()]
-    rotations = [error.rotation_deg for error in recall.errors.values()]
-    name = f"p{percent:g}"
+def evaluate_tracking(
+    visual_map: VisualMap,
+    records: Sequence[Record],
+    out: Path,
+    extractor: PyramidExtractor,
+    *,
+    options: OptionTree | None = None,
+    localizer_alone: bool = True,
+    alignments: Path | None = None,
+    seed: int = 0,
+    details: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Track images from the localizer's first pose on, and write report, poses and figures.
+
+    Args:
+        visual_map: the map.
+        records: images to track, in order of time, see ``open_queries``.
+        out: folder of the files.
+        extractor: feature extractor of the map's reference features.
+        options: options of localizer, tracker and submaps.
+        localizer_alone: also localize every image by itself, for comparison; key ``localizer`` of the report.
+        alignments: folder for figures of some alignments; None for no figures.
+        seed: seed of the localizer.
+        details: further keys of the report.
+        progress: progress display.
+
+    Returns:
+        The report, as in ``report.json``.
+
+    Raises:
+        FeatureError: the map has no reference features of this extractor.
+        ImageError: an image cannot be read.
+    """
+    chosen = options or OptionTree()
+    visual_map.require_references(extractor.model_id)
+    localizer = HierarchicalLocalizer(visual_map, chosen.retrieval, chosen.pose.model_copy(update={"seed": seed}))
+    out.mkdir(parents=True, exist_ok=True)  # fails now, and not after the work, if it cannot be written
+    run = track_records(records, visual_map, localizer, extractor, chosen.tracker, chosen.submap, progress)
+    report: dict[str, Any] = {
+        **_p99_errors(records, run.estimates),
+        "num_failed": len(run.reasons),
+        "localizations": run.localizations,
+        "reasons": run.reasons,
+        "timings_ms": run.timings.overall(),
+        "map_bytes_per_keyframe": visual_map.info.bytes / visual_map.info.keyframes,
+    }
+    if localizer_alone:
+        alone = localize_records(records, visual_map, localizer, progress)
+        report["localizer"] = {
+            **evaluate_poses(alone.estimates, ground_truth(records)).as_dict(),
+            **_p99_errors(records, alone.estimates),
+            "num_failed": len(alone.unlocalized),
+            "timings_ms": alone.timings.overall(),
+        }
+    report |= {**(details or {}), "seed": seed}
+    written = write_results(out, records, run.estimates, visual_map, report)
+    if alignments is not None:
+        priors = {n: t.prediction.map_from_cam for n, t in run.tracked.items() if t.prediction is not None}
+        draw_alignments(alignments, records, priors, visual_map, extractor, chosen)
+    return written
+
+
+def _p99_errors(records: Sequence[Record], estimates: Mapping[str, Rigid3d]) -> dict[str, float | None]:
+    """Keys of the report with the 99th percentile of the errors, over the images with an estimate."""
+    errors = evaluate_poses(estimates, ground_truth(records)).errors.values()
+    translations, rotations = [e.translation_m for e in errors], [e.rotation_deg for e in errors]
     return {
-        f"{name}_translation_m": float(np.percentile(translations, percent)) if translations else None,
-        f"{name}_rotation_deg": float(np.percentile(rotations, percent)) if rotations else None,
+        "p99_translation_m": float(np.percentile(translations, 99)) if errors else None,
+        "p99_rotation_deg": float(np.percentile(rotations, 99)) if errors else None,
     }

@@ -1,4 +1,4 @@
-"""Pictures of results, drawn without a display. Matplotlib is imported when the first one is drawn."""
+"""Figures of results, drawn without a display. Matplotlib is imported when the first one is drawn."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,13 +9,13 @@ import numpy as np
 from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Bool, Float64, UInt8
-from vizloc_ros.evaluation.recall import TOLERANCES, RecallReport
+from vizloc_ros.evaluation.recall import TOLERANCES, RecallReport, readable
 
 INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 BLUE, GREEN, ORANGE, RED = "#2563eb", "#10b981", "#f59e0b", "#dc2626"
 TOLERANCE_COLORS = (GREEN, ORANGE, RED)
 ERROR_RANGE_M = (0.01, 10.0)
-ERROR_FLOOR = 1e-3  # logarithmic axes end here
+ERROR_FLOOR = 1e-3  # lower end of logarithmic axes
 STYLE = {
     "font.size": 10,
     "axes.titlesize": 12,
@@ -45,25 +45,25 @@ def plot_trajectory(
     skipped: Collection[str] = (),
     title: str = "Localization in the map, from above",
 ) -> None:
-    """Draws a top view: the map, the true way, and each estimate in the colour of its error.
+    """Draw a top view: the map, the ground-truth trajectory, and each estimate in the color of its error.
 
-    The picture lies in the two axes in which the map is largest, the longer one to the right, whichever axis is up.
+    The figure shows the two axes with the largest extent of the map, the longer one to the right; any axis may be up.
 
     Args:
-        path: where the picture goes.
-        landmarks: (N, 3) points [m, world]; few of many are drawn.
-        keyframes: (K, 3) positions of the map's images [m, world].
-        truth: map_from_cam of the queries, in order of time; may be empty.
-        estimates: map_from_cam by the same names; the missing ones are marked.
-        skipped: names of queries that were not even tried.
-        title: heads the picture.
+        path: file of the figure.
+        landmarks: (N, 3) landmarks [m, map]; a subset of many is drawn.
+        keyframes: (K, 3) positions of the keyframes [m, map].
+        truth: ground-truth poses map_from_cam of the queries, in order of time; may be empty.
+        estimates: estimated poses map_from_cam by the same names; missing ones are marked.
+        skipped: names of queries that were not processed.
+        title: title of the figure.
     """
     true = {name: pose.translation for name, pose in truth.items()}
     found = {name: pose.translation for name, pose in estimates.items()}
     known = np.concatenate([_stack(keyframes), _stack(true.values())])
-    way = known if len(known) else _stack(found.values())  # a wild estimate shall not shrink the picture
-    right, up, mirrored = _view_axes(np.concatenate([_stack(landmarks), way]))
-    low, high = _view_box(way[:, [right, up]])
+    trajectory = known if len(known) else _stack(found.values())  # an outlier must not shrink the map in the figure
+    right, up, mirrored = _view_axes(np.concatenate([_stack(landmarks), trajectory]))
+    low, high = _view_box(trajectory[:, [right, up]])
     span = high - low
     with figure_at(path, width=10.0, height=float(np.clip(8.2 * span[1] / span[0], 2.0, 9.0)) + 1.6) as figure:
         axes = figure.add_subplot()
@@ -76,13 +76,14 @@ def plot_trajectory(
         axes.plot(keyframes[:, right], keyframes[:, up], "-", color="#93b4f5", lw=4, alpha=0.7, label="map images")
         if true:
             line = _stack(true.values())
-            axes.plot(line[:, right], line[:, up], color=INK, lw=1, label="true way of the queries")
+            axes.plot(line[:, right], line[:, up], color=INK, lw=1, label="ground truth of the queries")
         outside = int((~_inside(_stack(found.values())[:, [right, up]], low, high)).sum())
-        label = f"estimates ({outside} outside the picture)" if outside else "estimates"
+        label = f"estimates ({outside} outside the figure)" if outside else "estimates"
         _draw_estimates(figure, axes, true, found, (right, up), label)
-        untried = _stack([true[name] for name in true if name not in found and name in skipped])
-        if len(untried):
-            axes.scatter(untried[:, right], untried[:, up], s=5, c=MUTED, label=f"not processed ({len(untried)})")
+        unprocessed = _stack([true[name] for name in true if name not in found and name in skipped])
+        if len(unprocessed):
+            label = f"not processed ({len(unprocessed)})"
+            axes.scatter(unprocessed[:, right], unprocessed[:, up], s=5, c=MUTED, label=label)
         missing = _stack([true[name] for name in true if name not in found and name not in skipped])
         if len(missing):
             style = {"marker": "x", "s": 34, "c": RED, "linewidths": 1.4, "zorder": 4}
@@ -94,7 +95,7 @@ def plot_trajectory(
             axes.invert_yaxis()
         axes.grid(True)
         legend = figure.legend(loc="outside lower center", ncols=5, markerscale=1.0)
-        for handle in legend.legend_handles[:1]:
+        for handle in legend.legend_handles[:1]:  # the landmarks: their dots are too small for the legend
             handle.set_sizes([16])
 
 
@@ -103,13 +104,13 @@ def _draw_estimates(
 ) -> None:
     from matplotlib.colors import LogNorm
 
-    judged = [name for name in found if name in true]
-    unjudged = _stack([found[name] for name in found if name not in true])
-    if len(unjudged):
-        axes.scatter(*unjudged[:, view].T, s=14, c=BLUE, label=label, zorder=3)
-    if judged:
-        points = _stack([found[name] for name in judged])
-        errors = np.linalg.norm(points - _stack([true[name] for name in judged]), axis=1)
+    compared = [name for name in found if name in true]
+    without_truth = _stack([found[name] for name in found if name not in true])
+    if len(without_truth):
+        axes.scatter(*without_truth[:, view].T, s=14, c=BLUE, label=label, zorder=3)
+    if compared:
+        points = _stack([found[name] for name in compared])
+        errors = np.linalg.norm(points - _stack([true[name] for name in compared]), axis=1)
         dots = axes.scatter(
             *points[:, view].T,
             c=errors.clip(*ERROR_RANGE_M),
@@ -134,15 +135,15 @@ def plot_errors(
     skipped: Collection[str] = (),
     title: str = "Error of each query",
 ) -> None:
-    """Draws translation and rotation errors over the queries, the tolerances, and where there is no pose.
+    """Draw translation and rotation errors by query, the tolerances, and marks for queries without a pose.
 
     Args:
-        path: where the picture goes.
-        report: the errors.
+        path: file of the figure.
+        report: errors of the estimates.
         names: all queries in order of time.
-        times_s: (len(names),) seconds for the horizontal axis; without them it counts images.
-        skipped: queries that were not even tried; they are not drawn as failures.
-        title: heads the picture.
+        times_s: (len(names),) times of the queries [s]; None to number them instead.
+        skipped: names of queries that were not processed; they are not drawn as failures.
+        title: title of the figure.
     """
     x = np.arange(len(names)) if times_s is None else times_s - times_s[:1]
     found = np.array([name in report.errors for name in names], dtype=bool)
@@ -174,11 +175,11 @@ def plot_errors(
             axes.yaxis.set_major_formatter("{x:g}")
             axes.grid(True)
         panels[0].set_title(title)
-        shares = ",  ".join(f"{key.replace('_', ', ')}: {100 * share:.1f} %" for key, share in report.recall.items())
+        recall = ",  ".join(f"{readable(key)}: {100 * ratio:.1f} %" for key, ratio in report.recall.items())
         panels[1].set_xlabel("query image" if times_s is None else "time [s]")
         figure.supxlabel(
             f"{report.num_poses} of {report.num_images} queries localized, {int(failed.sum())} without a pose (red)"
-            f"{f', {len(skipped)} not processed' if skipped else ''}    |    recall {shares}",
+            f"{f', {len(skipped)} not processed' if skipped else ''}    |    recall {recall}",
             fontsize=10,
             color=MUTED,
         )
@@ -192,15 +193,15 @@ def plot_overlay(
     projections: Float64 | None = None,
     caption: str = "",
 ) -> None:
-    """Draws a query image with its matches.
+    """Draw a query image with its matches.
 
     Args:
-        path: where the picture goes.
-        image: (H, W) or (H, W, 3) BGR.
+        path: file of the figure.
+        image: (H, W) gray or (H, W, 3) BGR image.
         keypoints: (N, 2) matched keypoints [px].
-        inliers: (N,) those the pose agrees with.
-        projections: (N, 2) the matched landmarks seen from the estimated pose [px]; drawn for the inliers.
-        caption: stands below the image, e.g. the errors.
+        inliers: (N,) mask of the inlier matches.
+        projections: (N, 2) matched landmarks projected with the estimated pose [px]; drawn for the inliers.
+        caption: title of the figure, e.g. the errors.
     """
     height, width = image.shape[:2]
     with figure_at(path, width=10.0, height=10.0 * height / width + 1.1) as figure:
@@ -212,7 +213,7 @@ def plot_overlay(
             ends = np.stack([used, projections[inliers]], axis=1)
             axes.plot(*ends.transpose(2, 1, 0), color="#fde047", lw=1.2)
             ring = {"marker": "o", "facecolors": "none", "edgecolors": "#fde047", "linewidths": 1.0}
-            axes.scatter(*projections[inliers].T, s=34, label="landmarks seen from the estimated pose", **ring)
+            axes.scatter(*projections[inliers].T, s=34, label="landmarks, projected with the estimated pose", **ring)
         axes.scatter(*used.T, s=9, c="#34d399", linewidths=0, label=f"inlier matches ({len(used)})")
         axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
         axes.set_axis_off()
@@ -224,7 +225,7 @@ def plot_overlay(
 
 @contextmanager
 def figure_at(path: Path, width: float, height: float) -> Iterator[Any]:
-    """A figure of a size in inches that is written to the path when the block is done."""
+    """Figure of a size in inches; it is written to the path at the end of the block."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -236,24 +237,24 @@ def figure_at(path: Path, width: float, height: float) -> Iterator[Any]:
 
 
 def _stack(points: Any) -> Float64:
-    """(N, 3) from any number of points, none included."""
+    """(N, 3) array of any number of points, zero included."""
     return np.array(list(points), dtype=np.float64).reshape(-1, 3)
 
 
 def _view_axes(points: Float64) -> tuple[int, int, bool]:
-    """The axis to the right (largest extent), the one upwards, and whether it must be turned over to not mirror."""
+    """Axis to the right (largest extent), axis upwards, and true if the latter must be inverted to avoid mirroring."""
     extents = np.ptp(np.percentile(points, [5, 95], axis=0), axis=0) if len(points) else np.ones(3)
     up, right = (int(axis) for axis in np.argsort(extents, kind="stable")[1:])
     return right, up, right > up
 
 
 def _inside(points: Float64, low: Float64, high: Float64) -> Bool:
-    """(N,) mask of the (N, 2) points in the box."""
+    """(N,) mask of the (N, 2) points inside the box."""
     return np.asarray(((points >= low) & (points <= high)).all(axis=1))
 
 
 def _view_box(points: Float64) -> tuple[Float64, Float64]:
-    """Lower and upper corner (2,) around the ways, with the street's surroundings."""
+    """Lower and upper corner (2,) of a box around the (N, 2) points, with a margin for the street's surroundings."""
     if not len(points):
         return np.full(2, -1.0), np.full(2, 1.0)
     low, high = points.min(axis=0), points.max(axis=0)

@@ -1,17 +1,19 @@
-"""How many queries were localized, and how well: recall at three tolerances, medians, and each image's errors."""
+"""Accuracy of estimated poses: recall at three tolerances, median errors, and the errors of each image."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from pycolmap import Rigid3d
 
+from vizloc_ros.datasets.record import Record
 from vizloc_ros.geometry.poses import pose_error
 
 
 class Tolerance(NamedTuple):
-    """Largest errors of a pose that counts as right."""
+    """Maximum errors of a pose that counts as correct."""
 
     translation_m: float
     rotation_deg: float
@@ -24,14 +26,19 @@ class Tolerance(NamedTuple):
 TOLERANCES = (Tolerance(0.25, 2.0), Tolerance(0.5, 5.0), Tolerance(5.0, 10.0))
 
 
+def readable(key: str) -> str:
+    """Text of a report's key in tables and figures: "0.25m_2deg" as "0.25 m, 2 deg", others as they are."""
+    return re.sub(r"^([\d.]+)m_([\d.]+)deg$", r"\1 m, \2 deg", key)
+
+
 class PoseError(NamedTuple):
-    """Distance of the origins [m] and angle between the axes [deg]."""
+    """Distance of the origins [m] and angle between the axes [deg] of two poses."""
 
     translation_m: float
     rotation_deg: float
 
     def within(self, tolerance: Tolerance) -> bool:
-        """Whether both errors are at most the tolerance's."""
+        """Return true if neither error exceeds the tolerance."""
         return self.translation_m <= tolerance.translation_m and self.rotation_deg <= tolerance.rotation_deg
 
 
@@ -40,8 +47,8 @@ class RecallReport:
     """Errors of the estimated poses.
 
     Attributes:
-        num_images: the images asked for, i.e. with a true pose.
-        errors: by image name, for those with an estimate.
+        num_images: number of images with a ground-truth pose.
+        errors: errors by image name, of the images with an estimate.
     """
 
     num_images: int
@@ -49,12 +56,12 @@ class RecallReport:
 
     @property
     def num_poses(self) -> int:
-        """The images with an estimate."""
+        """Number of images with an estimate."""
         return len(self.errors)
 
     @property
     def recall(self) -> dict[str, float]:
-        """By tolerance ("0.25m_2deg", ...), the share of all images that is right; empty when none was asked for."""
+        """Ratio of correct images to all images by tolerance ("0.25m_2deg", ...); empty if there are no images."""
         return {
             str(tolerance): sum(error.within(tolerance) for error in self.errors.values()) / self.num_images
             for tolerance in TOLERANCES
@@ -63,16 +70,16 @@ class RecallReport:
 
     @property
     def median_translation_m(self) -> float | None:
-        """Median over the images with an estimate, or None when there is none."""
+        """Median over the images with an estimate, or None if there is none."""
         return float(np.median([e.translation_m for e in self.errors.values()])) if self.errors else None
 
     @property
     def median_rotation_deg(self) -> float | None:
-        """Median over the images with an estimate, or None when there is none."""
+        """Median over the images with an estimate, or None if there is none."""
         return float(np.median([e.rotation_deg for e in self.errors.values()])) if self.errors else None
 
     def as_dict(self) -> dict[str, object]:
-        """The keys of ``report.json`` (without the errors of each image)."""
+        """Keys of ``report.json``, without the errors of each image."""
         return {
             "num_images": self.num_images,
             "num_poses": self.num_poses,
@@ -83,12 +90,17 @@ class RecallReport:
 
 
 def evaluate_poses(estimates: Mapping[str, Rigid3d], truth: Mapping[str, Rigid3d]) -> RecallReport:
-    """Compares poses a_from_b by image name.
+    """Compare poses a_from_b by image name.
 
     Args:
-        estimates: the poses found; a missing one counts as wrong. Those without a true pose cannot be judged and are
-            left out.
-        truth: the true poses of all images asked for, between the same two frames.
+        estimates: estimated poses. An image of ``truth`` without an estimate counts as wrong; an estimate without a
+            ground-truth pose is left out.
+        truth: ground-truth poses of all images, between the same two frames.
     """
     errors = {name: PoseError(*pose_error(estimates[name], pose)) for name, pose in truth.items() if name in estimates}
     return RecallReport(len(truth), errors)
+
+
+def ground_truth(records: Iterable[Record]) -> dict[str, Rigid3d]:
+    """Ground-truth poses world_from_cam by image name, of the records that have one."""
+    return {record.name: record.world_from_cam for record in records if record.world_from_cam is not None}

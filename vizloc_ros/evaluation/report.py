@@ -1,8 +1,8 @@
-"""``report.json``, the pictures beside it, and the table of a report."""
+"""``report.json``, the poses and figures beside it, and the table of a report."""
 
 import json
 import math
-import os
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,22 +14,22 @@ from rich.text import Text
 
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.evaluation.plots import plot_errors, plot_overlay, plot_trajectory
-from vizloc_ros.evaluation.recall import evaluate_poses
+from vizloc_ros.evaluation.recall import evaluate_poses, ground_truth, readable
 from vizloc_ros.evaluation.trajectories import write_tum, write_visuallocalization
+from vizloc_ros.files import replacing
 from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.visual_map import VisualMap
 
 PERCENTILES = {"p50", "p99"}
-SHARES = ("recall", "recall_of_processed", "retrieval", "converged")
+RATIOS = ("recall", "recall_of_processed", "retrieval", "converged")
 
 
 def write_report(path: Path, report: Mapping[str, object]) -> None:
-    """Writes a report as JSON: whole or not at all. NumPy values become plain, and what is not finite null."""
+    """Write a report as JSON, whole or not at all; NumPy values become plain ones, non-finite numbers null."""
     text = json.dumps(_plain(report), indent=2, allow_nan=False)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(text + "\n", encoding="utf-8")
-    aside.replace(path)
+    with replacing(path) as file:
+        file.write(f"{text}\n".encode())
 
 
 def _plain(value: object) -> object:
@@ -45,7 +45,7 @@ def _plain(value: object) -> object:
 
 
 def report_table(report: Mapping[str, object]) -> Table:
-    """A table of a report's figures; shares as per cent, times as median and 99th percentile."""
+    """Table of a report's values: ratios in percent, times as median and 99th percentile, sizes in kB."""
     table = Table(title="Report", title_justify="left", show_header=False)
     table.add_column(style="bold")
     table.add_column(justify="right")
@@ -54,21 +54,27 @@ def report_table(report: Mapping[str, object]) -> Table:
     return table
 
 
-def _rows(report: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+def _rows(report: Mapping[str, object], group: str = "", ratios: bool = False) -> Iterator[tuple[str, str]]:
     for key, value in report.items():
-        if not isinstance(value, Mapping) or value.keys() == PERCENTILES:
-            yield _label(key), _cell(value)
-            continue
-        for name, item in value.items():
-            text = f"{100 * item:.1f} %" if key in SHARES and isinstance(item, float) else _cell(item)
-            yield f"{_label(key)}: {str(name).replace('_', ', ')}", text
+        label = f"{group}{_label(key)}"
+        if isinstance(value, Mapping) and value.keys() != PERCENTILES:
+            yield from _rows(value, f"{label}: ", key in RATIOS)
+        elif isinstance(value, float) and (ratios or "bytes" in key):
+            yield label, f"{100 * value:.1f} %" if ratios else _size(value)
+        else:
+            yield label, _cell(value)
 
 
 def _label(key: str) -> str:
-    """``median_translation_m`` to ``median translation [m]``."""
-    for unit in ("m", "deg", "ms"):
-        key = f"{key.removesuffix('_' + unit)} [{unit}]" if key.endswith(f"_{unit}") else key
-    return key.replace("_", " ").removeprefix("num ")
+    """Text of a key: ``median_translation_m`` as "median translation [m]", ``r10_5m`` as "R@10, 5 m"."""
+    if (text := re.sub(r"^r(\d+)_([\d.]+)m$", r"R@\1, \2 m", readable(key))) != key:
+        return text
+    for suffix, unit in _UNITS.items():
+        key = f"{key.removesuffix(suffix)} [{unit}]" if key.endswith(suffix) else key
+    return key.replace("_bytes", " size").replace("_", " ").removeprefix("num ")
+
+
+_UNITS = {"_m": "m", "_deg": "deg", "_ms": "ms", "_hz": "Hz"}
 
 
 def _cell(value: object) -> str:
@@ -76,10 +82,17 @@ def _cell(value: object) -> str:
         return "-"
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_cell(item)}" for key, item in value.items())
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return str(value)
 
 
-_POINTS_DRAWN = 20_000
+def _size(size: float) -> str:
+    """Text of a size in bytes: 436 kB, 1.3 MB."""
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.3g} kB"
+
+
+_MAX_POINTS_DRAWN = 20_000
 
 
 def write_results(
@@ -90,30 +103,30 @@ def write_results(
     details: Mapping[str, Any],
     skipped: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Evaluates poses by image name and writes all files into ``out``.
+    """Evaluate poses by image name and write the report, the poses and the figures.
 
     Args:
-        out: a folder, made if need be.
-        records: all images asked for, in order of time.
-        estimates: map_from_cam of those that were localized.
-        visual_map: the map they were localized in.
+        out: folder of the files, created if it does not exist.
+        records: all images of the evaluation, in order of time.
+        estimates: estimated poses map_from_cam; images without one count as wrong.
+        visual_map: map of the estimates.
         details: further keys of the report.
-        skipped: names of images that were not even tried, such as those a camera outran.
+        skipped: names of images that were not processed, such as those that a node dropped.
 
     Returns:
         The report.
     """
     out.mkdir(parents=True, exist_ok=True)
-    for picture in ("trajectory.png", "errors.png", "overlay.png"):
-        (out / picture).unlink(missing_ok=True)  # those of an earlier run would belie this one
-    truth = {r.name: r.world_from_cam for r in records if r.world_from_cam is not None}
+    for figure in ("trajectory.png", "errors.png", "overlay.png"):
+        (out / figure).unlink(missing_ok=True)  # an earlier run's figure would contradict this report
+    truth = ground_truth(records)
     recall = evaluate_poses(estimates, truth)
     report = {**recall.as_dict(), "num_images": len(records), "num_poses": len(estimates), **details}
     write_report(out / "report.json", report)
     found = [r for r in records if r.name in estimates]
     write_tum(out / "poses_tum.txt", ((r.timestamp_ns, estimates[r.name]) for r in found))
     write_visuallocalization(out / "poses_visuallocalization.txt", {r.name: estimates[r.name] for r in found})
-    step = -(-len(visual_map.landmark_positions) // _POINTS_DRAWN)
+    step = -(-len(visual_map.landmark_positions) // _MAX_POINTS_DRAWN)
     landmarks = np.array(visual_map.landmark_positions[::step], np.float64)
     plot_trajectory(out / "trajectory.png", landmarks, visual_map.keyframe_poses[:, :3], truth, estimates, skipped)
     if truth:
@@ -125,12 +138,25 @@ def write_results(
 
 def draw_overlay(
     path: Path,
-    record: Record,
+    records: Sequence[Record],
+    estimates: Mapping[str, Rigid3d],
     visual_map: VisualMap,
-    map_from_cam: Rigid3d,
     localizer: HierarchicalLocalizer,
 ) -> None:
-    """Draws a query, its matches, and the matched landmarks as seen from an estimated pose."""
+    """Draw one image, its matches, and the matched landmarks projected with the estimated pose.
+
+    The image is the first one with an estimate in the second half of the records; without one, nothing is drawn.
+
+    Args:
+        path: file of the figure.
+        records: images of the evaluation, in order of time.
+        estimates: estimated poses map_from_cam by image name.
+        visual_map: map of the estimates.
+        localizer: localizer that finds the matches again.
+    """
+    record = next((r for r in records[len(records) // 2 :] if r.name in estimates), None)
+    if record is None:
+        return
     image = record.read_image()
     features = visual_map.extractor.extract(image)
     outcome = localizer.localize(features, record.camera)
@@ -142,8 +168,9 @@ def draw_overlay(
         keypoints = features.keypoints[np.concatenate([pose.keypoints, pose.rejected])]
         inliers = np.arange(len(keypoints)) < len(pose.keypoints)
         projections = np.zeros((len(keypoints), 2))
-        projected, _ = record.camera.project(transform_points(map_from_cam.inverse(), pose.points))
+        cam_from_map = estimates[record.name].inverse()
+        projected, _ = record.camera.project(transform_points(cam_from_map, pose.points))
         correction = visual_map.info.intrinsics_correction(record.camera)
-        projections[inliers] = projected + correction.shift(projected, record.camera)  # where the real camera sees them
+        projections[inliers] = projected + correction.shift(projected, record.camera)  # pixels of the real camera
     caption = f"{record.name}: {outcome.inliers} of {outcome.matches} matches are inliers"
     plot_overlay(path, image, keypoints.astype(np.float64), inliers, projections, caption)

@@ -1,7 +1,6 @@
-"""How far extractors hold where queries get worse: what ``vizloc evaluate degradations`` runs.
+"""Localization with degraded queries, by extractor: ``vizloc evaluate degradations``.
 
-Everything is kept in one folder as it is done, maps as well as the figures of every set of queries, so that a run that
-was interrupted goes on where it stopped.
+Maps and results are written into one folder as soon as they are complete, so that an interrupted run is continued.
 """
 
 import json
@@ -20,7 +19,7 @@ from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import ConfigError, DatasetError, VizlocError
 from vizloc_ros.evaluation.offline_localization import OfflineRun, localize_records
 from vizloc_ros.evaluation.plots import BLUE, GREEN, INK, ORANGE, RED, STYLE
-from vizloc_ros.evaluation.recall import TOLERANCES, evaluate_poses
+from vizloc_ros.evaluation.recall import TOLERANCES, evaluate_poses, ground_truth, readable
 from vizloc_ros.evaluation.report import write_report
 from vizloc_ros.features.extractor import FeatureExtractor
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
@@ -33,23 +32,23 @@ from vizloc_ros.parallel import Progress, parallel_map, silent
 if TYPE_CHECKING:
     from vizloc_ros.features.device import Device
 
-CLEAN = "clean"  # the name of the queries as they are
+CLEAN = "clean"  # name of the queries without degradation
 HARD_KINDS, HARD_LEVELS = ("night", "blur", "noise"), (3, 4, 5)
-TOLERANCE = str(TOLERANCES[0])  # of the recall that tables and pictures show
+TOLERANCE = str(TOLERANCES[0])  # tolerance of the recall in tables and figures
 
-Figures = Mapping[str, Any]  # of one set of queries, see ``_figures``
+Figures = Mapping[str, Any]  # results of one set of queries, see ``_figures``
 
 
 @dataclass(frozen=True)
 class DegradationTask:
-    """What every extractor is put to.
+    """Task of every extractor.
 
     Attributes:
-        dataset: what the records are from.
-        mapped: records to build the map of.
-        queries: records to localize; those without a pose are not judged.
-        degradations: of the queries, beside the clean ones.
-        seed: of everything random.
+        dataset: source of the records as ``reader:PATH``.
+        mapped: records to build the map from.
+        queries: records to localize; the results are about those with a ground-truth pose.
+        degradations: degradations of the queries, besides the clean ones.
+        seed: seed of all random numbers.
     """
 
     dataset: str
@@ -64,7 +63,11 @@ class DegradationTask:
 
 
 def choose_degradations(kinds: str, levels: str) -> list[Degradation]:
-    """Every kind at every level, of lists such as ``night,blur`` and ``3,4,5``; all where a list is empty.
+    """Every kind at every level.
+
+    Args:
+        kinds: list of kinds such as ``night,blur``; empty for all.
+        levels: list of levels such as ``3,4,5``; empty for all.
 
     Raises:
         ConfigError: there is no such kind or level.
@@ -86,15 +89,16 @@ def evaluate_degradations(
     progress: Progress = silent,
     device: "Device | None" = None,
 ) -> dict[str, Figures]:
-    """The figures of one extractor by set of queries: "clean", "night:1", ...
+    """Results of one extractor by set of queries: "clean", "night:1", ...
 
     Args:
-        name: of its map and its figures in ``out``.
-        extractor: makes the map's features; opened again from the map, it makes those of the queries.
-        task: what is mapped and localized.
-        out: ``maps/NAME`` and ``figures/NAME.json`` in it are taken up if they are of this very task, else replaced.
-        progress: shows how far it is.
-        device: what queries run on, several side by side; the CPU without one.
+        name: name of the map and the results in ``out``.
+        extractor: extractor of the map; the one of the queries is opened from the map.
+        task: images to map and to localize.
+        out: folder with ``maps/NAME`` and ``figures/NAME.json``, which are used if they are of the same task and
+            replaced if not.
+        progress: progress display.
+        device: device of the queries' extractor, which runs several in parallel; None for the CPU.
 
     Raises:
         DatasetError, ImageError, MapError: as ``build_map`` and ``localize_records``.
@@ -117,31 +121,31 @@ def evaluate_degradations(
 
 
 def mean_of_hard(figures: Mapping[str, Figures]) -> dict[str, Any] | None:
-    """Means over night, blur and noise at levels 3 to 5, as far as they are there; None where none is."""
+    """Means over night, blur and noise at levels 3 to 5, as far as they were evaluated; None if none was."""
     hard = [f"{kind}:{level}" for kind in HARD_KINDS for level in HARD_LEVELS]
-    of = [key for key in hard if key in figures]
-    if not of:
+    found = [key for key in hard if key in figures]
+    if not found:
         return None
     means = {
-        group: {share: float(np.mean([figures[key][group][share] for key in of])) for share in figures[of[0]][group]}
+        group: {name: float(np.mean([figures[key][group][name] for key in found])) for name in figures[found[0]][group]}
         for group in ("recall", "retrieval")
     }
-    return {"of": of, **means}
+    return {"of": found, **means}
 
 
 def _entries(text: str) -> list[str]:
-    """Of a list with commas, each once."""
+    """Entries of a comma-separated list, without repetitions."""
     return list(dict.fromkeys(entry.strip() for entry in text.split(",") if entry.strip()))
 
 
 def _map(
     extractor: FeatureExtractor, task: DegradationTask, folder: Path, progress: Progress, device: "Device | None"
 ) -> VisualMap:
-    """The map at ``folder`` if it is the one that would be built, else a new one."""
+    """Open the map in ``folder`` if it is the task's; otherwise build it."""
     if (folder / INFO_FILE).is_file():
-        with suppress(VizlocError):  # damaged, or of features that the extractor no longer makes
+        with suppress(VizlocError):  # damaged, or with features of other weights
             visual_map = VisualMap.open(folder, device)
-            if _is_of(visual_map, extractor, task):
+            if _is_map_of(visual_map, extractor, task):
                 return visual_map
     folder.parent.mkdir(parents=True, exist_ok=True)
     options = BuildOptions(seed=task.seed)
@@ -149,8 +153,8 @@ def _map(
     return VisualMap.open(folder, device)
 
 
-def _is_of(visual_map: VisualMap, extractor: FeatureExtractor, task: DegradationTask) -> bool:
-    """Whether a map is the task's. Raises ``FeatureError`` if the weights of its extractor have changed."""
+def _is_map_of(visual_map: VisualMap, extractor: FeatureExtractor, task: DegradationTask) -> bool:
+    """Return true if a map is the task's. Raises ``FeatureError`` if the weights of its extractor have changed."""
     info, own = visual_map.info, visual_map.extractor
     return (
         (own.name, own.settings) == (extractor.name, extractor.settings)
@@ -160,7 +164,7 @@ def _is_of(visual_map: VisualMap, extractor: FeatureExtractor, task: Degradation
 
 
 def _origin(visual_map: VisualMap, localizer: HierarchicalLocalizer, task: DegradationTask) -> dict[str, Any]:
-    """What figures depend on; those of another origin are not taken up."""
+    """Everything that the results depend on; results of another origin are not used."""
     names = "\n".join(record.name for record in task.queries)
     return {
         "feature_id": visual_map.extractor.feature_id,
@@ -174,7 +178,7 @@ def _origin(visual_map: VisualMap, localizer: HierarchicalLocalizer, task: Degra
 
 
 def _read_figures(path: Path, origin: Mapping[str, Any]) -> dict[str, Figures]:
-    """The figures of an earlier run with the same origin. Raises ``DatasetError`` if the file cannot be read."""
+    """Results of an earlier run with the same origin. Raises ``DatasetError`` if the file cannot be read."""
     if not path.is_file():
         return {}
     try:
@@ -191,7 +195,7 @@ def _localize(
     description: str,
     progress: Progress,
 ) -> OfflineRun:
-    """As ``localize_records``, on all cores."""
+    """Localize as ``localize_records`` does, on all cores."""
     runs = parallel_map(lambda query: localize_records([query], visual_map, localizer), queries, description, progress)
     whole = OfflineRun(localizer.finder.options.top_k)
     for run in runs:
@@ -201,9 +205,8 @@ def _localize(
 
 
 def _figures(run: OfflineRun, queries: Sequence[Record]) -> Figures:
-    """Recall, medians and retrieval, under the keys of ``report.json`` of ``vizloc localize``."""
-    truth = {record.name: record.world_from_cam for record in queries if record.world_from_cam is not None}
-    return {**evaluate_poses(run.estimates, truth).as_dict(), "retrieval": run.retrieval}
+    """Recall, medians and retrieval, with the keys of ``report.json`` of ``vizloc localize``."""
+    return {**evaluate_poses(run.estimates, ground_truth(queries)).as_dict(), "retrieval": run.retrieval}
 
 
 _COLORS = (BLUE, ORANGE, GREEN, RED, INK)
@@ -211,11 +214,11 @@ _PANEL_INCHES = (3.4, 3.6)
 
 
 def plot_degradations(path: Path, runs: Mapping[str, Mapping[str, Figures]]) -> None:
-    """Draws recall over the level, which is 0 for clean queries: a panel a kind, a line an extractor.
+    """Draw recall by level, which is 0 for clean queries: a panel per kind, a line per extractor.
 
     Args:
-        path: where the picture goes.
-        runs: by extractor and set of queries, of which all have the same, "clean" among them.
+        path: file of the figure.
+        runs: results by extractor and set of queries; all extractors have the same sets, including "clean".
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -231,10 +234,10 @@ def plot_degradations(path: Path, runs: Mapping[str, Mapping[str, Figures]]) -> 
                 by_level = {0: figures[CLEAN]} | {
                     level: figures[f"{kind}:{level}"] for level in LEVELS if f"{kind}:{level}" in figures
                 }
-                shares = [100 * of_level["recall"][TOLERANCE] for of_level in by_level.values()]
-                axes.plot(list(by_level), shares, "o-", ms=4, color=color, label=name)
+                percent = [100 * of_level["recall"][TOLERANCE] for of_level in by_level.values()]
+                axes.plot(list(by_level), percent, "o-", ms=4, color=color, label=name)
             axes.set(title=kind, xlabel="level", xticks=[0, *LEVELS], ylim=(-3, 103))
             axes.grid(True)
-        panels[0].set_ylabel(f"recall at {TOLERANCE.replace('_', ', ')} [%]")
+        panels[0].set_ylabel(f"recall at {readable(TOLERANCE)} [%]")
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(runs))
         figure.savefig(path)

@@ -1,4 +1,4 @@
-"""Trajectories as text: TUM's format, which evo reads, and that of visuallocalization.net."""
+"""Trajectories as text: the TUM format, which evo reads, and the format of visuallocalization.net."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,13 +12,13 @@ from vizloc_ros.geometry.poses import array_of, pose_from_quaternion
 
 
 def write_tum(path: Path, poses: Iterable[tuple[int, Rigid3d]]) -> None:
-    """Writes (timestamp [ns], map_from_cam) pairs as lines ``timestamp[s] tx ty tz qx qy qz qw``."""
+    """Write (timestamp [ns], map_from_cam) pairs as lines ``timestamp[s] tx ty tz qx qy qz qw``."""
     lines = (f"{format_timestamp(stamp)} {_numbers(*array_of(pose))}\n" for stamp, pose in poses)
     path.write_text("# timestamp tx ty tz qx qy qz qw\n" + "".join(lines), encoding="utf-8")
 
 
 def read_tum(path: Path) -> list[tuple[int, Rigid3d]]:
-    """Reads (timestamp [ns], map_from_cam) pairs. Raises ``DatasetError`` naming the file and the line."""
+    """Read (timestamp [ns], map_from_cam) pairs. Raises ``DatasetError`` with the file and the line."""
     poses = []
     for line, fields in numbered_rows(path):
         where = f"{path}:{line}"
@@ -29,7 +29,7 @@ def read_tum(path: Path) -> list[tuple[int, Rigid3d]]:
 
 
 def write_visuallocalization(path: Path, map_from_cam: Mapping[str, Rigid3d]) -> None:
-    """Writes lines ``name qw qx qy qz tx ty tz`` of cam_from_world, by image name."""
+    """Write poses by image name as lines ``name qw qx qy qz tx ty tz`` of cam_from_map."""
     lines = []
     for name, pose in map_from_cam.items():
         tx, ty, tz, qx, qy, qz, qw = array_of(pose.inverse())
@@ -38,19 +38,19 @@ def write_visuallocalization(path: Path, map_from_cam: Mapping[str, Rigid3d]) ->
 
 
 def read_visuallocalization(path: Path) -> dict[str, Rigid3d]:
-    """Reads map_from_cam by image name. Raises ``DatasetError`` naming the file and the line."""
+    """Read map_from_cam by image name. Raises ``DatasetError`` with the file and the line."""
     poses = {}
     for line, text in enumerate(read_text(path).splitlines(), start=1):
         if not text.strip():
             continue
-        name, *fields = text.strip().rsplit(maxsplit=7)  # from the right, for a name may hold blanks
+        name, *fields = text.strip().rsplit(maxsplit=7)  # from the right: a name may contain blanks
         qw, qx, qy, qz, tx, ty, tz = _values(fields, f"{path}:{line}")
         poses[name] = pose_from_quaternion(np.array([tx, ty, tz]), np.array([qx, qy, qz, qw])).inverse()
     return poses
 
 
 def _numbers(*values: float) -> str:
-    """The shortest texts that give the same doubles back; adding zero turns -0.0 into 0.0."""
+    """Shortest texts that parse to the same doubles; adding zero turns -0.0 into 0.0."""
     return " ".join(repr(float(value) + 0.0) for value in values)
 
 

@@ -1,7 +1,7 @@
-"""ONNX files of our own that let damage be found.
+"""ONNX files with a checksum in their metadata.
 
-ONNX Runtime notices neither a flipped bit in the weights nor that a file is another network's, so the file carries the
-CRC-32 of itself, taken with zeros in its place.
+ONNX Runtime detects neither a flipped bit in the weights nor the file of another network. An exported file therefore
+contains its own CRC-32, computed with zeros in the place of the checksum.
 """
 
 import re
@@ -18,21 +18,21 @@ _CHECKSUM = re.compile(rb"crc32:([0-9a-f]{8})")
 
 
 def with_checksum(model: bytes) -> bytes:
-    """The serialized model with its checksum at the last place that says ``EMPTY_CHECKSUM``."""
+    """Serialized model with its checksum in the place of the last ``EMPTY_CHECKSUM``."""
     before, _, after = model.rpartition(EMPTY_CHECKSUM.encode())
     return b"".join([before, b"crc32:%08x" % zlib.crc32(model), after])
 
 
 def read_checksummed(path: Path, kind: str, exporter: str) -> NetworkFile:
-    """An exported file that is whole.
+    """Read an exported file and compare its checksum.
 
     Args:
-        path: the file.
-        kind: what it should be, for messages.
-        exporter: the command that makes one.
+        path: the ONNX file.
+        kind: name of the network in error messages, such as HF-Net.
+        exporter: command that exports such a file.
 
     Raises:
-        FeatureError: it is missing, damaged, or something else.
+        FeatureError: the file is missing, damaged, or no file of the exporter.
     """
     file = read_network(
         path,

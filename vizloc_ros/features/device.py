@@ -1,4 +1,4 @@
-"""What a network runs on. Not part of a map: a map that a CPU built is used on a GPU."""
+"""Device that a network runs on. Maps do not depend on it: a map built on a CPU is used on a GPU."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +13,15 @@ _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "t
 
 @dataclass(frozen=True)
 class Device:
-    """How to run a network.
+    """Device of a network, and how the network runs on it.
 
     Attributes:
-        provider: ``cpu``, ``cuda`` or ``tensorrt``; what is asked for and not there is an error.
-        threads: of one call on the CPU; 0 for all cores.
+        provider: ``cpu``, ``cuda`` or ``tensorrt``; there is no fallback to another one.
+        threads: number of CPU threads of one call; 0 for all cores.
         index: number of the GPU.
-        half: TensorRT may compute in 16 bit.
-        engine_cache: folder where TensorRT keeps what it has built, which takes minutes; None builds at every start.
-        weights: another export of the weights that the settings name, e.g. one of fixed size.
+        half: True if TensorRT may compute in 16 bit.
+        engine_cache: folder for the engines of TensorRT, which take minutes to build; None builds them at every start.
+        weights: file in place of the one in the settings: another export of the same weights, e.g. of fixed size.
     """
 
     provider: str = "cpu"
@@ -38,19 +38,19 @@ class Device:
             raise ConfigError(f"threads ({self.threads}) and index ({self.index}) of a device cannot be negative")
 
     def providers(self, checksum: str) -> list[tuple[str, dict[str, Any]]]:
-        """ONNX Runtime's, in order of preference, with options; what one cannot do goes to the next.
+        """Execution providers of ONNX Runtime with their options. What the first cannot run goes to the next.
 
         Args:
-            checksum: of the network's file, which has a folder of its own in TensorRT's cache: engines are named after
-                the graph's nodes, and would be taken for other weights.
+            checksum: checksum of the network's file. It names a folder in the cache of TensorRT, because engines are
+                named after the nodes of a graph and would be reused for other weights.
 
         Raises:
-            DeviceError: TensorRT's cache cannot be written.
+            DeviceError: the cache of TensorRT cannot be created.
         """
         cpu: tuple[str, dict[str, Any]] = (_PROVIDERS["cpu"], {})
         if self.provider == "cpu":
             return [cpu]
-        # Heuristic, because the default tries every algorithm for every new image size.
+        # The default would try every algorithm for every new image size.
         cuda = (_PROVIDERS["cuda"], {"device_id": self.index, "cudnn_conv_algo_search": "HEURISTIC"})
         if self.provider == "cuda":
             return [cuda, cpu]
@@ -68,5 +68,5 @@ class Device:
 
 
 def available() -> list[str]:
-    """The providers that the installed ONNX Runtime has, by the names of ``Device``."""
+    """Providers of the installed ONNX Runtime, by the names of ``Device``."""
     return [name for name, provider in _PROVIDERS.items() if provider in ort.get_available_providers()]

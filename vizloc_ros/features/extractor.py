@@ -1,7 +1,8 @@
-"""What a feature front end is, and how configuration chooses one.
+"""Interface of feature extractors, and their choice by name.
 
-A front end whose global descriptor is learned on the map's images (VLAD) is returned by ``learn``; before, ``extract``
-makes preliminary features, which ``describe`` of the learned one completes. HF-Net, trained beforehand, returns itself.
+A VLAD descriptor is learned on the images of a map: ``extract`` first returns features without a global descriptor,
+and ``describe`` of the extractor that ``learn`` returns adds it. HF-Net is trained in advance; its ``learn`` returns
+the extractor itself.
 """
 
 from collections.abc import Sequence
@@ -17,41 +18,41 @@ if TYPE_CHECKING:
 
 
 class FeatureExtractor(Protocol):
-    """Turns a rectified image into ``Features``. Calls may come from several threads."""
+    """Extractor of ``Features`` from rectified images. Thread-safe."""
 
     @property
     def name(self) -> str:
-        """The configured name, e.g. ``rootsift``."""
+        """Name of the extractor, e.g. ``rootsift``."""
         ...
 
     @property
     def feature_id(self) -> str:
-        """Names everything that the numbers depend on: features of different ids must never be compared."""
+        """Identifier of all that the features depend on; features with different ones must not be compared."""
         ...
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What ``open_extractor`` needs to make the same extractor again; plain YAML values."""
+        """Settings with which ``open_extractor`` makes the same extractor again; plain YAML values."""
         ...
 
     def warm_up(self, size: tuple[int, int]) -> None:
-        """Prepares for images of (width, height), so that the first one takes no longer than the others."""
+        """Prepare for images of (width, height), so that the first one takes no longer than the others."""
         ...
 
     def extract(self, image: UInt8) -> Features:
-        """Features of a (H, W) gray or (H, W, 3) BGR image."""
+        """Extract features from an (H, W) gray or (H, W, 3) BGR image."""
         ...
 
     def describe(self, features: Features) -> Features:
-        """Features made before ``learn``, completed. Raises ``FeatureError`` if this extractor has not learned."""
+        """Add the global descriptor to features. Raises ``FeatureError`` if it must be learned first."""
         ...
 
     def learn(self, features: Sequence[Features], seed: int) -> "FeatureExtractor":
-        """The extractor with what it has to learn from the map's images learned."""
+        """Return an extractor whose global descriptor is learned on the features of a map's images."""
         ...
 
     def save(self, folder: Path) -> None:
-        """Writes what was learned as flat ``.npy`` files into an existing folder."""
+        """Write the result of ``learn`` as ``.npy`` files into an existing folder."""
         ...
 
 
@@ -61,18 +62,18 @@ def open_extractor(
     folder: Path | None = None,
     device: "Device | None" = None,
 ) -> FeatureExtractor:
-    """The extractor of a name.
+    """Open an extractor by its name.
 
     Args:
         name: ``hfnet``, ``rootsift``, or the path of an ONNX file: an exported HF-Net, or any network with dense
             descriptors and a detector.
-        settings: as ``FeatureExtractor.settings`` of the extractor that built a map; the defaults where absent.
-        folder: where ``save`` wrote what was learned; without it the extractor has yet to learn.
-        device: what a network runs on; the CPU where absent.
+        settings: ``FeatureExtractor.settings`` of the extractor that built a map; missing ones have their defaults.
+        folder: folder that ``save`` wrote to; without it the extractor has not learned yet.
+        device: device that a network runs on; the CPU by default.
 
     Raises:
-        ConfigError: no such extractor, or settings it does not know.
-        DeviceError: the device cannot be had, or is nothing that the extractor runs on.
+        ConfigError: no such extractor, or unknown settings.
+        DeviceError: the device is not available, or the extractor does not run on it.
         FeatureError: the file of a network is missing, damaged, or not the one that the map was built with.
     """
     settings = settings or {}

@@ -1,6 +1,6 @@
-"""Any ONNX network with a detector and dense descriptors behind one adapter: the teachers of HF-Net, or a user's own.
+"""Adapter of ONNX networks with a detector and dense descriptors: the teachers of HF-Net, or any other.
 
-How a file is read is found from the names and shapes of its outputs; ``DenseNetworkConfig`` says what they leave open.
+The roles of the outputs follow from their names and shapes; ``DenseNetworkConfig`` gives what these leave open.
 """
 
 import math
@@ -17,8 +17,9 @@ from vizloc_ros.arrays import Float32, UInt8
 from vizloc_ros.errors import ConfigError, FeatureError
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.onnx_session import ORT_ERRORS, described, one_line, open_session, read_network
+from vizloc_ros.geometry.interpolation import Corners, interpolate_channels_first
 
-CELL = 8  # side of the cells whose 64 pixels and "none" share one softmax [px]
+CELL = 8  # side of the cells whose 64 pixels and "no keypoint" have one softmax [px]
 CELL_CHANNELS = CELL * CELL + 1
 _MIN_DESCRIPTOR_CHANNELS = 9
 
@@ -26,16 +27,16 @@ ScoreKind = Literal["probability", "logit", "cells"]
 
 
 class DenseNetworkConfig(BaseModel):
-    """How to read a network's file; what is None is found from its outputs.
+    """Inputs and outputs of a network; fields that are None follow from its outputs.
 
     Attributes:
-        value_range: what white is in its input, 1 or 255.
-        multiple: height and width must be multiples of this [px]; images are padded.
+        value_range: input value of white, 1 or 255.
+        multiple: divisor of the input's height and width [px]; images are padded.
         scores: name of the detector's output.
         score_kind: ``probability`` (1 x H x W, 0 to 1), ``logit`` (1 x H x W) or ``cells`` (65 x H/8 x W/8 logits, as
-            SuperPoint's and XFeat's).
-        score_offset: added to logits.
-        descriptors: name of the output with dense descriptors, D x H/s x W/s; s is found from the shapes.
+            of SuperPoint and XFeat).
+        score_offset: offset that is added to logits.
+        descriptors: name of the output with dense descriptors, D x H/s x W/s; s follows from the shapes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,12 +51,12 @@ class DenseNetworkConfig(BaseModel):
 
 @dataclass(frozen=True)
 class DenseMaps:
-    """What a network says about one image.
+    """Outputs of a network for one image.
 
     Attributes:
-        scores: (H, W) float32 detector, probabilities or logits as ``kind`` says.
-        kind: ``cells`` are probabilities too, of which those of a cell exclude each other.
-        descriptors: (D, H', W') float32, not normalised, of the padded image.
+        scores: (H, W) float32 scores of the detector: logits for the kind ``logit``, else probabilities.
+        kind: kind of the scores; with ``cells``, the pixels of a cell exclude each other.
+        descriptors: (D, H', W') float32 descriptors of the padded image, not normalized.
         stride: pixels between two columns, or rows, of ``descriptors``.
     """
 
@@ -66,38 +67,39 @@ class DenseMaps:
 
     @property
     def odds(self) -> Float32:
-        """(H, W) odds of every pixel against no keypoint: there for single pixels, in the cell for ``cells``."""
+        """Odds (H, W) of a keypoint at a pixel against none there, or with ``cells`` against none in the cell."""
         if self.kind == "logit":
             return np.exp(np.clip(self.scores, -30, 10))
-        taken = self.scores if self.kind == "probability" else _cell_sums(self.scores)
-        odds: Float32 = self.scores / np.maximum(1 - taken, np.float32(1e-4))
+        keypoint = self.scores if self.kind == "probability" else _cell_sums(self.scores)
+        odds: Float32 = self.scores / np.maximum(1 - keypoint, np.float32(1e-4))
         return odds
 
     def score_of(self, probability: float) -> float:
-        """The score that stands for a probability."""
+        """Score of a probability: itself, or its logit."""
         if self.kind != "logit":
             return probability
         return math.log(probability / (1 - probability)) if probability > 0 else -math.inf
 
     def sample(self, points: Float32) -> Float32:
-        """(N, D) unit descriptors at (N, 2) pixels of the image."""
+        """Unit descriptors (N, D) at (N, 2) pixels of the image."""
         return sample(self.descriptors, points, self.stride)
 
 
 class DenseNetwork:
-    """A network that is ready to run. Calls may come from several threads."""
+    """Network with a session to run it. Thread-safe."""
 
     def __init__(self, path: Path, config: DenseNetworkConfig | None = None, device: Device | None = None) -> None:
-        """Opens a file.
+        """Open a file.
 
         Args:
             path: the ONNX file.
-            config: how to read it.
-            device: what to run it on; the CPU where absent.
+            config: inputs and outputs of the network.
+            device: device to run on; the CPU by default.
 
         Raises:
             FeatureError: the file is missing or no network.
-            ConfigError: it has not the outputs, they cannot be told from each other, or the device cannot be had.
+            ConfigError: outputs are missing or ambiguous.
+            DeviceError: the device is not available.
         """
         self.path = path
         self.config = config = config or DenseNetworkConfig()
@@ -115,7 +117,7 @@ class DenseNetwork:
         self._reliability = [name for name in outputs if _is_reliability(name) and self._kind != "logit"][:1]
 
     def maps(self, image: UInt8) -> DenseMaps:
-        """Detector and descriptors of a (H, W) gray or (H, W, 3) BGR image.
+        """Run detector and descriptors on an (H, W) gray or (H, W, 3) BGR image.
 
         Raises:
             FeatureError: the network refuses images of this size, or its outputs do not fit the image.
@@ -141,7 +143,7 @@ class DenseNetwork:
         return DenseMaps(score_map[:height, :width], self._kind, dense, stride)
 
     def _batch(self, image: UInt8) -> Float32:
-        """(1, C, H', W') input: channels as the network wants them, the border replicated up to the multiple."""
+        """Input (1, C, H', W') of the network: gray or RGB, the border replicated up to a multiple."""
         height, width = image.shape[:2]
         if image.ndim == 3:
             image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY if self._input.shape[1] == 1 else cv2.COLOR_BGR2RGB)
@@ -151,7 +153,7 @@ class DenseNetwork:
         return np.ascontiguousarray(np.broadcast_to(values, (self._input.shape[1], *values.shape[1:])))[None]
 
     def _score_map(self, scores: Float32) -> Float32:
-        """(H', W') probabilities or logits from the detector's (C, ...) output."""
+        """Probabilities or logits (H', W') from the detector's output (C, ...)."""
         if self._kind == "cells":
             if len(scores) != CELL_CHANNELS:
                 raise FeatureError(f"{self.path}: its scores have {len(scores)} channels; cells have {CELL_CHANNELS}")
@@ -159,7 +161,7 @@ class DenseNetwork:
         return scores[0] + np.float32(self.config.score_offset) if self._kind == "logit" else scores[0]
 
     def _only(self, outputs: Mapping[str, Any], setting: str, fits: Callable[[Any], bool]) -> str:
-        """The one output that fits."""
+        """Name of the only output that fits. Raises ``ConfigError`` for none or several."""
         found = [name for name, output in outputs.items() if fits(output)]
         if len(found) != 1:
             raise ConfigError(
@@ -170,33 +172,21 @@ class DenseNetwork:
 
 
 def sample(maps: Float32, points: Float32, stride: float) -> Float32:
-    """Unit descriptors at pixels, bilinear, clamped to the map.
+    """Sample unit descriptors at pixels, bilinear, with the values of the border beyond it.
 
     Args:
-        maps: (D, H', W').
-        points: (N, 2) pixels; pixel p is at (p + 0.5) / stride - 0.5 of the map.
-        stride: pixels between two columns of the map.
+        maps: (D, H', W') descriptors.
+        points: (N, 2) pixels of the image; pixel p is at (p + 0.5) / stride - 0.5 of the maps.
+        stride: pixels between two columns of the maps.
 
     Returns:
         (N, D) unit vectors.
     """
     channels, height, width = maps.shape
-    position = np.clip((points + 0.5) / stride - 0.5, 0, [width - 1, height - 1])
-    corner = position.astype(np.int64)
-    fx, fy = (position - corner).astype(np.float32).T
-    x0, y0 = corner.T
-    x1, y1 = np.minimum(x0 + 1, width - 1), np.minimum(y0 + 1, height - 1)
-    # In the order in which they lie in memory: the map is larger than any cache.
-    order = np.lexsort((x0, y0))
-    flat = maps.reshape(channels, -1)
-    values = np.zeros((channels, len(points)), np.float32)
-    for x, y, weight in (
-        (x0, y0, (1 - fx) * (1 - fy)),
-        (x1, y0, fx * (1 - fy)),
-        (x0, y1, (1 - fx) * fy),
-        (x1, y1, fx * fy),
-    ):
-        values += flat.take((y * width + x)[order], axis=1) * weight[order]
+    corners = Corners.of((points + 0.5) / stride - 0.5, width, height)
+    # In the order of memory, because the maps are larger than any cache.
+    order = np.lexsort((corners.left, corners.top))
+    values = interpolate_channels_first(maps, corners.take(order))
     values /= np.maximum(np.sqrt(np.einsum("dn,dn->n", values, values)), np.float32(1e-9))
     unit = np.empty((len(points), channels), np.float32)
     unit[order] = values.T
@@ -204,15 +194,15 @@ def sample(maps: Float32, points: Float32, stride: float) -> Float32:
 
 
 def _cell_probabilities(logits: Float32) -> Float32:
-    """(8 h, 8 w) probabilities of (65, h, w) logits; channel 8 r + c is row r and column c, the last one "none"."""
-    odds = np.exp(logits - logits.max(axis=0))
-    pixels = odds[:-1] / odds.sum(axis=0)
+    """Probabilities (8 h, 8 w) of logits (65, h, w); channel 8 r + c is row r, column c, the last "no keypoint"."""
+    exponentials = np.exp(logits - logits.max(axis=0))
+    pixels = exponentials[:-1] / exponentials.sum(axis=0)
     rows, columns = pixels.shape[1:]
     return pixels.reshape(CELL, CELL, rows, columns).transpose(2, 0, 3, 1).reshape(CELL * rows, CELL * columns)
 
 
 def _cell_sums(scores: Float32) -> Float32:
-    """(H, W): for every pixel, the sum over its cell."""
+    """Sum (H, W) over the cell of every pixel."""
     height, width = scores.shape
     rows, columns = np.arange(0, height, CELL), np.arange(0, width, CELL)
     sums = np.add.reduceat(np.add.reduceat(scores, rows, axis=0), columns, axis=1)
@@ -220,7 +210,7 @@ def _cell_sums(scores: Float32) -> Float32:
 
 
 def _channels(output: Any) -> int:
-    """Channels of a dense output; 0 where it is not dense or does not say."""
+    """Number of channels of a dense output; 0 if the output is not dense or the number is open."""
     return output.shape[1] if len(output.shape) == 4 and isinstance(output.shape[1], int) else 0
 
 

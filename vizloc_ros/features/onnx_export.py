@@ -1,4 +1,4 @@
-"""Writes networks of our own as ONNX files that are sealed (PyTorch and onnx are needed)."""
+"""Export of networks to checksummed ONNX files; needs PyTorch and onnx."""
 
 import copy
 import warnings
@@ -14,24 +14,25 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from vizloc_ros.features.checksummed_onnx import CHECKSUM_METADATA, EMPTY_CHECKSUM, with_checksum
+from vizloc_ros.files import replacing
 
 OPSET = 17  # with IR version 8: ONNX Runtime 1.13 and later read it
-_LEAST_HALVED = 1024  # elements; below, 16 bit would save nothing
+_MIN_HALVED = 1024  # elements; smaller tensors save nothing in 16 bit
 
 
 def traced_graph(module: nn.Module, example: Tensor, outputs: Sequence[str], dynamic: bool) -> onnx.ModelProto:
-    """The graph of a module whose one input is ``image``; batch norms are folded into the convolutions.
+    """Trace the graph of a module whose only input is ``image``; batch norms are folded into the convolutions.
 
     Args:
-        module: it is not changed.
-        example: an input.
-        outputs: their names.
-        dynamic: whether height and width are open, or those of the example.
+        module: network to trace; it is not changed.
+        example: input tensor to trace with.
+        outputs: names of the outputs.
+        dynamic: True for any height and width, False for those of the example.
     """
     with TemporaryDirectory() as folder, warnings.catch_warnings():
         path = Path(folder) / "graph.onnx"
-        # The tracer warns of shapes that become constants, and of its own age. The newer exporter of PyTorch 2.13 takes
-        # minutes for the dynamic graph, writes this machine's paths into it, and the result is no faster.
+        # The tracer warns of shapes that become constants and of its deprecation. The newer exporter of PyTorch 2.13
+        # takes minutes for the dynamic graph, writes local paths into it, and the result is no faster.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             copy.deepcopy(module).cpu().eval(),
@@ -47,21 +48,19 @@ def traced_graph(module: nn.Module, example: Tensor, outputs: Sequence[str], dyn
 
 
 def write_checksummed(model: onnx.ModelProto, metadata: Mapping[str, str], path: Path) -> None:
-    """Checks a graph and writes it with metadata and its checksum, aside and renamed."""
+    """Check a graph, then write it with metadata and its checksum, whole or not at all."""
     helper.set_model_props(model, {**metadata, CHECKSUM_METADATA: EMPTY_CHECKSUM})
     onnx.checker.check_model(model)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(with_checksum(model.SerializeToString()))
-    part.replace(path)
+    with replacing(path) as file:
+        file.write(with_checksum(model.SerializeToString()))
 
 
 def halve_weights(model: onnx.ModelProto) -> None:
-    """Stores large weights in 16 bit, with a cast that ONNX Runtime does once, when it loads the file."""
+    """Store large weights in 16 bit, with a cast that ONNX Runtime executes once, when it loads the file."""
     casts = []
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
-        if values.dtype != np.float32 or values.size < _LEAST_HALVED or np.abs(values).max() > np.finfo(np.float16).max:
+        if values.dtype != np.float32 or values.size < _MIN_HALVED or np.abs(values).max() > np.finfo(np.float16).max:
             continue
         stored = f"{tensor.name}.half"
         casts.append(helper.make_node("Cast", [stored], [tensor.name], to=TensorProto.FLOAT))

@@ -1,4 +1,4 @@
-"""Keypoints and descriptors from a dense network, with a VLAD global descriptor learned on the map."""
+"""Features from a dense ONNX network, with a VLAD global descriptor learned on the map."""
 
 import zlib
 from dataclasses import dataclass
@@ -18,24 +18,24 @@ from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features, quantize
 from vizloc_ros.features.vlad import LocalVlad, VladOptions, load_vlad
 from vizloc_ros.options import validated
 
-NMS_RADIUS = 4  # no better pixel within so many rows and columns; as many at the border are dropped [px]
+NMS_RADIUS = 4  # no better pixel within this many rows and columns; pixels this close to the border are dropped [px]
 
 # A map is opened from anywhere, not only from where it was built.
 AbsolutePath = Annotated[Path, AfterValidator(Path.resolve)]
 
 
 class OnnxFeaturesOptions(VladOptions):
-    """The settings of a dense network as extractor, and of its VLAD.
+    """Options of a dense network as feature extractor, and of its VLAD.
 
     Attributes:
-        path: the ONNX file.
-        descriptor_head: an ONNX file that makes descriptors of the dense ones and keypoints, such as ALIKED's; without
-            it the dense ones are sampled.
-        checksums: of these files when the map was built; others are refused.
-        max_keypoints: how many keypoints to keep, best first.
-        threshold: the least score, as a probability; logits are compared with the logit of it.
-        subpixel: whether keypoints are refined to a fraction of a pixel.
-        network: how to read the file.
+        path: ONNX file of the network.
+        descriptor_head: ONNX file that turns dense descriptors and keypoints into descriptors of the keypoints, as
+            ALIKED's; without it the dense descriptors are sampled.
+        checksums: checksums of these files when the map was built; other files are refused.
+        max_keypoints: maximum number of keypoints, best first.
+        threshold: minimum score, as a probability; logits are compared with its logit.
+        subpixel: True to refine keypoints to a fraction of a pixel.
+        network: inputs and outputs of the network.
     """
 
     path: AbsolutePath
@@ -48,15 +48,15 @@ class OnnxFeaturesOptions(VladOptions):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Everything that is read."""
+        """Files of the network and of the descriptor head."""
         return (self.path,) if self.descriptor_head is None else (self.path, self.descriptor_head)
 
 
 class DescriptorHead:
-    """A network that describes keypoints, given a dense network's descriptors of the image."""
+    """Network that turns the dense descriptors of an image into descriptors of its keypoints."""
 
     def __init__(self, path: Path, device: Device) -> None:
-        """Opens a file. Raises ``FeatureError`` if it is missing or no network, ``ConfigError`` if it is another."""
+        """Open a file. Raises ``FeatureError`` if it is no network, ``ConfigError`` if it is no descriptor head."""
         self._path, self._session = path, open_session(read_network(path), device)
         inputs = self._session.get_inputs()
         by_rank = {len(value.shape): value.name for value in inputs}
@@ -65,7 +65,7 @@ class DescriptorHead:
         self._dense, self._keypoints = by_rank[4], by_rank[2]
 
     def describe(self, maps: DenseMaps, points: Float32) -> Float32:
-        """(N, D) unit descriptors at (N, 2) pixels."""
+        """Unit descriptors (N, D) at (N, 2) pixels."""
         inputs = {self._dense: maps.descriptors[None], self._keypoints: points}
         try:
             (descriptors, *_) = self._session.run(None, inputs)
@@ -77,7 +77,13 @@ class DescriptorHead:
 
 @dataclass(frozen=True)
 class OnnxFeatures(LocalVlad):
-    """A ``FeatureExtractor``; before ``learn`` it has no vocabulary and cannot describe."""
+    """``FeatureExtractor`` of a dense network with VLAD; without a vocabulary it cannot describe.
+
+    Attributes:
+        options: settings of the extractor.
+        network: dense network.
+        head: network that describes the keypoints, if there is one.
+    """
 
     options: OnnxFeaturesOptions
     network: DenseNetwork
@@ -85,11 +91,11 @@ class OnnxFeatures(LocalVlad):
 
     @classmethod
     def open(cls, settings: dict[str, Any], folder: Path | None, device: Device | None = None) -> "OnnxFeatures":
-        """As ``open_extractor`` says, with ``path`` among the settings.
+        """Open the extractor, see ``open_extractor``, with ``path`` among the settings.
 
         Raises:
-            ConfigError: a setting is wrong or does not say how to read the network.
-            DeviceError: the device cannot be had.
+            ConfigError: a setting is wrong, or the settings leave an output of the network open.
+            DeviceError: the device is not available.
             FeatureError: a file is missing, no network, or not the one that the map was built with.
         """
         options = validated(OnnxFeaturesOptions, settings, f"settings of the network {settings.get('path')}")
@@ -101,23 +107,23 @@ class OnnxFeatures(LocalVlad):
 
     @property
     def name(self) -> str:
-        """The file's."""
+        """Name of the network's file."""
         return self.options.path.name
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Plain values from which ``open`` makes the same extractor."""
+        """Plain values with which ``open`` makes the same extractor."""
         return self.options.model_dump(mode="json")
 
     @property
     def local_id(self) -> str:
-        """For example ``edgepoint2_e64-2048-1a2b3c4d``; the last part changes with any file and setting."""
+        """Identifier such as ``edgepoint2_e64-2048-1a2b3c4d``; the last part depends on every file and setting."""
         others = {"path", "descriptor_head", *VladOptions.model_fields}
         fingerprint = zlib.crc32(self.options.model_dump_json(exclude=others).encode())
         return f"{self.options.path.stem}-{self.options.max_keypoints}-{fingerprint:08x}"
 
     def extract_local(self, image: UInt8) -> Features:
-        """Keypoints at the best local maxima of the detector, described there."""
+        """Extract keypoints at the best local maxima of the scores, and their descriptors."""
         options, maps = self.options, self.network.maps(image)
         pixels = local_maxima(maps.scores, options.max_keypoints, maps.score_of(options.threshold))
         points = refine(maps, pixels) if options.subpixel else pixels.astype(np.float32)
@@ -128,7 +134,7 @@ class OnnxFeatures(LocalVlad):
 
 
 def local_maxima(scores: Float32, count: int, threshold: float = -np.inf) -> Int64:
-    """(N, 2) pixels (x, y) of the ``count`` best local maxima above ``threshold``, best first."""
+    """Pixels (N, 2) (x, y) of the ``count`` best local maxima above ``threshold``, best first."""
     size = 2 * NMS_RADIUS + 1
     inner = (slice(NMS_RADIUS, -NMS_RADIUS),) * 2
     best = cv2.dilate(scores, np.ones((size, size), np.uint8))[inner]
@@ -139,11 +145,11 @@ def local_maxima(scores: Float32, count: int, threshold: float = -np.inf) -> Int
 
 
 def refine(maps: DenseMaps, pixels: Int64) -> Float32:
-    """(N, 2) sub-pixel positions of (N, 2) maxima that are not at the border.
+    """Sub-pixel positions (N, 2) of (N, 2) maxima that are not at the border.
 
-    A quadratic without mixed term is fitted by least squares to the 3 x 3 logits around: it falls apart into a parabola
-    through the sums of their columns and one through those of their rows. Of probabilities the logarithms stand for
-    logits: they too fall off like a parabola.
+    A quadratic without mixed term is fitted by least squares to the 3 x 3 logits around a maximum. It separates into a
+    parabola through the sums of the columns and one through the sums of the rows. The logarithms of probabilities
+    serve as logits: they fall off like a parabola, too.
     """
     x, y = pixels.T[:, :, None, None]
     near = np.arange(-1, 2)
@@ -154,13 +160,13 @@ def refine(maps: DenseMaps, pixels: Int64) -> Float32:
 
 
 def _peak(values: Float32) -> Float32:
-    """(N, 3) values at -1, 0 and 1 to the (N,) peaks of their parabolas, at most half a pixel away."""
+    """Peaks (N,) of the parabolas through (N, 3) values at -1, 0 and 1, at most half a pixel away."""
     before, at, after = values.T
     return np.clip((after - before) / np.maximum(2 * (2 * at - before - after), np.float32(1e-6)), -0.5, 0.5)
 
 
 def _checksums(options: OnnxFeaturesOptions) -> tuple[str, ...]:
-    """Of the files. Raises ``FeatureError`` where one is not what the map was built with."""
+    """Checksums of the files. Raises ``FeatureError`` for a file that the map was not built with."""
     found = tuple(read_network(path).checksum for path in options.files)
     for path, checksum, wanted in zip(options.files, found, options.checksums or found, strict=False):
         if checksum != wanted:

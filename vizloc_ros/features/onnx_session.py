@@ -28,12 +28,12 @@ ORT_ERRORS = (
 
 @dataclass(frozen=True)
 class NetworkFile:
-    """An ONNX file.
+    """Content of an ONNX file.
 
     Attributes:
-        path: where it is.
-        model: its content.
-        checksum: eight hexadecimal digits that change with it.
+        path: path of the file.
+        model: bytes of the file.
+        checksum: CRC-32 of the content, eight hexadecimal digits.
     """
 
     path: Path
@@ -46,7 +46,7 @@ def read_network(
     problem: str = "there is no such network",
     advice: str = "check the path, or put the file back that the map was built with",
 ) -> NetworkFile:
-    """Any ONNX file. Raises ``FeatureError`` with the problem and the advice if it cannot be read."""
+    """Read any ONNX file. Raises ``FeatureError`` with the problem and the advice if it cannot be read."""
     try:
         model = path.read_bytes()
     except OSError as error:
@@ -55,10 +55,10 @@ def read_network(
 
 
 def open_session(network: NetworkFile, device: Device) -> Any:
-    """An ONNX Runtime session of a network on a device and no other.
+    """Open an ONNX Runtime session of a network on a device, without fallback to another one.
 
     Raises:
-        DeviceError: the device cannot be had.
+        DeviceError: the device is not available.
         FeatureError: the installed ONNX Runtime cannot load the network.
     """
     if device.provider not in available():
@@ -69,9 +69,9 @@ def open_session(network: NetworkFile, device: Device) -> Any:
     providers = device.providers(network.checksum)
     options = ort.SessionOptions()
     options.intra_op_num_threads = device.threads
-    # Threads that spin while they wait take the cores from whatever runs beside: other nodes, other images.
+    # Threads that spin while they wait take the cores from other nodes and from other images.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3  # errors; warnings speak of nodes that are kept on the CPU on purpose
+    options.log_severity_level = 3  # errors only: warnings are about nodes that stay on the CPU on purpose
     try:
         session = ort.InferenceSession(network.model, options, providers=providers, enable_fallback=0)
     except (*ORT_ERRORS, ValueError, RuntimeError) as error:
@@ -88,10 +88,10 @@ def open_session(network: NetworkFile, device: Device) -> Any:
 
 
 def network_metadata(path: Path) -> dict[str, str]:
-    """What the exporter of a network wrote about it. Raises ``FeatureError`` if the file is missing or no network."""
+    """Metadata that the exporter of a network wrote. Raises ``FeatureError`` if the file is missing or no network."""
     model = read_network(path).model
     options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # it is only looked at
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # the graph will not run
     options.log_severity_level = 3
     try:
         session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -106,5 +106,5 @@ def described(values: Iterable[Any]) -> str:
 
 
 def one_line(error: Exception) -> str:
-    """What ONNX Runtime spreads over several lines."""
+    """Text of an error of ONNX Runtime, joined into one line."""
     return " ".join(str(error).split())

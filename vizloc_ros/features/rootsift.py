@@ -1,4 +1,4 @@
-"""RootSIFT with a VLAD global descriptor: the baseline that needs no network."""
+"""RootSIFT with a VLAD global descriptor: the baseline without a network."""
 
 import inspect
 from dataclasses import asdict, dataclass, field
@@ -22,11 +22,11 @@ _UPSCALE_SHIFT = np.float32(0.0 if _PRECISE_UPSCALE else 0.25)
 
 @dataclass(frozen=True)
 class RootSift:
-    """Finds up to ``max_keypoints`` SIFT keypoints and describes them by 128-element RootSIFT vectors.
+    """Extractor of SIFT keypoints with RootSIFT descriptors of 128 elements.
 
     Attributes:
-        max_keypoints: how many keypoints to keep, strongest first.
-        contrast_threshold: OpenCV's; lower finds more in dark or flat images.
+        max_keypoints: maximum number of keypoints, strongest first.
+        contrast_threshold: threshold of OpenCV; a lower one finds more keypoints in dark or flat images.
     """
 
     max_keypoints: int = 2048
@@ -40,7 +40,7 @@ class RootSift:
         return cv2.SIFT_create(**options)
 
     def extract(self, image: UInt8) -> Features:
-        """Local features of a (H, W) gray or (H, W, 3) BGR image; the global descriptor is left empty."""
+        """Extract local features from an (H, W) gray or (H, W, 3) BGR image; the global descriptor stays empty."""
         gray = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
         size = (gray.shape[1], gray.shape[0])
         keypoints, sift = self._sift.detectAndCompute(gray, None)
@@ -60,12 +60,12 @@ class RootSift:
 
 
 def _root(sift: Float32) -> Float32:
-    """(N, 128) SIFT to RootSIFT: L1-normalise, then the square root of every element; the result has unit length."""
+    """Turn (N, 128) SIFT into RootSIFT: L1 normalization, then square roots; the result has unit length."""
     return np.sqrt(sift / np.maximum(np.abs(sift).sum(axis=1, keepdims=True), np.float32(1e-6)))
 
 
 class RootSiftOptions(VladOptions):
-    """Those of ``RootSift``, and of the VLAD."""
+    """Options of ``RootSift``, and of the VLAD."""
 
     max_keypoints: int = Field(default=RootSift.max_keypoints, ge=1)
     contrast_threshold: float = Field(default=RootSift.contrast_threshold, ge=0, lt=1)
@@ -73,28 +73,28 @@ class RootSiftOptions(VladOptions):
 
 @dataclass(frozen=True)
 class RootSiftVlad(LocalVlad):
-    """A ``FeatureExtractor``; before ``learn`` it has no vocabulary and cannot describe."""
+    """``FeatureExtractor`` of RootSIFT with VLAD; without a vocabulary, before ``learn``, it cannot describe."""
 
     name: ClassVar[str] = "rootsift"
     rootsift: RootSift = field(default_factory=RootSift)
 
     @classmethod
     def open(cls, settings: dict[str, Any], folder: Path | None) -> "RootSiftVlad":
-        """As ``open_extractor`` says."""
+        """Open the extractor, see ``open_extractor``."""
         own = validated(RootSiftOptions, settings, f"settings of {cls.name}")
         rootsift = RootSift(own.max_keypoints, own.contrast_threshold)
         return cls(rootsift, words=own.words, dimension=own.dimension, vlad=load_vlad(folder))
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Plain values from which ``open`` makes the same extractor."""
+        """Plain values with which ``open`` makes the same extractor."""
         return {**asdict(self.rootsift), "words": self.words, "dimension": self.dimension}
 
     @property
     def local_id(self) -> str:
-        """For example ``rootsift-2048-0.02``."""
+        """Identifier of the local features, e.g. ``rootsift-2048-0.02``."""
         return f"{self.name}-{self.rootsift.max_keypoints}-{self.rootsift.contrast_threshold:g}"
 
     def extract_local(self, image: UInt8) -> Features:
-        """RootSIFT features."""
+        """Extract RootSIFT features from an image."""
         return self.rootsift.extract(image)

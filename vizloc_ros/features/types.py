@@ -1,4 +1,4 @@
-"""Features of one image, and the int8 form in which descriptors travel and are stored."""
+"""Features of one image, with descriptors quantized to int8 for messages and maps."""
 
 from dataclasses import dataclass, replace
 
@@ -18,7 +18,7 @@ class Features:
 
     Attributes:
         keypoints: (N, 2) float32 pixels, (0, 0) at the centre of the top-left pixel, best score first.
-        scores: (N,) float32 detection scores, of the extractor's own scale.
+        scores: (N,) float32 detection scores, in the extractor's own scale.
         descriptors: (N, D) int8, round(127 * unit vector).
         global_descriptor: (G,) float32 unit vector; empty until a global model has described the image.
         image_size: (width, height) [px].
@@ -42,7 +42,7 @@ class Features:
         return len(self.keypoints)
 
     def best(self, count: int) -> "Features":
-        """The same with its best ``count`` keypoints; their indices stay."""
+        """Return the features with the best ``count`` keypoints only; their indices do not change."""
         return replace(
             self,
             keypoints=self.keypoints[:count],
@@ -52,12 +52,12 @@ class Features:
 
 
 def quantize(descriptors: Float32) -> Int8:
-    """Unit vectors (..., D) to int8; the largest error of an element is 0.5 / 127."""
+    """Quantize unit vectors (..., D) to int8; the largest error of an element is 0.5 / 127."""
     return np.round(descriptors * QUANTIZATION_SCALE).clip(-127, 127).astype(np.int8)
 
 
 def dequantize(descriptors: Int8) -> Float32:
-    """Int8 descriptors (..., D) back to unit vectors (zero vectors stay zero)."""
+    """Turn int8 descriptors (..., D) back into unit vectors; zero vectors stay zero."""
     values: Float32 = descriptors.astype(np.float32)
     norms = np.sqrt(np.einsum("...d,...d->...", values, values))[..., None]
     values /= np.maximum(norms, np.float32(1e-6))
@@ -65,7 +65,7 @@ def dequantize(descriptors: Int8) -> Float32:
 
 
 def corrected(features: Features, correction: IntrinsicsCorrection, camera: PinholeCamera) -> Features:
-    """Features with keypoints where the camera would have seen them if its calibration were right."""
+    """Features with their keypoints moved to where the calibrated ``camera`` would have seen them."""
     if correction == IntrinsicsCorrection():
         return features
     pixels = features.keypoints.astype(np.float64)

@@ -1,4 +1,4 @@
-"""VLAD: a global descriptor from local ones, and extractors that learn its vocabulary from the images of a map."""
+"""VLAD: a global descriptor from local ones, and extractors that learn its vocabulary on the images of a map."""
 
 import zlib
 from abc import ABC, abstractmethod
@@ -23,11 +23,11 @@ _CLUSTER_ITERATIONS = 15
 
 @dataclass(frozen=True)
 class Vlad:
-    """A vocabulary and the projection behind it.
+    """Vocabulary of VLAD, and the projection of its vectors to global descriptors.
 
     Attributes:
-        words: (K, D) float32 centres of the local descriptors.
-        mean: (K * D,) float32 mean of the unprojected vectors.
+        words: (K, D) float32 cluster centres of local descriptors.
+        mean: (K * D,) float32 mean of the vectors before the projection.
         projection: (K * D, G) float32 whitening PCA.
     """
 
@@ -50,14 +50,14 @@ class Vlad:
 
     @property
     def fingerprint(self) -> str:
-        """Eight hexadecimal digits that change with any of the arrays."""
+        """CRC-32 of the three arrays, eight hexadecimal digits."""
         checksum = 0
         for array in (self.words, self.mean, self.projection):
             checksum = zlib.crc32(np.ascontiguousarray(array).data, checksum)
         return f"{checksum:08x}"
 
     def describe(self, descriptors: Int8) -> Float32:
-        """Global descriptor (G,) of an image's (N, D) local descriptors; the same for all that have none."""
+        """Global descriptor (G,) of the (N, D) local descriptors of an image; N may be 0."""
         if descriptors.shape[1] != self.words.shape[1]:
             raise FeatureError(
                 f"the vocabulary is for descriptors of {self.words.shape[1]} elements, these have "
@@ -68,17 +68,20 @@ class Vlad:
 
     @classmethod
     def learn(cls, features: Sequence[Features], *, words: int, dimension: int, seed: int) -> "Vlad":
-        """Learns vocabulary and whitening on the features of a map's images.
+        """Learn vocabulary and whitening on the features of a map's images.
 
-        The whitening is learned on random subsets of every image's keypoints, not on the whole images alone: with
-        fewer images than dimensions, whitening the images themselves makes all of them equally far from each other,
-        while subsets show which directions tell places apart and which one place's noise.
+        The whitening is learned on random subsets of every image's keypoints. With fewer images than dimensions,
+        whitening of whole images would make all of them equally far from each other. Subsets separate the directions
+        that differ between places from those that are noise of one place.
 
         Args:
-            features: of the map's images.
+            features: features of the map's images.
             words: size K of the vocabulary.
-            dimension: the largest length G of a global descriptor; fewer when there are too few images.
-            seed: of sampling and k-means.
+            dimension: maximum length G of a global descriptor; few images give a shorter one.
+            seed: seed of sampling and k-means.
+
+        Raises:
+            FeatureError: fewer than two images have enough keypoints.
         """
         rng = np.random.default_rng(seed)
         described = [f.descriptors for f in features if len(f) >= words]
@@ -95,26 +98,26 @@ class Vlad:
 
 
 def _cluster(samples: Float32, words: int, rng: np.random.Generator) -> Float32:
-    """K-means centres (K, D) of (N, D) samples: Lloyd's iterations, each two matrix products."""
+    """K-means centres (K, D) of (N, D) samples: Lloyd's algorithm, two matrix products an iteration."""
     centres = samples[rng.choice(len(samples), words, replace=False)]
     for _ in range(_CLUSTER_ITERATIONS):
         member = _membership(_nearest_word(samples, centres), words)
         counts = np.asarray(member.sum(axis=1))
         means = (member @ samples) / np.maximum(counts, 1)
-        # A word that nothing is near to starts again at some sample.
+        # A word without members restarts at a random sample.
         centres = np.where(counts > 0, means, samples[rng.choice(len(samples), words)]).astype(np.float32)
     return centres
 
 
 def _sample(described: Sequence[Int8], count: int, rng: np.random.Generator) -> Float32:
-    """About ``count`` local descriptors, the same number from every image."""
-    share = max(1, count // len(described))
-    chosen = [d if len(d) <= share else d[rng.choice(len(d), share, replace=False)] for d in described]
+    """About ``count`` local descriptors (N, D), the same number from every image."""
+    per_image = max(1, count // len(described))
+    chosen = [d if len(d) <= per_image else d[rng.choice(len(d), per_image, replace=False)] for d in described]
     return dequantize(np.concatenate(chosen))
 
 
 def _subset_vectors(described: Sequence[Int8], words: Float32, rng: np.random.Generator) -> Iterator[Float32]:
-    """Unprojected vectors of random halves of the images' keypoints."""
+    """VLAD vectors (K * D,) before the projection, of random halves of the images' keypoints."""
     images = rng.permutation(len(described))[: max(2, _MAX_PCA_SAMPLES // _SUBSETS_PER_IMAGE)]
     for i in images:
         descriptors = dequantize(described[i])
@@ -125,18 +128,18 @@ def _subset_vectors(described: Sequence[Int8], words: Float32, rng: np.random.Ge
 
 
 def _nearest_word(descriptors: Float32, words: Float32) -> Int32:
-    """(N,) index of the nearest word; |d - w|^2 = const - 2 d.w + |w|^2."""
+    """Indices (N,) of the nearest words; |d - w|^2 = const - 2 d.w + |w|^2."""
     return np.argmax(descriptors @ words.T - 0.5 * (words**2).sum(axis=1), axis=1).astype(np.int32)
 
 
 def _membership(nearest: Int32, words: int) -> csr_matrix:
-    """(K, N) sparse matrix that sums descriptors per word: one 1 in every column."""
+    """Sparse matrix (K, N) that sums descriptors by word: one 1 in every column."""
     count = len(nearest)
     return csr_matrix((np.ones(count, np.float32), (nearest, np.arange(count))), shape=(words, count))
 
 
 def _aggregate(descriptors: Float32, words: Float32, nearest: Int32 | None = None) -> Float32:
-    """Sum of residuals per word, each word's block and then the whole (K * D,) vector scaled to unit length."""
+    """Sums of residuals by word, (K * D,): each word's block, then the whole vector, scaled to unit length."""
     if nearest is None:
         nearest = _nearest_word(descriptors, words)
     member = _membership(nearest, len(words))
@@ -156,7 +159,7 @@ def _whitening(vectors: Float32, dimension: int) -> Float32:
 
 
 def _unit(vectors: Float32) -> Float32:
-    """Scales the last axis to unit length; zero stays zero."""
+    """Scale the last axis to unit length; zero vectors stay zero."""
     norms = np.sqrt((vectors * vectors).sum(axis=-1, keepdims=True))
     unit: Float32 = vectors / np.maximum(norms, np.float32(1e-9))
     return unit
@@ -167,11 +170,11 @@ _Learned = TypeVar("_Learned", bound="LocalVlad")
 
 
 class VladOptions(BaseModel):
-    """Settings that all of them have.
+    """Options of every extractor with VLAD.
 
     Attributes:
-        words: size of the vocabulary.
-        dimension: the largest length of a global descriptor.
+        words: size K of the vocabulary.
+        dimension: maximum length G of a global descriptor.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -182,12 +185,12 @@ class VladOptions(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class LocalVlad(ABC):
-    """The half of a ``FeatureExtractor`` that is the same for every local feature.
+    """Base of the extractors that add a VLAD descriptor to local features of any kind.
 
     Attributes:
-        words: size of the vocabulary.
-        dimension: the largest length of a global descriptor.
-        vlad: None before ``learn``: nothing can be described yet.
+        words: size K of the vocabulary.
+        dimension: maximum length G of a global descriptor.
+        vlad: learned vocabulary; None before ``learn``.
     """
 
     words: int = 64
@@ -197,39 +200,39 @@ class LocalVlad(ABC):
     @property
     @abstractmethod
     def local_id(self) -> str:
-        """Names everything that the local features depend on."""
+        """Identifier of all that the local features depend on."""
 
     @abstractmethod
     def extract_local(self, image: UInt8) -> Features:
-        """Features of a (H, W) gray or (H, W, 3) BGR image; the global descriptor is left empty."""
+        """Extract local features from an (H, W) gray or (H, W, 3) BGR image; the global descriptor stays empty."""
 
     @property
     def feature_id(self) -> str:
-        """For example ``rootsift-2048-0.02+vlad-64-70-1a2b3c4d``."""
+        """Identifier of the features, e.g. ``rootsift-2048-0.02+vlad-64-70-1a2b3c4d``."""
         vlad = "unlearned" if self.vlad is None else f"{self.words}-{self.vlad.dimension}-{self.vlad.fingerprint}"
         return f"{self.local_id}+vlad-{vlad}"
 
     def warm_up(self, size: tuple[int, int]) -> None:
-        """Works through a black image of (width, height)."""
+        """Extract features from a black image of (width, height)."""
         self.extract_local(np.zeros(size[::-1], np.uint8))
 
     def extract(self, image: UInt8) -> Features:
-        """Local features; with the global descriptor once there is a vocabulary."""
+        """Extract local features, and the global descriptor if the vocabulary is learned."""
         features = self.extract_local(image)
         return features if self.vlad is None else self.describe(features)
 
     def describe(self, features: Features) -> Features:
-        """Adds the VLAD descriptor."""
+        """Add the VLAD descriptor. Raises ``FeatureError`` without a vocabulary."""
         if self.vlad is None:
             raise FeatureError("the VLAD vocabulary is learned when a map is built: give the map to take it from")
         return replace(features, global_descriptor=self.vlad.describe(features.descriptors))
 
     def learn(self: _Learned, features: Sequence[Features], seed: int) -> _Learned:
-        """The same extractor with a vocabulary learned on these features."""
+        """Return the extractor with a vocabulary learned on these features."""
         return replace(self, vlad=Vlad.learn(features, words=self.words, dimension=self.dimension, seed=seed))
 
     def save(self, folder: Path) -> None:
-        """Writes vocabulary, mean and projection."""
+        """Write vocabulary, mean and projection. Raises ``FeatureError`` without a vocabulary."""
         if self.vlad is None:
             raise FeatureError("there is no vocabulary to save: learn first")
         for attribute, file in _FILES.items():
@@ -237,7 +240,7 @@ class LocalVlad(ABC):
 
 
 def load_vlad(folder: Path | None) -> Vlad | None:
-    """What ``LocalVlad.save`` wrote, None without a folder. Raises ``MapError`` naming the file that is damaged."""
+    """Read the files of ``LocalVlad.save``; None without a folder. Raises ``MapError`` for a damaged file."""
     if folder is None:
         return None
     arrays = {}

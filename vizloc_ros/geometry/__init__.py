@@ -1,1 +1,1 @@
-"""Poses, cameras, rectification and the Lie algebra of rigid motions; everything else is built on it."""
+"""Poses, cameras, rectification, interpolation, covariances, and the Lie groups of rigid motions."""

@@ -1,6 +1,6 @@
-"""The pinhole camera behind everything that is not distorted.
+"""Pinhole camera of rectified images, and first-order errors of its calibration.
 
-Pixels follow OpenCV: (0, 0) is the centre of the top-left pixel. COLMAP's are ``PIXEL_CENTRE`` more.
+Pixels follow OpenCV: (0, 0) is the centre of the top-left pixel. COLMAP's coordinates are ``PIXEL_CENTRE`` larger.
 """
 
 from dataclasses import dataclass
@@ -10,12 +10,21 @@ import numpy as np
 from vizloc_ros.arrays import Bool, Float64
 from vizloc_ros.errors import CameraError
 
-PIXEL_CENTRE = 0.5  # where COLMAP has the centre of the top-left pixel
+PIXEL_CENTRE = 0.5  # COLMAP's coordinates of the centre of the top-left pixel
 
 
 @dataclass(frozen=True)
 class PinholeCamera:
-    """An ideal camera: image size [px], focal lengths [px] and principal point [px]."""
+    """Ideal camera without distortion.
+
+    Attributes:
+        width: image width [px].
+        height: image height [px].
+        fx: horizontal focal length [px].
+        fy: vertical focal length [px].
+        cx: column of the principal point [px].
+        cy: row of the principal point [px].
+    """
 
     width: int
     height: int
@@ -35,7 +44,7 @@ class PinholeCamera:
             )
 
     def is_near(self, other: "PinholeCamera", tolerance: float) -> bool:
-        """Whether the sizes are the same, and focal lengths and principal points no more than so many pixels apart."""
+        """Return True for the same image size and intrinsics that differ by at most ``tolerance`` [px]."""
         return (
             (self.width, self.height) == (other.width, other.height)
             and abs(self.fx - other.fx) <= tolerance
@@ -46,16 +55,16 @@ class PinholeCamera:
 
     @property
     def matrix(self) -> Float64:
-        """The (3, 3) calibration matrix K."""
+        """Calibration matrix K (3, 3)."""
         return np.array([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height) in pixels."""
+        """Image size (width, height) [px]."""
         return self.width, self.height
 
     def project(self, points_cam: Float64) -> tuple[Float64, Bool]:
-        """Projects (N, 3) points [m, camera frame] to (N, 2) pixels and an (N,) mask: in front and inside the image."""
+        """Project (N, 3) points [m, camera frame] to (N, 2) pixels and an (N,) mask: in front and inside the image."""
         z = points_cam[:, 2]
         in_front = z > 1e-6
         safe_z = np.where(in_front, z, 1.0)
@@ -65,7 +74,7 @@ class PinholeCamera:
         return pixels, in_front & self.contains(pixels)
 
     def projection_jacobian(self, points_cam: Float64) -> Float64:
-        """Derivative (N, 2, 3) [px/m] of the pixels by the (N, 3) points in the camera frame; z must be positive."""
+        """Derivatives (N, 2, 3) [px/m] of the pixels by (N, 3) points in the camera frame; z must be positive."""
         x, y, z = points_cam.T
         jacobian = np.zeros((len(points_cam), 2, 3))
         jacobian[:, 0, 0] = self.fx / z
@@ -75,18 +84,18 @@ class PinholeCamera:
         return jacobian
 
     def rays(self, pixels: Float64) -> Float64:
-        """Turns (N, 2) pixels into (N, 3) points at depth 1 m in the camera frame."""
+        """Points (N, 3) at depth 1 m in the camera frame, seen at (N, 2) pixels."""
         return np.stack(
             [(pixels[:, 0] - self.cx) / self.fx, (pixels[:, 1] - self.cy) / self.fy, np.ones(len(pixels))], axis=1
         )
 
     def contains(self, pixels: Float64) -> Bool:
-        """(N,) mask of the (N, 2) pixels that lie on the image, borders included."""
+        """Mask (N,) of the (N, 2) pixels that lie on the image, borders included."""
         x, y = pixels[:, 0], pixels[:, 1]
         return (x >= -0.5) & (y >= -0.5) & (x < self.width - 0.5) & (y < self.height - 0.5)
 
     def scaled(self, width: int, height: int) -> "PinholeCamera":
-        """The camera of the same view resampled to another image size (pixel centres at integers)."""
+        """Camera of the same view, resampled to another image size [px]."""
         sx, sy = width / self.width, height / self.height
         return PinholeCamera(
             width, height, self.fx * sx, self.fy * sy, (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5
@@ -95,13 +104,13 @@ class PinholeCamera:
 
 @dataclass(frozen=True)
 class IntrinsicsCorrection:
-    """Errors of a calibration, to first order. Without arguments: none.
+    """Errors of a calibration, to first order; all zero by default.
 
     Attributes:
-        focal: of both focal lengths [share].
-        cx: of the principal point [px].
-        cy: of the principal point [px].
-        radial: distortion that is left, k1 of OpenCV.
+        focal: relative error of both focal lengths.
+        cx: error of the principal point's column [px].
+        cy: error of the principal point's row [px].
+        radial: remaining radial distortion, k1 of OpenCV.
     """
 
     focal: float = 0.0
@@ -110,18 +119,18 @@ class IntrinsicsCorrection:
     radial: float = 0.0
 
     def shift(self, pixels: Float64, camera: PinholeCamera) -> Float64:
-        """(N, 2) how far from where the calibrated ``camera`` has them the real one sees (N, 2) pixels [px]."""
+        """Shift (N, 2) [px] of the real image against the calibrated ``camera`` at its (N, 2) pixels."""
         return shift_jacobian(pixels, camera) @ np.array([self.focal, self.cx, self.cy, self.radial])
 
     def largest_shift(self, camera: PinholeCamera) -> float:
-        """Of the corners, the middles of the borders and the middle of the image [px]."""
+        """Length [px] of the largest shift among corners, middles of the borders and middle of the image."""
         x, y = np.meshgrid(np.linspace(0, camera.width - 1, 3), np.linspace(0, camera.height - 1, 3))
         shift = self.shift(np.stack([x.ravel(), y.ravel()], axis=1), camera)
         return float(np.linalg.norm(shift, axis=1).max())
 
 
 def shift_jacobian(pixels: Float64, camera: PinholeCamera) -> Float64:
-    """(N, 2, 4) derivative of ``IntrinsicsCorrection.shift`` by its attributes, for (N, 2) pixels."""
+    """Derivatives (N, 2, 4) of ``IntrinsicsCorrection.shift`` by its four attributes, at (N, 2) pixels."""
     scale = np.array([camera.fx, camera.fy])
     ray = (pixels - [camera.cx, camera.cy]) / scale
     radius = (ray * ray).sum(axis=1, keepdims=True)

@@ -1,8 +1,10 @@
-"""Covariances of poses as ROS carries them: ``geometry_msgs/PoseWithCovariance``, order [x y z, rotation x y z].
+"""Covariances of poses in the order of ``geometry_msgs/PoseWithCovariance``: x y z [m], rotation about x y z [rad].
 
-The error of a pose world_from_x is [dp, dphi] with true position p + dp [m] and true rotation exp(dphi) R [rad], both
-along the axes of the world. Unlike the tangent space of ``se3``, dp is that of x's origin and not of the world's.
+The error of a pose map_from_x is [dp, dphi]: the true position is p + dp and the true rotation exp(dphi) R, both along
+the axes of the map. Unlike in the tangent space of ``se3``, dp is the error of x's origin and not of the map's.
 """
+
+from math import nan, sqrt
 
 import numpy as np
 from pycolmap import Rigid3d
@@ -11,21 +13,49 @@ from vizloc_ros.arrays import Float64
 from vizloc_ros.geometry.se3 import cross_matrix
 
 
-def covariance_of_product(covariance: Float64, map_from_cam: Rigid3d, cam_from_base: Rigid3d) -> Float64:
-    """Moves the covariance of a camera's pose to another point of the rigid body that carries it.
+def move_to_base(covariance: Float64, map_from_cam: Rigid3d, cam_from_base: Rigid3d) -> Float64:
+    """Covariance of the base's pose from that of a camera on the same rigid body, to first order in the rotation.
 
-    The rotation error swings the lever from camera to base: with l = R_world_from_cam t_cam_from_base,
-    p_base = p_cam + l gives dp_base = dp_cam + dphi x l, while dphi is the same everywhere on the body.
+    The rotation error dphi is the same everywhere on the body, and moves the base by dphi x l, with the lever
+    l = R_map_from_cam t_cam_from_base from camera to base: dp_base = dp_cam + dphi x l.
 
     Args:
-        covariance: (6, 6) of map_from_cam, [m^2, m rad, rad^2].
-        map_from_cam: the pose it belongs to.
-        cam_from_base: the constant mounting, known without error.
+        covariance: (6, 6) covariance of map_from_cam [m^2, m rad, rad^2].
+        map_from_cam: pose of the camera in the map.
+        cam_from_base: pose of the base in the camera, constant and known without error.
 
     Returns:
-        The (6, 6) covariance of map_from_cam * cam_from_base, to first order in the rotation error.
+        The (6, 6) covariance of map_from_cam * cam_from_base.
     """
     lever = map_from_cam.rotation.matrix() @ cam_from_base.translation
     jacobian = np.eye(6)
     jacobian[:3, 3:] = -cross_matrix(lever)
     return jacobian @ covariance @ jacobian.T
+
+
+def with_map_covariance(covariance: Float64, position_std: float, rotation_std: float) -> Float64:
+    """Add the covariance of the map's own poses to the (6, 6) covariance of a pose relative to the map.
+
+    Args:
+        covariance: (6, 6) covariance from the solver [m^2, m rad, rad^2].
+        position_std: standard deviation of the map's positions along each axis [m].
+        rotation_std: standard deviation of the map's rotations about each axis [deg].
+    """
+    return covariance + np.diag([position_std**2] * 3 + [np.radians(rotation_std) ** 2] * 3)
+
+
+def max_position_std(covariance: Float64) -> float:
+    """Largest marginal standard deviation [m] of the position over all directions.
+
+    NaN if the (6, 6) covariance is not finite, or is none because its variance is negative in every direction.
+    """
+    if not np.isfinite(covariance).all():
+        return nan
+    variance = float(np.linalg.eigvalsh(covariance[:3, :3])[-1])
+    return sqrt(variance) if variance >= 0 else nan
+
+
+def position_and_rotation_std(covariance: Float64) -> tuple[float, float]:
+    """Standard deviations [m, rad] of a pose: root of the summed variances of the three axes, negative ones as zero."""
+    deviations = np.sqrt(np.maximum(np.diag(covariance), 0))
+    return float(np.linalg.norm(deviations[:3])), float(np.linalg.norm(deviations[3:]))

@@ -1,4 +1,4 @@
-"""The epipolar geometry of two images whose poses are known."""
+"""Epipolar geometry of two images with known poses."""
 
 import numpy as np
 from pycolmap import Rigid3d
@@ -9,38 +9,44 @@ from vizloc_ros.geometry.se3 import cross_matrix
 
 
 def fundamental_matrix(
-    camera_a: PinholeCamera, camera_b: PinholeCamera, world_from_a: Rigid3d, world_from_b: Rigid3d
+    camera_a: PinholeCamera, camera_b: PinholeCamera, map_from_a: Rigid3d, map_from_b: Rigid3d
 ) -> Float64:
-    """(3, 3) F with ``[b 1] F [a 1]^T = 0`` for pixels a, b of one point (Hartley and Zisserman, eq. 9.2)."""
-    b_from_a = world_from_b.inverse() * world_from_a
+    """Fundamental matrix F (3, 3) with ``[b 1] F [a 1]^T = 0`` for pixels a and b of one point.
+
+    The formula is equation 9.2 of Hartley and Zisserman, "Multiple View Geometry" (2004).
+    """
+    b_from_a = map_from_b.inverse() * map_from_a
     essential = cross_matrix(b_from_a.translation) @ b_from_a.rotation.matrix()
     return np.linalg.inv(camera_b.matrix).T @ essential @ np.linalg.inv(camera_a.matrix)
 
 
 def epipolar_distance(fundamental: Float64, pixels_a: Float64, pixels_b: Float64) -> Float64:
-    """(N,) the larger of the two distances [px] of (N, 2) matched pixels from each other's epipolar lines."""
+    """Symmetric epipolar distances (N,) [px] of (N, 2) matched pixels.
+
+    The distance is the larger one of a pixel from its match's epipolar line and of the match from the pixel's line.
+    """
     a = np.column_stack([pixels_a, np.ones(len(pixels_a))])
     b = np.column_stack([pixels_b, np.ones(len(pixels_b))])
     lines_b, lines_a = a @ fundamental.T, b @ fundamental
     algebraic = np.abs((b * lines_b).sum(axis=1))
     gradient = np.minimum(np.hypot(lines_a[:, 0], lines_a[:, 1]), np.hypot(lines_b[:, 0], lines_b[:, 1]))
-    # Cameras at one place have no epipolar lines: nothing can be verified, so nothing passes.
+    # Cameras at the same position have no epipolar lines: no match can be verified, so none may pass.
     return np.divide(algebraic, gradient, out=np.full(len(a), np.inf), where=gradient > 1e-12)
 
 
 def in_front(
     camera_a: PinholeCamera,
     camera_b: PinholeCamera,
-    world_from_a: Rigid3d,
-    world_from_b: Rigid3d,
+    map_from_a: Rigid3d,
+    map_from_b: Rigid3d,
     pixels_a: Float64,
     pixels_b: Float64,
 ) -> Bool:
-    """(N,) mask of the (N, 2) matched pixels whose rays meet in front of both cameras.
+    """Mask (N,) of the (N, 2) matched pixels whose rays meet in front of both cameras.
 
     In the axes of b, ``depth_b ray_b = depth_a ray_a + t``; the cross products with either ray give the depths.
     """
-    b_from_a = world_from_b.inverse() * world_from_a
+    b_from_a = map_from_b.inverse() * map_from_a
     rays_a = camera_a.rays(pixels_a) @ b_from_a.rotation.matrix().T
     rays_b = camera_b.rays(pixels_b)
     normals = np.cross(rays_a, rays_b)

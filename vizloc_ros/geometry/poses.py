@@ -1,4 +1,4 @@
-"""Poses are ``pycolmap.Rigid3d`` named ``a_from_b``: ``point_a = a_from_b * point_b``."""
+"""Poses: ``pycolmap.Rigid3d``, named ``a_from_b`` because ``point_a = a_from_b * point_b``."""
 
 import numpy as np
 from pycolmap import Rigid3d, Rotation3d
@@ -7,25 +7,18 @@ from vizloc_ros.arrays import Float64
 
 
 def pose_from_quaternion(translation: Float64, quaternion_xyzw: Float64) -> Rigid3d:
-    """Pose of a translation (3,) [m] and a quaternion (4,) xyzw of any positive norm."""
+    """Pose with a translation (3,) [m] and a quaternion (4,) xyzw of any positive norm."""
     quaternion = np.asarray(quaternion_xyzw, dtype=np.float64)
     return Rigid3d(Rotation3d(quaternion / np.linalg.norm(quaternion)), np.asarray(translation, dtype=np.float64))
 
 
 def pose_from_matrix(matrix: Float64) -> Rigid3d:
-    """Pose of a (3, 4) or (4, 4) matrix [R t] with an orthonormal R."""
+    """Pose with the (3, 4) or (4, 4) matrix [R t], R orthonormal."""
     return Rigid3d(Rotation3d(np.ascontiguousarray(matrix[:3, :3])), np.ascontiguousarray(matrix[:3, 3]))
 
 
-def matrix_of(pose: Rigid3d) -> Float64:
-    """(4, 4) homogeneous matrix of a pose."""
-    matrix = np.eye(4)
-    matrix[:3] = pose.matrix()
-    return matrix
-
-
 def array_of(pose: Rigid3d) -> Float64:
-    """(7,) array tx ty tz [m] qx qy qz qw with qw >= 0."""
+    """Array (7,) of a pose: tx ty tz [m] qx qy qz qw, qw >= 0."""
     quaternion = np.asarray(pose.rotation.quat)
     if quaternion[3] < 0:
         quaternion = -quaternion
@@ -33,7 +26,7 @@ def array_of(pose: Rigid3d) -> Float64:
 
 
 def pose_of(array: Float64) -> Rigid3d:
-    """The pose of a (7,) array as ``array_of`` makes it."""
+    """Pose of a (7,) array from ``array_of``."""
     return pose_from_quaternion(array[:3], array[3:])
 
 
@@ -44,13 +37,13 @@ def pose_error(estimate: Rigid3d, truth: Rigid3d) -> tuple[float, float]:
 
 
 def perturbed(a_from_b: Rigid3d, distance: float, degrees: float, rng: np.random.Generator) -> Rigid3d:
-    """The pose with b moved by exactly ``distance`` [m] and turned by ``degrees``, each in a random direction."""
-    away, axis = rng.normal(size=3), rng.normal(size=3)
-    away *= distance / np.linalg.norm(away)
+    """Pose with b moved by exactly ``distance`` [m] and rotated by exactly ``degrees``, each in a random direction."""
+    offset, axis = rng.normal(size=3), rng.normal(size=3)
+    offset *= distance / np.linalg.norm(offset)
     axis *= np.radians(degrees) / np.linalg.norm(axis)
-    return Rigid3d(a_from_b.rotation * Rotation3d(axis), a_from_b.translation + away)
+    return Rigid3d(a_from_b.rotation * Rotation3d(axis), a_from_b.translation + offset)
 
 
 def transform_points(a_from_b: Rigid3d, points_b: Float64) -> Float64:
-    """(N, 3) points of frame b, in frame a."""
+    """Move (N, 3) points [m] from frame b to frame a."""
     return points_b @ a_from_b.rotation.matrix().T + a_from_b.translation

@@ -1,1 +1,1 @@
-"""From one image's features to a verified pose: retrieve, cluster, match, solve."""
+"""Hierarchical localization: from an image's features to a verified pose."""

@@ -1,8 +1,8 @@
-"""Fast search for maps of hundreds of thousands of keyframes, with FAISS (the optional package ``faiss-cpu``).
+"""Fast retrieval in maps of hundreds of thousands of keyframes, with FAISS (the optional package ``faiss-cpu``).
 
-The index holds a bit an element (product quantization: four bits for four elements, after a random rotation that makes
-all of them matter alike), so that all keyframes can be compared with a query from registers. The most similar ones are
-then compared exactly, with the descriptors of the map.
+The index holds one bit for each element of a descriptor: product quantization with four bits for four elements, after a
+random rotation that spreads the variance evenly. Comparisons of a query with such codes run in SIMD registers, so all
+keyframes are compared. The most similar ones are then compared exactly, with the descriptors of the map.
 """
 
 import importlib
@@ -18,25 +18,25 @@ from vizloc_ros.localization.retrieval import best_first, require_query
 from vizloc_ros.parallel import Progress, silent
 
 INDEX_FILE = "global_index.faiss"
-_GROUP, _BITS = 4, 4  # elements that are coded together, and in how many bits
-_TRAINING = 1 << 14  # keyframes that the code is learned from
+_GROUP, _BITS = 4, 4  # elements that are coded together, and bits of a code
+_NUM_TRAINING = 1 << 14  # keyframes that the code is learned from
 _CHUNK = 1 << 15  # keyframes that are copied into memory at a time
 
 
 class FaissIndex:
-    """Search in an index that ``write_index`` wrote."""
+    """Search in an index that ``write_index`` wrote; a ``GlobalSearch``."""
 
     def __init__(self, path: Path, global_descriptors: Float32, shortlist: int) -> None:
-        """Reads the index into memory; the (K, G) descriptors may stay memory-mapped.
+        """Read the index into memory.
 
         Args:
-            path: the index of these descriptors.
-            global_descriptors: those of the map.
-            shortlist: how many keyframes are compared exactly.
+            path: index file of the descriptors.
+            global_descriptors: (K, G) global descriptors of the map; they may stay memory-mapped.
+            shortlist: number of keyframes that are compared exactly.
 
         Raises:
             ConfigError: FAISS is not installed.
-            MapError: naming the file that is missing, damaged, or of other descriptors.
+            MapError: the file is missing, damaged, or belongs to other descriptors; the text names it.
         """
         faiss = import_faiss("set the parameter 'search' to exact")
         again = f"run 'vizloc map index {path.parent}' again"
@@ -58,25 +58,27 @@ class FaissIndex:
         self._shortlist = shortlist
 
     def search(self, query: Float32, k: int) -> tuple[Int64, Float32]:
-        """As ``GlobalIndex.search``: similarities are exact, but a keyframe not on the shortlist is not found.
+        """Return the (k,) most similar keyframes and their exact cosines to the (G,) query, best first.
+
+        A keyframe that is not on the shortlist is not found.
 
         Raises:
-            FeatureError: the (G,) query has another length, or is zero or not finite.
+            FeatureError: the query has another length, or is zero or not finite.
         """
         require_query(query, self._descriptors.shape[1])
-        keyframes = self._propose(np.ascontiguousarray(query[None], np.float32), max(self._shortlist, k))
+        keyframes = self._shortlisted(np.ascontiguousarray(query[None], np.float32), max(self._shortlist, k))
         return best_first(keyframes, self._descriptors[keyframes] @ query, k)
 
-    def _propose(self, query: Float32, count: int) -> Int64:
-        """At most ``count`` keyframes for a (1, G) query, ascending."""
+    def _shortlisted(self, query: Float32, count: int) -> Int64:
+        """At most ``count`` keyframes for a (1, G) query, in ascending order."""
         if count >= self._index.ntotal:
-            return np.arange(self._index.ntotal)  # FAISS would leave out those that are least similar
+            return np.arange(self._index.ntotal)  # FAISS would omit the least similar ones
         _, found = self._index.search(query, count)
         return np.sort(found[0][found[0] >= 0])
 
 
 def write_index(global_descriptors: Float32, path: Path, seed: int = 0, progress: Progress = silent) -> None:
-    """Builds the index of (K, G) descriptors, which may be memory-mapped, and writes it.
+    """Build and write the index of (K, G) global descriptors, which may be memory-mapped.
 
     Raises:
         ConfigError: FAISS is not installed.
@@ -90,7 +92,7 @@ def write_index(global_descriptors: Float32, path: Path, seed: int = 0, progress
     codes = faiss.IndexPQFastScan(groups * _GROUP, groups, _BITS, faiss.METRIC_INNER_PRODUCT)
     codes.pq.cp.seed = seed
     index = faiss.IndexPreTransform(rotation, codes)
-    training = np.random.default_rng(seed).integers(0, count, _TRAINING)  # again and again those of a small map
+    training = np.random.default_rng(seed).integers(0, count, _NUM_TRAINING)  # with repetition in a small map
     index.train(np.ascontiguousarray(global_descriptors[np.sort(training)]))
     for start in progress(range(0, count, _CHUNK), "indexing keyframes", -(-count // _CHUNK)):
         index.add(np.ascontiguousarray(global_descriptors[start : start + _CHUNK]))
@@ -101,7 +103,14 @@ def write_index(global_descriptors: Float32, path: Path, seed: int = 0, progress
 
 
 def import_faiss(otherwise: str) -> Any:
-    """FAISS, which only large maps need. Raises ``ConfigError`` that says what to do where it is not installed."""
+    """Import FAISS, which only large maps need.
+
+    Args:
+        otherwise: advice for users who do not want to install it.
+
+    Raises:
+        ConfigError: FAISS is not installed.
+    """
     try:
         return importlib.import_module("faiss")
     except ImportError as error:
@@ -109,5 +118,5 @@ def import_faiss(otherwise: str) -> Any:
 
 
 def _brief(error: Exception) -> str:
-    """A message of FAISS without the function and line of its source that it begins with."""
+    """Message of FAISS without its prefix, the function and line of the source."""
     return re.sub(r"^Error in .*?:\d+: (Error: '.*?' failed: )?", "", str(error)) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Which search a map gets: exact, or through the index in its folder."""
+"""Choice of the retrieval in a map: exact, or with the FAISS index in its folder."""
 
 import logging
 from typing import Protocol
@@ -11,20 +11,24 @@ from vizloc_ros.localization.retrieval import GlobalIndex
 from vizloc_ros.mapping.map_format import FileInfo
 from vizloc_ros.mapping.visual_map import VisualMap
 
-EXACT_UP_TO = 100_000  # keyframes that "auto" searches exactly, even if there is an index
+EXACT_UP_TO = 100_000  # keyframes; "auto" searches smaller maps exactly, even if there is an index
 _LOG = logging.getLogger(__name__)
 
 
 class GlobalSearch(Protocol):
-    """Finds the keyframes that look most like a query."""
+    """Search for the keyframes that are most similar to a query."""
 
     def search(self, query: Float32, k: int) -> tuple[Int64, Float32]:
-        """The (k,) best keyframes, best first, and their cosines to the (G,) query. Raises ``FeatureError``."""
+        """Return the (k,) most similar keyframes and their cosines to the (G,) query, best first.
+
+        Raises:
+            FeatureError: the query has another length, or is zero or not finite.
+        """
         ...
 
 
 def open_search(visual_map: VisualMap, options: RetrievalOptions) -> GlobalSearch:
-    """The search that the options ask for.
+    """Open the search that the options select.
 
     Raises:
         ConfigError: ``search`` is faiss, but the map has no index, or FAISS is not installed.
@@ -49,7 +53,7 @@ def open_search(visual_map: VisualMap, options: RetrievalOptions) -> GlobalSearc
 
 
 def _index_pays(visual_map: VisualMap) -> bool:
-    """Whether the map is large and its index can be used; says so where only the second is not the case."""
+    """Return true if the map is large and its index can be used; log a warning if a large map lacks a usable index."""
     if visual_map.info.keyframes <= EXACT_UP_TO:
         return False
     try:

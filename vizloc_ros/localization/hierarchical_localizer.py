@@ -1,4 +1,4 @@
-"""From features to a verified pose in one process: hierarchical localization (HF-Net, section 3)."""
+"""Hierarchical localization in one process: from features to a verified pose (HF-Net, section 3)."""
 
 from vizloc_ros.features.types import Features, corrected
 from vizloc_ros.geometry.camera import PinholeCamera
@@ -10,7 +10,7 @@ from vizloc_ros.timing import Stopwatch
 
 
 class HierarchicalLocalizer:
-    """Localizes features in a map: retrieval, clustering, matching, pose."""
+    """Localizer of single images in a map: retrieval, covisibility clustering, matching, pose."""
 
     def __init__(
         self,
@@ -23,13 +23,13 @@ class HierarchicalLocalizer:
         self.solver = PoseSolver(pose)
 
     def localize(self, features: Features, camera: PinholeCamera) -> Localization:
-        """Localizes one image's features. Raises ``FeatureError`` for features of another kind than the map's."""
+        """Localize an image by its features. Raises ``FeatureError`` if they are of another kind than the map's."""
         return self.localize_with_candidates(features, camera, Stopwatch())[0]
 
     def localize_with_candidates(
         self, features: Features, camera: PinholeCamera, stopwatch: Stopwatch
     ) -> tuple[Localization, RetrievedPlaces]:
-        """As ``localize``, and what was retrieved."""
+        """Localize as ``localize`` does, and also return the retrieved places."""
         features = corrected(features, self._info.intrinsics_correction(camera), camera)
         candidates = self.finder.find(features.global_descriptor, stopwatch)
         return self.solver.solve(features, candidates.places, camera, stopwatch), candidates

@@ -1,11 +1,9 @@
-"""Options of the localizer: global retrieval, and the pose from matches."""
+"""Options of the hierarchical localizer: global retrieval, and the pose from matches."""
 
 from typing import Literal
 
-import numpy as np
 from pydantic import Field
 
-from vizloc_ros.arrays import Float64
 from vizloc_ros.options import Options
 
 
@@ -65,11 +63,6 @@ class PoseOptions(Options):
         "first", description="first: stop at the first confident place (HF-Net); best: try all (hloc)"
     )
     seed: int = Field(0, ge=0, lt=2**31, description="seed of RANSAC: the same features give the same pose")
-
-    @property
-    def map_covariance(self) -> Float64:
-        """(6, 6) covariance that the map's own poses add to every pose [m^2, rad^2]."""
-        return np.diag([self.map_position_std**2] * 3 + [np.radians(self.map_rotation_std) ** 2] * 3)
 
 
 class LocalizationOptions(Options):

@@ -1,6 +1,6 @@
 """Places: covisible clusters of retrieved keyframes with their landmarks (HF-Net, section 3).
 
-The map server runs this half of the localization, and the localizer ``pose_solver``.
+The map server runs this half of the hierarchical localization; the localizer runs the other half, ``pose_solver``.
 """
 
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ from vizloc_ros.timing import Stopwatch
 
 @dataclass(frozen=True)
 class Place:
-    """Observations of landmarks, one row an observation; a landmark may have several, with a descriptor each.
+    """Observations of the landmarks of a place, one in each row; a landmark may have several.
 
     Attributes:
         positions: (N, 3) float32 landmark positions in the map frame [m].
         landmarks: (N,) int32 landmark ids.
-        descriptors: (N, D) int8.
+        descriptors: (N, D) int8 descriptors of the observations.
     """
 
     positions: Float32
@@ -34,9 +34,9 @@ class Place:
 
     @classmethod
     def of_keyframes(cls, visual_map: VisualMap, keyframes: Int64, per_landmark: int) -> "Place":
-        """What some keyframes of a map see, at most ``per_landmark`` observations of a landmark.
+        """Observations of some keyframes of a map, at most ``per_landmark`` of each landmark.
 
-        Those of the first keyframes stay: in order of retrieval, they look most like the query.
+        Observations of the first keyframes are kept: in order of retrieval, these are most similar to the query.
         """
         rows = [visual_map.observations_of(int(k)) for k in keyframes]
         landmarks = np.concatenate([visual_map.observation_landmarks[r] for r in rows])
@@ -54,38 +54,39 @@ def _first_of_each(values: Int32, count: int) -> Int64:
 
 
 def covisible_clusters(visual_map: VisualMap, keyframes: Int64) -> list[Int64]:
-    """Connected components of keyframes over shared landmarks; one shared landmark connects.
+    """Connected components of the covisibility graph of retrieved keyframes; one shared landmark is an edge.
 
     Args:
         visual_map: the map.
         keyframes: (k,) retrieved keyframes, best first.
 
     Returns:
-        Clusters, the largest first and the better retrieved first among equals; keyframes in order of retrieval.
+        The clusters, the largest first; among equals, the one with the better retrieved keyframe. Within a cluster,
+        keyframes keep the order of retrieval.
     """
     landmarks = [visual_map.landmarks_of(int(k)) for k in keyframes]
-    rows = np.repeat(np.arange(len(keyframes)), [len(seen) for seen in landmarks])
+    rows = np.repeat(np.arange(len(keyframes)), [len(observed) for observed in landmarks])
     distinct, columns = np.unique(np.concatenate(landmarks), return_inverse=True)
-    # The shape cannot be left to the entries: a keyframe may see nothing.
-    sees = csr_matrix((np.ones(len(rows), np.int32), (rows, columns)), shape=(len(keyframes), len(distinct)))
-    count, label = connected_components(sees @ sees.T, directed=False)
+    # The shape must be given: a keyframe without landmarks has no entry.
+    observes = csr_matrix((np.ones(len(rows), np.int32), (rows, columns)), shape=(len(keyframes), len(distinct)))
+    count, label = connected_components(observes @ observes.T, directed=False)
     clusters = [keyframes[label == c] for c in range(count)]
     first_rank = [int(np.flatnonzero(label == c)[0]) for c in range(count)]
     order = sorted(range(count), key=lambda c: (-len(clusters[c]), first_rank[c]))
     return [clusters[c] for c in order]
 
 
-_PROPOSALS = 10  # keyframes that are looked at for each retrieved one
+_PROPOSALS = 10  # candidates of the non-maximum suppression for each retrieved keyframe
 
 
 @dataclass(frozen=True)
 class RetrievedPlaces:
-    """What retrieval found.
+    """Result of the retrieval for one query.
 
     Attributes:
         keyframes: (k,) retrieved keyframes, best first.
-        similarities: (k,) cosine to the query.
-        places: covisible clusters of them, best first.
+        similarities: (k,) cosines of their global descriptors and the query's.
+        places: covisible clusters of the keyframes, best first.
     """
 
     keyframes: Int64
@@ -94,16 +95,16 @@ class RetrievedPlaces:
 
 
 class PlaceFinder:
-    """Answers global descriptors with places of a map."""
+    """Retrieval of places of a map by global descriptor."""
 
     def __init__(self, visual_map: VisualMap, options: RetrievalOptions | None = None) -> None:
-        """Opens the search that the options ask for. Raises ``ConfigError`` or ``MapError`` as ``open_search`` does."""
+        """Open the search that the options select. Raises ``ConfigError`` or ``MapError`` as ``open_search`` does."""
         self._map = visual_map
         self.options = options or RetrievalOptions()
         self._index = open_search(visual_map, self.options)
 
     def find(self, global_descriptor: Float32, stopwatch: Stopwatch) -> RetrievedPlaces:
-        """Places that look like the query. Raises ``FeatureError`` for a descriptor of another kind."""
+        """Return the places most similar to the query. Raises ``FeatureError`` for a descriptor of another kind."""
         with stopwatch("retrieve"):
             keyframes, similarities = self._retrieve(global_descriptor)
         with stopwatch("cluster"):

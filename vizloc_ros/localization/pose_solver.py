@@ -1,6 +1,6 @@
-"""The pose of a query among places: matching, PnP with RANSAC, verification (HF-Net, sections 3 and 5.2).
+"""Pose of a query among places: matching, PnP with RANSAC, verification (HF-Net, sections 3 and 5.2).
 
-The localizer runs this half of the localization, and the map server ``places``.
+The localizer runs this half of the hierarchical localization; the map server runs the other half, ``places``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,6 +13,7 @@ from pycolmap import Rigid3d
 from vizloc_ros.arrays import Bool, Float64, Int8, Int32
 from vizloc_ros.features.types import Features, dequantize
 from vizloc_ros.geometry.camera import PIXEL_CENTRE, PinholeCamera
+from vizloc_ros.geometry.covariance import max_position_std, with_map_covariance
 from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.localization.localization_options import PoseOptions
 from vizloc_ros.localization.places import Place
@@ -21,14 +22,19 @@ from vizloc_ros.timing import Stopwatch
 
 
 def match_to_place(descriptors: Int8, place: Place, ratio: float) -> tuple[Int32, Int32]:
-    """Nearest observation of every query keypoint, if it is distinctive.
+    """Match each query keypoint to its nearest observation, with the modified ratio test (HF-Net, section 5.2).
 
-    One matrix product of (N, D) by (D, M) gives all distances ``2 - 2 similarity``. A match is accepted if the nearest
-    is clearly nearer than the second, ``d1^2 <= ratio^2 d2^2``, or if both are observations of the same landmark. Of
-    several keypoints that match one landmark the most similar stays, so that no landmark counts twice.
+    One matrix product of (N, D) by (D, M) gives all squared distances ``2 - 2 similarity``. A match is accepted if the
+    nearest observation is clearly nearer than the second one, ``d1^2 <= ratio^2 d2^2``, or if both belong to the same
+    landmark. Of several keypoints that match one landmark, the most similar one stays, so no landmark counts twice.
+
+    Args:
+        descriptors: (N, D) int8 descriptors of the query.
+        place: M observations.
+        ratio: maximum ratio of the distances to the nearest and the second observation.
 
     Returns:
-        (m,) query keypoints and (m,) rows of the place.
+        (m,) indices of query keypoints and (m,) rows of the place.
     """
     if len(descriptors) == 0 or len(place.landmarks) < 2:
         return np.zeros(0, np.int32), np.zeros(0, np.int32)
@@ -49,7 +55,7 @@ def match_to_place(descriptors: Int8, place: Place, ratio: float) -> tuple[Int32
 
 @dataclass(frozen=True)
 class AbsolutePose:
-    """A pose and the (N,) mask of the matches that agree with it."""
+    """Pose of a camera and the (N,) mask of its inliers."""
 
     cam_from_map: Rigid3d
     inliers: Bool
@@ -58,18 +64,18 @@ class AbsolutePose:
 def estimate_absolute_pose(
     pixels: Float64, points: Float64, camera: PinholeCamera, *, max_error: float, max_trials: int, seed: int
 ) -> AbsolutePose | None:
-    """Pose of a camera that sees (N, 3) points [m, world] at (N, 2) pixels, robust against wrong matches.
+    """Pose of a camera from 2D-3D matches: PnP with RANSAC, then refinement on the inliers.
 
     Args:
-        pixels: (0, 0) at the centre of the top-left pixel.
-        points: of the same length.
-        camera: the pinhole camera.
-        max_error: largest reprojection error of an inlier [px].
-        max_trials: of RANSAC.
-        seed: the same matches and seed give the same pose.
+        pixels: (N, 2) pixels of the keypoints; (0, 0) is the center of the top-left pixel.
+        points: (N, 3) landmark positions in the map frame [m].
+        camera: camera of the query.
+        max_error: maximum reprojection error of an inlier [px].
+        max_trials: maximum number of RANSAC trials.
+        seed: seed of RANSAC; the same matches and seed give the same pose.
 
     Returns:
-        None when no pose has support.
+        The pose, or None if RANSAC finds none.
     """
     estimation = pycolmap.AbsolutePoseEstimationOptions()
     estimation.ransac.max_error = max_error
@@ -81,16 +87,17 @@ def estimate_absolute_pose(
     if answer is None:
         return None
     cam_from_map = answer["cam_from_world"]
-    # RANSAC's own mask is of the pose before the refinement.
+    # RANSAC's own mask belongs to the pose before the refinement.
     points_cam = transform_points(cam_from_map, points)
     errors = np.linalg.norm(camera.project(points_cam)[0] - pixels, axis=1)
     return AbsolutePose(cam_from_map, (errors <= max_error) & (points_cam[:, 2] > 0))
 
 
 def reprojection_jacobian(map_from_cam: Rigid3d, points: Float64, camera: PinholeCamera) -> Float64:
-    """Derivative (N, 2, 6) of the pixels of (N, 3) world points by the six errors of the camera's pose.
+    """(N, 2, 6) Jacobian of the pixels of (N, 3) points in the map [m] with respect to the errors of the camera's pose.
 
-    With ``x_cam = R^T (X - p)``: ``d x_cam / dp = -R^T`` and ``d x_cam / dphi = R^T [X - p]x``.
+    The six errors are position p [m] and rotation phi [rad] in the map frame. With ``x_cam = R^T (X - p)``:
+    ``d x_cam / dp = -R^T`` and ``d x_cam / dphi = R^T [X - p]x``.
     """
     rotation = map_from_cam.rotation.matrix()
     by_point = camera.projection_jacobian(transform_points(map_from_cam.inverse(), points)) @ rotation.T
@@ -102,39 +109,41 @@ def reprojection_jacobian(map_from_cam: Rigid3d, points: Float64, camera: Pinhol
 def pose_covariance(
     map_from_cam: Rigid3d, points: Float64, pixels: Float64, camera: PinholeCamera, pixel_sigma: float
 ) -> tuple[Float64, float]:
-    """(6, 6) covariance of a pose from its inliers, and their RMS reprojection error [px].
+    """(6, 6) covariance of a pose from its inliers [m^2, rad^2], and their RMS reprojection error [px].
 
     Args:
-        map_from_cam: the pose at the optimum.
-        points: (N, 3) inlier landmarks, N >= 4 [m].
-        pixels: (N, 2) where they were seen.
-        camera: the camera.
-        pixel_sigma: the standard deviation of a pixel coordinate is taken to be at least this.
+        map_from_cam: refined pose of the camera in the map.
+        points: (N, 3) positions of the inlier landmarks in the map frame, N >= 4 [m].
+        pixels: (N, 2) pixels of their keypoints.
+        camera: camera of the query.
+        pixel_sigma: minimum standard deviation of a pixel coordinate [px].
 
     Raises:
-        numpy.linalg.LinAlgError: the landmarks do not fix the pose.
+        numpy.linalg.LinAlgError: the landmarks do not constrain all six degrees of freedom.
     """
     projected, _ = camera.project(transform_points(map_from_cam.inverse(), points))
     squared = float(((projected - pixels) ** 2).sum())
     variance = max(squared / max(2 * len(points) - 6, 1), pixel_sigma**2)
     jacobian = reprojection_jacobian(map_from_cam, points, camera).reshape(-1, 6)
     covariance = variance * np.linalg.inv(jacobian.T @ jacobian)
+    if not np.isfinite(covariance).all():
+        raise np.linalg.LinAlgError("the covariance is not finite")
     return 0.5 * (covariance + covariance.T), float(np.sqrt(squared / len(points)))
 
 
 @dataclass(frozen=True)
 class LocalizedPose:
-    """A pose that passed verification.
+    """Verified pose of a query.
 
     Attributes:
         map_from_cam: pose of the camera's optical frame in the map.
-        covariance: (6, 6) [x y z, rotation about fixed x y z] in the map frame [m^2, rad^2].
-        keypoints: (n,) inlier keypoints of the query.
-        landmarks: (n,) the landmarks that they see.
-        points: (n, 3) their positions [m].
-        rejected: (m - n,) keypoints whose matches do not agree with the pose.
-        reprojection_rms: [px].
-        place: index of the place in the candidates.
+        covariance: (6, 6) covariance [x y z, rotation about fixed x y z] in the map frame [m^2, rad^2].
+        keypoints: (n,) indices of the query's inlier keypoints.
+        landmarks: (n,) ids of the landmarks that they match.
+        points: (n, 3) landmark positions in the map frame [m].
+        rejected: (m - n,) indices of the keypoints whose matches are outliers.
+        reprojection_rms: RMS reprojection error of the inliers [px].
+        place: index of the place among the candidates.
     """
 
     map_from_cam: Rigid3d
@@ -149,7 +158,15 @@ class LocalizedPose:
 
 @dataclass(frozen=True)
 class Localization:
-    """The outcome for one query: a pose, or the reason why there is none."""
+    """Outcome for one query.
+
+    Attributes:
+        pose: verified pose, or None.
+        reason: reason why there is no pose; empty with a pose.
+        matches: number of matches in the place of the pose, or in the place that came closest to one.
+        inliers: number of inliers among them.
+        timings_ms: duration of each stage [ms].
+    """
 
     pose: LocalizedPose | None
     reason: str
@@ -159,7 +176,7 @@ class Localization:
 
 
 class PoseSolver:
-    """Finds and verifies the pose of a query among places."""
+    """Solver for the verified pose of a query among places."""
 
     def __init__(self, options: PoseOptions | None = None) -> None:
         self.options = options or PoseOptions()
@@ -167,12 +184,13 @@ class PoseSolver:
     def solve(
         self, features: Features, places: Sequence[Place], camera: PinholeCamera, stopwatch: Stopwatch | None = None
     ) -> Localization:
-        """Tries place after place, best first, and returns the first pose that is sure, or the best of all.
+        """Try place after place, best first, and return the first confident pose, or else the best verified one.
 
-        HF-Net takes the first that verifies. Facades that look alike verify too, with few inliers among many matches.
-        The best keypoints are tried alone first: mostly they are enough, and matching costs as many times less.
+        HF-Net takes the first verified pose. Poses at similar facades are verified too, but with a low inlier ratio, so
+        a pose needs a higher one (``confident_inlier_ratio``) to end the search. The keypoints with the best
+        scores are tried alone first: usually they are enough, and the cost of matching grows with their number.
 
-        Never returns a pose that did not verify: without one, the reason of the place that came closest is given.
+        No pose is returned without verification: the outcome then has the reason of the place that came closest.
         """
         stopwatch = stopwatch or Stopwatch()
         if len(features) < self.options.min_inliers:
@@ -182,8 +200,8 @@ class PoseSolver:
             return _failure("no place was retrieved", stopwatch)
         options, first = self.options, self.options.places == "first"
         if first and len(features) > options.first_keypoints:
-            few = features.best(options.first_keypoints)
-            for outcome in self._outcomes(few, places, camera, stopwatch):
+            best = features.best(options.first_keypoints)
+            for outcome in self._outcomes(best, places, camera, stopwatch):
                 if self._is_confident(outcome):
                     if outcome.inliers >= options.enough_inliers:
                         return outcome
@@ -207,65 +225,102 @@ class PoseSolver:
     def _solve_in_place(
         self, index: int, features: Features, place: Place, camera: PinholeCamera, stopwatch: Stopwatch
     ) -> Localization:
-        options = self.options
+        """Match, estimate and verify a pose in one place; without a pose, return the reason and the counts so far."""
         with stopwatch("match"):
-            keypoints, rows = match_to_place(features.descriptors, place, options.ratio)
-        matches = len(keypoints)
-        if matches < options.min_inliers:
-            return _failure(f"only {matches} matches, {options.min_inliers} are needed", stopwatch, matches)
-        pixels = features.keypoints[keypoints].astype(np.float64)
-        points = place.positions[rows].astype(np.float64)
+            matches = _Matches.of(features, place, self.options.ratio)
+        try:
+            estimate = self._estimate(matches, camera, stopwatch)
+            pose = self._verify(estimate, matches, camera, index)
+        except _RejectedError as rejected:
+            return _failure(rejected.reason, stopwatch, len(matches), rejected.inliers)
+        return Localization(pose, "", len(matches), len(pose.keypoints), stopwatch.milliseconds)
+
+    def _estimate(self, matches: "_Matches", camera: PinholeCamera, stopwatch: Stopwatch) -> AbsolutePose:
+        """Pose with the most inliers. Raises ``_RejectedError``."""
+        options = self.options
+        if len(matches) < options.min_inliers:
+            raise _RejectedError(f"only {len(matches)} matches, {options.min_inliers} are needed")
         with stopwatch("pose"):
             estimate = estimate_absolute_pose(
-                pixels,
-                points,
+                matches.pixels,
+                matches.points,
                 camera,
                 max_error=options.max_reprojection_error,
                 max_trials=options.max_trials,
                 seed=options.seed,
             )
         if estimate is None:
-            return _failure(f"no pose is supported by the {matches} matches", stopwatch, matches)
-        inlier, map_from_cam = estimate.inliers, estimate.cam_from_map.inverse()
+            raise _RejectedError(f"no pose is supported by the {len(matches)} matches")
+        return estimate
+
+    def _verify(
+        self, estimate: AbsolutePose, matches: "_Matches", camera: PinholeCamera, place_index: int
+    ) -> LocalizedPose:
+        """Verified pose, if it has enough inliers and a small covariance. Raises ``_RejectedError``."""
+        options, inlier = self.options, estimate.inliers
         inliers = int(inlier.sum())
         if inliers < options.min_inliers:
-            return _failure(f"only {inliers} inliers, {options.min_inliers} are needed", stopwatch, matches, inliers)
-        if inliers < options.min_inlier_ratio * matches:
-            return _failure(
-                f"only {inliers} of {matches} matches are inliers, {options.min_inlier_ratio:.0%} are needed",
-                stopwatch,
-                matches,
-                inliers,
-            )
+            raise _RejectedError(f"only {inliers} inliers, {options.min_inliers} are needed", inliers)
+        if inliers < options.min_inlier_ratio * len(matches):
+            needed = f"{options.min_inlier_ratio:.0%} are needed"
+            raise _RejectedError(f"only {inliers} of {len(matches)} matches are inliers, {needed}", inliers)
+        map_from_cam, points = estimate.cam_from_map.inverse(), matches.points[inlier]
         try:
-            covariance, rms = pose_covariance(map_from_cam, points[inlier], pixels[inlier], camera, options.pixel_sigma)
-            covariance = options.covariance_scale * covariance + options.map_covariance
-            std = position_std(covariance)
+            covariance, rms = pose_covariance(map_from_cam, points, matches.pixels[inlier], camera, options.pixel_sigma)
         except np.linalg.LinAlgError:
-            return _failure(f"the {inliers} inliers do not fix the pose", stopwatch, matches, inliers)
-        if not std <= options.max_position_std:
-            return _failure(
-                f"the position is uncertain by {std:.2g} m, at most {options.max_position_std:g} m is accepted",
-                stopwatch,
-                matches,
-                inliers,
-            )
-        pose = LocalizedPose(
-            map_from_cam,
-            covariance,
-            keypoints[inlier],
-            place.landmarks[rows[inlier]],
-            points[inlier],
-            keypoints[~inlier],
-            rms,
-            index,
+            raise _RejectedError(f"the {inliers} inliers do not fix the pose", inliers) from None
+        covariance = with_map_covariance(
+            options.covariance_scale * covariance, options.map_position_std, options.map_rotation_std
         )
-        return Localization(pose, "", matches, inliers, stopwatch.milliseconds)
+        std = max_position_std(covariance)
+        if not std <= options.max_position_std:
+            accepted = f"at most {options.max_position_std:g} m is accepted"
+            raise _RejectedError(f"the position is uncertain by {std:.2g} m, {accepted}", inliers)
+        return LocalizedPose(
+            map_from_cam=map_from_cam,
+            covariance=covariance,
+            keypoints=matches.keypoints[inlier],
+            landmarks=matches.landmarks[inlier],
+            points=points,
+            rejected=matches.keypoints[~inlier],
+            reprojection_rms=rms,
+            place=place_index,
+        )
 
 
-def position_std(covariance: Float64) -> float:
-    """Standard deviation [m] of a position in its most uncertain direction, of a (6, 6) covariance."""
-    return float(np.sqrt(np.linalg.eigvalsh(covariance[:3, :3])[-1]))
+@dataclass(frozen=True)
+class _Matches:
+    """Matches of m query keypoints with landmarks of a place.
+
+    Attributes:
+        keypoints: (m,) indices of the query's keypoints.
+        pixels: (m, 2) their pixels [px].
+        landmarks: (m,) ids of the landmarks.
+        points: (m, 3) their positions in the map frame [m].
+    """
+
+    keypoints: Int32
+    pixels: Float64
+    landmarks: Int32
+    points: Float64
+
+    @classmethod
+    def of(cls, features: Features, place: Place, ratio: float) -> "_Matches":
+        """Match the features of a query to a place, as ``match_to_place``."""
+        keypoints, rows = match_to_place(features.descriptors, place, ratio)
+        pixels, points = features.keypoints[keypoints], place.positions[rows]
+        return cls(keypoints, pixels.astype(np.float64), place.landmarks[rows], points.astype(np.float64))
+
+    def __len__(self) -> int:
+        return len(self.keypoints)
+
+
+class _RejectedError(Exception):
+    """Reason why a place gives no verified pose, and the number of inliers of the pose that was rejected."""
+
+    def __init__(self, reason: str, inliers: int = 0) -> None:
+        super().__init__(reason)
+        self.reason, self.inliers = reason, inliers
 
 
 def _failure(reason: str, stopwatch: Stopwatch, matches: int = 0, inliers: int = 0) -> Localization:

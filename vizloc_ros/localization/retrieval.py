@@ -1,4 +1,4 @@
-"""Global retrieval: the keyframes of a map most similar to a query (HF-Net, section 3)."""
+"""Global retrieval: search for the keyframes most similar to a query (HF-Net, section 3)."""
 
 import numpy as np
 
@@ -9,18 +9,18 @@ from vizloc_ros.errors import FeatureError
 class GlobalIndex:
     """Exact search among (K, G) global descriptors: one matrix-vector product, and a sort of the best.
 
-    The descriptors are copied into memory once: a search reads all of them, and a memory-mapped file that the system
-    dropped from its cache would make one query in many slow.
+    The descriptors are copied into memory once: a search reads all of them, and occasional queries would be slow with
+    a memory-mapped file that the system dropped from its cache.
     """
 
     def __init__(self, global_descriptors: Float32) -> None:
         self._descriptors = np.array(global_descriptors, dtype=np.float32, order="C")
 
     def search(self, query: Float32, k: int) -> tuple[Int64, Float32]:
-        """The (k,) best keyframes, best first, and their similarities; fewer when the map has fewer.
+        """Return the (k,) most similar keyframes and their cosines to the (G,) query, best first; fewer in a small map.
 
         Raises:
-            FeatureError: the (G,) query has another length, or is zero or not finite.
+            FeatureError: the query has another length, or is zero or not finite.
         """
         require_query(query, self._descriptors.shape[1])
         similarity = self._descriptors @ query
@@ -33,13 +33,13 @@ class GlobalIndex:
 
 
 def best_first(keyframes: Int64, similarities: Float32, k: int) -> tuple[Int64, Float32]:
-    """The k most similar of ascending keyframes, the lower index first among equals, and their similarities."""
+    """Return the k most similar of ascending keyframes and their similarities; of equals, the lower index first."""
     order = np.argsort(-similarities, kind="stable")[:k]
     return keyframes[order], similarities[order]
 
 
 def require_query(query: Float32, size: int) -> None:
-    """Raises ``FeatureError`` unless the query is a (size,) descriptor of something."""
+    """Raise ``FeatureError`` unless the query is a descriptor of this size, finite and not zero."""
     if query.shape != (size,):
         raise FeatureError(
             f"the global descriptor has {query.size} elements, the map's have {size}: "
@@ -49,28 +49,31 @@ def require_query(query: Float32, size: int) -> None:
         raise FeatureError("the global descriptor is zero or not finite: the image shows nothing")
 
 
-_SAME_DIRECTION = np.cos(np.radians(45))  # cameras of one rig that look elsewhere see other things
+_SAME_DIRECTION = np.cos(np.radians(45))  # cameras of one rig that face other directions see other landmarks
 
 
 def suppress_neighbours(positions: Float64, directions: Float64, spacing: float, count: int) -> Int64:
-    """Which of N keyframes, best first, to take: each unless a better one is near, then the best of the others.
+    """Non-maximum suppression of N keyframes, best first, over position and viewing direction.
+
+    A keyframe is suppressed if a better one is near and faces about the same direction. If fewer than ``count`` remain,
+    the best of the suppressed ones fill up.
 
     Args:
-        positions: (N, 3) [m].
+        positions: (N, 3) camera positions [m].
         directions: (N, 3) unit vectors of the viewing directions.
-        spacing: what is nearer than this, and looks the same way, is near [m].
-        count: how many to take at most.
+        spacing: minimum distance of keyframes that face the same direction [m].
+        count: maximum number of keyframes to keep.
 
     Returns:
-        Ascending indices, at most ``count``.
+        Indices of at most ``count`` kept keyframes, ascending.
     """
-    taken: list[int] = []
-    free = np.ones(len(positions), bool)
-    while len(taken) < count and free.any():
-        best = int(free.argmax())
+    kept: list[int] = []
+    remaining = np.ones(len(positions), bool)
+    while len(kept) < count and remaining.any():
+        best = int(remaining.argmax())
         near = np.linalg.norm(positions - positions[best], axis=1) < spacing
-        free &= ~(near & (directions @ directions[best] > _SAME_DIRECTION))
-        free[best] = False
-        taken.append(best)
-    others = np.setdiff1d(np.arange(len(positions)), taken)
-    return np.sort(np.concatenate([taken, others[: count - len(taken)]]).astype(np.int64))
+        remaining &= ~(near & (directions @ directions[best] > _SAME_DIRECTION))
+        remaining[best] = False
+        kept.append(best)
+    suppressed = np.setdiff1d(np.arange(len(positions)), kept)
+    return np.sort(np.concatenate([kept, suppressed[: count - len(kept)]]).astype(np.int64))

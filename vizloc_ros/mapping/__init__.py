@@ -1,1 +1,1 @@
-"""The map: its format on disk, and how it is built from posed images."""
+"""Map: the format on disk, the map in memory, and the build from posed images."""

@@ -1,4 +1,4 @@
-"""What a build has to say about its map."""
+"""Map build: extract, learn, match, triangulate, self-calibrate, write (HF-Net, section 5.3)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.mapping.keyframe_pairs import Keyframe, PairOptions, keyframe_pairs
 from vizloc_ros.mapping.map_writer import MapContent, require_replaceable, write_map
 from vizloc_ros.mapping.pair_matching import MatchOptions, match_pairs
-from vizloc_ros.mapping.pose_diagnosis import agreement, disagreement_warnings, median_speed, scale_warnings
+from vizloc_ros.mapping.pose_diagnosis import median_speed, pose_agreement, pose_warnings, scale_warnings
 from vizloc_ros.mapping.rotated_views import RotatedViewOptions, with_rotated_views
 from vizloc_ros.mapping.self_calibration import SelfCalibrationOptions, calibration_warnings, estimate_corrections
 from vizloc_ros.mapping.triangulation import Triangulation, TriangulationOptions, triangulate
@@ -29,14 +29,25 @@ from vizloc_ros.timing import Stopwatch
 
 
 class BuildReport(BaseModel):
-    """Figures and warnings of a map build, as map.yaml and ``vizloc map build`` give them.
+    """Figures and warnings of a map build, for map.yaml and ``vizloc map build``.
 
     Attributes:
-        pose_agreement: share of look-alike matches that lie on the epipolar lines of the known poses.
-        calibration_shift_px: how far, at most, the self-calibration moves a pixel; 0 if it found nothing to correct.
-        weak_keyframes: names of the keyframes that see too few landmarks.
-        warnings: what is probably wrong with the input, with its cause.
-        seconds: time of every stage [s].
+        keyframes: number of keyframes.
+        landmarks: number of landmarks.
+        observations: number of observations of landmarks in keyframes.
+        mean_track_length: mean number of keyframes that observe a landmark.
+        mean_reprojection_error_px: mean reprojection error of the observations [px].
+        pairs: number of matched pairs of keyframes.
+        matches_per_pair: mean number of verified matches of a pair.
+        pose_agreement: ratio of the tentative matches that lie on the epipolar lines of the known poses.
+        median_speed_mps: median speed of the camera [m/s].
+        median_depth_m: median depth of the observations [m].
+        calibration_shift_px: maximum shift of a pixel by the self-calibration [px]; 0 without a correction.
+        weak_keyframes: names of the keyframes with too few observations.
+        warnings: probable errors of the input and their causes.
+        seed: seed of the build.
+        map_bytes_per_keyframe: size of the map's files, divided by the number of keyframes [bytes].
+        seconds: duration of every stage [s].
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -59,11 +70,11 @@ class BuildReport(BaseModel):
     seconds: dict[str, float] = {}
 
 
-_FLOAT32_SAFE_RANGE = 16_000.0  # m; beyond, float32 coordinates are coarser than a millimetre
+_FLOAT32_SAFE_RANGE = 16_000.0  # m; beyond, float32 coordinates are coarser than a millimeter
 
 
 class BuildOptions(Options):
-    """How a map is built."""
+    """Options of a map build."""
 
     rotated_views: RotatedViewOptions = RotatedViewOptions()
     pairs: PairOptions = PairOptions()
@@ -84,20 +95,20 @@ def build_map(
     options: BuildOptions | None = None,
     progress: Progress = silent,
 ) -> BuildReport:
-    """Builds a map of posed records and puts it at ``out``, replacing a map that is there only when all went well.
+    """Build a map of posed records and write it to ``out``; an old map there is replaced only by a complete new one.
 
     Args:
-        records: of one or more cameras in one world; each needs a pose.
-        extractor: makes the features; learns from them what it has to.
-        out: the map's folder.
-        dataset: where the records are from, for map.yaml.
-        options: see ``BuildOptions``.
-        progress: shows how far every stage is.
+        records: posed records of one or more cameras in one world, which becomes the map frame.
+        extractor: feature extractor; learns its vocabulary from the records if it needs one.
+        out: folder of the map.
+        dataset: name of the dataset, for map.yaml.
+        options: options of the build; None for the defaults.
+        progress: progress display of every stage.
 
     Raises:
-        DatasetError: fewer than two records, or one has no pose.
+        DatasetError: there are too few records, or one has no pose.
         ImageError: an image cannot be read.
-        MapError: the images yield no landmarks; the text says why.
+        MapError: ``out`` is no map and not empty, or the images yield no landmarks; the text says why.
     """
     options = options or BuildOptions()
     clock = Stopwatch()
@@ -113,7 +124,7 @@ def build_map(
         if not pairs:
             raise MapError(_no_pairs(keyframes, options.pairs))
         matches = match_pairs(keyframes, pairs, options.matches, progress)
-        warnings = disagreement_warnings(keyframes, matches)
+        warnings = pose_warnings(keyframes, matches)
     with clock("triangulate"):
         triangulation = triangulate(keyframes, matches, options.triangulation, progress)
     corrections: Mapping[PinholeCamera, IntrinsicsCorrection] = {}
@@ -121,12 +132,12 @@ def build_map(
         with clock("calibrate"):
             corrections = estimate_corrections(keyframes, triangulation, options.self_calibration)
     if corrections:
-        keyframes = [_corrected(keyframe, corrections) for keyframe in keyframes]
+        keyframes = [_with_correct_keypoints(keyframe, corrections) for keyframe in keyframes]
         with clock("triangulate"):
             triangulation = triangulate(keyframes, matches, options.triangulation, progress)
         warnings += calibration_warnings(corrections)
     if len(triangulation.positions) == 0:
-        raise MapError(_no_landmarks(keyframes, agreement(matches), warnings))
+        raise MapError(_no_landmarks(keyframes, pose_agreement(matches), warnings))
     warnings += scale_warnings(keyframes, _depths(keyframes, triangulation)) + _range_warnings(keyframes)
     observed = np.bincount(triangulation.keyframes, minlength=len(keyframes))
     report = BuildReport(
@@ -137,7 +148,7 @@ def build_map(
         mean_reprojection_error_px=triangulation.mean_error,
         pairs=len(pairs),
         matches_per_pair=float(np.mean([len(m.verified) for m in matches])),
-        pose_agreement=agreement(matches),
+        pose_agreement=pose_agreement(matches),
         median_speed_mps=median_speed(keyframes),
         median_depth_m=float(np.median(_depths(keyframes, triangulation))),
         calibration_shift_px=max((c.largest_shift(camera) for camera, c in corrections.items()), default=0.0),
@@ -189,7 +200,7 @@ def _keyframe(record: Record, features: Features) -> Keyframe:
     return Keyframe(record.name, record.timestamp_ns, record.camera, record.world_from_cam, features)
 
 
-def _corrected(keyframe: Keyframe, corrections: Mapping[PinholeCamera, IntrinsicsCorrection]) -> Keyframe:
+def _with_correct_keypoints(keyframe: Keyframe, corrections: Mapping[PinholeCamera, IntrinsicsCorrection]) -> Keyframe:
     correction = corrections.get(keyframe.camera, IntrinsicsCorrection())
     return replace(keyframe, features=corrected(keyframe.features, correction, keyframe.camera))
 
@@ -197,12 +208,9 @@ def _corrected(keyframe: Keyframe, corrections: Mapping[PinholeCamera, Intrinsic
 def _depths(keyframes: Sequence[Keyframe], triangulation: Triangulation) -> Float64:
     """(M,) depth [m] of every observation."""
     points = triangulation.positions[triangulation.landmarks]
-    first = np.searchsorted(triangulation.keyframes, np.arange(len(keyframes) + 1))
+    rows = triangulation.rows_of_keyframes(len(keyframes))
     return np.concatenate(
-        [
-            transform_points(keyframe.map_from_cam.inverse(), points[first[i] : first[i + 1]])[:, 2]
-            for i, keyframe in enumerate(keyframes)
-        ]
+        [transform_points(k.map_from_cam.inverse(), points[r])[:, 2] for k, r in zip(keyframes, rows, strict=True)]
     )
 
 
@@ -224,9 +232,9 @@ def _no_pairs(keyframes: Sequence[Keyframe], options: PairOptions) -> str:
     )
 
 
-def _no_landmarks(keyframes: Sequence[Keyframe], share: float, warnings: Sequence[str]) -> str:
+def _no_landmarks(keyframes: Sequence[Keyframe], agreement: float, warnings: Sequence[str]) -> str:
     causes = "; ".join(warnings) or (
         "the camera hardly moves between the images, or they show nothing to match: "
         f"{np.mean([len(k.features) for k in keyframes]):.0f} keypoints an image"
     )
-    return f"no landmark could be triangulated; {share:.0%} of the matches agree with the known poses: {causes}"
+    return f"no landmark could be triangulated; {agreement:.0%} of the matches agree with the known poses: {causes}"

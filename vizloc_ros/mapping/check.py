@@ -1,4 +1,4 @@
-"""Is a map whole? Every byte against the checksums, and the arrays against each other."""
+"""Integrity check of a map: every byte against the checksums, and the arrays against each other."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from vizloc_ros.parallel import Progress, silent
 
 
 def map_problems(folder: Path, progress: Progress = silent) -> list[str]:
-    """What is wrong with a map, one line a problem, each beginning with the file; empty when it is whole."""
+    """Return the problems of a map, each a line that begins with the file; none for a whole map."""
     try:
         info = read_info(folder)
     except MapError as error:
@@ -34,18 +34,18 @@ def map_problems(folder: Path, progress: Progress = silent) -> list[str]:
             problems.append(str(error))
     if not problems:
         problems += _inconsistencies(VisualMap.open(folder))
-    return list(_one_a_file(problems))
+    return _first_of_each_file(problems)
 
 
 def check_map(folder: Path) -> None:
-    """Raises ``MapError`` with the first problem of a map, and how many more there are."""
+    """Raise ``MapError`` with the first problem of a map and the number of others, unless the map is whole."""
     if problems := map_problems(folder):
         more = f" (and {len(problems) - 1} more: run 'vizloc map check')" if len(problems) > 1 else ""
         raise MapError(f"{problems[0]}{more}")
 
 
 def _inconsistencies(visual_map: VisualMap) -> list[str]:
-    """Indices that point nowhere and numbers that are none: what checksums of a wrongly written map cannot show."""
+    """Problems that checksums cannot show, because they were written: wrong indices and numbers that are not finite."""
     problems = []
     offsets, info = visual_map.observation_offsets, visual_map.info
     if offsets[0] != 0 or offsets[-1] != info.observations or (np.diff(offsets) < 0).any():
@@ -58,9 +58,8 @@ def _inconsistencies(visual_map: VisualMap) -> list[str]:
     return problems
 
 
-def _one_a_file(problems: list[str]) -> dict[str, None]:
-    """Keeps the first problem of every file."""
+def _first_of_each_file(problems: list[str]) -> list[str]:
     first: dict[str, str] = {}
     for problem in problems:
         first.setdefault(problem.split(": ", 1)[0], problem)
-    return dict.fromkeys(first.values())
+    return list(first.values())

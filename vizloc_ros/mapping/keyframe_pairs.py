@@ -1,4 +1,4 @@
-"""A posed image on its way into a map."""
+"""Keyframes, and the choice of pairs of them for matching."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,15 @@ from vizloc_ros.options import Options
 
 @dataclass(frozen=True)
 class Keyframe:
-    """One image of the map: name, time [ns], camera, known pose, features."""
+    """Posed image of a map.
+
+    Attributes:
+        name: name of the image in its dataset.
+        timestamp_ns: time of exposure [ns].
+        camera: camera of the image.
+        map_from_cam: known pose of the camera's optical frame in the map.
+        features: features of the image.
+    """
 
     name: str
     timestamp_ns: int
@@ -26,53 +34,55 @@ class Keyframe:
 
 
 class PairOptions(Options):
-    """Which keyframes are matched with each other."""
+    """Choice of the pairs of keyframes that are matched."""
 
-    min_distance: float = Field(0.05, ge=0, description="least distance of two cameras: standing ones see no depth [m]")
-    max_distance: float = Field(25.0, gt=0, description="largest distance of two cameras [m]")
-    max_angle: float = Field(50.0, gt=0, le=180, description="largest angle between their viewing directions [deg]")
+    min_distance: float = Field(
+        0.05, ge=0, description="minimum distance of two cameras: at rest they see no depth [m]"
+    )
+    max_distance: float = Field(25.0, gt=0, description="maximum distance of two cameras [m]")
+    max_angle: float = Field(50.0, gt=0, le=180, description="maximum angle between their viewing directions [deg]")
     by_pose: int = Field(8, ge=1, description="partners of a keyframe chosen by distance")
     by_retrieval: int = Field(2, ge=0, description="partners chosen by global descriptor, for revisits")
 
 
 def keyframe_pairs(keyframes: Sequence[Keyframe], options: PairOptions) -> list[tuple[int, int]]:
-    """Sorted pairs (i, j) with i < j of keyframes worth matching.
+    """Return the pairs (i, j) of keyframes to match, with i < j, sorted.
 
-    By distance: the nearest partners first, then at growing steps, so that a landmark is seen from close enough to
-    match and from far enough to triangulate. By retrieval: the most similar ones, within twice the distance.
+    Partners by distance are the nearest one, and then ever farther ones at growing steps: near views match well, far
+    ones triangulate well. Partners by retrieval are the most similar ones within twice the maximum distance.
     """
-    centres = np.array([k.map_from_cam.translation for k in keyframes])
+    centers = np.array([k.map_from_cam.translation for k in keyframes])
     directions = np.array([k.map_from_cam.rotation.matrix()[:, 2] for k in keyframes])
-    looks = np.array([k.features.global_descriptor for k in keyframes])
+    descriptors = np.array([k.features.global_descriptor for k in keyframes])
     min_cosine = np.cos(np.radians(options.max_angle))
-    tree = cKDTree(centres)
+    tree = cKDTree(centers)
     pairs: set[tuple[int, int]] = set()
-    for i, centre in enumerate(centres):
+    for i, center in enumerate(centers):
         near = _facing_alike(
-            i, np.array(tree.query_ball_point(centre, options.max_distance), np.int64), directions, min_cosine
+            i, np.array(tree.query_ball_point(center, options.max_distance), np.int64), directions, min_cosine
         )
-        distance = np.linalg.norm(centres[near] - centre, axis=1)
+        distance = np.linalg.norm(centers[near] - center, axis=1)
         order = np.argsort(distance, kind="stable")
         near = near[order[distance[order] >= options.min_distance]]
-        chosen = near[_spread(len(near), options.by_pose)]
+        chosen = near[_growing_ranks(len(near), options.by_pose)]
         if options.by_retrieval:
-            far = np.array(tree.query_ball_point(centre, 2 * options.max_distance), np.int64)
-            far = far[np.linalg.norm(centres[far] - centre, axis=1) >= options.min_distance]
-            alike = np.setdiff1d(_facing_alike(i, far, directions, min_cosine), chosen)
-            most = np.argsort(-(looks[alike] @ looks[i]), kind="stable")[: options.by_retrieval]
-            chosen = np.concatenate([chosen, alike[most]])
+            far = np.array(tree.query_ball_point(center, 2 * options.max_distance), np.int64)
+            far = far[np.linalg.norm(centers[far] - center, axis=1) >= options.min_distance]
+            others = np.setdiff1d(_facing_alike(i, far, directions, min_cosine), chosen)
+            ranked = np.argsort(-(descriptors[others] @ descriptors[i]), kind="stable")
+            chosen = np.concatenate([chosen, others[ranked[: options.by_retrieval]]])
         pairs.update((min(i, int(j)), max(i, int(j))) for j in chosen)
     return sorted(pairs)
 
 
 def _facing_alike(i: int, others: Int64, directions: Float64, min_cosine: float) -> Int64:
-    """Those of ``others`` that are not i and look about the same way."""
+    """Those of the keyframes ``others`` that face about the same direction as keyframe i, without i."""
     others = others[others != i]
     return others[directions[others] @ directions[i] >= min_cosine]
 
 
-def _spread(available: int, wanted: int) -> Int64:
-    """At most ``wanted`` ranks below ``available``: the first, the last, and between them ever larger steps."""
+def _growing_ranks(available: int, wanted: int) -> Int64:
+    """At most ``wanted`` ranks below ``available``: the first, the last, and others between them at growing steps."""
     if available <= wanted:
         return np.arange(available)
     return np.unique(np.geomspace(1, available, wanted).round().astype(np.int64)) - 1

@@ -1,4 +1,4 @@
-"""``map.yaml``: what a map is, what it was built with, and a checksum of every file in it, its own included."""
+"""``map.yaml``: description of a map and of its build, with a checksum of every file of the map and of itself."""
 
 import hashlib
 import zlib
@@ -22,7 +22,13 @@ _CHECKSUM_KEY = "checksum"
 
 
 class ExtractorInfo(BaseModel):
-    """The features of a map: which extractor, with which settings, and the id that queries must have too."""
+    """Features of a map.
+
+    Attributes:
+        name: name of the extractor.
+        settings: settings of the extractor.
+        feature_id: identity of the features, which those of queries must share.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -32,7 +38,12 @@ class ExtractorInfo(BaseModel):
 
 
 class PixLocInfo(BaseModel):
-    """The tracker's features of a map: which network made them, and their lengths on its levels, finest first."""
+    """Reference features of a map for the tracker.
+
+    Attributes:
+        model_id: identity of the network that computed them.
+        dimensions: number of channels on every level of the pyramid, finest first.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -41,7 +52,7 @@ class PixLocInfo(BaseModel):
 
 
 class FileInfo(BaseModel):
-    """Size and SHA-256 of one file of the map."""
+    """Size [bytes] and SHA-256 of one file of the map."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -50,7 +61,7 @@ class FileInfo(BaseModel):
 
     @classmethod
     def of(cls, path: Path) -> "FileInfo":
-        """Reads a file."""
+        """Return the size and the checksum of a file."""
         digest = hashlib.sha256()
         with path.open("rb") as file:
             while block := file.read(1 << 20):
@@ -59,7 +70,27 @@ class FileInfo(BaseModel):
 
 
 class MapInfo(BaseModel):
-    """The content of ``map.yaml``."""
+    """Content of ``map.yaml``.
+
+    Attributes:
+        format_version: version of the map format.
+        vizloc_version: version of the package that built the map.
+        created: time of the build, ISO 8601.
+        dataset: dataset that the map was built from.
+        frame: name of the map frame.
+        georeference: unused in this version of the format.
+        extractor: features of the map.
+        cameras: cameras of the keyframes.
+        camera_corrections: intrinsics correction of each camera; empty in maps without self-calibration.
+        keyframes: number of keyframes.
+        landmarks: number of landmarks.
+        observations: number of observations.
+        descriptor_size: number of elements of a local descriptor.
+        global_descriptor_size: number of elements of a global descriptor.
+        pixloc: reference features for the tracker; None for a map without.
+        build: report of the build.
+        files: size and checksum of every file of the map except map.yaml, by path relative to the map's folder.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -83,50 +114,54 @@ class MapInfo(BaseModel):
 
     @property
     def bytes(self) -> int:
-        """Size of all files but map.yaml."""
+        """Size of all files except map.yaml [bytes]."""
         return sum(file.bytes for file in self.files.values())
 
     def intrinsics_correction(self, camera: PinholeCamera) -> IntrinsicsCorrection:
-        """What the calibration of a camera is off by; nothing, if it is none of those that made the map."""
+        """Intrinsics correction of a camera; zero for a camera that did not take images of the map."""
         for known, correction in zip(self.cameras, self.camera_corrections, strict=False):
             if camera.is_near(known, _SAME_CAMERA):
                 return correction
         return IntrinsicsCorrection()
 
     def require_references(self, folder: Path, model_id: str) -> None:
-        """Refuses a tracker whose network did not make the map's references. Raises ``FeatureError``."""
+        """Raise ``FeatureError`` unless a network with this identity computed the map's reference features."""
         if self.pixloc is None:
-            raise FeatureError(
-                f"{folder}: has no references for the tracker: add them with 'vizloc map add-pixloc {folder}'"
-            )
+            raise no_references(folder)
         if self.pixloc.model_id != model_id:
             raise FeatureError(
                 f"{folder}: its references are of {self.pixloc.model_id}, but the tracker here is {model_id}: make "
-                f"them anew with 'vizloc map add-pixloc {folder}', or use that network"
+                f"them again with 'vizloc map add-pixloc {folder}', or use that network"
             )
 
     @property
     def feature_number(self) -> int:
-        """A 32-bit number of the feature id, for messages."""
+        """32-bit number of the feature id, for messages."""
         return feature_number(self.extractor.feature_id)
 
 
+def no_references(folder: Path) -> FeatureError:
+    """Error for a map without reference features."""
+    return FeatureError(f"{folder}: has no references for the tracker: add them with 'vizloc map add-pixloc {folder}'")
+
+
 def feature_number(feature_id: str) -> int:
-    """The 32-bit number under which a feature id travels in messages."""
+    """32-bit number that stands for a feature id in messages."""
     return zlib.crc32(feature_id.encode())
 
 
 def write_info(folder: Path, info: MapInfo) -> None:
-    """Writes ``map.yaml``; the last line holds the checksum of the lines before."""
+    """Write ``map.yaml``; the last line holds the checksum of the lines before."""
     text = yaml.safe_dump(info.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     (folder / INFO_FILE).write_text(f"{text}{_CHECKSUM_KEY}: {_checksum(text)}\n", encoding="utf-8")
 
 
 def read_info(folder: Path) -> MapInfo:
-    """Reads and verifies ``map.yaml``.
+    """Read and verify ``map.yaml``.
 
     Raises:
-        MapError: no such folder or file, not YAML, of another format version, or changed since it was written.
+        MapError: the folder or file is missing, not YAML, of another format version, or was changed after it was
+            written.
     """
     path = folder / INFO_FILE
     if not folder.is_dir():
@@ -159,7 +194,7 @@ def _checksum(text: str) -> str:
 
 
 def open_array(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> Any:
-    """Memory-maps an ``.npy`` file read-only. Raises ``MapError`` unless it is whole and of that type and shape."""
+    """Memory-map an ``.npy`` file read-only. Raise ``MapError`` unless it is whole and of that type and shape."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Writes a map folder: flat arrays, the COLMAP model, what the extractor learned, and map.yaml over all of it."""
+"""Writer of map folders: flat arrays, the COLMAP model, the extractor's learned files, and map.yaml."""
 
 import os
 import shutil
@@ -12,6 +12,7 @@ import numpy as np
 
 from vizloc_ros.errors import MapError
 from vizloc_ros.features.extractor import FeatureExtractor
+from vizloc_ros.files import replacing_folder
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import array_of
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
@@ -24,14 +25,24 @@ from vizloc_ros.mapping.map_format import (
     read_info,
     write_info,
 )
-from vizloc_ros.mapping.replace import built_aside
 from vizloc_ros.mapping.triangulation import Triangulation, write_model
 from vizloc_ros.mapping.visual_map import ARRAYS, EXTRACTOR_FOLDER, MODEL_FOLDER, NAMES_FILE
 
 
 @dataclass(frozen=True)
 class MapContent:
-    """Everything that goes into a map."""
+    """Content of a new map.
+
+    Attributes:
+        keyframes: keyframes of the map, with corrected keypoints.
+        triangulation: landmarks and their observations.
+        extractor: extractor of the features, with its vocabulary.
+        dataset: dataset of the keyframes.
+        frame: name of the map frame.
+        version: version of the package.
+        created: time of the build.
+        corrections: intrinsics corrections of the cameras that have one.
+    """
 
     keyframes: Sequence[Keyframe]
     triangulation: Triangulation
@@ -44,16 +55,28 @@ class MapContent:
 
 
 def require_replaceable(out: Path) -> None:
-    """Raises ``MapError`` if there is something at ``out`` that is not a map and would be lost."""
+    """Raise ``MapError`` if ``out`` exists and is neither a map nor an empty folder: its content would be lost."""
     if out.exists() and not (out / INFO_FILE).is_file() and not (out.is_dir() and not any(out.iterdir())):
         raise MapError(f"{out}: exists and is not a map, so it is not replaced: give another --out")
 
 
 def write_map(content: MapContent, build: dict[str, Any], out: Path) -> int:
-    """Writes the map beside ``out`` and swaps it in. Returns its size [bytes]. Raises ``MapError``."""
+    """Write a map whole or not at all, in place of an old map.
+
+    Args:
+        content: content of the map.
+        build: report of the build, for map.yaml.
+        out: folder of the map.
+
+    Returns:
+        Size of its files [bytes].
+
+    Raises:
+        MapError: ``out`` is not replaceable, or the map cannot be written.
+    """
     require_replaceable(out)
     try:
-        with built_aside(out) as folder:
+        with replacing_folder(out) as folder:
             cameras = list(dict.fromkeys(k.camera for k in content.keyframes))
             for name, array in _arrays(content, cameras).items():
                 np.save(folder / f"{name}.npy", array, allow_pickle=False)
@@ -73,36 +96,36 @@ def write_map(content: MapContent, build: dict[str, Any], out: Path) -> int:
 def add_to_map(
     folder: Path, names: Sequence[str], write: Callable[[Path], None], changes: Mapping[str, object] | None = None
 ) -> int:
-    """Adds files to a map, or replaces them: a map with them is put together aside and swapped in.
+    """Add files to a map, or replace them, in a copy of the map that then takes its place.
 
     Args:
-        folder: the map.
-        names: of the files in it.
-        write: is given the folder to write them to.
+        folder: folder of the map.
+        names: names of the files in the map.
+        write: function that writes the files to a given folder.
         changes: further changes of map.yaml.
 
     Returns:
-        Their size [bytes].
+        Size of the files [bytes].
 
     Raises:
         MapError: there is no map, or it cannot be written.
     """
     info = read_info(folder)
     try:
-        with built_aside(folder) as aside:
-            shutil.copytree(folder, aside, copy_function=_link, dirs_exist_ok=True)
+        with replacing_folder(folder) as copy:
+            shutil.copytree(folder, copy, copy_function=_link, dirs_exist_ok=True)
             for changed in (*names, INFO_FILE):
-                (aside / changed).unlink(missing_ok=True)  # a link: writing into it would change the map in use
-            write(aside)
-            added = {name: FileInfo.of(aside / name) for name in names}
-            write_info(aside, info.model_copy(update={**(changes or {}), "files": {**info.files, **added}}))
+                (copy / changed).unlink(missing_ok=True)  # a link: writing into it would change the map in use
+            write(copy)
+            added = {name: FileInfo.of(copy / name) for name in names}
+            write_info(copy, info.model_copy(update={**(changes or {}), "files": {**info.files, **added}}))
     except OSError as error:
         raise MapError(f"{folder}: {', '.join(names)} cannot be added: {error}") from error
     return sum(file.bytes for file in added.values())
 
 
 def _link(source: str, target: str) -> None:
-    """A second name for a file; a copy on file systems that know no such thing."""
+    """Make a hard link to a file; a copy on file systems without hard links."""
     try:
         os.link(source, target)
     except OSError:
@@ -110,18 +133,18 @@ def _link(source: str, target: str) -> None:
 
 
 def _arrays(content: MapContent, cameras: Sequence[Any]) -> dict[str, Any]:
-    """The arrays of ``ARRAYS`` with their types."""
-    keyframes, seen = content.keyframes, content.triangulation
-    first = np.searchsorted(seen.keyframes, np.arange(len(keyframes) + 1))
-    keypoints = [seen.keypoints[first[i] : first[i + 1]] for i in range(len(keyframes))]
+    """Arrays of ``ARRAYS`` by name, with their types."""
+    keyframes, triangulation = content.keyframes, content.triangulation
+    rows = triangulation.rows_of_keyframes(len(keyframes))
+    keypoints = [triangulation.keypoints[r] for r in rows]
     arrays = {
         "keyframe_poses": np.array([array_of(k.map_from_cam) for k in keyframes]),
         "keyframe_stamps": np.array([k.timestamp_ns for k in keyframes]),
         "keyframe_cameras": np.array([cameras.index(k.camera) for k in keyframes]),
         "global_descriptors": np.array([k.features.global_descriptor for k in keyframes]),
-        "landmark_positions": seen.positions,
-        "observation_offsets": first,
-        "observation_landmarks": seen.landmarks,
+        "landmark_positions": triangulation.positions,
+        "observation_offsets": np.array([0, *(r.stop for r in rows)]),
+        "observation_landmarks": triangulation.landmarks,
         "observation_pixels": np.concatenate(
             [k.features.keypoints[chosen] for k, chosen in zip(keyframes, keypoints, strict=True)]
         ),

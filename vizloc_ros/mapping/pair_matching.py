@@ -1,4 +1,4 @@
-"""Matches between two keyframes: mutual nearest neighbours that pass the ratio test and the known poses."""
+"""Matching of keyframe pairs: mutual nearest neighbors with the ratio test, verified by the known poses."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,21 +15,24 @@ from vizloc_ros.parallel import Progress, parallel_map
 
 
 class MatchOptions(Options):
-    """How keyframes are matched."""
+    """Options of the matching of keyframes."""
 
-    ratio: float = Field(0.9, gt=0, le=1, description="largest ratio of the distances to nearest and second neighbour")
-    max_epipolar_error: float = Field(4.0, gt=0, description="largest distance from the known epipolar lines [px]")
+    ratio: float = Field(
+        0.9, gt=0, le=1, description="maximum ratio of the distances to the nearest and the second descriptor"
+    )
+    max_epipolar_error: float = Field(4.0, gt=0, description="maximum distance from the known epipolar lines [px]")
 
 
 @dataclass(frozen=True)
 class PairMatches:
-    """Matches of keyframes i and j.
+    """Matches of a pair of keyframes.
 
     Attributes:
-        i, j: indices of the keyframes.
-        tentative: (M, 2) int32 keypoint indices (of i, of j) that look alike.
-        error: (M,) their epipolar error under the known poses [px].
-        max_error: what is still accepted [px].
+        i: index of the first keyframe.
+        j: index of the second keyframe.
+        tentative: (M, 2) int32 indices of keypoints in i and in j with similar descriptors.
+        error: (M,) epipolar errors of the tentative matches under the known poses [px].
+        max_error: maximum epipolar error of a verified match [px].
     """
 
     i: int
@@ -40,14 +43,14 @@ class PairMatches:
 
     @property
     def verified(self) -> Int32:
-        """(V, 2) those that agree with the known poses."""
+        """(V, 2) matches that agree with the known poses."""
         return self.tentative[self.error <= self.max_error]
 
 
 def match_pairs(
     keyframes: Sequence[Keyframe], pairs: Sequence[tuple[int, int]], options: MatchOptions, progress: Progress
 ) -> list[PairMatches]:
-    """Matches every pair, on all cores; a keyframe's pairs together, so that its descriptors are unpacked once."""
+    """Match every pair, on all cores; pairs of the same first keyframe together, to dequantize its descriptors once."""
     partners: dict[int, list[int]] = {}
     for i, j in pairs:
         partners.setdefault(i, []).append(j)
@@ -73,9 +76,9 @@ def _match_pair(
 
 
 def mutual_matches(a: Float32, b: Float32, ratio: float) -> Int32:
-    """(M, 2) index pairs of unit vectors (N, D) and (K, D) that are each other's nearest and pass Lowe's ratio test.
+    """(M, 2) index pairs of mutual nearest neighbors among unit vectors (N, D) and (K, D) that pass Lowe's ratio test.
 
-    Distances of unit vectors are ``2 - 2 similarity``; one matrix product gives them all.
+    Squared distances of unit vectors are ``2 - 2 similarity``; one matrix product gives them all.
     """
     if len(a) == 0 or len(b) < 2:
         return np.zeros((0, 2), np.int32)

@@ -1,9 +1,9 @@
-"""Do the known poses and the images agree? If not, which usual mistake would explain it?
+"""Diagnosis of known poses and intrinsics that disagree with the images, with the probable cause.
 
 Epipolar geometry needs no map: if poses and intrinsics are right, most matches lie on their epipolar lines, and their
-rays meet in front of the cameras (on a straight street, flipped axes show in nothing else). Each usual mistake is
-undone on trial, and the one that makes the matches fit is named. The scale of the whole trajectory cannot show in
-this; it is judged by speed and by the depth of the landmarks.
+rays meet in front of the cameras (on a straight street, flipped axes show only in this). Each usual convention error is
+corrected on trial; if the matches then fit clearly better, a warning names it. The scale of the whole trajectory does
+not change epipolar lines; it is checked by speed and by the depth of the landmarks.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,33 +12,39 @@ from dataclasses import dataclass, replace
 import numpy as np
 from pycolmap import Rigid3d, Rotation3d
 
-from vizloc_ros.arrays import Float64
+from vizloc_ros.arrays import Float64, evenly
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.epipolar import epipolar_distance, fundamental_matrix, in_front
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.pair_matching import PairMatches
 
-_PAIRS_TRIED = 60
-_BETTER_BY = 0.12  # share of matches that a correction must win to be named
-_ENOUGH = 0.25  # share of fitting matches below which something must be wrong
-_SPEEDS = (0.02, 45.0)  # m/s
-_DEPTHS = (0.5, 80.0)  # m
+_NUM_PAIRS = 60  # on which the corrections are tried
+_MIN_GAIN = 0.12  # minimum increase of the inlier ratio by a correction that is named
+_MIN_INLIER_RATIO = 0.25  # of right poses
+_SPEEDS = (0.02, 45.0)  # m/s; usual ones of a vehicle
+_DEPTHS = (0.5, 80.0)  # m; usual ones of landmarks
 
 _PoseChange = Callable[[Rigid3d], Rigid3d]
 _CameraChange = Callable[[PinholeCamera], PinholeCamera]
 
 
 @dataclass(frozen=True)
-class _Mistake:
-    """A usual mistake: what it looks like from outside, and how to undo it."""
+class _ConventionError:
+    """Usual error of poses or intrinsics, and its correction.
+
+    Attributes:
+        description: text of the warning.
+        correct_pose: function from a wrong pose to the right one.
+        correct_camera: function from wrong intrinsics to the right ones.
+    """
 
     description: str
-    pose: _PoseChange = lambda pose: pose
-    camera: _CameraChange = lambda camera: camera
+    correct_pose: _PoseChange = lambda pose: pose
+    correct_camera: _CameraChange = lambda camera: camera
 
 
 def _rotated(matrix: list[list[int]]) -> _PoseChange:
-    """Poses whose camera axes are turned by a constant rotation, right-multiplied."""
+    """Rotate the axes of the camera by a constant matrix, right-multiplied."""
     rotation = Rotation3d(np.array(matrix, np.float64))
     return lambda pose: pose * Rigid3d(rotation, np.zeros(3))
 
@@ -56,53 +62,58 @@ def _all_intrinsics(factor: float) -> _CameraChange:
     return lambda c: replace(c, fx=c.fx * factor, fy=c.fy * factor, cx=c.cx * factor, cy=c.cy * factor)
 
 
-_MISTAKES = (
-    _Mistake("wrong axis convention: the poses are cam_from_world; give world_from_cam", lambda pose: pose.inverse()),
-    _Mistake(
+_CONVENTION_ERRORS = (
+    _ConventionError(
+        "wrong axis convention: the poses are cam_from_world; give world_from_cam", lambda pose: pose.inverse()
+    ),
+    _ConventionError(
         "wrong axis convention: the poses are of a body frame (x forward, y left, z up); give those of the optical "
         "frame (x right, y down, z forward)",
         _rotated([[0, 0, 1], [-1, 0, 0], [0, -1, 0]]),
     ),
-    _Mistake(
+    _ConventionError(
         "wrong axis convention: the camera axes are OpenGL's (y up, z backward); give the optical frame's (y down, "
         "z forward)",
         _rotated([[1, 0, 0], [0, -1, 0], [0, 0, -1]]),
     ),
-    _Mistake("wrong quaternion order: they are qw,qx,qy,qz; give qx,qy,qz,qw", _reordered_quaternion),
-    _Mistake(
+    _ConventionError("wrong quaternion order: they are qw,qx,qy,qz; give qx,qy,qz,qw", _reordered_quaternion),
+    _ConventionError(
         "wrong axis convention: the rotations are cam_from_world; give world_from_cam",
         lambda pose: Rigid3d(pose.rotation.inverse(), pose.translation),
     ),
     *(
-        _Mistake(f"wrong intrinsics: the focal length should be about {factor:g} times as large", camera=_focal(factor))
+        _ConventionError(
+            f"wrong intrinsics: the focal length should be about {factor:g} times as large",
+            correct_camera=_focal(factor),
+        )
         for factor in (0.5, 0.6, 0.7, 0.8, 0.9, 1.1, 1.25, 1.5, 1.75, 2.0)
     ),
     *(
-        _Mistake(
+        _ConventionError(
             f"wrong intrinsics: they are those of another image size; scale all of them by {factor:g}",
-            camera=_all_intrinsics(factor),
+            correct_camera=_all_intrinsics(factor),
         )
         for factor in (0.25, 0.5, 2.0, 4.0)
     ),
 )
 
 
-def agreement(matches: Sequence[PairMatches]) -> float:
-    """Share of all look-alike matches that lie on their epipolar lines."""
+def pose_agreement(matches: Sequence[PairMatches]) -> float:
+    """Ratio of all tentative matches that lie on their epipolar lines."""
     total = sum(len(m.tentative) for m in matches)
     return sum(len(m.verified) for m in matches) / total if total else 0.0
 
 
-def disagreement_warnings(keyframes: Sequence[Keyframe], matches: Sequence[PairMatches]) -> list[str]:
-    """Warnings, each with its likely cause, when matches and known poses or intrinsics contradict each other."""
-    tried = _over_all_baselines(keyframes, matches)
-    known = _share(keyframes, tried, _Mistake("nothing"))
-    shares = [_share(keyframes, tried, mistake) for mistake in _MISTAKES]
-    best = int(np.argmax(shares))
-    figures = f"{known:.0%} of the matches fit the known poses"
-    if shares[best] > known + _BETTER_BY:
-        return [f"{_MISTAKES[best].description} ({figures}, with that {shares[best]:.0%})"]
-    if known < _ENOUGH:
+def pose_warnings(keyframes: Sequence[Keyframe], matches: Sequence[PairMatches]) -> list[str]:
+    """Warning with the probable cause, if the matches disagree with the known poses or intrinsics."""
+    pairs = _pairs_over_all_baselines(keyframes, matches)
+    known_ratio = _inlier_ratio(keyframes, pairs, _ConventionError("none"))
+    corrected_ratios = [_inlier_ratio(keyframes, pairs, error) for error in _CONVENTION_ERRORS]
+    best = int(np.argmax(corrected_ratios))
+    figures = f"{known_ratio:.0%} of the matches fit the known poses"
+    if corrected_ratios[best] > known_ratio + _MIN_GAIN:
+        return [f"{_CONVENTION_ERRORS[best].description} ({figures}, with that {corrected_ratios[best]:.0%})"]
+    if known_ratio < _MIN_INLIER_RATIO:
         return [
             f"{figures}: poses and images do not belong together. Are the time stamps of both in step, the images "
             "rectified, the poses those of this camera, and in metres?"
@@ -110,8 +121,8 @@ def disagreement_warnings(keyframes: Sequence[Keyframe], matches: Sequence[PairM
     return []
 
 
-def _over_all_baselines(keyframes: Sequence[Keyframe], matches: Sequence[PairMatches]) -> list[PairMatches]:
-    """Some well matched pairs, near and far ones alike: near ones match best, but there anything fits."""
+def _pairs_over_all_baselines(keyframes: Sequence[Keyframe], matches: Sequence[PairMatches]) -> list[PairMatches]:
+    """Well matched pairs of all baselines: short ones have most matches, but fit wrong poses too."""
     typical = np.median([len(m.tentative) for m in matches])
     matched = [m for m in matches if len(m.tentative) >= typical / 2]
 
@@ -120,32 +131,31 @@ def _over_all_baselines(keyframes: Sequence[Keyframe], matches: Sequence[PairMat
         return float(np.linalg.norm(a - b))
 
     matched.sort(key=baseline)
-    chosen = np.unique(np.linspace(0, len(matched) - 1, _PAIRS_TRIED).round().astype(int))
-    return [matched[i] for i in chosen]
+    return [matched[i] for i in np.unique(evenly(len(matched), _NUM_PAIRS))]
 
 
-def _share(keyframes: Sequence[Keyframe], matches: Sequence[PairMatches], mistake: _Mistake) -> float:
-    """Share of the tentative matches that fit once a mistake is undone."""
-    fitting = total = 0
-    for pair in matches:
+def _inlier_ratio(keyframes: Sequence[Keyframe], pairs: Sequence[PairMatches], error: _ConventionError) -> float:
+    """Ratio of the tentative matches that fit the poses and intrinsics after the correction of an error."""
+    inliers = total = 0
+    for pair in pairs:
         a, b = keyframes[pair.i], keyframes[pair.j]
         views = (
-            mistake.camera(a.camera),
-            mistake.camera(b.camera),
-            mistake.pose(a.map_from_cam),
-            mistake.pose(b.map_from_cam),
+            error.correct_camera(a.camera),
+            error.correct_camera(b.camera),
+            error.correct_pose(a.map_from_cam),
+            error.correct_pose(b.map_from_cam),
         )
         pixels_a, pixels_b = (
             k.features.keypoints[index].astype(np.float64) for k, index in zip((a, b), pair.tentative.T, strict=True)
         )
         on_line = epipolar_distance(fundamental_matrix(*views), pixels_a, pixels_b) <= pair.max_error
-        fitting += int((on_line & in_front(*views, pixels_a, pixels_b)).sum())
+        inliers += int((on_line & in_front(*views, pixels_a, pixels_b)).sum())
         total += len(pair.tentative)
-    return fitting / total if total else 0.0
+    return inliers / total if total else 0.0
 
 
 def scale_warnings(keyframes: Sequence[Keyframe], depths: Float64) -> list[str]:
-    """Warnings when speed or the (M,) depths [m] of the observations are not those of a vehicle among things."""
+    """Warnings if the speed, or the (M,) depths [m] of the observations, are unusual for a vehicle in a street."""
     warnings = []
     speed = median_speed(keyframes)
     if np.isfinite(speed) and not _SPEEDS[0] <= speed <= _SPEEDS[1]:
@@ -160,10 +170,10 @@ def scale_warnings(keyframes: Sequence[Keyframe], depths: Float64) -> list[str]:
 
 
 def median_speed(keyframes: Sequence[Keyframe]) -> float:
-    """Median speed [m/s] from keyframe to keyframe; NaN with fewer than two."""
-    centres = np.array([k.map_from_cam.translation for k in keyframes])
+    """Median speed from keyframe to keyframe [m/s]; NaN if no time passes between them."""
+    centers = np.array([k.map_from_cam.translation for k in keyframes])
     seconds = np.diff([k.timestamp_ns for k in keyframes]) * 1e-9
     moved = seconds > 0
     if not moved.any():
         return float("nan")
-    return float(np.median(np.linalg.norm(np.diff(centres, axis=0), axis=1)[moved] / seconds[moved]))
+    return float(np.median(np.linalg.norm(np.diff(centers, axis=0), axis=1)[moved] / seconds[moved]))

@@ -1,4 +1,4 @@
-"""What a map keeps for the tracker: PixLoc's features at every observation, as 8-bit integers with scales."""
+"""Reference features in a map: PixLoc features of every observation, as 8-bit integers with scales."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +13,12 @@ _SCALES, _CONFIDENCES = "pixloc_scales", "pixloc_confidences"
 
 @dataclass(frozen=True)
 class ReferenceArrays:
-    """Features of M observations on L levels, finest first, in the order of the map's observations.
+    """Reference features of M observations on L levels, finest first, in the order of the map's observations.
 
     Attributes:
-        features: for each level (M, C), to be multiplied by the scale.
-        scales: (M, L).
-        confidences: (M, L) 0 to 1.
+        features: (M, C) int8 features of each level; a feature is its scale times these integers.
+        scales: (M, L) scales.
+        confidences: (M, L) confidences, 0 to 1.
     """
 
     features: tuple[Int8, ...]
@@ -27,7 +27,7 @@ class ReferenceArrays:
 
     @classmethod
     def open(cls, folder: Path, info: MapInfo) -> "ReferenceArrays | None":
-        """Memory-maps those of a map; None if it has none. Raises ``MapError`` as ``open_array``."""
+        """Memory-map the reference features of a map; None if it has none. Raises ``MapError`` as ``open_array``."""
         arrays = {name: open_array(folder / f"{name}.npy", *described) for name, described in array_files(info).items()}
         if info.pixloc is None:
             return None
@@ -35,7 +35,7 @@ class ReferenceArrays:
         return cls(tuple(arrays[_features(level)] for level in levels), arrays[_SCALES], arrays[_CONFIDENCES])
 
     def save(self, folder: Path) -> None:
-        """Writes the files that ``array_files`` names."""
+        """Write the files that ``array_files`` lists."""
         for level, features in enumerate(self.features):
             np.save(folder / f"{_features(level)}.npy", features, allow_pickle=False)
         np.save(folder / f"{_SCALES}.npy", self.scales, allow_pickle=False)
@@ -43,7 +43,7 @@ class ReferenceArrays:
 
 
 def array_files(info: MapInfo) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
-    """Name without ``.npy``, type and shape of the files of a map's references; none for a map without."""
+    """Type and shape of the files of a map's reference features, by name without ``.npy``; empty for a map without."""
     if info.pixloc is None:
         return {}
     dimensions = info.pixloc.dimensions

@@ -1,10 +1,11 @@
-"""Everything COLMAP does for the map: landmarks from matches and known poses, and the model in its own format.
+"""Triangulation with COLMAP: landmarks from verified matches and known poses, and the model in COLMAP's format.
 
-COLMAP's pixels have (0.5, 0.5) at the centre of the top-left pixel: here ours are turned into them.
+In COLMAP, (0.5, 0.5) is the center of the top-left pixel. In the rest of the package it is (0, 0).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,24 +21,24 @@ from vizloc_ros.parallel import Progress
 
 
 class TriangulationOptions(Options):
-    """Which landmarks are kept."""
+    """Conditions for the landmarks and observations that are kept."""
 
-    max_reprojection_error: float = Field(3.0, gt=0, description="largest reprojection error of an observation [px]")
-    min_angle: float = Field(1.0, gt=0, description="smallest triangulation angle of a landmark [deg]")
-    min_track_length: int = Field(3, ge=2, description="fewest keyframes that must see a landmark")
+    max_reprojection_error: float = Field(3.0, gt=0, description="maximum reprojection error of an observation [px]")
+    min_angle: float = Field(1.0, gt=0, description="minimum triangulation angle of a landmark [deg]")
+    min_track_length: int = Field(3, ge=2, description="minimum number of keyframes that observe a landmark")
 
 
 @dataclass(frozen=True)
 class Triangulation:
-    """Landmarks and who sees them.
+    """Landmarks and their observations in keyframes.
 
     Attributes:
-        positions: (L, 3) landmarks in the world [m].
-        keyframes: (M,) keyframe of every observation, ascending.
-        keypoints: (M,) its keypoint in that keyframe.
-        landmarks: (M,) the landmark it sees.
-        mean_error: mean reprojection error [px].
-        model: the COLMAP reconstruction; image ids are keyframe indices + 1, point ids landmark indices + 1.
+        positions: (L, 3) positions of the landmarks in the map frame [m].
+        keyframes: (M,) index of each observation's keyframe, ascending.
+        keypoints: (M,) index of its keypoint in that keyframe.
+        landmarks: (M,) index of its landmark.
+        mean_error: mean reprojection error [px]; NaN without landmarks.
+        model: COLMAP reconstruction; image ids are keyframe indices + 1, point ids are landmark indices + 1.
     """
 
     positions: Float64
@@ -47,11 +48,16 @@ class Triangulation:
     mean_error: float
     model: pycolmap.Reconstruction
 
+    def rows_of_keyframes(self, num_keyframes: int) -> list[slice]:
+        """Rows of the observations of each keyframe."""
+        offsets = np.searchsorted(self.keyframes, np.arange(num_keyframes + 1)).tolist()
+        return [slice(start, stop) for start, stop in pairwise(offsets)]
+
 
 def triangulate(
     keyframes: Sequence[Keyframe], matches: Sequence[PairMatches], options: TriangulationOptions, progress: Progress
 ) -> Triangulation:
-    """Triangulates the verified matches with the poses held fixed, refines the points, drops what does not fit."""
+    """Triangulate the verified matches with fixed poses, refine the points, and drop outliers and short tracks."""
     model = _posed_model(keyframes)
     graph = _correspondence_graph(keyframes, matches)
     observations = pycolmap.ObservationManager(model, graph)
@@ -68,7 +74,7 @@ def triangulate(
 
 
 def _posed_model(keyframes: Sequence[Keyframe]) -> pycolmap.Reconstruction:
-    """A reconstruction with cameras, registered images and keypoints, without points."""
+    """Reconstruction with cameras, registered images and keypoints, but without points."""
     model = pycolmap.Reconstruction()
     camera_ids: dict[PinholeCamera, int] = {}
     for i, keyframe in enumerate(keyframes):
@@ -87,7 +93,7 @@ def _posed_model(keyframes: Sequence[Keyframe]) -> pycolmap.Reconstruction:
 
 
 def colmap_camera(camera: PinholeCamera, camera_id: int = 1) -> pycolmap.Camera:
-    """The camera in COLMAP's pixels."""
+    """Camera of COLMAP, with its convention of pixels."""
     params = [camera.fx, camera.fy, camera.cx + PIXEL_CENTRE, camera.cy + PIXEL_CENTRE]
     return pycolmap.Camera(
         camera_id=camera_id, model="PINHOLE", width=camera.width, height=camera.height, params=params
@@ -110,7 +116,7 @@ def _correspondence_graph(
 
 
 def _refine_points(model: pycolmap.Reconstruction) -> None:
-    """Least squares over the points alone: cameras and poses are known."""
+    """Minimize the reprojection errors over the points alone, with fixed cameras and poses."""
     config = pycolmap.BundleAdjustmentConfig()
     for image_id in model.reg_image_ids():
         config.add_image(image_id)
@@ -123,7 +129,7 @@ def _refine_points(model: pycolmap.Reconstruction) -> None:
 
 
 def _renumbered(keyframes: Sequence[Keyframe], model: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
-    """The model with its points numbered 1 to L, without the gaps of those that were dropped."""
+    """Copy of the model whose point ids are 1 to L, without the gaps of dropped points."""
     renumbered = _posed_model(keyframes)
     for point_id in sorted(model.point3D_ids()):
         point = model.point3D(point_id)
@@ -133,7 +139,7 @@ def _renumbered(keyframes: Sequence[Keyframe], model: pycolmap.Reconstruction) -
 
 
 def _collect(keyframes: Sequence[Keyframe], model: pycolmap.Reconstruction) -> Triangulation:
-    """Lists the observations of a renumbered model keyframe by keyframe."""
+    """Collect the observations of a renumbered model, keyframe by keyframe."""
     count = model.num_points3D()
     positions = np.array([model.point3D(landmark + 1).xyz for landmark in range(count)]).reshape(-1, 3)
     rows = [
@@ -148,5 +154,5 @@ def _collect(keyframes: Sequence[Keyframe], model: pycolmap.Reconstruction) -> T
 
 
 def write_model(model: pycolmap.Reconstruction, folder: Path) -> None:
-    """Writes the model into an existing folder, as COLMAP, hloc and pycolmap read it."""
+    """Write the model to an existing folder in COLMAP's binary format."""
     model.write_binary(folder)

@@ -1,6 +1,6 @@
-"""The map in memory: arrays that are memory-mapped from its folder, so that opening costs nothing.
+"""Map in memory: arrays that are memory-mapped from the map's folder, so that opening is fast.
 
-Observations are in CSR order: those of keyframe k are rows ``offsets[k]:offsets[k + 1]``.
+Observations are in CSR order: those of keyframe k are the rows ``offsets[k]:offsets[k + 1]``.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ import numpy as np
 from vizloc_ros.arrays import Float32, Float64, Int8, Int32, Int64
 from vizloc_ros.errors import ConfigError, FeatureError, MapError
 from vizloc_ros.features.extractor import FeatureExtractor, open_extractor
-from vizloc_ros.mapping.map_format import MapInfo, feature_number, open_array, read_info
+from vizloc_ros.mapping.map_format import MapInfo, no_references, open_array, read_info
 from vizloc_ros.mapping.reference_arrays import ReferenceArrays
 
 if TYPE_CHECKING:
@@ -41,23 +41,23 @@ ARRAYS: Mapping[str, tuple[type[np.generic], _Shape]] = {
 
 @dataclass(frozen=True, repr=False)
 class VisualMap:
-    """A map that was opened.
+    """Map of K keyframes and L landmarks with M observations.
 
     Attributes:
-        folder: where it is.
-        info: the content of map.yaml.
-        keyframe_names: K names, as in the dataset.
-        keyframe_poses: (K, 7) map_from_cam: tx ty tz [m] qx qy qz qw.
-        keyframe_stamps: (K,) time [ns].
-        keyframe_cameras: (K,) index into ``info.cameras``.
+        folder: folder of the map.
+        info: content of map.yaml.
+        keyframe_names: K names of images, as in the dataset.
+        keyframe_poses: (K, 7) poses map_from_cam: tx ty tz [m] qx qy qz qw.
+        keyframe_stamps: (K,) times of exposure [ns].
+        keyframe_cameras: (K,) indices into ``info.cameras``.
         global_descriptors: (K, G) unit vectors.
-        landmark_positions: (L, 3) in the map frame [m].
-        observation_offsets: (K + 1,) first row of every keyframe.
-        observation_landmarks: (M,) landmark seen.
-        observation_pixels: (M, 2) where [px].
-        observation_descriptors: (M, D) int8.
-        references: what the tracker aligns images with, if the map has it.
-        device: what the extractor runs on; None for the CPU.
+        landmark_positions: (L, 3) positions in the map frame [m].
+        observation_offsets: (K + 1,) row of every keyframe's first observation, and M.
+        observation_landmarks: (M,) indices of the observed landmarks.
+        observation_pixels: (M, 2) pixels of the observations [px].
+        observation_descriptors: (M, D) int8 descriptors of the observations.
+        references: reference features for the tracker; None for a map without.
+        device: device of the extractor; None for the CPU.
     """
 
     folder: Path
@@ -77,10 +77,10 @@ class VisualMap:
 
     @classmethod
     def open(cls, folder: Path | str, device: "Device | None" = None) -> "VisualMap":
-        """Opens a map after checking that every array has the size that map.yaml says; ``check_map`` checks every byte.
+        """Open a map and check the size of every array; ``check_map`` checks every byte.
 
         Raises:
-            MapError: naming the file that is missing, cut off, or of another map.
+            MapError: a file is missing, cut off, or belongs to another map; the text names it.
         """
         folder = Path(folder)
         info = read_info(folder)
@@ -95,37 +95,39 @@ class VisualMap:
         return slice(int(self.observation_offsets[keyframe]), int(self.observation_offsets[keyframe + 1]))
 
     def landmarks_of(self, keyframe: int) -> Int32:
-        """Landmarks that a keyframe sees."""
+        """Landmarks that a keyframe observes."""
         return self.observation_landmarks[self.observations_of(keyframe)]
 
     @cached_property
     def extractor(self) -> FeatureExtractor:
-        """The extractor that made the map's features, for queries; raises as ``open_map_extractor``."""
+        """Extractor of the map's features, for queries. Raises as ``open_map_extractor``."""
         return open_map_extractor(self.folder, self.info, self.device)
 
     def require_features(self, number: int, described_as: str) -> None:
-        """Refuses features whose ``feature_number`` is not the map's. Raises ``FeatureError``."""
+        """Raise ``FeatureError`` unless features, described for the error, have the map's ``feature_number``."""
         if number != self.info.feature_number:
             raise FeatureError(
                 f"{described_as} are not of the map's kind ({self.info.extractor.feature_id}): start the feature node "
                 f"with map_path {self.folder}"
             )
 
-    def require_feature_id(self, feature_id: str) -> None:
-        """As ``require_features``, by name."""
-        self.require_features(feature_number(feature_id), f"features {feature_id}")
+    def references_or_raise(self) -> ReferenceArrays:
+        """Return the reference features. Raises ``FeatureError`` if the map has none."""
+        if self.references is None:
+            raise no_references(self.folder)
+        return self.references
 
     def require_references(self, model_id: str) -> None:
-        """As ``MapInfo.require_references``."""
+        """Raise ``FeatureError`` as ``MapInfo.require_references``."""
         self.info.require_references(self.folder, model_id)
 
 
 def open_map_extractor(folder: Path, info: MapInfo, device: "Device | None" = None) -> FeatureExtractor:
-    """The extractor of a map, read from ``extractor/`` alone, on a device; on the CPU without one.
+    """Open the extractor of a map from its folder ``extractor/``, on a device or, by default, on the CPU.
 
     Raises:
-        FeatureError: it has changed since, or its network is missing or damaged.
-        DeviceError: the device cannot be had.
+        FeatureError: this extractor makes other features than the map's, or its network is missing or damaged.
+        DeviceError: the device is not available.
     """
     wanted = info.extractor
     try:

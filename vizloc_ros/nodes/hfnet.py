@@ -1,7 +1,7 @@
-"""The feature node: images in, features and global descriptors out.
+"""Feature node: images in, features and global descriptors out.
 
-Behind this node everything is a pinhole camera: it rectifies each image and publishes the rectified camera with the
-features. The extractor is HF-Net or a classical one, as the map demands.
+It rectifies each image and publishes the rectified camera with the features, so that all nodes after it work with a
+pinhole camera. The extractor is the one that built the map: HF-Net or a classical one.
 """
 
 from __future__ import annotations
@@ -22,27 +22,32 @@ from vizloc_ros.ros.clouds import features_to_msg, global_descriptor_to_msg
 from vizloc_ros.ros.frame_throttle import FrameThrottle
 from vizloc_ros.ros.image_input import ImageInput
 from vizloc_ros.ros.messages import rectified_camera_to_msg
-from vizloc_ros.ros.node_options import HfnetOptions
+from vizloc_ros.ros.node_options import HFNET, HfnetOptions
 from vizloc_ros.ros.parameters import declare_options
 from vizloc_ros.ros.pipeline_node import PipelineNode
 from vizloc_ros.ros.qos import FEATURES
 from vizloc_ros.ros.runner import run_node
 from vizloc_ros.timing import Stopwatch
 
+# Keys of the diagnostics
+FEATURES_LISTENERS = "features_listeners"
+GLOBAL_DESCRIPTOR_LISTENERS = "global_descriptor_listeners"
+
 
 class HfnetNode(PipelineNode):
-    """Extracts features from the newest image."""
+    """Node that extracts features from the newest image."""
 
     def __init__(self) -> None:
-        super().__init__("hfnet", self._extract)
+        super().__init__(HFNET, self._extract)
         self.options = declare_options(self, HfnetOptions)
         self._extractor: FeatureExtractor | None = None
         self._map: MapInfo | None = None
         self._features = self.create_publisher(PointCloud2, "features", FEATURES)
         self._global_descriptor = self.create_publisher(PointCloud2, "global_descriptor", FEATURES)
-        self._rectified = self.create_publisher(CameraInfo, "features/camera_info", FEATURES)
-        self.when_possible(self._load_extractor)
+        self._camera_info = self.create_publisher(CameraInfo, "features/camera_info", FEATURES)
+        self.load_with_retry(self._load_extractor)
         self._throttle = FrameThrottle(self, self.options.tracking_period)
+        # image -> ImageInput -> FrameThrottle -> worker -> _extract
         self._input = ImageInput(
             self,
             self.options.image_transport,
@@ -51,8 +56,8 @@ class HfnetNode(PipelineNode):
             self._throttle.submit_if_due,
         )
         self.diagnostics.watch("calibration_shift_px", self._calibration_shift)
-        self.diagnostics.watch("features_listeners", self._features.get_subscription_count)
-        self.diagnostics.watch("global_descriptor_listeners", self._global_descriptor.get_subscription_count)
+        self.diagnostics.watch(FEATURES_LISTENERS, self._features.get_subscription_count)
+        self.diagnostics.watch(GLOBAL_DESCRIPTOR_LISTENERS, self._global_descriptor.get_subscription_count)
 
     def _load_extractor(self) -> None:
         folder = Path(self.options.map_path)
@@ -75,22 +80,22 @@ class HfnetNode(PipelineNode):
         self.get_logger().info(f"features: {extractor.feature_id} on {device.provider}")
 
     def _extract(self, msg: Any) -> None:
-        """Runs in the worker. Raises ``VizlocError`` naming what is wrong with the image or its calibration."""
+        """Extract and publish the features of an image, in the worker. Raises ``VizlocError`` for an unusable image."""
         extractor, info = self._extractor, self._map
         if extractor is None or info is None:
-            raise FeatureError(f"there is no feature extractor: {self.obstacle}")
+            raise FeatureError(f"there is no feature extractor: {self.load_error}")
         stopwatch = Stopwatch()
         with stopwatch("hfnet_total"):
-            rectified, camera = self._input.rectified(msg, stopwatch, "hfnet")
+            image, camera = self._input.decode_and_rectify(msg, stopwatch, "hfnet")
             with stopwatch("extract"):
-                features = extractor.extract(rectified)
+                features = extractor.extract(image)
                 features = corrected(features, info.intrinsics_correction(camera), camera)
             if len(features) == 0:
                 raise FeatureError("no keypoint in the image: is it out of focus, covered, or without texture?")
             with stopwatch("hfnet_encode"):
                 header = msg.header
                 messages = (
-                    (self._rectified, rectified_camera_to_msg(camera, header)),
+                    (self._camera_info, rectified_camera_to_msg(camera, header)),
                     (
                         self._global_descriptor,
                         global_descriptor_to_msg(
@@ -111,7 +116,7 @@ class HfnetNode(PipelineNode):
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs the node."""
+    """Run the node."""
     sys.exit(run_node(HfnetNode, args))
 
 

@@ -1,4 +1,4 @@
-"""The localizer: features and candidates of one image in, a verified pose out, or the reason why there is none."""
+"""Localizer: features and candidates of one image in, a verified pose out, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -6,26 +6,19 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Path as PathMsg
 from pycolmap import Rigid3d
 from sensor_msgs.msg import CameraInfo, PointCloud2
 
 from vizloc_ros.errors import FeatureError
-from vizloc_ros.geometry.covariance import covariance_of_product
-from vizloc_ros.localization.places import Place
-from vizloc_ros.localization.pose_solver import Localization, LocalizedPose, PoseSolver, position_std
-from vizloc_ros.ros.clouds import Candidates, candidates_from_msg, features_from_msg
+from vizloc_ros.geometry.covariance import max_position_std, move_to_base
+from vizloc_ros.localization.pose_solver import Localization, LocalizedPose, PoseSolver
+from vizloc_ros.ros.clouds import features_from_msg, places_from_msg
 from vizloc_ros.ros.diagnostics import Level
 from vizloc_ros.ros.extrinsics import CameraExtrinsics
-from vizloc_ros.ros.messages import (
-    header_of,
-    pose_with_covariance_to_msg,
-    rectified_camera_from_msg,
-    stamp_to_ns,
-)
-from vizloc_ros.ros.node_options import LocalizerOptions
+from vizloc_ros.ros.messages import header_of, pose_with_covariance_to_msg, rectified_camera_from_msg, stamp_to_ns
+from vizloc_ros.ros.node_options import LOCALIZER, LocalizerOptions
 from vizloc_ros.ros.parameters import declare_options
 from vizloc_ros.ros.pipeline_node import PipelineNode
 from vizloc_ros.ros.publishers import PathPublisher, TransformPublisher
@@ -39,10 +32,10 @@ _CHANNELS = ("features/camera_info", "features", "candidates")
 
 
 class LocalizerNode(PipelineNode):
-    """Localizes the newest image whose features and candidates have come."""
+    """Node that localizes the newest image whose features and candidates have arrived."""
 
     def __init__(self) -> None:
-        super().__init__("localizer", self._localize)
+        super().__init__(LOCALIZER, self._localize)
         self.options = declare_options(self, LocalizerOptions)
         self._solver = PoseSolver(self.options.pose)
         self._join, self._stamps = StampJoin(_CHANNELS), StampGuard()
@@ -53,14 +46,15 @@ class LocalizerNode(PipelineNode):
         self._path = PathPublisher(self, self.create_publisher(PathMsg, "path", POSE), self.options.path_length)
         for counter in ("localized", "failed"):
             self.diagnostics.count(counter, 0)
+        # features, candidates -> StampJoin -> worker -> _localize
         for channel, message_type in zip(_CHANNELS, (CameraInfo, PointCloud2, PointCloud2), strict=True):
             self.create_subscription(message_type, channel, self._receiver(channel), FEATURES)
 
     def _receiver(self, channel: str) -> Any:
         def receive(msg: Any) -> None:
             stamp = stamp_to_ns(msg.header.stamp)
-            # Guards the join alone: hfnet has dropped and reported images out of order. Whichever of its two messages
-            # comes first tells of a jump; candidates do not, they may be late ones from before it.
+            # For the join alone: hfnet has dropped and reported images out of order. The first of its two messages
+            # reveals a jump; candidates do not, they may be late ones from before it.
             if channel != "candidates" and self._stamps.check(stamp).verdict is Verdict.JUMPED_BACK:
                 self._join.reset()
                 self._path.clear()
@@ -73,21 +67,21 @@ class LocalizerNode(PipelineNode):
         return receive
 
     def _localize(self, joined: tuple[CameraInfo, PointCloud2, PointCloud2]) -> None:
-        """Runs in the worker. Raises ``VizlocError`` for messages that cannot be used."""
+        """Localize one image and publish its pose, in the worker. Raises ``VizlocError`` for unusable messages."""
         camera_msg, features_msg, candidates_msg = joined
         stopwatch = Stopwatch()
         with stopwatch("localizer_total"):
             with stopwatch("localizer_decode"):
                 camera = rectified_camera_from_msg(camera_msg)
                 features = features_from_msg(features_msg, camera.size)
-                candidates = candidates_from_msg(candidates_msg)
-            if features.descriptors.shape[1] != candidates.descriptors.shape[1]:
+                places = places_from_msg(candidates_msg)
+            if places and features.descriptors.shape[1] != places[0].descriptors.shape[1]:
                 raise FeatureError(
                     f"features have {features.descriptors.shape[1]} elements, candidates "
-                    f"{candidates.descriptors.shape[1]}: start hfnet and map_server with the same map"
+                    f"{places[0].descriptors.shape[1]}: start hfnet and visual_map_server with the same map"
                 )
             base_from_cam = self._extrinsics.base_from_cam(features_msg.header.frame_id)
-            outcome = self._solver.solve(features, _places(candidates), camera, stopwatch)
+            outcome = self._solver.solve(features, places, camera, stopwatch)
             if outcome.pose is not None:
                 self._publish(outcome.pose, base_from_cam, features_msg, candidates_msg.header.frame_id)
         self.diagnostics.count("processed")
@@ -97,7 +91,8 @@ class LocalizerNode(PipelineNode):
     def _publish(self, pose: LocalizedPose, base_from_cam: Rigid3d, image: PointCloud2, map_frame: str) -> None:
         cam_from_base = base_from_cam.inverse()
         map_from_base = pose.map_from_cam * cam_from_base
-        covariance = covariance_of_product(pose.covariance, pose.map_from_cam, cam_from_base)
+        # From the camera to base_link: an error of the rotation moves the base as well.
+        covariance = move_to_base(pose.covariance, pose.map_from_cam, cam_from_base)
         header = header_of(stamp_to_ns(image.header.stamp), map_frame)
         self.diagnostics.send(self._pose, pose_with_covariance_to_msg(map_from_base, covariance, header))
         self.record_latency("localizer_stamp_to_pose", stamp_to_ns(image.header.stamp))
@@ -118,22 +113,13 @@ class LocalizerNode(PipelineNode):
             diagnostics.count("localized")
             diagnostics.set_value("place", outcome.pose.place)
             diagnostics.set_value("reprojection_rms_px", outcome.pose.reprojection_rms)
-            diagnostics.set_value("position_std_m", position_std(outcome.pose.covariance))
+            diagnostics.set_value("position_std_m", max_position_std(outcome.pose.covariance))
             diagnostics.report(Level.OK, f"localized with {outcome.inliers} inliers")
         diagnostics.set_value("consecutive_failures", self._failures)
 
 
-def _places(candidates: Candidates) -> list[Place]:
-    """The rows of each place."""
-    bounds = np.append(np.flatnonzero(np.diff(candidates.places, prepend=-1)), len(candidates))
-    return [
-        Place(candidates.points[rows], candidates.landmarks[rows].astype(np.int32), candidates.descriptors[rows])
-        for rows in map(slice, bounds[:-1], bounds[1:])
-    ]
-
-
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs the node."""
+    """Run the node."""
     sys.exit(run_node(LocalizerNode, args))
 
 

@@ -1,1 +1,1 @@
-"""PixLoc: follows the camera by aligning deep features of its image with those of the map's landmarks."""
+"""PixLoc: aligns deep features of an image with reference features of the map's landmarks, and tracks the camera."""

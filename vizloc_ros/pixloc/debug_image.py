@@ -1,4 +1,4 @@
-"""Pictures of one alignment: where the landmarks travelled, and how far the image is trusted."""
+"""Figures of one alignment: motion of the landmarks, and confidence of the image (PixLoc, Figures 2 and 4)."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from vizloc_ros.pixloc.optimizer.projection import project
 from vizloc_ros.pixloc.pyramid import FeatureLevel
 
 _SHIFT = 3  # OpenCV's fractional bits
-_WAY, _START, _END = (80, 200, 255), (60, 60, 230), (90, 220, 60)  # BGR
+_LINE, _START, _END = (80, 200, 255), (60, 60, 230), (90, 220, 60)  # BGR
 
 
 def draw_travel(
@@ -22,25 +22,28 @@ def draw_travel(
     camera: PinholeCamera,
     correction: IntrinsicsCorrection,
 ) -> UInt8:
-    """(H, W, 3) BGR image with the ways of (N, 3) landmarks from the first pose cam_from_map (red) to the last (green).
+    """Draw the motion of (N, 3) landmarks from the first pose cam_from_map (red) to the last one (green).
 
-    Those of the last pose that lie beside the image are left out.
+    Landmarks outside the image at the last pose are left out.
+
+    Returns:
+        (H, W, 3) BGR image.
     """
     canvas: UInt8 = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image.copy()
     rotations = np.array([pose.rotation.matrix() for pose in poses])
     translations = np.array([pose.translation for pose in poses])
-    seen = project(rotations, translations, points, camera, correction)
-    shown = camera.contains(seen.pixels[-1]) & seen.in_front.all(axis=0)
-    ways = np.round(seen.pixels[:, shown].clip(-1e4, 1e4) * 2**_SHIFT).astype(np.int32)
-    cv2.polylines(canvas, list(ways.transpose(1, 0, 2)[:, :, None]), False, _WAY, 1, cv2.LINE_AA, _SHIFT)
-    for places, color in ((ways[0], _START), (ways[-1], _END)):
-        for x, y in places.tolist():
+    projected = project(rotations, translations, points, camera, correction)
+    shown = camera.contains(projected.pixels[-1]) & projected.in_front.all(axis=0)
+    lines = np.round(projected.pixels[:, shown].clip(-1e4, 1e4) * 2**_SHIFT).astype(np.int32)
+    cv2.polylines(canvas, list(lines.transpose(1, 0, 2)[:, :, None]), False, _LINE, 1, cv2.LINE_AA, _SHIFT)
+    for ends, color in ((lines[0], _START), (lines[-1], _END)):
+        for x, y in ends.tolist():
             cv2.circle(canvas, (x, y), 2 << _SHIFT, color, -1, cv2.LINE_AA, _SHIFT)
     return canvas
 
 
 def draw_confidence(image: UInt8, level: FeatureLevel) -> UInt8:
-    """(H, W, 3) BGR image under the confidence of a level: blue where it is not trusted, red where it is most."""
+    """Draw the confidence of a level over the image, as a (H, W, 3) BGR image: blue for low, red for high."""
     height, width = image.shape[:2]
     low, high = float(level.confidences.min()), float(level.confidences.max())
     scaled: Float32 = (level.confidences - low) / max(high - low, 1e-6)

@@ -1,4 +1,4 @@
-"""How an image becomes one that the network takes."""
+"""Scaling of images to the sizes that the PixLoc network accepts."""
 
 from math import sqrt
 
@@ -12,12 +12,13 @@ _MIN_SIDE = 2 * COARSEST
 
 
 def fitted_size(size: tuple[int, int], long_side: int) -> tuple[int, int]:
-    """(width, height) in multiples of 32 that an image of (width, height) is scaled to.
+    """Return the (width, height), multiples of 32, to which an image of (width, height) is scaled.
 
-    The longer side is at most ``long_side``, and the area about half of its square: a picture of 4:3 would take twice
-    the time of one that is as wide as a street, and shows sky and road in it.
+    The longer side is at most ``long_side``, and the area about half of its square: an image of 4:3 would take twice
+    the time of a wide one, for more sky and road.
 
-    Neither cropped nor padded: the sides are scaled apart by a few per cent, which features carry along exactly.
+    The image is neither cropped nor padded: the scales of its sides differ by a few percent, which the scales of the
+    feature levels contain exactly.
 
     Raises:
         ImageError: the image is too small or too long.
@@ -34,7 +35,7 @@ def fitted_size(size: tuple[int, int], long_side: int) -> tuple[int, int]:
 
 
 def fit_image(gray: UInt8, long_side: int) -> UInt8:
-    """(H, W) gray image at ``fitted_size``. Raises ``ImageError`` as that does."""
+    """Scale a (H, W) gray image to its ``fitted_size``. Raises ``ImageError`` as that does."""
     height, width = gray.shape
     size = fitted_size((width, height), long_side)
     if size == (width, height):

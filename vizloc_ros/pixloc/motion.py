@@ -1,4 +1,4 @@
-"""Where the camera is likely to be next: constant velocity, or the vehicle's odometry."""
+"""Motion model of the tracker: predicts the next pose by constant velocity, or by the vehicle's odometry."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,7 @@ from pydantic import Field
 from vizloc_ros.arrays import Float64
 from vizloc_ros.geometry.se3 import se3_exp, se3_log
 from vizloc_ros.options import Options
-
-_NANOSECONDS = 1e9
+from vizloc_ros.timing import NANOSECONDS
 
 
 class MotionOptions(Options):
@@ -41,9 +40,9 @@ class Prediction:
     """A predicted pose.
 
     Attributes:
-        map_from_cam: it.
-        position_std: [m].
-        rotation_std: [rad].
+        map_from_cam: predicted pose of the camera in the map.
+        position_std: standard deviation of the position, of its length over all axes [m].
+        rotation_std: standard deviation of the rotation angle [rad].
     """
 
     map_from_cam: Rigid3d
@@ -53,14 +52,14 @@ class Prediction:
 
 @dataclass(frozen=True)
 class KnownPose:
-    """A pose that was found.
+    """An accepted pose: of the tracker, of the localizer or of a person.
 
     Attributes:
-        map_from_cam: it.
-        stamp_ns: of its image.
-        odom_from_cam: of the same time, where there is odometry.
-        position_std: [m].
-        rotation_std: [rad].
+        map_from_cam: pose of the camera in the map.
+        stamp_ns: time of its image.
+        odom_from_cam: pose of the camera in the odometry's frame at that time, if there is odometry.
+        position_std: standard deviation of the position [m].
+        rotation_std: standard deviation of the rotation [rad].
     """
 
     map_from_cam: Rigid3d
@@ -71,50 +70,55 @@ class KnownPose:
 
 
 class MotionModel:
-    """Predicts from the last poses that were found."""
+    """Predicts a pose from the last accepted poses."""
 
     def __init__(self, options: MotionOptions | None = None) -> None:
         self.options = options or MotionOptions()
         self.last: KnownPose | None = None
-        self._velocity: Float64 | None = None  # (6,) in the camera's frame [m/s, rad/s]
+        self._velocity: Float64 | None = None  # (6,) twist in the camera's frame [m/s, rad/s]
 
     def reset(self) -> None:
-        """Forgets everything, as after a jump of the clock."""
+        """Forget everything, as after a jump of the clock."""
         self.last = self._velocity = None
 
     def add(self, known: KnownPose) -> None:
-        """Takes the newest pose that was found; the velocity is that since the one before."""
+        """Add the newest accepted pose; the velocity is that since the pose before."""
         before = self.last
         self._velocity = None
         if before is not None and known.stamp_ns > before.stamp_ns:
-            seconds = (known.stamp_ns - before.stamp_ns) / _NANOSECONDS
+            seconds = (known.stamp_ns - before.stamp_ns) / NANOSECONDS
             if seconds <= self.options.max_extrapolation:
                 self._velocity = se3_log(before.map_from_cam.inverse() * known.map_from_cam) / seconds
         self.last = known
 
     def restart(self, known: KnownPose) -> None:
-        """Takes a pose that has nothing to do with those before, such as the localizer's."""
+        """Start again from a pose that is unrelated to those before, such as the localizer's."""
         self._velocity, self.last = None, known
 
     def predict(self, stamp_ns: int, odom_from_cam: Rigid3d | None = None) -> Prediction | None:
-        """The pose at a later time; None before the first one."""
+        """Predict the pose at a later time; None before the first pose.
+
+        Relative odometry replaces the velocity where both poses have odometry. The variances are
+        those of the last pose, plus a constant, plus a growth with the time or with the distance.
+        """
         last, options = self.last, self.options
         if last is None:
             return None
-        seconds = max(0.0, (stamp_ns - last.stamp_ns) / _NANOSECONDS)
-        own = (options.position_std, np.radians(options.rotation_std))
+        seconds = max(0.0, (stamp_ns - last.stamp_ns) / NANOSECONDS)
+        constant = (options.position_std, np.radians(options.rotation_std))
         if odom_from_cam is not None and last.odom_from_cam is not None:
-            moved = last.odom_from_cam.inverse() * odom_from_cam
-            way, turn = float(np.linalg.norm(moved.translation)), float(np.linalg.norm(se3_log(moved)[3:]))
-            grown = (options.odometry_drift * way, options.odometry_drift * turn)
+            last_from_cam = last.odom_from_cam.inverse() * odom_from_cam
+            distance = float(np.linalg.norm(last_from_cam.translation))
+            turn = float(np.linalg.norm(se3_log(last_from_cam)[3:]))
+            growth = (options.odometry_drift * distance, options.odometry_drift * turn)
         elif self._velocity is not None:
-            moved = se3_exp(self._velocity * min(seconds, options.max_extrapolation))
-            grown = (options.acceleration_std * seconds**2, np.radians(options.turn_acceleration_std) * seconds**2)
+            last_from_cam = se3_exp(self._velocity * min(seconds, options.max_extrapolation))
+            growth = (options.acceleration_std * seconds**2, np.radians(options.turn_acceleration_std) * seconds**2)
         else:
-            moved = Rigid3d()
-            grown = (options.speed_std * seconds, np.radians(options.turn_rate_std) * seconds)
+            last_from_cam = Rigid3d()
+            growth = (options.speed_std * seconds, np.radians(options.turn_rate_std) * seconds)
         position, rotation = (
             float(np.sqrt(a * a + b * b + c * c))
-            for a, b, c in zip((last.position_std, last.rotation_std), own, grown, strict=True)
+            for a, b, c in zip((last.position_std, last.rotation_std), constant, growth, strict=True)
         )
-        return Prediction(last.map_from_cam * moved, position, rotation)
+        return Prediction(last.map_from_cam * last_from_cam, position, rotation)

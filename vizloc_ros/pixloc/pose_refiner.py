@@ -1,4 +1,4 @@
-"""Refinement of poses by aligning the image with the map around them (PixLoc, section 5.3)."""
+"""Refinement of a localizer's poses by alignment with the map (PixLoc, section 5.3)."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,13 @@ from vizloc_ros.pixloc.verification import verify
 
 @dataclass(frozen=True)
 class MapAlignment:
-    """An alignment with what went into it."""
+    """An alignment with its input.
+
+    Attributes:
+        alignment: outcome of the alignment.
+        references: landmarks in view, with reference features.
+        pyramid: features of the image.
+    """
 
     alignment: Alignment
     references: References
@@ -27,43 +33,50 @@ class MapAlignment:
 
 
 class MapAligner:
-    """A map with references of an extractor. Calls may come from several threads."""
+    """Aligns images with a map that has reference features. Calls may come from several threads."""
 
     def __init__(
         self, visual_map: VisualMap, extractor: PyramidExtractor, options: TrackingOptions | None = None
     ) -> None:
-        """Raises ``FeatureError`` if the map has no references."""
+        """Open a map. Raises ``FeatureError`` if it has no reference features."""
         self.options = options or TrackingOptions()
         self._map, self._extractor = visual_map, extractor
         self._selector = SubmapSelector(visual_map, self.options.submap, unit_features=extractor.unit_features)
 
     def align(self, image: UInt8, camera: PinholeCamera, prior: Rigid3d, *, trace: bool = False) -> MapAlignment | None:
-        """Aligns an image from a prior map_from_cam; None where the map has nothing around it.
+        """Align an image from a pose prior map_from_cam; None if the map has no keyframes around it.
 
-        Raises ``ImageError`` for an image of impossible size.
+        Raises:
+            ImageError: the image is too small or too long.
         """
         keyframes = self._selector.keyframes_around(prior)
         if not len(keyframes):
             return None
-        tracker, correction, start = self.options.tracker, self._map.info.intrinsics_correction(camera), prior.inverse()
+        tracker, correction, initial = (
+            self.options.tracker,
+            self._map.info.intrinsics_correction(camera),
+            prior.inverse(),
+        )
         nearby = self._selector.references_of(keyframes, prior).dequantized(unit_features=self._extractor.unit_features)
-        references = in_view(nearby, start, camera, correction, tracker.max_landmarks)
+        references = in_view(nearby, initial, camera, correction, tracker.max_landmarks)
         pyramid, learned = self._extractor.extract(image), self._extractor.learned
-        (alignment,) = align(pyramid, references, camera, [start], learned, tracker.alignment, correction, trace=trace)
+        (alignment,) = align(
+            pyramid, references, camera, [initial], learned, tracker.alignment, correction, trace=trace
+        )
         return MapAlignment(alignment, references, pyramid)
 
 
-_FARTHEST = 1.0  # m; a refinement that goes farther has found something else
+_MAX_DISTANCE = 1.0  # m; a refinement that moves the pose farther has converged to another minimum
 
 
 @dataclass(frozen=True)
 class Refinement:
-    """What became of a pose.
+    """Result of the refinement of a pose.
 
     Attributes:
-        map_from_cam: the refined pose; the given one where ``reason`` says why.
-        covariance: (6, 6) of the refined pose, None where it is the given one.
-        reason: why it was not refined.
+        map_from_cam: refined pose of the camera in the map; the given one if it was not refined.
+        covariance: (6, 6) covariance of the refined pose; None if it was not refined.
+        reason: reason why it was not refined; empty if it was.
     """
 
     map_from_cam: Rigid3d
@@ -72,17 +85,17 @@ class Refinement:
 
 
 class PoseRefiner:
-    """Refines poses in a map with references."""
+    """Refines poses in a map with reference features."""
 
     def __init__(
         self, visual_map: VisualMap, extractor: PyramidExtractor, options: TrackingOptions | None = None
     ) -> None:
-        """Raises ``FeatureError`` if the map has no references of this extractor."""
+        """Open a map. Raises ``FeatureError`` if it has no reference features of this extractor."""
         visual_map.require_references(extractor.model_id)
         self._aligner = MapAligner(visual_map, extractor, options)
 
     def refine(self, image: UInt8, camera: PinholeCamera, map_from_cam: Rigid3d) -> Refinement:
-        """Aligns an image from a pose of the localizer. Raises ``ImageError`` for an image of impossible size."""
+        """Refine a pose map_from_cam of the localizer. Raises ``ImageError`` for an image too small or too long."""
         aligned = self._aligner.align(image, camera, map_from_cam)
         if aligned is None:
             return Refinement(map_from_cam, None, "the map has nothing around the pose")
@@ -91,6 +104,6 @@ class PoseRefiner:
             return Refinement(map_from_cam, None, verification.reason)
         refined = aligned.alignment.cam_from_map.inverse()
         distance, _ = pose_error(refined, map_from_cam)
-        if distance > _FARTHEST:
+        if distance > _MAX_DISTANCE:
             return Refinement(map_from_cam, None, f"the alignment ended {distance:.2g} m away")
         return Refinement(refined, aligned.alignment.covariance, "")

@@ -1,4 +1,4 @@
-"""Dense features of one image, level by level."""
+"""Dense features of one image, level by level (PixLoc, section 3.1: image representation)."""
 
 from dataclasses import dataclass
 
@@ -10,11 +10,11 @@ from vizloc_ros.errors import FeatureError
 
 @dataclass(frozen=True)
 class FeatureLevel:
-    """One level of the features of an image (PixLoc, section 3.1).
+    """One level of the features of an image: feature map F and uncertainty map U of the paper.
 
     Attributes:
-        features: (H, W, C), of unit length in every pixel unless they are intensities.
-        confidences: (H, W) how far each pixel is to be trusted, 0 to 1: u = 1 / (1 + U) of the network's uncertainty U.
+        features: (H, W, C) features F, of unit length in every pixel unless they are intensities.
+        confidences: (H, W) confidences u = 1 / (1 + U), 0 to 1 (PixLoc, Eq. 6).
         scale: (2,) columns and rows of this level for one pixel of the image.
     """
 
@@ -25,26 +25,26 @@ class FeatureLevel:
     def __post_init__(self) -> None:
         if self.features.ndim != 3 or self.confidences.shape != self.features.shape[:2] or min(self.shape) < 2:
             raise FeatureError(
-                f"features {self.features.shape} and confidences {self.confidences.shape} are no level: H x W x C and "
-                "H x W with at least two rows and columns are"
+                f"features {self.features.shape} and confidences {self.confidences.shape} do not make a level: "
+                "H x W x C and H x W with at least two rows and columns are needed"
             )
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(rows, columns)."""
+        """(rows, columns) of the level."""
         return self.features.shape[0], self.features.shape[1]
 
     def positions(self, pixels: Float64) -> Float64:
-        """(..., 2) places on this level, (0, 0) the centre of the first, of (..., 2) pixels of the image."""
+        """Return the positions of (..., 2) pixels of the image on this level; (0, 0) is the center of the first one."""
         return (pixels + 0.5) * self.scale - 0.5
 
 
 @dataclass(frozen=True)
 class FeaturePyramid:
-    """The levels of one image, finest first.
+    """Feature levels of one image.
 
     Attributes:
-        levels: at least one.
+        levels: levels, finest first; at least one.
         image_size: (width, height) of the image [px].
     """
 
@@ -58,7 +58,10 @@ class FeaturePyramid:
 def level_of_image(
     features: Float32, confidences: Float32, image_size: tuple[int, int], *, normalize: bool = True
 ) -> FeatureLevel:
-    """The level of an image of ``image_size`` (width, height) that features (H, W, C) cover from edge to edge."""
+    """Return the level of an image of (width, height) that (H, W, C) features cover from edge to edge.
+
+    ``normalize`` scales the features to unit length.
+    """
     if normalize:
         norms = np.linalg.norm(features, axis=2, keepdims=True)
         features = features / np.maximum(norms, np.float32(1e-6))

@@ -1,4 +1,4 @@
-"""The map's references: computed when the map is built, so that no image of it is ever needed again."""
+"""Reference features of a map: computed once, so that tracking needs none of the map's images (PixLoc, section 4)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,13 +21,13 @@ from vizloc_ros.pixloc.references import QuantizedLevel, sample
 def add_references(
     folder: Path, records: Sequence[Record], extractor: PyramidExtractor, progress: Progress = silent
 ) -> int:
-    """Adds references to a map, or replaces them. Returns their size [bytes].
+    """Add reference features to a map, or replace them. Return their size [bytes].
 
     Args:
-        folder: the map.
-        records: the images that it was built from, by name; others are not looked at.
-        extractor: the tracker's.
-        progress: shows how far it is.
+        folder: folder of the map.
+        records: images from which the map was built, found by name; others are ignored.
+        extractor: extractor of the tracker.
+        progress: progress bar.
 
     Raises:
         MapError: the map cannot be read or written, or one of its images is not among the records.
@@ -43,7 +43,7 @@ def add_references(
 def compute_references(
     visual_map: VisualMap, records: Sequence[Record], extractor: PyramidExtractor, progress: Progress = silent
 ) -> ReferenceArrays:
-    """The references of a map's observations; as ``add_references``."""
+    """Compute the reference features of all observations of a map; arguments and errors as ``add_references``."""
     by_name = {record.name: record for record in records}
     if missing := [name for name in visual_map.keyframe_names if name not in by_name]:
         raise MapError(
@@ -54,7 +54,7 @@ def compute_references(
     def of_keyframe(keyframe: int) -> list[QuantizedLevel]:
         record = by_name[visual_map.keyframe_names[keyframe]]
         levels = extractor.extract(record.read_image()).levels
-        pixels = _seen_at(visual_map, keyframe)
+        pixels = _pixels_of_landmarks(visual_map, keyframe)
         return [QuantizedLevel.of(sample(level, pixels, normalize=extractor.unit_features)) for level in levels]
 
     keyframes = range(visual_map.info.keyframes)
@@ -68,19 +68,23 @@ def compute_references(
 
 
 def read_references(visual_map: VisualMap, rows: Int64) -> tuple[QuantizedLevel, ...]:
-    """The references of some observations, level by level. Raises ``FeatureError`` if the map has none."""
-    stored = visual_map.references
-    if stored is None:
-        visual_map.require_references("")
-        return ()
+    """Read the reference features of (M,) observations, finest level first.
+
+    Raises:
+        FeatureError: the map has no reference features.
+    """
+    stored = visual_map.references_or_raise()
     return tuple(
         QuantizedLevel(features[rows], stored.scales[rows, level], stored.confidences[rows, level])
         for level, features in enumerate(stored.features)
     )
 
 
-def _seen_at(visual_map: VisualMap, keyframe: int) -> Float64:
-    """(N, 2) pixels where the real camera sees a keyframe's landmarks, by their positions (PixLoc, section 3.1)."""
+def _pixels_of_landmarks(visual_map: VisualMap, keyframe: int) -> Float64:
+    """Project the landmarks of a keyframe into its image: (N, 2) pixels p_k of PixLoc, Eq. 1, with lens correction.
+
+    The projection and not the keypoint, so that the residual is zero at the keyframe's own pose.
+    """
     camera = visual_map.info.cameras[int(visual_map.keyframe_cameras[keyframe])]
     points = np.asarray(visual_map.landmark_positions[visual_map.landmarks_of(keyframe)], np.float64)
     pixels, _ = camera.project(transform_points(pose_of(visual_map.keyframe_poses[keyframe]).inverse(), points))

@@ -6,37 +6,38 @@ import numpy as np
 
 from vizloc_ros.arrays import Float16, Float32, Float64, Int8, Int64
 from vizloc_ros.errors import FeatureError
+from vizloc_ros.geometry.interpolation import Corners, interpolate_channels_last
 from vizloc_ros.pixloc.pyramid import FeatureLevel
 
-_LARGEST = 127
-_SMALLEST = 0.01  # what 127 stands for at least: scales below 6e-5 lose their digits, or become 0, in 16 bit
+_MAX_INTEGER = 127
+_MIN_AMPLITUDE = 0.01  # smallest value for which 127 stands: scales below 6e-5 lose digits in 16 bit, or become 0
 
 
 @dataclass(frozen=True)
 class LevelReferences:
-    """The landmarks on one level.
+    """Reference features of N landmarks on one level, sampled where keyframes observe them.
 
     Attributes:
-        features: (N, C), of unit length unless they are intensities.
-        confidences: (N,) of the keyframes, 0 to 1.
+        features: (N, C) features F_k[p_k] (PixLoc, Eq. 1), of unit length unless they are intensities.
+        confidences: (N,) confidences u_k, 0 to 1 (PixLoc, Eq. 6).
     """
 
     features: Float32
     confidences: Float32
 
     def take(self, rows: Int64) -> "LevelReferences":
-        """Some of the landmarks."""
+        """Return some of the landmarks, by their rows."""
         return LevelReferences(self.features[rows], self.confidences[rows])
 
 
 @dataclass(frozen=True)
 class References:
-    """Landmarks with the features that keyframes saw (PixLoc, section 3.1).
+    """Landmarks with their reference features, F_k[p_k] of the points P_i in PixLoc, Eq. 1.
 
     Attributes:
         points: (N, 3) positions [m, map].
-        landmarks: (N,) their numbers in the map.
-        levels: finest first.
+        landmarks: (N,) indices of the landmarks in the map.
+        levels: reference features of each level, finest first.
     """
 
     points: Float64
@@ -55,7 +56,7 @@ class References:
         return len(self.points)
 
     def take(self, rows: Int64) -> "References":
-        """Some of the landmarks."""
+        """Return some of the landmarks, by their rows."""
         return References(
             self.points[rows],
             self.landmarks[rows],
@@ -65,12 +66,12 @@ class References:
 
 @dataclass(frozen=True)
 class QuantizedLevel:
-    """The landmarks on one level as the map keeps them.
+    """Reference features of N landmarks on one level, quantized as the map stores them.
 
     Attributes:
-        features: (N, C), to be multiplied by the scale.
-        scales: (N,).
-        confidences: (N,).
+        features: (N, C) integers, features divided by the scales.
+        scales: (N,) scale of each landmark's features.
+        confidences: (N,) confidences u_k, 0 to 1.
     """
 
     features: Int8
@@ -79,26 +80,29 @@ class QuantizedLevel:
 
     @classmethod
     def of(cls, level: LevelReferences) -> "QuantizedLevel":
-        """References as 8-bit integers with scales."""
+        """Quantize reference features to 8-bit integers with scales."""
         largest = np.abs(level.features).max(axis=1, initial=0)
-        scales = (np.maximum(largest, _SMALLEST) / _LARGEST).astype(np.float16)
-        integers = np.rint(level.features / scales[:, None].astype(np.float32)).clip(-_LARGEST, _LARGEST)
+        scales = (np.maximum(largest, _MIN_AMPLITUDE) / _MAX_INTEGER).astype(np.float16)
+        integers = np.rint(level.features / scales[:, None].astype(np.float32)).clip(-_MAX_INTEGER, _MAX_INTEGER)
         return cls(integers.astype(np.int8), scales, level.confidences.astype(np.float16))
 
     def dequantized(self, *, unit_features: bool) -> LevelReferences:
-        """As they were, to a hundredth; of unit length again where they were."""
+        """Return the features as 32-bit floats, exact to a hundredth of the largest element.
+
+        ``unit_features`` scales them to unit length, as they were before.
+        """
         values = self.features.astype(np.float32) * self.scales[:, None].astype(np.float32)
         return LevelReferences(unit(values) if unit_features else values, self.confidences.astype(np.float32))
 
 
 @dataclass(frozen=True)
 class QuantizedReferences:
-    """References as the map keeps them, and as they travel.
+    """Landmarks with quantized reference features, as the map stores them and as messages carry them.
 
     Attributes:
         points: (N, 3) positions [m, map].
-        landmarks: (N,) their numbers in the map.
-        levels: finest first.
+        landmarks: (N,) indices of the landmarks in the map.
+        levels: quantized reference features of each level, finest first.
     """
 
     points: Float64
@@ -109,37 +113,25 @@ class QuantizedReferences:
         return len(self.points)
 
     def dequantized(self, *, unit_features: bool = True) -> References:
-        """What images are aligned with."""
+        """Return the reference features with which images are aligned; see ``QuantizedLevel.dequantized``."""
         levels = tuple(level.dequantized(unit_features=unit_features) for level in self.levels)
         return References(self.points, self.landmarks, levels)
 
 
 def unit(features: Float32) -> Float32:
-    """(N, C) scaled to unit length."""
+    """Scale (N, C) features to unit length."""
     squared = np.einsum("nc,nc->n", features, features)
     return features / np.sqrt(np.maximum(squared, np.float32(1e-12)))[:, None]
 
 
 def sample(level: FeatureLevel, pixels: Float64, *, normalize: bool) -> LevelReferences:
-    """Features and confidences at (N, 2) pixels of the image, bilinear; outside, those at the border.
+    """Look up features and confidences at (N, 2) pixels of the image, F[p] of PixLoc, Eq. 1: bilinear interpolation.
 
-    ``normalize`` scales features to unit length.
+    Pixels outside the image have the values at its border. ``normalize`` scales the features to unit length.
     """
     rows, columns = level.shape
-    positions = np.clip(level.positions(pixels), 0, (columns - 1, rows - 1))
-    corner = np.minimum(positions.astype(np.int64), (columns - 2, rows - 2))
-    x, y = (positions - corner).astype(np.float32).T
-    left, top = corner.T
-
-    def between(values: Float32) -> Float32:
-        a, b = values[top, left], values[top, left + 1]
-        c, d = values[top + 1, left], values[top + 1, left + 1]
-        wide = (-1,) + (1,) * (values.ndim - 2)
-        u, v = x.reshape(wide), y.reshape(wide)
-        between: Float32 = (1 - v) * ((1 - u) * a + u * b) + v * ((1 - u) * c + u * d)
-        return between
-
-    features = between(level.features)
+    corners = Corners.of(level.positions(pixels), columns, rows)
+    features = interpolate_channels_last(level.features, corners)
     if normalize:
         features = unit(features)
-    return LevelReferences(features, between(level.confidences))
+    return LevelReferences(features, interpolate_channels_last(level.confidences, corners))

@@ -1,4 +1,4 @@
-"""Where alignments start: the initial poses around a prediction, and the level that is coarse enough for it."""
+"""Initial poses of alignments around a prediction, and the coarsest level that the prediction needs."""
 
 import numpy as np
 from pycolmap import Rigid3d
@@ -10,35 +10,38 @@ from vizloc_ros.pixloc.motion import Prediction
 from vizloc_ros.pixloc.pyramid import FeaturePyramid
 from vizloc_ros.pixloc.references import References
 
-_ALONG, _ASIDE, _TURN = 1.0, 0.5, np.radians(4.0)
-_PATTERN = (  # in the camera's frame: x right, z forward, turned about y
-    (0.0, _ALONG, 0.0),
-    (0.0, -_ALONG, 0.0),
-    (_ASIDE, 0.0, -_TURN),
-    (-_ASIDE, 0.0, _TURN),
+_FORWARD, _RIGHT, _TURN = 1.0, 0.5, np.radians(4.0)  # m, m, rad
+_PATTERN = (  # (right, forward, turn) in the camera's frame: x right, z forward, turned about y
+    (0.0, _FORWARD, 0.0),
+    (0.0, -_FORWARD, 0.0),
+    (_RIGHT, 0.0, -_TURN),
+    (-_RIGHT, 0.0, _TURN),
     (0.0, 0.0, _TURN),
     (0.0, 0.0, -_TURN),
 )
 
 
-def starts_around(map_from_cam: Rigid3d, spread: float) -> list[Rigid3d]:
-    """map_from_cam of starts ``spread`` times 1 m ahead and behind, 0.5 m aside, and turned by 4 degrees."""
+def initial_poses_around(map_from_cam: Rigid3d, spread: float) -> list[Rigid3d]:
+    """Return six map_from_cam: 1 m ahead and behind, 0.5 m to both sides, and turned by 4 degrees, times ``spread``."""
     return [
-        map_from_cam * se3_exp(spread * np.array([aside, 0.0, along, 0.0, turn, 0.0]))
-        for aside, along, turn in _PATTERN
+        map_from_cam * se3_exp(spread * np.array([right, 0.0, forward, 0.0, turn, 0.0]))
+        for right, forward, turn in _PATTERN
     ]
 
 
 _SIGMAS = 3.0
-_REACH = 2.0  # cells from which a level finds its way to the truth
+_BASIN_CELLS = 2.0  # cells of a level: radius of the basin of convergence
 
 
 def coarsest_needed(
     pyramid: FeaturePyramid, references: References, camera: PinholeCamera, prediction: Prediction
 ) -> int:
-    """Index of the first level, from the finest on, that finds landmarks as far off as the prediction may have them."""
+    """Return the index of the first level, from the finest on, whose basin of convergence holds the prediction's error.
+
+    The error is three standard deviations of the prediction, in pixels of a landmark at the median depth.
+    """
     depths = transform_points(prediction.map_from_cam.inverse(), references.points)[:, 2]
     by_position = prediction.position_std / np.median(depths)
-    off = _SIGMAS * camera.fx * float(np.hypot(prediction.rotation_std, by_position))  # px of the image
-    reached = (k for k, level in enumerate(pyramid.levels) if off * level.scale[0] <= _REACH)
-    return next(reached, len(pyramid) - 1)
+    error_px = _SIGMAS * camera.fx * float(np.hypot(prediction.rotation_std, by_position))
+    converging = (k for k, level in enumerate(pyramid.levels) if error_px * level.scale[0] <= _BASIN_CELLS)
+    return next(converging, len(pyramid) - 1)

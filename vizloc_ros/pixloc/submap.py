@@ -1,4 +1,4 @@
-"""The part of the map around a camera: what the tracker aligns images with."""
+"""Submap: the reference features around a camera, with which the tracker aligns images."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from pycolmap import Rigid3d
 from pydantic import Field
 from scipy.spatial.transform import Rotation
 
-from vizloc_ros.arrays import Bool, Float64, Int64
+from vizloc_ros.arrays import Bool, Float64, Int64, evenly
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.visual_map import VisualMap
@@ -16,11 +16,11 @@ from vizloc_ros.pixloc.optimizer.projection import project
 from vizloc_ros.pixloc.reference_builder import read_references
 from vizloc_ros.pixloc.references import LevelReferences, QuantizedLevel, QuantizedReferences, References, unit
 
-_STILL = 0.1  # m between two submaps
+_MIN_MOTION = 0.1  # m between two submaps; less is no direction of travel
 
 
 class SubmapOptions(Options):
-    """Choice of the landmarks around a camera, and when it is repeated."""
+    """Options of the choice of the landmarks around a camera, and of its repetition."""
 
     keyframes: int = Field(8, ge=1, le=200, description="maximum keyframes whose landmarks are taken")
     max_landmarks: int = Field(2000, ge=50, le=100_000, description="maximum landmarks")
@@ -54,12 +54,12 @@ class SubmapOptions(Options):
 
 @dataclass(frozen=True)
 class Submap:
-    """What is around a pose.
+    """The part of the map around a pose.
 
     Attributes:
-        map_from_cam: the pose that it was chosen for.
-        references: the landmarks.
-        keyframes: (K,) that they come from, best first.
+        map_from_cam: pose of the camera for which it was chosen.
+        references: landmarks with reference features.
+        keyframes: (K,) indices of the keyframes that observed them, best first.
     """
 
     map_from_cam: Rigid3d
@@ -68,22 +68,24 @@ class Submap:
 
 
 class SubmapSelector:
-    """Chooses submaps of a map with references."""
+    """Chooses submaps of a map with reference features."""
 
     def __init__(
         self, visual_map: VisualMap, options: SubmapOptions | None = None, *, unit_features: bool = True
     ) -> None:
-        """Raises ``FeatureError`` if the map has no references."""
+        """Open a map. Raises ``FeatureError`` if it has no reference features."""
         self.options = options or SubmapOptions()
         self._map, self.unit_features = visual_map, unit_features
-        if visual_map.references is None:
-            visual_map.require_references("")
-        self._centres = np.asarray(visual_map.keyframe_poses[:, :3])
+        visual_map.references_or_raise()
+        self._centers = np.asarray(visual_map.keyframe_poses[:, :3])
         self._directions = Rotation.from_quat(visual_map.keyframe_poses[:, 3:]).as_matrix()[:, :, 2]
         self._current: Submap | None = None
 
     def around(self, map_from_cam: Rigid3d) -> Submap | None:
-        """The submap for a pose: the last one until the camera has moved on; None where the map has nothing."""
+        """Return the submap for a pose, or None if no keyframe is near.
+
+        It stays the same until the camera has moved by ``refresh_distance`` or turned by ``refresh_angle``.
+        """
         current, ahead = self._current, map_from_cam
         if current is not None:
             moved, turned = pose_error(map_from_cam, current.map_from_cam)
@@ -97,67 +99,107 @@ class SubmapSelector:
         return self._current
 
     def _ahead(self, map_from_cam: Rigid3d, before: Rigid3d) -> Rigid3d:
-        """The pose in the middle of the way that the submap is for, if the camera goes on as it did since the last."""
-        way = map_from_cam.translation - before.translation
-        length, reach = float(np.linalg.norm(way)), self.options.refresh_distance
-        if not _STILL < length <= 2 * reach:  # it turned on the spot, or was carried away
+        """Return the pose half a ``refresh_distance`` ahead, in the direction of travel since the last submap.
+
+        That is the middle of the distance for which the next submap will be used.
+        """
+        motion = map_from_cam.translation - before.translation
+        length, refresh = float(np.linalg.norm(motion)), self.options.refresh_distance
+        if not _MIN_MOTION < length <= 2 * refresh:  # it turned on the spot, or was carried away
             return map_from_cam
-        return Rigid3d(map_from_cam.rotation, map_from_cam.translation + 0.5 * reach * way / length)
+        return Rigid3d(map_from_cam.rotation, map_from_cam.translation + 0.5 * refresh * motion / length)
 
     def keyframes_around(self, map_from_cam: Rigid3d) -> Int64:
-        """Keyframes that see what the camera sees, best first: near, looking the same way, covisible with the best."""
+        """Return the keyframes with a view like the camera's, best first: near, of similar direction, and covisible.
+
+        Covisible keyframes share a landmark with the best one.
+        """
         options = self.options
-        distances = np.linalg.norm(self._centres - map_from_cam.translation, axis=1)
+        distances = np.linalg.norm(self._centers - map_from_cam.translation, axis=1)
         cosines = self._directions @ map_from_cam.rotation.matrix()[:, 2]
         angles = np.arccos(np.clip(cosines, -1, 1))
         near = np.flatnonzero((distances <= options.max_distance) & (angles <= np.radians(options.max_angle)))
         ranked = near[np.argsort(distances[near] + options.meters_per_radian * angles[near], kind="stable")]
         if not len(ranked):
             return ranked
-        known = np.unique(self._map.landmarks_of(int(ranked[0])))
+        landmarks_of_best = np.unique(self._map.landmarks_of(int(ranked[0])))
         chosen = [int(ranked[0])]
         for keyframe in ranked[1:].tolist():
             if len(chosen) == options.keyframes:
                 break
-            if np.isin(self._map.landmarks_of(keyframe), known, kind="sort").any():
+            if np.isin(self._map.landmarks_of(keyframe), landmarks_of_best, kind="sort").any():
                 chosen.append(keyframe)
         return np.array(chosen)
 
     def references_of(self, keyframes: Int64, map_from_cam: Rigid3d) -> QuantizedReferences:
-        """The landmarks of keyframes, each as the one saw it whose view is most like a camera's, or as a few did."""
+        """Return the reference features of the landmarks of keyframes, for a camera at a pose.
+
+        Each landmark has those of its observation with the most similar view, or the average of a few observations
+        (PixLoc, section 4: 3D structure).
+        """
         slices = [self._map.observations_of(int(keyframe)) for keyframe in keyframes]
-        rows = np.concatenate([np.arange(part.start, part.stop) for part in slices])
-        centres = np.repeat(self._centres[keyframes], [part.stop - part.start for part in slices], axis=0)
+        rows = np.concatenate([np.arange(part.start, part.stop) for part in slices])  # of the map's observations
+        centers = np.repeat(self._centers[keyframes], [part.stop - part.start for part in slices], axis=0)
         landmarks = self._map.observation_landmarks[rows]
-        unlike = view_difference(
-            self._map.landmark_positions[landmarks] - centres,
+        differences = view_difference(
+            self._map.landmark_positions[landmarks] - centers,
             self._map.landmark_positions[landmarks] - map_from_cam.translation,
         )
-        order = np.lexsort((unlike, landmarks))  # within a landmark, the most similar view first
-        begins = np.diff(landmarks[order], prepend=-1) != 0
-        starts, group = np.flatnonzero(begins), np.cumsum(begins) - 1
-        kept = self._kept(unlike[order[starts]])
-        rank = np.arange(len(order)) - starts[group]
-        used = kept[group] & (rank < self.options.average)
-        chosen, firsts = rows[order[used]], np.flatnonzero(np.diff(group[used], prepend=-1))
-        levels = read_references(self._map, chosen)
+        chosen, firsts = self._choose_observations(landmarks, differences)
+        levels = read_references(self._map, rows[chosen])
         if len(firsts) < len(chosen):
-            levels = tuple(self._averaged(level, firsts) for level in levels)
-        numbers = self._map.observation_landmarks[chosen[firsts]].astype(np.int64)
-        return QuantizedReferences(np.asarray(self._map.landmark_positions[numbers], np.float64), numbers, levels)
+            levels = tuple(self._average(level, firsts) for level in levels)
+        ids = landmarks[chosen[firsts]].astype(np.int64)
+        return QuantizedReferences(np.asarray(self._map.landmark_positions[ids], np.float64), ids, levels)
 
-    def _kept(self, differences: Float64) -> Bool:
-        """Which landmarks are taken, by how differently they were seen: those seen alike, but not too few or many."""
+    def _choose_observations(self, landmarks: Int64, differences: Float64) -> tuple[Int64, Int64]:
+        """Choose landmarks, and the observations of each that are the most similar to the view.
+
+        An example with six observations of the landmarks 3, 7 and 9, of which 9 is not kept, and ``average`` = 2:
+
+            index        0   1   2   3   4   5      of the observations
+            landmarks    7   3   9   3   3   9
+            differences  .2  .9  .5  .1  .4  .3     from the view
+                         -------------------------  sorted by landmark, then by difference:
+            order        3   4   1   0   5   2
+            landmark     3   3   3   7   9   9
+            group        0   0   0   1   2   2      one group for each landmark
+            begins       x           x   x          with its most similar observation first
+            rank         0   1   2   0   0   1      in the group
+            kept[group]  x   x   x   x   -   -      by the difference of the group's first observation
+            used         x   x   -   x   -   -      kept, and rank < average
+                         -------------------------
+            chosen       3   4       0
+            firsts       0           2              where each landmark begins in ``chosen``
+
+        Args:
+            landmarks: (N,) landmark of each observation.
+            differences: (N,) difference of each observation from the view.
+
+        Returns:
+            (M,) indices of the chosen observations, landmark by landmark, and (L,) indices of each landmark's first
+            one among them.
+        """
+        order = np.lexsort((differences, landmarks))
+        begins = np.diff(landmarks[order], prepend=-1) != 0
+        first_of_group, group = np.flatnonzero(begins), np.cumsum(begins) - 1
+        rank = np.arange(len(order)) - first_of_group[group]
+        kept = self._keep(differences[order[first_of_group]])
+        used = kept[group] & (rank < self.options.average)
+        return order[used], np.flatnonzero(np.diff(group[used], prepend=-1))
+
+    def _keep(self, differences: Float64) -> Bool:
+        """Return the mask of the landmarks to keep, by the difference of their views: similar ones, within limits."""
         options = self.options
-        alike = int((differences <= options.max_view_difference).sum())
-        count = min(max(alike, options.min_landmarks), options.max_landmarks)
+        similar = int((differences <= options.max_view_difference).sum())
+        count = min(max(similar, options.min_landmarks), options.max_landmarks)
         kept = np.zeros(len(differences), bool)
         kept[np.argsort(differences, kind="stable")[:count]] = True
         return kept
 
-    def _averaged(self, stored: QuantizedLevel, firsts: Int64) -> QuantizedLevel:
-        """Means weighted by confidence of the rows from each first to the next (PixLoc, section 3.4)."""
-        level = stored.dequantized(unit_features=self.unit_features)
+    def _average(self, quantized: QuantizedLevel, firsts: Int64) -> QuantizedLevel:
+        """Average the rows from each first to the next, weighted by confidence (PixLoc, section 4: 3D structure)."""
+        level = quantized.dequantized(unit_features=self.unit_features)
         weights = np.maximum(level.confidences, np.float32(1e-3))
         totals = np.add.reduceat(weights, firsts)
         features = (np.add.reduceat(level.features * weights[:, None], firsts) / totals[:, None]).astype(np.float32)
@@ -167,11 +209,11 @@ class SubmapSelector:
 
 
 def view_difference(rays: Float64, others: Float64) -> Float64:
-    """(N,) how unlike two views of landmarks are: 1 for 1.3 times the distance, or an angle of 15 degrees.
+    """Return the (N,) differences of two views of landmarks: 1 for 1.3 times the distance, or an angle of 15 degrees.
 
     Args:
-        rays: (N, 3) from one camera to each landmark [m].
-        others: (N, 3) from the other.
+        rays: (N, 3) vectors from one camera to each landmark [m].
+        others: (N, 3) vectors from the other camera [m].
     """
     a, b = np.linalg.norm(rays, axis=1), np.linalg.norm(others, axis=1)
     scale = np.abs(np.log(np.maximum(a, 1e-3) / np.maximum(b, 1e-3))) / np.log(1.3)
@@ -180,19 +222,24 @@ def view_difference(rays: Float64, others: Float64) -> Float64:
     return np.asarray(np.hypot(scale, angle))
 
 
-_MARGIN = 0.1  # of the image's sides: the prediction may be off
+_MARGIN = 0.1  # of the image's sides: the pose is a prediction
 
 
 def in_view(
-    references: References, cam_from_map: Rigid3d, camera: PinholeCamera, correction: IntrinsicsCorrection, most: int
+    references: References,
+    cam_from_map: Rigid3d,
+    camera: PinholeCamera,
+    correction: IntrinsicsCorrection,
+    max_count: int,
 ) -> References:
-    """The landmarks in the image, or just beside it, as seen from a pose; evenly thinned to at most ``most``."""
+    """Return the landmarks in the image at a pose, or just beside it; evenly thinned to at most ``max_count``."""
     rotation, translation = cam_from_map.rotation.matrix(), cam_from_map.translation
-    seen = project(rotation[None], translation[None], references.points, camera, correction)
+    projected = project(rotation[None], translation[None], references.points, camera, correction)
     size = np.array(camera.size)
     low, high = -_MARGIN * size, (1 + _MARGIN) * size
-    inside = ((seen.pixels[0] > low) & (seen.pixels[0] < high)).all(axis=1) & seen.in_front[0]
+    pixels = projected.pixels[0]
+    inside = ((pixels > low) & (pixels < high)).all(axis=1) & projected.in_front[0]
     rows = np.flatnonzero(inside)
-    if len(rows) > most:
-        rows = rows[np.linspace(0, len(rows) - 1, most).round().astype(int)]
+    if len(rows) > max_count:
+        rows = rows[evenly(len(rows), max_count)]
     return references.take(rows)

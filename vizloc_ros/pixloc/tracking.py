@@ -1,4 +1,4 @@
-"""What goes into the tracker, what comes out, and its options."""
+"""Input, output, states and options of the tracker."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -16,7 +16,7 @@ from vizloc_ros.pixloc.verification import VerificationOptions
 
 
 class TrackerState(Enum):
-    """Published as the text of its value."""
+    """State of the tracker, published as the text of its value; ``Tracker`` has the table of transitions."""
 
     NOT_LOCALIZED = "NOT_LOCALIZED"
     TRACKING = "TRACKING"
@@ -24,7 +24,7 @@ class TrackerState(Enum):
 
 
 class TrackerOptions(Options):
-    """Prediction, alignment, verification, and when the track is lost."""
+    """Options of prediction, alignment and verification, and the limits after which the track is lost."""
 
     alignment: AlignmentOptions = AlignmentOptions()
     verification: VerificationOptions = VerificationOptions()
@@ -37,7 +37,7 @@ class TrackerOptions(Options):
         0.4, gt=0, le=60, description="time without an accepted pose after which the track is lost [s]"
     )
     history: int = Field(30, ge=1, le=1000, description="images kept to carry a late pose forward")
-    catch_up: int = Field(2, ge=1, le=1000, description="maximum of those that are aligned on the way to the newest")
+    catch_up: int = Field(2, ge=1, le=1000, description="maximum images that are aligned to carry it forward")
     conflict_distance: float = Field(
         1.0, gt=0, le=100, description="distance from which a pose of the localizer conflicts with the track [m]"
     )
@@ -61,11 +61,11 @@ class Frame:
     """An image to be tracked.
 
     Attributes:
-        image: (H, W) gray, rectified.
-        camera: its camera.
-        stamp_ns: its time.
-        correction: what the map knows the calibration to be off by.
-        odom_from_cam: pose of the camera in the odometry's frame, where there is one.
+        image: (H, W) gray image, rectified.
+        camera: camera of the image.
+        stamp_ns: time of the image.
+        correction: error of the calibration of ``camera``, as the map estimated it.
+        odom_from_cam: pose of the camera in the odometry's frame, if there is odometry.
     """
 
     image: UInt8
@@ -77,17 +77,17 @@ class Frame:
 
 @dataclass(frozen=True)
 class Tracked:
-    """What became of an image.
+    """Result of tracking one image.
 
     Attributes:
-        state: after it.
-        map_from_cam: its pose, only if it was verified.
-        covariance: (6, 6) of it, [x y z, rotation] in the map's frame.
-        reason: why there is no pose.
-        alignment: how it ended, if one was tried.
-        prediction: where it started from.
-        starts: how many starts were tried.
-        timings_ms: by stage.
+        state: state of the tracker after the image.
+        map_from_cam: pose of the camera in the map, None unless it was verified.
+        covariance: (6, 6) covariance of the pose, [x y z, rotation] in the map frame [m^2, m rad, rad^2].
+        reason: reason why there is no pose; empty if there is one.
+        alignment: the best alignment, if one was tried.
+        prediction: predicted pose, from which the alignment started.
+        starts: number of initial poses that were tried.
+        timings_ms: durations by stage [ms].
     """
 
     state: TrackerState

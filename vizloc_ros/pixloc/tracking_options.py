@@ -1,4 +1,4 @@
-"""Options of tracking: the tracker, and what it gets of the map."""
+"""Options of tracking as one tree: the tracker, its submaps and its feature pyramids."""
 
 from pydantic import Field
 
@@ -21,7 +21,7 @@ class PyramidOptions(Options):
 
 
 class TrackingOptions(PyramidOptions):
-    """Options of the tracker, of the submaps it gets, and of the size of its images."""
+    """Options of the tracker, of its submaps, and of the size of its images."""
 
     tracker: TrackerOptions = TrackerOptions()
     submap: SubmapOptions = SubmapOptions()

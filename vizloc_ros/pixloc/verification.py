@@ -1,10 +1,11 @@
-"""Is a pose that an alignment ended at to be accepted?"""
+"""Verification of an alignment: its pose is accepted, ambiguous or not accepted (not in the PixLoc paper)."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from pydantic import Field
 
+from vizloc_ros.geometry.covariance import max_position_std, position_and_rotation_std
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.options import Options
 from vizloc_ros.pixloc.motion import Prediction
@@ -41,11 +42,11 @@ class VerificationOptions(Options):
 
 @dataclass(frozen=True)
 class Verification:
-    """What becomes of an alignment.
+    """Result of the verification of an alignment.
 
     Attributes:
-        reason: why it is not accepted; empty when it is.
-        ambiguous: accepted only if other starts end there too.
+        reason: reason why the pose is not accepted; empty when it is.
+        ambiguous: True if it is accepted only when alignments from other initial poses end there too.
     """
 
     reason: str
@@ -53,7 +54,7 @@ class Verification:
 
 
 def verify(alignment: Alignment, prediction: Prediction | None, options: VerificationOptions) -> Verification:
-    """Judges an alignment by what it says about itself, and by how far it is from what was predicted."""
+    """Verify an alignment by its inliers, its covariance, and its deviation from the prediction, if there is one."""
     if alignment.failure:
         return Verification(alignment.failure)
     if alignment.points < options.min_landmarks:
@@ -63,7 +64,7 @@ def verify(alignment: Alignment, prediction: Prediction | None, options: Verific
             f"only {alignment.inlier_ratio:.0%} of the landmarks look as in the map, "
             f"{options.min_inlier_ratio:.0%} are needed"
         )
-    std = position_std(alignment)
+    std = max_position_std(alignment.covariance)
     if not std <= options.max_position_std:
         return Verification(
             f"the position is uncertain by {std:.2g} m, at most {options.max_position_std:g} m is accepted"
@@ -77,23 +78,19 @@ def verify(alignment: Alignment, prediction: Prediction | None, options: Verific
 
 
 def deviation(alignment: Alignment, prediction: Prediction) -> float:
-    """How far an alignment ended from the prediction, in standard deviations of both together."""
+    """Return the distance between an aligned and a predicted pose, in standard deviations of both together.
+
+    The larger of the deviations in position and in rotation.
+    """
     distance, angle = pose_error(alignment.cam_from_map.inverse(), prediction.map_from_cam)
-    own = np.sqrt(np.maximum(np.diag(alignment.covariance), 0))
-    position = np.hypot(prediction.position_std, np.linalg.norm(own[:3]))
-    rotation = np.hypot(prediction.rotation_std, np.linalg.norm(own[3:]))
+    position_std, rotation_std = position_and_rotation_std(alignment.covariance)
+    position = np.hypot(prediction.position_std, position_std)
+    rotation = np.hypot(prediction.rotation_std, rotation_std)
     return float(max(distance / position, np.radians(angle) / rotation))
 
 
-def position_std(alignment: Alignment) -> float:
-    """Standard deviation [m] of the position in its most uncertain direction; NaN without a covariance."""
-    if not np.isfinite(alignment.covariance).all():
-        return float("nan")
-    return float(np.sqrt(max(np.linalg.eigvalsh(alignment.covariance[:3, :3])[-1], 0.0)))
-
-
-def agreeing(alignments: list[Alignment], best: Alignment, options: VerificationOptions) -> float:
-    """Share of alignments from other starts that end at the best one's pose."""
+def agreement_ratio(alignments: list[Alignment], best: Alignment, options: VerificationOptions) -> float:
+    """Return the ratio of alignments from other initial poses that end at the pose of the best one; 0 for none."""
     if not alignments:
         return 0.0
     same = 0

@@ -1,4 +1,4 @@
-"""A bag's images as records, to compare what the nodes publish with the truth that the bag carries."""
+"""Records of the images in a bag, to compare the published poses with the ground truth in the bag."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _IMAGE, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 
 
 def image_topics(bag: Path) -> tuple[str, str]:
-    """The image topic of a bag and its camera_info. Raises ``BagError`` unless there is exactly one."""
+    """Image topic of a bag and its camera_info topic. Raises ``BagError`` unless there is exactly one."""
     topics = {name: topic.type_name for name, topic in read_info(bag).topics.items()}
     images = [name for name, kind in topics.items() if kind in (_IMAGE, _COMPRESSED)]
     if len(images) != 1:
@@ -33,12 +33,12 @@ def image_topics(bag: Path) -> tuple[str, str]:
 
 
 def records_of_bag(bag: Path, base_frame: str = "base_link") -> tuple[list[Record], Rigid3d]:
-    """Records of a bag's images, named by their stamp, and base_from_cam of its /tf_static.
+    """Records of the images in a bag, named by their stamp, and base_from_cam of its /tf_static.
 
-    Images are rectified; poses are those of the camera on /ground_truth/pose, where there are any.
+    Images are rectified; poses are those of the camera on /ground_truth/pose, if the bag has that topic.
 
     Raises:
-        BagError: not exactly one camera, or no transform from it to ``base_frame``.
+        BagError: the bag has not exactly one camera, or no transform from it to ``base_frame``.
     """
     image_topic, info_topic = image_topics(bag)
     info = next((message for _, message in read_messages(bag, info_topic)), None)
@@ -51,6 +51,11 @@ def records_of_bag(bag: Path, base_frame: str = "base_link") -> tuple[list[Recor
         raise BagError(f"{bag}: {info_topic}: {error}") from error
     topics = read_info(bag).topics
     truth = read_poses(bag, GROUND_TRUTH) if GROUND_TRUTH in topics else {}
+    stamps: list[int] = []
+    bag_times: dict[int, int] = {}  # times of the messages in the bag by stamp [ns], the first of equal stamps
+    for bag_time, message in read_messages(bag, image_topic):
+        stamps.append(stamp := stamp_ns_of(message.header))
+        bag_times.setdefault(stamp, bag_time)
     records = [
         Record(
             name=format_timestamp(stamp),
@@ -58,9 +63,9 @@ def records_of_bag(bag: Path, base_frame: str = "base_link") -> tuple[list[Recor
             camera=rectifier.rectified,
             split="bag",
             world_from_cam=truth.get(stamp),
-            read_image=_Reader(bag, image_topic, stamp, rectifier),
+            read_image=_ImageReader(bag, image_topic, stamp, bag_times[stamp], rectifier),
         )
-        for stamp in sorted(stamp_ns_of(message.header) for _, message in read_messages(bag, image_topic))
+        for stamp in sorted(stamps)
     ]
     tree = TransformTree()
     if "/tf_static" in topics:
@@ -73,14 +78,15 @@ def records_of_bag(bag: Path, base_frame: str = "base_link") -> tuple[list[Recor
     return records, base_from_cam
 
 
-class _Reader:
-    """Reads one image again when it is asked for: a bag's images together may not fit into memory."""
+class _ImageReader:
+    """Reader of one image, each time it is called: the images of a bag together may not fit into memory."""
 
-    def __init__(self, bag: Path, topic: str, stamp_ns: int, rectifier: Rectifier) -> None:
-        self._bag, self._topic, self._stamp_ns, self._rectifier = bag, topic, stamp_ns, rectifier
+    def __init__(self, bag: Path, topic: str, stamp_ns: int, bag_time_ns: int, rectifier: Rectifier) -> None:
+        self._bag, self._topic, self._rectifier = bag, topic, rectifier
+        self._stamp_ns, self._bag_time_ns = stamp_ns, bag_time_ns
 
     def __call__(self) -> UInt8:
-        for _, message in read_messages(self._bag, self._topic):
+        for _, message in read_messages(self._bag, self._topic, self._bag_time_ns, self._bag_time_ns + 1):
             if stamp_ns_of(message.header) == self._stamp_ns:
                 gray = gray_from_compressed(message) if hasattr(message, "format") else gray_from_image(message)
                 return self._rectifier.rectify(gray)

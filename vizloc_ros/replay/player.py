@@ -1,4 +1,4 @@
-"""Plays a bag through rclpy, for machines without ``ros2 bag``: in real time or scaled, with ``/clock``."""
+"""Player of bags through rclpy, for machines without ``ros2 bag``: in real time or scaled, with ``/clock``."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosbags.interfaces import Connection, ConnectionExtRosbag2, QosDurability
 from rosgraph_msgs.msg import Clock
 
 from vizloc_ros.bags.reader import open_bag, read_info
-from vizloc_ros.datasets.parsing import NANOSECONDS
 from vizloc_ros.errors import BagError, ConfigError, RosError
+from vizloc_ros.ros.rclpy_errors import RCLError
+from vizloc_ros.timing import NANOSECONDS
 
 CLOCK_TOPIC = "/clock"
-CLOCK_PERIOD_S = 0.05  # every node in Python takes a millisecond for every tick
-# The clock runs ahead of the first message: nodes get a time, and subscribers that are matched as seen from here
-# finish matching on their side, which cannot be seen (a best-effort one would lose the first message).
+CLOCK_PERIOD_S = 0.05  # every node in Python needs a millisecond for every tick
+# The clock starts before the first message: nodes get a time, and subscribers that are matched as seen from here finish
+# matching on their side, which is not visible here (a best-effort one would lose the first message).
 LEAD_IN_S = 0.5
 LARGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/PointCloud2")
-# Reliable offers match reliable and best-effort subscribers; the queues are short, for nobody wants old images.
+# Reliable offers match reliable and best-effort subscribers; the queues are short, because old images are of no use.
 LARGE_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 SMALL_QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED_QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -37,12 +37,12 @@ CLOCK_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 
 @dataclass(frozen=True)
 class Published:
-    """A message as it was published.
+    """Message that was published.
 
     Attributes:
-        topic: its topic.
-        stamp_ns: the stamp of its header, or its time in the bag when it has none [ns].
-        monotonic_ns: ``time.monotonic_ns()`` just before it was handed to the middleware.
+        topic: name of the topic.
+        stamp_ns: stamp of the header, or time in the bag if there is no header [ns].
+        monotonic_ns: ``time.monotonic_ns()`` just before the publication.
     """
 
     topic: str
@@ -52,18 +52,21 @@ class Published:
 
 @dataclass
 class Playback:
-    """Messages published, by topic, and how many the middleware refused."""
+    """Number of published messages by topic, and of those that the middleware refused."""
 
     published: Counter[str] = field(default_factory=Counter)
     refused: int = 0
 
 
 class BagPlayer:
-    """Publishes what is in a bag, byte for byte, and the bag's time on ``/clock``.
+    """Publisher of the messages in a bag, byte for byte, and of the bag's time on ``/clock``.
 
-    Latched topics (``/tf_static``) are there before the first message is played: what they said up to the start is
-    published by the constructor. The clock ticks every 50 ms, starts half a second early and is never behind the
-    messages; with ``loop`` it jumps back at each turn. A ``/clock`` in the bag is left out.
+    The constructor publishes the messages of latched topics (``/tf_static``) up to the start, before the first message
+    is played. The clock ticks every 50 ms, starts half a second early and is never behind the messages; with ``loop``
+    it jumps back at each turn. A ``/clock`` in the bag is not played.
+
+    Attributes:
+        skipped: topics whose message type is not installed, with the type.
     """
 
     def __init__(
@@ -76,19 +79,19 @@ class BagPlayer:
         start_offset_s: float = 0.0,
         on_published: Callable[[Published], None] | None = None,
     ) -> None:
-        """Makes the publishers.
+        """Create the publishers.
 
         Args:
-            node: the ``rclpy`` node that publishes; it need not be spun.
+            node: ``rclpy`` node for the publishers; it need not be spun.
             path: the bag.
-            rate: seconds of the bag in a second.
-            loop: starts over at the end until ``stop``.
-            start_offset_s: seconds of the bag to leave out.
+            rate: speed of the replay, 1 is real time.
+            loop: whether to start over at the end until ``stop``.
+            start_offset_s: time from the begin of the bag to the first message to play [s].
             on_published: called after each message, in the thread of ``play``.
 
         Raises:
-            BagError: the bag cannot be read or nothing in it can be published.
-            ConfigError: the rate or the offset makes no sense.
+            BagError: the bag cannot be read, or nothing in it can be published.
+            ConfigError: the rate or the offset is out of range.
         """
         info = read_info(path)
         length_s = (info.end_ns - info.start_ns) / NANOSECONDS
@@ -104,7 +107,7 @@ class BagPlayer:
         self._playback = Playback()
         self._clock = node.create_publisher(Clock, CLOCK_TOPIC, CLOCK_QOS)
         self._stamped: set[str] = set()
-        self.skipped: dict[str, str] = {}  # topics whose type is not installed here, with the type
+        self.skipped: dict[str, str] = {}
         self._publishers: dict[str, Any] = {}
         with open_bag(path) as reader:
             connections = [c for c in reader.connections if c.topic != CLOCK_TOPIC]
@@ -117,7 +120,7 @@ class BagPlayer:
             self._publish(topic, stamp_ns, data)
 
     def wait_for_subscribers(self, expected: Mapping[str, int], timeout_s: float = 10.0) -> None:
-        """Waits until each topic has so many subscribers.
+        """Wait until each topic has the expected number of subscribers.
 
         Raises:
             RosError: a topic does not have them in time, or is not played.
@@ -136,30 +139,30 @@ class BagPlayer:
                 self._stop.wait(0.01)
 
     def play(self) -> Playback:
-        """Plays until the end, ``stop``, or the shutdown of ROS; what was published in all, latched messages included.
+        """Play until the end, ``stop``, or the shutdown of ROS; return the counts, latched messages included.
 
         Raises:
-            BagError: the bag turns out to be damaged.
+            BagError: the bag is damaged.
         """
         while self._play_once() and self._loop:
             pass
         return self._playback
 
     def stop(self) -> None:
-        """Ends ``play`` and ``wait_for_subscribers``, from any thread."""
+        """End ``play`` and ``wait_for_subscribers``, from any thread."""
         self._stop.set()
 
     def close(self) -> None:
-        """Takes the publishers down; latched messages are gone for those who come later."""
+        """Destroy the publishers; later subscribers get no latched messages."""
         self.stop()
         for publisher in (self._clock, *self._publishers.values()):
             self._node.destroy_publisher(publisher)
         self._publishers = {}
 
     def _play_once(self) -> bool:
-        """Plays the bag from its start; whether it came to the end."""
+        """Play the bag from its start once; return whether the end was reached."""
         messages = self._messages(self._publishers.keys(), self._start_ns, self._end_ns + 1)
-        first = next(messages, None)  # opening the bag takes its time, which is not the recording's
+        first = next(messages, None)  # opens the bag, which takes time, before the clock starts
         started = time.monotonic() + LEAD_IN_S
         self._clock_ns = -1
         for topic, stamp_ns, data in chain([first] if first else [], messages):
@@ -171,7 +174,7 @@ class BagPlayer:
         return self._run_clock_until(self._end_ns, started)
 
     def _run_clock_until(self, stamp_ns: int, started: float) -> bool:
-        """Publishes the time until it is the given one [ns, bag]; whether nothing put an end to it."""
+        """Publish the bag's time until a time [ns]; return False if ``stop`` or the shutdown came first."""
         while self._node.context.ok() and not self._stop.is_set():
             now_ns = max(0, self._start_ns + int((time.monotonic() - started) * self._rate * NANOSECONDS))
             due = now_ns >= stamp_ns
@@ -189,14 +192,14 @@ class BagPlayer:
         message.clock.sec, message.clock.nanosec = divmod(now_ns, NANOSECONDS)
         try:
             self._clock.publish(message)
-        except rclpy_implementation.RCLError:
+        except RCLError:
             self._playback.refused += 1
 
     def _publish(self, topic: str, stamp_ns: int, data: bytes) -> None:
         event = Published(topic, _header_stamp_ns(data) if topic in self._stamped else stamp_ns, time.monotonic_ns())
         try:
             self._publishers[topic].publish(data)
-        except rclpy_implementation.RCLError:  # the middleware's queue is full, or ROS was shut down
+        except RCLError:  # the middleware's queue is full, or ROS was shut down
             self._playback.refused += 1
             return
         self._playback.published[topic] += 1
@@ -204,10 +207,10 @@ class BagPlayer:
             self._on_published(event)
 
     def _messages(self, topics: Collection[str], start_ns: int, stop_ns: int) -> Iterator[tuple[str, int, bytes]]:
-        """(topic, time in the bag [ns], CDR bytes) in order of time, from start to before stop."""
+        """Yield (topic, time in the bag [ns], CDR bytes) in order of time, from start to before stop [ns]."""
         with open_bag(self._path) as reader:
             chosen = [c for c in reader.connections if c.topic in topics and c.topic in self._publishers]
-            if chosen:  # rosbags would take none for all
+            if chosen:  # rosbags reads all connections if none is given
                 for connection, stamp_ns, data in reader.messages(chosen, start_ns, stop_ns):
                     yield connection.topic, stamp_ns, data
 
@@ -226,7 +229,7 @@ class BagPlayer:
 
 
 def _installed_type(name: str) -> Any:
-    """The class of ``package/msg/Type``, or None."""
+    """Class of ``package/msg/Type``; None if it is not installed."""
     package, _, type_name = name.rpartition("/")
     try:
         return getattr(import_module(package.replace("/", ".")), type_name)
@@ -240,7 +243,7 @@ def _is_latched(connection: Connection) -> bool:
 
 
 def _header_stamp_ns(data: bytes) -> int:
-    """The stamp [ns] of a CDR message that begins with a header; its second byte says the order of the bytes."""
+    """Stamp [ns] of a CDR message that begins with a header; its second byte is the byte order."""
     try:
         seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
     except (struct.error, IndexError) as error:

@@ -1,4 +1,4 @@
-"""Starts the nodes as processes of their own, for machines without ``ros2 launch``: demo, replays and tests."""
+"""Processes of the nodes, for machines without ``ros2 launch``: demo, replays and tests."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _STOP_SECONDS = 15.0
 
 @dataclass
 class NodeProcesses:
-    """A context in which nodes run; at its end they are interrupted as by Ctrl-C.
+    """Context in which nodes run; at its end they are interrupted as by Ctrl-C.
 
     Attributes:
-        parameters: by node name, the parameters that differ from the defaults.
-        remappings: of topics, for all nodes.
-        executables: the nodes to start; ``vizloc_node`` runs all of them in one process.
-        tracking: whether ``vizloc_node`` has the tracker in it.
-        use_sim_time: whether they take the time from /clock.
-        log: file for what they print; None leaves it on the terminal.
-        environment: variables on top of this process's.
+        parameters: parameters that differ from the defaults, by node name.
+        remappings: new names of topics, for all nodes.
+        executables: nodes to start; ``vizloc_node`` runs all of them in one process.
+        tracking: whether ``vizloc_node`` includes the tracker.
+        use_sim_time: whether the nodes take the time from /clock.
+        log: file for the nodes' output; None leaves it on the terminal.
+        environment: environment variables on top of this process's.
     """
 
     parameters: Mapping[str, Mapping[str, object]]
@@ -43,7 +43,7 @@ class NodeProcesses:
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict, init=False)
 
     def __enter__(self) -> NodeProcesses:
-        ensure_profile("localhost")  # a demo, a replay and a test are nobody else's business
+        ensure_profile("localhost")  # a demo, a replay and a test must not be visible to other hosts
         package_folder = str(Path(vizloc_ros.__file__).parents[1])
         path = os.pathsep.join(filter(None, (package_folder, os.environ.get("PYTHONPATH"))))
         output = None if self.log is None else self.log.open("wb")
@@ -76,24 +76,24 @@ class NodeProcesses:
 
     @property
     def exit_codes(self) -> dict[str, int | None]:
-        """By executable; None while it runs."""
+        """Exit codes by executable; None while the process runs."""
         return {name: process.poll() for name, process in self._processes.items()}
 
     def wait(self, executable: str, timeout_s: float) -> int:
-        """The exit code of a process that ends by itself. Raises ``RosError`` when it does not in time."""
+        """Wait for a process that ends by itself, and return its exit code. Raises ``RosError`` after the timeout."""
         try:
             return self._processes[executable].wait(timeout_s)
         except subprocess.TimeoutExpired:
             raise RosError(f"node {executable} still runs after {timeout_s:g} s") from None
 
     def require_alive(self) -> None:
-        """Raises ``RosError`` naming a node that has ended, with the end of what it printed."""
+        """Raise ``RosError`` with the last lines of the log if a node has ended."""
         for name, code in self.exit_codes.items():
             if code is not None:
-                said = ""
+                last_lines = ""
                 if self.log is not None:
-                    said = "\n" + "\n".join(self.log.read_text(errors="replace").splitlines()[-10:])
-                raise RosError(f"node {name} ended with {code}{said}")
+                    last_lines = "\n" + "\n".join(self.log.read_text(errors="replace").splitlines()[-10:])
+                raise RosError(f"node {name} ended with {code}{last_lines}")
 
     def _arguments(self, executable: str) -> list[str]:
         """ROS arguments of one process; ``node:parameter`` so that one process can hold several nodes."""
@@ -110,7 +110,7 @@ class NodeProcesses:
 
 
 def _yaml(value: object) -> str:
-    """A parameter value as ROS's command line reads it."""
+    """Text of a parameter value for ROS's command line."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Listens to what the nodes publish, for replays and tests: poses, when they came, and the diagnostics."""
+"""Recorder of the nodes' output, for replays and tests: poses with their arrival times, and diagnostics."""
 
 from __future__ import annotations
 
@@ -20,23 +20,32 @@ from vizloc_ros.ros.qos import DIAGNOSTICS, FEATURES, POSE, STATE
 
 @dataclass(frozen=True)
 class ReceivedPose:
-    """map_from_base, and when it came (``time.monotonic_ns()``)."""
+    """Pose map_from_base, and the ``time.monotonic_ns()`` of its arrival."""
 
     map_from_base: Rigid3d
     monotonic_ns: int
 
 
 class Recorder(Node):
-    """Keeps every pose by its stamp [ns] and the newest diagnostic status of every node."""
+    """Node that records every pose by its stamp [ns], and the newest diagnostic status of every node.
+
+    Attributes:
+        poses: poses of the localizer.
+        tracked: poses of the tracker.
+        states: (``time.monotonic_ns()``, state) of the tracker at every change.
+        extracted: stamps of the images whose features were published [ns].
+        statuses: newest status by node.
+        messages: every (node, level, message) that was not OK.
+    """
 
     def __init__(self, name: str = "vizloc_recorder", **options: Any) -> None:
         super().__init__(name, **options)
-        self.poses: dict[int, ReceivedPose] = {}  # the localizer's
-        self.tracked: dict[int, ReceivedPose] = {}  # the tracker's
-        self.states: list[tuple[int, str]] = []  # the tracker's state, whenever it changed (``time.monotonic_ns()``)
-        self.extracted: set[int] = set()  # stamps of the images whose features were published
+        self.poses: dict[int, ReceivedPose] = {}
+        self.tracked: dict[int, ReceivedPose] = {}
+        self.states: list[tuple[int, str]] = []
+        self.extracted: set[int] = set()
         self.statuses: dict[str, DiagnosticStatus] = {}
-        self.messages: list[tuple[str, int, str]] = []  # every (node, level, message) that was not OK
+        self.messages: list[tuple[str, int, str]] = []
         for topic, poses in (("localization/pose", self.poses), ("pose", self.tracked)):
             self.create_subscription(PoseWithCovarianceStamped, topic, partial(_keep, poses), POSE)
         self.create_subscription(String, "tracker/state", self._on_state, STATE)
@@ -44,7 +53,7 @@ class Recorder(Node):
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DIAGNOSTICS)
 
     def value(self, node: str, key: str) -> float | None:
-        """A number from a node's newest diagnostics, or None."""
+        """Number in a node's newest diagnostics; None if there is none."""
         status = self.statuses.get(node)
         text = next((pair.value for pair in status.values if pair.key == key), None) if status else None
         try:
@@ -53,11 +62,11 @@ class Recorder(Node):
             return None
 
     def count(self, node: str, key: str) -> int:
-        """A counter from a node's newest diagnostics; 0 before the first."""
+        """Count in a node's newest diagnostics; 0 if there is none."""
         return int(self.value(node, key) or 0)
 
     def timings(self) -> dict[str, dict[str, float]]:
-        """{stage: {"p50", "p99"}} [ms] of all nodes."""
+        """Timings {stage: {"p50", "p99"}} of all nodes [ms]."""
         stages: dict[str, dict[str, float]] = {}
         for status in self.statuses.values():
             for pair in status.values:

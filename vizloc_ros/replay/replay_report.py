@@ -1,4 +1,4 @@
-"""Replays a bag and writes the same files as every evaluation; the truth comes from the bag."""
+"""Replay of a bag with the files of every evaluation; the ground truth comes from the bag."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from pycolmap import Rigid3d
 
-from vizloc_ros.evaluation.recall import RecallReport, evaluate_poses
+from vizloc_ros.evaluation.recall import RecallReport, evaluate_poses, ground_truth
 from vizloc_ros.evaluation.report import draw_overlay, write_results
 from vizloc_ros.features.device import Device
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
@@ -34,15 +34,26 @@ def evaluate_replay(
     domain_id: int | None = None,
     details: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Replays, writes poses, ``report.json`` and pictures into ``out``, and returns the report.
+    """Replay a bag, write poses, ``report.json`` and figures into a folder, and return the report.
 
-    With the tracker where the map has references for it; ``model`` and ``long_side`` are its network and image size.
+    The tracker runs if the map has reference features. The evaluated poses are those of the camera: the published poses
+    of the base, multiplied by base_from_cam of the bag's /tf_static.
 
-    Poses are those of the camera: the published ones of the base, moved by the bag's own /tf_static.
+    Args:
+        bag: rosbag2 with one camera and its transform.
+        map_path: folder of the map.
+        out: folder for the results.
+        rate: speed of the replay, 1 is real time.
+        provider: device of the networks.
+        model: network of the tracker; the package's by default.
+        long_side: longer side of the tracker's images [px].
+        composed: whether all nodes run in one process.
+        domain_id: ROS domain of the replay; ``private_domain()`` by default.
+        details: more entries of the report.
 
     Raises:
         BagError, MapError, RosError: as ``replay_bag``.
-        FeatureError: the map's references are of another network than the tracker's.
+        FeatureError: the map's reference features are of another network than the tracker's.
     """
     out.mkdir(parents=True, exist_ok=True)
     check_map(map_path)  # the map server would refuse it, later
@@ -64,12 +75,16 @@ def evaluate_replay(
     )
     by_stamp = {record.timestamp_ns: record for record in records}
 
-    def of_images(poses: Mapping[int, Rigid3d]) -> dict[str, Rigid3d]:
-        known = {by_stamp[stamp].name: pose for stamp, pose in poses.items() if stamp in by_stamp}
-        return {name: map_from_base * base_from_cam for name, map_from_base in known.items()}
+    def poses_of_camera(poses: Mapping[int, Rigid3d]) -> dict[str, Rigid3d]:
+        """Poses map_from_cam by name of the record, of map_from_base by stamp."""
+        return {
+            by_stamp[stamp].name: map_from_base * base_from_cam
+            for stamp, map_from_base in poses.items()
+            if stamp in by_stamp
+        }
 
-    estimates, localized = of_images(replay.poses), of_images(replay.localized)
-    truth = {record.name: record.world_from_cam for record in records if record.world_from_cam is not None}
+    estimates, localized = poses_of_camera(replay.poses), poses_of_camera(replay.localized)
+    truth = ground_truth(records)
     latency = percentiles(replay.latency_ms.values()) if replay.latency_ms else None
     report = {
         "num_processed": replay.processed,
@@ -88,8 +103,6 @@ def evaluate_replay(
     }
     skipped = {by_stamp[stamp].name for stamp in replay.skipped if stamp in by_stamp}
     written = write_results(out, records, estimates, visual_map, report, skipped)
-    shown = next((r for r in records[len(records) // 2 :] if r.name in estimates), None)
-    if shown is not None:
-        localizer = HierarchicalLocalizer(visual_map)
-        draw_overlay(out / "overlay.png", shown, visual_map, estimates[shown.name], localizer)
+    if estimates:
+        draw_overlay(out / "overlay.png", records, estimates, visual_map, HierarchicalLocalizer(visual_map))
     return written

@@ -1,7 +1,8 @@
-"""The point clouds between the nodes: features, global descriptors, candidates, map points, submaps."""
+"""Point clouds between the nodes: features, global descriptors, candidates, map points, submaps."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,13 +11,15 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
-from vizloc_ros.arrays import Float32, Int8, Int64
+from vizloc_ros.arrays import Float32
 from vizloc_ros.errors import FeatureError, RosError
 from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features
+from vizloc_ros.localization.places import Place
 from vizloc_ros.pixloc.references import QuantizedLevel, QuantizedReferences, References
 from vizloc_ros.ros.point_clouds import CloudField, CloudLayout
 
 _UINT32_MAX = np.iinfo(np.uint32).max
+_MAX_LEVELS = 8
 
 
 def _floats(*names: str) -> tuple[CloudField, ...]:
@@ -42,38 +45,14 @@ MAP_POINTS = CloudLayout("map/points", _floats("x", "y", "z"))
 
 
 class GlobalDescriptor(NamedTuple):
-    """A (G,) float32 unit vector, and the number of the feature model it comes from."""
+    """Global descriptor of an image: a (G,) float32 unit vector, and the number of its feature model."""
 
     descriptor: Float32
     feature_id: int
 
 
-@dataclass(frozen=True)
-class Candidates:
-    """The landmarks of the retrieved places, best place first.
-
-    Attributes:
-        points: (M, 3) float32 positions [m, map].
-        landmarks: (M,) ids in the map, 0 to 2**32 - 1.
-        places: (M,) nondecreasing rank of the place each was retrieved with, 0 is the best.
-        descriptors: (M, D) int8, round(127 * unit vector).
-    """
-
-    points: Float32
-    landmarks: Int64
-    places: Int64
-    descriptors: Int8
-
-    def __post_init__(self) -> None:
-        if np.any(np.diff(self.places) < 0):
-            raise FeatureError("cloud 'candidates': its places are not in order, best (0) first")
-
-    def __len__(self) -> int:
-        return len(self.points)
-
-
 def features_to_msg(features: Features, header: Header) -> PointCloud2:
-    """The local part of features, one point a keypoint. The image size travels in ``features/camera_info``."""
+    """Cloud of the local features, one point per keypoint. The image size travels in ``features/camera_info``."""
     x, y = features.keypoints.T
     return FEATURES.encode({"x": x, "y": y, "score": features.scores, "descriptor": features.descriptors}, header)
 
@@ -81,9 +60,16 @@ def features_to_msg(features: Features, header: Header) -> PointCloud2:
 def features_from_msg(
     msg: PointCloud2, image_size: tuple[int, int], global_descriptor: Float32 = NO_GLOBAL_DESCRIPTOR
 ) -> Features:
-    """Features of a cloud, the (width, height) of its camera, and its global descriptor (empty when not given).
+    """Features of a cloud, with the image size and the global descriptor that travel in other messages.
 
-    Raises ``RosError`` for another layout and ``FeatureError`` for keypoints or scores that are not finite.
+    Args:
+        msg: the cloud.
+        image_size: (width, height) of the camera [px].
+        global_descriptor: (G,) float32 vector; empty by default.
+
+    Raises:
+        RosError: the cloud has another layout.
+        FeatureError: a keypoint or score is not finite.
     """
     points = FEATURES.decode(msg)
     return Features(
@@ -96,13 +82,18 @@ def features_from_msg(
 
 
 def global_descriptor_to_msg(descriptor: Float32, feature_id: int, header: Header) -> PointCloud2:
-    """One point: the (G,) descriptor and the number of its feature model, 0 to 2**32 - 1."""
+    """Cloud of one point: the (G,) descriptor and the number of its feature model, 0 to 2**32 - 1."""
     ids = _uint32(np.array([feature_id]), GLOBAL_DESCRIPTOR, "feature_id")
     return GLOBAL_DESCRIPTOR.encode({"descriptor": descriptor[None], "feature_id": ids}, header)
 
 
 def global_descriptor_from_msg(msg: PointCloud2) -> GlobalDescriptor:
-    """The descriptor (G,) and its feature model. Raises ``RosError`` for another layout or not exactly one point."""
+    """Descriptor and feature model of a cloud.
+
+    Raises:
+        RosError: the cloud has another layout, or not exactly one point.
+        FeatureError: the descriptor is not finite.
+    """
     points = GLOBAL_DESCRIPTOR.decode(msg)
     if len(points) != 1:
         raise RosError(f"cloud 'global_descriptor' has {len(points)} points instead of one")
@@ -112,44 +103,52 @@ def global_descriptor_from_msg(msg: PointCloud2) -> GlobalDescriptor:
     return GlobalDescriptor(descriptor, int(points["feature_id"][0]))
 
 
-def candidates_to_msg(candidates: Candidates, header: Header) -> PointCloud2:
-    """One point a landmark, in the map's frame, so RViz shows it as it is."""
-    x, y, z = candidates.points.T
+def places_to_msg(places: Sequence[Place], header: Header) -> PointCloud2:
+    """Cloud of the candidates: the observations of at least one place, best place first, each with its place's rank.
+
+    One point per observation, in the map's frame, so that RViz shows the landmarks. Raises ``FeatureError`` for
+    landmark ids outside 0 to 2**32 - 1.
+    """
+    x, y, z = np.concatenate([place.positions for place in places]).T
+    landmarks = np.concatenate([place.landmarks for place in places])
+    ranks = np.repeat(np.arange(len(places)), [len(place.landmarks) for place in places])
     arrays = {
         "x": x,
         "y": y,
         "z": z,
-        "landmark": _uint32(candidates.landmarks, CANDIDATES, "landmark"),
-        "place": _uint32(candidates.places, CANDIDATES, "place"),
-        "descriptor": candidates.descriptors,
+        "landmark": _uint32(landmarks, CANDIDATES, "landmark"),
+        "place": _uint32(ranks, CANDIDATES, "place"),
+        "descriptor": np.concatenate([place.descriptors for place in places]),
     }
     return CANDIDATES.encode(arrays, header)
 
 
-def candidates_from_msg(msg: PointCloud2) -> Candidates:
-    """Raises ``RosError`` for another layout, ``FeatureError`` for points not finite or places not in order."""
+def places_from_msg(msg: PointCloud2) -> list[Place]:
+    """Places of a cloud of candidates, best first; a place without observations leaves no trace in the cloud.
+
+    Raises:
+        RosError: the cloud has another layout.
+        FeatureError: a position is not finite, or the places are not in order.
+    """
     points = CANDIDATES.decode(msg)
-    return Candidates(
-        points=_columns(points, CANDIDATES, "x", "y", "z"),
-        landmarks=points["landmark"].astype(np.int64),
-        places=points["place"].astype(np.int64),
-        descriptors=np.ascontiguousarray(points["descriptor"]),
-    )
+    positions = _columns(points, CANDIDATES, "x", "y", "z")
+    landmarks = points["landmark"].astype(np.int32)
+    descriptors = np.ascontiguousarray(points["descriptor"])
+    rank_steps = np.diff(points["place"].astype(np.int64), prepend=-1)
+    if np.any(rank_steps[1:] < 0):
+        raise FeatureError("cloud 'candidates': its places are not in order, best (0) first")
+    bounds = np.append(np.flatnonzero(rank_steps), len(points))
+    return [Place(positions[rows], landmarks[rows], descriptors[rows]) for rows in map(slice, bounds[:-1], bounds[1:])]
 
 
 def map_points_to_msg(points: Float32, header: Header) -> PointCloud2:
-    """(N, 3) positions [m, map] for RViz."""
+    """Cloud of (N, 3) positions in the map frame [m], for RViz."""
     x, y, z = points.T
     return MAP_POINTS.encode({"x": x, "y": y, "z": z}, header)
 
 
-def map_points_from_msg(msg: PointCloud2) -> Float32:
-    """(N, 3) float32 positions [m] of any cloud with x, y, z."""
-    return _columns(MAP_POINTS.decode(msg), MAP_POINTS, "x", "y", "z")
-
-
 def _columns(points: NDArray[np.void], layout: CloudLayout, *names: str) -> Float32:
-    """The named float fields as the columns of a contiguous array in native byte order, checked to be finite."""
+    """Named float fields as the columns of a contiguous array in native byte order, checked to be finite."""
     columns = np.empty((len(points), len(names)), np.float32)
     for column, name in enumerate(names):
         columns[:, column] = points[name]
@@ -164,42 +163,46 @@ def _uint32(values: NDArray[np.integer[Any]], layout: CloudLayout, name: str) ->
     return values.astype(np.uint32)
 
 
-_NAME = "submap"
-_MOST_LEVELS = 8
-
-
 def submap_to_msg(references: QuantizedReferences, model_number: int, header: Header) -> PointCloud2:
-    """One point a landmark, in the map's frame, so RViz shows it as it is; with the number of the network."""
+    """Cloud of a submap: one point per landmark, with its reference features and the number of their network.
+
+    Positions are in the map's frame, so that RViz shows the landmarks.
+    """
     arrays: dict[str, NDArray[Any]] = {
         **{axis: references.points[:, k].astype(np.float32) for k, axis in enumerate("xyz")},
         "landmark": references.landmarks.astype(np.uint32),
         "model": np.full(len(references), model_number, np.uint32),
     }
-    for level, stored in enumerate(references.levels):
-        arrays[f"features_{level}"] = stored.features
-        arrays[f"scale_{level}"] = stored.scales.astype(np.float32)
-        arrays[f"confidence_{level}"] = stored.confidences.astype(np.float32)
-    return _layout(len(references.levels)).encode(arrays, header)
+    for level, quantized in enumerate(references.levels):
+        arrays[f"features_{level}"] = quantized.features
+        arrays[f"scale_{level}"] = quantized.scales.astype(np.float32)
+        arrays[f"confidence_{level}"] = quantized.confidences.astype(np.float32)
+    return _submap_layout(len(references.levels)).encode(arrays, header)
 
 
 @dataclass(frozen=True)
 class ReceivedSubmap:
-    """Landmarks with their references, and the number of the network that made them."""
+    """Landmarks with their reference features, and the number of the network that made these."""
 
     references: References
     model_number: int
 
 
 def submap_from_msg(msg: PointCloud2) -> ReceivedSubmap:
-    """Raises ``RosError`` for another layout or an empty cloud, ``FeatureError`` for numbers that are not finite."""
+    """Submap of a cloud, with dequantized features.
+
+    Raises:
+        RosError: the cloud has another layout, or is empty.
+        FeatureError: a position, scale or confidence is not finite.
+    """
     levels = sum(field.name.startswith("features_") for field in msg.fields)
-    if not 1 <= levels <= _MOST_LEVELS:
-        raise RosError(f"cloud '{_NAME}' has {levels} levels of features; 1 to {_MOST_LEVELS} are allowed")
-    points = _layout(levels).decode(msg)
+    if not 1 <= levels <= _MAX_LEVELS:
+        raise RosError(f"cloud 'submap' has {levels} levels of features; 1 to {_MAX_LEVELS} are allowed")
+    points = _submap_layout(levels).decode(msg)
     if not len(points):
-        raise RosError(f"cloud '{_NAME}' is empty")
+        raise RosError("cloud 'submap' is empty")
     positions = np.stack([points[axis].astype(np.float64) for axis in "xyz"], axis=1)
-    stored = tuple(
+    quantized = tuple(
         QuantizedLevel(
             np.ascontiguousarray(points[f"features_{level}"]),
             points[f"scale_{level}"].astype(np.float16),
@@ -208,17 +211,17 @@ def submap_from_msg(msg: PointCloud2) -> ReceivedSubmap:
         for level in range(levels)
     )
     if not np.isfinite(positions).all() or not all(
-        np.isfinite(s.scales).all() and np.isfinite(s.confidences).all() for s in stored
+        np.isfinite(level.scales).all() and np.isfinite(level.confidences).all() for level in quantized
     ):
-        raise FeatureError(f"cloud '{_NAME}': positions, scales and confidences must be finite")
-    references = QuantizedReferences(positions, points["landmark"].astype(np.int64), stored)
+        raise FeatureError("cloud 'submap': positions, scales and confidences must be finite")
+    references = QuantizedReferences(positions, points["landmark"].astype(np.int64), quantized)
     return ReceivedSubmap(references.dequantized(), int(points["model"][0]))
 
 
-def _layout(levels: int) -> CloudLayout:
+def _submap_layout(levels: int) -> CloudLayout:
     fields = [CloudField(axis, PointField.FLOAT32) for axis in "xyz"]
     fields += [CloudField("landmark", PointField.UINT32), CloudField("model", PointField.UINT32)]
     for level in range(levels):
         fields.append(CloudField(f"features_{level}", PointField.INT8, vector=True))
         fields += [CloudField(f"{name}_{level}", PointField.FLOAT32) for name in ("scale", "confidence")]
-    return CloudLayout(_NAME, tuple(fields))
+    return CloudLayout("submap", tuple(fields))

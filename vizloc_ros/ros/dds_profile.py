@@ -1,4 +1,4 @@
-"""Fast DDS settings that carry camera images: by default it loses most best-effort messages above 0.5 MB."""
+"""Fast DDS profile for camera images: with its defaults it loses most best-effort messages above 0.5 MB."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ _PROFILES = {"network": "fastdds_network.xml", "localhost": "fastdds_localhost.x
 _FAST_DDS_3_VARIABLE = "FASTDDS_DEFAULT_PROFILES_FILE"
 _FAST_DDS_2_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 _FAST_DDS_2_DISTROS = frozenset({"humble", "iron", "jazzy"})
-_STAYS_ON_HOST = frozenset({"LOCALHOST", "OFF"})  # of ROS_AUTOMATIC_DISCOVERY_RANGE
+_LOCAL_DISCOVERY_RANGES = frozenset({"LOCALHOST", "OFF"})  # values of ROS_AUTOMATIC_DISCOVERY_RANGE
 
 
 def ensure_profile(profile: Profile = "network") -> str:
-    """Points Fast DDS to a profile of this package by one environment variable, before rclpy starts.
+    """Set the environment variable that makes Fast DDS read a profile of this package; call it before rclpy starts.
 
-    What the user chose stays: nothing changes when a profiles file or an ``RMW_IMPLEMENTATION`` other than Fast DDS
-    is set already. Processes started afterwards inherit the variable.
+    The user's choice stays: nothing changes when a profiles file or an ``RMW_IMPLEMENTATION`` other than Fast DDS is
+    set already. Processes started afterwards inherit the variable.
 
     Args:
-        profile: ``network`` is found by other hosts, as ROS 2 is by default, unless ``ROS_AUTOMATIC_DISCOVERY_RANGE``
-            or ``ROS_LOCALHOST_ONLY`` says otherwise; ``localhost`` stays on this host.
+        profile: ``network`` is discovered by other hosts, as ROS 2 is by default, unless
+            ``ROS_AUTOMATIC_DISCOVERY_RANGE`` or ``ROS_LOCALHOST_ONLY`` limits it; ``localhost`` stays on this host.
 
     Returns:
-        What was done, for the log; empty if nothing was.
+        A line for the log; empty if nothing was set.
 
     Raises:
         RosError: the profile is not installed with the package.
@@ -37,25 +37,25 @@ def ensure_profile(profile: Profile = "network") -> str:
         return ""
     if not os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp").startswith("rmw_fastrtps"):
         return ""
-    if _discovery_stays_on_host():
+    if _discovery_is_local():
         profile = "localhost"
-    # Fast DDS 2 knows only the older name; with Fast DDS 3 (Kilted and later) that name is a deprecation warning.
+    # Fast DDS 2 reads only the older name; with Fast DDS 3 (Kilted and later) that name is a deprecation warning.
     variable = _FAST_DDS_2_VARIABLE if _uses_fast_dds_2() else _FAST_DDS_3_VARIABLE
     os.environ[variable] = str(_shipped_config(_PROFILES[profile]))
     seen_by = "this host only" if profile == "localhost" else "this host and others"
     return f"Fast DDS carries large images with {os.environ[variable]}, for {seen_by}; to choose, set {variable}"
 
 
-def _discovery_stays_on_host() -> bool:
-    """Whether the user's settings of ROS keep discovery on this host; a profile would take no notice of them."""
+def _discovery_is_local() -> bool:
+    """Return whether the user's ROS settings keep discovery on this host; a profile would override them."""
     return (
-        os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "").upper() in _STAYS_ON_HOST
+        os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "").upper() in _LOCAL_DISCOVERY_RANGES
         or os.environ.get("ROS_LOCALHOST_ONLY") == "1"
     )
 
 
 def _uses_fast_dds_2() -> bool:
-    """Whether the ROS 2 that is sourced, or installed with this Python, has Fast DDS 2, whose package is fastrtps."""
+    """Return whether the ROS 2 that is sourced, or installed with this Python, has Fast DDS 2 (package fastrtps)."""
     if distro := os.environ.get("ROS_DISTRO"):
         return distro in _FAST_DDS_2_DISTROS
     prefixes = [sys.prefix, *filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep))]
@@ -63,7 +63,7 @@ def _uses_fast_dds_2() -> bool:
 
 
 def _shipped_config(name: str) -> Path:
-    """Finds a file of ``config/`` above this module.
+    """Path of a file of ``config/``, searched in the folders above this module.
 
     Installed (pip or colcon), a folder above is the prefix that holds ``share/``; in the source tree, a folder above
     holds ``config/`` itself. So no ROS index has to be set up.

@@ -1,4 +1,4 @@
-"""One ``diagnostic_msgs/DiagnosticStatus`` per node, published once a second: what goes wrong, counts, and timings."""
+"""One ``diagnostic_msgs/DiagnosticStatus`` per node, published once a second: problems, counts, values and timings."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidHandle
-from rclpy.impl.implementation_singleton import rclpy_implementation
 
 from vizloc_ros.ros.qos import DIAGNOSTICS
+from vizloc_ros.ros.rclpy_errors import RCLError
 from vizloc_ros.timing import StageTimings
 
 Value = str | bool | int | float
 
 
 class Level(IntEnum):
-    """The levels of DiagnosticStatus, the worse the higher."""
+    """Levels of DiagnosticStatus, a worse one higher."""
 
     OK = 0
     WARN = 1
@@ -31,7 +31,7 @@ class Level(IntEnum):
 
 @dataclass
 class _Expectation:
-    """A topic that must not fall silent."""
+    """Topic that must not fall silent: the timeout, the time of the last message on the steady clock, and a hint."""
 
     timeout_s: float
     last_s: float
@@ -39,7 +39,7 @@ class _Expectation:
 
 
 class Diagnostics:
-    """Collects a node's state from any thread and publishes it on ``/diagnostics``.
+    """State of a node, collected from any thread and published on ``/diagnostics``.
 
     Each publication shows the worst level reported since the one before, with its latest message: a problem that is
     not reported again is gone with the next publication. Counts and values stay.
@@ -48,12 +48,10 @@ class Diagnostics:
     def __init__(
         self,
         node: Any,
-        hardware_id: str = "",
         period_s: float = 1.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.timings = StageTimings()
-        self.hardware_id = hardware_id
         self._node = node
         self._monotonic = monotonic
         self._lock = threading.Lock()
@@ -64,73 +62,74 @@ class Diagnostics:
         self._watched: dict[str, Callable[[], Value]] = {}
         self._expected: dict[str, _Expectation] = {}
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS)
-        # Not the node's clock: with use_sim_time it stands still just when something is wrong.
+        # Not the node's clock: with use_sim_time it stands still exactly when something is wrong.
         self.clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(period_s, self.publish, clock=self.clock)
 
     def report(self, level: Level, message: str) -> None:
-        """Says how it goes; shown in the next publication unless something worse is reported."""
+        """Report a level and message for the next publication, which shows the worst of them."""
         with self._lock:
             if level >= self._level:
                 self._level, self._message = level, message
 
-    def stand(self, level: Level, message: str) -> None:
-        """Says how it goes until further notice, such as that there is no map; what is reported comes on top."""
+    def set_standing(self, level: Level, message: str) -> None:
+        """Set the level and message of every publication without a worse report, such as that there is no map."""
         with self._lock:
             self._standing = (level, message)
             if level >= self._level or self._level <= Level.OK:
                 self._level, self._message = level, message
 
     def count(self, name: str, increment: int = 1) -> None:
-        """Adds to a count; 0 makes it show."""
+        """Add to a count; an increment of 0 makes the count appear."""
         with self._lock:
             self._counts[name] += increment
 
     def set_value(self, name: str, value: Value) -> None:
-        """Shows a value from now on."""
+        """Set a value that every publication shows from now on."""
         with self._lock:
             self._values[name] = value
 
     def watch(self, name: str, value: Callable[[], Value]) -> None:
-        """Shows a value that is asked for at every publication, in the executor's thread."""
+        """Show a value that is computed at every publication, in the executor's thread."""
         self._watched[name] = value
 
     def expect(self, topic: str, timeout_s: float, hint: str = "is its node running, is the topic remapped?") -> None:
-        """Warns, with ``hint`` when nobody publishes it, while ``topic`` (as subscribed to) is silent for longer."""
+        """Warn while a topic is silent for longer than the timeout; with the hint where nobody publishes it.
+
+        Args:
+            topic: name of the topic as subscribed to.
+            timeout_s: silence before the warning [s].
+            hint: question or advice at the end of the warning.
+        """
         with self._lock:
             self._expected[self._node.resolve_topic_name(topic)] = _Expectation(timeout_s, self._monotonic(), hint)
 
     def seen(self, topic: str) -> None:
-        """Notes that a message of an expected topic has come."""
+        """Note the arrival of a message on an expected topic."""
         with self._lock:
             self._expected[self._node.resolve_topic_name(topic)].last_s = self._monotonic()
 
-    def counts(self) -> dict[str, int]:
-        """The counts so far."""
-        with self._lock:
-            return dict(self._counts)
-
     def send(self, publisher: Any, message: Any) -> bool:
-        """Publishes a message of the node; False, with a count ``publish_failed`` and a warning, when that is refused.
+        """Publish a message of the node; return False, with a count ``publish_failed`` and a warning, if it is refused.
 
-        The middleware refuses when subscribers cannot keep up and, in a worker still at it, once ROS is shut down.
+        The middleware refuses messages when subscribers cannot keep up, and those of a busy worker after the shutdown.
         """
         try:
             publisher.publish(message)
-        except (rclpy_implementation.RCLError, InvalidHandle) as error:
+        except (RCLError, InvalidHandle) as error:
             self.count("publish_failed")
             self.report(Level.WARN, f"{type(message).__name__} could not be published: {error}")
             return False
         return True
 
     def publish(self) -> None:
-        """Publishes the state and starts collecting anew."""
+        """Publish the state and forget what was reported."""
         msg = DiagnosticArray(status=[self.take_status()])
         msg.header.stamp = self._node.get_clock().now().to_msg()
         self.send(self._publisher, msg)
 
     def take_status(self) -> DiagnosticStatus:
-        """The status to publish; what was reported is forgotten with it."""
+        """Return the status to publish, and forget what was reported."""
         timings = {
             f"{stage}_{name}_ms": value
             for stage, percentiles in self.timings.recent().items()
@@ -149,7 +148,6 @@ class Diagnostics:
             level=bytes([level]),
             name=self._node.get_fully_qualified_name().lstrip("/"),
             message="; ".join(messages),
-            hardware_id=self.hardware_id,
             values=[KeyValue(key=key, value=_text(value)) for key, value in values.items()],
         )
 
@@ -161,9 +159,9 @@ class Diagnostics:
                 for topic, expected in self._expected.items()
                 if now - expected.last_s > expected.timeout_s
             ]
-        return [self._silence(*about) for about in silent]
+        return [self._silence_warning(*topic) for topic in silent]
 
-    def _silence(self, topic: str, silent_s: float, hint: str) -> str:
+    def _silence_warning(self, topic: str, silent_s: float, hint: str) -> str:
         publishers = self._node.count_publishers(topic)
         if publishers:
             hint = "they send nothing, or with a quality of service that does not match"

@@ -1,4 +1,4 @@
-"""Camera extrinsics: from a parameter, or through the static transforms of ``/tf_static``; never a guess."""
+"""Camera extrinsics base_from_cam: from a parameter, or through the static transforms of ``/tf_static``; no default."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from vizloc_ros.ros.qos import TF_STATIC
 
 
 class TransformTree:
-    """Frames that are fixed to each other; every frame has at most one parent. Thread-safe."""
+    """Tree of static transforms: every frame has at most one parent. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._parents: dict[str, tuple[str, Rigid3d]] = {}
 
     def add(self, transform: TransformStamped) -> None:
-        """Adds a transform, or replaces the one its child had. Raises ``RosError`` for one that cannot be used."""
+        """Add a transform, or replace the one of the same child. Raises ``RosError`` if it cannot be used."""
         parent, child = _frame(transform.header.frame_id), _frame(transform.child_frame_id)
         if not parent or not child or parent == child:
             raise RosError(f"transform '{parent}' -> '{child}' ignored: it needs two different frames")
@@ -35,7 +35,7 @@ class TransformTree:
             self._parents[child] = (parent, parent_from_child)
 
     def lookup(self, parent: str, child: str) -> Rigid3d | None:
-        """parent_from_child along any chain of transforms, up and down; None where there is none (yet)."""
+        """Pose parent_from_child along the chain of transforms, up and down; None if the frames are not connected."""
         with self._lock:
             from_parent, from_child = self._ancestors(_frame(parent)), self._ancestors(_frame(child))
         for ancestor, ancestor_from_child in from_child.items():
@@ -44,10 +44,10 @@ class TransformTree:
         return None
 
     def _ancestors(self, frame: str) -> dict[str, Rigid3d]:
-        """ancestor_from_frame of the frame and everything above it, nearest first."""
+        """Poses ancestor_from_frame of the frame itself and of all frames above it, nearest first."""
         ancestors: dict[str, Rigid3d] = {}
         ancestor_from_frame = Rigid3d()
-        while frame not in ancestors:  # a loop, which tf forbids, ends here, too
+        while frame not in ancestors:  # also ends a loop, which tf forbids
             ancestors[frame] = ancestor_from_frame
             if frame not in self._parents:
                 break
@@ -57,15 +57,15 @@ class TransformTree:
 
 
 class StaticTransforms:
-    """Listens to ``/tf_static``; what cannot be used is handed to ``on_problem`` (by default the node's log)."""
+    """Subscription to ``/tf_static``; ``on_problem`` receives a message for each transform that cannot be used."""
 
-    def __init__(self, node: Any, on_problem: Callable[[str], None] | None = None) -> None:
+    def __init__(self, node: Any, on_problem: Callable[[str], None]) -> None:
         self._tree = TransformTree()
-        self._on_problem = on_problem or node.get_logger().warning
+        self._on_problem = on_problem
         self._subscription = node.create_subscription(tf_message_type(), "/tf_static", self._on_message, TF_STATIC)
 
     def lookup(self, parent: str, child: str) -> Rigid3d | None:
-        """parent_from_child through any chain of static transforms; None where there is none (yet)."""
+        """Pose parent_from_child along the chain of static transforms; None if the frames are not connected (yet)."""
         return self._tree.lookup(parent, child)
 
     def _on_message(self, msg: Any) -> None:
@@ -78,7 +78,7 @@ class StaticTransforms:
 
 
 def tf_message_type() -> Any:
-    """The class of ``tf2_msgs/TFMessage``. Raises ``RosError`` where it is not installed: it is not on PyPI."""
+    """Class of ``tf2_msgs/TFMessage``. Raises ``RosError`` if it is not installed: it is not on PyPI."""
     try:
         from tf2_msgs.msg import TFMessage
     except ImportError as error:
@@ -91,14 +91,14 @@ def _frame(name: str) -> str:
 
 
 class CameraExtrinsics:
-    """The camera's place, from a parameter or from ``/tf_static``."""
+    """Pose of the camera on the vehicle: the fixed one of a parameter, else that of ``/tf_static``."""
 
     def __init__(self, node: Any, base_frame: str, fixed: Rigid3d | None) -> None:
         self._base, self._fixed = base_frame, fixed
         self._transforms = StaticTransforms(node, lambda message: node.diagnostics.report(Level.WARN, message))
 
     def base_from_cam(self, camera_frame: str) -> Rigid3d:
-        """The camera's optical frame in the base frame. Raises ``RosError`` while it is not known."""
+        """Pose of the camera's optical frame in the base frame. Raises ``RosError`` while there is no transform."""
         base_from_cam = self._fixed or self._transforms.lookup(self._base, camera_frame)
         if base_from_cam is None:
             raise RosError(

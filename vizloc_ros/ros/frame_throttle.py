@@ -1,4 +1,4 @@
-"""Lets the feature node rest while the tracker is sure: the localizer is needed only to check it now and then."""
+"""Throttle of the feature node while the tracker tracks: then the localizer only checks the track now and then."""
 
 from __future__ import annotations
 
@@ -11,30 +11,38 @@ from vizloc_ros.pixloc.tracking import TrackerState
 from vizloc_ros.ros.pipeline_node import PipelineNode
 from vizloc_ros.ros.qos import STATE
 
-_BELIEVED_FOR = 1.0  # s; a tracker that has died is not sure
+_STATE_TIMEOUT = 1.0  # s; a tracker that has died sends no state
 
 
 class FrameThrottle:
-    """Passes on every image, or one in a while. All in the executor's thread."""
+    """Filter of the images on their way to a node's worker: all of them, or one per period while the tracker tracks.
+
+    For the executor's thread only.
+    """
 
     def __init__(self, node: PipelineNode, period: float) -> None:
-        """Listens to the tracker's state; ``period`` [s] between images while it tracks, 0 for no rest."""
+        """Subscribe to the tracker's state.
+
+        Args:
+            node: the node that the images are submitted to.
+            period: minimum time between two images while the tracker tracks [s]; 0 passes all on.
+        """
         self._node, self._period = node, period
-        self._state, self._heard, self._passed = "", 0.0, 0.0
+        self._state, self._state_time, self._submit_time = "", 0.0, 0.0
         node.diagnostics.count("throttled", 0)
         if period:
             node.create_subscription(String, "tracker/state", self._on_state, STATE)
 
     def submit_if_due(self, msg: Any) -> None:
-        """Hands an image over to the node, or counts it as ``resting``."""
+        """Submit an image to the node's worker, or count it as ``throttled``."""
         now = time.monotonic()
-        sure = self._state == TrackerState.TRACKING.value and now - self._heard < _BELIEVED_FOR
-        if sure and now - self._passed < self._period:
+        tracking = self._state == TrackerState.TRACKING.value and now - self._state_time < _STATE_TIMEOUT
+        if tracking and now - self._submit_time < self._period:
             self._node.diagnostics.count("received")
             self._node.diagnostics.count("throttled")
             return
-        self._passed = now
+        self._submit_time = now
         self._node.submit(msg)
 
     def _on_state(self, msg: String) -> None:
-        self._state, self._heard = msg.data, time.monotonic()
+        self._state, self._state_time = msg.data, time.monotonic()

@@ -1,6 +1,6 @@
-"""Images with their calibration on the way into a node: checked, decoded, rectified.
+"""Images of a camera with its calibration: their subscription, and their decoding and rectification.
 
-Behind this door every camera is a pinhole camera.
+After rectification every camera is a pinhole camera.
 """
 
 from __future__ import annotations
@@ -22,12 +22,17 @@ from vizloc_ros.ros.qos import SENSOR
 from vizloc_ros.ros.stamp_guard import StampGuard, Verdict
 from vizloc_ros.timing import Stopwatch
 
-_MAX_AHEAD = 0.5  # s: clocks of two hosts differ, and with use_sim_time the clock ticks
+IMAGE_PUBLISHERS = "image_publishers"  # key of the diagnostics
+_MAX_AHEAD = 0.5  # s; clocks of two hosts differ, and with use_sim_time the clock ticks
 _HOUR = 3600.0  # s
 
 
 class ImageInput:
-    """Subscribes a node to ``image`` (or ``image/compressed``) and ``camera_info``, and submits images in order."""
+    """Images of a node, from ``image`` (or ``image/compressed``) and ``camera_info``, on both sides of its queue.
+
+    Before the queue, in the executor's thread, ``_on_image`` checks stamp and age and submits the message. After it, in
+    the worker, ``decode_and_rectify`` turns the message into an image.
+    """
 
     def __init__(
         self,
@@ -38,15 +43,15 @@ class ImageInput:
         submit: Callable[[Any], None] | None = None,
         on_jump: Callable[[], None] | None = None,
     ) -> None:
-        """Subscribes.
+        """Subscribe the node to both topics.
 
         Args:
-            node: it belongs to.
+            node: the node.
             transport: ``raw`` or ``compressed``.
-            silence_timeout: seconds without an image before diagnostics warn.
-            max_age: seconds between an image's stamp and its arrival above which diagnostics warn; 0 for any.
-            submit: takes every image that may be used; the node's ``submit`` by default.
-            on_jump: is called when the time has jumped back, before the image is dropped.
+            silence_timeout: time without an image after which diagnostics warn [s].
+            max_age: age of an arriving image, by its stamp, above which diagnostics warn [s]; 0: none.
+            submit: receiver of the images with a valid stamp; the node's ``submit`` by default.
+            on_jump: called when the time has jumped back, before the image is dropped.
         """
         self._node, self._submit, self._on_jump = node, submit or node.submit, on_jump
         self._max_age = max_age
@@ -58,20 +63,29 @@ class ImageInput:
         self._topic = "image/compressed" if compressed else "image"
         node.diagnostics.expect(self._topic, silence_timeout, "is the camera driver running, is the topic remapped?")
         image_topic = node.resolve_topic_name(self._topic)  # as remapped; count_publishers does not do that
-        node.diagnostics.watch("image_publishers", lambda: node.count_publishers(image_topic))
+        node.diagnostics.watch(IMAGE_PUBLISHERS, lambda: node.count_publishers(image_topic))
         node.create_subscription(CameraInfo, "camera_info", self._on_camera_info, SENSOR)
         node.create_subscription(CompressedImage if compressed else Image, self._topic, self._on_image, SENSOR)
 
     @property
     def camera(self) -> PinholeCamera | None:
-        """The rectified camera, once it is known."""
+        """Camera of the rectified images; None before the first valid camera_info."""
         rectifier = self._rectifier
         return None if rectifier is None else rectifier.rectified
 
-    def rectified(self, msg: Image | CompressedImage, stopwatch: Stopwatch, prefix: str) -> tuple[UInt8, PinholeCamera]:
-        """The (H, W) gray image without distortion, and its camera. Runs in the node's worker.
+    def decode_and_rectify(
+        self, msg: Image | CompressedImage, stopwatch: Stopwatch, prefix: str
+    ) -> tuple[UInt8, PinholeCamera]:
+        """Return the (H, W) gray image without distortion, and its camera. For the node's worker.
 
-        Raises ``VizlocError`` naming what is wrong with the image or its calibration.
+        Args:
+            msg: the message.
+            stopwatch: receives the stages ``PREFIX_decode`` and ``PREFIX_rectify``.
+            prefix: beginning of the stages' names.
+
+        Raises:
+            CameraError: there is no calibration yet, or it is invalid, or of another image size.
+            ImageError: the image cannot be decoded, or shows nothing.
         """
         rectifier = self._rectifier
         if rectifier is None:
@@ -114,7 +128,7 @@ class ImageInput:
         self._node.reject(check.message, Level.WARN)
 
     def _check_age(self, stamp_ns: int) -> None:
-        """Shows how old an image is by the node's clock, and warns of one that is too old, or from the future."""
+        """Show the age of an image by the node's clock, and warn if it is too old or from the future."""
         age = self._node.age(stamp_ns)
         if age is None:
             self._warn("use_sim_time is set, but there is no time on /clock: play the bag with --clock")

@@ -23,18 +23,18 @@ _COLOR_CODES = {
     "bayer_gbrg8": (1, cv2.COLOR_BayerGR2GRAY),
     "bayer_grbg8": (1, cv2.COLOR_BayerGB2GRAY),
 }
-_LUMA_BYTE = {"uyvy": 1, "yuv422": 1, "yuyv": 0, "yuv422_yuy2": 0}  # of the two bytes a pixel, which is Y
+_LUMA_BYTE = {"uyvy": 1, "yuv422": 1, "yuyv": 0, "yuv422_yuy2": 0}  # index of Y among the two bytes of a pixel
 _PLAIN = ("mono8", "8UC1")
 SUPPORTED_ENCODINGS = (*_PLAIN, "mono16", *_COLOR_CODES, *_LUMA_BYTE)
 _DEPTH_ENCODINGS = ("16UC1", "16SC1", "32FC1", "64FC1")
-_SMALLEST_CONTRAST = 8  # gray levels; sensor noise of a covered lens stays below
+_MIN_CONTRAST = 8  # gray levels; sensor noise of a covered lens stays below
 
 
 def gray_from_image(msg: Image) -> UInt8:
-    """The image as (H, W) gray; mono8 without padding is a view of the message's data.
+    """Gray image (H, W) of a message; for mono8 without padding, a view of the message's data.
 
-    mono16 keeps the upper byte of its full range. Raises ``ImageError`` for an encoding that is not supported and for
-    data that does not fit width, height and step.
+    Of mono16, the upper byte is kept. Raises ``ImageError`` for an encoding that is not supported, and for data that do
+    not fit width, height and step.
     """
     encoding = msg.encoding
     if encoding in _PLAIN:
@@ -51,9 +51,9 @@ def gray_from_image(msg: Image) -> UInt8:
 
 
 def gray_from_compressed(msg: CompressedImage) -> UInt8:
-    """The JPEG or PNG (or whatever else OpenCV reads) as (H, W) gray, decoded as a dataset's files are.
+    """Gray image (H, W) of a JPEG, a PNG or another format of OpenCV, decoded like the image files of a dataset.
 
-    Raises ``ImageError`` for depth images and for data that is no image or only a part of one.
+    Raises ``ImageError`` for a depth image, and for data that are not a complete image.
     """
     if "compressedDepth" in msg.format:
         raise ImageError(f"compressed image format '{msg.format}' is a depth image: subscribe to a camera's image")
@@ -62,21 +62,21 @@ def gray_from_compressed(msg: CompressedImage) -> UInt8:
 
 
 def check_exposure(gray: UInt8) -> None:
-    """Raises ``ImageError`` for an (H, W) image with nothing in it: black, white or of one gray."""
+    """Raise ``ImageError`` for an (H, W) image with hardly any contrast: black, white or of one gray."""
     darkest, brightest = int(gray.min()), int(gray.max())
-    if brightest - darkest >= _SMALLEST_CONTRAST:
+    if brightest - darkest >= _MIN_CONTRAST:
         return
-    if brightest < _SMALLEST_CONTRAST:
+    if brightest < _MIN_CONTRAST:
         raise ImageError(
             f"the image is black (brightest pixel {brightest}): is the lens covered, the exposure too short?"
         )
-    if darkest > 255 - _SMALLEST_CONTRAST:
+    if darkest > 255 - _MIN_CONTRAST:
         raise ImageError(f"the image is white (darkest pixel {darkest}): is the exposure too long?")
     raise ImageError(f"the image is of one gray ({darkest} to {brightest}): is the lens covered or fogged?")
 
 
 def _pixels(msg: Image, bytes_per_pixel: int) -> UInt8:
-    """The data as a view (H, W) for one byte a pixel, else (H, W, bytes_per_pixel), without the padding of its rows."""
+    """View of the data without the padding of rows: (H, W) for one byte per pixel, else (H, W, bytes_per_pixel)."""
     height, width, step = msg.height, msg.width, msg.step
     described = f"image '{msg.encoding}' of {width}x{height} px"
     if width == 0 or height == 0:

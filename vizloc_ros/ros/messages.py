@@ -1,4 +1,4 @@
-"""Between the core's types and the messages of geometry_msgs, sensor_msgs and builtin_interfaces."""
+"""Conversions between the core's types and messages of geometry_msgs, sensor_msgs and builtin_interfaces."""
 
 from __future__ import annotations
 
@@ -15,53 +15,53 @@ from vizloc_ros.arrays import Float64
 from vizloc_ros.errors import CameraError, RosError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import array_of, pose_from_quaternion
+from vizloc_ros.timing import NANOSECONDS
 
-NANOSECONDS = 1_000_000_000
-_UNIT_TOLERANCE = 0.01  # as in tf2: room for rounded decimals in a file, none for a quaternion that is something else
+_NORM_TOLERANCE = 0.01  # as in tf2: room for rounded decimals in a file, none for four numbers of another meaning
 
 
 def stamp_to_ns(stamp: Time) -> int:
-    """A message's stamp [ns]."""
+    """Time of a stamp [ns]."""
     return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
 
 
 def stamp_from_ns(stamp_ns: int) -> Time:
-    """The stamp of a time [ns]; also of times before 1970."""
+    """Stamp of a time [ns], which may lie before 1970."""
     sec, nanosec = divmod(stamp_ns, NANOSECONDS)
     return Time(sec=sec, nanosec=nanosec)
 
 
 def header_of(stamp_ns: int, frame_id: str) -> Header:
-    """A header of a time [ns] and a frame."""
+    """Header with a time [ns] and a frame."""
     return Header(stamp=stamp_from_ns(stamp_ns), frame_id=frame_id)
 
 
 def pose_to_msg(parent_from_child: Rigid3d) -> Pose:
-    """The pose of the child in its parent."""
+    """Pose message of the child in its parent."""
     x, y, z, qx, qy, qz, qw = array_of(parent_from_child).tolist()
     return Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
 
 
 def pose_from_msg(msg: Pose) -> Rigid3d:
-    """parent_from_child of a pose. Raises ``RosError`` when it is not finite or its quaternion not of norm 1."""
+    """Pose parent_from_child of a message. Raises ``RosError`` if it is not finite or its quaternion not of norm 1."""
     return _rigid(msg.position, msg.orientation)
 
 
 def transform_to_msg(parent_from_child: Rigid3d) -> Transform:
-    """The transform tf calls parent -> child."""
+    """Transform message that tf calls parent -> child."""
     x, y, z, qx, qy, qz, qw = array_of(parent_from_child).tolist()
     return Transform(translation=Vector3(x=x, y=y, z=z), rotation=Quaternion(x=qx, y=qy, z=qz, w=qw))
 
 
 def transform_from_msg(msg: Transform) -> Rigid3d:
-    """parent_from_child. Raises ``RosError`` when it is not finite or its quaternion not of norm 1."""
+    """Pose parent_from_child of a message. Raises ``RosError`` if it is not finite or its quaternion not of norm 1."""
     return _rigid(msg.translation, msg.rotation)
 
 
 def pose_with_covariance_to_msg(
     parent_from_child: Rigid3d, covariance: Float64, header: Header
 ) -> PoseWithCovarianceStamped:
-    """A pose with its (6, 6) covariance, ordered [x y z rx ry rz] in the header's frame [m, rad]."""
+    """Message of a pose with its (6, 6) covariance, ordered [x y z rx ry rz] along the header's frame [m, rad]."""
     msg = PoseWithCovarianceStamped(header=header)
     msg.pose.pose = pose_to_msg(parent_from_child)
     msg.pose.covariance = np.ascontiguousarray(covariance, dtype=np.float64).reshape(36)
@@ -69,12 +69,12 @@ def pose_with_covariance_to_msg(
 
 
 def poses_to_msg(parent_from_children: Iterable[Rigid3d], header: Header) -> PoseArray:
-    """The poses of many children, for RViz."""
+    """Message of the poses of many children, for RViz."""
     return PoseArray(header=header, poses=[pose_to_msg(pose) for pose in parent_from_children])
 
 
 def rectified_camera_to_msg(camera: PinholeCamera, header: Header) -> CameraInfo:
-    """The camera_info of images without distortion."""
+    """Message camera_info of images without distortion."""
     k = camera.matrix
     return CameraInfo(
         header=header,
@@ -89,7 +89,7 @@ def rectified_camera_to_msg(camera: PinholeCamera, header: Header) -> CameraInfo
 
 
 def rectified_camera_from_msg(msg: CameraInfo) -> PinholeCamera:
-    """The camera of images without distortion. Raises ``CameraError`` when it has any, or is no calibration."""
+    """Camera of images without distortion. Raises ``CameraError`` if the message has any, or is no calibration."""
     if any(msg.d):
         raise CameraError(
             "camera_info describes a lens with distortion where a rectified camera is needed: "
@@ -104,7 +104,7 @@ def rectified_camera_from_msg(msg: CameraInfo) -> PinholeCamera:
 def _rigid(translation: Point | Vector3, rotation: Quaternion) -> Rigid3d:
     t = np.array([translation.x, translation.y, translation.z])
     q = np.array([rotation.x, rotation.y, rotation.z, rotation.w])
-    if not np.isfinite(t).all() or not abs(np.linalg.norm(q) - 1.0) <= _UNIT_TOLERANCE:
+    if not np.isfinite(t).all() or not abs(np.linalg.norm(q) - 1.0) <= _NORM_TOLERANCE:
         raise RosError(
             f"translation {t.tolist()} and quaternion (xyzw) {q.tolist()} are no pose: "
             "it must be finite and the quaternion's norm 1"

@@ -1,4 +1,4 @@
-"""Options of the four nodes: what only a node needs, beside the groups of the core."""
+"""Options of the four nodes: those that only a node has, and the groups of the core that it uses."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from vizloc_ros.pixloc.tracking_options import PyramidOptions
 Provider = Literal["cpu", "cuda", "tensorrt"]
 
 
-def _named_map(path: str) -> str:
+def _nonempty_path(path: str) -> str:
     if not path:
         raise ValueError("is empty: set it to the folder that `vizloc map build` wrote")
     return path
 
 
-def _possible_pose(values: tuple[float, ...]) -> tuple[float, ...]:
-    given = np.array(values)
-    if values and not (len(given) == 7 and np.isfinite(given).all() and abs(np.linalg.norm(given[3:]) - 1) < 0.01):
+def _pose_or_empty(values: tuple[float, ...]) -> tuple[float, ...]:
+    pose = np.array(values)
+    if values and not (len(pose) == 7 and np.isfinite(pose).all() and abs(np.linalg.norm(pose[3:]) - 1) < 0.01):
         raise ValueError(f"is {list(values)}; allowed: nothing, or x y z [m] and a unit quaternion qx qy qz qw")
     return values
 
 
-MapPath = Annotated[str, AfterValidator(_named_map)]
-BaseFromCam = Annotated[tuple[float, ...], AfterValidator(_possible_pose)]
+MapPath = Annotated[str, AfterValidator(_nonempty_path)]
+BaseFromCam = Annotated[tuple[float, ...], AfterValidator(_pose_or_empty)]
 
 
 def _map_path(description: str) -> Any:
@@ -52,14 +52,14 @@ class BaseOptions(Options):
 
     @property
     def fixed_base_from_cam(self) -> Rigid3d | None:
-        """The camera's optical frame in the base frame; None if it comes from /tf_static."""
+        """Pose of the camera's optical frame in the base frame; None if it comes from /tf_static."""
         if not self.base_from_cam:
             return None
         return pose_from_quaternion(np.array(self.base_from_cam[:3]), np.array(self.base_from_cam[3:]))
 
 
 class ImageOptions(Options):
-    """Options of a node that takes images."""
+    """Options of a node with an image subscription."""
 
     image_transport: Literal["raw", "compressed"] = Field("raw", description="how images arrive")
     silence_timeout: float = Field(
@@ -92,7 +92,7 @@ class HfnetOptions(ImageOptions):
 
     @property
     def device(self) -> Device:
-        """What the network runs on."""
+        """Device of the network."""
         return Device(
             provider=self.provider,
             threads=self.threads,
@@ -103,7 +103,7 @@ class HfnetOptions(ImageOptions):
         )
 
 
-class MapServerOptions(Options):
+class VisualMapServerOptions(Options):
     """Options of the map server."""
 
     map_path: MapPath = _map_path("map")
@@ -144,19 +144,21 @@ class TrackerNodeOptions(ImageOptions, BaseOptions, PyramidOptions):
 
     @property
     def device(self) -> Device:
-        """What the network runs on."""
+        """Device of the network."""
         return Device(provider=self.provider, threads=self.threads, index=self.device_index)
 
 
+HFNET, VISUAL_MAP_SERVER, LOCALIZER, TRACKER = "hfnet", "visual_map_server", "localizer", "pixloc_tracker"
+LOCALIZING = (HFNET, VISUAL_MAP_SERVER, LOCALIZER)
+NODES = (*LOCALIZING, TRACKER)
+WITHOUT_TRACKER = "--without-tracker"  # argument of vizloc_node
+
 # By the nodes' names. A section ``/**`` of a parameter file is for all of them.
 NODE_OPTIONS: dict[str, type[Options]] = {
-    "hfnet": HfnetOptions,
-    "map_server": MapServerOptions,
-    "localizer": LocalizerOptions,
-    "pixloc_tracker": TrackerNodeOptions,
+    HFNET: HfnetOptions,
+    VISUAL_MAP_SERVER: VisualMapServerOptions,
+    LOCALIZER: LocalizerOptions,
+    TRACKER: TrackerNodeOptions,
 }
-
-TRACKER = "pixloc_tracker"
-LOCALIZING = ("hfnet", "map_server", "localizer")
-NODES = (*LOCALIZING, TRACKER)
-WITHOUT_TRACKER = "--without-tracker"  # of vizloc_node
+# Former names of nodes, with the present ones. The first was that of nav2's map server, too.
+RENAMED_NODES = {"map_server": VISUAL_MAP_SERVER}

@@ -17,8 +17,10 @@ import math
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
+import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -26,7 +28,7 @@ from rclpy.parameter import Parameter
 
 from vizloc_ros.errors import ConfigError
 from vizloc_ros.options import RENAMED, leaves, nested, validated
-from vizloc_ros.ros.node_options import NODE_OPTIONS
+from vizloc_ros.ros.node_options import NODE_OPTIONS, RENAMED_NODES
 
 Model = TypeVar("Model", bound=BaseModel)
 _TYPES: dict[type, tuple[Parameter.Type, Parameter.Type]] = {
@@ -35,20 +37,20 @@ _TYPES: dict[type, tuple[Parameter.Type, Parameter.Type]] = {
     float: (Parameter.Type.DOUBLE, Parameter.Type.DOUBLE_ARRAY),
     str: (Parameter.Type.STRING, Parameter.Type.STRING_ARRAY),
 }
-_WHOLE = 2**63
-KNOWN = frozenset(name for model in NODE_OPTIONS.values() for name, _ in leaves(model))
+_MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**63 - 1
+ALL_NAMES = frozenset(name for model in NODE_OPTIONS.values() for name, _ in leaves(model))
 
 
 @dataclass(frozen=True)
 class OptionParameter:
-    """One option as a parameter.
+    """Option as a ROS parameter.
 
     Attributes:
-        name: dotted, from the root of the tree.
-        scalar: bool, int, float or str; of the elements, where it is an array.
-        is_array: whether it is an array.
-        default: its default value.
-        field: pydantic's description of it.
+        name: dotted name from the root of the tree.
+        scalar: bool, int, float or str; type of the elements if it is an array.
+        is_array: True for an array.
+        default: default value.
+        field: pydantic's description of the option.
     """
 
     name: str
@@ -59,22 +61,22 @@ class OptionParameter:
 
     @property
     def type(self) -> Parameter.Type:
-        """ROS's type."""
+        """ROS type."""
         return _TYPES[self.scalar][self.is_array]
 
     @property
     def type_name(self) -> str:
-        """ROS's name of the type."""
+        """Name of the ROS type."""
         return str(self.type.name).lower().replace("_array", "[]")
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The allowed strings; empty for any."""
+        """Allowed strings; empty for any."""
         return get_args(self.field.annotation) if get_origin(self.field.annotation) is Literal else ()
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """Smallest and largest allowed value; infinite where there is no bound."""
+        """Minimum and maximum of the allowed values; infinite where there is no bound."""
         low, high = self._bound("ge"), self._bound("le")
         if (above := self._bound("gt")) is not None:
             low = _next(above, self.scalar, math.inf)
@@ -84,7 +86,7 @@ class OptionParameter:
 
     @property
     def allowed(self) -> str:
-        """The allowed values, in words; empty for all."""
+        """Text about the allowed values; empty for all."""
         low, high = self._bound("ge"), self._bound("le")
         if low is not None and high is not None:
             return f"{low:,} to {high:,}"
@@ -93,12 +95,12 @@ class OptionParameter:
         return ", ".join((*self.choices, *bounds))
 
     def _bound(self, kind: str) -> Any:
-        """Pydantic's bound of a kind, ge, gt, le or lt; None where there is none."""
+        """Bound of a kind (ge, gt, le or lt) in pydantic's description; None if there is none."""
         return next((getattr(bound, kind) for bound in self.field.metadata if hasattr(bound, kind)), None)
 
 
 def option_parameters(model: type[BaseModel]) -> Iterator[OptionParameter]:
-    """All options of a tree, in its order."""
+    """Yield all options of a tree, in its order."""
     for name, field in leaves(model):
         annotation: Any = field.annotation
         is_array = get_origin(annotation) is tuple
@@ -108,34 +110,36 @@ def option_parameters(model: type[BaseModel]) -> Iterator[OptionParameter]:
         yield OptionParameter(name, scalar, is_array, field.get_default(call_default_factory=True), field)
 
 
-def declare_options(node: Any, model: type[Model], known_elsewhere: Collection[str] = KNOWN) -> Model:
-    """Declares every option as a parameter of the node and returns the values it was started with.
+def declare_options(node: Any, model: type[Model], names_of_others: Collection[str] = ALL_NAMES) -> Model:
+    """Declare every option as a parameter of the node and return the values that the node was started with.
 
-    Warns in the log of parameters that were set and that no node has, with the nearest name.
+    A parameter that was set and that no node has is a warning in the log, with the nearest name.
 
     Args:
-        node: an rclpy node.
-        model: the root of its options.
-        known_elsewhere: names of other nodes' parameters, which a file for several nodes may set.
+        node: the rclpy node.
+        model: root of its options.
+        names_of_others: names of other nodes' parameters, which a file for several nodes may set.
 
     Raises:
-        ConfigError: naming the parameter whose value has the wrong type, or is not allowed, or that was renamed.
+        ConfigError: a parameter has the wrong type, has a value that is not allowed, or was renamed; or a parameter
+            file has a section for a former name of the node.
     """
     parameters = list(option_parameters(model))
-    given = {parameter.name: _given(node, parameter) for parameter in parameters}
-    _look_at_unknown(node, [parameter.name for parameter in parameters], known_elsewhere)
+    _refuse_old_sections(node.get_name(), model)
+    given = {parameter.name: _override(node, parameter) for parameter in parameters}
+    _warn_of_unknown(node, [parameter.name for parameter in parameters], names_of_others)
     options = validated(model, nested({name: value for name, value in given.items() if value is not None}), "parameter")
     for parameter in parameters:
         value = given[parameter.name]
-        _fix(node, parameter, parameter.default if value is None else value)
+        _set_read_only(node, parameter, parameter.default if value is None else value)
     return options
 
 
-def _given(node: Any, parameter: OptionParameter) -> Any:
-    """The value that the node was started with, of the right type; None if there is none.
+def _override(node: Any, parameter: OptionParameter) -> Any:
+    """Value that the node was started with, converted to the right type; None if there is none.
 
-    Declared without a type first, so that any override can be looked at; an empty list declared as such would be one
-    of bytes, and an unset one would hide all parameters from tools that ask for several at once.
+    The parameter is declared without a type first, so that an override of any type can be read. An empty list declared
+    as such would be one of bytes, and an unset one would hide all parameters from tools that ask for several at once.
     """
     node.declare_parameter(parameter.name, None, ParameterDescriptor(dynamic_typing=True))
     given = node.get_parameter_or(parameter.name)
@@ -153,15 +157,15 @@ def _given(node: Any, parameter: OptionParameter) -> Any:
     return converted if parameter.is_array else converted[0]
 
 
-def _fix(node: Any, parameter: OptionParameter, value: Any) -> None:
-    """Gives the parameter its type and value for good."""
+def _set_read_only(node: Any, parameter: OptionParameter, value: Any) -> None:
+    """Set the parameter's value, then its type and that it is read-only."""
     as_ros = list(value) if parameter.is_array else value
     node.set_parameters([Parameter(parameter.name, parameter.type, as_ros)])
     node.set_descriptor(parameter.name, descriptor(parameter))
 
 
 def descriptor(parameter: OptionParameter) -> ParameterDescriptor:
-    """What tools show of a parameter: description, range, choices."""
+    """Descriptor of a parameter for tools: description, range, choices."""
     described = ParameterDescriptor(
         name=parameter.name,
         type=parameter.type.value,
@@ -178,16 +182,16 @@ def descriptor(parameter: OptionParameter) -> ParameterDescriptor:
             ]
         elif parameter.type is Parameter.Type.INTEGER:
             described.integer_range = [
-                IntegerRange(from_value=int(max(low, -_WHOLE)), to_value=int(min(high, _WHOLE - 1)), step=1)
+                IntegerRange(from_value=int(max(low, _MIN_INTEGER)), to_value=int(min(high, _MAX_INTEGER)), step=1)
             ]
     return described
 
 
-def _look_at_unknown(node: Any, own: list[str], known_elsewhere: Collection[str]) -> None:
-    """Warns of parameters that were set and do not exist. Raises ``ConfigError`` for those that were renamed."""
-    given: Mapping[str, Any] = getattr(node, "_parameter_overrides", {})  # rclpy tells of them in no other way
+def _warn_of_unknown(node: Any, own: list[str], names_of_others: Collection[str]) -> None:
+    """Warn of parameters that were set and do not exist. Raises ``ConfigError`` for those that were renamed."""
+    given: Mapping[str, Any] = getattr(node, "_parameter_overrides", {})  # rclpy has no public access to them
     for name in sorted(given):
-        if node.has_parameter(name) or name in known_elsewhere or name.startswith("qos_overrides."):
+        if node.has_parameter(name) or name in names_of_others or name.startswith("qos_overrides."):
             continue
         if new := [renamed for renamed in RENAMED.get(name, ()) if renamed in own]:
             raise ConfigError(f"parameter {name} is now called {new[0]}")
@@ -195,13 +199,44 @@ def _look_at_unknown(node: Any, own: list[str], known_elsewhere: Collection[str]
         node.get_logger().warning(f"there is no parameter {name}: it has no effect; the nearest name is {near[0]}")
 
 
+def _refuse_old_sections(node: str, model: type[BaseModel]) -> None:
+    """Raise ``ConfigError`` for a parameter file with a section for a former name of the node, which ROS would ignore.
+
+    A section without any option of the node belongs to another node of that name.
+    """
+    former = {old for old, new in RENAMED_NODES.items() if new == node}
+    own = set(model.model_fields) | RENAMED.keys()
+    files = [Path(file) for option, file in zip(sys.argv, sys.argv[1:], strict=False) if option == "--params-file"]
+    for file in files if former else ():
+        for name, values in _sections(_read_yaml(file)):
+            if name in former and any(str(key).partition(".")[0] in own for key in values):
+                raise ConfigError(f"{file}: section {name}: this node is now called {node}")
+
+
+def _read_yaml(file: Path) -> Any:
+    """Content of a YAML file; None if it cannot be read: ROS reports that."""
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+
+
+def _sections(tree: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the sections of a parameter file: a node's name without namespace, and its parameters."""
+    for name, value in tree.items() if isinstance(tree, Mapping) else ():
+        if isinstance(value, Mapping) and isinstance(parameters := value.get("ros__parameters"), Mapping):
+            yield str(name).rpartition("/")[2], parameters
+        if name != "ros__parameters":
+            yield from _sections(value)
+
+
 def written(value: Any) -> str:
-    """A value as in a parameter file."""
+    """Text of a value as in a parameter file."""
     if isinstance(value, tuple):
         return f"[{', '.join(map(written, value))}]"
     return str(value).lower() if isinstance(value, bool) else repr(value) if value == "" else str(value)
 
 
 def _next(bound: Any, scalar: type, towards: float) -> Any:
-    """The value next to an excluded bound."""
+    """Nearest value to an excluded bound in a direction."""
     return bound + math.copysign(1, towards) if scalar is int else math.nextafter(bound, towards)

@@ -1,4 +1,4 @@
-"""What the nodes have in common: a worker that takes the newest input, and diagnostics that say what became of it."""
+"""Base class of the nodes: a worker for the newest input, and diagnostics that account for every input."""
 
 from __future__ import annotations
 
@@ -16,73 +16,83 @@ _RETRY_SECONDS = 2.0
 
 
 class PipelineNode(Node):
-    """A node whose callbacks only hand over; the work is done in a thread of its own, always on the newest input.
+    """Node whose callbacks only submit their input; a thread of its own processes the newest one.
 
     Input that cannot be used is counted as ``rejected`` and named in the diagnostics; input that a newer one replaced
     before its turn is counted as ``dropped``.
+
+    Attributes:
+        diagnostics: state of the node for ``/diagnostics``.
+        load_error: message of the last failed attempt of ``load_with_retry``.
     """
 
-    _workers: tuple[Worker[Any], ...] = ()  # of the class: rclpy also destroys a node whose constructor raised
+    _workers: tuple[Worker[Any], ...] = ()  # on the class: rclpy also destroys a node whose constructor raised
 
-    def __init__(self, name: str, handle: Callable[[Any], None], waiting: int = 1) -> None:
-        """``waiting`` inputs may wait for their turn, as long as the work keeps up with them on average; else one."""
+    def __init__(self, name: str, handle: Callable[[Any], None], burst: int = 1) -> None:
+        """Start the node and its worker.
+
+        Args:
+            name: name of the node.
+            handle: processing of one input, in the worker.
+            burst: inputs that may wait if the work keeps up with them on average; else only one may.
+        """
         super().__init__(name)
         self.diagnostics = Diagnostics(self)
-        self.obstacle = ""  # why what ``when_possible`` is to load is not there yet
+        self.load_error = ""
         for counter in ("received", "processed", "dropped", "rejected"):
             self.diagnostics.count(counter, 0)
-        self._worker = self.add_worker(name, handle, waiting)
+        self._worker = self.add_worker(name, handle, burst)
 
-    def add_worker(self, name: str, handle: Callable[[Any], None], waiting: int = 1) -> Worker[Any]:
-        """A thread for work of this node, which ends with it; errors of ``handle`` are counted as ``rejected``."""
-        worker: Worker[Any] = Worker(name, handle, self._on_error, waiting)
+    def add_worker(self, name: str, handle: Callable[[Any], None], burst: int = 1) -> Worker[Any]:
+        """Start a worker that ends with this node; errors of ``handle`` are counted as ``rejected``."""
+        worker: Worker[Any] = Worker(name, handle, self._on_error, burst)
         self._workers = (*self._workers, worker)
         return worker
 
     def submit(self, item: Any) -> None:
-        """Hands over an input; the oldest that wait are dropped for it if there are too many."""
+        """Give an input to the worker; the oldest of too many waiting inputs are dropped."""
         self.diagnostics.count("received")
         self.diagnostics.count("dropped", len(self._worker.submit(item)))
 
     def reject(self, message: str, level: Level = Level.ERROR) -> None:
-        """Counts an input that cannot be used and says why."""
+        """Count an input that cannot be used, and report the reason."""
         self.diagnostics.count("rejected")
         self.diagnostics.report(level, message)
         self.get_logger().warning(message, throttle_duration_sec=5.0)
 
     def record(self, stopwatch: Stopwatch) -> None:
-        """Adds the stages of one piece of work to the diagnostics."""
+        """Add the stages of one input to the timings."""
         self.diagnostics.timings.add_all(stopwatch.milliseconds)
 
     def age(self, stamp_ns: int) -> float | None:
-        """Seconds since a stamp [ns] by the node's clock; None while that has no time, for want of /clock."""
+        """Time since a stamp [ns] by the node's clock [s]; None while there is no time on /clock."""
         now_ns = self.get_clock().now().nanoseconds
         return (now_ns - stamp_ns) * 1e-9 if now_ns else None
 
     def record_latency(self, stage: str, stamp_ns: int) -> None:
-        """Adds the time since the stamp of an image [ns] to the timings, as a stage."""
+        """Add the time since the stamp of an image [ns] to the timings, as a stage."""
         if (age := self.age(stamp_ns)) is not None:
             self.diagnostics.timings.add_all({stage: age * 1e3})
 
-    def when_possible(self, load: Callable[[], None]) -> None:
-        """Calls ``load`` now and, while it raises ``VizlocError``, again every two seconds: a map may come later."""
+    def load_with_retry(self, load: Callable[[], None]) -> None:
+        """Call ``load`` now and, while it raises ``VizlocError``, again every two seconds: a map may come later."""
 
         def attempt() -> None:
             try:
                 load()
             except VizlocError as error:
-                self.obstacle = str(error)
-                self.diagnostics.stand(Level.ERROR, self.obstacle)
+                self.load_error = str(error)
+                self.diagnostics.set_standing(Level.ERROR, self.load_error)
                 self.get_logger().error(f"{error} (trying again)", throttle_duration_sec=30.0)
             else:
                 timer.cancel()
-                self.diagnostics.stand(Level.OK, "ok")
+                self.diagnostics.set_standing(Level.OK, "ok")
 
         timer = self.create_timer(_RETRY_SECONDS, attempt, clock=self.diagnostics.clock)
         attempt()
 
     def destroy_node(self) -> None:
-        """Lets the workers finish before the publishers go."""
+        """Stop the workers, then destroy the node with its publishers."""
         for worker in self._workers:
             worker.stop()
         super().destroy_node()

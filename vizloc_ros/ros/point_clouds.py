@@ -1,7 +1,7 @@
-"""The one codec between arrays and ``sensor_msgs/PointCloud2``; ``clouds`` has the layouts the nodes exchange.
+"""Codec between arrays and ``sensor_msgs/PointCloud2``; ``clouds`` has the layouts that the nodes exchange.
 
-A ``CloudLayout`` names the fields of a point. Encoding packs them in that order; decoding takes any order, padding,
-byte order and extra fields, and refuses what it cannot read with a ``RosError`` that names the cloud and the field.
+A ``CloudLayout`` names the fields of a point. Encoding packs them in that order. Decoding accepts any order of fields,
+padding, byte order and extra fields, and raises ``RosError`` naming the cloud and the field that cannot be read.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ SCALARS = {
     PointField.FLOAT32: "f4",
     PointField.FLOAT64: "f8",
 }
-_LONGEST_POINT = 1 << 20  # bytes; without a limit, an empty cloud could claim any
+_MAX_POINT_STEP = 1 << 20  # bytes; without a limit, an empty cloud could claim any
 
 
 @dataclass(frozen=True)
 class CloudField:
-    """A field of every point, ``datatype`` as in PointField; a vector is as long as its array or message says."""
+    """Field of every point, with a ``datatype`` of PointField; a vector's length is that of the array or message."""
 
     name: str
     datatype: int
@@ -42,13 +42,13 @@ class CloudField:
 
 @dataclass(frozen=True)
 class CloudLayout:
-    """The fields of a cloud, packed in this order; ``name`` is what errors call it."""
+    """Fields of a cloud, packed in this order, and the cloud's name for errors."""
 
     name: str
     fields: tuple[CloudField, ...]
 
     def encode(self, arrays: Mapping[str, NDArray[Any]], header: Header) -> PointCloud2:
-        """Packs one array per field, (N,) or for a vector field (N, count), into an unorganised cloud of N points.
+        """Pack one array per field, (N,) or for a vector field (N, count), into an unorganized cloud of N points.
 
         Raises ``FeatureError`` for arrays that do not fit the layout or each other.
         """
@@ -83,11 +83,11 @@ class CloudLayout:
         )
 
     def decode(self, msg: PointCloud2) -> NDArray[np.void]:
-        """The cloud's points as an (N,) structured array, a view of the message's data where its rows are not padded.
+        """Return the points as an (N,) structured array, a view of the message's data if its rows are not padded.
 
         Raises ``RosError`` for a field that is missing or of another type, and for data of the wrong length.
         """
-        implausible = msg.row_step < msg.width * msg.point_step or msg.point_step > _LONGEST_POINT
+        implausible = msg.row_step < msg.width * msg.point_step or msg.point_step > _MAX_POINT_STEP
         if implausible or len(msg.data) != msg.height * msg.row_step:
             raise RosError(
                 f"cloud '{self.name}': {len(msg.data)} bytes of data, row_step {msg.row_step} and point_step "
@@ -100,7 +100,7 @@ class CloudLayout:
         return np.ndarray(shape, dtype, buffer=msg.data, strides=strides).reshape(-1)
 
     def _dtype_in(self, msg: PointCloud2) -> np.dtype[np.void]:
-        """Where this layout's fields lie in the points of ``msg``."""
+        """Return the dtype that finds this layout's fields in the points of ``msg``."""
         present = {field.name: field for field in msg.fields}
         formats: list[Any] = []
         for field in self.fields:

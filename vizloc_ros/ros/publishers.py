@@ -17,7 +17,7 @@ from vizloc_ros.ros.qos import TF
 
 
 class PathPublisher:
-    """Keeps the last poses; ``add`` and ``clear`` may be called from any thread."""
+    """Publisher of the last poses, once a second if they changed. Thread-safe."""
 
     def __init__(self, node: Any, publisher: Any, length: int) -> None:
         self._poses: deque[PoseStamped] = deque(maxlen=length)
@@ -28,14 +28,14 @@ class PathPublisher:
             node.create_timer(1.0, self._publish, clock=node.diagnostics.clock)
 
     def add(self, pose: Rigid3d, header: Header) -> None:
-        """Adds the newest pose."""
+        """Add the newest pose in the header's frame."""
         stamped = PoseStamped(header=header, pose=pose_to_msg(pose))
         with self._lock:
             self._poses.append(stamped)
             self._changed = True
 
     def clear(self) -> None:
-        """Starts afresh."""
+        """Remove all poses."""
         with self._lock:
             self._poses.clear()
 
@@ -49,13 +49,13 @@ class PathPublisher:
 
 
 class TransformPublisher:
-    """A publisher of ``/tf`` that belongs to a node with diagnostics."""
+    """Publisher of ``/tf`` for a node with diagnostics."""
 
     def __init__(self, node: Any) -> None:
         self._node, self._type = node, tf_message_type()
         self._publisher = node.create_publisher(self._type, "/tf", TF)
 
     def publish(self, parent_from_child: Rigid3d, header: Header, child: str) -> None:
-        """Publishes the pose of a child in the header's frame."""
+        """Publish the pose of a child in the header's frame."""
         transform = TransformStamped(header=header, child_frame_id=child, transform=transform_to_msg(parent_from_child))
         self._node.diagnostics.send(self._publisher, self._type(transforms=[transform]))

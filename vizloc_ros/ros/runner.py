@@ -1,4 +1,4 @@
-"""Starts nodes, spins them and takes them down again, whatever ends them."""
+"""Run of nodes in a process, with a clean end for every signal and error."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from typing import Any
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.logging import get_logger
 from threadpoolctl import threadpool_limits
 
 from vizloc_ros.errors import RosError, VizlocError
 from vizloc_ros.ros.dds_profile import ensure_profile
+from vizloc_ros.ros.rclpy_errors import RCLError, UnknownROSArgsError
 
 _MIXED_NUMBERS = " (in a list, write all numbers with a decimal point or none: [1.0, 0.0, 0.5])"
 NodeFactory = Callable[[], Any]  # makes an rclpy node; its destroy_node() stops the node's workers
 
 
 def run_node(factory: NodeFactory, args: Sequence[str] | None = None) -> int:
-    """Runs one node until Ctrl-C, SIGTERM or a shutdown; returns the process's exit code, as ``run_nodes``."""
+    """Run one node until Ctrl-C, SIGTERM or a shutdown; return the process's exit code, as ``run_nodes`` does."""
     return run_nodes([factory], args)
 
 
 def run_nodes(factories: Sequence[NodeFactory], args: Sequence[str] | None = None) -> int:
-    """Runs nodes in one process and in its main thread (long work belongs into their workers).
+    """Run nodes in the main thread of one process (long work belongs into their workers).
 
-    The first Ctrl-C or SIGTERM shuts ROS down between two callbacks. A second Ctrl-C breaks off a callback, such as a
-    start that hangs. The clean-up is never broken off: from then on both signals are ignored, until the process ends.
+    The first Ctrl-C or SIGTERM shuts ROS down between two callbacks. A second Ctrl-C interrupts a callback, such as a
+    start that hangs. The clean-up is never interrupted: from then on both signals are ignored until the process ends.
 
     Returns:
-        0 after Ctrl-C, SIGTERM or a shutdown; 1 when a ``VizlocError`` ended it, whose message is logged.
+        0 after Ctrl-C, SIGTERM or a shutdown; 1 after a ``VizlocError``, whose message is logged.
     """
     nodes: list[Any] = []
     try:
         profile = ensure_profile()
         if "OPENBLAS_NUM_THREADS" not in os.environ:
-            # The nodes work side by side; threads of BLAS that wait for each other by spinning slow down all of them.
+            # The nodes run in parallel; threads of BLAS that wait for each other by spinning slow down all of them.
             threadpool_limits(1, user_api="blas")
         _second_interrupt_raises()
         with ros(args):
@@ -56,7 +56,7 @@ def run_nodes(factories: Sequence[NodeFactory], args: Sequence[str] | None = Non
                     executor.spin()
                 finally:
                     _ignore_signals()
-            except rclpy_implementation.RCLError:
+            except RCLError:
                 if rclpy.ok():
                     raise  # else the signal came between two steps of the executor
             finally:
@@ -76,9 +76,9 @@ def run_nodes(factories: Sequence[NodeFactory], args: Sequence[str] | None = Non
 
 @contextmanager
 def ros(args: Sequence[str] | None = None, domain_id: int | None = None) -> Iterator[None]:
-    """ROS is up inside, on a domain other than the environment's if one is given.
+    """Context in which ROS runs, on a domain other than the environment's if one is given.
 
-    Raises ``RosError`` for arguments or parameter files it cannot read.
+    Raises ``RosError`` for arguments or parameter files that ROS cannot read.
     """
     # pycolmap's logging library handles SIGTERM by aborting, and rclpy would pass the signal on to it.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -88,7 +88,7 @@ def ros(args: Sequence[str] | None = None, domain_id: int | None = None) -> Iter
         import_module("rosidl_generator_py")
     try:
         rclpy.init(args=None if args is None else list(args), domain_id=domain_id)
-    except (rclpy_implementation.RCLError, rclpy_implementation.UnknownROSArgsError) as error:
+    except (RCLError, UnknownROSArgsError) as error:
         hint = _MIXED_NUMBERS if "should be of same type" in str(error) else ""
         raise RosError(f"ROS 2 does not start with these arguments: {error}{hint}") from error
     try:
@@ -98,9 +98,9 @@ def ros(args: Sequence[str] | None = None, domain_id: int | None = None) -> Iter
 
 
 def _second_interrupt_raises() -> None:
-    """Lets Ctrl-C shut ROS down as SIGTERM does, between two callbacks; only the second one is a KeyboardInterrupt.
+    """Let Ctrl-C shut ROS down as SIGTERM does, between two callbacks; only the second one is a KeyboardInterrupt.
 
-    Raised anywhere, as by default, it would cut off a callback.
+    Raised anywhere, as by default, it would interrupt a callback.
     """
 
     def on_first_interrupt(*_: object) -> None:
@@ -110,6 +110,6 @@ def _second_interrupt_raises() -> None:
 
 
 def _ignore_signals() -> None:
-    """Ignores Ctrl-C and SIGTERM: a clean-up that is cut off while a network runs ends in an abort."""
+    """Ignore Ctrl-C and SIGTERM: a clean-up that is interrupted while a network runs ends in an abort."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

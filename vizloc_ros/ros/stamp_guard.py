@@ -1,53 +1,51 @@
-"""Watches over the order of image stamps: what may be localized, what is dropped, and when to start afresh."""
+"""Order of image stamps: images that may be used, images to drop, and jumps of the clock that reset the state."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
 
-NANOSECONDS = 1_000_000_000
+from vizloc_ros.timing import NANOSECONDS
+
 RESET_AFTER_NS = NANOSECONDS
 
 
 class Verdict(Enum):
-    """What a stamp says about its frame; all but OK mean: drop it."""
+    """Result for a stamp; its image is dropped unless it is OK."""
 
     OK = "ok"
     UNSTAMPED = "unstamped"
     OUT_OF_ORDER = "out_of_order"
-    JUMPED_BACK = "jumped_back"  # drop what was derived from earlier frames, too
+    JUMPED_BACK = "jumped_back"  # drop all that was derived from earlier images, too
 
 
 @dataclass(frozen=True)
 class StampCheck:
-    """A verdict and its reason for diagnostics (empty when OK)."""
+    """Verdict on a stamp, and its reason for diagnostics (empty if OK)."""
 
     verdict: Verdict
     message: str = ""
 
     @property
     def ok(self) -> bool:
-        """Whether the frame may be used."""
+        """True if the image may be used."""
         return self.verdict is Verdict.OK
 
 
 class StampGuard:
-    """Compares each stamp with the newest before it. For one thread."""
+    """Comparison of each stamp with the newest before it. For one thread."""
 
     def __init__(self) -> None:
         self._last_ns: int | None = None
-        self.counts: Counter[Verdict] = Counter()
 
     def check(self, stamp_ns: int) -> StampCheck:
-        """Judges the next stamp [ns]. After a jump back, that stamp is the one to compare with."""
-        result = self._judge(stamp_ns)
-        self.counts[result.verdict] += 1
+        """Check the next stamp [ns]. After a jump back, that stamp is the one to compare with."""
+        result = self._compare(stamp_ns)
         if result.verdict in (Verdict.OK, Verdict.JUMPED_BACK):
             self._last_ns = stamp_ns
         return result
 
-    def _judge(self, stamp_ns: int) -> StampCheck:
+    def _compare(self, stamp_ns: int) -> StampCheck:
         if stamp_ns < 0 or (stamp_ns == 0 and self._last_ns is not None):  # a recording may begin at 0
             return StampCheck(
                 Verdict.UNSTAMPED, "image without a stamp dropped: the camera driver must fill in header.stamp"

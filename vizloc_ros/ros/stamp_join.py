@@ -1,4 +1,4 @@
-"""Joins messages of several topics that belong to one image, by their equal stamps."""
+"""Join of the messages of several topics that belong to one image, by their equal stamps."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 
 class StampJoin:
-    """Collects one message per channel for each stamp and gives them out together, in order of time.
+    """Collection of one message per channel for each stamp, returned together and in order of time. Thread-safe.
 
     At most ``depth`` stamps wait. A stamp is given up when a newer one is complete or too many wait; ``dropped`` counts
-    that for each channel that was missing, and ``late`` the messages that came for a stamp already past. Thread-safe.
+    that for each channel that was missing. A message for a stamp already past is ignored.
     """
 
     def __init__(self, channels: tuple[str, ...], depth: int = 8) -> None:
@@ -19,29 +19,21 @@ class StampJoin:
         self._depth = depth
         self._lock = threading.Lock()
         self._waiting: dict[int, dict[str, Any]] = {}
-        self._past: int | None = None  # the newest stamp that was given out or given up
+        self._past: int | None = None  # the newest stamp that was returned or given up
         self._dropped: Counter[str] = Counter()
-        self._late: Counter[str] = Counter()
 
     @property
     def dropped(self) -> dict[str, int]:
-        """Stamps given up since the start, by the channel that was missing."""
+        """Number of stamps given up since the start, by the channel that was missing."""
         with self._lock:
             return {channel: self._dropped[channel] for channel in self._channels}
 
-    @property
-    def late(self) -> dict[str, int]:
-        """Messages since the start whose stamp had been given out or given up before, by channel."""
-        with self._lock:
-            return {channel: self._late[channel] for channel in self._channels}
-
     def add(self, channel: str, stamp_ns: int, message: Any) -> tuple[Any, ...] | None:
-        """Takes a message; returns those of all channels, in the order of the channels, once the stamp is complete."""
+        """Add a message; return those of all channels, in the order of the channels, once the stamp is complete."""
         if channel not in self._channels:
             raise KeyError(channel)
         with self._lock:
             if self._past is not None and stamp_ns <= self._past:
-                self._late[channel] += 1
                 return None
             messages = self._waiting.setdefault(stamp_ns, {})
             messages[channel] = message
@@ -53,7 +45,7 @@ class StampJoin:
             return None
 
     def reset(self) -> None:
-        """Forgets what waits and what is past, as after a jump of the clock; the counts stay."""
+        """Forget the waiting messages and the past stamps, as after a jump of the clock; the counts stay."""
         with self._lock:
             self._waiting.clear()
             self._past = None

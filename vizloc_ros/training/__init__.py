@@ -1,1 +1,1 @@
-"""Training of the networks. Imports run one way: what is shared <- teacher <- distillation <- global_head."""
+"""Training of the networks. Imports run one way: shared modules <- teacher <- distillation <- global_head."""

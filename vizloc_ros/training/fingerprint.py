@@ -1,4 +1,4 @@
-"""What tells whether something that was kept in a file still answers the same question."""
+"""Fingerprints, which tell whether a stored result still belongs to its inputs."""
 
 from pathlib import Path
 from zlib import crc32
@@ -9,10 +9,10 @@ from vizloc_ros.features.onnx_session import read_network
 
 
 def fingerprint(*facts: object) -> str:
-    """Eight hexadecimal digits that change with the facts, whose ``repr`` must tell all about them."""
+    """Eight hexadecimal digits that depend on the facts, whose ``repr`` must be complete."""
     return f"{crc32(repr([*facts]).encode()):08x}"
 
 
-def teacher_fingerprint(path: Path, config: BaseModel) -> str:
-    """The same for what a network's file answers, wherever it lies. Raises ``FeatureError`` if it cannot be read."""
-    return fingerprint(read_network(path).checksum, config.model_dump_json(exclude={"path"}))
+def teacher_fingerprint(path: Path, options: BaseModel) -> str:
+    """Fingerprint of a network's file and its options, in any folder. Raises ``FeatureError`` if it cannot be read."""
+    return fingerprint(read_network(path).checksum, options.model_dump_json(exclude={"path"}))

@@ -1,4 +1,4 @@
-"""What a trained network says about its training, without telling where on a machine the files were."""
+"""Provenance of a trained network, without the folders of the machine that trained it."""
 
 import re
 from typing import Any
@@ -7,7 +7,7 @@ _FOLDERS = re.compile(r"(^|:)(?:[A-Za-z]:)?[\\/](?:[^\\/]+[\\/])*")
 
 
 def without_folders(value: Any) -> Any:
-    """Plain values with every absolute path in them, also behind ``reader:``, cut down to its last name."""
+    """Plain values in which every absolute path, also behind ``reader:``, is reduced to its last name."""
     if isinstance(value, dict):
         return {key: without_folders(part) for key, part in value.items()}
     if isinstance(value, list):

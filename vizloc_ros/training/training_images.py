@@ -1,54 +1,55 @@
-"""The images that are trained on."""
+"""Training images from folders, and those held out for validation."""
 
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Annotated
 from zlib import crc32
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.errors import DatasetError, ImageError
 from vizloc_ros.features.hfnet.hfnet_config import CELL
+from vizloc_ros.options import Options
 from vizloc_ros.parallel import Progress, parallel_map, silent
+from vizloc_ros.training.training_options import MAY_CHANGE
 
 
-class ImageSource(BaseModel):
+class ImageSource(Options):
     """A folder of images.
 
     Attributes:
-        folder: where they are.
+        folder: path of the folder.
         pattern: glob of the files.
-        share: of the crops that come from this source, relative to the other sources' shares.
+        share: weight of the source when a crop's source is drawn.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    folder: Path
+    folder: Annotated[Path, MAY_CHANGE]
     pattern: str = "*"
     share: float = Field(default=1.0, gt=0)
 
 
 class TrainingImages:
-    """The files of one or more sources.
+    """Files of one or more sources.
 
     Attributes:
-        held_out: those kept for validation.
+        held_out: files for validation.
     """
 
     def __init__(self, sources: Sequence[ImageSource], held_out: float) -> None:
-        """As ``split_images``."""
+        """Find the files and split them as ``split_images`` does."""
         self._files, self.held_out = split_images(sources, held_out)
-        shares = np.array([source.share for source in sources])
-        self._shares = shares / shares.sum()
+        weights = np.array([source.share for source in sources])
+        self._probabilities = weights / weights.sum()
 
     def check_sizes(self, side: int, progress: Progress = silent) -> None:
-        """Reads every image once, so that a run does not find out after hours.
+        """Read every image once, so that a run does not fail after hours.
 
         Raises:
-            ImageError: a file is no image.
+            ImageError: a file is not an image.
             DatasetError: an image is smaller than a crop.
         """
         files = [*(path for found in self._files for path in found), *self.held_out]
@@ -62,20 +63,27 @@ class TrainingImages:
             raise DatasetError(f"{names[0]}{others}: smaller than a crop of {side} px: remove it or lower 'crop'")
 
     def draw(self, count: int, rng: np.random.Generator) -> list[Path]:
-        """Random training images, from the sources by their shares."""
-        sources = rng.choice(len(self._files), count, p=self._shares)
+        """Random training images, from sources that are drawn by their weights."""
+        sources = rng.choice(len(self._files), count, p=self._probabilities)
         return [self._files[source][rng.integers(len(self._files[source]))] for source in sources]
 
 
 def split_images(sources: Sequence[ImageSource], held_out: float) -> tuple[list[list[Path]], list[Path]]:
-    """Training images of every source, and those held out: a share by the checksums of their names, but at least one.
+    """Split images by the checksums of their names.
+
+    Args:
+        sources: folders of images.
+        held_out: fraction of the images to hold out; at least one image is.
+
+    Returns:
+        Training images of every source, and held-out images.
 
     Raises:
         DatasetError: a source has no training image.
     """
     found = [sorted(path for path in source.folder.glob(source.pattern) if path.is_file()) for source in sources]
     checksums = [[crc32(path.name.encode()) for path in files] for files in found]
-    first = max(held_out * 2**32, 1 + min(chain.from_iterable(checksums), default=0))  # that is trained on
+    first = max(held_out * 2**32, 1 + min(chain.from_iterable(checksums), default=0))  # checksum of a training image
     training, validation = [], []
     for source, files, numbers in zip(sources, found, checksums, strict=True):
         training.append([path for path, number in zip(files, numbers, strict=True) if number >= first])
@@ -89,7 +97,7 @@ def split_images(sources: Sequence[ImageSource], held_out: float) -> tuple[list[
 
 
 def identity(path: Path) -> tuple[str, str, int]:
-    """What an image file is known by wherever its folder lies: the names of both, and its size in bytes.
+    """Identity of an image file in any location: names of its folder and of the file, and its size in bytes.
 
     Raises:
         ImageError: there is no such file.
@@ -101,7 +109,7 @@ def identity(path: Path) -> tuple[str, str, int]:
 
 
 def read_gray(path: Path) -> UInt8:
-    """A gray image cropped at the right and bottom to multiples of 8. Raises ``ImageError`` if there is none."""
+    """Read an image as gray, cropped at right and bottom to multiples of 8. Raises ``ImageError`` if this fails."""
     image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if image is None or min(image.shape) < CELL:
         raise ImageError(f"{path}: is no image that OpenCV can read: remove it from the training images")

@@ -1,4 +1,4 @@
-"""What light and camera make of the street: sun, exposure, gamma, lens and motion blur, noise."""
+"""Photometric model of the rendered images: sun, exposure, gamma, lens and motion blur, noise."""
 
 from dataclasses import dataclass
 
@@ -7,20 +7,20 @@ import numpy as np
 
 from vizloc_ros.arrays import Float32, Float64, UInt8
 
-LENS_BLUR = 0.55  # px, standard deviation; also what softens the stairs along edges
+LENS_BLUR = 0.55  # px, standard deviation; also the anti-aliasing of edges
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """The conditions of one lap.
+    """Light and camera settings of one lap.
 
     Attributes:
-        sun: (3,) unit vector towards the sun.
-        contrast: how much brighter (fraction) a surface is that faces the sun than one that does not care.
-        gain: brightness factor of the whole.
-        gamma: of the camera; over 1 darkens the middle tones.
-        slope: (right, down) brightness added from the middle to the border of the image, as a fraction.
-        noise: standard deviation [gray values].
+        sun: (3,) unit vector towards the sun, in the world.
+        contrast: relative brightness that a surface gains if it faces the sun.
+        gain: brightness factor of the image.
+        gamma: gamma of the camera; above 1, it darkens the middle tones.
+        slope: (right, down) relative brightness gained from the middle to the border of the image.
+        noise: standard deviation of the noise [gray values].
         shutter: time of exposure [s].
     """
 
@@ -46,14 +46,14 @@ EVENING = Conditions(
 
 
 def expose(radiance: UInt8, conditions: Conditions, exposure: float, streak: float, rng: np.random.Generator) -> UInt8:
-    """The photo of a rendered image.
+    """Simulate the camera's image of a rendered view.
 
     Args:
-        radiance: (H, W) as rendered.
-        conditions: of the lap.
+        radiance: (H, W) rendered gray image.
+        conditions: light and camera settings of the lap.
         exposure: brightness factor of this frame.
-        streak: how far the image moves sideways during the exposure [px].
-        rng: of the noise of this frame.
+        streak: horizontal motion of the image during the exposure [px].
+        rng: random numbers for the noise of this frame.
 
     Returns:
         (H, W) gray image.
@@ -61,7 +61,7 @@ def expose(radiance: UInt8, conditions: Conditions, exposure: float, streak: flo
     height, width = radiance.shape
     tones: Float64 = 255 * (np.arange(256) / 255) ** conditions.gamma * conditions.gain * exposure
     image: Float32 = np.take(tones.astype(np.float32), radiance)
-    # A streak of that length, as the Gaussian of the same variance: one separable filter does lens and motion.
+    # The streak is approximated by a Gaussian of the same variance: one separable filter for lens and motion.
     blur = (float(np.hypot(LENS_BLUR, streak / np.sqrt(12))), LENS_BLUR)
     image = np.asarray(cv2.GaussianBlur(image, (0, 0), sigmaX=blur[0], sigmaY=blur[1]), np.float32)
     right, down = conditions.slope

@@ -1,4 +1,4 @@
-"""Paints the front of a building: every one has its own wall, floors, windows, shop, sign, stains and scribbles."""
+"""Textures of facades, each with its own wall, floors, windows, shops, signs, stains and graffiti."""
 
 from dataclasses import dataclass
 
@@ -21,12 +21,12 @@ GROUND_FLOOR = 3.4  # m
 
 
 def storeys_height(storeys: int, storey: float) -> float:
-    """Height of a building [m] with this many floors above the ground floor, each of ``storey`` metres."""
+    """Height of a building [m] with ``storeys`` floors above the ground floor, each of ``storey`` meters."""
     return GROUND_FLOOR + storeys * storey + 0.6
 
 
 def paint_facade(rng: np.random.Generator, width: float, storeys: int, storey: float) -> UInt8:
-    """A facade ``width`` metres wide with ``storeys`` floors of ``storey`` metres above the ground floor."""
+    """Paint a facade ``width`` meters wide with ``storeys`` floors of ``storey`` meters above the ground floor."""
     canvas = _wall(rng, (pixels(storeys_height(storeys, storey)), pixels(width)))
     style = _WindowStyle.random(rng)
     columns = max(2, round(width / rng.uniform(1.8, 2.9)))
@@ -45,7 +45,7 @@ def paint_facade(rng: np.random.Generator, width: float, storeys: int, storey: f
 
 
 def paint_gable(rng: np.random.Generator, width: float, height: float) -> UInt8:
-    """A bare side wall of ``width`` by ``height`` metres."""
+    """Paint a bare side wall of ``width`` by ``height`` meters."""
     canvas = _wall(rng, (pixels(height), pixels(width)))
     cracks(rng, canvas, int(width), 8, 60)
     return finish(canvas)
@@ -76,7 +76,7 @@ def _cornice(rng: np.random.Generator, canvas: Float32, top: int, height: int) -
 
 @dataclass(frozen=True)
 class _WindowStyle:
-    """What the windows of one building have in common; sizes in texels."""
+    """Common style of the windows of one building; sizes in texels, gray values of the frame."""
 
     width: int
     height: int
@@ -119,7 +119,7 @@ class _WindowStyle:
 
 
 def _glass(rng: np.random.Generator, view: Float32, panes: tuple[int, int], frame: float) -> None:
-    """Panes with what can be behind them: dark, the reflected sky, curtains, a blind, a lit room."""
+    """Paint window panes with something behind them: darkness, reflected sky, curtains, a blind or a lit room."""
     height, width = view.shape
     if not view.size:
         return
@@ -147,15 +147,15 @@ def _glass(rng: np.random.Generator, view: Float32, panes: tuple[int, int], fram
 
 
 def _ground_floor(rng: np.random.Generator, canvas: Float32, top: int) -> None:
-    """Bays from left to right: shops with signs, doors, windows, garages, or bare wall with posters."""
+    """Paint bays from left to right: shops with signs, doors, windows, garages, or bare wall with posters."""
     plinth = pixels(rng.uniform(0.3, 0.7))
     band = rectangle(canvas, (0, canvas.shape[0] - plinth, canvas.shape[1], plinth), rng.uniform(60, 130))
     band += stones(rng, band.shape, (max(2, plinth // 2), pixels(0.7)), 12, 25) + noise(rng, band.shape, {2: 5})
     x = pixels(rng.uniform(0.2, 0.6))
     while (room := canvas.shape[1] - x - pixels(0.2)) > pixels(1.1):
         kind = pick(rng, ["shop", "shop", "door", "window", "window", "garage", "posters"])
-        metres = {"shop": rng.uniform(2.6, 4.5), "garage": 2.6, "posters": 2.0}.get(kind, 1.1)
-        width = min(room, pixels(metres))
+        meters = {"shop": rng.uniform(2.6, 4.5), "garage": 2.6, "posters": 2.0}.get(kind, 1.1)
+        width = min(room, pixels(meters))
         bay = canvas[top:, x : x + width]
         if kind == "shop":
             _shop(rng, bay)
@@ -215,7 +215,7 @@ def _posters(rng: np.random.Generator, bay: Float32) -> None:
 
 
 def _wear(rng: np.random.Generator, canvas: Float32) -> None:
-    """Dirt, rain streaks, cracks and a drain pipe."""
+    """Paint dirt, rain streaks, cracks and a drain pipe."""
     canvas *= 1 + noise(rng, canvas.shape, {96: 0.10, 24: 0.05, 6: 0.03})
     streaks = np.asarray(
         cv2.resize(noise(rng, (8, canvas.shape[1]), {3: 0.05}), canvas.shape[::-1], interpolation=cv2.INTER_LINEAR)

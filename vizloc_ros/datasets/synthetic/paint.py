@@ -1,4 +1,4 @@
-"""What all the painted textures share: noise, stones, cracks, lettering. Gray values are float32 from 0 to 255."""
+"""Common elements of painted textures: noise, stones, cracks, letters. Gray values are float32 from 0 to 255."""
 
 from collections.abc import Sequence
 
@@ -7,21 +7,21 @@ import numpy as np
 
 from vizloc_ros.arrays import Float32, UInt8
 
-PIXELS_PER_METRE = 48  # of facades and ground: about what the camera sees from 7 m
+PIXELS_PER_METER = 48  # of facades and ground: about the resolution of the camera at 7 m
 
 
-def pixels(metres: float) -> int:
-    """Metres to whole texels, at least one."""
-    return max(1, round(metres * PIXELS_PER_METRE))
+def pixels(meters: float) -> int:
+    """Convert meters to whole texels, at least one."""
+    return max(1, round(meters * PIXELS_PER_METER))
 
 
 def finish(canvas: Float32) -> UInt8:
-    """The canvas (H, W) as an image; stays off black and white, to leave room for light."""
+    """Convert the canvas (H, W) to an image without black and white, to leave room for light."""
     return canvas.clip(8, 235).astype(np.uint8)
 
 
 def noise(rng: np.random.Generator, shape: tuple[int, int], amplitudes: dict[int, float]) -> Float32:
-    """Zero-mean noise (H, W): for each grain size [texels], an amplitude (standard deviation at the grains)."""
+    """Zero-mean noise (H, W), the sum over grain sizes [texels] with an amplitude (standard deviation) each."""
     total = np.zeros(shape, np.float32)
     for grain, amplitude in amplitudes.items():
         coarse = rng.standard_normal((-(-shape[0] // grain) + 1, -(-shape[1] // grain) + 1), dtype=np.float32)
@@ -32,7 +32,7 @@ def noise(rng: np.random.Generator, shape: tuple[int, int], amplitudes: dict[int
 def stones(
     rng: np.random.Generator, shape: tuple[int, int], stone: tuple[int, int], contrast: float, joint: float
 ) -> Float32:
-    """Courses of stones or bricks of (height, width) texels, each of its own gray; joints are darker by ``joint``."""
+    """Rows of stones of (height, width) texels, each with its own gray value; joints are darker by ``joint``."""
     height, width = stone
     y = np.arange(shape[0])
     course = y // height
@@ -46,7 +46,7 @@ def stones(
 
 
 def cracks(rng: np.random.Generator, canvas: Float32, count: int, step: float, shade: float) -> None:
-    """Draws random walks of ``count`` lines with steps of about ``step`` texels."""
+    """Draw ``count`` random walks with steps of about ``step`` texels."""
     size = np.array(canvas.shape[::-1])
     for _ in range(count):
         steps = rng.normal(0, step, (int(rng.integers(4, 16)), 2)) + rng.normal(0, step, 2)
@@ -55,7 +55,7 @@ def cracks(rng: np.random.Generator, canvas: Float32, count: int, step: float, s
 
 
 def letters(rng: np.random.Generator, canvas: Float32, gray: float) -> None:
-    """Writes a line of a script nobody reads across the canvas (a view of a larger one), stroke by stroke."""
+    """Draw a line of random letters across the canvas (a view of a larger one)."""
     height, width = canvas.shape
     unit = height / 6
     for left in np.arange(1.2 * unit, width - 4 * unit, 4 * unit):
@@ -65,7 +65,7 @@ def letters(rng: np.random.Generator, canvas: Float32, gray: float) -> None:
 
 
 def rectangle(canvas: Float32, box: tuple[int, int, int, int], gray: float) -> Float32:
-    """Fills a box (x, y, width, height) [texels] as far as it is on the canvas, and returns the view of it."""
+    """Fill a box (x, y, width, height) [texels], clipped to the canvas, and return the view of it."""
     x, y, width, height = box
     view = canvas[max(0, y) : max(0, y + height), max(0, x) : max(0, x + width)]
     view[:] = gray
@@ -73,5 +73,5 @@ def rectangle(canvas: Float32, box: tuple[int, int, int, int], gray: float) -> F
 
 
 def pick(rng: np.random.Generator, options: Sequence[str]) -> str:
-    """One of the options."""
+    """Choose one of the options at random."""
     return options[int(rng.integers(len(options)))]

@@ -1,4 +1,4 @@
-"""Trees, poles and parked cars, as quads."""
+"""Trees, poles and parked cars, made of quads."""
 
 from collections.abc import Iterator
 
@@ -11,26 +11,38 @@ from vizloc_ros.datasets.synthetic.quads import Quad, Texture, upright
 
 CAR_LENGTH, CAR_WIDTH = 4.2, 1.75  # m
 BONNET_HEIGHT, ROOF_HEIGHT = 0.92, 1.46  # m
-CAR_PIXELS_PER_METRE = 40
+CAR_PIXELS_PER_METER = 40
 
 
-def _box(centre: Float64, forward: Float64, size: tuple[float, float, float], skin: Texture) -> Iterator[Quad]:
-    """The four walls of a box on the ground: centre (2,), unit vector (2,), (length, width, height) [m]."""
-    ahead, aside = forward * size[0] / 2, np.array([-forward[1], forward[0]]) * size[1] / 2
-    corners = [centre - ahead - aside, centre + ahead - aside, centre + ahead + aside, centre - ahead + aside]
+def _box(center: Float64, forward: Float64, size: tuple[float, float, float], skin: Texture) -> Iterator[Quad]:
+    """Four walls of a box on the ground.
+
+    Args:
+        center: (2,) middle of the box [m].
+        forward: (2,) unit vector along its length.
+        size: (length, width, height) [m].
+        skin: texture of each wall.
+    """
+    ahead, sideways = forward * size[0] / 2, np.array([-forward[1], forward[0]]) * size[1] / 2
+    corners = [
+        center - ahead - sideways,
+        center + ahead - sideways,
+        center + ahead + sideways,
+        center - ahead + sideways,
+    ]
     for k in range(4):
         yield upright(corners[k], corners[(k + 1) % 4], 0.0, size[2], skin)
 
 
 def _blob(rng: np.random.Generator, size: int, ruggedness: float) -> UInt8:
-    """Alpha of a round crown with a ragged outline."""
+    """Alpha channel of a round crown with a ragged outline."""
     y, x = np.mgrid[-1 : 1 : 1j * size, -1 : 1 : 1j * size].astype(np.float32)
     radius = np.hypot(x, y) + ruggedness * noise(rng, (size, size), {6: 0.5, 16: 0.5, 40: 0.6})
     return ((0.8 - radius) * 600 + 128).clip(0, 255).astype(np.uint8)
 
 
 def tree(rng: np.random.Generator, foot: Float64) -> Iterator[Quad]:
-    """A tree at a ground point (2,): a trunk, and a crown of upright cuts through its middle and a level one."""
+    """Tree at a ground point (2,): a trunk, and a crown of three upright quads through its axis."""
     top, radius = rng.uniform(4.6, 6.2), rng.uniform(1.3, 2.0)
     turn = rng.uniform(0, np.pi)
     bark = finish(rng.uniform(60, 100) + noise(rng, (160, 32), {2: 14, 6: 12}))
@@ -39,12 +51,12 @@ def tree(rng: np.random.Generator, foot: Float64) -> Iterator[Quad]:
     for k in range(3):
         leaves = finish(rng.uniform(70, 105) + noise(rng, (160, 160), {3: 16, 7: 18, 30: 14}))
         crown = Texture(leaves, _blob(rng, 160, 0.13))
-        aside = radius * np.array([np.cos(turn + k * np.pi / 3), np.sin(turn + k * np.pi / 3)])
-        yield upright(foot - aside, foot + aside, top - 2 * radius, top, crown)
+        sideways = radius * np.array([np.cos(turn + k * np.pi / 3), np.sin(turn + k * np.pi / 3)])
+        yield upright(foot - sideways, foot + sideways, top - 2 * radius, top, crown)
 
 
 def pole(rng: np.random.Generator, foot: Float64, forward: Float64) -> Iterator[Quad]:
-    """A lamp post or a traffic sign at a ground point (2,), seen by those driving ``forward`` (2,)."""
+    """Pole with a traffic sign at a ground point (2,), which faces drivers in the direction ``forward`` (2,)."""
     height = rng.uniform(2.4, 4.5)
     paint = finish(rng.uniform(50, 190) + noise(rng, (192, 24), {2: 6, 10: 14}))
     yield from _box(foot, forward, (0.12, 0.12, height), Texture(paint))
@@ -59,12 +71,12 @@ def pole(rng: np.random.Generator, foot: Float64, forward: Float64) -> Iterator[
 
 
 def car(rng: np.random.Generator, middle: Float64, heading: float) -> Iterator[Quad]:
-    """A car parked over a ground point (2,): a body, and a cabin with slanted screens."""
+    """Car parked over a ground point (2,): a body, and a cabin with slanted windshields."""
     forward, left = np.array([np.cos(heading), np.sin(heading)]), np.array([-np.sin(heading), np.cos(heading)])
     paint = rng.uniform(35, 205)
 
-    def at(ahead: float, aside: float, height: float) -> Float64:
-        return np.array([*(middle + ahead * forward + aside * left), height])
+    def at(ahead: float, sideways: float, height: float) -> Float64:
+        return np.array([*(middle + ahead * forward + sideways * left), height])
 
     half_length, half_width = CAR_LENGTH / 2, CAR_WIDTH / 2
     side, end = _car_side(rng, paint), _car_end(rng, paint)
@@ -86,8 +98,8 @@ def car(rng: np.random.Generator, middle: Float64, heading: float) -> Iterator[Q
     glass = Texture(_screen(rng, paint))
     cabin = Texture(*_cabin_side(rng, paint, slant / (front - rear)))
     width = half_width - inset
-    for aside in (-width, width):
-        yield upright(at(rear, aside, 0)[:2], at(front, aside, 0)[:2], BONNET_HEIGHT, ROOF_HEIGHT, cabin)
+    for sideways in (-width, width):
+        yield upright(at(rear, sideways, 0)[:2], at(front, sideways, 0)[:2], BONNET_HEIGHT, ROOF_HEIGHT, cabin)
     for foot, head in ((front, front - slant), (rear, rear + slant)):
         corner = at(head, width, ROOF_HEIGHT)
         yield Quad(corner, at(head, -width, ROOF_HEIGHT) - corner, at(foot, width, BONNET_HEIGHT) - corner, glass)
@@ -101,7 +113,7 @@ def _sheet(rng: np.random.Generator, paint: float, shape: tuple[int, int]) -> UI
 
 
 def _car_side(rng: np.random.Generator, paint: float) -> Texture:
-    scale = CAR_PIXELS_PER_METRE
+    scale = CAR_PIXELS_PER_METER
     height, length = round(BONNET_HEIGHT * scale), round(CAR_LENGTH * scale)
     canvas = paint + noise(rng, (height, length), {3: 3, 20: 6})
     rectangle(canvas, (0, height - 9, length, 9), 18)  # shadow under the car
@@ -119,7 +131,7 @@ def _car_side(rng: np.random.Generator, paint: float) -> Texture:
 
 
 def _car_end(rng: np.random.Generator, paint: float) -> Texture:
-    scale = CAR_PIXELS_PER_METRE
+    scale = CAR_PIXELS_PER_METER
     height, width = round(BONNET_HEIGHT * scale), round(CAR_WIDTH * scale)
     canvas = paint + noise(rng, (height, width), {3: 3, 20: 6})
     rectangle(canvas, (0, height - 9, width, 9), 18)

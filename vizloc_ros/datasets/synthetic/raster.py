@@ -1,9 +1,11 @@
-"""Draws quads exactly: a pixel belongs to the nearest quad hit by the ray through its centre.
+"""Exact renderer of quads: a pixel belongs to the nearest quad that the ray through its center hits.
 
-For a plane with frame F = [right, down, origin - centre] seen by a camera K, R, the matrix ``inv(K R F)`` takes a
-pixel (x, y, 1) to (s, t, 1) / z. So s/z, t/z and 1/z are affine in the pixel: every edge of a quad, the near plane
-included, is a half-plane in the image (no polygon is ever clipped), the z-test compares affine functions, and the
-texture is one perspective warp.
+For a plane with frame F = [right, down, origin - camera position] and a camera K, R, the matrix ``inv(K R F)`` maps a
+pixel (x, y, 1) to (s, t, 1) / z. So s/z, t/z and 1/z are affine in the pixel:
+
+* every edge of a quad, and the near plane, is a half-plane in the image, so no polygon has to be clipped;
+* the z-test compares affine functions;
+* the texture is one perspective warp.
 """
 
 from dataclasses import dataclass
@@ -21,13 +23,13 @@ NEAR = 0.2  # m
 
 @dataclass(frozen=True)
 class _Footprints:
-    """Where the visible ones of a scene's quads fall in the image, nearest first.
+    """Image regions of a scene's M visible quads, nearest first.
 
     Attributes:
-        index: (M,) of the quad in the scene.
+        index: (M,) indices of the quads in the scene.
         st_from_pixel: (M, 3, 3) matrices inv(K R F).
         first: (M, H) first pixel of the quad in each row.
-        last: (M, H) last pixel of the quad in each row; less than ``first`` where there is none.
+        last: (M, H) last pixel of the quad in each row; less than ``first`` in rows without pixels.
     """
 
     index: Int32
@@ -37,13 +39,13 @@ class _Footprints:
 
 
 def render(scene: Scene, gains: Float64, camera: PinholeCamera, world_from_cam: Rigid3d) -> tuple[UInt8, Float32]:
-    """Draws a scene.
+    """Render a scene.
 
     Args:
-        scene: N quads that leave no hole in the view.
+        scene: N quads that cover the whole view.
         gains: (N,) brightness factors of the quads.
-        camera: of the image to draw.
-        world_from_cam: where it is.
+        camera: camera of the image.
+        world_from_cam: pose of the camera's optical frame.
 
     Returns:
         The (H, W) gray image and the (H, W) inverse depth along z [1/m], exact up to float32.
@@ -106,7 +108,7 @@ def _footprints(scene: Scene, camera: PinholeCamera, world_from_cam: Rigid3d) ->
 
 
 def _may_be_seen(frames: Float64, camera: PinholeCamera) -> Bool:
-    """(N,) mask of the quads of (N, 3, 3) frames K R F that are not wholly outside one side of the view."""
+    """(N,) mask of the quads, given as (N, 3, 3) frames K R F, that are not entirely outside one side of the view."""
     corners = frames @ np.array([[0, 1, 1, 0], [0, 0, 1, 1], [1, 1, 1, 1]], dtype=np.float64)
     x, y, z = np.moveaxis(corners, 1, 0)
     sides = np.stack([z - NEAR, x, y, (camera.width - 1) * z - x, (camera.height - 1) * z - y])
@@ -122,7 +124,7 @@ def _sample(
     box: tuple[int, int, int, int],
     visible: Bool,
 ) -> UInt8:
-    """The texture of one quad over a box (x, y, width, height) of the image; cuts ``visible`` to where it is opaque."""
+    """Sample a quad's texture in a box (x, y, width, height) of the image; clear ``visible`` at transparent pixels."""
     quad = scene.quads[index]
     texture, (u, v, width, height) = quad.texture, quad.window
     s, t, inverse_depth = st_from_pixel @ inside

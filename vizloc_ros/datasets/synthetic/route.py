@@ -1,4 +1,4 @@
-"""The route around the block, and how the vehicle drives along it in each lap."""
+"""Route around the block, and the motion of the vehicle along it in each lap."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from pycolmap import Rigid3d
 from vizloc_ros.arrays import Float64
 from vizloc_ros.geometry.poses import pose_from_matrix
 
-HALF_LENGTH, HALF_WIDTH = 26.0, 17.0  # m, of the rectangle in the middle of the streets
+HALF_LENGTH, HALF_WIDTH = 26.0, 17.0  # m; half the size of the rectangle along the middle of the streets
 CORNER_RADIUS = 8.0  # m
 STRAIGHTS = (2 * (HALF_LENGTH - CORNER_RADIUS), 2 * (HALF_WIDTH - CORNER_RADIUS)) * 2
 ARC = CORNER_RADIUS * np.pi / 2
@@ -29,12 +29,12 @@ def _rotation_x(angle: float) -> Float64:
 
 
 def straight_start(side: int) -> float:
-    """Distance along the route [m] at which the straight of side 0 (south), 1 (east), 2 (north) or 3 (west) begins."""
+    """Distance along the route [m] of the start of a straight: 0 (south), 1 (east), 2 (north) or 3 (west)."""
     return float(sum(STRAIGHTS[:side]) + side * ARC - STRAIGHTS[0] / 2)
 
 
 def route_at(distance: float) -> tuple[Float64, float]:
-    """Point (2,) [m] and heading [rad] of the street's middle; counter-clockwise, from the middle of the south side."""
+    """Point (2,) [m] and heading [rad] of the route, counter-clockwise from the middle of the south side."""
     along = (distance + STRAIGHTS[0] / 2) % LOOP_LENGTH
     corner = np.array([-HALF_LENGTH + CORNER_RADIUS, -HALF_WIDTH])
     for side, straight in enumerate(STRAIGHTS):
@@ -51,13 +51,13 @@ def route_at(distance: float) -> tuple[Float64, float]:
 
 
 def beside_route(distance: float, left: float) -> tuple[Float64, float]:
-    """Point (2,) [m] at ``left`` metres to the left of the middle of the street, and the heading [rad] there."""
+    """Point (2,) [m] at ``left`` meters to the left of the middle of the street, and the heading [rad] there."""
     point, heading = route_at(distance)
     return point + left * np.array([-np.sin(heading), np.cos(heading)]), heading
 
 
 class Wobble:
-    """A smooth random signal that repeats with every round: a few sinusoids with the given peak."""
+    """Smooth random signal that repeats with every lap: a few sinusoids with a given peak."""
 
     def __init__(self, rng: np.random.Generator, peak: float, harmonics: Sequence[int]) -> None:
         self._frequencies = 2 * np.pi * np.asarray(harmonics) / LOOP_LENGTH
@@ -66,24 +66,24 @@ class Wobble:
         self._amplitudes *= peak / max(abs(self(x)) for x in np.linspace(0, LOOP_LENGTH, 2000))
 
     def __call__(self, distance: float) -> float:
-        """Its value at a distance along the route [m]."""
+        """Value at a distance along the route [m]."""
         return float(self._amplitudes @ np.sin(self._frequencies * distance + self._phases))
 
     def slope(self, distance: float) -> float:
-        """Its derivative by the distance [1/m]."""
+        """Derivative by the distance [1/m]."""
         return float((self._amplitudes * self._frequencies) @ np.cos(self._frequencies * distance + self._phases))
 
 
 class Drive:
-    """One lap: the middle of the street plus an offset, with the small unrest of a vehicle."""
+    """Motion in one lap: the middle of the street plus a lateral offset, with the small rotations of a vehicle."""
 
-    def __init__(self, rng: np.random.Generator, peak_offset: float, unrest: float) -> None:
-        """Takes the largest lateral offset [m] and the largest rotation [rad] off the smooth motion."""
-        self._offset = Wobble(rng, peak_offset, (1, 3))
-        self._yaw = Wobble(rng, unrest, (5, 9, 14))
-        self._pitch = Wobble(rng, unrest, (7, 13, 23))
-        self._roll = Wobble(rng, unrest / 2, (6, 11))
-        self._height = Wobble(rng, 2 * unrest, (8, 17))  # metres; 2 m between the axles
+    def __init__(self, rng: np.random.Generator, max_offset: float, max_rotation: float) -> None:
+        """Take the maximum lateral offset [m] and the maximum rotation relative to the smooth motion [rad]."""
+        self._offset = Wobble(rng, max_offset, (1, 3))
+        self._yaw = Wobble(rng, max_rotation, (5, 9, 14))
+        self._pitch = Wobble(rng, max_rotation, (7, 13, 23))
+        self._roll = Wobble(rng, max_rotation / 2, (6, 11))
+        self._height = Wobble(rng, 2 * max_rotation, (8, 17))  # m; 2 m between the axles
 
     def world_from_cam(self, distance: float) -> Rigid3d:
         """Pose of the camera's optical frame at a distance along the route [m]."""
@@ -98,7 +98,7 @@ class Drive:
         return pose_from_matrix(matrix)
 
     def yaw_rate(self, distance: float) -> float:
-        """How fast it turns [rad per m of the route]."""
+        """Yaw per distance along the route [rad/m]."""
         turn = self._heading(distance + 0.05) - self._heading(distance - 0.05)
         return float((turn + np.pi) % (2 * np.pi) - np.pi) / 0.1
 

@@ -1,4 +1,4 @@
-"""The text behind ``synthetic:``, such as ``seed=3&length=20``."""
+"""Specification of the synthetic street, the text after ``synthetic:``, such as ``seed=3&length=20``."""
 
 import re
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from vizloc_ros.errors import DatasetError
 
 @dataclass(frozen=True)
 class StreetSpec:
-    """What can be asked of the synthetic street.
+    """Parameters of the synthetic street.
 
     Attributes:
-        seed: of everything random; another seed is another street.
-        length: how much of the round is driven, from its start [m].
-        width: of the images [px].
-        height: of the images [px].
-        rate: of the camera [Hz].
-        speed: of the vehicle [m/s].
+        seed: seed of the whole street; each seed gives another street.
+        length: driven distance, from the start of the lap [m].
+        width: width of the images [px].
+        height: height of the images [px].
+        rate: frame rate of the camera [Hz].
+        speed: speed of the vehicle [m/s].
     """
 
     seed: int = 0
@@ -30,7 +30,7 @@ class StreetSpec:
 
     @property
     def step(self) -> float:
-        """Metres from one frame to the next."""
+        """Distance from one frame to the next [m]."""
         return self.speed / self.rate
 
 
@@ -45,10 +45,10 @@ _ALLOWED: dict[str, tuple[type[int] | type[float], float, float]] = {
 
 
 def parse_spec(text: str) -> StreetSpec:
-    """Reads ``key=value`` pairs joined by ``&`` or ``,``.
+    """Parse ``key=value`` pairs joined by ``&`` or ``,``.
 
     Raises:
-        DatasetError: naming the key and what is allowed.
+        DatasetError: a key is unknown or its value not allowed; the text names the key and the allowed values.
     """
     values: dict[str, Any] = {}
     for pair in filter(None, re.split("[&,]", text)):

@@ -1,4 +1,4 @@
-"""The synthetic street as a dataset: one lap to map, and a second one in other light to localize."""
+"""Synthetic street as a dataset: one lap for the map, and a second one in other light for queries."""
 
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -17,24 +17,35 @@ from vizloc_ros.datasets.synthetic.spec import StreetSpec, parse_spec
 from vizloc_ros.datasets.synthetic.world import SKY_DISTANCE, build_world
 from vizloc_ros.errors import DatasetError
 from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.timing import NANOSECONDS
 
 FIELD_OF_VIEW = np.radians(85)  # horizontal
 EPOCH_NS = 1_700_000_000_000_000_000
-_BUILDING = Lock()  # threads that all want the first image wait for one to build the world
-_DRIVE, _EXPOSURE, _NOISE = range(10, 13)  # streams of random numbers, apart from those of the world
+_BUILDING = Lock()  # threads that render the first images wait until one has built the world
+_DRIVE, _EXPOSURE, _NOISE = range(10, 13)  # streams of random numbers; the world has others
 
 
 @dataclass(frozen=True)
 class _Lap:
-    """What tells the two laps apart, besides the parked cars."""
+    """Differences between the two laps, besides the parked cars.
+
+    Attributes:
+        number: index of the lap, 0 or 1.
+        conditions: light and camera settings.
+        max_offset: maximum lateral offset from the middle of the street [m].
+        max_rotation: maximum rotation relative to the smooth motion [rad].
+        exposure_swing: maximum relative change of the exposure.
+        start_ns: time of the first frame [ns].
+        start_step: position of the first frame along the route, in steps between frames.
+    """
 
     number: int
     conditions: Conditions
-    peak_offset: float  # m
-    unrest: float  # rad
-    exposure_swing: float  # fraction
+    max_offset: float
+    max_rotation: float
+    exposure_swing: float
     start_ns: int
-    head_start: float  # steps by which its frames lie off those of the first lap
+    start_step: float
 
 
 _LAPS = {
@@ -47,7 +58,11 @@ _LAPS = {
 class SyntheticStreet:
     """Two laps around a block, rendered on demand, with exact poses and depth.
 
-    The world is x east, y north, z up [m]. An image depends on nothing but the specification and its record.
+    The world is x east, y north, z up [m]. An image depends only on the specification and its record.
+
+    Attributes:
+        name: ``synthetic:...`` that the dataset was opened with.
+        spec: parameters of the street.
     """
 
     name: str
@@ -55,44 +70,44 @@ class SyntheticStreet:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """``map``, the first lap, and ``query``, the second."""
+        """Splits: ``map`` is the first lap, ``query`` the second."""
         return tuple(_LAPS)
 
     @property
     def camera(self) -> PinholeCamera:
-        """The camera of all images."""
+        """Camera of all images."""
         width, height = self.spec.width, self.spec.height
         focal = width / 2 / float(np.tan(FIELD_OF_VIEW / 2))
         return PinholeCamera(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
 
     def records(self, split: str) -> list[Record]:
-        """The frames of a lap. Raises ``DatasetError`` naming the splits there are."""
+        """Return the frames of a lap. Raises ``DatasetError`` that names the splits, for an unknown one."""
         lap, camera, step = self._lap(split), self.camera, self.spec.step
         drive = _drive(self.spec.seed, split)
         return [
             Record(
                 name=f"{split}/{index:06d}",
-                timestamp_ns=lap.start_ns + round(index / self.spec.rate * 1e9),
+                timestamp_ns=lap.start_ns + round(index / self.spec.rate * NANOSECONDS),
                 camera=camera,
                 split=split,
-                world_from_cam=drive.world_from_cam((index + lap.head_start) * step),
+                world_from_cam=drive.world_from_cam((index + lap.start_step) * step),
                 read_image=partial(self._photo, split, index),
             )
             for index in range(int(np.ceil(self.spec.length / step)))
         ]
 
     def depth(self, record: Record) -> Float32:
-        """(H, W) depth along z [m] of a record's pixels, exact to about 1e-5 of it; infinite where the sky is."""
+        """(H, W) depth along z of a record's pixels [m], with a relative error of about 1e-5; infinite in the sky."""
         self._lap(record.split)
         if record.world_from_cam is None:
-            raise DatasetError(f"{self.name}: {record.name} has no pose, so there is no depth to tell")
+            raise DatasetError(f"{self.name}: {record.name} has no pose, so it has no depth")
         _, inverse_depth = self._render(record.split, record.camera, record.world_from_cam)
         sky = inverse_depth < 10 / SKY_DISTANCE
         return np.where(sky, np.float32(np.inf), 1 / np.maximum(inverse_depth, np.float32(1e-12)))
 
     def _photo(self, split: str, index: int) -> UInt8:
         lap, seed = self._lap(split), self.spec.seed
-        distance = (index + lap.head_start) * self.spec.step
+        distance = (index + lap.start_step) * self.spec.step
         drive = _drive(seed, split)
         radiance, _ = self._render(split, self.camera, drive.world_from_cam(distance))
         swing = _exposure_swing(seed, split)
@@ -113,13 +128,13 @@ class SyntheticStreet:
 
 
 def open_synthetic(spec: str) -> SyntheticStreet:
-    """Opens the dataset ``synthetic:spec``; nothing is built before the first image.
+    """Open the dataset ``synthetic:spec``; the world is built for the first image.
 
     Args:
-        spec: empty, or ``key=value`` pairs joined by ``&`` or ``,``: the keys are the attributes of ``StreetSpec``.
+        spec: ``key=value`` pairs joined by ``&`` or ``,``, or none; the keys are the attributes of ``StreetSpec``.
 
     Raises:
-        DatasetError: naming a key that is unknown or a value that cannot be.
+        DatasetError: a key is unknown or its value not allowed; the text names the key.
     """
     return SyntheticStreet(f"synthetic:{spec}", parse_spec(spec))
 
@@ -127,7 +142,7 @@ def open_synthetic(spec: str) -> SyntheticStreet:
 @lru_cache(maxsize=4)
 def _drive(seed: int, split: str) -> Drive:
     lap = _LAPS[split]
-    return Drive(np.random.default_rng([seed, _DRIVE, lap.number]), lap.peak_offset, lap.unrest)
+    return Drive(np.random.default_rng([seed, _DRIVE, lap.number]), lap.max_offset, lap.max_rotation)
 
 
 @lru_cache(maxsize=4)

@@ -1,4 +1,4 @@
-"""Puts the street together: everything that stays is the same in both laps, the parked cars are not."""
+"""Scenes of the street: both laps share everything except the parked cars."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -8,31 +8,31 @@ import numpy as np
 
 from vizloc_ros.arrays import Float32, Float64
 from vizloc_ros.datasets.synthetic.facades import paint_facade, paint_gable, storeys_height
-from vizloc_ros.datasets.synthetic.ground import FACADE, HALF_SIZE, KERB, PARKING, paint_ground
+from vizloc_ros.datasets.synthetic.ground import CURB, FACADE, HALF_SIZE, PARKING, paint_ground
 from vizloc_ros.datasets.synthetic.paint import finish
 from vizloc_ros.datasets.synthetic.props import CAR_LENGTH, car, pole, tree
 from vizloc_ros.datasets.synthetic.quads import Quad, Scene, Texture, upright
 from vizloc_ros.datasets.synthetic.route import HALF_LENGTH, HALF_WIDTH, STRAIGHTS, beside_route, straight_start
 
-SKY_DISTANCE = 1e6  # m: so far that the sky does not move with the camera
+SKY_DISTANCE = 1e6  # m; so far away that the motion of the camera does not change the sky
 _GROUND, _FACADES, _PROPS, _SKY, _SLOTS, _CARS = range(6)  # independent streams of random numbers
 
-# What can become of a parking space: how far off its middle [m] the car is in either lap, if there is one.
-_FATES = ((0.0, 0.0), (0.0, 0.7), (0.0, None), (None, 0.0), (None, None))  # stays, has moved, has left, has come, free
-_CHANCES = (0.2, 0.15, 0.15, 0.15, 0.35)
+# Cases of a parking space: offset of the car from its middle [m] in the first and second lap, None without a car.
+_PARKING_CASES = ((0.0, 0.0), (0.0, 0.7), (0.0, None), (None, 0.0), (None, None))  # same, moved, left, arrived, free
+_PROBABILITIES = (0.2, 0.15, 0.15, 0.15, 0.35)
 
 
 @lru_cache(maxsize=2)
 def build_world(seed: int) -> tuple[Scene, Scene]:
-    """The scenes of the first and the second lap; takes a second or two, and is remembered."""
-    lasting = [
+    """Build the scenes of the first and the second lap; takes one or two seconds, and is cached."""
+    permanent = [
         *_ground(np.random.default_rng([seed, _GROUND])),
         *_facades(np.random.default_rng([seed, _FACADES])),
         *_props(np.random.default_rng([seed, _PROPS])),
         *_sky(np.random.default_rng([seed, _SKY])),
     ]
     first, second = _cars(seed)
-    return Scene((*lasting, *first)), Scene((*lasting, *second))
+    return Scene((*permanent, *first)), Scene((*permanent, *second))
 
 
 def _ground(rng: np.random.Generator) -> Iterator[Quad]:
@@ -42,27 +42,27 @@ def _ground(rng: np.random.Generator) -> Iterator[Quad]:
     inner = np.array([HALF_LENGTH - FACADE, HALF_WIDTH - FACADE])
     for tile in whole.tiles(3.0):
         far_corner = np.abs(np.stack([tile.origin, tile.origin + tile.right + tile.down])[:, :2]).max(axis=0)
-        if (far_corner > inner).any():  # not wholly under the block
+        if (far_corner > inner).any():  # not entirely under the block
             yield tile
 
 
 def _facades(rng: np.random.Generator) -> Iterator[Quad]:
-    """Two closed rows of houses: around the block, and around the street."""
+    """Two closed rows of houses: along the inner and the outer side of the street."""
     for half_size, sense in ((HALF_SIZE - 2 * FACADE, 1.0), (HALF_SIZE, -1.0)):
         corners = [half_size * sign for sign in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
         if sense < 0:
-            corners.reverse()  # seen from within
+            corners.reverse()  # visible from inside
         for k in range(4):
             yield from _row(rng, corners[k], corners[(k + 1) % 4])
 
 
 def _row(rng: np.random.Generator, start: Float64, end: Float64) -> Iterator[Quad]:
-    """Houses from left to right, as seen from the street."""
+    """Row of houses from left to right, as seen from the street."""
     length = float(np.linalg.norm(end - start))
     along = (end - start) / length
     back = np.array([-along[1], along[0]])
-    shares = rng.uniform(0.7, 1.3, round(length / 8.5))
-    edges = np.concatenate([[0.0], np.cumsum(shares) * length / shares.sum()])
+    widths = rng.uniform(0.7, 1.3, round(length / 8.5))
+    edges = np.concatenate([[0.0], np.cumsum(widths) * length / widths.sum()])
     previous_height = 0.0
     for left, right in pairwise(edges):
         storeys, storey = int(rng.integers(1, 4)), rng.uniform(2.7, 3.2)
@@ -78,14 +78,14 @@ def _row(rng: np.random.Generator, start: Float64, end: Float64) -> Iterator[Qua
 
 
 def _straights() -> Iterator[tuple[float, float]]:
-    """Start and length [m along the route] of the four straights."""
+    """Start along the route and length [m] of each of the four straights."""
     for side, length in enumerate(STRAIGHTS):
         yield straight_start(side), length
 
 
 def _props(rng: np.random.Generator) -> Iterator[Quad]:
     for start, length in _straights():
-        for left in (-KERB - 0.8, KERB + 0.8):
+        for left in (-CURB - 0.8, CURB + 0.8):
             for distance in np.arange(rng.uniform(1, 5), length, 5.5):
                 foot, heading = beside_route(start + distance + rng.uniform(-1, 1), left)
                 if rng.random() < 0.5:
@@ -95,17 +95,17 @@ def _props(rng: np.random.Generator) -> Iterator[Quad]:
 
 
 def _cars(seed: int) -> tuple[list[Quad], list[Quad]]:
-    """The cars of the first and of the second lap."""
+    """Parked cars of the first and of the second lap."""
     rng = np.random.default_rng([seed, _SLOTS])
     laps: tuple[list[Quad], list[Quad]] = ([], [])
     slots = [
         (start + distance, left)
         for start, length in _straights()
-        for left in (-(PARKING + KERB) / 2, (PARKING + KERB) / 2)
+        for left in (-(PARKING + CURB) / 2, (PARKING + CURB) / 2)
         for distance in np.arange(CAR_LENGTH / 2, length - CAR_LENGTH / 2, CAR_LENGTH + 1.6)
     ]
     for number, (distance, left) in enumerate(slots):
-        for lap, shift in zip(laps, _FATES[rng.choice(len(_FATES), p=_CHANCES)], strict=True):
+        for lap, shift in zip(laps, _PARKING_CASES[rng.choice(len(_PARKING_CASES), p=_PROBABILITIES)], strict=True):
             if shift is not None:
                 middle, heading = beside_route(distance + shift, left)
                 lap.extend(car(np.random.default_rng([seed, _CARS, number]), middle, heading))
@@ -113,7 +113,7 @@ def _cars(seed: int) -> tuple[list[Quad], list[Quad]]:
 
 
 def _sky(rng: np.random.Generator) -> Iterator[Quad]:
-    """Five faces of a box, coloured by direction so that they meet without a seam: lighter at the horizon, cloudy."""
+    """Five faces of a box with clouds, lighter at the horizon; gray values depend on the direction only: no seams."""
     waves, phases = rng.normal(0, 5, (16, 3)), rng.uniform(0, 2 * np.pi, 16)
     size, resolution = SKY_DISTANCE, 128
     signs = [(-1, -1), (1, -1), (1, 1), (-1, 1)]

@@ -1,24 +1,24 @@
-"""The sizes of the network."""
+"""Sizes of HF-Net (HF-Net, appendix A.1)."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
 CELL = 8  # stride of the local heads [px]
-_STOCK = (32, 16, 24, 24, 32, 64, 128, 64, 64, 64, 64, 96, 96, 96, 160, 160, 160, 320)
+_NOMINAL_CHANNELS = (32, 16, 24, 24, 32, 64, 128, 64, 64, 64, 64, 96, 96, 96, 160, 160, 160, 320)
 _STRIDES = (2, 1, 2, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1)
-LOCAL_LAYER = 7  # the local heads read this layer's output (counted from 1)
+LOCAL_LAYER = 7  # layer, counted from 1, whose output goes into the local heads
 
 
 class HfNetConfig(BaseModel):
-    """Sizes of HF-Net; the defaults are the paper's.
+    """Sizes of HF-Net; by default those of the paper.
 
     Attributes:
         width: depth multiplier of MobileNetV2.
         descriptor_dimension: length D of a local descriptor.
         descriptor_channels: hidden channels of the descriptor head.
         detector_channels: hidden channels of the detector head.
-        refiner_channels: hidden channels of the perceptron that moves keypoints between the pixels; 0: a quadratic fit
-            to the scores alone.
-        clusters: of NetVLAD.
+        refiner_channels: hidden channels of the perceptron that moves keypoints between the pixels; with 0 a quadratic
+            is fitted to the scores alone.
+        clusters: number K of clusters of NetVLAD.
         global_dimension: length G of the global descriptor.
     """
 
@@ -35,7 +35,7 @@ class HfNetConfig(BaseModel):
     @property
     def channels(self) -> tuple[int, ...]:
         """Output channels of layers 1 to 18. Layers 6 and 7 are widened: stock MobileNetV2 has 32."""
-        return tuple(_divisible(nominal * self.width) for nominal in _STOCK)
+        return tuple(_divisible(nominal * self.width) for nominal in _NOMINAL_CHANNELS)
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -44,6 +44,6 @@ class HfNetConfig(BaseModel):
 
 
 def _divisible(channels: float, divisor: int = 8) -> int:
-    """Rounded to a multiple of 8 as MobileNet does: never below 90 % of what was asked for."""
+    """Round to a multiple of ``divisor`` as MobileNet does: never below 90 % of the given number."""
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded

@@ -1,4 +1,4 @@
-"""Export to ONNX: one graph from gray image to features."""
+"""Export of HF-Net to ONNX: one graph from a gray image to features."""
 
 import copy
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from vizloc_ros.features.hfnet.postprocessing import Extraction
 from vizloc_ros.features.hfnet.weights import FORMAT_VERSION, HFNET_METADATA, OUTPUTS
 from vizloc_ros.features.onnx_export import halve_weights, traced_graph, weights_identity, write_checksummed
 
-_EXAMPLE = (96, 64)  # (width, height) that dynamic graphs are traced with
+_EXAMPLE = (96, 64)  # (width, height) [px] of the input that dynamic graphs are traced with
 
 
 def export_onnx(
@@ -26,30 +26,30 @@ def export_onnx(
     max_keypoints: int = 2048,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes the network with all that follows it; batch norms are folded into the convolutions.
+    """Write the network and its postprocessing as one graph; batch norms are folded into the convolutions.
 
-    The graph turns ``image``, (1, 1, H, W) uint8, into the outputs of ``extraction.Extracted``.
+    The graph turns ``image``, (1, 1, H, W) uint8, into the outputs of ``postprocessing.Extracted``.
 
     Args:
-        network: trained; it is not changed.
-        path: the file, written aside and renamed.
-        size: (width, height) of a graph of fixed size, as TensorRT likes it; None for any multiples of 8.
-        half: store weights in 16 bit; computation stays in 32 bit.
-        max_keypoints: how many keypoints the graph finds, K.
-        metadata: more to say in the file, e.g. about the training.
+        network: trained network; it is not changed.
+        path: file to write, whole or not at all.
+        size: (width, height) [px] of a graph of fixed size, best for TensorRT; None for any multiples of 8.
+        half: True to store weights in 16 bit; computation stays in 32 bit.
+        max_keypoints: number N of keypoints that the graph returns.
+        metadata: further metadata of the file, e.g. about the training.
 
     Raises:
-        ConfigError: the size is none that the network can take, or ``metadata`` uses a name of the format.
+        ConfigError: the network cannot take the size, or ``metadata`` uses a name of the format.
     """
     if size is not None and (min(size) < 2 * CELL or any(side % CELL for side in size)):
         raise ConfigError(f"the network cannot be exported for {size[0]}x{size[1]}: use multiples of {CELL} from 16")
-    own = {
+    reserved = {
         HFNET_METADATA: FORMAT_VERSION,
         "config": network.config.model_dump_json(),
         "weights_id": weights_identity(network, half),
         "max_keypoints": str(max_keypoints),
     }
-    if taken := {*own, CHECKSUM_METADATA} & (metadata or {}).keys():
+    if taken := {*reserved, CHECKSUM_METADATA} & (metadata or {}).keys():
         raise ConfigError(f"metadata cannot be called {sorted(taken)}: the format uses these names itself")
     width, height = size or _EXAMPLE
     example = torch.zeros(1, 1, height, width, dtype=torch.uint8)
@@ -57,4 +57,4 @@ def export_onnx(
     model = traced_graph(module, example, OUTPUTS, dynamic=size is None)
     if half:
         halve_weights(model)
-    write_checksummed(model, {**(metadata or {}), **own}, path)
+    write_checksummed(model, {**(metadata or {}), **reserved}, path)

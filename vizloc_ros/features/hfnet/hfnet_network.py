@@ -1,4 +1,4 @@
-"""HF-Net: MobileNet encoder, detector, descriptor and NetVLAD heads (HF-Net, section 4.1 and appendix A)."""
+"""HF-Net: MobileNetV2 encoder with detector, descriptor and NetVLAD heads (HF-Net, section 4.1, appendix A.1)."""
 
 from typing import NamedTuple
 
@@ -9,16 +9,16 @@ from torch.nn import functional as F
 from vizloc_ros.features.hfnet.hfnet_config import CELL, LOCAL_LAYER, HfNetConfig
 from vizloc_ros.features.hfnet.subpixel import SubpixelHead
 
-_EXPANSION = 6
+_EXPANSION = 6  # hidden by input channels of an inverted residual
 
 
 def conv_bn(conv: nn.Conv2d) -> nn.Sequential:
-    """Convolution and batch norm."""
+    """Convolution followed by batch normalization."""
     return nn.Sequential(conv, nn.BatchNorm2d(conv.out_channels))
 
 
 class InvertedResidual(nn.Module):
-    """Expand (1x1), filter (3x3 depthwise), project (1x1), with a residual where the shape stays."""
+    """Expansion (1x1), filter (3x3 depthwise) and projection (1x1), with a residual if the shape does not change."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int = _EXPANSION) -> None:
         super().__init__()
@@ -29,14 +29,14 @@ class InvertedResidual(nn.Module):
         self.project = conv_bn(nn.Conv2d(hidden, outputs, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C', ceil(H / stride), ceil(W / stride))."""
+        """Map (B, C, H, W) to (B, C', ceil(H / stride), ceil(W / stride))."""
         y = x if self.expand is None else F.relu6(self.expand(x))
         y = self.project(F.relu6(self.filter(y)))
         return x + y if self.residual else y
 
 
 class Backbone(nn.Module):
-    """Layers 1 to 18; the local heads read layer 7 (stride 8), the global head layer 18 (stride 32)."""
+    """Layers 1 to 18: the local heads take layer 7 (stride 8), the global head layer 18 (stride 32)."""
 
     def __init__(self, config: HfNetConfig) -> None:
         super().__init__()
@@ -50,17 +50,17 @@ class Backbone(nn.Module):
         self.deep = nn.Sequential(*blocks[LOCAL_LAYER - 1 :])
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 1, H, W) gray values 0 to 255 to the outputs of layer 7 and layer 18."""
+        """Map (B, 1, H, W) gray values, 0 to 255, to the outputs of layers 7 and 18."""
         local = self.local(image)
         return local, self.deep(local)
 
     def local(self, image: Tensor) -> Tensor:
-        """The output of layer 7 alone."""
+        """Map (B, 1, H, W) gray values to the output of layer 7 alone."""
         return self.shallow(F.relu6(self.stem((image - 128.0) / 128.0)))
 
 
 class LocalHead(nn.Sequential):
-    """3x3 convolution, batch norm, ReLU6, 1x1 convolution: the shape of both local heads."""
+    """Convolution 3x3, batch normalization, ReLU6 and convolution 1x1: the layers of both local heads."""
 
     def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
         super().__init__(
@@ -71,11 +71,12 @@ class LocalHead(nn.Sequential):
 def keypoint_scores(logits: Tensor) -> Tensor:
     """Scores of all pixels from the detector's logits.
 
-    A pixel's score is its probability against "no keypoint" alone. SuperPoint (section 3.1) takes the softmax over the
-    cell, in which the pixels of one strong keypoint share what there is: the best then hardly differ from the good.
+    The score of a pixel is its probability against "no keypoint" alone. SuperPoint (section 3.1) takes the softmax over
+    the cell, which divides the probability of a strong keypoint among its pixels. The best scores then hardly exceed
+    the good ones.
 
     Args:
-        logits: (B, 65, H/8, W/8); channel 8 r + c is row r and column c of a cell, the last one "no keypoint".
+        logits: (B, 65, H/8, W/8) logits; channel 8 r + c is row r and column c of a cell, the last one "no keypoint".
 
     Returns:
         (B, 1, H, W) probabilities.
@@ -85,7 +86,7 @@ def keypoint_scores(logits: Tensor) -> Tensor:
 
 
 class NetVlad(nn.Module):
-    """NetVLAD pooling (Arandjelovic et al., CVPR 2016) with a learned reduction (HF-Net, section 4.1)."""
+    """NetVLAD pooling (Arandjelovic et al., CVPR 2016) with a learned reduction (HF-Net, appendix A.1)."""
 
     def __init__(self, inputs: int, clusters: int, outputs: int) -> None:
         super().__init__()
@@ -94,24 +95,24 @@ class NetVlad(nn.Module):
         self.reduce = nn.Linear(clusters * inputs, outputs)
 
     def pool(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, K * C) residuals; each cluster's, then the whole scaled to unit length."""
+        """Map (B, C, H, W) to residuals (B, K * C): each cluster's, then the whole vector, scaled to unit length."""
         soft = self.membership(x).softmax(dim=1).flatten(2)
         sums = torch.einsum("bkn,bcn->bkc", soft, x.flatten(2))
         residuals = soft.sum(dim=2, keepdim=True) * self.centres - sums
         return F.normalize(F.normalize(residuals, dim=2).flatten(1), dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, G) unit vectors."""
+        """Map (B, C, H, W) to (B, G) unit vectors."""
         return F.normalize(self.reduce(self.pool(x)), dim=1)
 
 
 class Outputs(NamedTuple):
-    """What the heads say.
+    """Outputs of the three heads.
 
     Attributes:
-        logits: (B, 65, H/8, W/8) of the detector, see ``keypoint_scores``.
-        descriptors: (B, D, H/8, W/8) unit vectors.
-        global_descriptor: (B, G) unit vectors.
+        logits: (B, 65, H/8, W/8) logits of the detector, see ``keypoint_scores``.
+        descriptors: (B, D, H/8, W/8) local descriptors, unit vectors.
+        global_descriptor: (B, G) global descriptors, unit vectors.
     """
 
     logits: Tensor
@@ -120,7 +121,7 @@ class Outputs(NamedTuple):
 
 
 class HfNet(nn.Module):
-    """HF-Net of any size; ``HfNetConfig()`` is the paper's."""
+    """HF-Net of any size; ``HfNetConfig()`` has the size of the paper."""
 
     def __init__(self, config: HfNetConfig) -> None:
         super().__init__()
@@ -134,12 +135,12 @@ class HfNet(nn.Module):
         self.global_head = NetVlad(channels[-1], config.clusters, config.global_dimension)
 
     def forward(self, image: Tensor) -> Outputs:
-        """(B, 1, H, W) gray values 0 to 255, H and W multiples of 8."""
+        """Run all heads on (B, 1, H, W) gray values, 0 to 255, with H and W multiples of 8."""
         local, deep = self.backbone(image)
         return Outputs(*self._local_heads(local), self.global_head(deep))
 
     def local(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits and descriptors alone, for training the local heads without the deep layers."""
+        """Run the local heads alone: logits and descriptors, to train them without the deep layers."""
         return self._local_heads(self.backbone.local(image))
 
     def _local_heads(self, local: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""How an image of any size becomes one that the network takes, and how keypoints find the way back."""
+"""Resizing, cropping and padding of images for the network, and keypoints in the pixels of the original image."""
 
 from dataclasses import dataclass
 
@@ -9,19 +9,19 @@ from vizloc_ros.arrays import Bool, Float32, UInt8
 from vizloc_ros.errors import ImageError
 from vizloc_ros.features.hfnet.hfnet_config import CELL
 
-BORDER = 4  # keypoints nearer to the border, or to padding, are effects of it [px]
-_MIN_SIDE = 2 * CELL  # of the network's input [px]
-_COARSEST_CELL = 32  # stride of the global head: it must see no cell of nothing but padding [px]
+BORDER = 4  # keypoints closer to the border, or to padding, are artifacts of it [px]
+_MIN_SIDE = 2 * CELL  # minimum side of the network's input [px]
+_COARSEST_CELL = 32  # stride of the global head: none of its cells may be padding only [px]
 
 
 @dataclass(frozen=True)
 class FittedImage:
-    """An image as the network takes it.
+    """Input image of the network, resized and cropped or padded.
 
     Attributes:
-        pixels: (H, W) uint8, contiguous.
-        scale: (x, y) pixels of the original for one of these.
-        shown: (width, height) of the part that shows the original; beyond it is padding.
+        pixels: (H, W) uint8 gray values, contiguous.
+        scale: (x, y) size of a pixel in pixels of the original image.
+        shown: (width, height) of the part without padding [px].
     """
 
     pixels: UInt8
@@ -29,18 +29,18 @@ class FittedImage:
     shown: tuple[int, int]
 
     def original(self, points: Float32) -> Float32:
-        """(N, 2) pixels of this image to those of the original; pixel (0, 0) is a centre in both."""
+        """Move (N, 2) pixels to the original image; (0, 0) is the centre of the top-left pixel in both."""
         scale = np.array(self.scale, np.float32)
         return (points + np.float32(0.5)) * scale - np.float32(0.5)
 
     def inside(self, points: Float32) -> Bool:
-        """Which of (N, 2) points show the original and do not lie at its border."""
+        """Mask (N,) of (N, 2) points farther than ``BORDER`` from the right and lower border, or from padding."""
         right, bottom = (side - BORDER for side in self.shown)
         return (points[:, 0] < right) & (points[:, 1] < bottom)
 
 
 def gray_image(image: UInt8) -> UInt8:
-    """(H, W) gray or (H, W, 3) BGR to (H, W) gray. Raises ``ImageError`` for anything else."""
+    """Turn an (H, W) gray or (H, W, 3) BGR image into gray. Raises ``ImageError`` for anything else."""
     if image.dtype != np.uint8 or image.size == 0 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
         raise ImageError(
             f"an image must be (H, W) gray or (H, W, 3) BGR of 8 bit, not {image.dtype} of shape {image.shape}"
@@ -49,18 +49,18 @@ def gray_image(image: UInt8) -> UInt8:
 
 
 def fit_image(gray: UInt8, long_side: int, size: tuple[int, int] | None) -> FittedImage:
-    """Shrinks, as the paper does, and crops to whole cells, or pads by less than a cell of the global head.
+    """Shrink an image (HF-Net, appendix C.2), then crop it to whole cells or pad it by less than a global cell.
 
-    The scale depends on ``long_side`` alone, so that networks of one map see the same whatever size they demand.
+    The scale depends on ``long_side`` alone: networks of different fixed sizes for one map get the same pixels.
 
     Args:
-        gray: (H, W).
-        long_side: what the longer side is shrunk to, never enlarged [px].
-        size: (width, height) that the network demands; None for any multiples of 8, to which right and bottom are then
-            cropped.
+        gray: (H, W) image.
+        long_side: length of the longer side after shrinking; images are never enlarged [px].
+        size: (width, height) of the network's input; None for any multiples of 8, to which the image is then cropped
+            at the right and the bottom [px].
 
     Raises:
-        ImageError: nothing would be left to see, or the image does not fill ``size``, or goes beyond it.
+        ImageError: the image is too small, or does not fit ``size``.
     """
     height, width = gray.shape
     factor = min(1.0, long_side / max(width, height))

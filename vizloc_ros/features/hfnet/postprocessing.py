@@ -1,4 +1,4 @@
-"""From the dense outputs of HF-Net to keypoints with descriptors, inside the exported graph."""
+"""Postprocessing in the exported graph: from the dense outputs of HF-Net to keypoints with descriptors."""
 
 from typing import NamedTuple
 
@@ -13,20 +13,20 @@ from vizloc_ros.features.hfnet.subpixel import GRAY_REACH, log_score_windows, qu
 
 
 def non_max_suppression(scores: Tensor, radius: int, rounds: int) -> Tensor:
-    """Which pixels are keypoints.
+    """Keep the scores of keypoints and set all others to 0.
 
     The first round keeps the pixels that no other within ``radius`` (rows and columns) exceeds. Each further round does
-    the same without what lies within ``radius`` of a keypoint, and so recovers pixels that only a suppressed one
-    exceeded. Where no two scores within ``radius`` are equal, the result is a subset of greedy suppression's (best
-    score first), and with enough rounds equal to it. Of equal scores that are not exceeded, all stay.
+    the same without the pixels within ``radius`` of a keypoint. It recovers pixels that only a suppressed one exceeded.
+    If no two scores within ``radius`` are equal, the result is a subset of that of greedy suppression (best score
+    first), and with enough rounds equal to it. Of equal scores that are not exceeded, all stay.
 
     Args:
-        scores: (1, 1, H, W), positive.
-        radius: [px].
-        rounds: at least 1.
+        scores: (1, 1, H, W) positive scores.
+        radius: radius of the suppression [px].
+        rounds: number of rounds, at least 1.
 
     Returns:
-        (1, 1, H, W), the scores of the keypoints, 0 elsewhere.
+        (1, 1, H, W) scores of the keypoints, 0 elsewhere.
     """
     kept = _maxima(scores, radius)
     for _ in range(rounds - 1):
@@ -39,37 +39,37 @@ def _maxima(scores: Tensor, radius: int) -> Tensor:
 
 
 def dilate(values: Tensor, radius: int) -> Tensor:
-    """Largest value within ``radius`` rows and columns, in two passes: one over the square has four times the work."""
+    """Largest values within ``radius`` rows and columns, in two passes: a single one would cost four times as much."""
     size = 2 * radius + 1
     rows = max_pool2d(values, (size, 1), stride=1, padding=(radius, 0))
     return max_pool2d(rows, (1, size), stride=1, padding=(0, radius))
 
 
-_BLOCK = 4  # no two keypoints share a block: suppression leaves none closer than 5 rows or columns
+_BLOCK = 4  # a block has one keypoint at most: suppression leaves none closer than 5 rows or columns
 
 
 def best_keypoints(kept: Tensor, count: int, border: int) -> tuple[Tensor, Tensor]:
-    """The keypoints with the best scores: first the one of each block of 4 x 4 pixels, which is cheap, then of these.
+    """Select the keypoints with the best scores: first one in each block of 4 x 4 pixels, then the best of these.
 
     Args:
         kept: (1, 1, H, W) scores of the keypoints, 0 elsewhere; no two keypoints within 4 rows and columns.
-        count: how many.
-        border: how far from the image's border a keypoint must be [px], a multiple of 4.
+        count: number of keypoints.
+        border: minimum distance of a keypoint from the image's border [px], a multiple of 4.
 
     Returns:
-        (count, 2) int64 pixels (x, y) and (count,) scores, best first; of equal scores the upper left first. Where
-        there are fewer keypoints, scores of 0 fill up.
+        (count, 2) int64 pixels (x, y) and (count,) scores, best first; of equal scores the upper left first. If there
+        are fewer keypoints, the remaining scores are 0.
     """
     inner = kept[:, :, border:-border, border:-border]
     blocks = max_pool2d(inner, _BLOCK)
     rows, columns = blocks.shape[2:]
-    # Filled up, so that the count is a constant of the graph, as TensorRT demands.
+    # Padded, because TensorRT needs a constant count.
     scores, block = pad(blocks.flatten(), (0, count)).topk(count)
     block = block.clamp(max=rows * columns - 1)
     row = torch.div(block, columns, rounding_mode="trunc")
     column = block - row * columns
     within = torch.arange(_BLOCK, device=kept.device)
-    lines = (_BLOCK * row * columns + column)[:, None] + columns * within  # a block's, as runs of 4
+    lines = (_BLOCK * row * columns + column)[:, None] + columns * within  # the four rows of a block
     pixel = inner.reshape(-1, _BLOCK)[lines].flatten(1).argmax(dim=1)
     line = torch.div(pixel, _BLOCK, rounding_mode="trunc")
     x = border + _BLOCK * column + pixel - _BLOCK * line
@@ -78,13 +78,13 @@ def best_keypoints(kept: Tensor, count: int, border: int) -> tuple[Tensor, Tenso
 
 
 def sample_descriptors(cells: Tensor, points: Tensor) -> Tensor:
-    """Descriptors at pixels: bilinear between the centres of the cells, constant beyond the outermost, unit length.
+    """Sample descriptors at pixels: bilinear between the centres of the cells, constant beyond the outermost ones.
 
-    The same as ``grid_sample`` with ``align_corners=False`` and border padding, by gathering whole rows: ONNX Runtime's
-    GridSample visits every channel of every point by itself.
+    The values are those of ``grid_sample`` with ``align_corners=False`` and border padding. Whole rows are gathered,
+    because GridSample of ONNX Runtime processes every channel of every point separately.
 
     Args:
-        cells: (H/8, W/8, D), a descriptor for each cell; at least 2 x 2 cells.
+        cells: (H/8, W/8, D) descriptors of the cells; at least 2 x 2 cells.
         points: (N, 2) pixels (x, y).
 
     Returns:
@@ -103,7 +103,7 @@ def sample_descriptors(cells: Tensor, points: Tensor) -> Tensor:
 
 
 def unit(vectors: Tensor) -> Tensor:
-    """(..., D) scaled to unit length; ``F.normalize`` in operators that ONNX Runtime is fast at."""
+    """Scale (..., D) to unit length, like ``F.normalize`` but in operators that are fast in ONNX Runtime."""
     return vectors / (vectors * vectors).sum(dim=-1, keepdim=True).sqrt().clamp(min=1e-12)
 
 
@@ -112,11 +112,11 @@ NMS_ROUNDS = 3
 
 
 class Extracted(NamedTuple):
-    """Features of one image, best score first; rows of score 0 are no keypoints.
+    """Features of one image, best score first; rows with a score of 0 are no keypoints.
 
     Attributes:
         keypoints: (N, 2) whole pixels (x, y).
-        offsets: (N, 2) from there to the refined position.
+        offsets: (N, 2) refined positions minus the whole pixels (x, y).
         scores: (N,) probabilities.
         descriptors: (N, D) unit vectors, sampled at the whole pixels.
         global_descriptor: (G,) unit vector.
@@ -130,7 +130,7 @@ class Extracted(NamedTuple):
 
 
 class Extraction(nn.Module):
-    """HF-Net with suppression, selection, refinement and sampling."""
+    """HF-Net followed by non-maximum suppression, selection, subpixel refinement and sampling."""
 
     def __init__(self, network: HfNet, max_keypoints: int) -> None:
         super().__init__()
@@ -138,7 +138,7 @@ class Extraction(nn.Module):
         self.max_keypoints = max_keypoints
 
     def forward(self, image: Tensor) -> Extracted:
-        """(1, 1, H, W) uint8 gray values; H and W multiples of 8, at least 16."""
+        """Extract features from (1, 1, H, W) uint8 gray values, with H and W multiples of 8, at least 16."""
         network = self.network
         gray = image.float()
         local, deep = network.backbone(gray)
@@ -162,15 +162,15 @@ class Extraction(nn.Module):
 
 
 def score_map(logits: Tensor) -> Tensor:
-    """``keypoint_scores`` of one image, in the layout that ONNX Runtime is fast with.
+    """``keypoint_scores`` of one image, in a layout that is fast in ONNX Runtime.
 
     Args:
-        logits: (1, 65, H/8, W/8).
+        logits: (1, 65, H/8, W/8) logits of the detector.
 
     Returns:
-        (1, 1, H, W).
+        (1, 1, H, W) probabilities.
     """
     rows, columns = logits.shape[2:]
     cells = logits.flatten(2)[0].t()
-    odds = (cells[:, : CELL * CELL] - cells[:, CELL * CELL :]).sigmoid()
-    return odds.reshape(rows, columns, CELL, CELL).transpose(1, 2).reshape(1, 1, CELL * rows, CELL * columns)
+    scores = (cells[:, : CELL * CELL] - cells[:, CELL * CELL :]).sigmoid()
+    return scores.reshape(rows, columns, CELL, CELL).transpose(1, 2).reshape(1, 1, CELL * rows, CELL * columns)

@@ -1,4 +1,4 @@
-"""HF-Net as a ``FeatureExtractor``: the exported network in ONNX Runtime, without PyTorch."""
+"""``FeatureExtractor`` of the exported HF-Net in ONNX Runtime, without PyTorch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,19 +18,19 @@ from vizloc_ros.options import validated
 
 
 def _absolute(path: str) -> str:
-    """A map is opened from anywhere, not only from where it was built."""
+    """Absolute path, because a map may be opened from another folder than it was built from; empty stays empty."""
     return str(Path(path).resolve()) if path else ""
 
 
 class HfNetOptions(BaseModel):
-    """What features depend on; a map keeps it. What the network runs on is a ``Device``.
+    """Options that the features depend on; they are stored in a map, unlike the ``Device``.
 
     Attributes:
-        weights: an exported file; empty for the package's own.
-        max_keypoints: how many keypoints to keep, best first.
-        threshold: the least score, a probability.
-        long_side: what the longer side of an image is shrunk to; images are never enlarged [px].
-        refine: whether positions between the pixels are sought.
+        weights: exported file; empty for the one in the package.
+        max_keypoints: maximum number of keypoints, best first.
+        threshold: minimum score, a probability.
+        long_side: length of the longer side of an image after shrinking; images are never enlarged [px].
+        refine: True to refine keypoints to a fraction of a pixel.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,12 +43,16 @@ class HfNetOptions(BaseModel):
 
 
 class HfNetExtractor:
-    """A ``FeatureExtractor``. Calls may come from several threads."""
+    """``FeatureExtractor`` of HF-Net. Thread-safe.
+
+    Attributes:
+        description: metadata of the exported file.
+    """
 
     name: ClassVar[str] = "hfnet"
 
     def __init__(self, settings: HfNetOptions, device: Device) -> None:
-        """As ``open``."""
+        """Open the weights; the errors are those of ``open``."""
         self._settings, self._device = settings, device
         weights = read_weights(device.weights or Path(settings.weights or DEFAULT_WEIGHTS))
         self._path = weights.path
@@ -62,45 +66,45 @@ class HfNetExtractor:
 
     @classmethod
     def open(cls, settings: dict[str, Any], folder: Path | None, device: Device | None = None) -> "HfNetExtractor":
-        """The extractor of these settings.
+        """Open the extractor, see ``open_extractor``.
 
         Args:
             settings: those of ``HfNetOptions`` that differ from the defaults.
-            folder: ignored, for nothing is learned from a map's images.
-            device: what to run on; the CPU if not given.
+            folder: ignored, because nothing is learned on a map's images.
+            device: device to run on; the CPU by default.
 
         Raises:
             ConfigError: a setting is unknown or impossible.
-            DeviceError: the device cannot be had.
-            FeatureError: the weights are missing, damaged, or something else.
+            DeviceError: the device is not available.
+            FeatureError: the weights are missing, damaged, or no HF-Net.
         """
         return cls(validated(HfNetOptions, settings, f"settings of {cls.name}"), device or Device())
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Plain values from which ``open`` makes the same extractor."""
+        """Plain values with which ``open`` makes the same extractor."""
         return self._settings.model_dump()
 
     @property
     def feature_id(self) -> str:
-        """For example ``hfnet-1a2b3c4d-2048-0.005-960-refined``; the second part changes with the weights."""
+        """Identifier such as ``hfnet-1a2b3c4d-2048-0.005-960-refined``; the second part depends on the weights."""
         own = self._settings
         numbers = f"{own.max_keypoints}-{own.threshold:g}-{own.long_side}-{'refined' if own.refine else 'pixels'}"
         return f"{self.name}-{self.description.weights_id}-{numbers}"
 
     def warm_up(self, size: tuple[int, int]) -> None:
-        """Lets the device prepare itself for images of (width, height), so that the first one takes no longer.
+        """Prepare the device for images of (width, height), so that the first one takes no longer.
 
-        A network of fixed size is prepared for its own: images of the camera may be others than those of the map.
+        A network of fixed size is prepared for its own size: the camera's images may differ from those of the map.
         """
         self.extract(np.zeros((self.description.size or size)[::-1], np.uint8))
 
     def extract(self, image: UInt8) -> Features:
-        """Features of a (H, W) gray or (H, W, 3) BGR image; an image of one value has no keypoints.
+        """Extract features from an (H, W) gray or (H, W, 3) BGR image; a uniform image has no keypoints.
 
         Raises:
-            ImageError: it is no such image, too small, or not of the size that the network was exported for.
-            FeatureError: the device fails, e.g. for want of memory.
+            ImageError: the image has another type, is too small, or not of the size that the network was exported for.
+            FeatureError: the device fails, e.g. because of too little memory.
         """
         gray = gray_image(image)
         fitted = fit_image(gray, self._settings.long_side, self.description.size)
@@ -119,24 +123,24 @@ class HfNetExtractor:
         )
 
     def describe(self, features: Features) -> Features:
-        """The features as they are: the network has described the image already."""
+        """Return the features unchanged: they have a global descriptor already."""
         return features
 
     def learn(self, features: Sequence[Features], seed: int) -> "HfNetExtractor":
-        """The extractor as it is: nothing is learned from a map's images."""
+        """Return the extractor unchanged: nothing is learned on a map's images."""
         return self
 
     def save(self, folder: Path) -> None:
-        """Writes nothing: whether the weights are those of the map, ``feature_id`` tells."""
+        """Write nothing: ``feature_id`` identifies the weights."""
 
     def _run(self, pixels: UInt8) -> list[Any]:
-        """The network's outputs for an image that fits, see ``extraction.Extracted``."""
-        place = ("cpu", 0) if self._device.provider == "cpu" else ("cuda", self._device.index)
+        """Run the network on a fitted image (H, W); the outputs are those of ``postprocessing.Extracted``."""
+        location = ("cpu", 0) if self._device.provider == "cpu" else ("cuda", self._device.index)
         binding = self._session.io_binding()
         try:
             binding.bind_cpu_input("image", pixels[None, None])
             for output in OUTPUTS:
-                binding.bind_output(output, *place)
+                binding.bind_output(output, *location)
             self._session.run_with_iobinding(binding)
             return binding.copy_outputs_to_cpu()
         except ORT_ERRORS as error:

@@ -1,22 +1,22 @@
-"""Positions between the pixels, for the exported graph."""
+"""Subpixel refinement of keypoints, in the exported graph."""
 
 import torch
 from torch import Tensor, nn
 
-SCORE_REACH = 2  # rows and columns of scores around a keypoint that say where it peaks
-GRAY_REACH = 4  # and of gray values
-FARTHEST = 3.0  # that a keypoint is moved [px]
-_FLAT = 1e-6  # curvature below which a parabola has no peak to speak of
-_LEAST_SCORE = 1e-9
+SCORE_REACH = 2  # rows and columns of scores to each side of a keypoint
+GRAY_REACH = 4  # rows and columns of gray values to each side of a keypoint
+FARTHEST = 3.0  # maximum offset of a keypoint [px]
+_MIN_CURVATURE = 1e-6  # of a parabola; a flatter one has no peak
+_MIN_SCORE = 1e-9
 
 
 def windows(maps: Tensor, pixels: Tensor, reach: int) -> Tensor:
-    """What lies around pixels.
+    """Square windows around pixels.
 
     Args:
-        maps: (..., H, W).
-        pixels: (N,) places in the flattened maps, none within ``reach`` of a border.
-        reach: how many rows and columns to each side.
+        maps: (..., H, W) values.
+        pixels: (N,) indices into the flattened maps, none within ``reach`` of a border.
+        reach: number of rows and columns to each side.
 
     Returns:
         (N, (2 * reach + 1) ** 2) values, row by row.
@@ -26,18 +26,18 @@ def windows(maps: Tensor, pixels: Tensor, reach: int) -> Tensor:
 
 
 def log_score_windows(scores: Tensor, pixels: Tensor) -> Tensor:
-    """``windows`` of ``SCORE_REACH`` into the logarithms of (..., H, W) scores that are not negative."""
-    return windows(scores, pixels, SCORE_REACH).clamp(min=_LEAST_SCORE).log()
+    """Logarithms (N, 25) of the ``windows`` of ``SCORE_REACH`` into (..., H, W) scores that are not negative."""
+    return windows(scores, pixels, SCORE_REACH).clamp(min=_MIN_SCORE).log()
 
 
 def quadratic_offsets(logarithms: Tensor) -> Tensor:
-    """Where scores peak: a quadratic without mixed term, fitted by least squares to the inner 3 x 3 logarithms.
+    """Peaks of a quadratic without mixed term, fitted by least squares to the inner 3 x 3 logarithms of the scores.
 
-    The fit falls apart into one parabola through the sums of the columns and one through those of the rows. A score
-    falls off exponentially with the distance, its logarithm like a parabola.
+    The fit separates into a parabola through the sums of the columns and one through the sums of the rows. Around a
+    peak the scores resemble a Gaussian, and their logarithms a parabola.
 
     Args:
-        logarithms: (N, 25), from ``log_score_windows``.
+        logarithms: (N, 25) logarithms from ``log_score_windows``.
 
     Returns:
         (N, 2) offsets (x, y), within half a pixel.
@@ -48,10 +48,10 @@ def quadratic_offsets(logarithms: Tensor) -> Tensor:
 
 
 class SubpixelHead(nn.Module):
-    """Moves a keypoint to where the teacher would peak, by what the gray values and scores around it look like.
+    """Perceptron that predicts the teacher's subpixel position from gray values and scores around a keypoint.
 
-    The detector sees cells of 8 x 8 pixels, and blurs where it is in doubt. A small perceptron on the pixels of a
-    keypoint corrects the quadratic fit; fresh, it corrects nothing.
+    The detector predicts cells of 8 x 8 pixels, and its scores are blurred where it is uncertain. The perceptron
+    corrects the quadratic fit; before training its correction is zero.
     """
 
     def __init__(self, channels: int) -> None:
@@ -65,11 +65,11 @@ class SubpixelHead(nn.Module):
         )
 
     def forward(self, gray: Tensor, logarithms: Tensor) -> Tensor:
-        """Offsets from whole pixels.
+        """Predict offsets from whole pixels.
 
         Args:
             gray: (N, 81) ``windows`` of ``GRAY_REACH`` into the image.
-            logarithms: (N, 25), from ``log_score_windows``.
+            logarithms: (N, 25) logarithms from ``log_score_windows``.
 
         Returns:
             (N, 2) offsets (x, y), within ``FARTHEST``.
@@ -82,7 +82,7 @@ class SubpixelHead(nn.Module):
 
 
 def _peak(values: Tensor) -> Tensor:
-    """(N, 3) values at -1, 0 and 1 to the (N,) peaks of their parabolas, at most half a pixel away."""
+    """Peaks (N,) of the parabolas through (N, 3) values at -1, 0 and 1, at most half a pixel away."""
     left, centre, right = values.unbind(dim=1)
-    curvature = (2 * centre - left - right).clamp(min=_FLAT)
+    curvature = (2 * centre - left - right).clamp(min=_MIN_CURVATURE)
     return ((right - left) / (2 * curvature)).clamp(-0.5, 0.5)

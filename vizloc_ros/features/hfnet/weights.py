@@ -1,4 +1,4 @@
-"""The exported file: an ONNX graph whose metadata says what it is; sealed, so that damage is found."""
+"""Exported HF-Net: a checksummed ONNX graph with metadata."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,26 +8,26 @@ from vizloc_ros.errors import FeatureError
 from vizloc_ros.features.checksummed_onnx import read_checksummed
 from vizloc_ros.features.onnx_session import NetworkFile
 
-HFNET_METADATA = "vizloc_hfnet"  # the key that marks an exported HF-Net; its value is the version of the format
+HFNET_METADATA = "vizloc_hfnet"  # key of an exported HF-Net; its value is the version of the format
 FORMAT_VERSION = "1"
-OUTPUTS = ("keypoints", "offsets", "scores", "descriptors", "global_descriptor")  # see extraction.Extracted
+OUTPUTS = ("keypoints", "offsets", "scores", "descriptors", "global_descriptor")  # of postprocessing.Extracted
 DEFAULT_WEIGHTS = Path(__file__).parents[2] / "weights" / "hfnet.onnx"
 
 
 def read_weights(path: Path) -> NetworkFile:
-    """An exported file that is whole. Raises ``FeatureError`` if it is missing, damaged, or something else."""
+    """Read an exported file. Raises ``FeatureError`` if it is missing, damaged, or no HF-Net."""
     return read_checksummed(path, "HF-Net", "vizloc export hfnet")
 
 
 @dataclass(frozen=True)
 class Description:
-    """What an exported file says about itself.
+    """Metadata of an exported file.
 
     Attributes:
-        weights_id: eight hexadecimal digits that change with the weights, and not with size or place of the export.
-        max_keypoints: how many keypoints it can find.
-        size: (width, height) of its input [px]; None if any multiples of 8 will do.
-        metadata: everything, including what it was trained on.
+        weights_id: eight hexadecimal digits that identify the weights, whatever the size or file of the export.
+        max_keypoints: number of keypoints that the graph returns.
+        size: (width, height) of the input [px]; None for any multiples of 8.
+        metadata: all metadata, including the training data.
     """
 
     weights_id: str
@@ -37,7 +37,7 @@ class Description:
 
     @classmethod
     def of(cls, session: Any, path: Path) -> "Description":
-        """Reads it from an ONNX Runtime session. Raises ``FeatureError`` if it is of another version or network."""
+        """Read the metadata of an ONNX Runtime session. Raises ``FeatureError`` for another version or network."""
         metadata = dict(session.get_modelmeta().custom_metadata_map)
         version, outputs = metadata.get(HFNET_METADATA), tuple(output.name for output in session.get_outputs())
         if version != FORMAT_VERSION or outputs != OUTPUTS:

@@ -1,4 +1,4 @@
-"""A PixLoc network in ONNX Runtime, without PyTorch."""
+"""Extractor that runs an exported PixLoc network in ONNX Runtime, without PyTorch."""
 
 from pathlib import Path
 
@@ -16,12 +16,16 @@ from vizloc_ros.pixloc.pyramid import FeaturePyramid, level_of_image
 
 
 class NetworkExtractor:
-    """A ``PyramidExtractor``: features and confidences of the network's levels."""
+    """A ``PyramidExtractor`` of the features and confidences of a network (PixLoc, section 3.1).
+
+    Attributes:
+        description: metadata of the network's file.
+    """
 
     unit_features = True
 
     def __init__(self, path: Path, device: Device, long_side: int = 640) -> None:
-        """Opens an exported file; raises as ``open_pyramid_extractor``."""
+        """Open an exported file. Images are shrunk to ``long_side`` [px]. Raises as ``open_pyramid_extractor``."""
         weights = read_weights(path)
         self._path, self._device, self._long_side = path, device, long_side
         self._session = open_session(weights, device)
@@ -29,16 +33,16 @@ class NetworkExtractor:
 
     @property
     def model_id(self) -> str:
-        """For example ``pixloc-light-1a2b3c4d-640``; the third part changes with the weights."""
+        """Name such as ``pixloc-light-1a2b3c4d-640``; the third part changes with the weights."""
         return f"pixloc-{self.description.kind}-{self.description.weights_id}-{self._long_side}"
 
     @property
     def learned(self) -> LearnedAlignment:
-        """Damping and loss."""
+        """Learned damping and robust cost."""
         return self.description.learned
 
     def extract(self, image: UInt8) -> FeaturePyramid:
-        """As ``PyramidExtractor.extract``. Raises ``FeatureError`` if the device fails."""
+        """Extract the pyramid; as ``PyramidExtractor.extract``. Raises ``FeatureError`` if the device fails."""
         fitted = fit_image(gray_image(image), self._long_side)
         try:
             outputs = self._session.run(None, {"image": fitted[None, None]})

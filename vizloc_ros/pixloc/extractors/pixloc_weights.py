@@ -1,4 +1,4 @@
-"""The exported file of a PixLoc network: an ONNX graph whose metadata say what it is and what was learned beside it."""
+"""Exported file of a PixLoc network: an ONNX graph with metadata, damping and robust cost."""
 
 import json
 from dataclasses import dataclass
@@ -13,30 +13,30 @@ from vizloc_ros.features.onnx_session import NetworkFile
 from vizloc_ros.pixloc.optimizer.alignment_options import LearnedAlignment
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
 
-PIXLOC_METADATA = "vizloc_pixloc"  # the key that marks an exported network; its value is the version of the format
+PIXLOC_METADATA = "vizloc_pixloc"  # key that marks an exported network; its value is the version of the format
 FORMAT_VERSION = "1"
 DEFAULT_WEIGHTS = Path(__file__).parents[2] / "weights" / "pixloc_light.onnx"
 
 
 def output_names(levels: int) -> tuple[str, ...]:
-    """Of the graph: (1, H, W, C) features and (1, H, W) confidences of each level, finest first."""
+    """Return the names of the graph's outputs: (1, H, W, C) features and (1, H, W) confidences, finest level first."""
     return tuple(f"{name}_{level}" for level in range(levels) for name in ("features", "confidences"))
 
 
 def read_weights(path: Path) -> NetworkFile:
-    """An exported file that is whole. Raises ``FeatureError`` if it is missing, damaged, or something else."""
+    """Read an exported file and check it. Raises ``FeatureError`` if it is missing, damaged, or another file."""
     return read_checksummed(path, "PixLoc network", "vizloc export pixloc")
 
 
 @dataclass(frozen=True)
 class Description:
-    """What an exported file says about itself.
+    """Metadata of an exported file.
 
     Attributes:
-        kind: of the network, ``light`` or ``unet``.
+        kind: kind of the network, ``light`` or ``unet``.
         weights_id: eight hexadecimal digits that change with the weights.
-        learned: damping and loss.
-        metadata: everything, including what it was trained on.
+        learned: learned damping and robust cost.
+        metadata: all metadata, with those of the training.
     """
 
     kind: str
@@ -46,7 +46,11 @@ class Description:
 
     @classmethod
     def of(cls, session: Any, path: Path) -> "Description":
-        """Reads it from an ONNX Runtime session. Raises ``FeatureError`` if it is of another version or network."""
+        """Read the metadata of an ONNX Runtime session.
+
+        Raises:
+            FeatureError: the file at ``path`` is of another format or network.
+        """
         metadata = dict(session.get_modelmeta().custom_metadata_map)
         outputs = tuple(output.name for output in session.get_outputs())
         version = metadata.get(PIXLOC_METADATA)

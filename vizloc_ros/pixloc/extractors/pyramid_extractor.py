@@ -1,4 +1,4 @@
-"""The interface of everything that makes dense features, and how one is opened."""
+"""Interface of the extractors of dense features, and a function that opens them by name."""
 
 from pathlib import Path
 from typing import Protocol
@@ -10,40 +10,44 @@ from vizloc_ros.pixloc.pyramid import FeaturePyramid
 
 
 class PyramidExtractor(Protocol):
-    """Makes pyramids. Calls may come from several threads."""
+    """Extracts feature pyramids of images (PixLoc, section 3.1). Calls may come from several threads."""
 
     @property
     def model_id(self) -> str:
-        """Changes with everything that the features depend on; references of another one are refused."""
+        """Name that changes with everything on which features depend; those of a map must be of the same name."""
         ...
 
     @property
     def learned(self) -> LearnedAlignment:
-        """Damping and loss that belong to the features."""
+        """Damping and robust cost that belong to the features."""
         ...
 
     @property
     def unit_features(self) -> bool:
-        """Whether features are of unit length; intensities are not."""
+        """True if features are of unit length; intensities are not."""
         ...
 
     def extract(self, image: UInt8) -> FeaturePyramid:
-        """The pyramid of a (H, W) gray or (H, W, 3) BGR image. Raises ``ImageError`` for one of impossible size."""
+        """Extract the pyramid of a (H, W) gray or (H, W, 3) BGR image.
+
+        Raises:
+            ImageError: the image is too small or too long.
+        """
         ...
 
 
 def open_pyramid_extractor(name: str = "", device: Device | None = None, long_side: int = 640) -> PyramidExtractor:
-    """The extractor of a name.
+    """Open an extractor.
 
     Args:
-        name: the path of a network that ``vizloc export pixloc`` wrote, empty for the package's own, or
-            ``photometric`` for intensities.
-        device: what a network runs on; the CPU where absent.
-        long_side: what the longer side of an image is shrunk to [px].
+        name: path of a network that ``vizloc export pixloc`` wrote, empty for the package's own, or ``photometric``
+            for intensities.
+        device: device on which a network runs; the CPU by default.
+        long_side: longer side to which an image is shrunk [px].
 
     Raises:
-        FeatureError: the network is missing, damaged, or something else.
-        DeviceError: the device cannot be had.
+        FeatureError: the network is missing, damaged, or another file.
+        DeviceError: the device is not available.
     """
     if name == "photometric":
         from vizloc_ros.pixloc.extractors.photometric import IntensityExtractor

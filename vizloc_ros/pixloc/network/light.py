@@ -1,7 +1,7 @@
-"""The light network: the encoder of EdgePoint2 (MIT licence), whose descriptors become a pyramid.
+"""Light network: the encoder of EdgePoint2 (MIT license), whose descriptors become a pyramid.
 
-Until it is trained for alignment, coarse levels are pooled descriptors of the finest one and every confidence is a
-half, so that a pretrained network for matching is where the training starts from.
+Training starts from the network pretrained for matching. Until then, coarse levels are pooled descriptors of the
+finest level, and every confidence is a half.
 """
 
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ from torch.nn import functional as F
 from vizloc_ros.pixloc.network.pixloc_config import LightConfig
 from vizloc_ros.pixloc.network.smoothing import Smoothing
 
-_GROUPS = 16  # channels of a group in the grouped convolution of the finest head
-_MIXED = 32  # channels of the heads of coarse levels
+_GROUP_CHANNELS = 16  # of the grouped convolution of the finest head
+_HEAD_CHANNELS = 32  # of the heads of coarse levels
 _DEEP_STRIDE = 32  # of the encoder's last stage
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a 1x1 one, or beside nothing where the channels stay."""
+    """Residual block of two 3x3 convolutions; the shortcut is a 1x1 convolution where the channels change."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -28,31 +28,37 @@ class ResidualBlock(nn.Module):
         self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C', H, W)."""
+        """Map (B, C, H, W) to (B, C', H, W)."""
         return F.relu(self.second(F.relu(self.first(x))) + self.skip(x))
 
 
 class LevelHead(nn.Module):
-    """A coarse level: pooled descriptors, what the encoder sees there and further around, and an uncertainty."""
+    """Head of a coarse level: adds a correction to pooled descriptors, and predicts the uncertainty."""
 
     def __init__(self, dimension: int, near: int, far: int, factor: int) -> None:
         super().__init__()
         self.factor = factor
-        self.near = nn.Conv2d(dimension + near, _MIXED, 1)
-        self.far = nn.Conv2d(far, _MIXED, 1, bias=False)
-        self.mix = nn.Conv2d(_MIXED, dimension, 3, padding=1)
-        self.change = _zero(nn.Conv2d(dimension, dimension, 1))
-        self.uncertainty = _zero(nn.Conv2d(dimension, 1, 1))
+        self.near = nn.Conv2d(dimension + near, _HEAD_CHANNELS, 1)
+        self.far = nn.Conv2d(far, _HEAD_CHANNELS, 1, bias=False)
+        self.mix = nn.Conv2d(_HEAD_CHANNELS, dimension, 3, padding=1)
+        self.change = _zeroed(nn.Conv2d(dimension, dimension, 1))
+        self.uncertainty = _zeroed(nn.Conv2d(dimension, 1, 1))
 
     def forward(self, pooled: Tensor, near: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (B, D, H, W) and logarithms of uncertainties (B, 1, H, W); ``far`` is coarser by ``factor``."""
-        seen = self.near(torch.cat([pooled, near], dim=1)) + _enlarged(self.far(far), self.factor)
-        mixed = F.relu(self.mix(F.relu(seen)))
+        """Return features (B, D, H, W) and logarithms of uncertainties (B, 1, H, W).
+
+        Args:
+            pooled: (B, D, H, W) descriptors of the finest level, averaged over the cells.
+            near: (B, C, H, W) stage of the encoder with the resolution of the level.
+            far: (B, C', h, w) last stage of the encoder, coarser by ``factor``.
+        """
+        joined = self.near(torch.cat([pooled, near], dim=1)) + _upsample(self.far(far), self.factor)
+        mixed = F.relu(self.mix(F.relu(joined)))
         return pooled + self.change(mixed), self.uncertainty(mixed)
 
 
 class LightNetwork(nn.Module):
-    """Gray images to features and confidences, level by level."""
+    """Network from gray images to features F and confidences u, level by level (PixLoc, section 3.1)."""
 
     def __init__(self, config: LightConfig) -> None:
         super().__init__()
@@ -64,9 +70,9 @@ class LightNetwork(nn.Module):
         self.middle = ResidualBlock(small, middle)
         self.deep = ResidualBlock(middle, deep)
         self.join = nn.Conv2d(small + middle + deep, config.hidden, 1)
-        self.spread = nn.Conv2d(config.hidden, config.hidden, 3, padding=1, groups=config.hidden // _GROUPS)
+        self.spread = nn.Conv2d(config.hidden, config.hidden, 3, padding=1, groups=config.hidden // _GROUP_CHANNELS)
         self.finest = nn.Conv2d(config.hidden, config.dimension, 1)
-        self.finest_uncertainty = _zero(nn.Conv2d(config.hidden, 1, 1))
+        self.finest_uncertainty = _zeroed(nn.Conv2d(config.hidden, 1, 1))
         self.heads = nn.ModuleList(
             LevelHead(config.dimension, middle, deep, _DEEP_STRIDE // stride) for stride in config.strides[1:]
         )
@@ -75,10 +81,10 @@ class LightNetwork(nn.Module):
         )
 
     def forward(self, image: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Features and confidences of (B, 1, H, W) gray images, 0 to 255, whose sides are multiples of 32.
+        """Extract features and confidences of (B, 1, H, W) gray images, 0 to 255, with sides that are multiples of 32.
 
         Returns:
-            For each level, finest first: unit features (B, D, h, w) and confidences (B, 1, h, w) from 0 to 1.
+            Unit features (B, D, h, w) and confidences (B, 1, h, w) from 0 to 1 of each level, finest first.
         """
         x4, x8, x32 = self._encode(_normalized(image))
         hidden = F.relu(self.spread(self._joined(x4, x8, x32)))
@@ -92,23 +98,23 @@ class LightNetwork(nn.Module):
         return [(smooth(f), confidence) for smooth, (f, confidence) in zip(self.smooth, levels, strict=True)]
 
     def _joined(self, x4: Tensor, x8: Tensor, x32: Tensor) -> Tensor:
-        """The 1x1 convolution of all three at stride 4; what it does to the coarse ones is done where they are.
+        """Apply the 1x1 convolution to all three stages, at stride 4; to the coarse ones before they are upsampled.
 
-        EdgePoint2 enlarges first, and x32 in one step: nearly the same, for a third more of the network's time.
+        EdgePoint2 upsamples first, and x32 in one step: nearly the same, for a third more of the network's time.
         """
         small, middle, deep = self.join.weight.split(self.config.channels, dim=1)
-        coarse = F.conv2d(x8, middle) + _enlarged(F.conv2d(x32, deep), 4)
-        return F.conv2d(x4, small, self.join.bias) + _enlarged(coarse, 2)
+        coarse = F.conv2d(x8, middle) + _upsample(F.conv2d(x32, deep), 4)
+        return F.conv2d(x4, small, self.join.bias) + _upsample(coarse, 2)
 
     def _encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """At strides 4, 8 and 32."""
+        """Return the stages of the encoder at strides 4, 8 and 32."""
         x2 = self.shallow(F.relu(self.stem_second(F.relu(self.stem(x)))))
         x4 = F.avg_pool2d(x2, 2)
         x8 = self.middle(F.avg_pool2d(x4, 2))
         return x4, x8, self.deep(F.avg_pool2d(x8, 4))
 
 
-# Where the convolutions of the published EdgePoint2 are, in the order of its graph.
+# Modules that hold the convolutions of the published EdgePoint2, in the order of its graph.
 EDGEPOINT2_ORDER = (
     *("stem", "stem_second", "shallow.first", "shallow.second"),
     *("middle.first", "middle.second", "middle.skip", "deep.first", "deep.second", "deep.skip"),
@@ -117,7 +123,11 @@ EDGEPOINT2_ORDER = (
 
 
 def load_convolutions(network: LightNetwork, weights: Mapping[str, tuple[Tensor, Tensor]]) -> None:
-    """Sets weight and bias of the convolutions named in ``EDGEPOINT2_ORDER``. Raises ``RuntimeError``."""
+    """Set weight and bias of the convolutions named in ``EDGEPOINT2_ORDER``.
+
+    Raises:
+        RuntimeError: a name is unknown, or a shape differs.
+    """
     state = {}
     for name, (weight, bias) in weights.items():
         state[f"{name}.weight"], state[f"{name}.bias"] = weight, bias
@@ -127,21 +137,21 @@ def load_convolutions(network: LightNetwork, weights: Mapping[str, tuple[Tensor,
 
 
 def _normalized(image: Tensor) -> Tensor:
-    """Zero mean and unit variance over each image: brightness and contrast are gone before the first layer."""
-    centred = image - image.mean(dim=(2, 3), keepdim=True)
-    return centred / ((centred * centred).mean(dim=(2, 3), keepdim=True) + 1e-1).sqrt()
+    """Normalize each image to zero mean and unit variance, so that brightness and contrast do not matter."""
+    centered = image - image.mean(dim=(2, 3), keepdim=True)
+    return centered / ((centered * centered).mean(dim=(2, 3), keepdim=True) + 1e-1).sqrt()
 
 
-def _confidence(uncertainty: Tensor) -> Tensor:
-    """Confidence u = 1 / (1 + U), U = exp(uncertainty) (PixLoc, section 3.1)."""
-    return torch.sigmoid(-uncertainty)
+def _confidence(log_uncertainty: Tensor) -> Tensor:
+    """Return the confidence u = 1 / (1 + U) of the uncertainty U = exp(``log_uncertainty``) (PixLoc, Eq. 6)."""
+    return torch.sigmoid(-log_uncertainty)
 
 
-def _enlarged(x: Tensor, factor: int) -> Tensor:
+def _upsample(x: Tensor, factor: int) -> Tensor:
     return x if factor == 1 else F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
-def _zero(layer: nn.Conv2d) -> nn.Conv2d:
+def _zeroed(layer: nn.Conv2d) -> nn.Conv2d:
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

@@ -1,4 +1,4 @@
-"""Trained networks as safetensors files: what is shipped to be trained further, or read by other programs."""
+"""Trained networks as safetensors files, for further training and for other programs."""
 
 import json
 from dataclasses import asdict
@@ -10,6 +10,7 @@ from safetensors.torch import save
 
 from vizloc_ros.errors import ConfigError, FeatureError
 from vizloc_ros.features.onnx_session import one_line
+from vizloc_ros.files import replacing
 from vizloc_ros.pixloc.network.model import PixLocNetwork
 from vizloc_ros.pixloc.network.pixloc_config import NetworkConfig
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
@@ -18,18 +19,16 @@ _CONFIG, _LOSS = "config", "robust_loss"
 
 
 def save_network(network: PixLocNetwork, loss: BarronLoss, path: Path, metadata: dict[str, str]) -> None:
-    """Writes weights, sizes and the loss, with more to say about them, aside and renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
+    """Write weights, config and loss of a network with further metadata; the file is written whole or not at all."""
     tensors = {name: values.detach().cpu().contiguous() for name, values in network.state_dict().items()}
-    part.write_bytes(
-        save(tensors, {**metadata, _CONFIG: network.config.model_dump_json(), _LOSS: json.dumps(asdict(loss))})
-    )
-    part.replace(path)
+    with replacing(path) as file:
+        file.write(
+            save(tensors, {**metadata, _CONFIG: network.config.model_dump_json(), _LOSS: json.dumps(asdict(loss))})
+        )
 
 
 def load_network(path: Path) -> tuple[PixLocNetwork, BarronLoss, dict[str, str]]:
-    """A network, its loss, and what else its file says about it.
+    """Read a network, its loss, and the other metadata of its file.
 
     Raises:
         FeatureError: the file is missing, damaged, or of another network.

@@ -1,24 +1,24 @@
-"""Which network, and its sizes."""
+"""Kind and sizes of the PixLoc network."""
 
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 NotNegative = Annotated[float, Field(ge=0, le=10)]
-COARSEST = 32  # images have sides that are multiples of this [px]
+COARSEST = 32  # px: the sides of images are multiples of it
 
 
 class LightConfig(BaseModel):
-    """The light network.
+    """Config of the light network.
 
     Attributes:
         kind: ``light``.
-        channels: of its encoder at strides 2, 8 and 32.
+        channels: channels of the encoder at strides 2, 8 and 32.
         hidden: channels of the head on the finest level.
-        dimension: of the features, on every level.
-        levels: how many; strides are 4, 8, 16, 32.
-        smoothing: standard deviation of the Gaussian over the features of each level, in its cells, but in training;
-            0: none.
+        dimension: length of the features, on every level.
+        levels: number of levels; their strides are 4, 8, 16, 32.
+        smoothing: standard deviation of the Gaussian over the features of each level, in cells of the level; 0 for
+            none. Not applied in training.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,25 +32,25 @@ class LightConfig(BaseModel):
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Pixels between the columns of each level, finest first."""
+        """Strides of the levels [px], finest first."""
         return (4, 8, 16, 32)[: self.levels]
 
     @property
     def dimensions(self) -> tuple[int, ...]:
-        """Length of the features on each level."""
+        """Lengths of the features on each level, finest first."""
         return (self.dimension,) * self.levels
 
 
 class UNetConfig(BaseModel):
-    """The paper's network: a UNet on VGG19 (PixLoc, section 4).
+    """Config of the paper's network, a UNet on VGG19 (PixLoc, section 5: architecture).
 
     Attributes:
         kind: ``unet``.
-        blocks: convolutions in each of VGG's five blocks; (2, 2, 4, 4, 4) is VGG19, (2, 2, 3, 3, 3) is VGG16.
-        channels: of those blocks.
-        decoder: channels of the decoder from stride 8 up to stride 1.
-        strides: of the levels, finest first; powers of two up to 16.
-        dimensions: of the features on those levels.
+        blocks: number of convolutions in each of VGG's five blocks; (2, 2, 4, 4, 4) is VGG19, (2, 2, 3, 3, 3) VGG16.
+        channels: channels of the blocks.
+        decoder: channels of the decoder from stride 8 to stride 1.
+        strides: strides of the levels, finest first; powers of two up to 16.
+        dimensions: lengths of the features on these levels.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,4 +1,4 @@
-"""Export to ONNX: one graph from gray image to features and confidences, channels last."""
+"""Export to ONNX: one graph from a gray image to features and confidences, channels last."""
 
 import json
 from collections.abc import Mapping
@@ -18,14 +18,14 @@ _EXAMPLE = (3 * COARSEST, 2 * COARSEST)  # (width, height)
 
 
 class _ChannelsLast(nn.Module):
-    """What the graph computes: the order in memory in which the optimizer reads features."""
+    """Graph of the network, with features in the memory order in which the optimizer reads them."""
 
     def __init__(self, network: PixLocNetwork) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """(1, 1, H, W) uint8 to the outputs of ``output_names``."""
+        """Map (1, 1, H, W) uint8 to the outputs of ``output_names``."""
         levels = self.network(image.to(torch.float32))
         return tuple(part for f, c in levels for part in (f.permute(0, 2, 3, 1).contiguous(), c.squeeze(1)))
 
@@ -39,15 +39,15 @@ def export_onnx(
     size: tuple[int, int] | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes the network with its damping and loss.
+    """Write the network with its damping and loss to an ONNX file.
 
     Args:
-        network: trained; it is not changed.
-        path: the file, written aside and renamed.
-        loss: that it was trained with.
-        half: store weights in 16 bit; computation stays in 32 bit.
+        network: trained network; it is not changed.
+        path: path of the file, which is written whole or not at all.
+        loss: robust cost with which it was trained.
+        half: True to store weights in 16 bit; computation stays in 32 bit.
         size: (width, height) of a graph of fixed size; None for any multiples of 32.
-        metadata: more to say in the file, e.g. about the training.
+        metadata: further metadata of the file, e.g. about the training.
 
     Raises:
         ConfigError: the size is not of multiples of 32.

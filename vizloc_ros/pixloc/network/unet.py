@@ -1,4 +1,4 @@
-"""The paper's network: a UNet whose encoder is VGG19 (PixLoc, section 4 and its supplement)."""
+"""The paper's network: a UNet with a VGG19 encoder (PixLoc, section 5: architecture)."""
 
 import torch
 from torch import Tensor, nn
@@ -6,11 +6,11 @@ from torch.nn import functional as F
 
 from vizloc_ros.pixloc.network.pixloc_config import UNetConfig
 
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which VGG is trained on
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, on which VGG is trained
 
 
 class DecoderBlock(nn.Module):
-    """Enlarges by two, joins what the encoder saw there, and mixes both."""
+    """Decoder block: upsamples by two, concatenates the skip connection of the encoder, and convolves."""
 
     def __init__(self, inputs: int, skipped: int, outputs: int) -> None:
         super().__init__()
@@ -19,14 +19,14 @@ class DecoderBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, skipped: Tensor) -> Tensor:
-        """(B, C, H, W) and (B, S, 2 H, 2 W) to (B, C', 2 H, 2 W)."""
-        enlarged = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-        mixed: Tensor = self.mix(torch.cat([enlarged, skipped], dim=1))
+        """Map (B, C, H, W) and the skip connection (B, S, 2 H, 2 W) to (B, C', 2 H, 2 W)."""
+        upsampled = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+        mixed: Tensor = self.mix(torch.cat([upsampled, skipped], dim=1))
         return mixed
 
 
 class UNet(nn.Module):
-    """Gray images to features and confidences, level by level."""
+    """Network from gray images to features F and confidences u, level by level (PixLoc, section 3.1)."""
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
@@ -48,22 +48,22 @@ class UNet(nn.Module):
         )
         self.uncertainties = nn.ModuleList(nn.Conv2d(channels[stride], 1, 1) for stride in config.strides)
         self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("deviation", torch.tensor(_DEVIATION)[:, None, None], persistent=False)
+        self.register_buffer("deviation", torch.tensor(_STD)[:, None, None], persistent=False)
 
     def forward(self, image: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """As ``LightNetwork.forward``."""
+        """Extract features and confidences; as ``LightNetwork.forward``."""
         x = (image.expand(-1, 3, -1, -1) / 255 - self.mean) / self.deviation
         skips = []
         for block in self.encoder:
             x = block(x)
             skips.append(x)
-        at = {16: x}
+        at_stride = {16: x}
         for stride, block, skipped in zip((8, 4, 2, 1), self.decoder, reversed(skips[:4]), strict=True):
             x = block(x, skipped)
-            at[stride] = x
+            at_stride[stride] = x
         return [
-            (F.normalize(features(at[stride]), dim=1), torch.sigmoid(-uncertainty(at[stride])))
-            for stride, features, uncertainty in zip(
+            (F.normalize(features(at_stride[stride]), dim=1), torch.sigmoid(-log_uncertainty(at_stride[stride])))
+            for stride, features, log_uncertainty in zip(
                 self.config.strides, self.features, self.uncertainties, strict=True
             )
         ]

@@ -1,4 +1,4 @@
-"""How an alignment is run, and what the network has learned about it."""
+"""Options of an alignment, and its parameters that are learned together with the features."""
 
 from dataclasses import dataclass, field
 
@@ -41,11 +41,11 @@ class AlignmentOptions(Options):
 
 @dataclass(frozen=True)
 class LearnedAlignment:
-    """What belongs to the features: the robust loss and the damping of every level (PixLoc, eq. 5).
+    """Learned damping lambda (PixLoc, Eq. 7) and robust cost rho (Eq. 2) that belong to the features.
 
     Attributes:
-        dampings: (L, 6) factors on the diagonal of the Hessian, finest level first, in the order [rho, phi].
-        loss: of the residuals.
+        dampings: (L, 6) damping factors on the diagonal of the Hessian, finest level first, in the order [rho, phi].
+        loss: robust cost of the residuals.
     """
 
     dampings: Float64
@@ -57,5 +57,5 @@ class LearnedAlignment:
 
     @classmethod
     def undamped(cls, levels: int, loss: BarronLoss, damping: float = 1e-2) -> "LearnedAlignment":
-        """The same damping everywhere: nothing was learned."""
+        """Return the same small damping for all levels and directions, for features without a learned one."""
         return cls(np.full((levels, 6), damping), loss)

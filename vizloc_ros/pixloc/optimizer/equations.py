@@ -1,4 +1,4 @@
-"""The normal equations of one pose: their damped solution, and what they say about its uncertainty."""
+"""Normal equations of one pose: the Levenberg-Marquardt update and the covariance (PixLoc, Eq. 3 and 4)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ import numpy as np
 
 from vizloc_ros.arrays import Float32, Float64
 
-_LEAST_DIAGONAL = 1e-9  # of the Hessian, as in the published code: a direction that nothing fixes stays
+_MIN_DIAGONAL = 1e-9  # of the Hessian, as in the published code: no step in a direction without information
 
 
 @dataclass(frozen=True)
 class NormalEquations:
-    """Normal equations in d of exp(d) * cam_from_map, d = [rho, phi] (PixLoc, eq. 3).
+    """Normal equations in the update delta = [rho, phi] of exp(delta) * cam_from_map (PixLoc, Eq. 3).
 
     Attributes:
-        hessian: (6, 6).
-        gradient: (6,).
+        hessian: (6, 6) H = J^T W J.
+        gradient: (6,) J^T W r.
     """
 
     hessian: Float64
@@ -24,12 +24,15 @@ class NormalEquations:
 
 
 def solve(equations: Sequence[NormalEquations], damping: Float64) -> Float64:
-    """(A, 6) steps of Levenberg and Marquardt with (6,) damping (PixLoc, eq. 4); NaN where they are singular."""
+    """Return (A, 6) Levenberg-Marquardt updates delta (PixLoc, Eq. 4); NaN where the equations are singular.
+
+    delta = -(H + lambda diag(H))^-1 J^T W r, with (6,) ``damping`` lambda.
+    """
     hessians = np.array([e.hessian for e in equations])
     gradients = np.array([e.gradient for e in equations])
     diagonals = np.einsum("bii->bi", hessians)
-    damped = hessians + np.maximum(diagonals * damping, _LEAST_DIAGONAL)[:, :, None] * np.eye(6)
-    scales = 1 / np.sqrt(np.maximum(np.einsum("bii->bi", damped), _LEAST_DIAGONAL))  # metres and radians alike
+    damped = hessians + np.maximum(diagonals * damping, _MIN_DIAGONAL)[:, :, None] * np.eye(6)
+    scales = 1 / np.sqrt(np.maximum(np.einsum("bii->bi", damped), _MIN_DIAGONAL))  # meters and radians alike
     conditioned = damped * scales[:, :, None] * scales[:, None, :]
     try:
         return -scales * np.linalg.solve(conditioned, (scales * gradients)[:, :, None])[:, :, 0]
@@ -39,21 +42,24 @@ def solve(equations: Sequence[NormalEquations], damping: Float64) -> Float64:
         return np.concatenate([solve([each], damping) for each in equations])
 
 
-def covariance(equations: NormalEquations, weights: Float32, squared: Float32, rotation: Float64) -> Float64:
-    """(6, 6) inverse Hessian scaled by the residuals, of [x y z, rotation] in the map's frame; NaN if singular.
+def covariance(equations: NormalEquations, weights: Float32, squared_residuals: Float32, rotation: Float64) -> Float64:
+    """Return the (6, 6) covariance of map_from_cam: the inverse Hessian, scaled by the variance of the residuals.
 
     Args:
-        equations: at the pose.
-        weights: (M,) of the landmarks in them.
-        squared: (M,) their squared residuals.
-        rotation: (3, 3) of cam_from_map.
+        equations: normal equations at the pose.
+        weights: (M,) weights w rho' of the landmarks.
+        squared_residuals: (M,) ||r||^2 of the landmarks.
+        rotation: (3, 3) rotation of cam_from_map.
+
+    Returns:
+        Covariance of [x y z, rotation] in the map frame [m^2, m rad, rad^2]; NaN if the Hessian is singular.
     """
     try:
         inverse = np.linalg.inv(equations.hessian)
     except np.linalg.LinAlgError:
         return np.full((6, 6), np.nan)
-    variance = float(weights @ squared) / max(len(weights) - 6, 1)
-    turn = np.zeros((6, 6))
-    turn[:3, :3] = turn[3:, 3:] = -rotation.T  # exp(d) cam_from_map moves map_from_cam by -R d, to first order
-    of_pose = variance * turn @ inverse @ turn.T
+    variance = float(weights @ squared_residuals) / max(len(weights) - 6, 1)
+    map_from_update = np.zeros((6, 6))  # exp(delta) cam_from_map moves map_from_cam by -R^T delta, to first order
+    map_from_update[:3, :3] = map_from_update[3:, 3:] = -rotation.T
+    of_pose = variance * map_from_update @ inverse @ map_from_update.T
     return 0.5 * (of_pose + of_pose.T)

@@ -1,24 +1,58 @@
-"""Landmarks into an image, with derivatives, for several poses at once."""
+"""Projection of landmarks into an image, its Jacobian, and the pose update (PixLoc, Eq. 1, 3 and 5).
+
+All for several poses at once.
+"""
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from vizloc_ros.arrays import Bool, Float64
+from vizloc_ros.arrays import Bool, Float64, Int64
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 
-_SMALL = 1e-4  # rad; below, the limits are exact to double precision
-NEAREST = 0.1  # m; what is nearer to the camera, or behind it, is not seen
+_SMALL_ANGLE = 1e-4  # rad; below, the limits are exact to double precision
+NEAREST = 0.1  # m; nearer landmarks, and those behind the camera, are not visible
+
+
+class Projected(NamedTuple):
+    """Landmarks projected to a level: (B, N) from B poses, or (M,) after ``take``.
+
+    Attributes:
+        x: ray to the landmark at depth 1, to the right.
+        y: ray to the landmark at depth 1, down.
+        inverse_depth: inverse of the depth [1/m].
+        u: column on the level, 0 at the center of the first pixel.
+        v: row on the level, 0 at the center of the first pixel.
+        in_front: mask of the landmarks in front of the camera.
+    """
+
+    x: Float64
+    y: Float64
+    inverse_depth: Float64
+    u: Float64
+    v: Float64
+    in_front: Bool
+
+    def take(self, indices: Int64) -> "Projected":
+        """Return the (M,) landmarks at flat indices pose * N + landmark."""
+        return Projected(
+            self.x.ravel()[indices],
+            self.y.ravel()[indices],
+            self.inverse_depth.ravel()[indices],
+            self.u.ravel()[indices],
+            self.v.ravel()[indices],
+            self.in_front.ravel()[indices],
+        )
 
 
 @dataclass(frozen=True)
 class LevelCamera:
-    """The camera of one level of an image: landmarks to places on the level.
+    """Camera of one level of an image: projects landmarks to positions on the level.
 
     Attributes:
-        camera: of the image.
-        correction: what its calibration is off by.
+        camera: camera of the image.
+        correction: error of its calibration.
         scale: (2,) columns and rows of the level for one pixel of the image.
     """
 
@@ -26,62 +60,43 @@ class LevelCamera:
     correction: IntrinsicsCorrection
     scale: Float64
 
-    def look(self, rotations: Float64, translations: Float64, points: Float64) -> "Looked":
-        """Projects (3, N) points [m, map] by B poses cam_from_map, (B, 3, 3) and (B, 3)."""
-        seen = rotations @ points + translations[:, :, None]
-        z = seen[:, 2]
-        inverse = 1 / np.maximum(z, NEAREST)
-        x, y = seen[:, 0] * inverse, seen[:, 1] * inverse
-        camera, correction, (across, down) = self.camera, self.correction, self.scale
-        bend = 1 + correction.focal + correction.radial * (x * x + y * y)
-        u = across * camera.fx * (x * bend) + (across * (camera.cx + correction.cx + 0.5) - 0.5)
-        v = down * camera.fy * (y * bend) + (down * (camera.cy + correction.cy + 0.5) - 0.5)
-        return Looked(x, y, inverse, u, v, z > NEAREST)
+    def project(self, rotations: Float64, translations: Float64, points: Float64) -> Projected:
+        """Project (3, N) points [m, map] by B poses cam_from_map, (B, 3, 3) and (B, 3): p_q of PixLoc, Eq. 1."""
+        in_camera = rotations @ points + translations[:, :, None]
+        z = in_camera[:, 2]
+        inverse_depth = 1 / np.maximum(z, NEAREST)
+        x, y = in_camera[:, 0] * inverse_depth, in_camera[:, 1] * inverse_depth
+        camera, correction, (scale_u, scale_v) = self.camera, self.correction, self.scale
+        distortion = 1 + correction.focal + correction.radial * (x * x + y * y)
+        u = scale_u * camera.fx * (x * distortion) + (scale_u * (camera.cx + correction.cx + 0.5) - 0.5)
+        v = scale_v * camera.fy * (y * distortion) + (scale_v * (camera.cy + correction.cy + 0.5) - 0.5)
+        return Projected(x, y, inverse_depth, u, v, z > NEAREST)
 
-    def jacobian(self, x: Float64, y: Float64, inverse: Float64) -> tuple[Float64, Float64]:
-        """Derivatives of u and of v by d in exp(d) * cam_from_map, d = [rho, phi]: (6, M) each.
+    def jacobian(self, x: Float64, y: Float64, inverse_depth: Float64) -> tuple[Float64, Float64]:
+        """Return du / d delta and dv / d delta, (6, M) each: the rows of dp_q / d delta in PixLoc, Eq. 3.
 
-        Of the camera's correction, the focal length counts; distortion changes them by less than a hundredth.
+        delta = [rho, phi] is the update of exp(delta) * cam_from_map. Of the intrinsics correction, only the focal
+        length is in the derivative; radial distortion changes it by less than a hundredth.
 
         Args:
-            x: (M,) of the ray to each landmark at depth 1.
-            y: (M,)
-            inverse: (M,) of the depths [1/m].
+            x: (M,) rays to the landmarks at depth 1, to the right.
+            y: (M,) rays to the landmarks at depth 1, down.
+            inverse_depth: (M,) inverse depths [1/m].
         """
-        by_u, by_v = np.zeros((6, len(x))), np.zeros((6, len(x)))
+        du, dv = np.zeros((6, len(x))), np.zeros((6, len(x)))
         xy = x * y
-        by_u[0], by_u[2], by_u[3], by_u[4], by_u[5] = inverse, -x * inverse, -xy, 1 + x * x, -y
-        by_v[1], by_v[2], by_v[3], by_v[4], by_v[5] = inverse, -y * inverse, -1 - y * y, xy, x
+        du[0], du[2], du[3], du[4], du[5] = inverse_depth, -x * inverse_depth, -xy, 1 + x * x, -y
+        dv[1], dv[2], dv[3], dv[4], dv[5] = inverse_depth, -y * inverse_depth, -1 - y * y, xy, x
         focal = 1 + self.correction.focal
-        return focal * self.scale[0] * self.camera.fx * by_u, focal * self.scale[1] * self.camera.fy * by_v
+        return focal * self.scale[0] * self.camera.fx * du, focal * self.scale[1] * self.camera.fy * dv
 
 
-class Looked(NamedTuple):
-    """(B, N) landmarks as seen from B poses.
-
-    Attributes:
-        x: of the ray to each landmark at depth 1.
-        y: of the ray.
-        inverse: of the depths [1/m].
-        u: column on the level, (0, 0) at the centre of its first pixel.
-        v: row on the level.
-        in_front: whether they lie before the camera.
-    """
-
-    x: Float64
-    y: Float64
-    inverse: Float64
-    u: Float64
-    v: Float64
-    in_front: Bool
-
-
-class Projection(NamedTuple):
-    """(B, N) landmarks as seen from B poses.
+class ProjectedPixels(NamedTuple):
+    """Landmarks projected to the image from B poses.
 
     Attributes:
-        pixels: (B, N, 2) in the image [px].
-        in_front: (B, N) whether they lie before the camera.
+        pixels: (B, N, 2) pixels of the image.
+        in_front: (B, N) mask of the landmarks in front of the camera.
     """
 
     pixels: Float64
@@ -94,27 +109,31 @@ def project(
     points: Float64,
     camera: PinholeCamera,
     correction: IntrinsicsCorrection,
-) -> Projection:
-    """Projects (N, 3) points [m, map] by B poses cam_from_map, (B, 3, 3) and (B, 3), to what the camera sees.
+) -> ProjectedPixels:
+    """Project (N, 3) points [m, map] by B poses cam_from_map, (B, 3, 3) and (B, 3), to pixels of the real camera.
 
-    ``correction`` is what the camera's calibration is off by.
+    ``correction`` is the error of the calibration of ``camera``.
     """
-    looked = LevelCamera(camera, correction, np.ones(2)).look(rotations, translations, points.T)
-    return Projection(np.stack([looked.u, looked.v], axis=-1), looked.in_front)
+    projected = LevelCamera(camera, correction, np.ones(2)).project(rotations, translations, points.T)
+    return ProjectedPixels(np.stack([projected.u, projected.v], axis=-1), projected.in_front)
 
 
-def moved(rotations: Float64, translations: Float64, steps: Float64) -> tuple[Float64, Float64]:
-    """exp(step) * pose, for (B, 3, 3) and (B, 3) poses and (B, 6) steps [rho, phi]."""
-    rho, phi = steps[:, :3], steps[:, 3:]
+def apply_left_update(rotations: Float64, translations: Float64, updates: Float64) -> tuple[Float64, Float64]:
+    """Return exp(delta) * pose (PixLoc, Eq. 5), for (B, 3, 3) and (B, 3) poses and (B, 6) updates delta = [rho, phi].
+
+    ``geometry.se3`` has the exponential of one pose.
+    """
+    rho, phi = updates[:, :3], updates[:, 3:]
     angle = np.linalg.norm(phi, axis=1)
-    safe = np.where(angle > _SMALL, angle, 1.0)
-    # (1 - cos) / angle^2 and (angle - sin) / angle^3, with their limits at 0
-    second = np.where(angle > _SMALL, (1 - np.cos(safe)) / safe**2, 1 / 2)[:, None, None]
-    third = np.where(angle > _SMALL, (safe - np.sin(safe)) / safe**3, 1 / 6)[:, None, None]
+    safe = np.where(angle > _SMALL_ANGLE, angle, 1.0)
+    # sin(angle) / angle, (1 - cos) / angle^2 and (angle - sin) / angle^3, with their limits at 0
     first = np.sinc(angle / np.pi)[:, None, None]
-    cross = np.zeros((len(steps), 3, 3))
+    second = np.where(angle > _SMALL_ANGLE, (1 - np.cos(safe)) / safe**2, 1 / 2)[:, None, None]
+    third = np.where(angle > _SMALL_ANGLE, (safe - np.sin(safe)) / safe**3, 1 / 6)[:, None, None]
+    cross = np.zeros((len(updates), 3, 3))
     cross[:, [2, 0, 1], [1, 2, 0]] = phi
     cross -= cross.transpose(0, 2, 1)
-    twice, unit = cross @ cross, np.eye(3)
-    turn, bend = unit + first * cross + second * twice, unit + second * cross + third * twice
-    return turn @ rotations, (turn @ translations[:, :, None] + bend @ rho[:, :, None])[:, :, 0]
+    cross_squared, identity = cross @ cross, np.eye(3)
+    rotation = identity + first * cross + second * cross_squared
+    left_jacobian = identity + second * cross + third * cross_squared
+    return rotation @ rotations, (rotation @ translations[:, :, None] + left_jacobian @ rho[:, :, None])[:, :, 0]

@@ -1,4 +1,7 @@
-"""Barron's general robust loss ("A General and Adaptive Robust Loss Function", CVPR 2019); PixLoc uses alpha = 0."""
+"""Robust cost rho of PixLoc, Eq. 2: Barron's "A General and Adaptive Robust Loss Function" (CVPR 2019).
+
+The published code of PixLoc uses alpha = 0.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +13,13 @@ from vizloc_ros.errors import ConfigError
 
 @dataclass(frozen=True)
 class BarronLoss:
-    """rho(s) of squared residuals s, with rho(s) = s / 2 / scale^2 near zero.
+    """Robust cost rho(s) of squared residuals s = ||r||^2, with rho(s) = s / 2 / scale^2 near zero.
 
-    NumPy arrays and PyTorch tensors alike.
+    Works on NumPy arrays and on PyTorch tensors.
 
     Attributes:
-        alpha: 2 least squares, 1 pseudo-Huber, 0 Cauchy, -2 Geman-McClure.
-        scale: residual where the loss begins to bend.
+        alpha: shape: 2 least squares, 1 pseudo-Huber, 0 Cauchy, -2 Geman-McClure.
+        scale: length of a residual at which the cost begins to bend.
     """
 
     alpha: float = 0.0
@@ -29,7 +32,7 @@ class BarronLoss:
             )
 
     def cost(self, squared: Any) -> Any:
-        """The loss of squared residuals, of the same shape (Barron, eq. 8, in x^2 = s)."""
+        """Return rho of squared residuals, of the same shape (Barron, Eq. 8, with x^2 = s)."""
         x = squared / self.scale**2
         if self.alpha == 2:
             return x / 2
@@ -39,7 +42,7 @@ class BarronLoss:
         return (b / self.alpha) * ((x / b + 1) ** (self.alpha / 2) - 1)
 
     def weight(self, squared: Any) -> Any:
-        """The derivative 2 scale^2 d rho / d s: 1 at zero, and less the larger the residual."""
+        """Return the derivative rho' of squared residuals, times 2 scale^2: 1 at zero, less for larger residuals."""
         if self.alpha == 2:
             return squared * 0 + 1
         x = squared / self.scale**2

@@ -1,1 +1,1 @@
-"""Stage 1: HF-Net learns everything from a teacher, on crops (HF-Net paper, section 4.2)."""
+"""Stage 1: distillation of HF-Net from a teacher, on crops (HF-Net, section 4.2)."""

@@ -1,4 +1,4 @@
-"""Multi-task distillation with learned weights (HF-Net paper, section 4.2, equation 1)."""
+"""Losses of multi-task distillation, with learned weights (HF-Net, section 4.2, Eq. 1)."""
 
 import torch
 from torch import Tensor, nn
@@ -10,12 +10,12 @@ from vizloc_ros.features.hfnet.subpixel import SubpixelHead
 from vizloc_ros.training.distillation.distillation_batches import Batch
 from vizloc_ros.training.distillation.refinement import refinement_loss
 
-TEMPERATURE = 0.03  # of the similarities among keypoints
+TEMPERATURE = 0.03  # divisor of the similarities among keypoints
 TASKS = ("descriptor", "detector", "global")
 
 
 class DistillationLoss(nn.Module):
-    """Sum over tasks of exp(-w) * loss + w, where w is learned; the detector's counts twice."""
+    """Sum over tasks of exp(-w) * loss + w with learned w; the detector's loss has the factor 2 (HF-Net, Eq. 1)."""
 
     def __init__(self, contrast: float) -> None:
         super().__init__()
@@ -25,9 +25,15 @@ class DistillationLoss(nn.Module):
     def forward(
         self, outputs: Outputs | tuple[Tensor, Tensor], batch: Batch, refiner: SubpixelHead | None = None
     ) -> tuple[Tensor, dict[str, float]]:
-        """The loss, and the tasks' own losses for the log; without a global descriptor, that task does not count.
+        """Compute the loss of a batch.
 
-        The refiner shares no weights with the tasks, so there is nothing to weigh against: its loss is added as it is.
+        Args:
+            outputs: outputs of the network; without a global descriptor, that task does not count.
+            batch: the batch.
+            refiner: sub-pixel head; it has no weights in common with the tasks, so its loss is added without a factor.
+
+        Returns:
+            The loss, and the losses of the tasks by name for the log.
         """
         logits, descriptors = outputs[:2]
         at_keypoints, among_keypoints = keypoint_losses(descriptors, batch)
@@ -47,17 +53,17 @@ class DistillationLoss(nn.Module):
 
 
 def cell_loss(descriptors: Tensor, batch: Batch) -> Tensor:
-    """Half the squared distance of the descriptors at the centres of the cells."""
+    """Half the squared distance of the descriptors at the centers of the cells."""
     return 0.5 * (descriptors - batch.descriptors).square().sum(dim=1).mean()
 
 
 def keypoint_losses(descriptors: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Two losses at the teacher's keypoints, where descriptors are used.
+    """Losses of the descriptors at the teacher's keypoints, where a localizer uses descriptors.
 
     Returns:
-        Half the squared distance to the teacher's descriptor; and the cross-entropy of picking it among the teacher's
-        of the same crop, both ways. Descriptors have much in common, so that a small distance does not yet tell one
-        keypoint from another.
+        Half the squared distance to the teacher's descriptor; and the cross-entropy of matching it among all teacher's
+        descriptors of the crop, in both directions. All descriptors of a crop are similar, so a small distance alone
+        does not distinguish keypoints.
     """
     student, teacher = F.normalize(sample(descriptors, batch.keypoints), dim=2), batch.keypoint_descriptors
     known = teacher.square().sum(dim=2) > 0.5
@@ -65,9 +71,9 @@ def keypoint_losses(descriptors: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     distance = (0.5 * (student - teacher).square().sum(dim=2) * known).sum() / count
     similarity = (student @ teacher.transpose(1, 2)) / TEMPERATURE
     similarity = similarity.masked_fill(~(known[:, None] & known[:, :, None]), -1e4)
-    right = torch.diagonal(similarity, dim1=1, dim2=2)
-    picked = [(similarity.logsumexp(dim=dim) - right) * known for dim in (1, 2)]
-    return distance, 0.5 * (picked[0] + picked[1]).sum() / count
+    correct = torch.diagonal(similarity, dim1=1, dim2=2)
+    entropies = [(similarity.logsumexp(dim=dim) - correct) * known for dim in (1, 2)]
+    return distance, 0.5 * (entropies[0] + entropies[1]).sum() / count
 
 
 def detector_loss(logits: Tensor, batch: Batch) -> Tensor:
@@ -76,7 +82,7 @@ def detector_loss(logits: Tensor, batch: Batch) -> Tensor:
 
 
 def global_loss(descriptors: Tensor, targets: Tensor) -> Tensor:
-    """Half the mean squared distance of (N, G) unit vectors; those whose target is zero do not count."""
+    """Half the mean squared distance of (N, G) unit vectors, over those with a target, which is not zero."""
     known = targets.square().sum(dim=1) > 0.5
     distance = 0.5 * (descriptors - targets).square().sum(dim=1)
     return (distance * known).sum() / known.sum().clamp(min=1)

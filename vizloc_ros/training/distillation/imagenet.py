@@ -1,7 +1,7 @@
-"""Starts the encoder from ImageNet weights of the stock MobileNetV2 1.0, by channel selection.
+"""Initialization of the encoder from ImageNet weights of the standard MobileNetV2 1.0, by channel selection.
 
-Layers whose shape HF-Net changed (6 to 8, the widened ones and the one behind) start fresh; of the others, the
-channels with the largest weights are kept. Batch norms are then set so that each layer's output has the original's
+Layers whose shape HF-Net changed (6 to 8, the widened ones and the one behind) keep random weights; of the others, the
+channels with the largest weights are copied. Batch norms are then set so that each layer's output has the original's
 scale and shift, measured on images.
 """
 
@@ -17,22 +17,22 @@ from vizloc_ros.errors import ConfigError
 from vizloc_ros.features.hfnet.hfnet_network import Backbone, InvertedResidual
 
 _STAGES = ((0,), (1, 2), (3,), (4,), (5,), (6, 7, 8, 9), (10, 11, 12), (13, 14, 15), (16,))
-"""Blocks whose outputs are added to each other, and so keep the same channels."""
+"""Groups of blocks whose outputs are added to each other, and which therefore keep the same channels."""
 _WIDENED = (4, 5)  # layers 6 and 7
 
 _Weights = dict[str, Tensor]
 
 
 def load_imagenet(backbone: Backbone, path: Path, images: Tensor) -> None:
-    """Copies what fits.
+    """Copy the weights of all layers whose shape allows it.
 
     Args:
-        backbone: a new one.
+        backbone: backbone with random weights.
         path: ``.npz`` with ``<layer>.weight`` and ``<layer>.bias``, batch norms folded.
-        images: (B, 1, H, W) gray values on which the batch norms are set.
+        images: (B, 1, H, W) gray values for the statistics of the batch norms.
 
     Raises:
-        ConfigError: the file is missing, or no such weights.
+        ConfigError: the file is missing or has other weights.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
@@ -74,7 +74,7 @@ def _copy(backbone: Backbone, weights: _Weights, images: Tensor) -> None:
 
 
 def _outputs(blocks: Sequence[InvertedResidual], weights: _Weights) -> list[Tensor | None]:
-    """Which of the stock channels each block's output keeps; None where HF-Net has more than those."""
+    """Channels of the standard network that each block's output keeps; None where HF-Net has more channels."""
     outputs: list[Tensor | None] = []
     for stage in _STAGES:
         importance = torch.stack([_size(weights[f"block{b}.project.weight"]) for b in stage]).sum(dim=0)
@@ -84,7 +84,7 @@ def _outputs(blocks: Sequence[InvertedResidual], weights: _Weights) -> list[Tens
 
 
 def _set_batch_norms(backbone: Backbone, biases: dict[nn.Module, Tensor], images: Tensor) -> None:
-    """Makes each batch norm put out what the folded layer would: measured on one batch, in order of execution."""
+    """Set each batch norm to the output of the folded layer, measured on one batch, in order of execution."""
 
     def measure(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         x = inputs[0]
@@ -106,7 +106,7 @@ def _width(layer: nn.Sequential) -> int:
 
 
 def _size(weight: Tensor) -> Tensor:
-    """(O,) sum of the magnitudes that make each output channel."""
+    """(O,) sum of the magnitudes of each output channel's weights."""
     return weight.abs().sum(dim=(1, 2, 3))
 
 

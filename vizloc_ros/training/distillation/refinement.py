@@ -1,4 +1,4 @@
-"""Teaches the positions between the pixels: the teacher's peaks near the student's own keypoints."""
+"""Training of the sub-pixel head with the teacher's peaks near the student's keypoints."""
 
 import torch
 from torch import Tensor
@@ -14,17 +14,17 @@ from vizloc_ros.features.hfnet.subpixel import (
 )
 from vizloc_ros.training.distillation.distillation_batches import Batch
 
-_LEAST_LABEL = 1e-7
+_MIN_LABEL = 1e-7
 
 
 def refinement_loss(refiner: SubpixelHead, logits: Tensor, batch: Batch) -> Tensor:
-    """Mean distance between refined keypoints and the teacher's peaks [px]; teaches the refiner alone.
+    """Mean distance between refined keypoints and the teacher's peaks [px]; its gradient reaches only the refiner.
 
-    The student's keypoint is its best pixel within ``FARTHEST`` of the teacher's. One at the rim of that is left out:
-    it may be the slope of another.
+    The student's keypoint is the best pixel of a square window around the teacher's. One on the window's border is left
+    out: it may be on the slope of another peak.
     """
     found = keypoint_scores(logits.detach())
-    taught = keypoint_scores(batch.labels.clamp(min=_LEAST_LABEL).log())
+    target = keypoint_scores(batch.labels.clamp(min=_MIN_LABEL).log())
     search = int(FARTHEST)
     pixels = _pixels(batch, search + GRAY_REACH)
     side = 2 * search + 1
@@ -32,14 +32,14 @@ def refinement_loss(refiner: SubpixelHead, logits: Tensor, batch: Batch) -> Tens
     shift = torch.stack([best % side, best.div(side, rounding_mode="floor")], dim=1) - search
     inner = shift.abs().amax(dim=1) < search
     pixels, shift = pixels[inner], shift[inner]
-    peaks = quadratic_offsets(log_score_windows(taught, pixels)) - shift
+    peaks = quadratic_offsets(log_score_windows(target, pixels)) - shift
     moved = pixels + found.shape[-1] * shift[:, 1] + shift[:, 0]
     refined = refiner(windows(batch.images, moved, GRAY_REACH), log_score_windows(found, moved))
     return (refined - peaks).norm(dim=1).sum() / max(len(pixels), 1)
 
 
 def _pixels(batch: Batch, margin: int) -> Tensor:
-    """(N,) places, in the flattened crops, of the teacher's keypoints that are ``margin`` from the border."""
+    """(N,) indices into the flattened crops, of the teacher's keypoints at least ``margin`` px from the border."""
     height, width = batch.images.shape[2:]
     x, y = batch.keypoints.long().unbind(dim=2)
     known = batch.keypoint_descriptors.square().sum(dim=2) > 0.5

@@ -1,4 +1,4 @@
-"""How well a network under training matches held-out images with changed and warped copies of themselves."""
+"""Matching of held-out images with warped and augmented copies of themselves, for validation."""
 
 from collections.abc import Sequence
 
@@ -14,17 +14,17 @@ from vizloc_ros.features.types import Features, quantize
 from vizloc_ros.training.augmentation import Augmentation
 
 _KEYPOINTS = 300
-_CORNER_SHIFT = 0.12  # of the image's size
+_MAX_CORNER_SHIFT = 0.12  # fraction of the image's size
 
 
 def matching_scores(network: HfNet, images: Sequence[UInt8], augmentation: Augmentation, seed: int) -> dict[str, float]:
-    """Repeatability, matching score and MMA at 3 px with 300 keypoints; the copies depend on the seed only.
+    """Repeatability, matching score and MMA at 3 px with 300 keypoints; the copies depend only on the seed.
 
     Args:
-        network: in evaluation mode.
-        images: (H, W) gray, sides multiples of 8.
-        augmentation: what changes in the copies.
-        seed: of changes and warps.
+        network: network in evaluation mode.
+        images: (H, W) gray images with sides that are multiples of 8.
+        augmentation: augmentation of the copies.
+        seed: seed of augmentation and warps.
     """
     extraction = Extraction(network, _KEYPOINTS)
     pairs = []
@@ -49,7 +49,7 @@ def matching_scores(network: HfNet, images: Sequence[UInt8], augmentation: Augme
 def random_homography(width: int, height: int, rng: np.random.Generator) -> Float64:
     """(3, 3) homography that moves each corner by up to 12 % of the image's size."""
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
-    moved = corners + rng.uniform(-_CORNER_SHIFT, _CORNER_SHIFT, (4, 2)) * [width, height]
+    moved = corners + rng.uniform(-_MAX_CORNER_SHIFT, _MAX_CORNER_SHIFT, (4, 2)) * [width, height]
     return cv2.getPerspectiveTransform(corners, moved.astype(np.float32))
 
 

@@ -1,4 +1,4 @@
-"""The global head's target: VLAD of the teacher's local descriptors."""
+"""Targets of the global head: VLAD of the teacher's local descriptors."""
 
 import zipfile
 from collections.abc import Mapping
@@ -11,58 +11,64 @@ from vizloc_ros.arrays import UNREADABLE_ARRAY, Float32, UInt8
 from vizloc_ros.errors import ConfigError, FeatureError
 from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features
 from vizloc_ros.features.vlad import Vlad
-from vizloc_ros.training.distillation.distillation_config import HfNetTraining
+from vizloc_ros.files import replacing
+from vizloc_ros.training.distillation.distillation_options import HfNetTraining
 from vizloc_ros.training.fingerprint import fingerprint
 from vizloc_ros.training.teacher.target_store import TargetStore
 from vizloc_ros.training.teacher.targets import Targets
 from vizloc_ros.training.training_images import TrainingImages, identity
 
-_IMAGES = 1500  # that vocabulary and whitening are learned on
-_FEWEST_KEYPOINTS = 20  # an image, or crop, with fewer says nothing about the place
+_NUM_IMAGES = 1500  # images that vocabulary and whitening are learned on
+_MIN_KEYPOINTS = 20  # an image, or crop, with fewer does not characterize a place
 
 
 def global_target(vlad: Vlad, targets: Targets) -> Float32:
     """Unit vector (G,) of an image, zero if it has too few keypoints."""
-    if len(targets.keypoints) < _FEWEST_KEYPOINTS:
+    if len(targets.keypoints) < _MIN_KEYPOINTS:
         return np.zeros(vlad.dimension, np.float32)
     return vlad.describe(targets.keypoint_descriptors)
 
 
-def run_vlad(path: Path, config: HfNetTraining, images: TrainingImages, store: TargetStore) -> Vlad:
-    """Vocabulary and whitening of a run: what it has written, or else learned on training images now, and written.
+def run_vlad(path: Path, options: HfNetTraining, images: TrainingImages, store: TargetStore) -> Vlad:
+    """Vocabulary and whitening of a run: read from its file, or learned on training images and written.
+
+    Args:
+        path: file of the run.
+        options: options of the run.
+        images: training images.
+        store: teacher's targets of the images.
 
     Raises:
-        ConfigError: the images are too few for the network's global descriptors, or the file is not this run's.
+        ConfigError: there are too few images for the network's global descriptors, or the file is another run's.
     """
-    dimension = config.network.global_dimension
-    chosen = sorted(set(images.draw(_IMAGES, np.random.default_rng(config.seed))))
+    dimension = options.network.global_dimension
+    chosen = sorted(set(images.draw(_NUM_IMAGES, np.random.default_rng(options.seed))))
     origin: dict[str, Any] = {
         "teacher": store.teacher.fingerprint,
         "images": fingerprint(*(identity(file) for file in chosen)),
-        "vlad_words": str(config.vlad_words),
+        "vlad_words": str(options.vlad_words),
     }
     if path.exists():
         return read_vlad(path, dimension, origin)
     features = [_as_features(*store.load(file)) for file in chosen]
-    vlad = Vlad.learn(features, words=config.vlad_words, dimension=dimension, seed=config.seed)
+    vlad = Vlad.learn(features, words=options.vlad_words, dimension=dimension, seed=options.seed)
     if vlad.dimension != dimension:
         raise ConfigError(
             f"network.global_dimension: {dimension} is more than these images teach: lower it to {vlad.dimension}, or "
             "give at least twice as many images as dimensions"
         )
-    aside = path.with_suffix(".part.npz")
-    np.savez(aside, words=vlad.words, mean=vlad.mean, projection=vlad.projection, **origin)
-    aside.replace(path)
+    with replacing(path) as file:
+        np.savez(file, words=vlad.words, mean=vlad.mean, projection=vlad.projection, **origin)
     return vlad
 
 
 def read_vlad(path: Path, dimension: int, origin: Mapping[str, str]) -> Vlad:
-    """What ``run_vlad`` wrote.
+    """Read the file of ``run_vlad``.
 
     Args:
         path: the file.
-        dimension: of global descriptors.
-        origin: some of what it was made from, as it must be.
+        dimension: length of the global descriptors.
+        origin: required entries of the file by name, about the inputs that it was made from.
 
     Raises:
         ConfigError: the file is missing, damaged, for global descriptors of another length, or of another origin.

@@ -1,1 +1,1 @@
-"""Stage 2: the global head of a distilled HF-Net learns from whole images what a place looks like."""
+"""Stage 2: training of the global head of a distilled HF-Net, on whole images."""

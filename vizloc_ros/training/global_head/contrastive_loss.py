@@ -1,4 +1,4 @@
-"""What teaches the global head which images show the same place."""
+"""Contrastive loss, which trains the global head to tell places apart."""
 
 import torch
 from torch import Tensor
@@ -6,15 +6,15 @@ from torch.nn import functional as F
 
 
 def contrastive_loss(descriptors: Tensor, closeness: Tensor, temperature: float) -> Tensor:
-    """Cross-entropy between how alike descriptors are and how alike they should be.
+    """Cross-entropy between similarities of descriptors and the closeness of their images.
 
-    Every descriptor is compared with all others: the softmax of its similarities against its closeness, scaled to sum
-    1. With closeness 1 between the two views of an image and 0 elsewhere, this is InfoNCE (SimCLR's NT-Xent).
+    Every descriptor is compared with all others: the softmax of its similarities with its closeness, scaled to sum 1.
+    With closeness 1 between the two views of an image and 0 elsewhere, this is InfoNCE (SimCLR's NT-Xent).
 
     Args:
         descriptors: (N, G) unit vectors.
-        closeness: (N, N) from 0 to 1, in each row something besides the diagonal, which does not count.
-        temperature: by which similarities are divided.
+        closeness: (N, N) values from 0 to 1. The diagonal does not count; each row has another positive value.
+        temperature: divisor of the similarities.
     """
     itself = torch.eye(len(descriptors), dtype=torch.bool, device=descriptors.device)
     logits = (descriptors @ descriptors.T / temperature).masked_fill(itself, -1e9)

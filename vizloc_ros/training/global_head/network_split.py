@@ -1,4 +1,4 @@
-"""The network in two: layers that stay as they are, and those that learn to describe places."""
+"""Split of the network into frozen layers and the trained head."""
 
 import zlib
 from collections.abc import Callable
@@ -15,13 +15,13 @@ Layers = Literal["head", "deep"]
 
 @dataclass(frozen=True)
 class NetworkSplit:
-    """Two parts of one network, sharing its weights.
+    """Two parts of one network, with its weights.
 
     Attributes:
-        encode: the frozen layers, (B, 1, H, W) gray values to (B, C, h, w), both on the CPU.
-        head: what is trained, from there to (B, G) unit vectors, on the network's device. In evaluation mode, so that
-            batch norms keep their statistics: those of small batches of like images would be worse.
-        encoder_id: eight hexadecimal digits that change with the frozen weights.
+        encode: frozen layers, from (B, 1, H, W) gray values to (B, C, h, w) activations, both on the CPU.
+        head: trained layers, from these activations to (B, G) unit vectors, on the network's device. They are in
+            evaluation mode, so that batch norms keep their statistics: small batches of similar images have worse ones.
+        encoder_id: eight hexadecimal digits that depend on the frozen weights.
     """
 
     encode: Callable[[Tensor], Tensor]
@@ -30,7 +30,7 @@ class NetworkSplit:
 
 
 def split_network(network: HfNet, layers: Layers) -> NetworkSplit:
-    """Freezes all of a network but its global head and, for ``deep``, the encoder behind layer 7."""
+    """Freeze all of a network except its global head and, for ``deep``, the encoder behind layer 7."""
     backbone = network.backbone
     device = next(network.parameters()).device
     network.eval().requires_grad_(False).to(memory_format=torch.channels_last)

@@ -1,35 +1,36 @@
-"""Whole images for the global head: those with poses, the places kept out of training, and those without poses."""
+"""Whole images for the global head: training images with and without poses, and the held-out places."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from pycolmap import Rigid3d
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from vizloc_ros.arrays import Bool, Float64, Int64, UInt8
 from vizloc_ros.datasets.image_files import read_image
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.errors import DatasetError
 from vizloc_ros.features.hfnet.image_size import fit_image, gray_image
+from vizloc_ros.options import Options
 from vizloc_ros.training.training_images import ImageSource, split_images
+from vizloc_ros.training.training_options import MAY_CHANGE
 
 
-class PosedSource(BaseModel):
+class PosedSource(Options):
     """A drive with poses.
 
     Attributes:
         dataset: ``reader:PATH`` as for ``vizloc map build``.
-        split: of the dataset.
-        held_out: share of the frames, the last ones, whose places are kept out of training.
-        gap: frames nearer than this to a held-out one are not used at all [m].
+        split: split of the dataset.
+        held_out: fraction of the frames, the last ones, whose places are held out.
+        gap: distance from the held-out frames within which frames are not used [m].
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    dataset: str
+    dataset: Annotated[str, MAY_CHANGE]
     split: str = "train"
     held_out: float = Field(default=0.25, gt=0, lt=1)
     gap: float = Field(default=20.0, ge=0)
@@ -40,10 +41,10 @@ class Photo:
     """An image.
 
     Attributes:
-        name: of its file.
-        read: the image as the network takes it: (H, W) gray, sides multiples of 8.
-        world_from_cam: its pose, if it is known.
-        path: its file, if it is not a dataset's.
+        name: name of its file.
+        read: function that reads the image as the network's input: (H, W) gray, sides multiples of 8.
+        world_from_cam: pose of the camera, or None.
+        path: path of its file; None for an image of a dataset.
     """
 
     name: str
@@ -53,10 +54,10 @@ class Photo:
 
 
 def posed_photos(source: PosedSource, long_side: int) -> tuple[list[Photo], list[Photo]]:
-    """The frames to train on and the held-out ones, in order of time.
+    """Training frames and held-out frames of a drive, in order of time.
 
     Raises:
-        DatasetError: the dataset cannot be read, a frame has no pose, or nothing is left to train on.
+        DatasetError: the dataset cannot be read, a frame has no pose, or no frame is left to train on.
     """
     where = f"{source.dataset}, split '{source.split}'"
     photos = []
@@ -79,7 +80,7 @@ def posed_photos(source: PosedSource, long_side: int) -> tuple[list[Photo], list
 def unposed_photos(
     sources: Sequence[ImageSource], held_out: float, count: int, seed: int, long_side: int
 ) -> list[Photo]:
-    """At most ``count`` training images, from the sources by their shares; without those that stage 1 held out."""
+    """At most ``count`` training images, from the sources by their weights, without those that stage 1 held out."""
     rng = np.random.default_rng(seed)
     training, _ = split_images(sources, held_out)
     total = sum(source.share for source in sources)
@@ -93,13 +94,13 @@ def unposed_photos(
 
 
 def positions(photos: Sequence[Photo]) -> Float64:
-    """(N, 3) camera centres in the world [m], NaN where there is no pose."""
+    """(N, 3) camera centers in the world [m], NaN without a pose."""
     poses = [photo.world_from_cam for photo in photos]
     return np.array([np.full(3, np.nan) if p is None else p.translation for p in poses]).reshape(-1, 3)
 
 
 def directions(photos: Sequence[Photo]) -> Float64:
-    """(N, 3) viewing directions in the world, NaN where there is no pose."""
+    """(N, 3) viewing directions in the world, NaN without a pose."""
     poses = [photo.world_from_cam for photo in photos]
     return np.array([np.full(3, np.nan) if p is None else p.rotation.matrix()[:, 2] for p in poses]).reshape(-1, 3)
 
@@ -110,31 +111,31 @@ def distances(a: Float64, b: Float64) -> Float64:
 
 
 def closeness(photos: Sequence[Photo], radius: float, max_angle: float) -> Float64:
-    """How much the same place photos show: exp(-(d / radius)^2) at d metres, 0 if they look into other directions.
+    """Closeness of the places that photos show: exp(-(d / radius)^2) at d meters, 0 for other viewing directions.
 
     Args:
-        photos: N of them; one without a pose is close to itself only.
-        radius: where it has fallen to 1/e [m].
-        max_angle: between viewing directions [deg].
+        photos: N photos; one without a pose is close only to itself.
+        radius: distance with closeness 1/e [m].
+        max_angle: maximum angle between viewing directions [deg].
 
     Returns:
-        (N, N) from 0 to 1, 1 on the diagonal.
+        (N, N) values from 0 to 1, 1 on the diagonal.
     """
-    where = positions(photos)
-    near = np.exp(-((distances(where, where) / radius) ** 2))
-    near[~_alike(photos, max_angle)] = 0
+    centers = positions(photos)
+    near = np.exp(-((distances(centers, centers) / radius) ** 2))
+    near[~_same_direction(photos, max_angle)] = 0
     np.fill_diagonal(near, 1)
     return near
 
 
-def neighbours(photos: Sequence[Photo], radius: float, max_angle: float) -> Int64:
-    """(M, 2) photos with poses nearer than ``radius`` [m] that look the same way but for ``max_angle`` [deg]."""
-    where = positions(photos)
-    return np.argwhere(np.triu((distances(where, where) < radius) & _alike(photos, max_angle), k=1))
+def neighbor_pairs(photos: Sequence[Photo], radius: float, max_angle: float) -> Int64:
+    """(M, 2) pairs of photos with poses nearer than ``radius`` [m] and directions within ``max_angle`` [deg]."""
+    centers = positions(photos)
+    return np.argwhere(np.triu((distances(centers, centers) < radius) & _same_direction(photos, max_angle), k=1))
 
 
-def _alike(photos: Sequence[Photo], max_angle: float) -> Bool:
-    """(N, N) which look the same way but for ``max_angle`` [deg]; none where a pose, and so the cosine, is NaN."""
+def _same_direction(photos: Sequence[Photo], max_angle: float) -> Bool:
+    """(N, N) mask of viewing directions within ``max_angle`` [deg]; false without a pose, where the cosine is NaN."""
     facing = directions(photos)
     return facing @ facing.T >= np.cos(np.radians(max_angle))
 

@@ -1,4 +1,4 @@
-"""Retrieval on places kept out of training."""
+"""Retrieval on held-out places."""
 
 from collections.abc import Sequence
 
@@ -16,15 +16,18 @@ RANKS = (1, 5)
 
 
 class Places:
-    """Every fourth frame of a drive, as it is, is the database; changed views of those between are the queries."""
+    """Retrieval of changed views among the unchanged frames of a drive.
+
+    Every fourth frame is in the database; changed views of the frames between are the queries.
+    """
 
     def __init__(self, photos: Sequence[Photo], bank: ViewBank) -> None:
-        """Chooses them. Raises ``DatasetError`` if no query has a database frame within 5 m."""
+        """Choose database and queries. Raises ``DatasetError`` if no query has a database frame within 5 m."""
         self._bank = bank
         database = range(0, len(photos), DATABASE_EVERY)
         queries = [i for i in range(len(photos)) if i % DATABASE_EVERY]
-        where = positions(photos)
-        near = distances(where[queries], where[database]) <= RADIUS
+        centers = positions(photos)
+        near = distances(centers[queries], centers[database]) <= RADIUS
         self._database = [(i, 0) for i in database]
         self._queries = [(i, view) for i in queries for view in range(1, bank.views)]
         self._near = np.repeat(near, bank.views - 1, axis=0)
@@ -35,7 +38,7 @@ class Places:
             )
 
     def recall(self, head: nn.Module) -> dict[str, float]:
-        """``recall_1`` and ``recall_5`` of a head: see ``place_recall``."""
+        """Recalls ``recall_1`` and ``recall_5`` of a head, see ``place_recall``."""
         database = describe_views(head, self._bank, self._database).numpy()
         queries = describe_views(head, self._bank, self._queries).numpy()
         recalls = place_recall(queries @ database.T, self._near, RANKS)
@@ -43,15 +46,15 @@ class Places:
 
 
 def place_recall(similarity: Float32, near: Bool, ranks: Sequence[int]) -> list[float]:
-    """Share of queries that have a near database image among their most similar ones.
+    """Ratio of queries with a database image of their place among the most similar ones.
 
     Args:
-        similarity: (Q, D) of queries to database images.
-        near: (Q, D) which are of the same place; queries that have none do not count.
-        ranks: how many of the most similar to look at.
+        similarity: (Q, D) similarities of queries and database images.
+        near: (Q, D) mask of the database images of the query's place; queries without any do not count.
+        ranks: numbers of most similar images, each with a recall of its own.
 
     Returns:
-        A recall for each rank.
+        Recall by rank.
     """
     similarity, near = similarity[near.any(axis=1)], near[near.any(axis=1)]
     best_first = np.argsort(-similarity, axis=1, kind="stable")

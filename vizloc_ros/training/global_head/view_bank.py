@@ -1,6 +1,6 @@
-"""What the frozen layers say about some views of every image: computed once, because they do not change any more.
+"""Activations of the frozen layers for some views of every image, computed once because these layers do not change.
 
-That is most of the network's work, so training what comes behind becomes affordable on a CPU.
+They are most of the network's computation: without them, the head can be trained on a CPU.
 """
 
 from collections import defaultdict
@@ -13,15 +13,16 @@ from torch import Tensor, nn
 
 from vizloc_ros.arrays import UNREADABLE_ARRAY
 from vizloc_ros.errors import ConfigError
+from vizloc_ros.files import replacing
 from vizloc_ros.parallel import Progress, silent
 from vizloc_ros.training.global_head.photos import Photo
 from vizloc_ros.training.global_head.views import Changes
 
-_CHUNK = 16  # views described at a time, which bounds the memory
+_CHUNK = 16  # views that are described at once, which bounds the memory
 
 
 class ViewBank:
-    """A folder with one file for each image: (V, C, h, w) float16 activations; the first view is the image itself."""
+    """Folder with a file for each image: (V, C, h, w) float16 activations; the first view is the image itself."""
 
     def __init__(self, folder: Path, count: int, views: int) -> None:
         self._folder, self._count, self.views = folder, count, views
@@ -40,16 +41,16 @@ class ViewBank:
         encode: Callable[[Tensor], Tensor],
         progress: Progress = silent,
     ) -> "ViewBank":
-        """Makes the files that are not there yet.
+        """Write the missing files.
 
         Args:
-            folder: of these photos, views and this encoder only.
+            folder: folder of exactly these photos, views and this encoder.
             photos: the images.
-            views: of each, V.
-            changes: how the others differ from the first.
-            seed: of the changes; a view depends on it and on the photo's index only.
-            encode: the frozen layers, (V, 1, H, W) gray values to (V, C, h, w).
-            progress: shows how far it is.
+            views: number of views V of each image.
+            changes: changes of all views but the first.
+            seed: seed of the changes; a view depends only on it, on the photo's index and on the view's.
+            encode: frozen layers, from (V, 1, H, W) gray values to (V, C, h, w) activations.
+            progress: progress display.
         """
         folder.mkdir(parents=True, exist_ok=True)
         bank = cls(folder, len(photos), views)
@@ -61,13 +62,12 @@ class ViewBank:
             with torch.no_grad():
                 images = torch.from_numpy(np.stack([image, *changed]))[:, None].float()
                 activations = encode(images.contiguous(memory_format=torch.channels_last))
-            aside = folder / "part.npy"
-            np.save(aside, activations.numpy().astype(np.float16, order="C"))
-            aside.replace(bank._file(i))
+            with replacing(bank._file(i)) as file:
+                np.save(file, activations.numpy().astype(np.float16, order="C"))
         return bank
 
     def load(self, photo: int, view: int) -> Tensor:
-        """Activations (C, h, w) of a view. Raises ``ConfigError`` naming a file that is missing or damaged."""
+        """Activations (C, h, w) of a view. Raises ``ConfigError`` if its file is missing or damaged."""
         path = self._file(photo)
         try:
             return torch.from_numpy(np.load(path, mmap_mode="r")[view].astype(np.float32))
@@ -79,7 +79,7 @@ class ViewBank:
 
 
 def describe(head: nn.Module, activations: Sequence[Tensor]) -> Tensor:
-    """Global descriptors (N, G) of N activations of any sizes, on the head's device; one size goes through together."""
+    """Global descriptors (N, G) of N activations of any sizes, on the head's device; a batch for each size."""
     device = next(head.parameters()).device
     rows_of_size: dict[torch.Size, list[int]] = defaultdict(list)
     for i, activation in enumerate(activations):

@@ -1,29 +1,28 @@
-"""Other views of a place made from one image: what a vehicle sees that passes it elsewhere, and with other traffic."""
+"""Simulated views of a place from one image: another path of the vehicle, other light and other traffic."""
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from vizloc_ros.arrays import Float64, UInt8
-from vizloc_ros.training.augmentation import Augmentation, Range
+from vizloc_ros.options import Options
+from vizloc_ros.training.augmentation import Augmentation, Range, log_uniform
 
-_FOCAL_LENGTH = 0.6  # of the image's width: what a yaw of some degrees moves; 80 degrees of view
+_FOCAL_LENGTH = 0.6  # of the assumed camera [fraction of the image's width]: 80 degrees of view
 
 
-class Changes(BaseModel):
-    """Ranges of the changes, each drawn anew for every view.
+class Changes(Options):
+    """Ranges of the changes, drawn for every view.
 
     Attributes:
-        yaw: turn of the camera to either side, at most [deg].
-        shift: translation to either side, at most, as for a plane in front of the camera [share of the width].
-        scale: of the image, drawn on a logarithmic scale; above 1 for a camera that is nearer.
-        perspective: how far each corner moves in x and y, at most [px].
-        occluders: the most rectangles that hide something.
-        occluder_size: of their sides [share of the image's].
-        photometric: what changes without moving anything.
+        yaw: maximum rotation of the camera to either side [deg].
+        shift: maximum translation to either side, as of a plane in front of the camera [fraction of the width].
+        scale: range of the magnification, drawn on a logarithmic scale; above 1 for a nearer camera.
+        perspective: maximum shift of each corner in x and y [px].
+        occluders: maximum number of rectangles that hide parts of the image.
+        occluder_size: range of their sides [fraction of the image's].
+        photometric: photometric changes.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     yaw: float = Field(default=8.0, ge=0, lt=45)
     shift: float = Field(default=0.08, ge=0, lt=0.5)
@@ -34,7 +33,7 @@ class Changes(BaseModel):
     photometric: Augmentation = Augmentation(exposure=0.4, motion_blur=0.2)
 
     def apply(self, image: UInt8, rng: np.random.Generator) -> UInt8:
-        """A changed view (H, W) of a gray image, of the same size."""
+        """Changed view (H, W) of a gray image, of the same size."""
         height, width = image.shape
         view_from_image = self.homography(width, height, rng)
         warped = cv2.warpPerspective(image, view_from_image, (width, height), borderMode=cv2.BORDER_REFLECT)
@@ -46,17 +45,18 @@ class Changes(BaseModel):
         return self.photometric.apply(np.asarray(warped, np.uint8), rng)
 
     def homography(self, width: int, height: int, rng: np.random.Generator) -> Float64:
-        """(3, 3) homography from pixels of the image to those of a view."""
+        """(3, 3) homography from pixels of the image to pixels of a random view."""
         angle = np.radians(rng.uniform(-self.yaw, self.yaw))
         cosine, sine = np.cos(angle), np.sin(angle)
-        scale = np.exp(rng.uniform(*np.log(self.scale)))
+        scale = log_uniform(self.scale, rng)
         shift = rng.uniform(-self.shift, self.shift) * width
         focal = _FOCAL_LENGTH * width
         pixels_from_rays = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
-        turn = np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]])
-        move = np.array([[scale, 0, shift / focal], [0, scale, 0], [0, 0, 1]])
+        rotation = np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]])
+        translation = np.array([[scale, 0, shift / focal], [0, scale, 0], [0, 0, 1]])
         corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
         jitter = rng.uniform(-self.perspective, self.perspective, (4, 2)).astype(np.float32)
-        bend = cv2.getPerspectiveTransform(corners, corners + jitter)
-        view_from_image: Float64 = bend @ pixels_from_rays @ move @ turn @ np.linalg.inv(pixels_from_rays)
+        perspective = cv2.getPerspectiveTransform(corners, corners + jitter)
+        rays_from_pixels = np.linalg.inv(pixels_from_rays)
+        view_from_image: Float64 = perspective @ pixels_from_rays @ translation @ rotation @ rays_from_pixels
         return view_from_image

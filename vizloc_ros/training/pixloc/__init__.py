@@ -1,1 +1,1 @@
-"""Trains PixLoc end to end, from pixels to pose (PixLoc, section 3.3)."""
+"""End-to-end training of PixLoc, from pixels to pose (PixLoc, section 3.2)."""

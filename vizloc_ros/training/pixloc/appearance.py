@@ -1,41 +1,38 @@
-"""Photometric changes between two drives: light, sensor, motion, dirt, and what stands in the way.
+"""Photometric changes between two drives: light, sensor, motion, dirt, and obstacles.
 
-Images of a map are mostly good ones; those of a vehicle are not. So both of a pair are changed, the query more.
+Images of a map are mostly good ones, those of a vehicle are not: both images of a pair are changed, the query more.
 """
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from vizloc_ros.arrays import Float32, UInt8
-from vizloc_ros.training.augmentation import Augmentation
+from vizloc_ros.options import Options
+from vizloc_ros.training.augmentation import Range, add_noise, add_shade, expose, log_uniform, motion_blur
 
-Range = tuple[float, float]
 
-
-class Appearance(BaseModel):
-    """Chances and ranges of the changes, each drawn anew for every image.
+class Appearance(Options):
+    """Chances and ranges of the changes, drawn for every image.
 
     Attributes:
         gain: chance of another exposure.
-        gain_range: its factor, on a logarithmic scale.
+        gain_range: range of its factor, on a logarithmic scale.
         gamma: chance of another tone curve.
-        gamma_range: its exponent, on a logarithmic scale.
-        night: chance of little light: crushed shadows, vignetting, lamps, and the noise of a high gain.
-        night_light: how much light is left, on a logarithmic scale.
+        gamma_range: range of its exponent, on a logarithmic scale.
+        night: chance of low light: crushed shadows, vignetting, lamps, and the noise of a high gain.
+        night_light: range of the remaining light, on a logarithmic scale.
         noise: chance of noise.
-        noise_range: its standard deviation [gray levels].
+        noise_range: range of its standard deviation [gray levels].
         motion: chance of motion blur.
-        motion_range: its length [px].
+        motion_range: range of its length [px].
         defocus: chance of a blur without direction.
-        defocus_range: its standard deviation [px].
+        defocus_range: range of its standard deviation [px].
         shade: chance of soft shadows and lights.
         occlusion: chance of obstacles.
-        occlusion_range: share of the image that they hide.
-        strength: scales all chances; 0 leaves images as they are.
+        occlusion_range: range of the fraction of the image behind them.
+        strength: factor of all chances; 0 leaves images unchanged.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     gain: float = Field(default=0.35, ge=0, le=1)
     gain_range: Range = (0.1, 8.0)
@@ -55,66 +52,67 @@ class Appearance(BaseModel):
     strength: float = Field(default=1.0, ge=0)
 
     def apply(self, image: UInt8, rng: np.random.Generator, other: UInt8 | None = None) -> UInt8:
-        """Another image (H, W) of the same place.
+        """Changed copy of an image.
 
         Args:
-            image: (H, W).
-            rng: decides everything.
-            other: image of another place, parts of which may stand in the way; flat shapes do without.
+            image: (H, W) gray image.
+            rng: source of all random numbers.
+            other: (H, W) image of another place, parts of which may be obstacles; None for flat shapes alone.
         """
         values = image.astype(np.float32)
         if self._happens(self.occlusion, rng):
-            values = self._occluded(values, rng, other)
+            values = self._with_obstacles(values, rng, other)
         if self._happens(self.shade, rng):
-            values = np.clip(Augmentation.shaded(values, rng), 0, 255)
+            values = np.clip(add_shade(values, rng), 0, 255)
         if self._happens(self.motion, rng):
-            values = Augmentation(motion_blur_length=self.motion_range).motion_blurred(values, rng)
+            values = motion_blur(values, self.motion_range, rng)
         if self._happens(self.defocus, rng):
             values = cv2.GaussianBlur(values, (0, 0), rng.uniform(*self.defocus_range)).astype(np.float32)
         if self._happens(self.night, rng):
-            values = self._night(values, rng)
+            values = self._low_light(values, rng)
         if self._happens(self.gamma, rng):
-            values = 255 * np.clip(values / 255, 0, 1) ** np.float32(_log_uniform(self.gamma_range, rng))
+            values = 255 * np.clip(values / 255, 0, 1) ** np.float32(log_uniform(self.gamma_range, rng))
         if self._happens(self.gain, rng):
-            values = np.clip(values * np.float32(_log_uniform(self.gain_range, rng)), 0, 255)
+            values = expose(values, np.float32(log_uniform(self.gain_range, rng)))
         if self._happens(self.noise, rng):
-            deviation = np.float32(_log_uniform(self.noise_range, rng))
-            values = values + deviation * rng.standard_normal(values.shape, dtype=np.float32)
+            values = add_noise(values, np.float32(log_uniform(self.noise_range, rng)), rng)
         return np.clip(values, 0, 255).round().astype(np.uint8)
 
     def _happens(self, chance: float, rng: np.random.Generator) -> bool:
         return bool(rng.random() < self.strength * chance)
 
-    def _night(self, image: Float32, rng: np.random.Generator) -> Float32:
+    def _low_light(self, image: Float32, rng: np.random.Generator) -> Float32:
+        """Image with crushed shadows, vignetting, lamps, and the noise of a high gain, all of random strength."""
         height, width = image.shape
         y, x = np.mgrid[:height, :width].astype(np.float32)
         falloff = ((x / width - 0.5) ** 2 + (y / height - 0.5) ** 2) * np.float32(rng.uniform(0, 4))
         curve = np.float32(rng.uniform(0, 0.9))
         reflected = image / 255
-        light = np.float32(_log_uniform(self.night_light, rng)) / (1 + falloff)
+        light = np.float32(log_uniform(self.night_light, rng)) / (1 + falloff)
         signal = 255 * reflected * (1 - curve + curve * reflected) * light
         for _ in range(rng.integers(0, 6)):
             radius = width * rng.uniform(0.005, 0.05)
             squared = (x - rng.uniform(0, width)) ** 2 + (y - rng.uniform(0, height * 0.6)) ** 2
             signal = signal + np.float32(rng.uniform(10, 150)) / (1 + squared / np.float32(radius**2))
         deviation = np.sqrt(rng.uniform(0.5, 5) ** 2 + rng.uniform(0, 1.5) * signal).astype(np.float32)
-        return np.clip(signal + deviation * rng.standard_normal(image.shape, dtype=np.float32), 0, 255)
+        return np.clip(add_noise(signal, deviation, rng), 0, 255)
 
-    def _occluded(self, image: Float32, rng: np.random.Generator, other: UInt8 | None) -> Float32:
+    def _with_obstacles(self, image: Float32, rng: np.random.Generator, other: UInt8 | None) -> Float32:
+        """Image behind rectangles and ellipses, with a brightness ramp or a part of another image on each."""
         height, width = image.shape
-        share, hidden = rng.uniform(*self.occlusion_range), np.zeros(image.shape, np.uint8)
+        fraction, hidden = rng.uniform(*self.occlusion_range), np.zeros(image.shape, np.uint8)
         result = image.copy()
         for _ in range(40):
-            if hidden.mean() >= share:
+            if hidden.mean() >= fraction:
                 break
             shape = np.zeros(image.shape, np.uint8)
-            centre = (int(rng.integers(width)), int(rng.integers(height)))
+            center = (int(rng.integers(width)), int(rng.integers(height)))
             half = (max(1, int(width * rng.uniform(0.03, 0.18))), max(1, int(height * rng.uniform(0.05, 0.3))))
             if rng.random() < 0.5:
-                corner = (centre[0] - half[0], centre[1] - half[1])
-                cv2.rectangle(shape, corner, (centre[0] + half[0], centre[1] + half[1]), 1, -1)
+                corner = (center[0] - half[0], center[1] - half[1])
+                cv2.rectangle(shape, corner, (center[0] + half[0], center[1] + half[1]), 1, -1)
             else:
-                cv2.ellipse(shape, centre, half, float(rng.uniform(0, 180)), 0, 360, 1, -1)
+                cv2.ellipse(shape, center, half, float(rng.uniform(0, 180)), 0, 360, 1, -1)
             inside = shape.astype(bool)
             if other is not None and rng.random() < 0.5:
                 shift = (int(rng.integers(height)), int(rng.integers(width)))
@@ -124,7 +122,3 @@ class Appearance(BaseModel):
                 result[inside] = np.broadcast_to(rng.uniform(0, 255) + ramp, image.shape)[inside]
             hidden |= shape
         return np.clip(result, 0, 255).astype(np.float32)
-
-
-def _log_uniform(limits: Range, rng: np.random.Generator) -> float:
-    return float(np.exp(rng.uniform(*np.log(limits))))

@@ -1,4 +1,4 @@
-"""The differentiable alignment: the same steps as ``pixloc/optimizer/alignment.py``, through which gradients flow."""
+"""Differentiable alignment: the steps of ``pixloc/optimizer/alignment.py``, with gradients (PixLoc, section 3.2)."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from vizloc_ros.pixloc.optimizer.projection import NEAREST
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
 
-_LEAST_DIAGONAL = 1e-9
+_MIN_DIAGONAL = 1e-9
 
 
 @dataclass(frozen=True)
@@ -17,44 +17,44 @@ class Pose:
     """B poses cam_from_map.
 
     Attributes:
-        rotation: (B, 3, 3).
-        translation: (B, 3) [m].
+        rotation: (B, 3, 3) rotation matrices.
+        translation: (B, 3) translations [m].
     """
 
     rotation: Tensor
     translation: Tensor
 
     def detach(self) -> "Pose":
-        """The same poses, which no gradient passes."""
+        """Poses without gradient."""
         return Pose(self.rotation.detach(), self.translation.detach())
 
 
 @dataclass(frozen=True)
 class Lens:
-    """The cameras of B images.
+    """Cameras of B images.
 
     Attributes:
-        focal: (B, 2) [px].
-        centre: (B, 2) [px].
-        radial: (B,) distortion that the map knows of, k1.
+        focal: (B, 2) focal lengths [px].
+        center: (B, 2) principal points [px].
+        radial: (B,) radial distortions k1 of the map's intrinsics correction.
     """
 
     focal: Tensor
-    centre: Tensor
+    center: Tensor
     radial: Tensor
 
     def project(self, pose: Pose, points: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, N, 3) points [m, map] to (B, N, 2) pixels of the image, and the points in the camera's frame."""
-        seen = points @ pose.rotation.transpose(1, 2) + pose.translation[:, None]
-        depth = seen[..., 2:].clamp(min=NEAREST)
-        ray = seen[..., :2] / depth
-        bent = ray * (1 + self.radial[:, None, None] * (ray * ray).sum(dim=-1, keepdim=True))
-        return bent * self.focal[:, None] + self.centre[:, None], seen
+        """Project (B, N, 3) points [m, map] to (B, N, 2) pixels; also return the points in the camera's frame."""
+        in_camera = points @ pose.rotation.transpose(1, 2) + pose.translation[:, None]
+        depth = in_camera[..., 2:].clamp(min=NEAREST)
+        ray = in_camera[..., :2] / depth
+        distorted = ray * (1 + self.radial[:, None, None] * (ray * ray).sum(dim=-1, keepdim=True))
+        return distorted * self.focal[:, None] + self.center[:, None], in_camera
 
-    def jacobian(self, seen: Tensor) -> Tensor:
-        """(B, N, 2, 6) derivative of the pixels by d in exp(d) * pose, d = [rho, phi]."""
-        z = seen[..., 2].clamp(min=NEAREST)
-        x, y = seen[..., 0] / z, seen[..., 1] / z
+    def jacobian(self, in_camera: Tensor) -> Tensor:
+        """(B, N, 2, 6) derivative of the pixels by d in exp(d) * pose, d = [rho, phi]; without the distortion."""
+        z = in_camera[..., 2].clamp(min=NEAREST)
+        x, y = in_camera[..., 0] / z, in_camera[..., 1] / z
         zero, one = torch.zeros_like(z), 1 / z
         rows = torch.stack(
             [
@@ -68,14 +68,14 @@ class Lens:
 
 @dataclass(frozen=True)
 class Level:
-    """One level of B images and of their references.
+    """One level of B images and of their reference features.
 
     Attributes:
-        features: (B, C, H, W) unit features.
-        confidences: (B, 1, H, W).
-        references: (B, N, C) unit features.
-        reference_confidences: (B, N), zero for landmarks that are there to fill up.
-        damping: (6,).
+        features: (B, C, H, W) unit features of the queries.
+        confidences: (B, 1, H, W) confidences of the queries.
+        references: (B, N, C) unit features of the landmarks.
+        reference_confidences: (B, N) confidences of the landmarks, zero for padding.
+        damping: (6,) factors of the Hessian's diagonal.
     """
 
     features: Tensor
@@ -94,9 +94,9 @@ def align_level(
     loss: BarronLoss,
     iterations: int,
 ) -> Pose:
-    """Levenberg-Marquardt steps on one level, from ``start`` (PixLoc, eqs. 2 to 5).
+    """Poses after Levenberg-Marquardt steps on one level, from ``start`` (PixLoc, Eq. 2 to 5).
 
-    A step that the landmarks do not fix is left out.
+    A step that the landmarks do not determine is zero.
     """
     pose = start
     for _ in range(iterations):
@@ -105,13 +105,16 @@ def align_level(
 
 
 def positions_on(pixels: Tensor, shape: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
-    """(B, N, 2) places on a level of (rows, columns) ``shape`` of pixels of images of (width, height)."""
+    """(B, N, 2) positions on a level of (rows, columns), from pixels of images of (width, height)."""
     scale = pixels.new_tensor([shape[1] / image_size[0], shape[0] / image_size[1]])
     return (pixels + 0.5) * scale - 0.5
 
 
 def sample(maps: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Values of (B, C, H, W) maps at (B, N, 2) positions inside, and their derivatives by x and y: (B, N, C) each."""
+    """Bilinear samples of (B, C, H, W) maps at (B, N, 2) positions inside, and their derivatives by x and y.
+
+    All three are (B, N, C).
+    """
     height, width = maps.shape[2:]
     corner = torch.minimum(positions.detach().floor(), positions.new_tensor([width - 2, height - 2])).clamp(min=0)
     x, y = (positions - corner).unsqueeze(-1).unbind(dim=2)
@@ -130,16 +133,16 @@ def sample(maps: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def inside(positions: Tensor, shape: tuple[int, int], depth: Tensor) -> Tensor:
-    """(B, N) which positions lie on a level, of landmarks before the camera."""
+    """(B, N) mask of the positions that lie on a level, of landmarks in front of the camera."""
     x, y = positions.unbind(dim=-1)
     return (x >= 0) & (y >= 0) & (x <= shape[1] - 1) & (y <= shape[0] - 1) & (depth > NEAREST)
 
 
 def _step(level: Level, points: Tensor, lens: Lens, image_size: tuple[int, int], pose: Pose, loss: BarronLoss) -> Pose:
     shape = (level.features.shape[2], level.features.shape[3])
-    pixels, seen = lens.project(pose, points)
+    pixels, in_camera = lens.project(pose, points)
     positions = positions_on(pixels, shape, image_size)
-    valid = inside(positions, shape, seen[..., 2])
+    valid = inside(positions, shape, in_camera[..., 2])
     positions = torch.where(valid[..., None], positions, torch.ones_like(positions))
     value, by_x, by_y = sample(level.features, positions)
     confidence, _, _ = sample(level.confidences, positions)
@@ -147,7 +150,7 @@ def _step(level: Level, points: Tensor, lens: Lens, image_size: tuple[int, int],
     squared = (residual * residual).sum(dim=-1)
     weight = loss.weight(squared) * confidence[..., 0] * level.reference_confidences * valid
     scale = positions.new_tensor([shape[1] / image_size[0], shape[0] / image_size[1]])
-    jacobian = lens.jacobian(seen) * scale[:, None] * valid[..., None, None]
+    jacobian = lens.jacobian(in_camera) * scale[:, None] * valid[..., None, None]
     xx, xy, yy = (by_x * by_x).sum(-1), (by_x * by_y).sum(-1), (by_y * by_y).sum(-1)
     slopes = torch.stack([(by_x * residual).sum(-1), (by_y * residual).sum(-1)], dim=-1)
     products = torch.stack([torch.stack([xx, xy], dim=-1), torch.stack([xy, yy], dim=-1)], dim=-2)
@@ -156,14 +159,14 @@ def _step(level: Level, points: Tensor, lens: Lens, image_size: tuple[int, int],
     hessian = rows @ weighted.flatten(1, 2)
     gradient = rows @ (weight[..., None] * slopes).flatten(1, 2)[..., None]
     step = _solve(hessian, gradient, level.damping)
-    return _moved(pose, step)
+    return apply_left_update(pose, step)
 
 
 def _solve(hessian: Tensor, gradient: Tensor, damping: Tensor) -> Tensor:
-    """(B, 6) steps, zero where the equations are singular."""
+    """(B, 6) steps (PixLoc, Eq. 4), zero for singular equations."""
     diagonal = hessian.diagonal(dim1=1, dim2=2)
-    damped = hessian + (diagonal * damping).clamp(min=_LEAST_DIAGONAL).diag_embed()
-    scale = damped.diagonal(dim1=1, dim2=2).detach().clamp(min=_LEAST_DIAGONAL).rsqrt()
+    damped = hessian + (diagonal * damping).clamp(min=_MIN_DIAGONAL).diag_embed()
+    scale = damped.diagonal(dim1=1, dim2=2).detach().clamp(min=_MIN_DIAGONAL).rsqrt()
     conditioned = damped * scale[:, :, None] * scale[:, None, :]
     factor, info = torch.linalg.cholesky_ex(conditioned.detach())
     solvable = (info == 0) & torch.isfinite(factor).all(dim=2).all(dim=1)
@@ -173,8 +176,8 @@ def _solve(hessian: Tensor, gradient: Tensor, damping: Tensor) -> Tensor:
     return torch.where(solvable[:, None], step[..., 0], torch.zeros_like(step[..., 0]))
 
 
-def _moved(pose: Pose, step: Tensor) -> Pose:
-    """exp(step) * pose."""
+def apply_left_update(pose: Pose, step: Tensor) -> Pose:
+    """exp(step) * pose for (B, 6) steps (PixLoc, Eq. 5), as ``geometry/se3.py``, with gradients."""
     rho, phi = step[:, :3], step[:, 3:]
     square = (phi * phi).sum(dim=1)[:, None, None]
     small = square < 1e-8
@@ -198,5 +201,5 @@ def _cross_matrix(v: Tensor) -> Tensor:
 
 
 def reference_features(maps: Tensor, positions: Tensor) -> Tensor:
-    """(B, N, C) unit features of references, sampled at (B, N, 2) positions of a level."""
+    """(B, N, C) unit features of references, sampled in (B, C, H, W) maps at (B, N, 2) positions."""
     return F.normalize(sample(maps, positions)[0], dim=-1)

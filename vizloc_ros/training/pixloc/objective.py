@@ -1,4 +1,4 @@
-"""From a batch of pairs to a loss: features, references, alignment level by level, reprojection."""
+"""Loss of a batch of pairs: features, reference features, alignment level by level, reprojection errors."""
 
 from dataclasses import dataclass
 
@@ -22,12 +22,12 @@ from vizloc_ros.training.pixloc.pair_batches import Batch
 
 @dataclass(frozen=True)
 class Aligned:
-    """What became of a batch.
+    """Result of a batch.
 
     Attributes:
-        loss: the mean over levels and pairs; a level that may not learn yet counts as 0.
-        pose: at the end.
-        level_losses: (L,) mean of each level, finest first, of all pairs.
+        loss: mean over levels and pairs, in which a gated level counts as 0.
+        pose: final poses.
+        level_losses: (L,) mean loss of each level over all pairs, finest level first.
     """
 
     loss: Tensor
@@ -36,18 +36,28 @@ class Aligned:
 
 
 def align_batch(network: PixLocNetwork, batch: Batch, loss: BarronLoss, iterations: int, gate_factor: float) -> Aligned:
-    """Aligns every pair from its start, coarse to fine; gradients flow within a level, not from one to the next."""
+    """Align every pair from its initial pose, coarse to fine.
+
+    Gradients flow within a level, but not from one level to the next.
+
+    Args:
+        network: network in training or evaluation mode.
+        batch: the pairs.
+        loss: robust loss of the residuals.
+        iterations: iterations on each level.
+        gate_factor: maximum error of the previous level, in its own pixels, with which a level is trained.
+    """
     levels = _levels(network, batch)
-    # Distances in pixels of the image that the network sees, so that strides mean what they say.
+    # Distances in pixels of the network's input, to which the strides refer.
     shrink = batch.images.shape[3] / batch.image_size[0]
-    truth, seen = batch.query_lens.project(batch.truth, batch.points)
-    within = inside(truth, (batch.image_size[1], batch.image_size[0]), seen[..., 2])
-    counted = batch.real * within
+    truth, in_camera = batch.query_lens.project(batch.truth, batch.points)
+    visible = inside(truth, (batch.image_size[1], batch.image_size[0]), in_camera[..., 2])
+    counted = batch.real * visible
 
     def errors(pose: Pose) -> Tensor:
         return shrink * reprojection_errors(batch.query_lens.project(pose, batch.points)[0], truth)
 
-    pose, losses, learning = batch.start, [], []
+    pose, losses, gates = batch.start, [], []
     before, stride = errors(pose), None
     for index in reversed(range(len(levels))):
         pose = align_level(
@@ -55,23 +65,23 @@ def align_batch(network: PixLocNetwork, batch: Batch, loss: BarronLoss, iteratio
         )
         after = errors(pose)
         losses.append(reprojection_loss(after, counted))
-        learning.append(torch.ones_like(losses[-1]) if stride is None else gate(before, counted, stride, gate_factor))
+        gates.append(torch.ones_like(losses[-1]) if stride is None else gate(before, counted, stride, gate_factor))
         before, stride = after, network.config.strides[index]
-    total = (torch.stack(losses) * torch.stack(learning)).mean()
+    total = (torch.stack(losses) * torch.stack(gates)).mean()
     return Aligned(total, pose.detach(), torch.stack(losses).mean(dim=1).detach().flip(0))
 
 
 def _levels(network: PixLocNetwork, batch: Batch) -> list[Level]:
-    """The network's maps of the queries, with the references sampled in those of the keyframes."""
+    """Feature maps of the queries, with reference features sampled in those of the keyframes."""
     pairs, damping = len(batch.points), network.dampings()
-    pixels, seen = batch.keyframe_lens.project(batch.keyframe_pose, batch.points)
+    pixels, in_camera = batch.keyframe_lens.project(batch.keyframe_pose, batch.points)
     levels = []
     for index, (features, confidences) in enumerate(
         network(batch.images.contiguous(memory_format=torch.channels_last))
     ):
         shape = (features.shape[2], features.shape[3])
         positions = positions_on(pixels, shape, batch.image_size)
-        valid = inside(positions, shape, seen[..., 2]).to(features.dtype) * batch.real
+        valid = inside(positions, shape, in_camera[..., 2]).to(features.dtype) * batch.real
         positions = torch.where(valid[..., None] > 0, positions, torch.ones_like(positions))
         reference_confidences = sample(confidences[pairs:], positions)[0][..., 0]
         levels.append(

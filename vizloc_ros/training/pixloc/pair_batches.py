@@ -1,10 +1,11 @@
-"""Pairs as tensors."""
+"""Batches of pairs as tensors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from pycolmap import Rigid3d
 from torch import Tensor
 
 from vizloc_ros.arrays import UInt8
@@ -14,18 +15,18 @@ from vizloc_ros.training.pixloc.training_pairs import Pair, View
 
 @dataclass(frozen=True)
 class Batch:
-    """B pairs whose images have one size, and whose cameras have one.
+    """B pairs whose images have one size, and whose cameras have one size.
 
     Attributes:
         images: (2 B, 1, H, W) gray values, all queries before all keyframes.
-        image_size: (width, height) of the images that the cameras belong to [px].
-        query_lens: of the queries.
-        keyframe_lens: of the keyframes.
-        keyframe_pose: of the keyframes.
-        truth: poses of the queries.
-        start: where alignments begin.
+        image_size: (width, height) of the cameras [px].
+        query_lens: cameras of the queries.
+        keyframe_lens: cameras of the keyframes.
+        keyframe_pose: poses of the keyframes.
+        truth: ground-truth poses of the queries.
+        start: initial poses of the alignments.
         points: (B, N, 3) landmarks [m], relative to each pair's origin.
-        real: (B, N) 1, or 0 for landmarks that are there to fill up.
+        real: (B, N) 1 for landmarks, 0 for padding.
     """
 
     images: Tensor
@@ -40,7 +41,14 @@ class Batch:
 
 
 def collate(pairs: Sequence[Pair], queries: Sequence[UInt8], keyframes: Sequence[UInt8], device: torch.device) -> Batch:
-    """Pairs with their images, changed or not. Positions are taken relative to the query, for single precision."""
+    """Batch of pairs. Positions are relative to the query's camera, because of single precision.
+
+    Args:
+        pairs: pairs whose images have one size.
+        queries: images of the queries, changed or not.
+        keyframes: images of the keyframes, changed or not.
+        device: device of the tensors.
+    """
     count = max(len(pair.points) for pair in pairs)
     points = np.zeros((len(pairs), count, 3), np.float32)
     real = np.zeros((len(pairs), count), np.float32)
@@ -50,11 +58,11 @@ def collate(pairs: Sequence[Pair], queries: Sequence[UInt8], keyframes: Sequence
         points[i, len(pair.points) :] = points[i, 0]
         real[i, : len(pair.points)] = 1
 
-    def poses(all_of: Sequence[object]) -> Pose:
-        matrices = [pose.matrix() for pose in all_of]  # type: ignore[attr-defined]
+    def poses(cam_from_map: Sequence[Rigid3d]) -> Pose:
+        matrices = [pose.matrix() for pose in cam_from_map]
         rotation = np.array([matrix[:, :3] for matrix in matrices])
-        moved = [m[:, 3] + m[:, :3] @ origin for m, origin in zip(matrices, origins, strict=True)]
-        return Pose(_tensor(rotation, device), _tensor(np.array(moved), device))
+        translation = [m[:, 3] + m[:, :3] @ origin for m, origin in zip(matrices, origins, strict=True)]
+        return Pose(_tensor(rotation, device), _tensor(np.array(translation), device))
 
     images = np.stack([*queries, *keyframes])[:, None].astype(np.float32)
     return Batch(
@@ -73,9 +81,9 @@ def collate(pairs: Sequence[Pair], queries: Sequence[UInt8], keyframes: Sequence
 def _lens(views: Sequence[View], device: torch.device) -> Lens:
     cameras = [(view.camera, view.correction) for view in views]
     focal = [[c.fx * (1 + off.focal), c.fy * (1 + off.focal)] for c, off in cameras]
-    centre = [[c.cx + off.cx, c.cy + off.cy] for c, off in cameras]
+    center = [[c.cx + off.cx, c.cy + off.cy] for c, off in cameras]
     radial = [off.radial / (1 + off.focal) for _, off in cameras]
-    return Lens(*(_tensor(np.array(values), device) for values in (focal, centre, radial)))
+    return Lens(*(_tensor(np.array(values), device) for values in (focal, center, radial)))
 
 
 def _tensor(values: np.ndarray, device: torch.device) -> Tensor:

@@ -1,4 +1,4 @@
-"""EdgePoint2's published weights (ONNX, MIT licence), where the light network starts from."""
+"""Initialization of the light network from EdgePoint2's published weights (ONNX, MIT license)."""
 
 from pathlib import Path
 
@@ -13,11 +13,11 @@ from vizloc_ros.pixloc.network.light import EDGEPOINT2_ORDER, LightNetwork, load
 
 
 def load_edgepoint2(network: LightNetwork, path: Path) -> None:
-    """Sets encoder and descriptor head to those of an EdgePoint2 file; the rest stays.
+    """Set encoder and descriptor head to those of an EdgePoint2 file; other weights are not changed.
 
     Raises:
         FeatureError: the file cannot be read.
-        ConfigError: it is no EdgePoint2 of the network's sizes.
+        ConfigError: it is not an EdgePoint2 network of the same sizes.
     """
     content = read_network(path)
     try:

@@ -1,4 +1,4 @@
-"""Networks to export, from wherever they are: a run's checkpoint, a safetensors file, or EdgePoint2's weights."""
+"""Networks to export, from a run's checkpoint, a safetensors file, or EdgePoint2's weights."""
 
 import json
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from vizloc_ros.training.pixloc.pretrained import load_edgepoint2
 
 @dataclass(frozen=True)
 class Trained:
-    """A network with the loss that it was trained with, and what an exported file says about the training."""
+    """A network, the robust loss of its training, and the metadata of an exported file."""
 
     network: PixLocNetwork
     loss: BarronLoss
@@ -26,10 +26,10 @@ class Trained:
 
 
 def open_trained(path: Path) -> Trained:
-    """The network of a file.
+    """Load the network of a file.
 
     Raises:
-        ConfigError, FeatureError: the file is missing, damaged, or something else.
+        ConfigError, FeatureError: the file is missing, damaged, or of another kind.
     """
     if path.suffix == ".safetensors":
         return Trained(*load_network(path))
@@ -40,11 +40,11 @@ def open_trained(path: Path) -> Trained:
         return Trained(network.eval(), BarronLoss(), {"training": "none", "pretrained": path.name})
     state = load_checkpoint(path)
     try:
-        told = json.loads(state["config"])
-        config: NetworkConfig = TypeAdapter(NetworkConfig).validate_python(told["network"])
+        saved = json.loads(state["config"])
+        config: NetworkConfig = TypeAdapter(NetworkConfig).validate_python(saved["network"])
         network = PixLocNetwork(config)
         network.load_state_dict(state["network"])
-        loss = BarronLoss(0.0, float(told["robust_scale"]))
+        loss = BarronLoss(0.0, float(saved["robust_scale"]))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"{path}: is no checkpoint of PixLoc ({error})") from error
-    return Trained(network.eval(), loss, {"training": json.dumps(told), "steps": str(state["step"])})
+    return Trained(network.eval(), loss, {"training": json.dumps(saved), "steps": str(state["step"])})

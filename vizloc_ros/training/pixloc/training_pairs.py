@@ -1,4 +1,4 @@
-"""Pairs of a query and a keyframe that sees the same landmarks."""
+"""Pairs of a query and a keyframe with common landmarks (PixLoc, section 5)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, parallel_map, silent
 from vizloc_ros.pixloc.image_fit import fit_image
 from vizloc_ros.pixloc.optimizer.projection import project
-from vizloc_ros.training.pixloc.alignment_config import PairSource, Partners, Starts
+from vizloc_ros.training.pixloc.pixloc_training_options import PairSource, Partners, Starts
 
-LEAST_LANDMARKS = 16  # that both images of a pair contain
+MIN_LANDMARKS = 16  # landmarks that both images of a pair contain
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class View:
     """An image with its camera and pose.
 
     Attributes:
-        name: of the record that it comes from.
-        camera: of the same view, perhaps in more pixels than the image has.
-        image: (H, W) as the network takes it.
-        cam_from_map: its pose.
-        correction: what the map says the camera's calibration is off by.
+        name: name of its record.
+        camera: camera of the view, which may have more pixels than the image.
+        image: (H, W) input of the network.
+        cam_from_map: pose of the map in the camera's frame.
+        correction: intrinsics correction of the map.
     """
 
     name: str
@@ -46,7 +46,7 @@ class View:
     correction: IntrinsicsCorrection
 
     def see(self, points: Float64) -> tuple[Float64, Bool]:
-        """(N, 3) landmarks [m, map] to (N, 2) pixels of the camera, and (N,) which of them the image contains."""
+        """Project (N, 3) landmarks [m, map] to (N, 2) pixels of the camera, with an (N,) mask of those in the image."""
         rotation, translation = self.cam_from_map.rotation.matrix(), self.cam_from_map.translation
         seen = project(rotation[None], translation[None], points, self.camera, self.correction)
         return seen.pixels[0], self.camera.contains(seen.pixels[0]) & seen.in_front[0]
@@ -54,13 +54,13 @@ class View:
 
 @dataclass(frozen=True)
 class Pair:
-    """One alignment to learn from.
+    """One alignment to train on.
 
     Attributes:
-        query: the image that is aligned.
-        keyframe: the image that the references come from.
+        query: image that is aligned.
+        keyframe: image of the reference features.
         points: (N, 3) landmarks that both images contain [m, map].
-        start: cam_from_map where the alignment begins.
+        start: initial pose cam_from_map.
     """
 
     query: View
@@ -73,25 +73,32 @@ class PairDrive:
     """All pairs of one source.
 
     Attributes:
-        name: of the dataset.
-        training: queries that are learned from.
-        validation: queries that are kept out; no training query is aligned with them either.
+        name: name of the dataset.
+        training: names of the queries for training.
+        validation: names of the held-out queries; no training query is aligned with them.
     """
 
     def __init__(
         self, source: PairSource, folder: Path, partners: Partners, long_side: int, progress: Progress = silent
     ) -> None:
-        """Opens the map, or builds it in ``folder`` or where the source says, and reads all images.
+        """Open the map, or build it, and read all images.
+
+        Args:
+            source: dataset and map.
+            folder: folder of the map if the source has none.
+            partners: keyframes that an image may be aligned with.
+            long_side: maximum longer side of an image [px].
+            progress: progress display.
 
         Raises:
-            VizlocError: the dataset, an image or the map cannot be used, or no two images see the same landmarks.
+            VizlocError: the dataset, an image or the map cannot be used, or no two images have common landmarks.
         """
         self.name, self._partners = source.dataset, partners
         dataset = open_dataset(source.dataset)
         keyframes = every(dataset.records(source.map_split), source.every)
         folder = source.map or folder
         if not folder.exists():
-            options = BuildOptions(rotated_views=RotatedViewOptions(yaws=()))  # retrieval is not needed
+            options = BuildOptions(rotated_views=RotatedViewOptions(yaws=()))  # they are for retrieval only
             extractor = open_extractor("hfnet", {})
             build_map(keyframes, extractor, folder, dataset=source.dataset, options=options, progress=progress)
         self._map = VisualMap.open(folder)
@@ -106,11 +113,11 @@ class PairDrive:
             lambda record: self._view(record, long_side), list(chosen.values()), "reading images", progress
         )
         self._views = dict(zip(chosen, views, strict=True))
-        self._centres = self._map.keyframe_poses[:, :3]
+        self._centers = self._map.keyframe_poses[:, :3]
         self._directions = Rotation.from_quat(self._map.keyframe_poses[:, 3:]).as_matrix()[:, :, 2]
         self._candidates: dict[str, list[int]] = {}
         held_out = frozenset(record.name for record in queries[first:])
-        self.training = self._with_partners(queries[: max(first - source.gap, 0)], avoided=held_out)
+        self.training = self._with_partners(queries[: max(first - source.gap, 0)], excluded=held_out)
         self.validation = self._with_partners(queries[first:])
         if not self.training:
             raise DatasetError(
@@ -118,10 +125,16 @@ class PairDrive:
             )
 
     def draw(self, query: str, starts: Starts, rng: np.random.Generator) -> Pair:
-        """A pair with the query of this name."""
+        """Draw a pair.
+
+        Args:
+            query: name of the query.
+            starts: initial poses of the alignments.
+            rng: source of all random numbers.
+        """
         view, candidates = self._views[query], self._candidates[query]
         keyframe = int(rng.choice(candidates))
-        points = self._shared(view, keyframe)
+        points = self._common_landmarks(view, keyframe)
         count = min(self._partners.landmarks, len(points))
         chosen = points[np.sort(rng.choice(len(points), count, replace=False))]
         reference = self._views[self._records[keyframe].name]
@@ -143,28 +156,29 @@ class PairDrive:
         correction = self._map.info.intrinsics_correction(record.camera)
         return View(record.name, record.camera, image, record.world_from_cam.inverse(), correction)
 
-    def _with_partners(self, queries: Sequence[Record], avoided: frozenset[str] = frozenset()) -> list[str]:
-        """Names of the queries that have a partner, which is none of those ``avoided``."""
+    def _with_partners(self, queries: Sequence[Record], excluded: frozenset[str] = frozenset()) -> list[str]:
+        """Names of the queries that have a partner other than the excluded keyframes."""
         for record in queries:
             view = self._views[record.name]
             inverse = view.cam_from_map.inverse()
-            near = np.linalg.norm(self._centres - inverse.translation, axis=1) <= self._partners.distance
-            alike = self._directions @ inverse.rotation.matrix()[:, 2] >= np.cos(np.radians(self._partners.angle))
+            near = np.linalg.norm(self._centers - inverse.translation, axis=1) <= self._partners.distance
+            cosines = self._directions @ inverse.rotation.matrix()[:, 2]
+            same_direction = cosines >= np.cos(np.radians(self._partners.angle))
             candidates = [
                 k
-                for k in np.flatnonzero(near & alike).tolist()
-                if self._records[k].name not in avoided | {record.name} and self._overlaps(view, k)
+                for k in np.flatnonzero(near & same_direction).tolist()
+                if self._records[k].name not in excluded | {record.name} and self._overlaps(view, k)
             ]
             if candidates:
                 self._candidates[record.name] = candidates
         return [record.name for record in queries if record.name in self._candidates]
 
     def _overlaps(self, view: View, keyframe: int) -> bool:
-        least = self._partners.overlap * len(self._map.landmarks_of(keyframe))
-        return len(self._shared(view, keyframe)) >= max(LEAST_LANDMARKS, least)
+        minimum = self._partners.overlap * len(self._map.landmarks_of(keyframe))
+        return len(self._common_landmarks(view, keyframe)) >= max(MIN_LANDMARKS, minimum)
 
-    def _shared(self, view: View, keyframe: int) -> Float64:
-        """(M, 3) landmarks of a keyframe that a view contains."""
+    def _common_landmarks(self, view: View, keyframe: int) -> Float64:
+        """(M, 3) landmarks of a keyframe that a view contains [m, map]."""
         points = np.asarray(self._map.landmark_positions[self._map.landmarks_of(keyframe)], np.float64)
         _, inside = view.see(points)
         return points[inside]

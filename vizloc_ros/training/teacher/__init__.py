@@ -1,1 +1,1 @@
-"""The teacher of HF-Net: what a larger network says about an image, and where its answers are kept."""
+"""Teacher networks of HF-Net, and the store of their targets."""

@@ -1,30 +1,29 @@
-"""A global teacher: any ONNX file that makes one vector of an image, such as NetVLAD."""
+"""Global teacher: any ONNX file with one vector per image as output, such as NetVLAD."""
 
 from pathlib import Path
 from typing import Literal
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from vizloc_ros.arrays import Float32, UInt8
 from vizloc_ros.errors import ConfigError, FeatureError
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.onnx_session import ORT_ERRORS, described, one_line, open_session, read_network
+from vizloc_ros.options import Options
 from vizloc_ros.training.fingerprint import teacher_fingerprint
 
 
-class GlobalTeacherConfig(BaseModel):
-    """Which network teaches the global head.
+class GlobalTeacherOptions(Options):
+    """Options of the global head's teacher.
 
     Attributes:
-        path: the ONNX file, from one image of 1 or 3 channels (gray, repeated) to a vector.
-        value_range: what white is in its input, 1 or 255.
-        output: name of the vector, where it has several outputs.
-        provider: ``cpu`` or ``cuda``, what it runs on; its answers do not depend on it.
+        path: ONNX file, from one image of 1 or 3 channels (gray, repeated) to a vector.
+        value_range: input value of white, 1 or 255.
+        output: name of the vector, if there are several outputs.
+        provider: device, ``cpu`` or ``cuda``; its vectors do not depend on it.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: Path
     value_range: float = Field(default=1.0, gt=0)
@@ -33,46 +32,48 @@ class GlobalTeacherConfig(BaseModel):
 
 
 class GlobalTeacher:
-    """Answers for clean images.
+    """Teacher of global descriptors.
 
     Attributes:
-        fingerprint: changes with what it answers.
+        fingerprint: fingerprint of the network and its options.
     """
 
-    def __init__(self, config: GlobalTeacherConfig, dimension: int, threads: int = 0) -> None:
-        """Opens a file.
+    def __init__(self, options: GlobalTeacherOptions, dimension: int, threads: int = 0) -> None:
+        """Open the network.
 
         Args:
-            config: which, and how to ask it.
-            dimension: G of the student.
-            threads: on the CPU; 0 for all cores.
+            options: options of the teacher.
+            dimension: length G of the student's global descriptors.
+            threads: threads on the CPU; 0 for all cores.
 
         Raises:
-            FeatureError: the file is missing or no network.
-            ConfigError: it has not one image for its input, or the output cannot be told.
+            FeatureError: the file is missing or is not a network.
+            ConfigError: its input is not one image, or its outputs are ambiguous.
         """
-        self._config, self._dimension = config, dimension
-        self._session = open_session(read_network(config.path), Device(config.provider, threads))
-        self.fingerprint = teacher_fingerprint(config.path, config)
+        self._options, self._dimension = options, dimension
+        self._session = open_session(read_network(options.path), Device(options.provider, threads))
+        self.fingerprint = teacher_fingerprint(options.path, options)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[1] not in (1, 3):
-            raise ConfigError(f"{config.path}: its input must be one image of 1 or 3 channels, not {described(inputs)}")
-        names = [output.name for output in outputs if config.output in (None, output.name)]
+            raise ConfigError(
+                f"{options.path}: its input must be one image of 1 or 3 channels, not {described(inputs)}"
+            )
+        names = [output.name for output in outputs if options.output in (None, output.name)]
         if len(names) != 1:
-            raise ConfigError(f"{config.path}: name one of its outputs in global_teacher.output: {described(outputs)}")
+            raise ConfigError(f"{options.path}: name one of its outputs in global_teacher.output: {described(outputs)}")
         self._input, self._output = inputs[0], names[0]
 
     def describe(self, image: UInt8) -> Float32:
-        """Unit vector (G,) of a whole (H, W) gray image; a network of fixed size sees it resized.
+        """Unit vector (G,) of a whole (H, W) gray image, which is resized for a network of fixed size.
 
         Raises:
             ConfigError: the vector has another length than the student's.
-            FeatureError: the network refuses the image, or says nothing about it.
+            FeatureError: the network fails on the image, or its vector is zero or not finite.
         """
-        path, (_, channels, *fixed) = self._config.path, self._input.shape
+        path, (_, channels, *fixed) = self._options.path, self._input.shape
         if all(isinstance(side, int) for side in fixed):
             image = np.asarray(cv2.resize(image, fixed[::-1], interpolation=cv2.INTER_AREA), np.uint8)
-        values = image * np.float32(self._config.value_range / 255)
+        values = image * np.float32(self._options.value_range / 255)
         batch = np.ascontiguousarray(np.broadcast_to(values, (1, channels, *values.shape)))
         try:
             vector = np.ravel(self._session.run([self._output], {self._input.name: batch})[0]).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The teacher's answers, asked for once and kept in files, or asked for every time."""
+"""Store of the teacher's targets: computed once and kept in files, or computed every time."""
 
 import zipfile
 from dataclasses import dataclass, field
@@ -9,6 +9,7 @@ import numpy as np
 
 from vizloc_ros.arrays import UNREADABLE_ARRAY, UInt8
 from vizloc_ros.errors import ImageError
+from vizloc_ros.files import replacing
 from vizloc_ros.training.fingerprint import fingerprint
 from vizloc_ros.training.teacher.targets import Targets
 from vizloc_ros.training.teacher.teacher_network import Teacher
@@ -20,12 +21,12 @@ _ARRAYS = ("labels", "descriptors", "keypoints", "keypoint_descriptors")
 
 @dataclass(frozen=True)
 class TargetStore:
-    """Targets of clean images.
+    """Targets of unaugmented images.
 
     Attributes:
-        teacher: answers what is not there yet.
-        folder: of the answers, one ``.npz`` an image; none: nothing is kept.
-        warps: which views ``load`` makes of an image.
+        teacher: teacher that computes missing targets.
+        folder: folder of the files, one ``.npz`` per image; None to keep none.
+        warps: warped views of an image.
     """
 
     teacher: Teacher
@@ -33,7 +34,18 @@ class TargetStore:
     warps: Warps = field(default_factory=Warps)
 
     def load(self, path: Path, variant: int | None = None) -> tuple[UInt8, Targets]:
-        """A gray image, cropped to multiples of 8, or a warped view of it, and its targets."""
+        """Load an image and its targets.
+
+        Args:
+            path: file of the image.
+            variant: number of a warped view; None for the image itself.
+
+        Returns:
+            Gray image, cropped to multiples of 8, or the view; and its targets.
+
+        Raises:
+            ImageError: the image or the file of its targets cannot be read.
+        """
         kept = None if self.folder is None else self.folder / self._name(path, variant)
         if kept is not None and kept.exists():
             try:
@@ -46,14 +58,12 @@ class TargetStore:
             image = self.warps.apply(image, np.random.default_rng([crc32(path.name.encode()), variant]))
         targets = self.teacher.targets(image)
         if kept is not None:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            aside = kept.with_suffix(".part.npz")
-            np.savez(aside, image=image, **{name: getattr(targets, name) for name in _ARRAYS})
-            aside.replace(kept)
+            with replacing(kept) as file:
+                np.savez(file, image=image, **{name: getattr(targets, name) for name in _ARRAYS})
         return image, targets
 
     def _name(self, path: Path, variant: int | None) -> str:
-        """Of the file of a kept answer; it changes with what the answer depends on, or stale ones would be used."""
+        """Name of the file of targets, which depends on all their inputs, so that outdated files are not used."""
         facts: tuple[object, ...] = (self.teacher.fingerprint, identity(path))
         if variant is not None:
             facts += (self.warps.model_dump_json(exclude={"share", "variants"}), variant)

@@ -1,4 +1,4 @@
-"""What a student is taught about one image, and the conversion of score maps to the detector's soft labels."""
+"""Targets of the local heads for one image, and the conversion of score maps to the detector's soft labels."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,13 @@ from vizloc_ros.features.hfnet.hfnet_config import CELL
 
 @dataclass(frozen=True)
 class Targets:
-    """A teacher's answer for one image of H x W pixels, both multiples of 8.
+    """Targets for one image of H x W pixels, both multiples of 8.
 
     Attributes:
         labels: (65, H/8, W/8) float16 soft labels, see ``soft_labels``.
-        descriptors: (D, H/8, W/8) int8 descriptors at the centres of the cells, round(127 * unit vector).
+        descriptors: (D, H/8, W/8) int8 descriptors at the centers of the cells, round(127 * unit vector).
         keypoints: (N, 2) float32 pixels of the teacher's best local maxima, best first.
-        keypoint_descriptors: (N, D) int8 descriptors there.
+        keypoint_descriptors: (N, D) int8 descriptors at the keypoints.
     """
 
     labels: Float16
@@ -25,7 +25,7 @@ class Targets:
     keypoint_descriptors: Int8
 
     def crop(self, x: int, y: int, width: int, height: int) -> "Targets":
-        """The targets of a part of the image; all four numbers in pixels, multiples of 8."""
+        """Targets of a part of the image; all four numbers in pixels, multiples of 8."""
         rows, columns = slice(y // CELL, (y + height) // CELL), slice(x // CELL, (x + width) // CELL)
         keypoints = self.keypoints - np.array([x, y], np.float32)
         inside = ((keypoints >= 0) & (keypoints <= [width - 1, height - 1])).all(axis=1)
@@ -40,12 +40,12 @@ class Targets:
 def soft_labels(odds: Float32) -> Float32:
     """65-way soft labels of 8 x 8 cells from a full-resolution detector.
 
-    A detector with one probability p for each pixel is read as 64 independent events a cell, of which at most one may
-    happen: the chance of pixel i alone is proportional to its odds p / (1 - p), that of none to 1. A lone pixel keeps
-    its p; a blob of pixels shares.
+    A detector with a probability p for each pixel is read as 64 independent events per cell, of which at most one may
+    happen: the probability of pixel i alone is proportional to its odds p / (1 - p), that of none to 1. A single pixel
+    keeps its p; several strong pixels divide the probability.
 
     Args:
-        odds: (H, W), not negative, H and W multiples of 8.
+        odds: (H, W) non-negative odds, H and W multiples of 8.
 
     Returns:
         (65, H/8, W/8) probabilities that sum to 1; channel 8 r + c is row r and column c, the last one "no keypoint".

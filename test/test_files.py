@@ -1,7 +1,8 @@
-"""Whatever happens while a map is built, the old one or the new one is there, whole."""
+"""Files and folders are replaced whole: whatever happens while they are written, the old or the new one is there."""
 
 import ctypes
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,9 +17,9 @@ from point_street import View, write_point_map
 
 from vizloc_ros.cli import main as cli
 from vizloc_ros.errors import MapError
+from vizloc_ros.files import replacing, replacing_folder
 from vizloc_ros.mapping.check import map_problems
 from vizloc_ros.mapping.map_format import read_info
-from vizloc_ros.mapping.replace import built_aside
 from vizloc_ros.mapping.visual_map import VisualMap
 
 
@@ -31,6 +32,88 @@ def content(folder: Path) -> dict[str, str]:
     return {str(p.relative_to(folder)): p.read_text() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+def test_a_file_appears_when_the_block_is_done(tmp_path: Path) -> None:
+    target = tmp_path / "made" / "on" / "demand" / "file.bin"
+    with replacing(target) as file:
+        file.write(b"new")
+        assert not target.exists()
+    assert target.read_bytes() == b"new"
+    assert list(target.parent.iterdir()) == [target]
+    assert target.stat().st_mode == written(tmp_path / "other").stat().st_mode, "not private, as temporary files are"
+
+
+def written(path: Path) -> Path:
+    path.write_bytes(b"")
+    return path
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a power cut could leave the new name with the content of neither."""
+    target, flushed = tmp_path / "file.bin", []
+    target.write_bytes(b"old")
+
+    def fsync(descriptor: int) -> None:
+        flushed.append((os.fstat(descriptor).st_size, target.read_bytes()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with replacing(target) as file:
+        file.write(b"brand new")
+    assert flushed == [(9, b"old")]
+    assert target.read_bytes() == b"brand new"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("old", [None, b"old"])
+def test_an_error_leaves_the_old_file_and_nothing_beside_it(
+    tmp_path: Path, error: type[BaseException], old: bytes | None
+) -> None:
+    target = tmp_path / "file.bin"
+    if old is not None:
+        target.write_bytes(old)
+
+    def fail() -> None:
+        with replacing(target) as file:
+            file.write(b"half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == ([] if old is None else [old])
+
+
+def test_a_file_that_cannot_take_its_place_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "target" / "in the way").mkdir(parents=True)
+
+    def fail() -> None:
+        with replacing(tmp_path / "target"):
+            pass
+
+    with pytest.raises(OSError):
+        fail()
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
+
+
+def test_two_writers_of_one_file_do_not_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even with the same process id, as in two containers that share a folder: the last to finish stays, whole."""
+    monkeypatch.setattr(os, "getpid", lambda: 7)
+    target = tmp_path / "file.bin"
+    with replacing(target) as ours:
+        ours.write(b"ours")
+        with replacing(target) as theirs:
+            theirs.write(b"theirs")
+        assert target.read_bytes() == b"theirs"
+    assert target.read_bytes() == b"ours"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_nothing_else_writes_beside_and_renames() -> None:
+    """The idea has one home."""
+    package = REPOSITORY / "vizloc_ros"
+    idiom = re.compile(r"\.rename\(|os\.replace|\.replace\((path|kept|target)\)|\.part\b|NamedTemporaryFile")
+    users = {str(path.relative_to(package)) for path in package.rglob("*.py") if idiom.search(path.read_text())}
+    assert users == {"files.py", "bags/writer.py"}, "a bag's files are moved up from the folder whose name they bear"
+
+
 @pytest.fixture(params=["exchange", "three renames"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the atomic exchange of Linux, and where the system has none."""
@@ -40,7 +123,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_new_folder_appears_when_the_block_is_done(tmp_path: Path) -> None:
     target = tmp_path / "made" / "on" / "the" / "way"
-    with built_aside(target) as folder:
+    with replacing_folder(target) as folder:
         write(folder, "new")
         assert folder.parent == target.parent
         assert not target.exists()
@@ -53,9 +136,19 @@ def test_an_old_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
     target = tmp_path / "map"
     write(target, "old")
     (target / "only in the old one").write_text("")
-    with built_aside(target) as folder:
+    with replacing_folder(target) as folder:
         write(folder, "new")
         assert content(target)["inner/file.txt"] == "old"
+    assert content(target) == {"inner/file.txt": "new"}
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.usefixtures("way")
+def test_an_old_file_is_replaced_by_a_folder(tmp_path: Path) -> None:
+    target = tmp_path / "bag"
+    target.write_text("old")
+    with replacing_folder(target) as folder:
+        write(folder, "new")
     assert content(target) == {"inner/file.txt": "new"}
     assert list(tmp_path.iterdir()) == [target]
 
@@ -72,7 +165,7 @@ def test_the_target_is_there_at_every_moment_of_a_replacement(tmp_path: Path) ->
     watcher = threading.Thread(target=look)
     watcher.start()
     for _ in range(300):
-        with built_aside(target):
+        with replacing_folder(target):
             pass
     done.set()
     watcher.join()
@@ -86,7 +179,7 @@ def test_an_exception_leaves_the_target_as_it_was(tmp_path: Path, error: type[Ba
     write(target, "old")
 
     def fail() -> None:
-        with built_aside(target) as folder:
+        with replacing_folder(target) as folder:
             write(folder, "half")
             raise error
 
@@ -98,7 +191,7 @@ def test_an_exception_leaves_the_target_as_it_was(tmp_path: Path, error: type[Ba
 
 def test_a_relative_target_is_where_one_expects_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with built_aside(Path("map")) as folder:
+    with replacing_folder(Path("map")) as folder:
         write(folder, "new")
     assert content(tmp_path / "map") == {"inner/file.txt": "new"}
 
@@ -114,7 +207,7 @@ def test_left_overs_of_the_dead_go_and_those_of_the_living_stay(tmp_path: Path) 
     other_map = f".map2.building-{dead_process_id()}"
     for name in (living, dead, other_map, ".map.building-nonsense"):
         write(tmp_path / name, "left")
-    with built_aside(tmp_path / "map") as folder:
+    with replacing_folder(tmp_path / "map") as folder:
         write(folder, "new")
     assert {path.name for path in tmp_path.iterdir()} == {"map", living, other_map}
 
@@ -122,7 +215,7 @@ def test_left_overs_of_the_dead_go_and_those_of_the_living_stay(tmp_path: Path) 
 def test_what_this_process_left_does_not_mix_with_the_new(tmp_path: Path) -> None:
     """A container's processes have the same few ids again and again."""
     write(tmp_path / f".map.building-{os.getpid()}", "left")
-    with built_aside(tmp_path / "map") as folder:
+    with replacing_folder(tmp_path / "map") as folder:
         assert list(folder.iterdir()) == []
 
 
@@ -131,7 +224,7 @@ def test_killed_between_two_renames_the_old_folder_comes_back(tmp_path: Path) ->
     write(tmp_path / f".map.building-{dead_process_id()}-old", "old")
 
     def fail() -> None:
-        with built_aside(tmp_path / "map"):
+        with replacing_folder(tmp_path / "map"):
             raise ValueError
 
     with pytest.raises(ValueError):
@@ -142,11 +235,11 @@ def test_killed_between_two_renames_the_old_folder_comes_back(tmp_path: Path) ->
 def test_two_builds_of_one_map_at_a_time_do_not_mix(tmp_path: Path) -> None:
     """Another process builds and finishes while this one is building: the last to finish stays, whole."""
     code = (
-        "import sys; from pathlib import Path; from vizloc_ros.mapping.replace import built_aside\n"
-        "with built_aside(Path(sys.argv[1])) as folder: (folder / 'theirs').write_text('theirs')"
+        "import sys; from pathlib import Path; from vizloc_ros.files import replacing_folder\n"
+        "with replacing_folder(Path(sys.argv[1])) as folder: (folder / 'theirs').write_text('theirs')"
     )
     target = tmp_path / "map"
-    with built_aside(target) as folder:
+    with replacing_folder(target) as folder:
         (folder / "ours").write_text("ours")
         subprocess.run([sys.executable, "-c", code, str(target)], check=True, cwd=REPOSITORY)
         assert content(target) == {"theirs": "theirs"}

@@ -1,0 +1,116 @@
+"""Client of the map server's submaps: the landmarks around the predicted poses of the camera, for the tracker."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+from geometry_msgs.msg import Pose, PoseStamped
+from pycolmap import Rigid3d
+from sensor_msgs.msg import PointCloud2
+
+from vizloc_ros.arrays import Float64
+from vizloc_ros.errors import FeatureError, RosError, VizlocError
+from vizloc_ros.mapping.map_format import feature_number
+from vizloc_ros.pixloc.references import References
+from vizloc_ros.ros.clouds import submap_from_msg
+from vizloc_ros.ros.diagnostics import Level
+from vizloc_ros.ros.messages import header_of, pose_from_msg, pose_to_msg, stamp_to_ns
+from vizloc_ros.ros.pipeline_node import PipelineNode
+from vizloc_ros.ros.qos import LATCHED, POSE
+
+REQUEST_LISTENERS = "request_listeners"  # key of the diagnostics
+_MAX_DISTANCE = 15.0  # m; landmarks that were requested for a camera farther away are of no use
+_MAX_REQUESTS = 50  # remembered requests
+
+
+@dataclass(frozen=True)
+class ReceivedLandmarks:
+    """Landmarks of the last message on ``submap``.
+
+    Attributes:
+        references: the landmarks with their reference features.
+        center: (3,) camera position in the map that they were requested for [m]; None if the request is forgotten.
+        frame: name of the map frame.
+    """
+
+    references: References
+    center: Float64 | None
+    frame: str
+
+
+class SubmapClient:
+    """Requests on ``submap/request`` and the last answer on ``submap``. Thread-safe.
+
+    Attributes:
+        newest: landmarks of the last answer; None before the first.
+        model_id: network that the landmarks must be of; empty: any.
+        prefetch_extrinsics: base_from_cam for the requests of ``prefetch``; None: it sends none.
+    """
+
+    def __init__(self, node: PipelineNode, map_path: str) -> None:
+        """Create the publisher and the subscription; ``map_path`` is the node's map, for error messages."""
+        self.newest: ReceivedLandmarks | None = None
+        self.model_id = ""
+        self.prefetch_extrinsics: Rigid3d | None = None
+        self._node, self._map_path = node, map_path
+        self._lock = threading.Lock()
+        self._centers: OrderedDict[int, Float64] = OrderedDict()  # requested camera positions by stamp of the request
+        self._publisher = node.create_publisher(PoseStamped, "submap/request", POSE)
+        node.create_subscription(PointCloud2, "submap", self._on_submap, LATCHED)
+        node.diagnostics.count("submaps", 0)
+        node.diagnostics.watch(REQUEST_LISTENERS, self._publisher.get_subscription_count)
+
+    def request(self, map_from_cam: Rigid3d) -> None:
+        """Request the landmarks around a pose of the camera."""
+        stamp_ns = self._node.get_clock().now().nanoseconds
+        with self._lock:
+            if self._centers:  # the stamp identifies the request in the answer; a bag's clock may stand still
+                stamp_ns = max(stamp_ns, next(reversed(self._centers)) + 1)
+            self._centers[stamp_ns] = map_from_cam.translation
+            while len(self._centers) > _MAX_REQUESTS:
+                self._centers.popitem(last=False)
+            frame = self.newest.frame if self.newest is not None else ""
+        request = PoseStamped(header=header_of(stamp_ns, frame), pose=pose_to_msg(map_from_cam))
+        self._node.diagnostics.send(self._publisher, request)
+
+    def around(self, map_from_cam: Rigid3d) -> References | None:
+        """Landmarks of the last answer; None if there is none, or it was requested for a camera too far away."""
+        newest = self.newest
+        if newest is None:
+            return None
+        if newest.center is not None and np.linalg.norm(newest.center - map_from_cam.translation) > _MAX_DISTANCE:
+            return None
+        return newest.references
+
+    def prefetch(self, map_from_base: Pose) -> None:
+        """Request the landmarks around a prior, so that they are there when the next image arrives."""
+        base_from_cam = self.prefetch_extrinsics
+        if base_from_cam is not None:
+            with suppress(RosError):  # an invalid pose is reported when the tracker takes the prior
+                self.request(pose_from_msg(map_from_base) * base_from_cam)
+
+    def forget_requests(self) -> None:
+        """Forget all requests, as after a jump of the clock: their stamps are of another time."""
+        with self._lock:
+            self._centers.clear()
+
+    def _on_submap(self, msg: PointCloud2) -> None:
+        try:
+            received = submap_from_msg(msg)
+            if self.model_id and received.model_number != feature_number(self.model_id):
+                raise FeatureError(
+                    f"the landmarks that arrive on submap are of another network than {self.model_id}: start "
+                    f"visual_map_server with map_path {self._map_path}"
+                )
+        except VizlocError as error:
+            self._node.diagnostics.report(Level.ERROR, str(error))
+            return
+        with self._lock:
+            center = self._centers.get(stamp_to_ns(msg.header.stamp))
+            self.newest = ReceivedLandmarks(received.references, center, msg.header.frame_id)
+        self._node.diagnostics.count("submaps")
+        self._node.diagnostics.set_value("submap_landmarks", len(received.references))
