@@ -108,7 +108,7 @@ def test_the_file_says_what_was_learned(network: PixLocNetwork, tmp_path: Path) 
     path = exported(tmp_path / "net.onnx", network, metadata={"trained_on": "nothing", "kind": "overruled"})
     extractor = NetworkExtractor(path, ONE_THREAD, long_side=320)
     description = extractor.description
-    assert_allclose(extractor.learned.dampings, network.dampings().detach(), rtol=1e-6)
+    assert_allclose(extractor.learned.dampings, network.dampings().detach(), rtol=1e-5)
     assert extractor.learned.loss == LOSS
     assert extractor.unit_features
     assert description.metadata["trained_on"] == "nothing"
@@ -229,7 +229,7 @@ def test_the_shipped_files_are_of_the_same_network(shipped: tuple[NetworkExtract
     extractor, network = shipped
     assert extractor.description.weights_id in {weights_identity(network, half) for half in (True, False)}
     assert extractor.description.metadata["config"] == network.config.model_dump_json()
-    assert_allclose(extractor.learned.dampings, network.dampings().detach(), rtol=1e-6)
+    assert_allclose(extractor.learned.dampings, network.dampings().detach(), rtol=1e-5)
     assert_as_in_torch(extractor, network, texture(4, (160, 96), 3), 2e-2)
 
 
