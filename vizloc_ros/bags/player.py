@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import time
 from collections import Counter
@@ -74,6 +75,7 @@ class BagPlayer:
         rate: float = 1.0,
         loop: bool = False,
         start_offset_s: float = 0.0,
+        delay_s: float = 0.0,
         on_published: Callable[[Published], None] | None = None,
     ) -> None:
         """Makes the publishers.
@@ -84,11 +86,12 @@ class BagPlayer:
             rate: seconds of the bag in a second.
             loop: starts over at the end until ``stop``.
             start_offset_s: seconds of the bag to leave out.
+            delay_s: seconds that ``play`` waits before it begins, once.
             on_published: called after each message, in the thread of ``play``.
 
         Raises:
             BagError: the bag cannot be read or nothing in it can be published.
-            ConfigError: the rate or the offset makes no sense.
+            ConfigError: the rate, the offset or the delay makes no sense.
         """
         info = read_info(path)
         length_s = (info.end_ns - info.start_ns) / NANOSECONDS
@@ -96,7 +99,9 @@ class BagPlayer:
             raise ConfigError(f"the rate is {rate:g}; it must be from 0.01 to 100")
         if not 0.0 <= start_offset_s <= length_s:
             raise ConfigError(f"the start is at {start_offset_s:g} s, but {path} is {length_s:g} s long")
-        self._node, self._path, self._rate, self._loop = node, path, rate, loop
+        if not 0.0 <= delay_s < math.inf:
+            raise ConfigError(f"the delay is {delay_s:g} s; it must be 0 or more")
+        self._node, self._path, self._rate, self._loop, self._delay_s = node, path, rate, loop, delay_s
         self._start_ns, self._end_ns = info.start_ns + round(start_offset_s * NANOSECONDS), info.end_ns
         self._on_published = on_published
         self._stop = Event()
@@ -141,6 +146,9 @@ class BagPlayer:
         Raises:
             BagError: the bag turns out to be damaged.
         """
+        begin = time.monotonic() + self._delay_s
+        while (left_s := begin - time.monotonic()) > 0 and self._goes_on():
+            self._stop.wait(min(left_s, 0.1))  # a shutdown of ROS is to be seen, too
         while self._play_once() and self._loop:
             pass
         return self._playback
@@ -172,7 +180,7 @@ class BagPlayer:
 
     def _run_clock_until(self, stamp_ns: int, started: float) -> bool:
         """Publishes the time until it is the given one [ns, bag]; whether nothing put an end to it."""
-        while self._node.context.ok() and not self._stop.is_set():
+        while self._goes_on():
             now_ns = max(0, self._start_ns + int((time.monotonic() - started) * self._rate * NANOSECONDS))
             due = now_ns >= stamp_ns
             self._publish_clock(stamp_ns if due else now_ns)
@@ -180,6 +188,9 @@ class BagPlayer:
                 return True
             self._stop.wait(min(CLOCK_PERIOD_S, (stamp_ns - now_ns) / NANOSECONDS / self._rate))
         return False
+
+    def _goes_on(self) -> bool:
+        return self._node.context.ok() and not self._stop.is_set()
 
     def _publish_clock(self, now_ns: int) -> None:
         if now_ns <= self._clock_ns:
