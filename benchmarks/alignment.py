@@ -1,4 +1,4 @@
-"""The tracker's hot path on kitti00: network and alignment, and the alignment beside its plain formulation."""
+"""Times of the tracker on kitti00: network and alignment, and the alignment beside its plain formulation."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -32,15 +32,15 @@ from vizloc_ros.pixloc.references import References
 _LONG_SIDE = 640
 _EVERY, _REPEATS = 4, 3
 _START = Perturbation(1, 2)
-_BASE = "ours, all landmarks on all levels"  # what the others are compared with
-_SMALL_TAP = 0.001  # of a pixel: the derivative of the interpolation itself, which is ours; nearer, float32 rounds
+_BASE = "ours, all landmarks on all levels"  # basis of the comparison
+_SMALL_TAP = 0.001  # px: gives our derivative, that of the interpolation itself; a smaller one suffers from rounding
 
 _Outcome = tuple[Rigid3d, int]  # pose cam_from_map, iterations
 
 
 @dataclass(frozen=True)
 class _Case:
-    """A query with what an alignment of it needs."""
+    """A query with all inputs of its alignment."""
 
     record: Record
     image: UInt8
@@ -51,7 +51,7 @@ class _Case:
 
 
 def benchmark(out: Path) -> list[Table]:
-    """One image from network to pose, and the optimizer beside the plain one."""
+    """Measure one image from network to pose, and the optimizer beside the plain one."""
     folder, _ = built_map(out)
     visual_map, queries = VisualMap.open(folder), records("query")[::_EVERY]
     with one_thread_each():
@@ -70,13 +70,13 @@ def _case(aligner: MapAligner, visual_map: VisualMap, record: Record, prior: Rig
     image = record.read_image()
     aligned = aligner.align(image, record.camera, prior)
     if aligned is None:
-        raise ValueError(f"{record.name}: the map has nothing there")
+        raise ValueError(f"{record.name}: the map has no landmarks around its pose")
     correction = visual_map.info.intrinsics_correction(record.camera)
     return _Case(record, image, aligned.pyramid, aligned.references, prior.inverse(), correction)
 
 
 def _frame_rows(cases: Sequence[_Case], extractor: PyramidExtractor, cores: str) -> list[list[Cell]]:
-    """Network and alignment one after the other for each image, as the tracker does."""
+    """Rows for network and alignment, one after the other for each image, as in the tracker."""
     network, alignment = [], []
     for case in cases:
         pyramid = extractor.extract(case.image)
@@ -113,7 +113,7 @@ def _ours(
 
 
 def _comparison_table(cases: Sequence[_Case], extractor: PyramidExtractor) -> Table:
-    """All formulations in turn for each query, so that all meet the same load of the machine."""
+    """Compare all formulations in turn for each query, so that all have the same load of the machine."""
     options, learned = AlignmentOptions(), extractor.learned
     all_landmarks = AlignmentOptions(coarse_landmarks=max(len(case.references) for case in cases))
 
@@ -128,7 +128,7 @@ def _comparison_table(cases: Sequence[_Case], extractor: PyramidExtractor) -> Ta
         "ours": partial(ours, options),
         _BASE: partial(ours, all_landmarks),
         "plain, stops as ours does": partial(plain, PlainAligner(learned, options, _SMALL_TAP)),
-        "plain, stops as published: looks in every 10th iteration": partial(
+        "plain, stops as published: tests in every 10th iteration": partial(
             plain, PlainAligner(learned, options, _SMALL_TAP, 10)
         ),
         "the same, taps one pixel away as published": partial(plain, PlainAligner(learned, options, 1.0, 10)),
@@ -142,10 +142,10 @@ def _comparison_table(cases: Sequence[_Case], extractor: PyramidExtractor) -> Ta
     rows: list[list[Cell]] = []
     for name, outcomes in found.items():
         pairs = zip(outcomes, found[_BASE], strict=True)
-        apart = [1e3 * pose_error(one.inverse(), base.inverse())[0] for (one, _), (base, _) in pairs]
+        distances = [1e3 * pose_error(one.inverse(), base.inverse())[0] for (one, _), (base, _) in pairs]
         ratio = median(np.divide(times[name], times[_BASE]).tolist())
-        within = f"{sum(d <= 1 for d in apart)} of {len(cases)}"
-        same: list[Cell] = [None, None] if name == _BASE else [median(apart), within]
+        within = f"{sum(d <= 1 for d in distances)} of {len(cases)}"
+        same: list[Cell] = [None, None] if name == _BASE else [median(distances), within]
         rows.append([name, median(times[name]), mean(count for _, count in outcomes), ratio, *same])
     notes = [
         f"The same {len(cases)} queries, starts, landmarks, pyramids, losses and dampings on one core; medians of "
@@ -154,5 +154,5 @@ def _comparison_table(cases: Sequence[_Case], extractor: PyramidExtractor) -> Ta
         f"on all levels; taps {_SMALL_TAP} px away but in the last row. The tracker takes fewer landmarks on coarse "
         "levels, as in the first row.",
     ]
-    columns = ("formulation", "p50 [ms]", "iterations", "times the second row", "apart, median [mm]", "within 1 mm")
+    columns = ("formulation", "p50 [ms]", "iterations", "times the second row", "distance, median [mm]", "within 1 mm")
     return Table("Tracker: the optimizer and its plain formulation", columns, rows, notes)

@@ -1,4 +1,4 @@
-"""The demo with and without the tracker, and with RootSIFT, in turn, so that all meet the same load of the machine."""
+"""Demo with and without the tracker, and with RootSIFT, in turn, so that all have the same load of the machine."""
 
 from pathlib import Path
 from statistics import median
@@ -23,7 +23,7 @@ _DATASET = "synthetic:"
 
 
 def benchmark(out: Path) -> list[Table]:
-    """Builds the maps, and replays one bag through the nodes twice with each."""
+    """Build the maps, and replay one bag through the nodes twice with each."""
     source = open_dataset(_DATASET)
     with TemporaryDirectory(dir=out) as temporary:
         folder = Path(temporary)

@@ -1,6 +1,6 @@
-"""One 640x480 frame: HF-Net complete beside its bare network, and teachers and RootSIFT with their VLAD.
+"""Extraction of one 640x480 frame: complete HF-Net, its bare network, and teachers and RootSIFT with their VLAD.
 
-``VIZLOC_DATA`` names the folder that holds oxford_affine, ``VIZLOC_TEACHERS`` that of the teachers' ONNX files.
+``VIZLOC_DATA`` is the folder that contains oxford_affine, ``VIZLOC_TEACHERS`` the folder of the teachers' ONNX files.
 """
 
 import os
@@ -33,16 +33,16 @@ _COMPLETE = "HF-Net"
 _WIDTH, _HEIGHT = 640, 480
 _ROUNDS, _WARM_UP = 15, 2
 _GPU_ROUNDS = 100
-# Provider, and whether in 16 bit.
+# Provider, and true for 16 bit.
 _GPU_RUNS = (("cuda", False), ("tensorrt", False), ("tensorrt", True))
-_PAPER_MS = 15.0  # HF-Net paper, Table 5: features of one image of RobotCar on a GTX 1080
+_PAPER_MS = 15.0  # HF-Net, Table 5: features of one image of RobotCar on a GTX 1080
 
 Work = Mapping[str, Callable[[], object]]
 Times = Mapping[str, tuple[float, float]]  # medians of elapsed and CPU time [ms]
 
 
 def benchmark(out: Path, extractor: str = "hfnet") -> list[Table]:
-    """Times on one core and on all, the stages of HF-Net, and a GPU's times where there is one.
+    """Measure times on one core and on all cores, the stages of HF-Net, and times on a GPU if there is one.
 
     Args:
         out: not used.
@@ -73,18 +73,18 @@ def benchmark(out: Path, extractor: str = "hfnet") -> list[Table]:
 
 
 def _images() -> tuple[str, UInt8, list[UInt8]]:
-    """What the picture is, the picture, and some more to learn a vocabulary on: real ones where they are there."""
+    """Name of an image, the image, and further ones to learn a vocabulary on; real ones if they are available."""
     paths = sorted((_DATA / "oxford_affine").glob("*/img1.png"))
     if paths:
         chosen = next((path for path in paths if path.parent.name == "graf"), paths[0])
         return f"{chosen.parent.name}'s first image of oxford_affine", _frame(chosen), [_frame(path) for path in paths]
     street = open_synthetic(f"length=12&width={_WIDTH}&height={_HEIGHT}").records("map")
-    pictures = [record.read_image() for record in street[::3]]
-    return "an image of the synthetic street", pictures[0], pictures
+    images = [record.read_image() for record in street[::3]]
+    return "an image of the synthetic street", images[0], images
 
 
 def _frame(path: Path) -> UInt8:
-    """Gray, 640x480: the middle of the image in that shape, shrunk or enlarged."""
+    """Gray image of 640x480: the center of an image, cropped to this shape and resized."""
     image = read_image(path)
     gray = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     height, width = gray.shape
@@ -106,7 +106,7 @@ def _learned(name: str, images: Sequence[UInt8]) -> FeatureExtractor:
 def _work(
     image: UInt8, weights: Path, cut: CutNetwork, rivals: Mapping[str, FeatureExtractor], device: Device
 ) -> dict[str, Callable[[], object]]:
-    """All that is timed, by name."""
+    """All timed functions, by name."""
     work = _hfnet_work(image, weights, device)
     for stage in STAGES:
         work[stage] = partial(cut.session(stage, device).run, None, {"image": image[None, None]})
@@ -125,7 +125,7 @@ def _in_turn(work: Work, rounds: int) -> Times:
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in work}
     for turn in range(_WARM_UP + rounds):
         for name, function in work.items():
-            function()  # BLAS threads of the one before spin for a while, and caches hold what is another's
+            function()  # BLAS threads of the previous function spin for a while, and caches hold its data
             start, cpu_start = time.perf_counter(), time.process_time()
             function()
             spent = 1e3 * (time.perf_counter() - start), 1e3 * (time.process_time() - cpu_start)
@@ -135,7 +135,7 @@ def _in_turn(work: Work, rounds: int) -> Times:
 
 
 def _ratios(times: Times, cores: str) -> str:
-    """The ratios that are required."""
+    """Text of the required ratios."""
     complete = times[_COMPLETE]
     text = f"{cores}: HF-Net takes {_ratio(complete, times[BARE])} times its bare network (required: at most 1.6)"
     if teacher := times.get(f"{_TEACHER} + VLAD"):
@@ -158,7 +158,7 @@ def _frame_table(names: Sequence[str], single: Times, every: Times, notes: Seque
 
 
 def _stage_table(single: Times, every: Times) -> Table:
-    """Of HF-Net; each stage is the difference of two rows that were timed."""
+    """Table of the stages of HF-Net; each is the difference of two timed graphs."""
     steps = (*STAGES, _COMPLETE)
     rows: list[list[Cell]] = []
     for before, after in zip((None, *steps), steps, strict=False):
@@ -183,7 +183,7 @@ def _gpu_table(image: UInt8, weights: Path, cut: CutNetwork) -> Table:
             device = Device(provider, half=half)
             work = _hfnet_work(image, weights, device)
             work[BARE] = partial(cut.session(BARE, device).run, None, {"image": image[None, None]})
-        except DeviceError as error:  # names what is missing
+        except DeviceError as error:  # its text names the missing library or device
             rows.append([name, None, None, None])
             notes.append(f"{name}: not measured: {error}.")
             continue

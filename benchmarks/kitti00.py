@@ -1,4 +1,4 @@
-"""Real images: the map build and every stage of a query on kitti00, beside the plain pipeline."""
+"""Map build and all stages of a query on real images (kitti00), beside the plain pipeline."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import DatasetError
 from vizloc_ros.evaluation.offline_localization import OfflineRun, localize_records
-from vizloc_ros.evaluation.recall import RecallReport, evaluate_poses
+from vizloc_ros.evaluation.recall import RecallReport, evaluate_poses, ground_truth
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
@@ -29,7 +29,7 @@ _STAGES = ("retrieve", "cluster", "match", "pose")
 
 
 def records(split: str) -> list[Record]:
-    """Of kitti00."""
+    """Records of a split of kitti00."""
     if not DATA.is_dir():
         raise DatasetError(f"{DATA}: not there; set VIZLOC_DATA to the folder that holds kitti00")
     return open_dataset(f"folder:{DATA}").records(split)
@@ -37,13 +37,13 @@ def records(split: str) -> list[Record]:
 
 @cache
 def built_map(out: Path) -> tuple[Path, BuildReport]:
-    """The map of kitti00, built once a run."""
+    """Map of kitti00 and its report, built once per run."""
     folder, extractor = out / "kitti00_map", open_extractor("hfnet", device=Device(threads=1))
     return folder, build_map(records("map"), extractor, folder, dataset=f"folder:{DATA}")
 
 
 def benchmark(out: Path) -> list[Table]:
-    """Build, queries and the plain pipeline."""
+    """Measure the build, the queries and the plain pipeline."""
     folder, report = built_map(out)
     visual_map, queries = VisualMap.open(folder), records("query")
     localizer = HierarchicalLocalizer(visual_map)
@@ -91,7 +91,7 @@ def _query_table(run: OfflineRun, visual_map: VisualMap, localizer: Hierarchical
         f"place of {observations:g} observations (medians). cluster includes gathering the place's observations.",
         f"limit: the map's global descriptors read once; the bare matrix product of the {first} best keypoints, which "
         "are tried alone first.",
-        _accuracy("accuracy", evaluate_poses(run.estimates, _truth(records("query")))),
+        _accuracy("accuracy", evaluate_poses(run.estimates, ground_truth(records("query")))),
     ]
     return Table("kitti00: one query", ("stage", "p50 [ms]", "p99 [ms]", "limit [ms]"), rows, notes)
 
@@ -99,7 +99,7 @@ def _query_table(run: OfflineRun, visual_map: VisualMap, localizer: Hierarchical
 def _comparison_table(
     subset: Sequence[Record], run: OfflineRun, visual_map: VisualMap, localizer: HierarchicalLocalizer
 ) -> Table:
-    """Both pipelines query by query in turn, so that both meet the same load of the machine."""
+    """Compare both pipelines query by query in turn, so that both have the same load of the machine."""
     features = [run.features[r.name] for r in subset]
     plain = PlainHloc(visual_map, {r.name: r for r in records("map")}, features)
     ours_times, plain_times = StageTimings(), StageTimings()
@@ -120,7 +120,7 @@ def _comparison_table(
         if pose is not None:
             plain_poses[record.name] = pose
     ours, theirs = ours_times.overall(), plain_times.overall()
-    truth = _truth(subset)
+    truth = ground_truth(subset)
     notes = [
         f"{len(subset)} queries, the two in turn in one run, without feature extraction. Plain: the query's keypoints "
         "against all of each of the 10 retrieved keyframes, mutual nearest neighbours, one PnP; in NumPy with the same "
@@ -143,13 +143,9 @@ def _compared(
     return [stage, a["p50"], a["p99"], *([b["p50"], b["p99"], b["p50"] / a["p50"]] if b else [None, None, None])]
 
 
-def _truth(queries: Sequence[Record]) -> dict[str, Rigid3d]:
-    return {r.name: r.world_from_cam for r in queries if r.world_from_cam is not None}
-
-
 def _accuracy(name: str, recall: RecallReport) -> str:
-    shares = ", ".join(f"{share:.3f} at {tolerance}" for tolerance, share in recall.recall.items())
+    ratios = ", ".join(f"{ratio:.3f} at {tolerance}" for tolerance, ratio in recall.recall.items())
     return (
-        f"{name}: {recall.num_poses} of {recall.num_images} localized, recall {shares}, median error "
+        f"{name}: {recall.num_poses} of {recall.num_images} localized, recall {ratios}, median error "
         f"{recall.median_translation_m or float('nan'):.4f} m, {recall.median_rotation_deg or float('nan'):.3f} deg."
     )

@@ -1,4 +1,4 @@
-"""The machine, and its limits for the work that is measured: taken in the same run, next to that work."""
+"""Description of the machine, and its limits for the measured work, taken in the same run."""
 
 import os
 import platform
@@ -13,12 +13,12 @@ from threadpoolctl import threadpool_info
 
 from vizloc_ros.parallel import usable_cores
 
-_QUERY, _PLACE, _DESCRIPTOR = 2048, 9216, 128  # the product that matching a query with a place is
-_STREAM_BYTES = 512 << 20  # far more than any cache holds
+_QUERY, _PLACE, _DESCRIPTOR = 2048, 9216, 128  # sizes of the product that matches a query with a place
+_STREAM_BYTES = 512 << 20  # much larger than any cache
 
 
 def product_ms(rows: int, columns: int, depth: int) -> float:
-    """The least that a float32 product (rows, depth) by (depth, columns) takes: median of 20, on all cores [ms]."""
+    """Minimum time of a float32 product (rows, depth) by (depth, columns): median of 20, on all cores [ms]."""
     rng = np.random.default_rng(0)
     a = rng.standard_normal((rows, depth), np.float32)
     b = rng.standard_normal((depth, columns), np.float32)
@@ -27,13 +27,13 @@ def product_ms(rows: int, columns: int, depth: int) -> float:
 
 
 def read_ms(size: int) -> float:
-    """The least that reading ``size`` bytes once takes, of an array of that size: median of 20, on all cores [ms]."""
+    """Minimum time to read an array of ``size`` bytes once: median of 20, on all cores [ms]."""
     stream, ones = np.ones((max(size // 4096, 1), 1024), np.float32), np.ones(1024, np.float32)
     return median(milliseconds(lambda: stream @ ones, 20))
 
 
 def machine_table() -> Table:
-    """What the figures were measured on."""
+    """Table about the machine of the measurements."""
     load = os.getloadavg()[0]
     gflops = 2e-6 * _QUERY * _PLACE * _DESCRIPTOR / product_ms(_QUERY, _PLACE, _DESCRIPTOR)
     rows: list[list[Cell]] = [

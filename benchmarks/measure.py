@@ -1,4 +1,4 @@
-"""How times are taken, and how they are shown: on the terminal, in Markdown for docs/performance.md, and as JSON."""
+"""Measurement of times, and tables of them: on the terminal, in Markdown for docs/performance.md, and as JSON."""
 
 import gc
 import time
@@ -12,7 +12,7 @@ Cell = str | float | int | None
 
 
 def milliseconds(work: Callable[[], object], repeats: int, warm_up: int = 2) -> list[float]:
-    """Times of ``repeats`` calls after ``warm_up`` calls that do not count."""
+    """Times of ``repeats`` calls [ms], after ``warm_up`` calls that do not count."""
     for _ in range(warm_up):
         work()
     gc.collect()
@@ -26,13 +26,13 @@ def milliseconds(work: Callable[[], object], repeats: int, warm_up: int = 2) -> 
 
 @dataclass(frozen=True)
 class Table:
-    """Figures of one benchmark.
+    """Results of one benchmark.
 
     Attributes:
-        title: what was measured.
-        columns: names, with units.
-        rows: one value a column; None where there is none.
-        notes: how it was measured: sizes, repeats, what is compared with what.
+        title: title of the table.
+        columns: names of the columns, with units.
+        rows: rows of one value per column, or None for no value.
+        notes: conditions of the measurement: sizes, repeats, compared quantities.
     """
 
     title: str
@@ -41,7 +41,7 @@ class Table:
     notes: Sequence[str] = field(default_factory=tuple)
 
     def as_rich(self) -> rich.table.Table:
-        """For the terminal."""
+        """Table for the terminal."""
         table = rich.table.Table(title=self.title, title_justify="left", caption="\n".join(self.notes))
         table.caption_justify = "left"
         for i, column in enumerate(self.columns):
@@ -51,7 +51,7 @@ class Table:
         return table
 
     def as_markdown(self) -> str:
-        """A section with the table and its notes."""
+        """Markdown section with the table and its notes."""
         lines = [
             self.columns,
             ["---", *["---:"] * (len(self.columns) - 1)],
@@ -62,7 +62,7 @@ class Table:
         return f"## {self.title}\n\n{table}\n\n{notes}\n"
 
     def as_dict(self) -> dict[str, object]:
-        """Plain values; rows by column name."""
+        """Plain values for JSON, rows by column name."""
         rows = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
         return {"title": self.title, "rows": rows, "notes": list(self.notes)}
 

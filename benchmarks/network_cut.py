@@ -1,4 +1,4 @@
-"""Parts of the exported HF-Net as sessions of their own, so that each can be timed. Needs ``onnx``, but no PyTorch."""
+"""Parts of the exported HF-Net as separate sessions, for timing. Needs ``onnx``, but not PyTorch."""
 
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,16 @@ STAGES = {
     "sub-pixel offsets": ("keypoints", "scores", "offsets"),
     SAMPLED: OUTPUTS,
 }
-"""The graph ends after each of these; which outputs there are then, beside those of the bare network."""
+"""Stages after which the graph can end, with the outputs that it then has besides those of the bare network."""
 
-_HEADS = ("/detector/", "/descriptor/")  # scopes of the nodes whose last one makes logits, or dense descriptors
+_HEADS = ("/detector/", "/descriptor/")  # scopes of nodes; the last node gives the logits, or the dense descriptors
 
 
 class CutNetwork:
-    """An exported HF-Net that can end early."""
+    """Exported HF-Net that can end after an early stage."""
 
     def __init__(self, path: Path) -> None:
-        """Reads a file. Raises ``FeatureError`` if it is no HF-Net, ``ConfigError`` where ``onnx`` is missing."""
+        """Read a file. Raises ``FeatureError`` if it is not HF-Net, ``ConfigError`` if ``onnx`` is not installed."""
         try:
             import onnx
             import onnx.utils
@@ -38,7 +38,7 @@ class CutNetwork:
         self._bare = [*(self._last_output(model, head) for head in _HEADS), "global_descriptor"]
 
     def session(self, stage: str, device: Device) -> Any:
-        """The graph up to one of ``STAGES``, ready to run."""
+        """Session of the graph up to one of ``STAGES``."""
         outputs = list(OUTPUTS) if stage == SAMPLED else [*self._bare, *STAGES[stage]]
         model = self._extractor.extract_model(["image"], outputs)
         return open_session(NetworkFile(self._path, model.SerializeToString(), ""), device)

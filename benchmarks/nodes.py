@@ -1,4 +1,4 @@
-"""From the publication of an image to its pose through the three nodes as processes, on kitti00."""
+"""Latency from the publication of an image to its pose, through the three nodes as processes, on kitti00."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +15,7 @@ _EVERY, _RATE = 2, 0.2  # of 10 images a second: one a second, so that none is d
 
 
 def benchmark(out: Path) -> list[Table]:
-    """Replays every second query and times each."""
+    """Replay every second query and measure its latency."""
     folder, _ = kitti00.built_map(out)
     with TemporaryDirectory(dir=out) as temporary:
         bag = Path(temporary) / "bag"

@@ -1,9 +1,9 @@
-"""The plain formulation to compare with: PixLoc's optimizer as its equations are written.
+"""Plain formulation for comparison: PixLoc's optimizer as in its equations (PixLoc, Eq. 1 to 5).
 
 In every iteration the feature map is sampled at five points around each landmark (itself, and a step to each side), the
 N x C x 6 Jacobian of all residuals is formed, and the Hessian is summed from it, with all landmarks on all levels.
-Levels, loss, weights, damping, start and the condition to stop are ours, so that only the formulation differs; the
-published code moreover looks at that condition in every tenth iteration only.
+Levels, loss, weights, damping, initial pose and stopping condition are ours, so that only the formulation differs. The
+published code tests the stopping condition only in every tenth iteration.
 """
 
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ from vizloc_ros.pixloc.references import References
 
 @dataclass(frozen=True)
 class PlainAligner:
-    """Aligns one image from one prior.
+    """Alignment of one image from one prior.
 
     Attributes:
-        learned: damping and loss.
-        options: iterations, and when to stop.
-        tap: distance of the four taps from the fifth [pixels of the level]; the published code takes 1.
-        check_every: in every so many iterations, whether to stop is looked at.
+        learned: damping and robust loss.
+        options: iterations and stopping condition.
+        tap: distance of the four outer taps from the central one [pixels of the level]; the published code has 1.
+        check_every: number of iterations between tests of the stopping condition.
     """
 
     learned: LearnedAlignment
@@ -45,7 +45,7 @@ class PlainAligner:
         prior: Rigid3d,
         correction: IntrinsicsCorrection,
     ) -> tuple[Rigid3d, int]:
-        """The pose cam_from_map, and how many iterations it took."""
+        """Pose cam_from_map, and the number of iterations."""
         matrix, total = prior.matrix(), 0
         rotation, translation = matrix[None, :, :3].copy(), matrix[None, :, 3].copy()
         for index in reversed(range(len(pyramid))):
@@ -81,7 +81,7 @@ class PlainAligner:
         return pose_from_matrix(np.column_stack([rotation[0], translation[0]])), total
 
     def _slope(self, level: FeatureLevel, positions: Float64, axis: int) -> Float32:
-        """(N, C) derivative along an axis from the two taps on it."""
+        """(N, C) derivative along an axis, from the two taps on it."""
         step = np.zeros(2)
         step[axis] = self.tap
         ahead, _ = _sampled(level, positions + step)
@@ -90,7 +90,7 @@ class PlainAligner:
 
 
 def _sampled(level: FeatureLevel, positions: Float64) -> tuple[Float32, Float32]:
-    """Features (N, C) and confidences (N,) at (N, 2) positions, bilinear; outside, those at the border."""
+    """Bilinear samples of features (N, C) and confidences (N,) at (N, 2) positions, which are clipped to the level."""
     rows, columns = level.shape
     positions = positions.clip(0, (columns - 1, rows - 1))
     corner = np.minimum(positions.astype(np.int64), (columns - 2, rows - 2))

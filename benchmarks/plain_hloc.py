@@ -1,10 +1,10 @@
-"""The plain pipeline to compare with: hloc's way of localizing, written down as directly as possible.
+"""Plain pipeline for comparison: the localization of hloc, written as directly as possible.
 
-The query is matched with every retrieved keyframe separately, all keypoints against all, by mutual nearest neighbours;
-the landmarks behind the matched keypoints of all keyframes go into one PnP. Features, map and PnP solver are the same
-as ours; the keyframes are the ten most similar ones, not spread out. Everything that hloc reads from its feature files
-lies ready in memory, so that only the formulation differs; hloc itself, which takes every pair from HDF5 through
-PyTorch, is slower.
+The query is matched with every retrieved keyframe separately, all keypoints against all, by mutual nearest neighbors.
+The landmarks of the matched keypoints of all keyframes go into one PnP. Features, map and PnP solver are the same as
+ours; the keyframes are the ten most similar ones, without non-maximum suppression. All data that hloc reads from its
+feature files is in memory, so that only the formulation differs. hloc itself is slower: it reads every pair from HDF5
+through PyTorch.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,10 +29,16 @@ _NO_LANDMARK = -1
 
 
 class PlainHloc:
-    """Holds all keypoints of the keyframes with the landmarks that they see."""
+    """Localizer with all keypoints of the keyframes and their landmarks in memory."""
 
     def __init__(self, visual_map: VisualMap, records: Mapping[str, Record], features: Iterable[Features]) -> None:
-        """``records`` are the map's images by name; ``features`` the queries that will come."""
+        """Extract the features of the needed keyframes.
+
+        Args:
+            visual_map: the map.
+            records: images of the map by name.
+            features: features of all queries.
+        """
         self._map = visual_map
         self._index = GlobalIndex(visual_map.global_descriptors)
         needed = sorted({int(k) for query in features for k in self._retrieve(query)})
@@ -45,18 +51,18 @@ class PlainHloc:
             self._landmarks[k] = self._landmark_of_keypoint(k, keyframe)
 
     def localize(self, query: Features, camera: PinholeCamera, stopwatch: Stopwatch) -> Rigid3d | None:
-        """world_from_cam of a query, or None."""
+        """Pose map_from_cam of a query, or None."""
         with stopwatch("retrieve"):
             keyframes = self._retrieve(query)
         with stopwatch("match"):
             descriptors = dequantize(query.descriptors)
-            seen = []
+            observed = []
             for k in map(int, keyframes):
                 keypoints, others = mutual_nearest(descriptors, self._descriptors[k])
                 landmarks = self._landmarks[k][others]
                 known = landmarks != _NO_LANDMARK
-                seen.append(np.column_stack([keypoints[known], landmarks[known]]))
-            matches = np.unique(np.concatenate(seen), axis=0)
+                observed.append(np.column_stack([keypoints[known], landmarks[known]]))
+            matches = np.unique(np.concatenate(observed), axis=0)
         query = corrected(query, self._map.info.intrinsics_correction(camera), camera)
         with stopwatch("pose"):
             estimate = estimate_absolute_pose(
@@ -77,7 +83,7 @@ class PlainHloc:
         return self._index.search(query.global_descriptor, _TOP_K)[0]
 
     def _landmark_of_keypoint(self, keyframe: int, features: Features) -> Int32:
-        """(N,) landmark of every keypoint; the map keeps only those keypoints that see one."""
+        """(N,) landmark of every keypoint; the map has only the keypoints that observe one."""
         rows = self._map.observations_of(keyframe)
         pixels, descriptors = self._map.observation_pixels[rows], self._map.observation_descriptors[rows]
         observed = {
@@ -91,7 +97,7 @@ class PlainHloc:
 
 
 def mutual_nearest(a: Float32, b: Float32) -> tuple[Int64, Int64]:
-    """Index pairs of unit vectors (N, D) and (M, D) that are each other's nearest."""
+    """Index pairs of unit vectors (N, D) and (M, D) that are mutual nearest neighbors."""
     similarity = a @ b.T
     nearest = similarity.argmax(axis=1)
     rows = np.flatnonzero(similarity.max(axis=1) >= similarity.max(axis=0)[nearest])

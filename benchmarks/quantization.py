@@ -1,6 +1,6 @@
-"""What int8 descriptors cost: matching and localization with them and with the network's own, in one run.
+"""Accuracy of int8 descriptors: matching and localization with them and with float32 descriptors, in one run.
 
-The same code in both cases: for the second, extractors leave descriptors as they are, and a map stores them so.
+The code is the same in both cases; for float32, extractors do not quantize, and the map stores float32.
 """
 
 import os
@@ -20,7 +20,7 @@ from vizloc_ros.errors import DatasetError
 from vizloc_ros.evaluation.homography_matching import evaluate_extractor
 from vizloc_ros.evaluation.matching_metrics import HOMOGRAPHY_THRESHOLDS_PX
 from vizloc_ros.evaluation.offline_localization import localize_records
-from vizloc_ros.evaluation.recall import evaluate_poses
+from vizloc_ros.evaluation.recall import evaluate_poses, ground_truth
 from vizloc_ros.features import onnx_features, rootsift
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.extractor import open_extractor
@@ -32,16 +32,16 @@ from vizloc_ros.mapping.visual_map import ARRAYS, VisualMap
 _DATA = Path(os.environ.get("VIZLOC_DATA", Path(__file__).parents[1] / "../shared/data"))
 _KINDS = ("float32", "int8")
 _KEYPOINTS = 1000
-_MAP_STEPS = (1, 8)  # the whole map, and one that is thin enough to be hard
+_MAP_STEPS = (1, 8)  # the whole map, and one with so few keyframes that localization is hard
 
 
 def benchmark(out: Path, extractor: str = "hfnet", every: int = 1) -> list[Table]:
-    """Matching on oxford_affine, localization on kitti00.
+    """Measure matching on oxford_affine and localization on kitti00.
 
     Args:
-        out: holds the maps meanwhile.
-        extractor: as for ``open_extractor``.
-        every: take every N-th query, and of oxford_affine every N-th pair.
+        out: folder for temporary maps.
+        extractor: name as for ``open_extractor``.
+        every: keep every N-th query of kitti00, and every N-th pair of oxford_affine.
     """
     localization = [_localization_table(out, extractor, step, every) for step in _MAP_STEPS]
     return [_matching_table(extractor, every), *localization]
@@ -49,7 +49,7 @@ def benchmark(out: Path, extractor: str = "hfnet", every: int = 1) -> list[Table
 
 @contextmanager
 def _descriptors(kind: str) -> Iterator[None]:
-    """Inside, extractors and maps have descriptors of this kind; ``dequantize`` reads both."""
+    """Set the type of descriptors of extractors and maps inside the block; ``dequantize`` reads both types."""
     with ExitStack() as stack:
         if kind == "float32":
             for module in (runtime, onnx_features, rootsift):
@@ -88,18 +88,18 @@ def _matching_table(extractor: str, every: int) -> Table:
 def _localization_table(out: Path, extractor: str, map_every: int, every: int) -> Table:
     dataset = open_dataset(f"folder:{_folder('kitti00')}")
     mapped, queries = every_nth(dataset.records("map"), map_every), every_nth(dataset.records("query"), every)
-    truth = {record.name: record.world_from_cam for record in queries if record.world_from_cam is not None}
+    truth = ground_truth(queries)
     figures = []
     for kind in _KINDS:
         with _descriptors(kind), TemporaryDirectory(dir=out) as folder:
-            opened = open_extractor(extractor, device=Device(threads=1))  # images are worked on side by side
+            opened = open_extractor(extractor, device=Device(threads=1))  # images are processed in parallel
             report = build_map(mapped, opened, Path(folder) / "map", dataset=dataset.name)
             visual_map = VisualMap.open(Path(folder) / "map")
             run = localize_records(queries, visual_map, HierarchicalLocalizer(visual_map))
         poses = evaluate_poses(run.estimates, truth)
         figures.append(
             {
-                **{f"recall {tolerance} [%]": 100 * share for tolerance, share in poses.recall.items()},
+                **{f"recall {tolerance} [%]": 100 * ratio for tolerance, ratio in poses.recall.items()},
                 "median error [mm]": 1e3 * (poses.median_translation_m or np.nan),
                 "median error [deg]": poses.median_rotation_deg or np.nan,
                 "matches, median": float(np.median([outcome.matches for outcome in run.outcomes.values()])),

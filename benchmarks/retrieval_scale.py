@@ -1,8 +1,8 @@
-"""Global search among a million keyframes: through the index in the map, beside exact search in the same run.
+"""Global search among a million keyframes: with the map's index, and exact search in the same run.
 
-The descriptors are simulated: a drive with a keyframe every half metre, whose descriptors are alike over 5 m, and other
-places alike by chance only. Queries are keyframes with noise. For comparison: on kitti00, RootSIFT's VLAD is alike over
-3 m, and a query has a cosine of 0.50 to 0.90 to its best keyframe, 0.84 in the median.
+The descriptors are simulated: a drive with a keyframe every half meter, whose descriptors are similar over 5 m; those
+of other places are similar only by chance. Queries are keyframes with noise. For comparison: on kitti00, RootSIFT's
+VLAD is similar over 3 m, and a query has a cosine of 0.50 to 0.90 to its best keyframe, with a median of 0.84.
 """
 
 import time
@@ -22,16 +22,16 @@ from vizloc_ros.timing import percentiles
 
 KEYFRAMES = 1_000_000
 _SIZE = 512
-_SHARED = 5  # keyframes on either side that a descriptor has something in common with
+_SIMILAR = 5  # keyframes on either side with similar descriptors
 _CHUNK = 1 << 14
-_COSINES = (0.85, 0.55)  # of a query to its keyframe
+_COSINES = (0.85, 0.55)  # between a query and its keyframe
 _QUERIES, _WARM_UP = 100, 5  # at each cosine
 _TOP_K = 10
 _SHORTLISTS = (10, 30, 100, 300)
 
 
 def benchmark(out: Path, keyframes: int = KEYFRAMES) -> list[Table]:
-    """Recall and time of the index, for several lengths of its shortlist."""
+    """Measure recall and time of the index, for several lengths of its shortlist."""
     rng = np.random.default_rng(0)
     with TemporaryDirectory(dir=out) as folder:
         path, index_path = Path(folder) / "global_descriptors.npy", Path(folder) / INDEX_FILE
@@ -61,9 +61,9 @@ def benchmark(out: Path, keyframes: int = KEYFRAMES) -> list[Table]:
     notes = [
         f"{keyframes:,} simulated keyframes x {_SIZE}, {1e-6 * descriptors.nbytes:,.0f} MB: reading them once takes "
         f"{limit:.3g} ms. Index: {1e-6 * index_bytes:,.0f} MB, built in {built:.0f} s.",
-        f"{_QUERIES} queries at each cosine to their keyframe, after {_WARM_UP} for warm-up. R@1, R@10: share of the "
+        f"{_QUERIES} queries at each cosine to their keyframe, after {_WARM_UP} for warm-up. R@1, R@10: ratio of the "
         "exact search's best 1 and 10 that are among the index's best 1 and 10.",
-        f"place: queries with a keyframe of their place (within {_SHARED}) among the best {_TOP_K}, whichever search. "
+        f"place: queries with a keyframe of their place (within {_SIMILAR}) among the best {_TOP_K}, whichever search. "
         f"The default is a shortlist of {RetrievalOptions().shortlist}.",
         "CPU: of all threads of the process; other processes change it only through caches and memory.",
     ]
@@ -71,8 +71,8 @@ def benchmark(out: Path, keyframes: int = KEYFRAMES) -> list[Table]:
 
 
 def write_drive(path: Path, keyframes: int, rng: np.random.Generator) -> None:
-    """Unit vectors, each the sum of the random vectors of its neighbourhood; chunk by chunk."""
-    window = 2 * _SHARED + 1
+    """Write unit vectors, each the sum of the random vectors of its neighborhood, chunk by chunk."""
+    window = 2 * _SIMILAR + 1
     file = np.lib.format.open_memmap(path, "w+", np.float32, (keyframes, _SIZE))
     before = rng.standard_normal((window, _SIZE), np.float32)
     for start in range(0, keyframes, _CHUNK):
@@ -85,13 +85,13 @@ def write_drive(path: Path, keyframes: int, rng: np.random.Generator) -> None:
 
 
 def _queries(keyframes: Float32, cosine: float, rng: np.random.Generator) -> Float32:
-    """The keyframes' descriptors with noise that leaves them this cosine."""
+    """Descriptors of the keyframes with noise, at a given cosine to the originals."""
     noise = _unit(rng.standard_normal(keyframes.shape, np.float32))
     return _unit(keyframes + np.float32(np.sqrt(1 / cosine**2 - 1)) * noise)
 
 
 def _search_all(search: GlobalSearch, queries: list[Float32]) -> tuple[list[list[Int64]], tuple[float, float, float]]:
-    """What is found for every set of queries; p50 and p99 of the time and p50 of the CPU time [ms]."""
+    """Retrieved keyframes for every set of queries; p50 and p99 of the time, and p50 of the CPU time [ms]."""
     found: list[list[Int64]] = []
     elapsed, cpu = [], []
     for of_cosine in queries:
@@ -112,9 +112,9 @@ def _recall(found: list[Int64], exact: list[Int64], k: int) -> float:
 
 
 def _places(found: list[list[Int64]], seen: list[Int64]) -> list[float]:
-    """At each cosine, the share of queries whose place is found."""
+    """Ratio of queries whose place is found, at each cosine."""
     return [
-        float(np.mean([(np.abs(f - s) <= _SHARED).any() for f, s in zip(fs, ss[_WARM_UP:], strict=True)]))
+        float(np.mean([(np.abs(f - s) <= _SIMILAR).any() for f, s in zip(fs, ss[_WARM_UP:], strict=True)]))
         for fs, ss in zip(found, seen, strict=True)
     ]
 

@@ -1,4 +1,4 @@
-"""The stages of a query on a simulated map of RobotCar's size, beside HF-Net's figures (paper, Table 5)."""
+"""Stages of a query on a simulated map of RobotCar's size, beside the times of HF-Net, Table 5."""
 
 import time
 from pathlib import Path
@@ -20,15 +20,15 @@ from vizloc_ros.timing import StageTimings, Stopwatch, percentiles
 _QUERIES, _SEARCHES = 60, 300
 _KEYPOINTS, _MATCHING, _WRONG = 2048, 700, 0.5
 _TOP_K = 10
-# HF-Net paper, Table 5, RobotCar dusk and night, on a GTX 1080 [ms].
+# HF-Net, Table 5, RobotCar dusk and night, on a GTX 1080 [ms].
 _PAPER_SEARCH = 13.0
 _PAPER = {"retrieve": "13", "cluster and place": "1", "match": "3 - 6", "pose": "4 - 38"}
-# Bytes per keyframe at the counts of the paper's Table 6, as float16 and float32 would take them.
+# Bytes per keyframe at the counts of HF-Net, Table 6, in float16 and float32.
 _PAPER_LOCAL_BYTES, _PAPER_GLOBAL_BYTES = 6.1e9 / 20_862, 1024 * 4
 
 
 def benchmark(out: Path) -> list[Table]:
-    """Global search, one query after the other, and memory."""
+    """Measure global search, queries one after the other, and memory."""
     rng, size = np.random.default_rng(0), Size()
     with TemporaryDirectory(dir=out) as folder:
         start = time.perf_counter()

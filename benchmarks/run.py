@@ -1,4 +1,4 @@
-"""``make bench``: runs the benchmarks and writes benchmarks.json and benchmarks.md.
+"""``make bench``: run the benchmarks and write benchmarks.json and benchmarks.md.
 
 ``make bench ARGS="--only kitti00 --only nodes"`` runs some of them.
 """

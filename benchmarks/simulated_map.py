@@ -1,8 +1,8 @@
-"""A map of the size of HF-Net's RobotCar map, simulated: only its sizes and its order in memory are like the real one.
+"""Simulated map with the sizes and the order in memory of HF-Net's RobotCar map (HF-Net, section 5.3).
 
-A straight street with a keyframe every half metre. A landmark is seen by a run of neighbouring keyframes; its
-observations are noisy copies of one random descriptor. Global descriptors are random unit vectors that neighbours
-partly share, so that retrieval finds neighbours.
+The keyframes lie on a straight street, at intervals of half a meter. A landmark is observed by a sequence of
+neighboring keyframes; its observations are noisy copies of one random descriptor. Global descriptors are random unit
+vectors that are similar for neighbors, so that retrieval finds neighbors.
 """
 
 from dataclasses import dataclass
@@ -22,14 +22,21 @@ from vizloc_ros.mapping.visual_map import ARRAYS, NAMES_FILE, VisualMap
 
 CAMERA = PinholeCamera(1024, 1024, 400.0, 400.0, 511.5, 511.5)
 _STEP = 0.5  # m between keyframes
-_SHARED = 10  # keyframes on either side that a global descriptor has something in common with
+_SIMILAR = 10  # keyframes on either side with similar global descriptors
 _DESCRIPTOR = 128
 _CHUNK = 1 << 18  # observations
 
 
 @dataclass(frozen=True)
 class Size:
-    """Keyframes and length of a global descriptor, landmarks and how many keyframes see one in the mean."""
+    """Size of a map.
+
+    Attributes:
+        keyframes: number of keyframes.
+        global_descriptor: length of a global descriptor.
+        landmarks: number of landmarks.
+        track_length: mean number of observations of a landmark.
+    """
 
     keyframes: int = 20_862
     global_descriptor: int = 1024
@@ -38,7 +45,7 @@ class Size:
 
 
 def write_simulated_map(folder: Path, size: Size, rng: np.random.Generator) -> VisualMap:
-    """Writes the arrays of a map (1.8 GB at full size), without a COLMAP model, and opens it."""
+    """Write the arrays of a map (1.8 GB at full size), without a COLMAP model, and open it."""
     lengths = 3 + rng.poisson(size.track_length - 3, size.landmarks)
     first = rng.integers(0, size.keyframes - lengths)
     ends = np.cumsum(lengths)
@@ -76,43 +83,43 @@ def write_simulated_map(folder: Path, size: Size, rng: np.random.Generator) -> V
 def simulated_query(
     visual_map: VisualMap, keyframe: int, *, keypoints: int, matching: int, wrong: float, rng: np.random.Generator
 ) -> tuple[Features, Rigid3d]:
-    """Features of a camera near a keyframe, and its true pose world_from_cam.
+    """Features of a camera near a keyframe, and its ground-truth pose map_from_cam.
 
     Args:
         visual_map: a simulated map.
-        keyframe: the one it is near to.
-        keypoints: how many there are.
-        matching: how many of them look like a landmark; the others like nothing.
-        wrong: share of those that are not where that landmark is.
-        rng: random numbers.
+        keyframe: index of the keyframe.
+        keypoints: number of keypoints.
+        matching: number of keypoints with the descriptor of a landmark; the others have random descriptors.
+        wrong: ratio of those at the wrong position.
+        rng: source of all random numbers.
     """
     near = slice(visual_map.observation_offsets[keyframe - 2], visual_map.observation_offsets[keyframe + 3])
     _, rows = np.unique(visual_map.observation_landmarks[near], return_index=True)
     rows = rng.permutation(rows + near.start)[:matching]
-    centre = visual_map.keyframe_poses[keyframe, :3] + rng.normal(0, 0.2, 3)
-    world_from_cam = Rigid3d(Rotation3d(np.array([0, 0, 0, 1.0])), centre)
+    center = visual_map.keyframe_poses[keyframe, :3] + rng.normal(0, 0.2, 3)
+    map_from_cam = Rigid3d(Rotation3d(np.array([0, 0, 0, 1.0])), center)
     points = visual_map.landmark_positions[visual_map.observation_landmarks[rows]].astype(np.float64)
     pixels = rng.uniform(0, 1024, (keypoints, 2))
-    right = rng.random(len(rows)) >= wrong
-    seen = CAMERA.project(transform_points(world_from_cam.inverse(), points[right]))[0]
-    pixels[np.flatnonzero(right)] = seen + rng.normal(0, 1, seen.shape)
+    correct = rng.random(len(rows)) >= wrong
+    projected = CAMERA.project(transform_points(map_from_cam.inverse(), points[correct]))[0]
+    pixels[np.flatnonzero(correct)] = projected + rng.normal(0, 1, projected.shape)
     descriptors = rng.integers(-19, 20, (keypoints, _DESCRIPTOR), np.int8)
     descriptors[: len(rows)] = _noisy(visual_map.observation_descriptors[rows], rng)
-    looks = visual_map.global_descriptors[keyframe]
-    looks = looks + 0.5 * _unit(rng.standard_normal(looks.shape, np.float32))
+    descriptor = visual_map.global_descriptors[keyframe]
+    descriptor = descriptor + 0.5 * _unit(rng.standard_normal(descriptor.shape, np.float32))
     scores = np.ones(keypoints, np.float32)
-    return Features(pixels.astype(np.float32), scores, descriptors, _unit(looks), CAMERA.size), world_from_cam
+    return Features(pixels.astype(np.float32), scores, descriptors, _unit(descriptor), CAMERA.size), map_from_cam
 
 
 def _global_descriptors(size: Size, rng: np.random.Generator) -> Float32:
-    """(K, G): each the sum of the random vectors of its neighbourhood."""
-    vectors = rng.standard_normal((size.keyframes + 2 * _SHARED + 1, size.global_descriptor), np.float32)
+    """(K, G) unit vectors, each the sum of the random vectors of its neighborhood."""
+    vectors = rng.standard_normal((size.keyframes + 2 * _SIMILAR + 1, size.global_descriptor), np.float32)
     sums = np.cumsum(vectors, axis=0)
-    return _unit(sums[2 * _SHARED + 1 :] - sums[: size.keyframes])
+    return _unit(sums[2 * _SIMILAR + 1 :] - sums[: size.keyframes])
 
 
 def _write_descriptors(path: Path, landmarks: Int32, size: Size, rng: np.random.Generator) -> None:
-    """Chunk by chunk: they are most of the map."""
+    """Write the local descriptors chunk by chunk: they are most of the map."""
     of_landmark = rng.integers(-19, 20, (size.landmarks, _DESCRIPTOR), np.int8)  # of length 127, about
     file = np.lib.format.open_memmap(path, "w+", np.int8, (len(landmarks), _DESCRIPTOR))
     for start in range(0, len(landmarks), _CHUNK):
@@ -122,7 +129,7 @@ def _write_descriptors(path: Path, landmarks: Int32, size: Size, rng: np.random.
 
 
 def _noisy(descriptors: Int8, rng: np.random.Generator) -> Int8:
-    """A cosine of about 0.95 away."""
+    """Noisy copies, with a cosine of about 0.95 to the originals."""
     return descriptors + rng.integers(-6, 7, descriptors.shape, np.int8)
 
 

@@ -2,12 +2,19 @@
 
 from pathlib import Path
 
-from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+import launch.logging
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
 
+from vizloc_ros.errors import VizlocError
+from vizloc_ros.launching.namespaces import absolute_namespace
+from vizloc_ros.launching.node_values import NodeValues, node_values
+from vizloc_ros.launching.parameter_files import Value, write_parameters
+from vizloc_ros.launching.refusal import is_refused, refuse
+from vizloc_ros.launching.restarts import RESTART_DELAY_S, Restarts
+from vizloc_ros.launching.rviz import how_to_install_rviz, rviz_executable
 from vizloc_ros.ros.dds_profile import ensure_profile
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
@@ -38,13 +45,15 @@ def generate_launch_description() -> LaunchDescription:
                 description="How images arrive; compressed reads image_topic/compressed; empty: as in params_file",
             ),
             DeclareLaunchArgument(
-                "map_frame", default_value="", description="Frame of the map, empty: as in params_file"
+                "map_frame", default_value="", description="Frame of the map; empty: as in params_file"
             ),
             DeclareLaunchArgument(
                 "base_frame", default_value="", description="Frame whose pose is published; empty: as in params_file"
             ),
             DeclareLaunchArgument(
-                "params_file", default_value=str(CONFIG / "vizloc.yaml"), description="Parameters of all nodes"
+                "params_file",
+                default_value="",
+                description="Parameters that differ from config/vizloc.yaml of the package; empty: none do",
             ),
             DeclareLaunchArgument(
                 "tracking",
@@ -60,16 +69,24 @@ def generate_launch_description() -> LaunchDescription:
                 description="All nodes in one process instead of one each",
             ),
             DeclareLaunchArgument(
-                "reach",
-                default_value="localhost",
-                choices=["localhost", "network"],
-                description="Fast DDS profile: nodes on this host only, or on several hosts",
+                "respawn",
+                default_value="true",
+                choices=["true", "false"],
+                description="Start a node again 2 s after it ends by itself; after three restarts in a row that each "
+                "lasted less than 30 s it is given up",
+            ),
+            DeclareLaunchArgument(
+                "dds_profile",
+                default_value="network",
+                choices=["network", "localhost"],
+                description="network: other hosts see the nodes (ROS_AUTOMATIC_DISCOVERY_RANGE and ROS_LOCALHOST_ONLY "
+                "are honoured); localhost: this host only",
             ),
             DeclareLaunchArgument(
                 "use_sim_time",
-                default_value="false",
-                choices=["true", "false"],
-                description="Take the time from /clock, as for replayed bags",
+                default_value="",
+                choices=["", "true", "false"],
+                description="Take the time from /clock, as for replayed bags; empty: as in params_file",
             ),
             DeclareLaunchArgument(
                 "rviz", default_value="false", choices=["true", "false"], description="Show map and poses in RViz"
@@ -80,19 +97,40 @@ def generate_launch_description() -> LaunchDescription:
     )
 
 
-def start(context: LaunchContext) -> list[Node]:
-    """The processes for the values the arguments have now."""
+def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """The processes for the values the arguments have now; none if one of them cannot be had."""
 
     def value(argument: str) -> str:
         return LaunchConfiguration(argument).perform(context)
 
-    ensure_profile(value("reach"))  # the processes inherit it, RViz and a bag player included
-    use_sim_time = {"use_sim_time": value("use_sim_time") == "true"}
-    given = {name: ParameterValue(value(name), value_type=str) for name in PARAMETERS if value(name)}  # not "007" as 7
+    if is_refused(context):
+        return []
+    names = [name for name in NODES if value("tracking") == "true" or name != "pixloc_tracker"]
+    namespace = absolute_namespace(context, value("namespace"))
+    given = {name: Value.of(value(name)) for name in PARAMETERS if value(name)}
+    if value("use_sim_time"):
+        given["use_sim_time"] = Value.of(value("use_sim_time") == "true")
+    user_file = Path(value("params_file")) if value("params_file") else None
+    try:
+        if value("rviz") == "true" and not rviz_executable():
+            return refuse(context, f"rviz:=true, but {how_to_install_rviz()}")
+        values = node_values(names, namespace, CONFIG / "vizloc.yaml", user_file, given)
+        if not values.text("visual_map_server", "map_path"):
+            return refuse(
+                context, "map_path is not given: name the folder that `vizloc map build` wrote with map_path:="
+            )
+        said = ensure_profile(value("dds_profile"))  # the processes inherit it, RViz and a bag player included
+    except VizlocError as error:
+        return refuse(context, str(error))
+    for note in values.notes:
+        launch.logging.get_logger("vizloc").warning(note)
+    # Beside launch's log: what the nodes were given can be read there later.
+    parameters = Path(launch.logging.launch_config.log_dir, f"vizloc_parameters{namespace.replace('/', '_')}.yaml")
+    write_parameters(parameters, {f"{namespace}/{name}": values.by_node[name] for name in names})
     common = {
         "package": "vizloc_ros",
         "namespace": value("namespace"),
-        "parameters": [value("params_file"), use_sim_time | given],
+        "parameters": [str(parameters)],
         "remappings": [
             ("image", value("image_topic")),
             ("image/compressed", f"{value('image_topic')}/compressed"),
@@ -101,22 +139,27 @@ def start(context: LaunchContext) -> list[Node]:
         "ros_arguments": ["--log-level", value("log_level")],
         "output": "screen",
     }
-    tracking = value("tracking") == "true"
-    if value("composed") == "true":
-        without = [] if tracking else ["--without-tracker"]
-        processes = [Node(executable="vizloc_node", arguments=without, **common)]  # a name would rename all nodes in it
+    if value("respawn") == "true":
+        common |= {"respawn": True, "respawn_delay": RESTART_DELAY_S}
+
+    def node(**options) -> Node:
+        return Node(**common, **options, on_exit=Restarts() if value("respawn") == "true" else None)
+
+    if value("composed") == "true":  # without a name, which would rename all nodes in it
+        without = [] if value("tracking") == "true" else ["--without-tracker"]
+        processes = [node(executable="vizloc_node", arguments=without)]
     else:
-        names = [name for name in NODES if tracking or name != "pixloc_tracker"]
-        processes = [Node(executable=name, name=name, **common) for name in names]
+        processes = [node(executable=name, name=name) for name in names]
     if value("rviz") == "true":
-        processes.append(
-            Node(
-                package="rviz2",
-                executable="rviz2",
-                namespace=value("namespace"),
-                parameters=[use_sim_time],
-                remappings=[("image", value("image_topic"))],
-                arguments=["-d", str(CONFIG / "vizloc.rviz")],
-            )
-        )
-    return processes
+        processes.append(rviz(value("namespace"), value("image_topic"), values))
+    return [LogInfo(msg=line) for line in (said, f"parameters of the nodes: {parameters}") if line] + processes
+
+
+def rviz(namespace: str, image_topic: str, values: NodeValues) -> Node:
+    return Node(
+        executable=rviz_executable(),
+        namespace=namespace,
+        parameters=[{"use_sim_time": values.use_sim_time}],
+        remappings=[("image", image_topic)],
+        arguments=["-d", str(CONFIG / "vizloc.rviz"), "-f", values.map_frame],
+    )

@@ -325,6 +325,21 @@ def test_playing_faster_and_from_later(tmp_path: Path) -> None:
 
 
 @pytest.mark.ros
+def test_a_delay_comes_before_the_first_message_and_can_be_stopped(bag: Path) -> None:
+    published: list[Any] = []
+    with player_of(bag, rate=100.0, delay_s=1.0, on_published=published.append) as player:
+        latched, started = len(published), time.monotonic_ns()
+        player.play()
+        assert (published[latched].monotonic_ns - started) * 1e-9 > 1.0
+    with player_of(bag, delay_s=300.0) as player:
+        thread = threading.Thread(target=player.play)
+        thread.start()
+        player.stop()
+        thread.join(5)
+        assert not thread.is_alive()
+
+
+@pytest.mark.ros
 def test_latched_topics_reach_late_subscribers_wherever_playing_starts(tmp_path: Path) -> None:
     helpers = pytest.importorskip("ros_helpers", reason="ROS 2 (rclpy) is not installed")
     from std_msgs.msg import Header
@@ -390,7 +405,8 @@ def test_types_that_are_not_installed_are_skipped_and_listed(bag: Path, tmp_path
 
 @pytest.mark.ros
 def test_a_player_refuses_what_makes_no_sense(bag: Path) -> None:
-    for options in ({"rate": 0.0}, {"rate": float("nan")}, {"start_offset_s": 9.0}, {"start_offset_s": -1.0}):
+    wrong_times = [{"start_offset_s": 9.0}, {"start_offset_s": -1.0}, {"delay_s": -1.0}, {"delay_s": float("inf")}]
+    for options in ({"rate": 0.0}, {"rate": float("nan")}, *wrong_times):
         with pytest.raises(ConfigError), player_of(bag, **options):
             pass
     with player_of(bag) as player:

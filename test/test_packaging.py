@@ -21,7 +21,7 @@ PACKAGE_XML = ElementTree.parse(REPOSITORY / "package.xml").getroot()
 # Looked up in rosdistro; an unknown key breaks `rosdep install` for everybody.
 ROSDEP_KEYS = {
     *("rclpy", "rcl_interfaces", "builtin_interfaces", "rosgraph_msgs", "launch", "launch_ros"),
-    *("ros2launch", "ros2bag", "rviz2"),
+    *("ament_index_python", "ros2launch", "ros2bag", "rviz2"),
     *("sensor_msgs", "geometry_msgs", "nav_msgs", "std_msgs", "std_srvs", "diagnostic_msgs", "tf2_msgs"),
     *("python3-numpy", "python3-scipy", "python3-opencv", "python3-yaml", "python3-matplotlib", "python3-rich"),
     *("python3-pydantic", "python3-typer", "python3-rosbags-pip", "python3-onnxruntime-pip"),

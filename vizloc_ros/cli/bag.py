@@ -54,6 +54,7 @@ def play(
     rate: Annotated[float, typer.Option(help="Speed of playback; 1: real time")] = 1.0,
     loop: Annotated[bool, typer.Option(help="Start over at the end until Ctrl-C")] = False,
     start_offset: Annotated[float, typer.Option(help="Duration to leave out at the start \\[s]")] = 0.0,
+    delay: Annotated[float, typer.Option(help="Time before the first message \\[s]")] = 0.0,
     wait: Annotated[list[str] | None, typer.Option(metavar="TOPIC", help="Wait for a subscriber of this topic")] = None,
 ) -> None:
     """Play a bag with /clock, on machines without `ros2 bag`."""
@@ -67,7 +68,9 @@ def play(
     ensure_profile()
     try:
         with ros([]):
-            player = BagPlayer(rclpy.create_node("bag_player"), bag, rate=rate, loop=loop, start_offset_s=start_offset)
+            player = BagPlayer(
+                rclpy.create_node("bag_player"), bag, rate=rate, loop=loop, start_offset_s=start_offset, delay_s=delay
+            )
             for topic, kind in player.skipped.items():
                 console.print(f"{topic} is not played: {kind} is not installed", style="yellow")
             player.wait_for_subscribers(dict.fromkeys(wait or [], 1), timeout_s=60.0)

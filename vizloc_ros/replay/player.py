@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import time
 from collections import Counter
@@ -77,6 +78,7 @@ class BagPlayer:
         rate: float = 1.0,
         loop: bool = False,
         start_offset_s: float = 0.0,
+        delay_s: float = 0.0,
         on_published: Callable[[Published], None] | None = None,
     ) -> None:
         """Create the publishers.
@@ -87,11 +89,12 @@ class BagPlayer:
             rate: speed of the replay, 1 is real time.
             loop: whether to start over at the end until ``stop``.
             start_offset_s: time from the begin of the bag to the first message to play [s].
+            delay_s: time that ``play`` waits before it begins, once [s].
             on_published: called after each message, in the thread of ``play``.
 
         Raises:
             BagError: the bag cannot be read, or nothing in it can be published.
-            ConfigError: the rate or the offset is out of range.
+            ConfigError: the rate, the offset or the delay is out of range.
         """
         info = read_info(path)
         length_s = (info.end_ns - info.start_ns) / NANOSECONDS
@@ -99,7 +102,9 @@ class BagPlayer:
             raise ConfigError(f"the rate is {rate:g}; it must be from 0.01 to 100")
         if not 0.0 <= start_offset_s <= length_s:
             raise ConfigError(f"the start is at {start_offset_s:g} s, but {path} is {length_s:g} s long")
-        self._node, self._path, self._rate, self._loop = node, path, rate, loop
+        if not 0.0 <= delay_s < math.inf:
+            raise ConfigError(f"the delay is {delay_s:g} s; it must be 0 or more")
+        self._node, self._path, self._rate, self._loop, self._delay_s = node, path, rate, loop, delay_s
         self._start_ns, self._end_ns = info.start_ns + round(start_offset_s * NANOSECONDS), info.end_ns
         self._on_published = on_published
         self._stop = Event()
@@ -144,6 +149,9 @@ class BagPlayer:
         Raises:
             BagError: the bag is damaged.
         """
+        begin = time.monotonic() + self._delay_s
+        while (left_s := begin - time.monotonic()) > 0 and self._goes_on():
+            self._stop.wait(min(left_s, 0.1))  # a shutdown of ROS is to be seen, too
         while self._play_once() and self._loop:
             pass
         return self._playback
@@ -175,7 +183,7 @@ class BagPlayer:
 
     def _run_clock_until(self, stamp_ns: int, started: float) -> bool:
         """Publish the bag's time until a time [ns]; return False if ``stop`` or the shutdown came first."""
-        while self._node.context.ok() and not self._stop.is_set():
+        while self._goes_on():
             now_ns = max(0, self._start_ns + int((time.monotonic() - started) * self._rate * NANOSECONDS))
             due = now_ns >= stamp_ns
             self._publish_clock(stamp_ns if due else now_ns)
@@ -183,6 +191,9 @@ class BagPlayer:
                 return True
             self._stop.wait(min(CLOCK_PERIOD_S, (stamp_ns - now_ns) / NANOSECONDS / self._rate))
         return False
+
+    def _goes_on(self) -> bool:
+        return self._node.context.ok() and not self._stop.is_set()
 
     def _publish_clock(self, now_ns: int) -> None:
         if now_ns <= self._clock_ns:

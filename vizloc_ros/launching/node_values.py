@@ -1,0 +1,109 @@
+"""The parameters that the launch file gives to each node: the package's, the user's over them, then its arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vizloc_ros.errors import MapError
+from vizloc_ros.launching.parameter_files import Value, Values, read_sections, values_for
+from vizloc_ros.ros.node_options import TRACKER
+
+LOCALIZER, MAP_SERVER = "localizer", "visual_map_server"
+_DEFAULT_BASE = "base_link"
+
+
+@dataclass(frozen=True)
+class NodeValues:
+    """Parameters by node, and what the user should know of them.
+
+    Attributes:
+        by_node: by the nodes' names, without namespace.
+        notes: what was not done as the user's file says, and why.
+    """
+
+    by_node: dict[str, Values]
+    notes: list[str]
+
+    def text(self, node: str, name: str) -> str:
+        """A parameter of a node; empty if nothing is said of it."""
+        value = self.by_node[node].get(name)
+        return value.text if value else ""
+
+    @property
+    def use_sim_time(self) -> bool:
+        """Whether the nodes take the time from /clock."""
+        return _is_true(self.by_node[MAP_SERVER].get("use_sim_time"))
+
+    @property
+    def map_frame(self) -> str:
+        """The frame of the map: the parameter, or what the map says, or ``map`` where it cannot be read."""
+        from vizloc_ros.mapping.map_format import read_info  # only RViz asks for it
+
+        try:
+            return self.text(MAP_SERVER, "map_frame") or read_info(Path(self.text(MAP_SERVER, "map_path"))).frame
+        except MapError:
+            return "map"
+
+
+def node_values(
+    nodes: Sequence[str], namespace: str, package_file: Path, user_file: Path | None, arguments: Mapping[str, Value]
+) -> NodeValues:
+    """The parameters of nodes that are started together.
+
+    Args:
+        nodes: their names.
+        namespace: that of all of them, absolute.
+        package_file: the parameters of the package.
+        user_file: those that differ; None for none.
+        arguments: what was given at the start, for all nodes.
+
+    Raises:
+        ConfigError: a file that cannot be used.
+    """
+    package, user = read_sections(package_file), read_sections(user_file) if user_file else []
+    by_node: dict[str, Values] = {}
+    for node in nodes:
+        full_name = f"{namespace.rstrip('/')}/{node}"
+        by_node[node] = values_for(full_name, package)
+        if node == LOCALIZER and TRACKER not in nodes:
+            by_node[node].pop("path_length", None)  # it is the package's only because the tracker publishes path
+        by_node[node] |= {**values_for(full_name, user), **arguments}
+    notes = _settle(by_node[LOCALIZER], by_node[TRACKER]) if {LOCALIZER, TRACKER} <= by_node.keys() else []
+    return NodeValues(by_node, notes)
+
+
+def _settle(localizer: Values, tracker: Values) -> list[str]:
+    """Keeps localizer and tracker from publishing the same; returns what the user should know."""
+    notes = []
+    if _text(tracker, "path_length") != "0" and _text(localizer, "path_length") != "0":
+        localizer["path_length"] = Value.of(0)
+        notes.append(
+            f"{LOCALIZER} publishes no path, because {TRACKER} does: for the localizer's path set path_length of "
+            f"{TRACKER} to 0"
+        )
+    if _is_true(localizer.get("publish_tf")) and _is_true(tracker.get("publish_tf")):
+        if localizer["publish_tf"].is_for(LOCALIZER):
+            notes.append(f"publish_tf is true for {LOCALIZER} and for {TRACKER}: two nodes publish the same transform")
+        else:
+            localizer["publish_tf"] = Value.of(False)
+            notes.append(
+                f"publish_tf of section {tracker['publish_tf'].section} is for {TRACKER} only, so that one node "
+                f"publishes the transform: for the localizer's, name {LOCALIZER} in params_file"
+            )
+    frames = [_text(values, "base_frame") or _DEFAULT_BASE for values in (localizer, tracker)]
+    if frames[0] != frames[1]:
+        notes.append(
+            f"base_frame is {frames[0]} for {LOCALIZER} but {frames[1]} for {TRACKER}, which starts from the "
+            "localizer's poses: give both the same, such as with base_frame:="
+        )
+    return notes
+
+
+def _is_true(value: Value | None) -> bool:
+    return value is not None and value.is_true
+
+
+def _text(values: Values, name: str) -> str:
+    return values[name].text if name in values else ""
