@@ -52,6 +52,6 @@ def benchmark(out: Path) -> list[Table]:
     ]
     notes = [
         f"The synthetic street at 10 images a second through the nodes as processes; medians of {_TURNS} replays in "
-        "turn. With the tracker, HF-Net looks at one image in three seconds.",
+        "turn. With the tracker, HF-Net processes one image in three seconds.",
     ]
     return [Table("The demo: with and without the tracker", ("", *_SYSTEMS), rows, notes)]

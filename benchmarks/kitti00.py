@@ -123,7 +123,7 @@ def _comparison_table(
     truth = ground_truth(subset)
     notes = [
         f"{len(subset)} queries, the two in turn in one run, without feature extraction. Plain: the query's keypoints "
-        "against all of each of the 10 retrieved keyframes, mutual nearest neighbours, one PnP; in NumPy with the same "
+        "against all of each of the 10 retrieved keyframes, mutual nearest neighbors, one PnP; in NumPy with the same "
         "features, map and solver. hloc itself was measured once on 2 cores: matching 1660 ms, PnP 170 ms.",
         _accuracy("one product per place", evaluate_poses(ours_poses, truth)),
         _accuracy("plain", evaluate_poses(plain_poses, truth)),

@@ -46,7 +46,7 @@ def machine_table() -> Table:
     ]
     notes = [
         "Medians of 20 on all cores; a load above about 1 means that other processes took part of them.",
-        "'limit' below is the bare arithmetic or memory traffic of a stage, timed the same way right after the stage.",
+        "'limit' below is the bare arithmetic or memory traffic of a stage, timed in the same manner after the stage.",
     ]
     return Table("Machine", ("", "value"), rows, notes)
 

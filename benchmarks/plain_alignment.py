@@ -1,6 +1,6 @@
 """Plain formulation for comparison: PixLoc's optimizer as in its equations (PixLoc, Eq. 1 to 5).
 
-In every iteration the feature map is sampled at five points around each landmark (itself, and a step to each side), the
+In every iteration the feature map is sampled at five points around each landmark (itself, and a step to each side). The
 N x C x 6 Jacobian of all residuals is formed, and the Hessian is summed from it, with all landmarks on all levels.
 Levels, loss, weights, damping, initial pose and stopping condition are ours, so that only the formulation differs. The
 published code tests the stopping condition only in every tenth iteration.

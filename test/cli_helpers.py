@@ -1,4 +1,4 @@
-"""Runs the command line in this process."""
+"""Run the command line in this process."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from vizloc_ros.cli import main as cli
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -17,7 +17,7 @@ class Ended:
 
 
 class Vizloc:
-    """Runs ``vizloc`` in this process, through its entry point."""
+    """Run ``vizloc`` in this process, through its entry point."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self._monkeypatch, self._capsys = monkeypatch, capsys

@@ -1,4 +1,4 @@
-"""What benchmarks measure is what they say: the bare network, and descriptors that were not rounded."""
+"""Benchmarks measure the intended quantities: the bare network, and descriptors that were not rounded."""
 
 from pathlib import Path
 

@@ -23,7 +23,7 @@ from vizloc_ros.mapping.check import map_problems
 from vizloc_ros.mapping.map_format import read_info
 from vizloc_ros.mapping.visual_map import open_map_extractor
 
-REPORT_KEYS = {  # of DESIGN.md, those that apply offline; "unlocalized" tells why
+REPORT_KEYS = {  # of docs/evaluation.md, those of `vizloc localize`
     "num_images",
     "num_poses",
     "recall",
@@ -48,7 +48,7 @@ def street_map_path(street_build: tuple[Path, object]) -> Path:
 
 @pytest.fixture(scope="module")
 def results(street_map_path: Path, street_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What ``vizloc localize`` leaves, run as a process of its own."""
+    """Files of ``vizloc localize``, run as a separate process."""
     out = tmp_path_factory.mktemp("results") / "new" / "folder"
     command = [sys.executable, "-m", "vizloc_ros.cli.main", "localize", str(street_map_path), f"folder:{street_folder}"]
     ended = subprocess.run(
@@ -121,7 +121,7 @@ def test_a_build_prints_what_it_made(vizloc: Vizloc, street_folder: Path, tmp_pa
 
 
 def test_settings_of_the_extractor_are_kept_by_the_map(vizloc: Vizloc, street_folder: Path, tmp_path: Path) -> None:
-    """Nodes and ``vizloc localize`` open the extractor as the map says."""
+    """Nodes and ``vizloc localize`` open the extractor with the options in the map."""
     settings = {"max_keypoints": 400, "threshold": 0.01, "long_side": 320, "refine": False}
     config, out = tmp_path / "extractor.yaml", tmp_path / "map"
     config.write_text(yaml.safe_dump(settings))
@@ -171,7 +171,7 @@ def test_every_and_degrade_choose_and_change_the_images(
 def test_images_that_show_nothing_are_counted_with_the_reason(
     vizloc: Vizloc, street_map_path: Path, street_folder: Path, tmp_path: Path
 ) -> None:
-    """And no picture or format stumbles over an empty result."""
+    """No figure and no format fails on an empty result."""
     dark = Path(shutil.copytree(street_folder, tmp_path / "dark"))
     for image in (dark / "query").iterdir():
         cv2.imwrite(str(image), np.zeros((250, 400), np.uint8))

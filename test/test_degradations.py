@@ -35,7 +35,7 @@ CELLS = ["clean", "noise:1", "noise:5"]
 
 
 class Watcher:
-    """A ``Progress`` that remembers what was begun, and stops before one of them."""
+    """``Progress`` that records the started tasks, and stops before one of them."""
 
     def __init__(self, stop_before: str = "") -> None:
         self.begun: list[str] = []
@@ -55,7 +55,7 @@ def make_task(folder: Path, seed: int = 0, queries: int = 3) -> DegradationTask:
 
 @pytest.fixture(scope="module")
 def finished(street_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that a run has left. Do not change it."""
+    """Folder of a finished run. Do not change it."""
     out = tmp_path_factory.mktemp("degradations")
     evaluate_degradations("sift", open_extractor("rootsift"), make_task(street_folder), out)
     return out
@@ -150,8 +150,8 @@ def test_choice_of_kinds_and_levels() -> None:
 
 
 def test_the_mean_is_over_night_blur_and_noise_at_levels_3_to_5() -> None:
-    def figures(share: float) -> dict[str, object]:
-        return {"recall": {"0.25m_2deg": share}, "retrieval": {"r1_5m": share / 2}}
+    def figures(ratio: float) -> dict[str, object]:
+        return {"recall": {"0.25m_2deg": ratio}, "retrieval": {"r1_5m": ratio / 2}}
 
     hard = {"night:3": figures(0.2), "blur:5": figures(0.6), "noise:4": figures(1.0)}
     others = {"clean": figures(1.0), "night:2": figures(0.9), "exposure:5": figures(0.1)}

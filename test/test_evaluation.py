@@ -168,7 +168,7 @@ def test_report_table_shows_the_figures() -> None:
 
 
 def pixels_like(path: Path, red: int, green: int, blue: int) -> int:
-    """How many pixels of a picture have about this colour."""
+    """Number of pixels of a figure with about this color."""
     return int((np.abs(read_image(path)[..., ::-1] - np.array([red, green, blue])) < 40).all(axis=-1).sum())
 
 
@@ -180,15 +180,15 @@ def test_trajectory_picture_lies_flat_whichever_axis_is_up_and_marks_missing(
     tmp_path: Path, up: tuple[int, int, int]
 ) -> None:
     random = np.random.default_rng(0)
-    way = np.zeros((30, 3))
-    way[:, up[0]] = np.arange(30)
+    trajectory = np.zeros((30, 3))
+    trajectory[:, up[0]] = np.arange(30)
     landmarks = np.zeros((500, 3))
     landmarks[:, list(up)] = random.uniform((-5, -15, 0), (35, 15, 6), (500, 3))
-    truth = {str(i): Rigid3d(Rotation3d(), position) for i, position in enumerate(way)}
+    truth = {str(i): Rigid3d(Rotation3d(), position) for i, position in enumerate(trajectory)}
     estimates = {name: Rigid3d(Rotation3d(), pose.translation + 0.1) for name, pose in truth.items()}
-    plot_trajectory(tmp_path / "all.png", landmarks, way, truth, estimates)
+    plot_trajectory(tmp_path / "all.png", landmarks, trajectory, truth, estimates)
     del estimates["15"], estimates["16"]
-    plot_trajectory(tmp_path / "missing.png", landmarks, way, truth, estimates)
+    plot_trajectory(tmp_path / "missing.png", landmarks, trajectory, truth, estimates)
     assert pixels_like(tmp_path / "all.png", *RED) == 0
     assert pixels_like(tmp_path / "missing.png", *RED) > 20
     height, width = read_image(tmp_path / "all.png").shape[:2]
@@ -230,9 +230,9 @@ def test_overlay_picture_shows_matches_on_the_image(tmp_path: Path, shape: tuple
 
 def test_a_wild_estimate_does_not_shrink_the_trajectory_picture(tmp_path: Path) -> None:
     truth = {str(i): pose(float(i)) for i in range(30)}
-    way = np.array([p.translation for p in truth.values()])
+    trajectory = np.array([p.translation for p in truth.values()])
     for name, x in {"tame": 15.0, "wild": 1e5}.items():
-        plot_trajectory(tmp_path / f"{name}.png", way, way, truth, {"15": pose(x)})
-    map_color = (178, 202, 248)  # of the map's way on white
+        plot_trajectory(tmp_path / f"{name}.png", trajectory, trajectory, truth, {"15": pose(x)})
+    map_color = (178, 202, 248)  # of the map's trajectory on white
     tame, wild = (pixels_like(tmp_path / f"{name}.png", *map_color) for name in ("tame", "wild"))
     assert wild > 0.8 * tame > 0

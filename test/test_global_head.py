@@ -1,4 +1,4 @@
-"""Parts of the global head's training by themselves: losses, changed views, neighbours, whitening, recall."""
+"""Parts of the global head's training by themselves: losses, changed views, neighbors, whitening, recall."""
 
 from pathlib import Path
 
@@ -88,7 +88,7 @@ def test_global_loss_leaves_out_images_without_target() -> None:
 
 
 def photo(x: float | None, yaw: float = 0.0) -> Photo:
-    """A camera at x metres that looks yaw degrees to the side."""
+    """Photo of a camera at x meters whose viewing direction is rotated by yaw degrees."""
     turn = Rotation3d(np.array([0, np.sin(np.radians(yaw) / 2), 0, np.cos(np.radians(yaw) / 2)]))
     pose = None if x is None else Rigid3d(turn, np.array([x, 0, 0]))
     return Photo(f"{x} {yaw}", lambda: texture(0), pose)

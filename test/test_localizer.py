@@ -1,5 +1,6 @@
 """From features to a verified pose, or the reason why there is none."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from point_street import CAMERA, PointStreet, View, write_point_map
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.synthetic import SyntheticStreet
 from vizloc_ros.errors import FeatureError
-from vizloc_ros.evaluation.offline_localization import OfflineRun, localize_records
+from vizloc_ros.evaluation.offline_localization import OfflineRun, evaluate_localization, localize_records
 from vizloc_ros.features.types import Features
 from vizloc_ros.geometry.poses import pose_error, transform_points
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
@@ -42,6 +43,20 @@ def test_the_other_lap_is_localized(run: OfflineRun, query_lap: list[Record]) ->
         assert metres < 0.25
         assert degrees < 1.0
     assert run.retrieval == {"r1_5m": 1.0, "r10_5m": 1.0}
+
+
+def test_the_evaluation_is_a_function_that_returns_its_report(
+    street_map: VisualMap, query_lap: list[Record], tmp_path: Path
+) -> None:
+    out = tmp_path / "deep" / "out"
+    report = evaluate_localization(street_map, query_lap[:2], out, seed=3, details={"note": "x"})
+    assert (report["num_poses"], report["num_failed"], report["seed"], report["note"]) == (2, 0, 3, "x")
+    assert "unrefined" not in report
+    assert json.loads((out / "report.json").read_text()) == json.loads(json.dumps(report))
+    assert {path.name for path in out.iterdir()} == {
+        *("report.json", "poses_tum.txt", "poses_visuallocalization.txt"),
+        *("trajectory.png", "errors.png", "overlay.png"),
+    }
 
 
 def test_a_pose_says_what_supports_it(run: OfflineRun, query_lap: list[Record], street_map: VisualMap) -> None:

@@ -190,7 +190,7 @@ def test_the_same_features_are_perfect(seed: int, count: int) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 60), st.integers(0, 60), st.integers(1, 60), st.floats(-3, 3))
-def test_shares_are_shares_and_a_motion_can_be_turned_round(
+def test_ratios_are_ratios_and_a_motion_can_be_turned_round(
     seed: int, in_a: int, in_b: int, count: int, angle: float
 ) -> None:
     c, s = math.cos(angle), math.sin(angle)
@@ -200,8 +200,8 @@ def test_shares_are_shares_and_a_motion_can_be_turned_round(
     assert there.repeatability == pytest.approx(back.repeatability)
     assert there.matching_score == pytest.approx(back.matching_score)
     assert there.localization_error_px == pytest.approx(back.localization_error_px)
-    shares = (there.repeatability, there.matching_score, there.average_precision, *there.mma)
-    assert all(0 <= share <= 1 for share in shares)
+    ratios = (there.repeatability, there.matching_score, there.average_precision, *there.mma)
+    assert all(0 <= ratio <= 1 for ratio in ratios)
     assert list(there.mma) == sorted(there.mma)
     assert there.localization_error_px is None or 0 <= there.localization_error_px <= 3
 

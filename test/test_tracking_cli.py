@@ -23,7 +23,7 @@ PRIORS = ["0.5m_1deg", "1m_2deg", "2m_4deg", "4m_8deg"]
 
 @pytest.fixture(scope="module")
 def tracked(street_build: tuple[Path, BuildReport], street: SyntheticStreet, tmp_path_factory) -> Path:
-    """A map with the references that the commands make by default."""
+    """Map with the reference features that the commands compute by default."""
     folder: Path = tmp_path_factory.mktemp("default") / "map"
     shutil.copytree(street_build[0], folder)
     add_references(folder, street.records("map"), open_pyramid_extractor(device=Device(threads=1)))

@@ -52,7 +52,7 @@ LOSSES = {
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A drive along a wall, some other images, and a first stage: checkpoint, teacher, vocabulary."""
+    """Drive along a wall, some other images, and a first stage: checkpoint, teacher, vocabulary."""
     folder = tmp_path_factory.mktemp("data")
     (folder / "drive").mkdir()
     (folder / "others").mkdir()
@@ -185,7 +185,7 @@ def test_the_command_trains_from_variables_and_the_export_takes_the_result(
 
 
 def write_global_teacher(path: Path, elements: int, size: tuple[int, int] | None = None) -> Path:
-    """The mean colours of ``elements`` parts of an image, side by side."""
+    """Write a network whose output is the mean color of ``elements`` vertical strips of an image."""
 
     class Means(torch.nn.Module):
         def forward(self, image: torch.Tensor) -> torch.Tensor:

@@ -35,6 +35,7 @@ from vizloc_ros.training.teacher.target_store import TargetStore  # noqa: E402
 from vizloc_ros.training.teacher.teacher_network import Teacher, TeacherOptions  # noqa: E402
 from vizloc_ros.training.teacher.warps import Warps  # noqa: E402
 from vizloc_ros.training.training_images import ImageSource, TrainingImages  # noqa: E402
+from vizloc_ros.training.training_options import fixed_options  # noqa: E402
 
 STEPS = 24
 
@@ -144,7 +145,7 @@ def test_command_trains_resumes_and_exports_a_file_that_extracts(config: HfNetTr
 
 @pytest.fixture
 def small(config: HfNetTraining) -> HfNetTraining:
-    """A run of a second: local heads only."""
+    """Options of a run of a second: local heads only."""
     return config.model_copy(update={"steps": 4, "validate_every": 2, "global_every": 0, "batch": 2})
 
 
@@ -332,7 +333,7 @@ def test_kept_targets_are_those_of_this_teacher_these_warps_and_this_image(
     store.load(images / "00.png")
 
     def added(store: TargetStore, variant: int | None = None) -> int:
-        """How many answers were asked for."""
+        """Number of targets that were computed."""
         before = len(list(config.targets.glob("*.npz")))
         store.load(path, variant)
         return len(list(config.targets.glob("*.npz"))) - before
@@ -406,3 +407,13 @@ def test_the_vocabulary_is_kept_and_a_damaged_one_is_named(config: HfNetTraining
 def test_a_teacher_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r"absent\.onnx"):
         Teacher(TeacherOptions(path=tmp_path / "absent.onnx"))
+
+
+def test_a_resumed_run_may_change_only_what_is_marked(config: HfNetTraining) -> None:
+    """Length, rate and locations are marked where the options are declared; of other paths, the last name counts."""
+    fixed = dict(fixed_options(config))
+    assert fixed["teacher.path"] == "corners.onnx"
+    assert fixed["images[0].pattern"] == "*.png"
+    assert fixed["warps.share"] == 0
+    changeable = {"steps", "drops", "learning_rate", "validate_every", "targets", "imagenet", "images[0].folder"}
+    assert not fixed.keys() & {*changeable, "teacher.provider"}

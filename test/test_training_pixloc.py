@@ -1,4 +1,4 @@
-"""End-to-end training of PixLoc with a tiny budget: a batch is learned by heart, runs resume, networks are exported."""
+"""End-to-end training of PixLoc with a tiny budget: a batch is overfitted, runs resume, networks are exported."""
 
 import csv
 import json
@@ -81,7 +81,7 @@ def distances(aligned: Any, batch: Batch) -> np.ndarray:
 
 
 @pytest.mark.slow
-def test_a_batch_is_learned_by_heart(source: dict[str, Any], tmp_path: Path) -> None:
+def test_a_batch_is_overfitted(source: dict[str, Any], tmp_path: Path) -> None:
     config = settings(
         {**source, "query_split": "query"}, long_side=224, steps=70, iterations=5, learning_rate=3e-3,
         starts={"translation": 1, "rotation": 3},

@@ -1,4 +1,4 @@
-"""What PixLoc learns from: changed images, and pairs of a query and a keyframe with the landmarks that both see."""
+"""Training data of PixLoc: changed images, and pairs of a query and a keyframe with their common landmarks."""
 
 import csv
 from collections import Counter
@@ -40,7 +40,7 @@ def smooth(seed: int = 0) -> np.ndarray:
 
 
 def changed(image: np.ndarray, kind: str, **ranges: Any) -> Iterator[np.ndarray]:
-    """The image after this change alone, drawn several times."""
+    """Images after this change alone, drawn several times."""
     appearance = Appearance(**{**NOTHING, kind: 1}, **ranges)
     return (appearance.apply(image, np.random.default_rng(seed)) for seed in range(12))
 
@@ -68,8 +68,8 @@ def test_strength_scales_the_chances() -> None:
     off = Appearance(strength=0)
     assert all((off.apply(image, rng) == image).all() for _ in range(20))
     some = Appearance(**{**NOTHING, "gain": 0.6}, gain_range=(2, 2), strength=0.5)
-    share = np.mean([(some.apply(image[:8, :8], rng) != image[:8, :8]).any() for _ in range(500)])
-    assert share == pytest.approx(0.3, abs=0.08)
+    ratio = np.mean([(some.apply(image[:8, :8], rng) != image[:8, :8]).any() for _ in range(500)])
+    assert ratio == pytest.approx(0.3, abs=0.08)
 
 
 def test_exposure_and_tone_go_where_they_are_told() -> None:
@@ -112,7 +112,7 @@ def test_shade_is_soft_and_leaves_detail() -> None:
 
 @pytest.mark.parametrize("limits", [(0.05, 0.1), (0.3, 0.4), (0.6, 0.6)])
 @pytest.mark.parametrize("other", [None, noise(1)])
-def test_obstacles_hide_the_share_that_is_drawn(limits: tuple[float, float], other: np.ndarray | None) -> None:
+def test_obstacles_hide_the_fraction_that_is_drawn(limits: tuple[float, float], other: np.ndarray | None) -> None:
     appearance = Appearance(**{**NOTHING, "occlusion": 1}, occlusion_range=limits)
     largest = 4 * 0.18 * 0.3  # of one obstacle, which may go beyond
     for seed in range(20):
@@ -241,7 +241,7 @@ def test_a_map_is_built_where_there_is_none_and_used_where_there_is(
 
 
 def copied(source: Path, folder: Path, *, unposed: str = "", colour: bool = False) -> Path:
-    """A posed folder without the poses of one split, or in colour."""
+    """Copy of a posed folder without the poses of one split, or in color."""
     for path in source.rglob("*.png"):
         (folder / path.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
         image = cv2.imread(str(path), cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE)

@@ -1,4 +1,4 @@
-"""What is exported as a network of PixLoc, and EdgePoint2, where its training starts from."""
+"""Export of PixLoc's networks, and EdgePoint2, which initializes them."""
 
 import json
 from pathlib import Path

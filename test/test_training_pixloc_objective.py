@@ -45,7 +45,7 @@ def pair(seed: int, count: int) -> Pair:
 
 
 def batch(pairs: list[Pair], seed: int = 0) -> Batch:
-    """Pairs whose images are smooth noise: a query looks just as its keyframe."""
+    """Pairs whose images are smooth noise: a query has the image of its keyframe."""
     rng = np.random.default_rng(seed)
     noise = [cv2.GaussianBlur(rng.normal(size=(96, 160)), (0, 0), 3) for _ in pairs]
     images = [(128 + 40 * n / n.std()).clip(0, 255).astype(np.uint8) for n in noise]

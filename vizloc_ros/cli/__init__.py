@@ -1,1 +1,1 @@
-"""The `vizloc` command."""
+"""Commands of `vizloc`."""

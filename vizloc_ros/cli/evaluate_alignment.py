@@ -28,7 +28,7 @@ from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.record import every as every_nth
 from vizloc_ros.errors import DatasetError
 from vizloc_ros.evaluation.convergence import (
-    OF_DEGRADED,
+    DEGRADED_FROM,
     RETRIEVED,
     AlignmentSet,
     ablated,
@@ -124,7 +124,7 @@ def _named(model: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class _Images:
-    """A map, its images, and the queries that have a ground-truth pose."""
+    """Map, images of the map, and queries that have a ground-truth pose."""
 
     visual_map: VisualMap
     mapped: list[Record]
@@ -164,7 +164,7 @@ def _evaluate(
 def _table(title: str, models: Mapping[str, Any]) -> Table:
     """Table of the ratios of converged alignments: a row for each set of queries, a column for each model."""
     table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    table.caption = f"ratio within 0.25 m and 1 deg in %; degraded images from {readable(str(OF_DEGRADED))}"
+    table.caption = f"ratio within 0.25 m and 1 deg in %; degraded images from {readable(str(DEGRADED_FROM))}"
     table.add_column("from", style="bold", no_wrap=True)
     for name in models:
         table.add_column(Text(name), justify="right")

@@ -1,4 +1,4 @@
-"""The ``vizloc`` command: exit code 0 for success, 1 for an error in the input, 2 for wrong usage."""
+"""Command ``vizloc``: exit code 0 for success, 1 for an error in the input, 2 for wrong usage."""
 
 import sys
 

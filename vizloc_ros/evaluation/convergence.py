@@ -47,7 +47,7 @@ class Perturbation:
 
 
 PERTURBATIONS = (Perturbation(0.5, 1), Perturbation(1, 2), Perturbation(2, 4), Perturbation(4, 8))
-OF_DEGRADED = PERTURBATIONS[1]  # prior of degraded images: 1 m, 2 deg
+DEGRADED_FROM = PERTURBATIONS[1]  # prior of degraded images: 1 m, 2 deg
 
 
 @dataclass(frozen=True)
@@ -169,14 +169,14 @@ class AlignmentSet:
 def alignment_sets(
     queries: Sequence[Record], degradations: Sequence[Degradation] = (), seed: int = 0
 ) -> dict[str, AlignmentSet]:
-    """The queries from all perturbations, and degraded from 1 m and 2 deg, by name of the perturbation or degradation.
+    """Sets of the clean queries from every perturbation, and of the degraded queries from 1 m and 2 deg, by name.
 
     Args:
         queries: images with ground-truth poses.
         degradations: degradations of the images.
         seed: seed of perturbations and degradations.
     """
-    of_degraded = perturbed_priors(queries, OF_DEGRADED, seed)
+    of_degraded = perturbed_priors(queries, DEGRADED_FROM, seed)
     return {
         **{str(p): AlignmentSet(queries, perturbed_priors(queries, p, seed)) for p in PERTURBATIONS},
         **{str(d): AlignmentSet(degrade_records(queries, d, seed), of_degraded) for d in degradations},
@@ -188,10 +188,10 @@ _COMPACT_IMAGES = 12  # number of images that its principal components are compu
 
 
 def ablated(full: PyramidExtractor, mapped: Sequence[Record]) -> dict[str, PyramidExtractor]:
-    """The extractor, and variants of it without one of its parts (PixLoc, Table 3), by name.
+    """Extractors by name: the full one, and variants without one of its parts (PixLoc, Table 3).
 
     Args:
-        full: the extractor.
+        full: extractor with all its parts.
         mapped: images of the map, which the principal components of compact features are computed from.
     """
     step = max(1, len(mapped) // _COMPACT_IMAGES)
@@ -218,7 +218,7 @@ def evaluate_convergence(
 
     Args:
         models: extractors by name.
-        visual_map: the map.
+        visual_map: map of the keyframes and landmarks.
         mapped: images of the map, for models whose reference features the map does not have.
         sets: queries with their priors by name, see ``alignment_sets``.
         figure: file of the figure; the report goes into the same folder.

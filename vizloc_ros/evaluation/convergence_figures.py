@@ -65,13 +65,14 @@ def draw_alignments(
         options: options of the alignment.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    known = [record for record in records if record.name in priors]
-    if not known:
+    with_prior = [record for record in records if record.name in priors]
+    if not with_prior:
         return
     aligner = MapAligner(visual_map, extractor, options)
-    for i in sorted(set(evenly(len(known), _NUM_FIGURES).tolist())):
-        name = known[i].name.replace("/", "_").rsplit(".", 1)[0]
-        _draw(folder / f"{name}.png", known[i], priors[known[i].name], visual_map, aligner)
+    for i in sorted(set(evenly(len(with_prior), _NUM_FIGURES).tolist())):
+        record = with_prior[i]
+        name = record.name.replace("/", "_").rsplit(".", 1)[0]
+        _draw(folder / f"{name}.png", record, priors[record.name], visual_map, aligner)
 
 
 def _draw(path: Path, record: Record, prior: Rigid3d, visual_map: VisualMap, aligner: MapAligner) -> None:

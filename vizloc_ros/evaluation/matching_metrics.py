@@ -1,7 +1,7 @@
 """Matching metrics of two images of one plane, with a known homography between them (HF-Net, section 5.1).
 
-The metrics of SuperPoint (DeTone et al., CVPRW 2018, section 7 and appendix), as HF-Net uses them, and the mean
-matching accuracy of D2-Net (Dusmanu et al., CVPR 2019, section 5.1). All distances are measured in the second image, b.
+These are the metrics of SuperPoint (DeTone et al., CVPRW 2018, section 7 and appendix), as HF-Net uses them. The mean
+matching accuracy is that of D2-Net (Dusmanu et al., CVPR 2019, section 5.1). Distances are measured in image b.
 A keypoint is *visible* if it lies in both images. Matches are mutual nearest neighbors of the descriptors, without a
 ratio test. Without any keypoint, match or homography a ratio is 0, and the pair still counts.
 """

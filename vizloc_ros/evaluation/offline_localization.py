@@ -159,10 +159,10 @@ def evaluate_localization(
     details: Mapping[str, Any] | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Localize images, refine their poses if asked, and write report, poses and figures.
+    """Localize images, optionally refine their poses, and write report, poses and figures.
 
     Args:
-        visual_map: the map.
+        visual_map: map to localize in.
         records: images to localize, see ``open_queries``.
         out: folder of the files.
         options: options of retrieval and pose.

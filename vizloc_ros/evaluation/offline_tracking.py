@@ -118,7 +118,7 @@ def evaluate_tracking(
     """Track images from the localizer's first pose on, and write report, poses and figures.
 
     Args:
-        visual_map: the map.
+        visual_map: map to track in.
         records: images to track, in order of time, see ``open_queries``.
         out: folder of the files.
         extractor: feature extractor of the map's reference features.

@@ -43,7 +43,9 @@ class LocalizerNode(PipelineNode):
         self._failures = 0
         self._pose = self.create_publisher(PoseWithCovarianceStamped, "localization/pose", POSE)
         self._tf = TransformPublisher(self) if self.options.publish_tf else None
-        self._path = PathPublisher(self, self.create_publisher(PathMsg, "path", POSE), self.options.path_length)
+        # Without a length no publisher: two nodes on path would confuse who looks at the topic.
+        path = self.create_publisher(PathMsg, "path", POSE) if self.options.path_length else None
+        self._path = PathPublisher(self, path, self.options.path_length)
         for counter in ("localized", "failed"):
             self.diagnostics.count(counter, 0)
         # features, candidates -> StampJoin -> worker -> _localize

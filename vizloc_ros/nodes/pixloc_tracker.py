@@ -65,7 +65,9 @@ class PixLocTrackerNode(PipelineNode):
         self._tf = TransformPublisher(self) if self.options.publish_tf else None
         self._pose = self.create_publisher(PoseWithCovarianceStamped, "pose", POSE)
         self._odometry_out = self.create_publisher(Odometry, "odometry", POSE)
-        self._path = PathPublisher(self, self.create_publisher(PathMsg, "path", POSE), self.options.path_length)
+        # Without a length no publisher: two nodes on path would confuse who looks at the topic.
+        path = self.create_publisher(PathMsg, "path", POSE) if self.options.path_length else None
+        self._path = PathPublisher(self, path, self.options.path_length)
         self._state = self.create_publisher(String, "tracker/state", STATE)
         self._debug = self.create_publisher(Image, "~/debug/image", POSE) if self.options.debug_image else None
         for counter in ("tracked", "failed", "became_lost", "priors_used"):

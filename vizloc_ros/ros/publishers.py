@@ -17,14 +17,14 @@ from vizloc_ros.ros.qos import TF
 
 
 class PathPublisher:
-    """Publisher of the last poses, once a second if they changed. Thread-safe."""
+    """Publisher of the last poses, once a second if they changed; of none without a publisher. Thread-safe."""
 
     def __init__(self, node: Any, publisher: Any, length: int) -> None:
         self._poses: deque[PoseStamped] = deque(maxlen=length)
         self._changed = False
         self._lock = threading.Lock()
         self._node, self._publisher = node, publisher
-        if length:
+        if publisher is not None:
             node.create_timer(1.0, self._publish, clock=node.diagnostics.clock)
 
     def add(self, pose: Rigid3d, header: Header) -> None:

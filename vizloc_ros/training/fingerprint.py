@@ -1,4 +1,4 @@
-"""Fingerprints, which tell whether a stored result still belongs to its inputs."""
+"""Fingerprints of the inputs of a stored result, to detect that they have changed."""
 
 from pathlib import Path
 from zlib import crc32

@@ -15,7 +15,7 @@ _ROW = re.compile(r"(\d+),\w+,[-+.\w]+\r?\n")  # a kill may have left half of on
 
 
 class TrainingLog:
-    """A CSV file of (step, name, value)."""
+    """CSV file of (step, name, value)."""
 
     def __init__(self, path: Path, resumed: int | None = None) -> None:
         """Continue the log after the step at which a run is resumed; without one, begin an empty log."""

@@ -19,7 +19,7 @@ from vizloc_ros.training.training_options import MAY_CHANGE
 
 
 class ImageSource(Options):
-    """A folder of images.
+    """Folder of images.
 
     Attributes:
         folder: path of the folder.

@@ -1,4 +1,4 @@
-"""The common part of all training runs: the folder, the saved state, the log, the training loop, and the validation."""
+"""Base of all training runs: the folder, the saved state, the log, the training loop, and the validation."""
 
 import logging
 import time
@@ -20,11 +20,11 @@ logger = logging.getLogger(__name__)
 
 
 class DivergedError(ConfigError):
-    """The loss or its gradient is not finite."""
+    """Error for a loss or gradient that is not finite."""
 
 
 class TrainingRun(ABC):
-    """A training run in a folder; a resumed run gives the same weights, bit by bit, as an uninterrupted one.
+    """Training run in a folder; a resumed run gives the same weights, bit by bit, as an uninterrupted one.
 
     The constructor of a subclass calls ``__init__``, then builds data, network and optimizer, passes to ``_restore``
     what a checkpoint has to hold, and calls ``_open_log`` at its end.
@@ -221,7 +221,7 @@ class TrainingRun(ABC):
 
 
 class SelectingRun(TrainingRun):
-    """A run whose ``checkpoint`` is the network with the best validation; ``latest`` is a file of its own.
+    """Training run whose ``checkpoint`` is the network with the best validation; ``latest`` is another file.
 
     Attributes:
         best: best validation so far.

@@ -29,7 +29,7 @@ class DistillationLoss(nn.Module):
 
         Args:
             outputs: outputs of the network; without a global descriptor, that task does not count.
-            batch: the batch.
+            batch: batch with the targets.
             refiner: sub-pixel head; it has no weights in common with the tasks, so its loss is added without a factor.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Contrastive loss, which trains the global head to tell places apart."""
+"""Contrastive loss, which trains the global head to distinguish places."""
 
 import torch
 from torch import Tensor

@@ -78,7 +78,7 @@ class GlobalData:
         )
         if len(photos) < options.batch:
             raise ConfigError(
-                f"batch: {options.batch} different images are asked for, and there are {len(photos)} to train on"
+                f"batch: {options.batch} different images are needed, and there are {len(photos)} to train on"
             )
         targets = None
         teacher = options.global_teacher or options.teacher

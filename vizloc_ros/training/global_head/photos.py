@@ -21,7 +21,7 @@ from vizloc_ros.training.training_options import MAY_CHANGE
 
 
 class PosedSource(Options):
-    """A drive with poses.
+    """Drive with poses.
 
     Attributes:
         dataset: ``reader:PATH`` as for ``vizloc map build``.
@@ -38,7 +38,7 @@ class PosedSource(Options):
 
 @dataclass(frozen=True)
 class Photo:
-    """An image.
+    """Image without or with a pose.
 
     Attributes:
         name: name of its file.
@@ -80,7 +80,7 @@ def posed_photos(source: PosedSource, long_side: int) -> tuple[list[Photo], list
 def unposed_photos(
     sources: Sequence[ImageSource], held_out: float, count: int, seed: int, long_side: int
 ) -> list[Photo]:
-    """At most ``count`` training images, from the sources by their weights, without those that stage 1 held out."""
+    """Training images, at most ``count``, from the sources by their weights; without those that stage 1 held out."""
     rng = np.random.default_rng(seed)
     training, _ = split_images(sources, held_out)
     total = sum(source.share for source in sources)
@@ -111,7 +111,7 @@ def distances(a: Float64, b: Float64) -> Float64:
 
 
 def closeness(photos: Sequence[Photo], radius: float, max_angle: float) -> Float64:
-    """Closeness of the places that photos show: exp(-(d / radius)^2) at d meters, 0 for other viewing directions.
+    """Closeness of the places in photos: exp(-(d / radius)^2) at d meters, 0 for other viewing directions.
 
     Args:
         photos: N photos; one without a pose is close only to itself.

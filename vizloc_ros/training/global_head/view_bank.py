@@ -45,7 +45,7 @@ class ViewBank:
 
         Args:
             folder: folder of exactly these photos, views and this encoder.
-            photos: the images.
+            photos: images of the bank.
             views: number of views V of each image.
             changes: changes of all views but the first.
             seed: seed of the changes; a view depends only on it, on the photo's index and on the view's.

@@ -42,7 +42,7 @@ def align_batch(network: PixLocNetwork, batch: Batch, loss: BarronLoss, iteratio
 
     Args:
         network: network in training or evaluation mode.
-        batch: the pairs.
+        batch: pairs to align.
         loss: robust loss of the residuals.
         iterations: iterations on each level.
         gate_factor: maximum error of the previous level, in its own pixels, with which a level is trained.

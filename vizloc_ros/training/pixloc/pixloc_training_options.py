@@ -12,7 +12,7 @@ from vizloc_ros.training.training_options import MAY_CHANGE
 
 
 class PairSource(Options):
-    """A drive with a map of its own, which gives the landmarks.
+    """Drive with a map of its own, which gives the landmarks.
 
     Attributes:
         dataset: ``reader:PATH``.

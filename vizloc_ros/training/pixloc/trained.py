@@ -18,7 +18,7 @@ from vizloc_ros.training.pixloc.pretrained import load_edgepoint2
 
 @dataclass(frozen=True)
 class Trained:
-    """A network, the robust loss of its training, and the metadata of an exported file."""
+    """Trained network, the robust loss of its training, and the metadata of an exported file."""
 
     network: PixLocNetwork
     loss: BarronLoss

@@ -29,7 +29,7 @@ MIN_LANDMARKS = 16  # landmarks that both images of a pair contain
 
 @dataclass(frozen=True)
 class View:
-    """An image with its camera and pose.
+    """Image with its camera and pose.
 
     Attributes:
         name: name of its record.
@@ -54,7 +54,7 @@ class View:
 
 @dataclass(frozen=True)
 class Pair:
-    """One alignment to train on.
+    """Alignment to train on.
 
     Attributes:
         query: image that is aligned.

@@ -47,7 +47,7 @@ def draw_pairs(
 
 
 def with_one_size(pairs: Sequence[Pair]) -> list[Pair]:
-    """The pairs themselves if their cameras have one size, otherwise windows of their images.
+    """Pairs of one image size: the given ones if their cameras have one size, otherwise windows of their images.
 
     The windows have the minimum width and the minimum height of the images, and are centered at the landmarks of their
     pair. Landmarks outside are removed, possibly all of them.

@@ -38,11 +38,11 @@ class Targets:
 
 
 def soft_labels(odds: Float32) -> Float32:
-    """65-way soft labels of 8 x 8 cells from a full-resolution detector.
+    """Soft labels of 65 classes for cells of 8 x 8 pixels, from a full-resolution detector.
 
-    A detector with a probability p for each pixel is read as 64 independent events per cell, of which at most one may
-    happen: the probability of pixel i alone is proportional to its odds p / (1 - p), that of none to 1. A single pixel
-    keeps its p; several strong pixels divide the probability.
+    A detector with a probability p for each pixel is interpreted as 64 independent events per cell, of which at most
+    one may happen. The probability of pixel i alone is proportional to its odds p / (1 - p), that of none to 1. A
+    single pixel keeps its p; several strong pixels divide the probability.
 
     Args:
         odds: (H, W) non-negative odds, H and W multiples of 8.

@@ -1,4 +1,4 @@
-"""Geometric augmentation: other viewpoints of training images, for teacher and student alike.
+"""Geometric augmentation: other viewpoints of training images, for both teacher and student.
 
 HF-Net was trained without it, on photographs from many viewpoints (HF-Net, section 5.2). A drive has few viewpoints.
 """
