@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from launch_helpers import REPOSITORY, require_launch
 from rosbags.rosbag2 import Writer
-from vizloc_ros.bags.bag_messages import TYPES, header
 
+from vizloc_ros.bags.bag_messages import TYPES, header
 from vizloc_ros.mapping.visual_map import VisualMap
 
 LAUNCH_FILES = sorted((REPOSITORY / "launch").glob("*.launch.py"))
