@@ -65,7 +65,7 @@ def test_nodes_get_their_parameters_in_a_namespace_and_end_with_ctrl_c(
         tmp_path,
         **{"/robot/localizer": {"pose.min_inliers": 20, "base_frame": "weaker"}},
         all={"publish_tf": True, "path_length": 500, "use_sim_time": True, "base_frame": "rear_axle"},
-        **{"/**/pixloc_tracker": {"max_position_std": 0.5, "long_side": LONG_SIDE}},
+        **{"/**/pixloc_tracker": {"tracker.verification.max_position_std": 0.5, "long_side": LONG_SIDE}},
     )
     arguments = {"map_path": tracked_map.folder, "params_file": given, "map_frame": "007", "namespace": "robot"}
     with launched(VIZLOC_LAUNCH, tmp_path, composed=composed, **arguments, **ON_THIS_HOST) as running:
@@ -77,7 +77,8 @@ def test_nodes_get_their_parameters_in_a_namespace_and_end_with_ctrl_c(
         assert running.interrupt() == 0
     assert {node["use_sim_time"] for node in (localizer, tracker, visual_map_server)} == {True}
     assert (localizer["publish_tf"], localizer["path_length"], localizer["pose.min_inliers"]) == (False, 0, 20)
-    assert (tracker["publish_tf"], tracker["path_length"], tracker["max_position_std"]) == (True, 500, 0.5)
+    assert (tracker["publish_tf"], tracker["path_length"]) == (True, 500)
+    assert tracker["tracker.verification.max_position_std"] == 0.5
     assert localizer["base_frame"] == tracker["base_frame"] == "rear_axle"
     assert (visual_map_server["map_frame"], visual_map_server["map_path"]) == ("007", str(tracked_map.folder))
     assert "publish_tf of section /** is for pixloc_tracker only" in running.text

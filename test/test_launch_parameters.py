@@ -206,3 +206,9 @@ def test_the_frame_of_the_map(tmp_path: Path, point_map: VisualMap) -> None:
     in_file = "/**: {ros__parameters: {map_frame: site}}"
     assert given(tmp_path, in_file, map_path=str(point_map.folder)).map_frame == "site"
     assert given(tmp_path, map_path=str(tmp_path / "nowhere")).map_frame == "map"
+
+
+def test_a_section_with_the_former_name_of_a_node_is_named(tmp_path: Path) -> None:
+    notes = given(tmp_path, "/**/map_server: {ros__parameters: {map_frame: site}}").notes
+    assert "section /**/map_server of params_file has no effect: the node is now called visual_map_server" in notes
+    assert given(tmp_path, "/**/visual_map_server: {ros__parameters: {map_frame: site}}").notes == []

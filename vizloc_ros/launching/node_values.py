@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vizloc_ros.errors import MapError
-from vizloc_ros.launching.parameter_files import Value, Values, read_sections, values_for
-from vizloc_ros.ros.node_options import TRACKER
+from vizloc_ros.launching.parameter_files import Section, Value, Values, read_sections, values_for
+from vizloc_ros.ros.node_options import RENAMED_NODES, TRACKER
 
 LOCALIZER, MAP_SERVER = "localizer", "visual_map_server"
 _DEFAULT_BASE = "base_link"
@@ -71,7 +71,17 @@ def node_values(
             by_node[node].pop("path_length", None)  # it is the package's only because the tracker publishes path
         by_node[node] |= {**values_for(full_name, user), **arguments}
     notes = _settle(by_node[LOCALIZER], by_node[TRACKER]) if {LOCALIZER, TRACKER} <= by_node.keys() else []
-    return NodeValues(by_node, notes)
+    return NodeValues(by_node, [*_former_names(user), *notes])
+
+
+def _former_names(sections: Sequence[Section]) -> list[str]:
+    """What the user should know of sections for nodes that have another name now."""
+    former = {section.name: RENAMED_NODES.get(section.name.rpartition("/")[2]) for section in sections}
+    return [
+        f"section {name} of params_file has no effect: the node is now called {new}"
+        for name, new in former.items()
+        if new is not None
+    ]
 
 
 def _settle(localizer: Values, tracker: Values) -> list[str]:
