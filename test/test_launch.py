@@ -187,7 +187,7 @@ def test_demo_shows_rviz_where_it_is(load, monkeypatch, rviz):
     ],
 )
 def test_the_player_is_that_of_ros_where_it_is_complete(load, monkeypatch, tmp_path, installed, command):
-    from vizloc_ros.launching import player
+    from vizloc_ros.launching import bag_player_launch as player
 
     (tmp_path / "ros2").touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
