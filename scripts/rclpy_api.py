@@ -58,7 +58,7 @@ class Repository:
 
 
 def release_data(repository: Repository, release: str) -> dict[str, Any]:
-    """What is written about a release."""
+    """Data of a release for its file: source, version, date, and the modules with their names and signatures."""
     modules = {}
     for name in MODULES:
         path = name.replace(".", "/")
@@ -168,7 +168,7 @@ class Module:
         self._classes[qualified] = {kind: values for kind, values in found.items() if values}
 
     def _has_variable(self, base: ast.Subscript) -> bool:
-        """Whether a base such as ``Generic[T]`` has a type variable; by rclpy's habit those end in T or Type."""
+        """Return True if a base such as ``Generic[T]`` has a type variable; rclpy's names of those end in T or Type."""
         names = [node.id for node in ast.walk(base.slice) if isinstance(node, ast.Name)]
         return any(re.search(r"(T|Type|_T_co)$", name) for name in names)
 

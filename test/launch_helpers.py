@@ -48,7 +48,7 @@ class Launched:
 
     @property
     def text(self) -> str:
-        """What it and its nodes have printed so far."""
+        """Output of the launch and its nodes so far."""
         return self.log.read_text(errors="replace")
 
     def pids(self, name: str) -> list[int]:

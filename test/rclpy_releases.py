@@ -42,7 +42,7 @@ class Use:
 
 @dataclass(frozen=True)
 class Found:
-    """What a path leads to.
+    """Target of a path.
 
     Attributes:
         kind: ``module``, ``class``, ``function`` (methods too) or ``value``.
@@ -85,7 +85,7 @@ class Release:
                     yield name, path
 
     def find(self, path: str) -> Found | None:
-        """What a dotted path leads to; None where there is nothing."""
+        """Target of a dotted path; None if there is none."""
         if path in self._modules:
             return Found("module")
         if path in self._classes:
@@ -99,7 +99,7 @@ class Release:
         return self.find(f"{found.path}.{name}") if found.path != owner else self._in_class(owner, name)
 
     def problem(self, path: str, use: Use) -> str | None:
-        """What is wrong in this release with a use of a path."""
+        """Problem of a use of a path in this release."""
         found = self.find(path)
         if found is None:
             return f"there is no {path}"
