@@ -1,4 +1,4 @@
-"""Names and signatures of rclpy in each release of ROS 2, as data for ``test/test_rclpy_api.py``.
+"""Names and signatures of rclpy in each release of ROS 2, as data for ``test/project/test_rclpy_api.py``.
 
     git clone --bare https://github.com/ros2-gbp/rclpy-release
     python scripts/rclpy_api.py rclpy-release.git

@@ -13,7 +13,7 @@ failed=0
 run() { "$python" -m pytest "$@" || (($? == none_chosen)) || failed=1; }
 
 if [[ $release == jazzy ]]; then
-    run -m "not ros" test/test_launch.py test/test_launch_parameters.py test/test_rclpy_api.py "$@"
+    run -m "not ros" test/launching/test_launch_files.py test/launching/test_launch_parameters.py test/project/test_rclpy_api.py "$@"
 else
     OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} run --numprocesses auto --maxprocesses 8 --dist loadfile -m "not ros" "$@"
 fi

@@ -3,7 +3,6 @@
 ``VIZLOC_DATA`` names the folder with the real data; ``../shared/data`` beside the repository by default.
 """
 
-import os
 from pathlib import Path
 
 import cv2
@@ -11,6 +10,7 @@ import pytest
 from cli_helpers import Vizloc
 from pixloc_helpers import with_references
 from point_street import PointStreet, View, write_point_map
+from repository import DATA
 from rich.console import Console, ConsoleDimensions
 
 from vizloc_ros.datasets.record import Record
@@ -19,8 +19,6 @@ from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.geometry.poses import array_of
 from vizloc_ros.mapping.builder import BuildReport, build_map
 from vizloc_ros.mapping.visual_map import VisualMap
-
-REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -32,7 +30,7 @@ def vizloc(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 @pytest.fixture(scope="session")
 def kitti00() -> Path:
     """Folder of the real street; skips where it is not."""
-    folder = Path(os.environ.get("VIZLOC_DATA", REPOSITORY.parent / "shared" / "data")) / "kitti00"
+    folder = DATA / "kitti00"
     if not (folder / "poses.csv").is_file():
         pytest.skip(f"no real data at {folder}: set VIZLOC_DATA to the folder that holds kitti00")
     return folder

@@ -6,11 +6,13 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from pycolmap import Rigid3d, Rotation3d
 from torch import nn
 
 from vizloc_ros.features.hfnet.hfnet_config import HfNetConfig
 from vizloc_ros.features.hfnet.hfnet_export import export_onnx
 from vizloc_ros.features.hfnet.hfnet_network import HfNet
+from vizloc_ros.training.global_head.photos import Photo
 
 SMALL = HfNetConfig(
     width=0.35, descriptor_dimension=16, descriptor_channels=24, detector_channels=24, clusters=4, global_dimension=12
@@ -45,3 +47,10 @@ def texture(seed: int, size: tuple[int, int] = (160, 96), sigma: float = 1.5) ->
 
 def tensor(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(image))[None, None]
+
+
+def photo(x: float | None, yaw: float = 0.0) -> Photo:
+    """Photo of a camera at x meters whose viewing direction is rotated by yaw degrees."""
+    turn = Rotation3d(np.array([0, np.sin(np.radians(yaw) / 2), 0, np.cos(np.radians(yaw) / 2)]))
+    pose = None if x is None else Rigid3d(turn, np.array([x, 0, 0]))
+    return Photo(f"{x} {yaw}", lambda: texture(0), pose)

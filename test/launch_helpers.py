@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from repository import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 VIZLOC_LAUNCH = REPOSITORY / "launch" / "vizloc.launch.py"
 REASON = "{} has no wheel: scripts/install_launch.sh installs it, or it comes with a ROS 2 installation"
 _numbers = itertools.count()

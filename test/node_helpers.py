@@ -13,6 +13,7 @@ from rcl_interfaces.srv import GetParameters, ListParameters
 from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
+from repository import REPOSITORY
 from ros_helpers import DOMAIN_ID, ros_nodes, spin_until
 from sensor_msgs.msg import CameraInfo, Image
 
@@ -27,7 +28,6 @@ from vizloc_ros.ros.qos import POSE
 IDENTITY = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 FRAME = "camera"
 RVIZ_OF_TRACKER = {"pose", "pixloc_tracker/debug/image"}
-REPOSITORY = Path(__file__).resolve().parents[1]
 _domains = itertools.count(DOMAIN_ID + 1)  # so that the nodes of two benches do not hear each other
 
 

@@ -1,14 +1,14 @@
 """The Markdown tables of the nodes' parameters, for the documentation: ``python test/parameter_tables.py``."""
 
 import re
-from pathlib import Path
 
 from pydantic import BaseModel
+from repository import REPOSITORY
 
 from vizloc_ros.ros.node_options import NODE_OPTIONS
 from vizloc_ros.ros.parameters import option_parameters, written
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "topics_and_parameters.md"
+PAGE = REPOSITORY / "docs" / "topics_and_parameters.md"
 
 
 def parameters_table(model: type[BaseModel]) -> str:

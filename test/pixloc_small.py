@@ -4,8 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
+from vizloc_ros.pixloc.network.light import EDGEPOINT2_ORDER, LightNetwork
 from vizloc_ros.pixloc.network.model import PixLocNetwork
 from vizloc_ros.pixloc.network.pixloc_config import LightConfig, NetworkConfig, UNetConfig
 from vizloc_ros.pixloc.network.pixloc_export import export_onnx
@@ -45,3 +48,22 @@ def levels_of(network: PixLocNetwork, image: np.ndarray) -> list[tuple[np.ndarra
     with torch.no_grad():
         levels = network(torch.from_numpy(np.ascontiguousarray(image))[None, None].float())
     return [(features[0].permute(1, 2, 0).numpy(), confidences[0, 0].numpy()) for features, confidences in levels]
+
+
+def write_edgepoint2(path: Path, network: LightNetwork, order: tuple[str, ...] = EDGEPOINT2_ORDER) -> Path:
+    """A file with the convolutions of a network in this order; the published weights are no part of the project."""
+    nodes, weights, inputs, outputs = [], [], [], []
+    for name in order:
+        convolution = network.get_submodule(name)
+        weight = convolution.weight.detach().numpy()
+        weights += [numpy_helper.from_array(weight, f"{name}.w")]
+        weights += [numpy_helper.from_array(convolution.bias.detach().numpy(), f"{name}.b")]
+        given = [f"{name}.in", f"{name}.w", f"{name}.b"]
+        nodes.append(helper.make_node("Conv", given, [f"{name}.out"], group=convolution.groups))
+        channels = convolution.in_channels
+        inputs.append(helper.make_tensor_value_info(given[0], TensorProto.FLOAT, [1, channels, 8, 8]))
+        outputs.append(helper.make_tensor_value_info(f"{name}.out", TensorProto.FLOAT, [None] * 4))
+    graph = helper.make_graph(nodes, "convolutions", inputs, outputs, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)
+    return path

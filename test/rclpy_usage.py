@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from rclpy_releases import Call, Found, Release, Use, read_releases
+from repository import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 MESSAGE_PACKAGES = ("_msgs", "_interfaces")  # how their names end
 
 # What a variable or an attribute of unknown kind is taken for.
