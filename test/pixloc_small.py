@@ -8,7 +8,8 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from vizloc_ros.pixloc.network.light import EDGEPOINT2_ORDER, LightNetwork
+from vizloc_ros.features.hfnet.edgepoint2 import ENCODER_ORDER
+from vizloc_ros.pixloc.network.light import LightNetwork
 from vizloc_ros.pixloc.network.model import PixLocNetwork
 from vizloc_ros.pixloc.network.pixloc_config import LightConfig, NetworkConfig, UNetConfig
 from vizloc_ros.pixloc.network.pixloc_export import export_onnx
@@ -50,7 +51,7 @@ def levels_of(network: PixLocNetwork, image: np.ndarray) -> list[tuple[np.ndarra
     return [(features[0].permute(1, 2, 0).numpy(), confidences[0, 0].numpy()) for features, confidences in levels]
 
 
-def write_edgepoint2(path: Path, network: LightNetwork, order: tuple[str, ...] = EDGEPOINT2_ORDER) -> Path:
+def write_edgepoint2(path: Path, network: LightNetwork, order: tuple[str, ...] = ENCODER_ORDER) -> Path:
     """A file with the convolutions of a network in this order; the published weights are no part of the project."""
     nodes, weights, inputs, outputs = [], [], [], []
     for name in order:

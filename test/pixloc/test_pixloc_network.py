@@ -18,14 +18,12 @@ from safetensors.torch import save_file  # noqa: E402
 from scipy.ndimage import gaussian_filter  # noqa: E402
 
 from vizloc_ros.errors import FeatureError  # noqa: E402
-from vizloc_ros.pixloc.network.light import (  # noqa: E402
-    EDGEPOINT2_ORDER,
-    LightNetwork,
-    load_convolutions,
-)
+from vizloc_ros.features.hfnet.edgepoint2 import ENCODER_ORDER  # noqa: E402
+from vizloc_ros.pixloc.network.light import LightNetwork  # noqa: E402
 from vizloc_ros.pixloc.network.model import PixLocNetwork  # noqa: E402
 from vizloc_ros.pixloc.network.network_store import load_network, save_network  # noqa: E402
 from vizloc_ros.pixloc.network.pixloc_config import LightConfig, NetworkConfig, UNetConfig  # noqa: E402
+from vizloc_ros.training.edgepoint2_weights import load_convolutions  # noqa: E402
 
 IMAGE = texture(3, (160, 96))
 CONFIGS: list[NetworkConfig] = [LIGHT, LIGHT.model_copy(update={"levels": 2}), UNET]
@@ -171,7 +169,7 @@ def test_convolutions_of_the_published_encoder_are_loaded() -> None:
     """All but the heads of coarse levels and the uncertainties, which start at zero."""
     source, network = LightNetwork(LIGHT), LightNetwork(LIGHT)
     modules = dict(source.named_modules())
-    load_convolutions(network, {name: (modules[name].weight, modules[name].bias) for name in EDGEPOINT2_ORDER})
+    load_convolutions(network, {name: (modules[name].weight, modules[name].bias) for name in ENCODER_ORDER})
     image = torch.from_numpy(IMAGE)[None, None].float()
     with torch.no_grad():
         for (one, _), (other, _) in zip(network(image), source(image), strict=True):

@@ -13,11 +13,12 @@ from pixloc_small import write_edgepoint2  # noqa: E402
 
 from vizloc_ros.cli.main import app  # noqa: E402
 from vizloc_ros.errors import ConfigError, FeatureError  # noqa: E402
+from vizloc_ros.features.hfnet.edgepoint2 import ENCODER_ORDER  # noqa: E402
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor  # noqa: E402
-from vizloc_ros.pixloc.network.light import EDGEPOINT2_ORDER, LightNetwork  # noqa: E402
+from vizloc_ros.pixloc.network.light import LightNetwork  # noqa: E402
 from vizloc_ros.pixloc.network.pixloc_config import LightConfig  # noqa: E402
 from vizloc_ros.training.checkpoint import save_checkpoint  # noqa: E402
-from vizloc_ros.training.pixloc.pretrained import load_edgepoint2  # noqa: E402
+from vizloc_ros.training.edgepoint2_weights import load_edgepoint2  # noqa: E402
 
 
 def test_what_is_no_network_of_pixloc_is_named(tmp_path: Path) -> None:
@@ -53,10 +54,10 @@ def test_edgepoint2_is_exported_as_it_is_before_training(tmp_path: Path) -> None
 def test_a_pretrained_network_that_is_none_is_named(tmp_path: Path) -> None:
     network = LightNetwork(LightConfig(channels=(8, 16, 24), hidden=32))
     with pytest.raises(FeatureError, match=r"absent\.onnx"):
-        load_edgepoint2(network, tmp_path / "absent.onnx")
+        load_edgepoint2(tmp_path / "absent.onnx", network)
     (tmp_path / "text.onnx").write_text("no network")
     small = write_edgepoint2(tmp_path / "small.onnx", LightNetwork(LightConfig(channels=(4, 8, 12), hidden=16)))
-    few = write_edgepoint2(tmp_path / "few.onnx", network, EDGEPOINT2_ORDER[:5])
+    few = write_edgepoint2(tmp_path / "few.onnx", network, ENCODER_ORDER[:5])
     for path in (tmp_path / "text.onnx", small, few):
-        with pytest.raises(ConfigError, match=rf"{path.name}: is no EdgePoint2 of these sizes .*'pretrained'"):
-            load_edgepoint2(network, path)
+        with pytest.raises(ConfigError, match=rf"{path.name}: is no EdgePoint2 of these sizes .*edgepoint2_e64"):
+            load_edgepoint2(path, network)

@@ -20,7 +20,7 @@ from vizloc_ros.features.extractor import open_extractor  # noqa: E402
 from vizloc_ros.geometry.poses import perturbed  # noqa: E402
 from vizloc_ros.mapping.builder import build_map  # noqa: E402
 from vizloc_ros.mapping.visual_map import VisualMap  # noqa: E402
-from vizloc_ros.training.pixloc.appearance import Appearance  # noqa: E402
+from vizloc_ros.training.appearance import Appearance  # noqa: E402
 from vizloc_ros.training.pixloc.pixloc_training_options import PairSource, Partners, Starts  # noqa: E402
 from vizloc_ros.training.pixloc.training_pairs import Pair, PairDrive  # noqa: E402
 

@@ -22,9 +22,10 @@ from vizloc_ros.cli.main import app  # noqa: E402
 from vizloc_ros.datasets.open import open_dataset  # noqa: E402
 from vizloc_ros.errors import ConfigError  # noqa: E402
 from vizloc_ros.features.extractor import open_extractor  # noqa: E402
+from vizloc_ros.features.hfnet.edgepoint2 import ENCODER_ORDER  # noqa: E402
 from vizloc_ros.mapping.builder import build_map  # noqa: E402
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor  # noqa: E402
-from vizloc_ros.pixloc.network.light import EDGEPOINT2_ORDER, LightNetwork  # noqa: E402
+from vizloc_ros.pixloc.network.light import LightNetwork  # noqa: E402
 from vizloc_ros.pixloc.network.pixloc_config import LightConfig  # noqa: E402
 from vizloc_ros.training.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from vizloc_ros.training.pixloc.objective import Aligned, align_batch  # noqa: E402
@@ -253,7 +254,7 @@ def test_training_starts_from_edgepoint2(source: dict[str, Any], tmp_path: Path)
     run = trainer(source, tmp_path / "run", pretrained=str(path))
     theirs, ours = published.state_dict(), run.network.features.state_dict()
     taken = {name for name, values in ours.items() if torch.equal(values, theirs[name]) and values.abs().sum() > 0}
-    assert taken == {f"{name}.{part}" for name in EDGEPOINT2_ORDER for part in ("weight", "bias")}
+    assert taken == {f"{name}.{part}" for name in ENCODER_ORDER for part in ("weight", "bias")}
     with pytest.raises(ConfigError, match="'pretrained' is for the light network only"):
         trainer(source, tmp_path / "unet", pretrained=str(path), network={"kind": "unet"})
 

@@ -1,36 +1,53 @@
-"""Sizes of HF-Net (HF-Net, appendix A.1)."""
+"""Sizes of HF-Net with either encoder (HF-Net, appendix A.1)."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated, Literal
 
-CELL = 8  # stride of the local heads [px]
+from pydantic import Field
+
+from vizloc_ros.options import Options
+
+CELL = 8  # side of the cells of the paper's detector, and stride of its local heads [px]
 _NOMINAL_CHANNELS = (32, 16, 24, 24, 32, 64, 128, 64, 64, 64, 64, 96, 96, 96, 160, 160, 160, 320)
 _STRIDES = (2, 1, 2, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1)
-LOCAL_LAYER = 7  # layer, counted from 1, whose output goes into the local heads
+LOCAL_LAYER = 7  # layer of MobileNetV2, counted from 1, whose output goes into the local heads
 
 
-class HfNetConfig(BaseModel):
-    """Sizes of HF-Net; by default those of the paper.
+class HfNetConfig(Options):
+    """Sizes that both networks have.
 
     Attributes:
-        width: depth multiplier of MobileNetV2.
-        descriptor_dimension: length D of a local descriptor.
-        descriptor_channels: hidden channels of the descriptor head.
-        detector_channels: hidden channels of the detector head.
         refiner_channels: hidden channels of the perceptron that moves keypoints between the pixels; with 0 a quadratic
             is fitted to the scores alone.
         clusters: number K of clusters of NetVLAD.
         global_dimension: length G of the global descriptor.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    refiner_channels: int = Field(default=0, ge=0)
+    clusters: int = Field(default=32, ge=2)
+    global_dimension: int = Field(default=4096, ge=8)
 
+
+class MobileNetConfig(HfNetConfig):
+    """Sizes of HF-Net with MobileNetV2; by default those of the paper.
+
+    Attributes:
+        encoder: name of the encoder.
+        width: depth multiplier of MobileNetV2.
+        descriptor_dimension: length D of a local descriptor.
+        descriptor_channels: hidden channels of the descriptor head.
+        detector_channels: hidden channels of the detector head.
+    """
+
+    encoder: Literal["mobilenet_v2"] = "mobilenet_v2"
     width: float = Field(default=0.75, gt=0, le=2)
     descriptor_dimension: int = Field(default=256, ge=8, le=512)
     descriptor_channels: int = Field(default=256, ge=8)
     detector_channels: int = Field(default=128, ge=8)
-    refiner_channels: int = Field(default=0, ge=0)
-    clusters: int = Field(default=32, ge=2)
-    global_dimension: int = Field(default=4096, ge=8)
+
+    @property
+    def multiple(self) -> int:
+        """Number that the sides of an image must be multiples of [px]."""
+        return CELL
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -41,6 +58,30 @@ class HfNetConfig(BaseModel):
     def strides(self) -> tuple[int, ...]:
         """Strides of layers 1 to 18."""
         return _STRIDES
+
+
+class EdgePointConfig(HfNetConfig):
+    """Sizes of HF-Net with the encoder of EdgePoint2; by default those of EdgePoint2-E64.
+
+    Attributes:
+        encoder: name of the encoder.
+        channels: channels of the stages of strides 2 and 4, 8, and 32.
+        hidden: channels of the descriptor head.
+        descriptor_dimension: length D of a local descriptor.
+    """
+
+    encoder: Literal["edgepoint2"] = "edgepoint2"
+    channels: tuple[int, int, int] = (16, 48, 64)
+    hidden: int = Field(default=128, ge=16, multiple_of=16)
+    descriptor_dimension: int = Field(default=64, ge=8, le=512)
+
+    @property
+    def multiple(self) -> int:
+        """Number that the sides of an image must be multiples of [px]."""
+        return 32
+
+
+NetworkConfig = Annotated[MobileNetConfig | EdgePointConfig, Field(discriminator="encoder")]
 
 
 def _divisible(channels: float, divisor: int = 8) -> int:

@@ -1,12 +1,24 @@
-"""HF-Net: MobileNetV2 encoder with detector, descriptor and NetVLAD heads (HF-Net, section 4.1, appendix A.1)."""
+"""HF-Net: one encoder with detector, descriptor and NetVLAD heads (HF-Net, section 4.1, appendix A.1).
 
+``MobileHfNet`` is the paper's, on MobileNetV2. ``EdgePointHfNet`` has the encoder and the local heads of EdgePoint2.
+"""
+
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vizloc_ros.features.hfnet.hfnet_config import CELL, LOCAL_LAYER, HfNetConfig
+from vizloc_ros.features.hfnet.edgepoint2 import EdgePoint2Detector, EdgePoint2Encoder, Stages
+from vizloc_ros.features.hfnet.hfnet_config import (
+    CELL,
+    LOCAL_LAYER,
+    EdgePointConfig,
+    HfNetConfig,
+    MobileNetConfig,
+    NetworkConfig,
+)
 from vizloc_ros.features.hfnet.subpixel import SubpixelHead
 
 _EXPANSION = 6  # hidden by input channels of an inverted residual
@@ -38,7 +50,7 @@ class InvertedResidual(nn.Module):
 class Backbone(nn.Module):
     """Layers 1 to 18: the local heads take layer 7 (stride 8), the global head layer 18 (stride 32)."""
 
-    def __init__(self, config: HfNetConfig) -> None:
+    def __init__(self, config: MobileNetConfig) -> None:
         super().__init__()
         channels, strides = config.channels, config.strides
         self.stem = conv_bn(nn.Conv2d(1, channels[0], 3, strides[0], padding=1, bias=False))
@@ -68,21 +80,31 @@ class LocalHead(nn.Sequential):
         )
 
 
-def keypoint_scores(logits: Tensor) -> Tensor:
-    """Scores of all pixels from the detector's logits.
+def log_odds_of_cells(logits: Tensor) -> Tensor:
+    """Logarithms of the odds of all pixels from the logits of cells.
 
-    The score of a pixel is its probability against "no keypoint" alone. SuperPoint (section 3.1) takes the softmax over
-    the cell, which divides the probability of a strong keypoint among its pixels. The best scores then hardly exceed
-    the good ones.
+    The odds of a pixel are those against "no keypoint" alone. SuperPoint (section 3.1) takes the softmax over the cell,
+    which divides the probability of a strong keypoint among its pixels. The best scores then hardly exceed the good
+    ones.
 
     Args:
         logits: (B, 65, H/8, W/8) logits; channel 8 r + c is row r and column c of a cell, the last one "no keypoint".
 
     Returns:
-        (B, 1, H, W) probabilities.
+        (B, 1, H, W) logits of the pixels.
     """
     pixels, none = logits.split((CELL * CELL, 1), dim=1)
-    return F.pixel_shuffle((pixels - none).sigmoid(), CELL)
+    return unfold_cells(pixels - none, CELL)
+
+
+def unfold_cells(cells: Tensor, side: int) -> Tensor:
+    """Rearrange (B, side * side, h, w) to (B, 1, side * h, side * w), like ``F.pixel_shuffle``.
+
+    ONNX Runtime moves whole rows faster than it runs DepthToSpace.
+    """
+    batch, _, rows, columns = cells.shape
+    pixels = cells.flatten(2).transpose(1, 2).reshape(batch, rows, columns, side, side)
+    return pixels.transpose(2, 3).reshape(batch, 1, side * rows, side * columns)
 
 
 class NetVlad(nn.Module):
@@ -110,38 +132,99 @@ class Outputs(NamedTuple):
     """Outputs of the three heads.
 
     Attributes:
-        logits: (B, 65, H/8, W/8) logits of the detector, see ``keypoint_scores``.
-        descriptors: (B, D, H/8, W/8) local descriptors, unit vectors.
+        log_odds: (B, 1, H, W) logits of the detector; ``sigmoid`` makes scores of them.
+        descriptors: (B, D, H/s, W/s) local descriptors of stride s, unit vectors.
         global_descriptor: (B, G) global descriptors, unit vectors.
     """
 
-    logits: Tensor
+    log_odds: Tensor
     descriptors: Tensor
     global_descriptor: Tensor
 
 
-class HfNet(nn.Module):
-    """HF-Net of any size; ``HfNetConfig()`` has the size of the paper."""
+class HfNet(nn.Module, ABC):
+    """Base of both networks.
 
-    def __init__(self, config: HfNetConfig) -> None:
+    Attributes:
+        config: sizes of the network.
+        refiner: sub-pixel head, if there is one.
+        global_head: NetVLAD on the encoder's last layer.
+    """
+
+    config: MobileNetConfig | EdgePointConfig
+
+    def __init__(self, config: HfNetConfig, deep: int) -> None:
+        """Make the heads that both networks have, for a last layer of ``deep`` channels."""
         super().__init__()
-        self.config = config
+        self.refiner = SubpixelHead(config.refiner_channels) if config.refiner_channels else None
+        self.global_head = NetVlad(deep, config.clusters, config.global_dimension)
+
+    @abstractmethod
+    def local_maps(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the local heads alone on (B, 1, H, W) gray values, to train them: log odds and unit descriptors."""
+
+    @abstractmethod
+    def all_maps(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return log odds, descriptors before they are scaled to unit length, and the input of the global head."""
+
+    def forward(self, image: Tensor) -> Outputs:
+        """Run all heads on (B, 1, H, W) gray values, 0 to 255, with H and W multiples of ``config.multiple``."""
+        log_odds, descriptors, deep = self.all_maps(image)
+        return Outputs(log_odds, F.normalize(descriptors, dim=1), self.global_head(deep))
+
+
+class MobileHfNet(HfNet):
+    """HF-Net of any size on MobileNetV2; ``MobileNetConfig()`` has the size of the paper."""
+
+    config: MobileNetConfig
+
+    def __init__(self, config: MobileNetConfig) -> None:
         channels = config.channels
+        super().__init__(config, channels[-1])
+        self.config = config
         local = channels[LOCAL_LAYER - 1]
         self.backbone = Backbone(config)
         self.detector = LocalHead(local, config.detector_channels, 65)
         self.descriptor = LocalHead(local, config.descriptor_channels, config.descriptor_dimension)
-        self.refiner = SubpixelHead(config.refiner_channels) if config.refiner_channels else None
-        self.global_head = NetVlad(channels[-1], config.clusters, config.global_dimension)
 
-    def forward(self, image: Tensor) -> Outputs:
-        """Run all heads on (B, 1, H, W) gray values, 0 to 255, with H and W multiples of 8."""
+    def local_maps(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the local heads on layer 7, without the deep layers."""
+        local = self.backbone.local(image)
+        return log_odds_of_cells(self.detector(local)), F.normalize(self.descriptor(local), dim=1)
+
+    def all_maps(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return log odds, descriptors of stride 8, and layer 18."""
         local, deep = self.backbone(image)
-        return Outputs(*self._local_heads(local), self.global_head(deep))
+        return log_odds_of_cells(self.detector(local)), self.descriptor(local), deep
 
-    def local(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Run the local heads alone: logits and descriptors, to train them without the deep layers."""
-        return self._local_heads(self.backbone.local(image))
 
-    def _local_heads(self, local: Tensor) -> tuple[Tensor, Tensor]:
-        return self.detector(local), F.normalize(self.descriptor(local), dim=1)
+class EdgePointHfNet(HfNet):
+    """HF-Net on the encoder of EdgePoint2, with its detector and descriptors of stride 4."""
+
+    config: EdgePointConfig
+
+    def __init__(self, config: EdgePointConfig) -> None:
+        super().__init__(config, config.descriptor_dimension)
+        self.config = config
+        self.encoder = EdgePoint2Encoder(config.channels, config.hidden, config.descriptor_dimension)
+        self.detector = EdgePoint2Detector(config.channels)
+
+    def local_maps(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Run detector and descriptor head."""
+        log_odds, descriptors = self._maps(self.encoder.stages(image))
+        return log_odds, F.normalize(descriptors, dim=1)
+
+    def all_maps(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return log odds, descriptors of stride 4, and their averages of stride 16 as input of the global head."""
+        log_odds, descriptors = self._maps(self.encoder.stages(image))
+        return log_odds, descriptors, F.normalize(F.avg_pool2d(F.normalize(descriptors, dim=1), 4), dim=1)
+
+    def _maps(self, stages: Stages) -> tuple[Tensor, Tensor]:
+        x2, x4, x8, x32 = stages
+        log_odds = unfold_cells(self.detector(x2, x8, x32), 2)
+        return log_odds, self.encoder.finest(self.encoder.hidden(x4, x8, x32))
+
+
+def build_hfnet(config: NetworkConfig) -> HfNet:
+    """Make the network of a config, with random weights."""
+    return MobileHfNet(config) if isinstance(config, MobileNetConfig) else EdgePointHfNet(config)

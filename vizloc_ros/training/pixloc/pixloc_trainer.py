@@ -14,11 +14,11 @@ from vizloc_ros.parallel import Progress, silent
 from vizloc_ros.pixloc.network.light import LightNetwork
 from vizloc_ros.pixloc.network.model import PixLocNetwork
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
+from vizloc_ros.training.edgepoint2_weights import load_edgepoint2
 from vizloc_ros.training.pixloc.differentiable_alignment import Pose
 from vizloc_ros.training.pixloc.objective import align_batch
 from vizloc_ros.training.pixloc.pair_batches import Batch, collate
 from vizloc_ros.training.pixloc.pixloc_training_options import PixLocTraining, Starts
-from vizloc_ros.training.pixloc.pretrained import load_edgepoint2
 from vizloc_ros.training.pixloc.training_pairs import Pair, PairDrive
 from vizloc_ros.training.pixloc.windows import draw_pairs
 from vizloc_ros.training.provenance import without_folders
@@ -64,7 +64,7 @@ class PixLocTrainer(SelectingRun):
         if options.pretrained is not None:
             if not isinstance(self.network.features, LightNetwork):
                 raise ConfigError("'pretrained' is for the light network only")
-            load_edgepoint2(self.network.features, options.pretrained)
+            load_edgepoint2(options.pretrained, self.network.features)
         self.network.to(self.device, memory_format=torch.channels_last)  # a third less time on a CPU
         self.optimizer = torch.optim.Adam(
             [

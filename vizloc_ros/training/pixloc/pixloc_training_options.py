@@ -7,7 +7,7 @@ from pydantic import Field
 
 from vizloc_ros.options import Options
 from vizloc_ros.pixloc.network.pixloc_config import LightConfig, NetworkConfig
-from vizloc_ros.training.pixloc.appearance import Appearance
+from vizloc_ros.training.appearance import Appearance
 from vizloc_ros.training.training_options import MAY_CHANGE
 
 

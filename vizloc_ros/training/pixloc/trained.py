@@ -13,7 +13,7 @@ from vizloc_ros.pixloc.network.network_store import load_network
 from vizloc_ros.pixloc.network.pixloc_config import LightConfig, NetworkConfig
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
 from vizloc_ros.training.checkpoint import load_checkpoint
-from vizloc_ros.training.pixloc.pretrained import load_edgepoint2
+from vizloc_ros.training.edgepoint2_weights import load_edgepoint2
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def open_trained(path: Path) -> Trained:
     if path.suffix == ".onnx":
         network = PixLocNetwork(LightConfig())
         if isinstance(network.features, LightNetwork):
-            load_edgepoint2(network.features, path)
+            load_edgepoint2(path, network.features)
         return Trained(network.eval(), BarronLoss(), {"training": "none", "pretrained": path.name})
     state = load_checkpoint(path)
     try:

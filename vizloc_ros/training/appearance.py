@@ -1,4 +1,4 @@
-"""Photometric changes between two drives: light, sensor, motion, dirt, and obstacles.
+"""Photometric changes between two drives: light, weather, sensor, motion, dirt, and obstacles.
 
 Images of a map are mostly good ones, those of a vehicle are not: both images of a pair are changed, the query more.
 """
@@ -10,6 +10,15 @@ from pydantic import Field
 from vizloc_ros.arrays import Float32, UInt8
 from vizloc_ros.options import Options
 from vizloc_ros.training.augmentation import Range, add_noise, add_shade, expose, log_uniform, motion_blur
+from vizloc_ros.training.weather import (
+    add_cast_shadow,
+    add_lens_flare,
+    add_rain,
+    add_snow,
+    add_veil,
+    change_local_contrast,
+    compress,
+)
 
 
 class Appearance(Options):
@@ -31,6 +40,14 @@ class Appearance(Options):
         shade: chance of soft shadows and lights.
         occlusion: chance of obstacles.
         occlusion_range: range of the fraction of the image behind them.
+        cast_shadow: chance of shadows with sharp edges.
+        snow: chance of snow that lies and falls.
+        rain: chance of rain.
+        fog: chance of fog.
+        flare: chance of the sun in the lens.
+        local_contrast: chance of other weights of coarse light and fine detail.
+        jpeg: chance of a strong compression.
+        jpeg_quality: range of its quality.
         strength: factor of all chances; 0 leaves images unchanged.
     """
 
@@ -49,6 +66,14 @@ class Appearance(Options):
     shade: float = Field(default=0.3, ge=0, le=1)
     occlusion: float = Field(default=0.35, ge=0, le=1)
     occlusion_range: Range = (0.05, 0.6)
+    cast_shadow: float = Field(default=0.0, ge=0, le=1)
+    snow: float = Field(default=0.0, ge=0, le=1)
+    rain: float = Field(default=0.0, ge=0, le=1)
+    fog: float = Field(default=0.0, ge=0, le=1)
+    flare: float = Field(default=0.0, ge=0, le=1)
+    local_contrast: float = Field(default=0.0, ge=0, le=1)
+    jpeg: float = Field(default=0.0, ge=0, le=1)
+    jpeg_quality: Range = (10, 60)
     strength: float = Field(default=1.0, ge=0)
 
     def apply(self, image: UInt8, rng: np.random.Generator, other: UInt8 | None = None) -> UInt8:
@@ -64,6 +89,16 @@ class Appearance(Options):
             values = self._with_obstacles(values, rng, other)
         if self._happens(self.shade, rng):
             values = np.clip(add_shade(values, rng), 0, 255)
+        for chance, change in (
+            (self.local_contrast, change_local_contrast),
+            (self.cast_shadow, add_cast_shadow),
+            (self.snow, add_snow),
+            (self.rain, add_rain),
+            (self.fog, add_veil),
+            (self.flare, add_lens_flare),
+        ):
+            if self._happens(chance, rng):
+                values = np.clip(change(values, rng), 0, 255)
         if self._happens(self.motion, rng):
             values = motion_blur(values, self.motion_range, rng)
         if self._happens(self.defocus, rng):
@@ -76,10 +111,13 @@ class Appearance(Options):
             values = expose(values, np.float32(log_uniform(self.gain_range, rng)))
         if self._happens(self.noise, rng):
             values = add_noise(values, np.float32(log_uniform(self.noise_range, rng)), rng)
+        if self._happens(self.jpeg, rng):
+            values = compress(values, self.jpeg_quality, rng)
         return np.clip(values, 0, 255).round().astype(np.uint8)
 
     def _happens(self, chance: float, rng: np.random.Generator) -> bool:
-        return bool(rng.random() < self.strength * chance)
+        """Draw a number only for what can happen, so that a new kind of change leaves the draws of a run as they are."""
+        return chance > 0 and bool(rng.random() < self.strength * chance)
 
     def _low_light(self, image: Float32, rng: np.random.Generator) -> Float32:
         """Image with crushed shadows, vignetting, lamps, and the noise of a high gain, all of random strength."""
