@@ -9,21 +9,21 @@ import torch
 from pycolmap import Rigid3d, Rotation3d
 from torch import nn
 
-from vizloc_ros.features.hfnet.hfnet_config import HfNetConfig
+from vizloc_ros.features.hfnet.hfnet_config import MobileNetConfig
 from vizloc_ros.features.hfnet.hfnet_export import export_onnx
-from vizloc_ros.features.hfnet.hfnet_network import HfNet
+from vizloc_ros.features.hfnet.hfnet_network import HfNet, MobileHfNet
 from vizloc_ros.training.global_head.photos import Photo
 
-SMALL = HfNetConfig(
+SMALL = MobileNetConfig(
     width=0.35, descriptor_dimension=16, descriptor_channels=24, detector_channels=24, clusters=4, global_dimension=12
 )
 MAX_KEYPOINTS = 600
 
 
-def small_network(seed: int = 0, config: HfNetConfig = SMALL) -> HfNet:
+def small_network(seed: int = 0, config: MobileNetConfig = SMALL) -> HfNet:
     """Random weights; the batch norms know the statistics of textures, so that signals arrive at the end."""
     torch.manual_seed(seed)
-    network = HfNet(config)
+    network = MobileHfNet(config)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None  # plain mean over what it sees

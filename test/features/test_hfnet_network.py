@@ -6,8 +6,8 @@ torch = pytest.importorskip("torch", reason="PyTorch is needed for the network i
 
 from hfnet_helpers import SMALL, small_network, tensor, texture  # noqa: E402
 
-from vizloc_ros.features.hfnet.hfnet_config import HfNetConfig  # noqa: E402
-from vizloc_ros.features.hfnet.hfnet_network import HfNet  # noqa: E402
+from vizloc_ros.features.hfnet.hfnet_config import MobileNetConfig  # noqa: E402
+from vizloc_ros.features.hfnet.hfnet_network import MobileHfNet  # noqa: E402
 
 PAPER = (24, 16, 24, 24, 24, 48, 96, 48, 48, 48, 48, 72, 72, 72, 120, 120, 120, 240)
 
@@ -24,7 +24,7 @@ def block(inputs: int, outputs: int, expansion: int = 6) -> int:
 
 
 def test_the_paper_s_sizes() -> None:
-    network = HfNet(HfNetConfig())
+    network = MobileHfNet(MobileNetConfig())
     assert network.config.channels == PAPER
     stem = 9 * PAPER[0] + 2 * PAPER[0]
     blocks = [block(PAPER[i], PAPER[i + 1], 1 if i == 0 else 6) for i in range(17)]
@@ -38,22 +38,24 @@ def test_the_paper_s_sizes() -> None:
     ("config", "layer7", "layer18"),
     [
         (SMALL, 48, 112),
-        (HfNetConfig(width=1.0, descriptor_dimension=64, clusters=8, global_dimension=32), 128, 320),
+        (MobileNetConfig(width=1.0, descriptor_dimension=64, clusters=8, global_dimension=32), 128, 320),
         (
-            HfNetConfig(descriptor_dimension=128, descriptor_channels=160, detector_channels=96, global_dimension=512),
+            MobileNetConfig(
+                descriptor_dimension=128, descriptor_channels=160, detector_channels=96, global_dimension=512
+            ),
             96,
             240,
         ),
     ],
 )
-def test_shapes_and_lengths_of_the_outputs(config: HfNetConfig, layer7: int, layer18: int) -> None:
-    network = HfNet(config).eval()
+def test_shapes_and_lengths_of_the_outputs(config: MobileNetConfig, layer7: int, layer18: int) -> None:
+    network = MobileHfNet(config).eval()
     assert (config.channels[6], config.channels[17]) == (layer7, layer18)
     height, width = 56, 104  # 7 x 13 cells
     with torch.no_grad():
-        logits, descriptors, global_descriptor = network(torch.rand(2, 1, height, width) * 255)
+        log_odds, descriptors, global_descriptor = network(torch.rand(2, 1, height, width) * 255)
         local, deep = network.backbone(torch.rand(2, 1, height, width) * 255)
-    assert logits.shape == (2, 65, 7, 13)
+    assert log_odds.shape == (2, 1, height, width)
     assert descriptors.shape == (2, config.descriptor_dimension, 7, 13)
     assert global_descriptor.shape == (2, config.global_dimension)
     assert local.shape == (2, layer7, 7, 13)
@@ -66,6 +68,6 @@ def test_outputs_depend_on_the_image() -> None:
     network = small_network()
     with torch.no_grad():
         one, other = (network(tensor(texture(seed)).float()) for seed in (10, 11))
-    assert (one.logits - other.logits).std() > 0.1
+    assert (one.log_odds - other.log_odds).std() > 0.1
     assert (one.descriptors * other.descriptors).sum(dim=1).mean() < 0.95
     assert (one.global_descriptor * other.global_descriptor).sum() < 0.9999

@@ -8,13 +8,12 @@ torch = pytest.importorskip("torch", reason="PyTorch is needed for what is expor
 from hfnet_helpers import texture  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
-from vizloc_ros.features.hfnet.hfnet_network import keypoint_scores  # noqa: E402
+from vizloc_ros.features.hfnet.hfnet_network import log_odds_of_cells  # noqa: E402
 from vizloc_ros.features.hfnet.postprocessing import (  # noqa: E402
     best_keypoints,
     dilate,
     non_max_suppression,
     sample_descriptors,
-    score_map,
 )
 from vizloc_ros.features.hfnet.subpixel import SubpixelHead, log_score_windows, quadratic_offsets, windows  # noqa: E402
 
@@ -148,10 +147,11 @@ def test_sampling_against_grid_sample(cells: tuple[int, int]) -> None:
     points = torch.rand(200, 2, generator=generator) * size - 0.5  # to the outer edges of the outermost pixels
     grid = 2 * (points + 0.5) / size - 1
     expected = functional.grid_sample(dense, grid[None, None], padding_mode="border", align_corners=False)[0, :, 0].t()
-    found = sample_descriptors(dense[0].permute(1, 2, 0), points)
+    found = sample_descriptors(dense[0].permute(1, 2, 0), points, 8)
     torch.testing.assert_close(found, functional.normalize(expected, dim=1), atol=1e-5, rtol=0)
 
 
-def test_the_score_map_is_the_detector_s() -> None:
-    logits = 5 * torch.randn(1, 65, 5, 9)
-    torch.testing.assert_close(score_map(logits), keypoint_scores(logits))
+def test_log_odds_are_against_no_keypoint() -> None:
+    logits = 5 * torch.randn(2, 65, 5, 9)
+    pixels, none = logits.split((64, 1), dim=1)
+    torch.testing.assert_close(log_odds_of_cells(logits), torch.nn.functional.pixel_shuffle(pixels - none, 8))

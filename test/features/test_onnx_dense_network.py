@@ -282,12 +282,14 @@ def test_a_wrong_setting_is_named(network_path: Path) -> None:
 
 def test_an_exported_hfnet_is_opened_as_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="exporting needs PyTorch: make setup")
-    from vizloc_ros.features.hfnet.hfnet_config import HfNetConfig
+    from vizloc_ros.features.hfnet.hfnet_config import MobileNetConfig
     from vizloc_ros.features.hfnet.hfnet_export import export_onnx
-    from vizloc_ros.features.hfnet.hfnet_network import HfNet
+    from vizloc_ros.features.hfnet.hfnet_network import MobileHfNet
     from vizloc_ros.features.hfnet.runtime import HfNetExtractor
 
-    export_onnx(HfNet(HfNetConfig(width=0.25, descriptor_dimension=32, global_dimension=64)), tmp_path / "own.onnx")
+    export_onnx(
+        MobileHfNet(MobileNetConfig(width=0.25, descriptor_dimension=32, global_dimension=64)), tmp_path / "own.onnx"
+    )
     monkeypatch.chdir(tmp_path)
     extractor = open_extractor("own.onnx", {"max_keypoints": 100})
     assert isinstance(extractor, HfNetExtractor)

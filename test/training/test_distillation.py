@@ -14,8 +14,8 @@ from hfnet_helpers import SMALL  # noqa: E402
 from torch import nn  # noqa: E402
 
 from vizloc_ros.errors import ConfigError  # noqa: E402
-from vizloc_ros.features.hfnet.hfnet_config import HfNetConfig  # noqa: E402
-from vizloc_ros.features.hfnet.hfnet_network import HfNet  # noqa: E402
+from vizloc_ros.features.hfnet.hfnet_config import MobileNetConfig  # noqa: E402
+from vizloc_ros.features.hfnet.hfnet_network import MobileHfNet, log_odds_of_cells  # noqa: E402
 from vizloc_ros.features.hfnet.postprocessing import Extraction, best_keypoints  # noqa: E402
 from vizloc_ros.features.hfnet.subpixel import SubpixelHead  # noqa: E402
 from vizloc_ros.training.augmentation import Augmentation  # noqa: E402
@@ -62,7 +62,8 @@ def test_refiner_learns_where_the_teacher_peaks_from_gray_values() -> None:
         points.append([[round(x), round(y)], [1, 9]])  # the second is too near to the border to be taught
     stacked = (torch.from_numpy(np.array(values, np.float32)) for values in (images, labels, points))
     gray, taught, keypoints = stacked
-    found, nothing = torch.from_numpy(np.array(logits, np.float32)), torch.zeros(64, 2, 1)
+    found = log_odds_of_cells(torch.from_numpy(np.array(logits, np.float32)))
+    nothing = torch.zeros(64, 2, 1)
     batch = Batch(gray, taught, nothing, keypoints, torch.ones(64, 2, 1), nothing)
     torch.manual_seed(0)
     refiner = SubpixelHead(32)
@@ -83,7 +84,7 @@ def test_refiner_learns_where_the_teacher_peaks_from_gray_values() -> None:
 @pytest.mark.parametrize("refiner_channels", [0, 16])
 def test_features_are_extracted_where_the_network_is(refiner_channels: int) -> None:
     """The meta device refuses tensors of another, as a GPU would: validation extracts features on it."""
-    network = HfNet(SMALL.model_copy(update={"refiner_channels": refiner_channels})).eval().to("meta")
+    network = MobileHfNet(SMALL.model_copy(update={"refiner_channels": refiner_channels})).eval().to("meta")
     found = Extraction(network, 50)(torch.zeros(1, 1, 96, 160, dtype=torch.uint8, device="meta"))
     assert {values.device.type for values in found} == {"meta"}
     points, scores = best_keypoints(torch.zeros(1, 1, 48, 64, device="meta"), 20, border=4)
@@ -93,7 +94,7 @@ def test_features_are_extracted_where_the_network_is(refiner_channels: int) -> N
 def test_samples_lie_between_the_centres_of_cells() -> None:
     maps = torch.arange(12.0).reshape(1, 1, 3, 4)
     points = torch.tensor([[[3.5, 3.5], [7.5, 3.5], [11.5, 11.5], [0.0, 0.0]]])
-    assert sample(maps, points)[0, :, 0].tolist() == pytest.approx([0, 0.5, 5, 0], abs=1e-5)
+    assert sample(maps, points, 32, 24)[0, :, 0].tolist() == pytest.approx([0, 0.5, 5, 0], abs=1e-5)
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -127,7 +128,7 @@ def imagenet_arrays(seed: int = 0) -> dict[str, np.ndarray]:
 def test_width_one_starts_as_the_stock_network_up_to_the_widened_layers(tmp_path: Path) -> None:
     arrays = imagenet_arrays()
     np.savez(tmp_path / "stock.npz", **arrays)
-    backbone = HfNet(HfNetConfig(width=1.0, clusters=2, global_dimension=8)).backbone
+    backbone = MobileHfNet(MobileNetConfig(width=1.0, clusters=2, global_dimension=8)).backbone
     image = torch.from_numpy(np.random.default_rng(1).uniform(0, 255, (2, 1, 64, 64)).astype(np.float32))
     load_imagenet(backbone, tmp_path / "stock.npz", image)
 
@@ -151,6 +152,6 @@ def test_width_one_starts_as_the_stock_network_up_to_the_widened_layers(tmp_path
 
 def test_imagenet_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", weight=np.zeros(3))
-    backbone = HfNet(HfNetConfig(width=0.25, clusters=2, global_dimension=8)).backbone
+    backbone = MobileHfNet(MobileNetConfig(width=0.25, clusters=2, global_dimension=8)).backbone
     with pytest.raises(ConfigError, match=r"other\.npz"):
         load_imagenet(backbone, tmp_path / "other.npz", torch.zeros(2, 1, 64, 64))

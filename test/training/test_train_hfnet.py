@@ -24,8 +24,8 @@ from vizloc_ros.cli.main import app  # noqa: E402
 from vizloc_ros.errors import ConfigError, DatasetError, ImageError  # noqa: E402
 from vizloc_ros.features.device import Device  # noqa: E402
 from vizloc_ros.features.extractor import open_extractor  # noqa: E402
-from vizloc_ros.features.hfnet.hfnet_config import HfNetConfig  # noqa: E402
-from vizloc_ros.features.hfnet.hfnet_network import HfNet  # noqa: E402
+from vizloc_ros.features.hfnet.hfnet_config import MobileNetConfig  # noqa: E402
+from vizloc_ros.features.hfnet.hfnet_network import MobileHfNet  # noqa: E402
 from vizloc_ros.features.onnx_dense_network import DenseNetwork, DenseNetworkConfig  # noqa: E402
 from vizloc_ros.training.checkpoint import load_checkpoint, load_network, save_checkpoint  # noqa: E402
 from vizloc_ros.training.distillation.distillation_batches import Batch, Batches  # noqa: E402
@@ -233,7 +233,7 @@ def test_a_run_is_not_overwritten_nor_resumed_as_another(small: HfNetTraining, t
     with pytest.raises(ConfigError, match=r"another batch, crop, images\[0\]\.pattern, seed:"):
         HfNetTrainer(small.model_copy(update=changed), tmp_path, resume=True)
     saved = load_checkpoint(tmp_path / "checkpoint.pt")
-    save_checkpoint(tmp_path / "checkpoint.pt", saved | {"network": HfNet(HfNetConfig()).state_dict()})
+    save_checkpoint(tmp_path / "checkpoint.pt", saved | {"network": MobileHfNet(MobileNetConfig()).state_dict()})
     with pytest.raises(ConfigError, match=r"checkpoint\.pt: is a checkpoint of another network"):
         HfNetTrainer(small, tmp_path, resume=True)
     save_checkpoint(tmp_path / "checkpoint.pt", saved | {"config": '{"global_training": {"layers": "head"}}'})

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from vizloc_ros.arrays import Float32, UInt8
 from vizloc_ros.options import Options
-from vizloc_ros.training.augmentation import Range, add_noise, add_shade, expose, log_uniform, motion_blur
+from vizloc_ros.training.augmentation import Augmentation, Range, add_noise, add_shade, expose, log_uniform, motion_blur
 from vizloc_ros.training.weather import (
     add_cast_shadow,
     add_lens_flare,
@@ -116,7 +116,7 @@ class Appearance(Options):
         return np.clip(values, 0, 255).round().astype(np.uint8)
 
     def _happens(self, chance: float, rng: np.random.Generator) -> bool:
-        """Draw a number only for what can happen, so that a new kind of change leaves the draws of a run as they are."""
+        """Draw only for what can happen: a new kind of change leaves the draws of a run as they are."""
         return chance > 0 and bool(rng.random() < self.strength * chance)
 
     def _low_light(self, image: Float32, rng: np.random.Generator) -> Float32:
@@ -160,3 +160,6 @@ class Appearance(Options):
                 result[inside] = np.broadcast_to(rng.uniform(0, 255) + ramp, image.shape)[inside]
             hidden |= shape
         return np.clip(result, 0, 255).astype(np.float32)
+
+
+PhotometricChanges = Augmentation | Appearance

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from vizloc_ros.errors import ConfigError
-from vizloc_ros.features.hfnet.hfnet_config import HfNetConfig
-from vizloc_ros.features.hfnet.hfnet_network import HfNet
+from vizloc_ros.features.hfnet.hfnet_config import NetworkConfig
+from vizloc_ros.features.hfnet.hfnet_network import HfNet, build_hfnet
 from vizloc_ros.files import replacing
 from vizloc_ros.training.provenance import without_folders
 from vizloc_ros.training.training_options import fixed_options
@@ -85,7 +85,7 @@ def load_network(checkpoint: Path) -> tuple[HfNet, dict[str, str]]:
     state = load_checkpoint(checkpoint)
     try:
         config = json.loads(state["config"])
-        network = HfNet(HfNetConfig.model_validate(config["network"]))
+        network = build_hfnet(TypeAdapter(NetworkConfig).validate_python(config["network"]))
         network.load_state_dict(state["network"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"{checkpoint}: is no checkpoint of HF-Net ({error})") from error

@@ -42,8 +42,8 @@ def load_edgepoint2(path: Path, encoder: EdgePoint2Encoder, detector: EdgePoint2
             load_convolutions(detector, _named(DETECTOR_ORDER, pairs[taken:], arrays))
     except (ValueError, KeyError, RuntimeError, TypeError, onnx.checker.ValidationError) as error:
         raise ConfigError(
-            f"{path}: is no EdgePoint2 of these sizes ({' '.join(str(error).split())[:200]}): give edgepoint2_e64.onnx, "
-            "or no file to start from"
+            f"{path}: is no EdgePoint2 of these sizes ({' '.join(str(error).split())[:200]}): give "
+            "edgepoint2_e64.onnx, or no file to start from"
         ) from error
 
 

@@ -50,6 +50,11 @@ class MobileNetConfig(HfNetConfig):
         return CELL
 
     @property
+    def descriptor_stride(self) -> int:
+        """Stride of the descriptors [px]."""
+        return CELL
+
+    @property
     def channels(self) -> tuple[int, ...]:
         """Output channels of layers 1 to 18. Layers 6 and 7 are widened: stock MobileNetV2 has 32."""
         return tuple(_divisible(nominal * self.width) for nominal in _NOMINAL_CHANNELS)
@@ -79,6 +84,11 @@ class EdgePointConfig(HfNetConfig):
     def multiple(self) -> int:
         """Number that the sides of an image must be multiples of [px]."""
         return 32
+
+    @property
+    def descriptor_stride(self) -> int:
+        """Stride of the descriptors [px]."""
+        return 4
 
 
 NetworkConfig = Annotated[MobileNetConfig | EdgePointConfig, Field(discriminator="encoder")]

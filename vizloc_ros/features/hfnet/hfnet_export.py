@@ -33,7 +33,8 @@ def export_onnx(
     Args:
         network: trained network; it is not changed.
         path: file to write, whole or not at all.
-        size: (width, height) [px] of a graph of fixed size, best for TensorRT; None for any multiples of 8.
+        size: (width, height) [px] of a graph of fixed size, best for TensorRT; None for any that the
+            network takes.
         half: True to store weights in 16 bit; computation stays in 32 bit.
         max_keypoints: number N of keypoints that the graph returns.
         metadata: further metadata of the file, e.g. about the training.
@@ -41,13 +42,17 @@ def export_onnx(
     Raises:
         ConfigError: the network cannot take the size, or ``metadata`` uses a name of the format.
     """
-    if size is not None and (min(size) < 2 * CELL or any(side % CELL for side in size)):
-        raise ConfigError(f"the network cannot be exported for {size[0]}x{size[1]}: use multiples of {CELL} from 16")
+    multiple = network.config.multiple
+    if size is not None and (min(size) < 2 * CELL or any(side % multiple for side in size)):
+        raise ConfigError(
+            f"the network cannot be exported for {size[0]}x{size[1]}: use multiples of {multiple} from 16"
+        )
     reserved = {
         HFNET_METADATA: FORMAT_VERSION,
         "config": network.config.model_dump_json(),
         "weights_id": weights_identity(network, half),
         "max_keypoints": str(max_keypoints),
+        "multiple": str(multiple),
     }
     if taken := {*reserved, CHECKSUM_METADATA} & (metadata or {}).keys():
         raise ConfigError(f"metadata cannot be called {sorted(taken)}: the format uses these names itself")

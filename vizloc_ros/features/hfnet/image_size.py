@@ -48,7 +48,7 @@ def gray_image(image: UInt8) -> UInt8:
     return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
 
 
-def fit_image(gray: UInt8, long_side: int, size: tuple[int, int] | None) -> FittedImage:
+def fit_image(gray: UInt8, long_side: int, size: tuple[int, int] | None, multiple: int = CELL) -> FittedImage:
     """Shrink an image (HF-Net, appendix C.2), then crop it to whole cells or pad it by less than a global cell.
 
     The scale depends on ``long_side`` alone: networks of different fixed sizes for one map get the same pixels.
@@ -56,8 +56,9 @@ def fit_image(gray: UInt8, long_side: int, size: tuple[int, int] | None) -> Fitt
     Args:
         gray: (H, W) image.
         long_side: length of the longer side after shrinking; images are never enlarged [px].
-        size: (width, height) of the network's input; None for any multiples of 8, to which the image is then cropped
-            at the right and the bottom [px].
+        size: (width, height) of the network's input [px]; None for any that fits.
+        multiple: number that both sides of the input must be multiples of [px]. The image is cropped at the right and
+            the bottom to multiples of 8, and for a larger number padded.
 
     Raises:
         ImageError: the image is too small, or does not fit ``size``.
@@ -71,7 +72,7 @@ def fit_image(gray: UInt8, long_side: int, size: tuple[int, int] | None) -> Fitt
             f"are {shrunk[0]} and {shrunk[1]}, and must be at least {_MIN_SIDE}"
         )
     whole = (shrunk[0] // CELL * CELL, shrunk[1] // CELL * CELL)
-    size = size or whole
+    size = size or (-(-whole[0] // multiple) * multiple, -(-whole[1] // multiple) * multiple)
     if not all(0 <= side - own < _COARSEST_CELL for side, own in zip(size, whole, strict=True)):
         raise ImageError(
             f"the weights were exported for images of {size[0]}x{size[1]}, and one of {width}x{height} is "

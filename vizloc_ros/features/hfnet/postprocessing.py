@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, pad
 
-from vizloc_ros.features.hfnet.hfnet_config import CELL
 from vizloc_ros.features.hfnet.hfnet_network import HfNet
 from vizloc_ros.features.hfnet.image_size import BORDER
 from vizloc_ros.features.hfnet.subpixel import GRAY_REACH, log_score_windows, quadratic_offsets, windows
@@ -77,22 +76,23 @@ def best_keypoints(kept: Tensor, count: int, border: int) -> tuple[Tensor, Tenso
     return torch.stack([x, y], dim=1), scores
 
 
-def sample_descriptors(cells: Tensor, points: Tensor) -> Tensor:
+def sample_descriptors(cells: Tensor, points: Tensor, stride: int) -> Tensor:
     """Sample descriptors at pixels: bilinear between the centres of the cells, constant beyond the outermost ones.
 
     The values are those of ``grid_sample`` with ``align_corners=False`` and border padding. Whole rows are gathered,
     because GridSample of ONNX Runtime processes every channel of every point separately.
 
     Args:
-        cells: (H/8, W/8, D) descriptors of the cells; at least 2 x 2 cells.
+        cells: (H/s, W/s, D) descriptors of the cells; at least 2 x 2 cells.
         points: (N, 2) pixels (x, y).
+        stride: side s of a cell [px].
 
     Returns:
         (N, D) unit vectors.
     """
     rows, columns, dimension = cells.shape
-    x = ((points[:, 0] + 0.5) / CELL - 0.5).clamp(0, columns - 1)
-    y = ((points[:, 1] + 0.5) / CELL - 0.5).clamp(0, rows - 1)
+    x = ((points[:, 0] + 0.5) / stride - 0.5).clamp(0, columns - 1)
+    y = ((points[:, 1] + 0.5) / stride - 0.5).clamp(0, rows - 1)
     left, top = x.floor().clamp(max=columns - 2), y.floor().clamp(max=rows - 2)
     right, lower = x - left, y - top
     corner = (top * columns + left).long()
@@ -138,18 +138,18 @@ class Extraction(nn.Module):
         self.max_keypoints = max_keypoints
 
     def forward(self, image: Tensor) -> Extracted:
-        """Extract features from (1, 1, H, W) uint8 gray values, with H and W multiples of 8, at least 16."""
+        """Extract features from (1, 1, H, W) uint8 gray values, with H and W multiples of ``config.multiple``."""
         network = self.network
         gray = image.float()
-        local, deep = network.backbone(gray)
-        scores = score_map(network.detector(local))
+        log_odds, descriptors, deep = network.all_maps(gray)
+        scores = log_odds.sigmoid()
         points, best = best_keypoints(non_max_suppression(scores, NMS_RADIUS, NMS_ROUNDS), self.max_keypoints, BORDER)
-        cells = unit(network.descriptor(local)[0].permute(1, 2, 0))
+        cells = unit(descriptors[0].permute(1, 2, 0))
         return Extracted(
             points.float(),
             self._offsets(gray, scores, points),
             best,
-            sample_descriptors(cells, points),
+            sample_descriptors(cells, points, network.config.descriptor_stride),
             network.global_head(deep)[0],
         )
 
@@ -159,18 +159,3 @@ class Extraction(nn.Module):
         if self.network.refiner is None:
             return quadratic_offsets(logarithms)
         return self.network.refiner(windows(gray, pixels, GRAY_REACH), logarithms)
-
-
-def score_map(logits: Tensor) -> Tensor:
-    """``keypoint_scores`` of one image, in a layout that is fast in ONNX Runtime.
-
-    Args:
-        logits: (1, 65, H/8, W/8) logits of the detector.
-
-    Returns:
-        (1, 1, H, W) probabilities.
-    """
-    rows, columns = logits.shape[2:]
-    cells = logits.flatten(2)[0].t()
-    scores = (cells[:, : CELL * CELL] - cells[:, CELL * CELL :]).sigmoid()
-    return scores.reshape(rows, columns, CELL, CELL).transpose(1, 2).reshape(1, 1, CELL * rows, CELL * columns)

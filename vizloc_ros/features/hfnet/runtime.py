@@ -107,7 +107,7 @@ class HfNetExtractor:
             FeatureError: the device fails, e.g. because of too little memory.
         """
         gray = gray_image(image)
-        fitted = fit_image(gray, self._settings.long_side, self.description.size)
+        fitted = fit_image(gray, self._settings.long_side, self.description.size, self.description.multiple)
         keypoints, offsets, scores, descriptors, global_descriptor = self._run(fitted.pixels)
         valid = (scores > self._settings.threshold) & fitted.inside(keypoints)
         if np.ptp(fitted.pixels) == 0:

@@ -9,7 +9,7 @@ from vizloc_ros.features.checksummed_onnx import read_checksummed
 from vizloc_ros.features.onnx_session import NetworkFile
 
 HFNET_METADATA = "vizloc_hfnet"  # key of an exported HF-Net; its value is the version of the format
-FORMAT_VERSION = "1"
+FORMAT_VERSION = "2"
 OUTPUTS = ("keypoints", "offsets", "scores", "descriptors", "global_descriptor")  # of postprocessing.Extracted
 DEFAULT_WEIGHTS = Path(__file__).parents[2] / "weights" / "hfnet.onnx"
 
@@ -26,13 +26,15 @@ class Description:
     Attributes:
         weights_id: eight hexadecimal digits that identify the weights, whatever the size or file of the export.
         max_keypoints: number of keypoints that the graph returns.
-        size: (width, height) of the input [px]; None for any multiples of 8.
+        size: (width, height) of the input [px]; None for any multiples of ``multiple``.
+        multiple: number that the sides of the input are multiples of [px].
         metadata: all metadata, including the training data.
     """
 
     weights_id: str
     max_keypoints: int
     size: tuple[int, int] | None
+    multiple: int
     metadata: dict[str, str]
 
     @classmethod
@@ -50,5 +52,6 @@ class Description:
             metadata["weights_id"],
             int(metadata["max_keypoints"]),
             (width, height) if isinstance(width, int) else None,
+            int(metadata["multiple"]),
             metadata,
         )

@@ -14,7 +14,7 @@ from vizloc_ros.arrays import Float32
 from vizloc_ros.features.hfnet.hfnet_config import CELL
 from vizloc_ros.features.types import dequantize
 from vizloc_ros.features.vlad import Vlad
-from vizloc_ros.training.augmentation import Augmentation
+from vizloc_ros.training.appearance import PhotometricChanges
 from vizloc_ros.training.distillation.distillation_options import HfNetTraining
 from vizloc_ros.training.distillation.vlad_targets import global_target
 from vizloc_ros.training.teacher.target_store import TargetStore
@@ -43,6 +43,11 @@ class Batch:
     keypoint_descriptors: Tensor
     global_descriptors: Tensor
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the crops [px]."""
+        return self.images.shape[3], self.images.shape[2]
+
     def to(self, device: torch.device) -> "Batch":
         """Copy on a device."""
         return Batch(**{name: value.to(device, non_blocking=True) for name, value in vars(self).items()})
@@ -57,13 +62,17 @@ class Batches:
     def batch(self, step: int) -> Batch:
         """Training batch of a step."""
         rng = np.random.default_rng([self._options.seed, step])
-        return self.assemble(self._images.draw(self._options.batch, rng), rng, self._options.augmentation)
+        return self.assemble(self._images.draw(self._options.batch, rng), rng, self._options.changes)
 
-    def assemble(self, files: Sequence[Path], rng: np.random.Generator, augmentation: Augmentation | None) -> Batch:
+    def assemble(
+        self, files: Sequence[Path], rng: np.random.Generator, augmentation: PhotometricChanges | None
+    ) -> Batch:
         """Batch of one random crop of each file; without augmentation, also without warps."""
         return collate([self._crop(path, rng, augmentation) for path in files])
 
-    def _crop(self, path: Path, rng: np.random.Generator, augmentation: Augmentation | None) -> dict[str, Float32]:
+    def _crop(
+        self, path: Path, rng: np.random.Generator, augmentation: PhotometricChanges | None
+    ) -> dict[str, Float32]:
         warps, side = self._options.warps, self._options.crop
         warped = augmentation is not None and rng.random() < warps.share
         image, targets = self._store.load(path, int(rng.integers(warps.variants)) if warped else None)

@@ -35,11 +35,11 @@ class DistillationLoss(nn.Module):
         Returns:
             The loss, and the losses of the tasks by name for the log.
         """
-        logits, descriptors = outputs[:2]
+        log_odds, descriptors = outputs[:2]
         at_keypoints, among_keypoints = keypoint_losses(descriptors, batch)
         losses = [
             0.5 * (cell_loss(descriptors, batch) + at_keypoints) + self.contrast * among_keypoints,
-            2 * detector_loss(logits, batch),
+            2 * detector_loss(log_odds, batch),
         ]
         if isinstance(outputs, Outputs):
             losses.append(global_loss(outputs.global_descriptor, batch.global_descriptors))
@@ -47,14 +47,16 @@ class DistillationLoss(nn.Module):
         total = (torch.exp(-log_variances) * torch.stack(losses) + log_variances).sum()
         each = {task: loss.item() for task, loss in zip(TASKS, losses, strict=False)}
         if refiner is not None:
-            refinement = refinement_loss(refiner, logits, batch)
+            refinement = refinement_loss(refiner, log_odds, batch)
             total, each["refinement"] = total + refinement, refinement.item()
         return total, each
 
 
 def cell_loss(descriptors: Tensor, batch: Batch) -> Tensor:
     """Half the squared distance of the descriptors at the centers of the cells."""
-    return 0.5 * (descriptors - batch.descriptors).square().sum(dim=1).mean()
+    factor = descriptors.shape[3] // batch.descriptors.shape[3]
+    centers = descriptors if factor == 1 else F.normalize(F.avg_pool2d(descriptors, factor), dim=1)
+    return 0.5 * (centers - batch.descriptors).square().sum(dim=1).mean()
 
 
 def keypoint_losses(descriptors: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -65,7 +67,7 @@ def keypoint_losses(descriptors: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         descriptors of the crop, in both directions. All descriptors of a crop are similar, so a small distance alone
         does not distinguish keypoints.
     """
-    student, teacher = F.normalize(sample(descriptors, batch.keypoints), dim=2), batch.keypoint_descriptors
+    student, teacher = F.normalize(sample(descriptors, batch.keypoints, *batch.size), dim=2), batch.keypoint_descriptors
     known = teacher.square().sum(dim=2) > 0.5
     count = known.sum().clamp(min=1)
     distance = (0.5 * (student - teacher).square().sum(dim=2) * known).sum() / count
@@ -76,9 +78,11 @@ def keypoint_losses(descriptors: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     return distance, 0.5 * (entropies[0] + entropies[1]).sum() / count
 
 
-def detector_loss(logits: Tensor, batch: Batch) -> Tensor:
-    """Cross-entropy with the teacher's soft labels."""
-    return -(batch.labels * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
+def detector_loss(log_odds: Tensor, batch: Batch) -> Tensor:
+    """Cross-entropy of the cells with the teacher's soft labels; the logit of "no keypoint" is 0."""
+    pixels = F.pixel_unshuffle(log_odds, CELL)
+    cells = torch.cat([pixels, torch.zeros_like(pixels[:, :1])], dim=1)
+    return -(batch.labels * F.log_softmax(cells, dim=1)).sum(dim=1).mean()
 
 
 def global_loss(descriptors: Tensor, targets: Tensor) -> Tensor:
@@ -88,8 +92,8 @@ def global_loss(descriptors: Tensor, targets: Tensor) -> Tensor:
     return (distance * known).sum() / known.sum().clamp(min=1)
 
 
-def sample(maps: Tensor, points: Tensor) -> Tensor:
-    """Bilinear samples (B, N, D) of (B, D, H/8, W/8) maps at (B, N, 2) pixels, at (p + 0.5) / 8 - 0.5."""
-    size = torch.tensor([maps.shape[3] * CELL, maps.shape[2] * CELL], dtype=points.dtype, device=points.device)
+def sample(maps: Tensor, points: Tensor, width: int, height: int) -> Tensor:
+    """Bilinear samples (B, N, D) of (B, D, H/s, W/s) maps at (B, N, 2) pixels, at (p + 0.5) / s - 0.5."""
+    size = torch.tensor([width, height], dtype=points.dtype, device=points.device)
     grid = (2 * (points + 0.5) / size - 1)[:, None]
     return F.grid_sample(maps, grid, padding_mode="border", align_corners=False)[:, :, 0].transpose(1, 2)

@@ -5,8 +5,9 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from vizloc_ros.features.hfnet.hfnet_config import HfNetConfig
+from vizloc_ros.features.hfnet.hfnet_config import MobileNetConfig, NetworkConfig
 from vizloc_ros.options import Options
+from vizloc_ros.training.appearance import Appearance, PhotometricChanges
 from vizloc_ros.training.augmentation import Augmentation
 from vizloc_ros.training.teacher.teacher_network import TeacherOptions
 from vizloc_ros.training.teacher.warps import Warps
@@ -21,7 +22,7 @@ class HfNetTraining(Options):
     32, and gradients are clipped, which it does not mention.
     """
 
-    network: HfNetConfig = HfNetConfig()
+    network: NetworkConfig = MobileNetConfig()
     teacher: TeacherOptions
     images: list[ImageSource] = Field(min_length=1)
     held_out: float = Field(default=0.03, gt=0, lt=0.5, description="fraction of the images kept for validation")
@@ -31,7 +32,13 @@ class HfNetTraining(Options):
     imagenet: Annotated[Path | None, MAY_CHANGE] = Field(
         default=None, description=".npz of MobileNetV2 1.0 to initialize the encoder from"
     )
+    pretrained: Annotated[Path | None, MAY_CHANGE] = Field(
+        default=None, description="EdgePoint2 network (ONNX) to initialize encoder and local heads from"
+    )
     augmentation: Augmentation = Augmentation()
+    appearance: Appearance | None = Field(
+        default=None, description="stronger changes in place of 'augmentation', see appearance.py"
+    )
     warps: Warps = Warps()
     crop: int = Field(default=192, ge=32, multiple_of=8, description="side of the square training crops [px]")
     batch: int = Field(default=8, ge=2)
@@ -47,6 +54,11 @@ class HfNetTraining(Options):
     global_every: int = Field(default=1, ge=0, description="train the global head in every N-th step; 0: never")
     validate_every: Annotated[int, MAY_CHANGE] = Field(default=1000, ge=1)
     seed: int = 0
+
+    @property
+    def changes(self) -> PhotometricChanges:
+        """Photometric changes of the student's images."""
+        return self.appearance or self.augmentation
 
     @model_validator(mode="after")
     def _views_hold_crops(self) -> "HfNetTraining":

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from vizloc_ros.errors import ConfigError
-from vizloc_ros.features.hfnet.hfnet_network import HfNet
+from vizloc_ros.features.hfnet.hfnet_network import EdgePointHfNet, MobileHfNet, build_hfnet
 from vizloc_ros.parallel import Progress, silent
 from vizloc_ros.training.distillation.distillation_batches import Batch, Batches, prefetch
 from vizloc_ros.training.distillation.distillation_losses import DistillationLoss
@@ -16,6 +16,7 @@ from vizloc_ros.training.distillation.distillation_options import HfNetTraining
 from vizloc_ros.training.distillation.imagenet import load_imagenet
 from vizloc_ros.training.distillation.validation import matching_scores
 from vizloc_ros.training.distillation.vlad_targets import run_vlad
+from vizloc_ros.training.edgepoint2_weights import load_edgepoint2
 from vizloc_ros.training.teacher.target_store import TargetStore
 from vizloc_ros.training.teacher.teacher_network import Teacher
 from vizloc_ros.training.training_images import TrainingImages, read_gray
@@ -63,9 +64,8 @@ class HfNetTrainer(TrainingRun):
         vlad = run_vlad(folder / "vlad.npz", options, self.images, store) if options.global_every else None
         self.batches = Batches(options, self.images, store, vlad)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.network = HfNet(options.network)
-        if options.imagenet is not None:
-            load_imagenet(self.network.backbone, options.imagenet, self.batches.batch(0).images)
+        self.network = build_hfnet(options.network)
+        self._initialize()
         self.network.to(self.device, memory_format=torch.channels_last)
         self.loss = DistillationLoss(options.contrast).to(self.device)
         self.optimizer = torch.optim.RMSprop(
@@ -80,12 +80,12 @@ class HfNetTrainer(TrainingRun):
         self.network.eval()
         files = self.images.held_out[:_VALIDATION_CROPS]
         scores: dict[str, float] = {}
-        for name, augmentation in (("clean", None), ("augmented", self.options.augmentation)):
+        for name, augmentation in (("clean", None), ("augmented", self.options.changes)):
             batch = self.batches.assemble(files, np.random.default_rng(self.options.seed), augmentation).to(self.device)
             _, values = self.loss(self.network(batch.images), batch, self.network.refiner)
             scores |= {f"{name}_{task}": value for task, value in values.items()}
         images = [read_gray(path) for path in self.images.held_out[:_VALIDATION_IMAGES]]
-        return scores | matching_scores(self.network, images, self.options.augmentation, self.options.seed)
+        return scores | matching_scores(self.network, images, self.options.changes, self.options.seed)
 
     def _train(self, last: int) -> Iterator[dict[str, float]]:
         for batch in prefetch(self.batches, self.step, last):
@@ -97,7 +97,7 @@ class HfNetTrainer(TrainingRun):
         self._set_learning_rate(learning_rate(options, self.step))
         images = batch.images.contiguous(memory_format=torch.channels_last)
         trains_global_head = options.global_every > 0 and self.step % options.global_every == 0
-        outputs = (self.network if trains_global_head else self.network.local)(images)
+        outputs = (self.network if trains_global_head else self.network.local_maps)(images)
         total, losses = self.loss(outputs, batch, self.network.refiner)
         self._update(total, self.network.parameters(), _MAX_GRADIENT)
         return losses
@@ -112,6 +112,18 @@ class HfNetTrainer(TrainingRun):
 
     def _configuration(self) -> str:
         return self.options.model_dump_json()
+
+    def _initialize(self) -> None:
+        """Set the encoder to published weights, if the options name some. Raises ``ConfigError`` if they do not fit."""
+        options, network = self.options, self.network
+        if options.imagenet is not None:
+            if not isinstance(network, MobileHfNet):
+                raise ConfigError("'imagenet' is for encoder: mobilenet_v2; give 'pretrained' for edgepoint2")
+            load_imagenet(network.backbone, options.imagenet, self.batches.batch(0).images)
+        if options.pretrained is not None:
+            if not isinstance(network, EdgePointHfNet):
+                raise ConfigError("'pretrained' is for encoder: edgepoint2; give 'imagenet' for mobilenet_v2")
+            load_edgepoint2(options.pretrained, network.encoder, network.detector)
 
     def _check_teacher(self, store: TargetStore) -> None:
         """Raise ``ConfigError`` if the teacher's descriptors are not as long as the network's."""

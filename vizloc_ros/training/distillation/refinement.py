@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vizloc_ros.features.hfnet.hfnet_network import keypoint_scores
+from vizloc_ros.features.hfnet.hfnet_network import log_odds_of_cells
 from vizloc_ros.features.hfnet.subpixel import (
     FARTHEST,
     GRAY_REACH,
@@ -17,14 +17,14 @@ from vizloc_ros.training.distillation.distillation_batches import Batch
 _MIN_LABEL = 1e-7
 
 
-def refinement_loss(refiner: SubpixelHead, logits: Tensor, batch: Batch) -> Tensor:
+def refinement_loss(refiner: SubpixelHead, log_odds: Tensor, batch: Batch) -> Tensor:
     """Mean distance between refined keypoints and the teacher's peaks [px]; its gradient reaches only the refiner.
 
     The student's keypoint is the best pixel of a square window around the teacher's. One on the window's border is left
     out: it may be on the slope of another peak.
     """
-    found = keypoint_scores(logits.detach())
-    target = keypoint_scores(batch.labels.clamp(min=_MIN_LABEL).log())
+    found = log_odds.detach().sigmoid()
+    target = log_odds_of_cells(batch.labels.clamp(min=_MIN_LABEL).log()).sigmoid()
     search = int(FARTHEST)
     pixels = _pixels(batch, search + GRAY_REACH)
     side = 2 * search + 1

@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vizloc_ros.features.hfnet.hfnet_network import HfNet
+from vizloc_ros.errors import ConfigError
+from vizloc_ros.features.hfnet.hfnet_network import HfNet, MobileHfNet
 
 Layers = Literal["head", "deep"]
 
@@ -30,16 +31,23 @@ class NetworkSplit:
 
 
 def split_network(network: HfNet, layers: Layers) -> NetworkSplit:
-    """Freeze all of a network except its global head and, for ``deep``, the encoder behind layer 7."""
-    backbone = network.backbone
+    """Freeze all of a network except its global head and, for ``deep``, the encoder behind layer 7.
+
+    Raises:
+        ConfigError: the network has no such layers.
+    """
     device = next(network.parameters()).device
     network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     if layers == "deep":
+        if not isinstance(network, MobileHfNet):
+            raise ConfigError("layers: deep is for encoder: mobilenet_v2; EdgePoint2 has no deep layers: use head")
+        backbone = network.backbone
         head = nn.Sequential(backbone.deep, network.global_head).requires_grad_(True)
         checksum = _checksum(backbone.stem, backbone.shallow)
         return NetworkSplit(lambda image: backbone.local(image.to(device)).cpu(), head, checksum)
     head = nn.Sequential(network.global_head).requires_grad_(True)
-    return NetworkSplit(lambda image: backbone(image.to(device))[1].cpu(), head, _checksum(backbone))
+    encoder = [module for name, module in network.named_children() if name not in ("refiner", "global_head")]
+    return NetworkSplit(lambda image: network.all_maps(image.to(device))[2].cpu(), head, _checksum(*encoder))
 
 
 def _checksum(*modules: nn.Module) -> str:

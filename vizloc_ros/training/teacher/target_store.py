@@ -12,7 +12,7 @@ from vizloc_ros.errors import ImageError
 from vizloc_ros.files import replacing
 from vizloc_ros.training.fingerprint import fingerprint
 from vizloc_ros.training.teacher.targets import Targets
-from vizloc_ros.training.teacher.teacher_network import Teacher
+from vizloc_ros.training.teacher.teacher_network import Source, Teacher
 from vizloc_ros.training.teacher.warps import Warps
 from vizloc_ros.training.training_images import identity, read_gray
 
@@ -53,10 +53,15 @@ class TargetStore:
                     return arrays["image"], Targets(*(arrays[name] for name in _ARRAYS))
             except (*UNREADABLE_ARRAY, KeyError, zipfile.BadZipFile) as error:
                 raise ImageError(f"{kept}: cannot be read ({error}): delete it, and it is made again") from error
-        image = read_gray(path)
+        image, source = read_gray(path), None
         if variant is not None:
-            image = self.warps.apply(image, np.random.default_rng([crc32(path.name.encode()), variant]))
-        targets = self.teacher.targets(image)
+            original = image
+            image, image_from_view = self.warps.apply(
+                image, np.random.default_rng([crc32(path.name.encode()), variant])
+            )
+            if self.warps.descriptors == "image":
+                source = Source(original, image_from_view)
+        targets = self.teacher.targets(image, source)
         if kept is not None:
             with replacing(kept) as file:
                 np.savez(file, image=image, **{name: getattr(targets, name) for name in _ARRAYS})

@@ -1,12 +1,13 @@
 """Teacher of the local heads: any ONNX file with dense descriptors and detector scores."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
-from vizloc_ros.arrays import UInt8
+from vizloc_ros.arrays import Bool, Float32, Float64, UInt8
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.hfnet.hfnet_config import CELL
 from vizloc_ros.features.onnx_dense_network import DenseNetwork, DenseNetworkConfig
@@ -33,6 +34,31 @@ class TeacherOptions(Options):
     provider: Literal["cpu", "cuda"] = Field(default="cpu", exclude=True)
 
 
+@dataclass(frozen=True)
+class Source:
+    """Image that a view was made from.
+
+    Attributes:
+        image: (H, W) gray image.
+        image_from_view: (3, 3) homography between their pixels.
+    """
+
+    image: UInt8
+    image_from_view: Float64
+
+    def original(self, points: Float32) -> Float32:
+        """Move (N, 2) pixels of the view to the image."""
+        moved = np.concatenate([points, np.ones_like(points[:, :1])], axis=1) @ self.image_from_view.T
+        return (moved[:, :2] / moved[:, 2:]).astype(np.float32)
+
+    def shows(self, points: Float32) -> Bool:
+        """Mask (N,) of pixels of the view that are inside the image, and not mirrored at its border."""
+        height, width = self.image.shape
+        points = self.original(points)
+        inside: Bool = ((points >= 0) & (points <= [width - 1, height - 1])).all(axis=1)
+        return inside
+
+
 class Teacher:
     """Teacher of keypoints and local descriptors.
 
@@ -46,18 +72,27 @@ class Teacher:
         self._network = DenseNetwork(options.path, options.network, Device(options.provider, threads))
         self.fingerprint = teacher_fingerprint(options.path, options)
 
-    def targets(self, image: UInt8) -> Targets:
-        """Targets for a (H, W) gray image whose sides are multiples of 8."""
+    def targets(self, image: UInt8, source: Source | None = None) -> Targets:
+        """Targets for a (H, W) gray image whose sides are multiples of 8.
+
+        Args:
+            image: image, or view of another image.
+            source: the other image, to take the descriptors from; keypoints outside of it are left out.
+        """
         maps = self._network.maps(image)
         odds = maps.odds
         height, width = image.shape
         keypoints = local_maxima(odds, round(self._options.keypoint_share * odds.size)).astype(np.float32)
         rows, columns = np.mgrid[0 : height // CELL, 0 : width // CELL]
         centers = np.stack([columns.ravel(), rows.ravel()], axis=1).astype(np.float32) * CELL + (CELL - 1) / 2
+        if source is not None:
+            maps = self._network.maps(source.image)
+            keypoints = keypoints[source.shows(keypoints)]
+            centers = source.original(centers)
         dense = quantize(maps.sample(centers))
         return Targets(
             soft_labels(odds).astype(np.float16),
             np.ascontiguousarray(dense.T).reshape(-1, height // CELL, width // CELL),
             keypoints,
-            quantize(maps.sample(keypoints)),
+            quantize(maps.sample(keypoints if source is None else source.original(keypoints))),
         )
