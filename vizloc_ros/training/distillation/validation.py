@@ -11,12 +11,15 @@ from vizloc_ros.evaluation.matching_metrics import MatchingSummary, evaluate_pai
 from vizloc_ros.features.hfnet.hfnet_network import HfNet
 from vizloc_ros.features.hfnet.postprocessing import Extracted, Extraction
 from vizloc_ros.features.types import Features, quantize
+from vizloc_ros.training.appearance import PhotometricChanges
 
 _KEYPOINTS = 300
 _MAX_CORNER_SHIFT = 0.12  # fraction of the image's size
 
 
-def matching_scores(network: HfNet, images: Sequence[UInt8], augmentation: Changes, seed: int) -> dict[str, float]:
+def matching_scores(
+    network: HfNet, images: Sequence[UInt8], augmentation: PhotometricChanges, seed: int
+) -> dict[str, float]:
     """Repeatability, matching score and MMA at 3 px with 300 keypoints; the copies depend only on the seed.
 
     Args:
