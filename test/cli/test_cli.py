@@ -23,6 +23,8 @@ from vizloc_ros.mapping.check import map_problems
 from vizloc_ros.mapping.map_format import read_info
 from vizloc_ros.mapping.visual_map import open_map_extractor
 
+pytestmark = pytest.mark.e2e
+
 REPORT_KEYS = {  # of docs/evaluation.md, those of `vizloc localize`
     "num_images",
     "num_poses",

@@ -18,6 +18,8 @@ from vizloc_ros.mapping.builder import BuildReport
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
 from vizloc_ros.pixloc.reference_builder import add_references
 
+pytestmark = pytest.mark.e2e
+
 PRIORS = ["0.5m_1deg", "1m_2deg", "2m_4deg", "4m_8deg"]
 
 

@@ -20,6 +20,8 @@ from vizloc_ros.evaluation.report import report_table, write_report
 from vizloc_ros.evaluation.trajectories import read_tum, read_visuallocalization, write_tum, write_visuallocalization
 from vizloc_ros.geometry.poses import pose_error
 
+pytestmark = pytest.mark.e2e
+
 
 def pose(x: float = 0.0, degrees: float = 0.0) -> Rigid3d:
     return Rigid3d(Rotation3d(np.array([0, 0, 1]) * math.radians(degrees)), np.array([x, 0, 0]))

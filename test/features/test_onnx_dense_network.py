@@ -19,6 +19,8 @@ from vizloc_ros.mapping.visual_map import open_map_extractor
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: make setup")
 from onnx_helpers import DETECTORS, DUSTBIN, KERNELS, RELIABILITY, SLOPE, STRIDE, write_network  # noqa: E402
 
+pytestmark = pytest.mark.e2e
+
 TEACHERS = DATA.parent / "teachers"
 
 

@@ -23,6 +23,8 @@ from vizloc_ros.localization.pose_solver import PoseSolver
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.timing import Stopwatch
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture(scope="module")
 def query_lap(street: SyntheticStreet) -> list[Record]:

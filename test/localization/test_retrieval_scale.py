@@ -26,6 +26,8 @@ from vizloc_ros.mapping.map_writer import add_to_map
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.timing import Stopwatch
 
+pytestmark = pytest.mark.e2e
+
 KEYFRAMES, SIZE, QUERIES = 5000, 64, 200
 EXACT, FAISS = (RetrievalOptions(top_k=4, spacing=0, search=search, shortlist=10) for search in ("exact", "faiss"))
 

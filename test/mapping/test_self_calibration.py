@@ -28,6 +28,8 @@ from vizloc_ros.mapping.triangulation import Triangulation, TriangulationOptions
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import silent
 
+pytestmark = pytest.mark.e2e
+
 NOTHING = IntrinsicsCorrection()
 OFF = IntrinsicsCorrection(focal=0.004, cx=1.0, cy=-0.8, radial=0.004)  # 4 px in a corner
 OTHER = replace(CAMERA, cx=CAMERA.cx + 2, cy=CAMERA.cy - 3)  # of the camera that sees the points: wrong

@@ -11,6 +11,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from repository import REPOSITORY
 
+pytestmark = pytest.mark.e2e
+
 REASON = "PyTorch and onnx are needed to export a network to test with: pip install 'vizloc_ros[train]'"
 torch = pytest.importorskip("torch", reason=REASON)
 onnx = pytest.importorskip("onnx", reason=REASON)

@@ -19,6 +19,8 @@ from vizloc_ros.pixloc.tracker import Tracker
 from vizloc_ros.pixloc.tracking import Frame, Tracked, TrackerOptions, TrackerState
 from vizloc_ros.pixloc.verification import VerificationOptions
 
+pytestmark = pytest.mark.e2e
+
 AWAY = Rigid3d(Rotation3d(), np.array([0.3, 0.0, 0.6]))
 
 

@@ -24,6 +24,8 @@ from vizloc_ros.training.pixloc.appearance import Appearance  # noqa: E402
 from vizloc_ros.training.pixloc.pixloc_training_options import PairSource, Partners, Starts  # noqa: E402
 from vizloc_ros.training.pixloc.training_pairs import Pair, PairDrive  # noqa: E402
 
+pytestmark = pytest.mark.e2e
+
 LONG_SIDE = 128
 KINDS = ("gain", "gamma", "night", "noise", "motion", "defocus", "shade", "occlusion")
 NOTHING = dict.fromkeys(KINDS, 0)

@@ -28,6 +28,8 @@ from vizloc_ros.training.pixloc.pixloc_training_options import PairSource, Partn
 from vizloc_ros.training.pixloc.training_pairs import Pair, PairDrive, View  # noqa: E402
 from vizloc_ros.training.pixloc.windows import draw_pairs, with_one_size  # noqa: E402
 
+pytestmark = pytest.mark.e2e
+
 WIDE = PinholeCamera(330, 190, 210.0, 212.0, 161.3, 97.1)  # its image has 160 x 96
 TALL = PinholeCamera(128, 160, 120.0, 118.0, 66.3, 78.1)  # its image too
 CORRECTION = IntrinsicsCorrection(focal=0.01, cx=3.5, cy=-4.0, radial=-0.03)

@@ -41,6 +41,8 @@ from vizloc_ros.training.teacher.global_network import GlobalTeacher, GlobalTeac
 from vizloc_ros.training.teacher.target_store import TargetStore  # noqa: E402
 from vizloc_ros.training.teacher.teacher_network import Teacher, TeacherOptions  # noqa: E402
 
+pytestmark = pytest.mark.e2e
+
 FRAMES, SPACING, SIZE = 36, 1.5, (128, 64)
 LOSSES = {
     "distill": {"distill": 1},

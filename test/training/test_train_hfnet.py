@@ -38,6 +38,8 @@ from vizloc_ros.training.teacher.warps import Warps  # noqa: E402
 from vizloc_ros.training.training_images import ImageSource, TrainingImages  # noqa: E402
 from vizloc_ros.training.training_options import fixed_options  # noqa: E402
 
+pytestmark = pytest.mark.e2e
+
 STEPS = 24
 
 

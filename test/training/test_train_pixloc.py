@@ -34,6 +34,8 @@ from vizloc_ros.training.pixloc.pixloc_training_options import PairSource, PixLo
 from vizloc_ros.training.pixloc.trained import open_trained  # noqa: E402
 from vizloc_ros.training.training_run import DivergedError  # noqa: E402
 
+pytestmark = pytest.mark.e2e
+
 TINY = {  # and sharp: the levels of small images have too few cells to be smoothed
     "kind": "light", "channels": [8, 16, 24], "hidden": 32, "dimension": 16, "levels": 3, "smoothing": [0, 0, 0, 0]
 }  # fmt: skip
@@ -80,7 +82,6 @@ def distances(aligned: Any, batch: Batch) -> np.ndarray:
     return (centres[0] - centres[1]).norm(dim=1).numpy()
 
 
-@pytest.mark.slow
 def test_a_batch_is_overfitted(source: dict[str, Any], tmp_path: Path) -> None:
     config = settings(
         {**source, "query_split": "query"}, long_side=224, steps=70, iterations=5, learning_rate=3e-3,
