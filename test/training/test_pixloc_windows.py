@@ -18,9 +18,9 @@ from vizloc_ros.datasets.synthetic import SyntheticStreet  # noqa: E402
 from vizloc_ros.errors import DatasetError  # noqa: E402
 from vizloc_ros.features.extractor import open_extractor  # noqa: E402
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera  # noqa: E402
+from vizloc_ros.geometry.colmap_camera import colmap_camera  # noqa: E402
 from vizloc_ros.geometry.se3 import so3_exp  # noqa: E402
 from vizloc_ros.mapping.builder import build_map  # noqa: E402
-from vizloc_ros.mapping.triangulation import colmap_camera  # noqa: E402
 from vizloc_ros.pixloc.image_fit import fit_image  # noqa: E402
 from vizloc_ros.training.pixloc.pair_batches import collate  # noqa: E402
 from vizloc_ros.training.pixloc.pixloc_trainer import PixLocTrainer  # noqa: E402

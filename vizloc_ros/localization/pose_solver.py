@@ -13,11 +13,11 @@ from pycolmap import Rigid3d
 from vizloc_ros.arrays import Bool, Float64, Int8, Int32
 from vizloc_ros.features.types import Features, dequantize
 from vizloc_ros.geometry.camera import PIXEL_CENTRE, PinholeCamera
+from vizloc_ros.geometry.colmap_camera import colmap_camera
 from vizloc_ros.geometry.covariance import max_position_std, with_map_covariance
 from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.localization.localization_options import PoseOptions
 from vizloc_ros.localization.places import Place
-from vizloc_ros.mapping.triangulation import colmap_camera
 from vizloc_ros.timing import Stopwatch
 
 

@@ -10,7 +10,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.errors import ConfigError, FeatureError
 from vizloc_ros.features.device import Device
-from vizloc_ros.features.hfnet.image_size import fit_image, gray_image
+from vizloc_ros.features.gray_image import gray_image
+from vizloc_ros.features.hfnet.image_size import fit_image
 from vizloc_ros.features.hfnet.weights import DEFAULT_WEIGHTS, OUTPUTS, Description, read_weights
 from vizloc_ros.features.onnx_session import ORT_ERRORS, one_line, open_session
 from vizloc_ros.features.types import Features, quantize

@@ -7,7 +7,7 @@ import numpy as np
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.errors import FeatureError
 from vizloc_ros.features.device import Device
-from vizloc_ros.features.hfnet.image_size import gray_image
+from vizloc_ros.features.gray_image import gray_image
 from vizloc_ros.features.onnx_session import ORT_ERRORS, one_line, open_session
 from vizloc_ros.pixloc.extractors.pixloc_weights import Description, read_weights
 from vizloc_ros.pixloc.image_fit import fit_image

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from vizloc_ros.arrays import Float32, UInt8
-from vizloc_ros.features.hfnet.image_size import gray_image
+from vizloc_ros.features.gray_image import gray_image
 from vizloc_ros.pixloc.image_fit import fit_image
 from vizloc_ros.pixloc.optimizer.alignment_options import LearnedAlignment
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss

@@ -14,7 +14,8 @@ from vizloc_ros.arrays import Bool, Float64, Int64, UInt8
 from vizloc_ros.datasets.image_files import read_image
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.errors import DatasetError
-from vizloc_ros.features.hfnet.image_size import fit_image, gray_image
+from vizloc_ros.features.gray_image import gray_image
+from vizloc_ros.features.hfnet.image_size import fit_image
 from vizloc_ros.options import Options
 from vizloc_ros.training.training_images import ImageSource, split_images
 from vizloc_ros.training.training_options import MAY_CHANGE

@@ -13,7 +13,7 @@ from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import Record, every
 from vizloc_ros.errors import DatasetError, ImageError
 from vizloc_ros.features.extractor import open_extractor
-from vizloc_ros.features.hfnet.image_size import gray_image
+from vizloc_ros.features.gray_image import gray_image
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import perturbed
 from vizloc_ros.mapping.builder import BuildOptions, build_map
