@@ -14,7 +14,7 @@ from vizloc_ros.geometry.poses import pose_of, transform_points
 from vizloc_ros.mapping.check import map_problems
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.reference_builder import add_references, read_references
-from vizloc_ros.pixloc.references import sample
+from vizloc_ros.pixloc.references import sample_references
 from vizloc_ros.pixloc.submap import SubmapOptions, SubmapSelector, view_difference
 
 BEHIND = Rigid3d(Rotation3d(np.array([0.0, np.pi, 0.0])), np.zeros(3))  # looking back
@@ -42,7 +42,7 @@ def test_reference_features_are_sampled_at_the_projections_of_the_landmarks(
     pixels += tracked_map.info.intrinsics_correction(record.camera).shift(pixels, record.camera)
     pyramid = extractor.extract(record.read_image())
     for level, stored in zip(pyramid.levels, read_references(tracked_map, rows), strict=True):
-        expected, restored = sample(level, pixels, normalize=True), stored.dequantized(unit_features=True)
+        expected, restored = sample_references(level, pixels, normalize=True), stored.dequantized(unit_features=True)
         assert np.linalg.norm(restored.features - expected.features, axis=1).max() < 0.03
         np.testing.assert_allclose(restored.confidences, expected.confidences, atol=1e-3)
 

@@ -21,7 +21,7 @@ from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera  # no
 from vizloc_ros.geometry.colmap_camera import colmap_camera  # noqa: E402
 from vizloc_ros.geometry.se3 import so3_exp  # noqa: E402
 from vizloc_ros.mapping.builder import build_map  # noqa: E402
-from vizloc_ros.pixloc.image_fit import fit_image  # noqa: E402
+from vizloc_ros.pixloc.image_fit import scale_to_multiples  # noqa: E402
 from vizloc_ros.training.pixloc.pair_batches import collate  # noqa: E402
 from vizloc_ros.training.pixloc.pixloc_trainer import PixLocTrainer  # noqa: E402
 from vizloc_ros.training.pixloc.pixloc_training_options import PairSource, Partners, PixLocTraining, Starts  # noqa: E402
@@ -191,7 +191,7 @@ def test_a_network_learns_from_photos_of_many_sizes(source: PairSource, tmp_path
     pixels, _ = batch.query_lens.project(batch.truth, batch.points)
     for i, turn in enumerate(batch.truth.rotation.numpy()):
         record = records[np.abs(turns - turn.T).max(axis=(1, 2)).argmin()]
-        image = fit_image(record.read_image(), 128)
+        image = scale_to_multiples(record.read_image(), 128)
         begin = place(batch.images[i, 0].numpy().astype(np.uint8), image)
         points = batch.points[i].numpy() @ posed(record).rotation.matrix()  # they begin at the query
         whole, _ = record.camera.project(points)

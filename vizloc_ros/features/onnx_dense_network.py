@@ -82,7 +82,7 @@ class DenseMaps:
 
     def sample(self, points: Float32) -> Float32:
         """Unit descriptors (N, D) at (N, 2) pixels of the image."""
-        return sample(self.descriptors, points, self.stride)
+        return sample_dense_descriptors(self.descriptors, points, self.stride)
 
 
 class DenseNetwork:
@@ -171,7 +171,7 @@ class DenseNetwork:
         return found[0]
 
 
-def sample(maps: Float32, points: Float32, stride: float) -> Float32:
+def sample_dense_descriptors(maps: Float32, points: Float32, stride: float) -> Float32:
     """Sample unit descriptors at pixels, bilinear, with the values of the border beyond it.
 
     Args:

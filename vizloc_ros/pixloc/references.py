@@ -124,7 +124,7 @@ def unit(features: Float32) -> Float32:
     return features / np.sqrt(np.maximum(squared, np.float32(1e-12)))[:, None]
 
 
-def sample(level: FeatureLevel, pixels: Float64, *, normalize: bool) -> LevelReferences:
+def sample_references(level: FeatureLevel, pixels: Float64, *, normalize: bool) -> LevelReferences:
     """Look up features and confidences at (N, 2) pixels of the image, F[p] of PixLoc, Eq. 1: bilinear interpolation.
 
     Pixels outside the image have the values at its border. ``normalize`` scales the features to unit length.

@@ -39,7 +39,7 @@ class FittedImage:
         return (points[:, 0] < right) & (points[:, 1] < bottom)
 
 
-def fit_image(gray: UInt8, long_side: int, size: tuple[int, int] | None) -> FittedImage:
+def shrink_to_cells(gray: UInt8, long_side: int, size: tuple[int, int] | None) -> FittedImage:
     """Shrink an image (HF-Net, appendix C.2), then crop it to whole cells or pad it by less than a global cell.
 
     The scale depends on ``long_side`` alone: networks of different fixed sizes for one map get the same pixels.

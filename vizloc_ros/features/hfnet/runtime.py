@@ -11,7 +11,7 @@ from vizloc_ros.arrays import UInt8
 from vizloc_ros.errors import ConfigError, FeatureError
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.gray_image import gray_image
-from vizloc_ros.features.hfnet.image_size import fit_image
+from vizloc_ros.features.hfnet.image_size import shrink_to_cells
 from vizloc_ros.features.hfnet.weights import DEFAULT_WEIGHTS, OUTPUTS, Description, read_weights
 from vizloc_ros.features.onnx_session import ORT_ERRORS, one_line, open_session
 from vizloc_ros.features.types import Features, quantize
@@ -108,7 +108,7 @@ class HfNetExtractor:
             FeatureError: the device fails, e.g. because of too little memory.
         """
         gray = gray_image(image)
-        fitted = fit_image(gray, self._settings.long_side, self.description.size)
+        fitted = shrink_to_cells(gray, self._settings.long_side, self.description.size)
         keypoints, offsets, scores, descriptors, global_descriptor = self._run(fitted.pixels)
         valid = (scores > self._settings.threshold) & fitted.inside(keypoints)
         if np.ptp(fitted.pixels) == 0:

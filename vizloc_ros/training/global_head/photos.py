@@ -15,7 +15,7 @@ from vizloc_ros.datasets.image_files import read_image
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.errors import DatasetError
 from vizloc_ros.features.gray_image import gray_image
-from vizloc_ros.features.hfnet.image_size import fit_image
+from vizloc_ros.features.hfnet.image_size import shrink_to_cells
 from vizloc_ros.options import Options
 from vizloc_ros.training.training_images import ImageSource, split_images
 from vizloc_ros.training.training_options import MAY_CHANGE
@@ -142,4 +142,4 @@ def _same_direction(photos: Sequence[Photo], max_angle: float) -> Bool:
 
 
 def _fitted(read: Callable[[], UInt8], long_side: int) -> UInt8:
-    return fit_image(gray_image(read()), long_side, None).pixels
+    return shrink_to_cells(gray_image(read()), long_side, None).pixels

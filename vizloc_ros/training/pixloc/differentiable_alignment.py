@@ -110,7 +110,7 @@ def positions_on(pixels: Tensor, shape: tuple[int, int], image_size: tuple[int, 
     return (pixels + 0.5) * scale - 0.5
 
 
-def sample(maps: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def sample_with_derivatives(maps: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Bilinear samples of (B, C, H, W) maps at (B, N, 2) positions inside, and their derivatives by x and y.
 
     All three are (B, N, C).
@@ -144,8 +144,8 @@ def _step(level: Level, points: Tensor, lens: Lens, image_size: tuple[int, int],
     positions = positions_on(pixels, shape, image_size)
     valid = inside(positions, shape, in_camera[..., 2])
     positions = torch.where(valid[..., None], positions, torch.ones_like(positions))
-    value, by_x, by_y = sample(level.features, positions)
-    confidence, _, _ = sample(level.confidences, positions)
+    value, by_x, by_y = sample_with_derivatives(level.features, positions)
+    confidence, _, _ = sample_with_derivatives(level.confidences, positions)
     residual = value - level.references
     squared = (residual * residual).sum(dim=-1)
     weight = loss.weight(squared) * confidence[..., 0] * level.reference_confidences * valid
@@ -202,4 +202,4 @@ def _cross_matrix(v: Tensor) -> Tensor:
 
 def reference_features(maps: Tensor, positions: Tensor) -> Tensor:
     """(B, N, C) unit features of references, sampled in (B, C, H, W) maps at (B, N, 2) positions."""
-    return F.normalize(sample(maps, positions)[0], dim=-1)
+    return F.normalize(sample_with_derivatives(maps, positions)[0], dim=-1)

@@ -15,7 +15,7 @@ from vizloc_ros.training.pixloc.differentiable_alignment import (
     inside,
     positions_on,
     reference_features,
-    sample,
+    sample_with_derivatives,
 )
 from vizloc_ros.training.pixloc.pair_batches import Batch
 
@@ -83,7 +83,7 @@ def _levels(network: PixLocNetwork, batch: Batch) -> list[Level]:
         positions = positions_on(pixels, shape, batch.image_size)
         valid = inside(positions, shape, in_camera[..., 2]).to(features.dtype) * batch.real
         positions = torch.where(valid[..., None] > 0, positions, torch.ones_like(positions))
-        reference_confidences = sample(confidences[pairs:], positions)[0][..., 0]
+        reference_confidences = sample_with_derivatives(confidences[pairs:], positions)[0][..., 0]
         levels.append(
             Level(
                 features[:pairs],

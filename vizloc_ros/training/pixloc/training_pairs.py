@@ -20,7 +20,7 @@ from vizloc_ros.mapping.builder import BuildOptions, build_map
 from vizloc_ros.mapping.rotated_views import RotatedViewOptions
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, parallel_map, silent
-from vizloc_ros.pixloc.image_fit import fit_image
+from vizloc_ros.pixloc.image_fit import scale_to_multiples
 from vizloc_ros.pixloc.optimizer.projection import project
 from vizloc_ros.training.pixloc.pixloc_training_options import PairSource, Partners, Starts
 
@@ -150,7 +150,7 @@ class PairDrive:
             raise DatasetError(f"{record.name}: has no pose, and training needs one")
         gray = gray_image(record.read_image())
         try:
-            image = fit_image(gray, long_side)
+            image = scale_to_multiples(gray, long_side)
         except ImageError as error:
             raise DatasetError(f"{record.name}: {error}; leave it out") from error
         correction = self._map.info.intrinsics_correction(record.camera)
