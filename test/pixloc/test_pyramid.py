@@ -110,12 +110,12 @@ def test_some_landmarks_are_taken_and_all_are_dequantized() -> None:
     references = References(rng.normal(size=(6, 3)), np.arange(10, 16), levels)
     some = references.take(np.array([4, 1]))
     assert len(some) == 2
-    assert some.landmarks.tolist() == [14, 11]
+    assert some.landmark_ids.tolist() == [14, 11]
     assert_array_equal(some.levels[1].features, levels[1].features[[4, 1]])
-    stored = QuantizedReferences(references.points, references.landmarks, tuple(map(QuantizedLevel.of, levels)))
+    stored = QuantizedReferences(references.positions, references.landmark_ids, tuple(map(QuantizedLevel.of, levels)))
     restored = stored.dequantized()
     assert len(stored) == len(restored) == 6
-    assert_array_equal(restored.points, references.points)
+    assert_array_equal(restored.positions, references.positions)
     assert_allclose(restored.levels[0].features, levels[0].features, atol=0.01)
 
 

@@ -63,7 +63,7 @@ def level_of(what: Scene, index: int, count: int) -> Level:
 
 
 def points_of(what: Scene, count: int) -> torch.Tensor:
-    return torch.tensor(what.references.points)[None].repeat(count, 1, 1)
+    return torch.tensor(what.references.positions)[None].repeat(count, 1, 1)
 
 
 @pytest.mark.parametrize("index", [0, 1, 2])

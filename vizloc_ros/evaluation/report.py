@@ -169,7 +169,7 @@ def draw_overlay(
         inliers = np.arange(len(keypoints)) < len(pose.keypoints)
         projections = np.zeros((len(keypoints), 2))
         cam_from_map = estimates[record.name].inverse()
-        projected, _ = record.camera.project(transform_points(cam_from_map, pose.points))
+        projected, _ = record.camera.project(transform_points(cam_from_map, pose.positions))
         correction = visual_map.info.intrinsics_correction(record.camera)
         projections[inliers] = projected + correction.shift(projected, record.camera)  # pixels of the real camera
     caption = f"{record.name}: {outcome.inliers} of {outcome.matches} matches are inliers"
