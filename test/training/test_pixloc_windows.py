@@ -24,7 +24,7 @@ from vizloc_ros.mapping.builder import build_map  # noqa: E402
 from vizloc_ros.pixloc.image_fit import scale_to_multiples  # noqa: E402
 from vizloc_ros.training.pixloc.pair_batches import collate  # noqa: E402
 from vizloc_ros.training.pixloc.pixloc_trainer import PixLocTrainer  # noqa: E402
-from vizloc_ros.training.pixloc.pixloc_training_options import PairSource, Partners, PixLocTraining, Starts  # noqa: E402
+from vizloc_ros.training.pixloc.pixloc_training_options import InitialPoses, PairSource, Partners, PixLocTraining  # noqa: E402
 from vizloc_ros.training.pixloc.training_pairs import Pair, PairDrive, View  # noqa: E402
 from vizloc_ros.training.pixloc.windows import draw_pairs, with_one_size  # noqa: E402
 
@@ -143,7 +143,7 @@ class Drive:
     def __init__(self, *pairs: Pair) -> None:
         self.pairs, self.drawn = list(pairs), 0
 
-    def draw(self, name: str, starts: Starts, rng: np.random.Generator) -> Pair:
+    def draw(self, name: str, initial_poses: InitialPoses, rng: np.random.Generator) -> Pair:
         self.drawn += 1
         return self.pairs[min(self.drawn, len(self.pairs)) - 1]
 
@@ -152,11 +152,11 @@ def test_pairs_that_keep_too_few_landmarks_are_drawn_again() -> None:
     scattered, good, other = pair(0, ((0, 0), (330, 190)), count=20), pair(6), pair(7)
     assert len(with_one_size([scattered])[0].points) < 16
     drive: Any = Drive(scattered, good, scattered, other)
-    found = draw_pairs(drive, ["a", "b"], 2, Starts(), np.random.default_rng(0))
+    found = draw_pairs(drive, ["a", "b"], 2, InitialPoses(), np.random.default_rng(0))
     assert [p.query.name for p in found] == [good.query.name, other.query.name]
     assert drive.drawn == 4
     with pytest.raises(DatasetError, match=r"colmap:scene: its images differ in size.*16 landmarks: raise 'partners\."):
-        draw_pairs(Drive(good, scattered), ["a", "b"], 2, Starts(), np.random.default_rng(0))
+        draw_pairs(Drive(good, scattered), ["a", "b"], 2, InitialPoses(), np.random.default_rng(0))
 
 
 @pytest.fixture(scope="module")

@@ -225,7 +225,7 @@ class PixLocTrackerNode(PipelineNode):
             diagnostics.set_value("cost", tracked.alignment.cost)
             diagnostics.set_value("landmarks", tracked.alignment.num_points)
             diagnostics.set_value("iterations", sum(tracked.alignment.iterations))
-            diagnostics.set_value("starts", tracked.starts)
+            diagnostics.set_value("initial_poses", tracked.num_initial_poses)
             if tracked.prediction is not None:
                 diagnostics.set_value("deviation", deviation(tracked.alignment, tracked.prediction))
         if tracked.map_from_cam is None:

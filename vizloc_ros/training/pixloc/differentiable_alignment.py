@@ -90,15 +90,15 @@ def align_level(
     points: Tensor,
     lens: Lens,
     image_size: tuple[int, int],
-    start: Pose,
+    initial_poses: Pose,
     loss: BarronLoss,
     iterations: int,
 ) -> Pose:
-    """Poses after Levenberg-Marquardt steps on one level, from ``start`` (PixLoc, Eq. 2 to 5).
+    """Poses after Levenberg-Marquardt steps on one level, from ``initial_poses`` (PixLoc, Eq. 2 to 5).
 
     A step that the landmarks do not determine is zero.
     """
-    pose = start
+    pose = initial_poses
     for _ in range(iterations):
         pose = _step(level, points, lens, image_size, pose, loss)
     return pose

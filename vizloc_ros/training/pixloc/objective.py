@@ -57,7 +57,7 @@ def align_batch(network: PixLocNetwork, batch: Batch, loss: BarronLoss, iteratio
     def errors(pose: Pose) -> Tensor:
         return shrink * reprojection_errors(batch.query_lens.project(pose, batch.points)[0], truth)
 
-    pose, losses, gates = batch.start, [], []
+    pose, losses, gates = batch.initial_poses, [], []
     before, stride = errors(pose), None
     for index in reversed(range(len(levels))):
         pose = align_level(

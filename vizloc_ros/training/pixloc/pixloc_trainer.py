@@ -17,7 +17,7 @@ from vizloc_ros.pixloc.optimizer.robust import BarronLoss
 from vizloc_ros.training.pixloc.differentiable_alignment import Pose
 from vizloc_ros.training.pixloc.objective import align_batch
 from vizloc_ros.training.pixloc.pair_batches import Batch, collate
-from vizloc_ros.training.pixloc.pixloc_training_options import PixLocTraining, Starts
+from vizloc_ros.training.pixloc.pixloc_training_options import InitialPoses, PixLocTraining
 from vizloc_ros.training.pixloc.pretrained import load_edgepoint2
 from vizloc_ros.training.pixloc.training_pairs import Pair, PairDrive
 from vizloc_ros.training.pixloc.windows import draw_pairs
@@ -26,7 +26,7 @@ from vizloc_ros.training.training_run import SelectingRun
 
 _VALIDATION_ITERATIONS = 20
 _CONVERGED = (0.25, 1.0)  # m, deg
-_VALIDATION_STARTS = Starts(reference=0.25, translation=2.0, rotation=4.0)
+_VALIDATION_INITIAL_POSES = InitialPoses(reference=0.25, translation=2.0, rotation=4.0)
 _TRAINING, _VALIDATION = range(2)  # streams of random numbers
 
 
@@ -88,7 +88,9 @@ class PixLocTrainer(SelectingRun):
         """Pairs of a step; they depend only on the seed and the step."""
         rng = np.random.default_rng([self.options.seed, _TRAINING, 0 if self.overfit else step])
         drive = self._drives[int(rng.choice(len(self._drives), p=self._probabilities))]
-        return self._collated(draw_pairs(drive, drive.training, self.options.batch, self.options.starts, rng), rng)
+        return self._collated(
+            draw_pairs(drive, drive.training, self.options.batch, self.options.initial_poses, rng), rng
+        )
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -142,7 +144,7 @@ class PixLocTrainer(SelectingRun):
         batches = []
         for k in range(self.options.validation_pairs if drives else 0):
             drive = drives[k % len(drives)]
-            batches.append(self._collated(draw_pairs(drive, drive.validation, 1, _VALIDATION_STARTS, rng), rng))
+            batches.append(self._collated(draw_pairs(drive, drive.validation, 1, _VALIDATION_INITIAL_POSES, rng), rng))
         return batches
 
     def _improves(self, values: Mapping[str, float]) -> bool:

@@ -35,7 +35,7 @@ class PairSource(Options):
     share: float = Field(default=1.0, gt=0)
 
 
-class Starts(Options):
+class InitialPoses(Options):
     """Initial poses of alignments in training.
 
     Attributes:
@@ -74,7 +74,7 @@ class PixLocTraining(Options):
         sources: drives to train on.
         long_side: maximum longer side of an image; half its square is the maximum area [px].
         partners: keyframes that an image may be aligned with.
-        starts: initial poses of the alignments.
+        initial_poses: initial poses of the alignments.
         query_appearance: changes of the image that is aligned.
         map_appearance: changes of the keyframe's image.
         robust_scale: scale of the robust loss of the residuals.
@@ -95,7 +95,7 @@ class PixLocTraining(Options):
     sources: list[PairSource] = Field(min_length=1)
     long_side: int = Field(default=640, ge=64)
     partners: Partners = Partners()
-    starts: Starts = Starts()
+    initial_poses: InitialPoses = InitialPoses()
     query_appearance: Appearance = Appearance()
     map_appearance: Appearance = Appearance(strength=0.25)
     robust_scale: float = Field(default=0.1, gt=0)
