@@ -59,6 +59,11 @@ RENAMED: dict[str, tuple[str, ...]] = {
     "max_iterations": ("tracker.alignment.max_iterations",),
     "turned_views": ("rotated_views",),
     "starts": ("initial_poses",),
+    "images.share": ("weight",),
+    "sources.share": ("weight",),
+    "warps.share": ("warps.ratio",),
+    "teacher.keypoint_share": ("teacher.keypoint_ratio",),
+    "reach": ("stretch_radius",),
 }
 
 

@@ -50,6 +50,6 @@ class HfNetTraining(Options):
 
     @model_validator(mode="after")
     def _views_hold_crops(self) -> "HfNetTraining":
-        if self.warps.share and self.warps.side < self.crop:
+        if self.warps.ratio and self.warps.side < self.crop:
             raise ValueError(f"warps.side: a view of {self.warps.side} px is smaller than a crop of {self.crop} px")
         return self

@@ -58,7 +58,7 @@ class GlobalTraining(Options):
         changes: changes of those views.
         batch: number of images in a step, with two views each.
         stretches: number of stretches of the drive that make up half of a batch; only with ``posed``.
-        reach: maximum distance of a stretch's frames from its middle [m].
+        stretch_radius: maximum distance of a stretch's frames from its middle [m].
         radius: distance of two cameras at which their views should be 1/e as similar as those of one camera [m].
         neighbours: maximum distance of frames that count as changes of one place in ``reduction: whiten``; 0 for no
             frames [m].
@@ -89,7 +89,7 @@ class GlobalTraining(Options):
     changes: Changes = Changes()
     batch: int = Field(default=16, ge=2)
     stretches: int = Field(default=1, ge=1)
-    reach: float = Field(default=20.0, gt=0)
+    stretch_radius: float = Field(default=20.0, gt=0)
     radius: float = Field(default=2.5, gt=0)
     neighbours: float = Field(default=0.0, ge=0)
     max_angle: float = Field(default=45.0, gt=0, le=180)

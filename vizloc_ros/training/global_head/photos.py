@@ -84,10 +84,10 @@ def unposed_photos(
     """Training images, at most ``count``, from the sources by their weights; without those that stage 1 held out."""
     rng = np.random.default_rng(seed)
     training, _ = split_images(sources, held_out)
-    total = sum(source.share for source in sources)
+    total = sum(source.weight for source in sources)
     photos = []
     for source, files in zip(sources, training, strict=True):
-        wanted = round(count * source.share / total)
+        wanted = round(count * source.weight / total)
         for i in sorted(rng.permutation(len(files))[:wanted]):
             read = partial(_fitted, partial(read_image, files[i]), long_side)
             photos.append(Photo(f"{files[i].parent.name}/{files[i].name}", read, path=files[i]))

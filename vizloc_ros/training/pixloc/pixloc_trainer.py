@@ -79,7 +79,7 @@ class PixLocTrainer(SelectingRun):
             PairDrive(source, folder / "maps" / str(k), options.partners, options.long_side, progress)
             for k, source in enumerate(options.sources)
         ]
-        weights = np.array([source.share for source in options.sources])
+        weights = np.array([source.weight for source in options.sources])
         self._probabilities = weights / weights.sum()
         self._validation = self._validation_pairs()
         self._open_log()

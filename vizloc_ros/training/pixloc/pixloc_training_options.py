@@ -22,7 +22,7 @@ class PairSource(Options):
         every: keep every N-th image of the map's split.
         held_out: fraction of the queries for validation, at the end of the drive.
         gap: number of queries between training and validation that are not used.
-        share: weight of the source when a step's source is drawn.
+        weight: weight of the source when a step's source is drawn.
     """
 
     dataset: Annotated[str, MAY_CHANGE]
@@ -32,7 +32,7 @@ class PairSource(Options):
     every: int = Field(default=1, ge=1)
     held_out: float = Field(default=0.0, ge=0, lt=1)
     gap: int = Field(default=0, ge=0)
-    share: float = Field(default=1.0, gt=0)
+    weight: float = Field(default=1.0, gt=0)
 
 
 class InitialPoses(Options):
