@@ -64,6 +64,7 @@ RENAMED: dict[str, tuple[str, ...]] = {
     "warps.share": ("warps.ratio",),
     "teacher.keypoint_share": ("teacher.keypoint_ratio",),
     "reach": ("stretch_radius",),
+    "neighbours": ("neighbors",),
 }
 
 

@@ -28,9 +28,9 @@ def reference(seen: Seen, keyframes: list[int]) -> list[list[int]]:
         while border:
             current = border.pop()
             cluster.append(current)
-            neighbours = [k for k in left if seen[k] & seen[current]]
-            border += neighbours
-            left = [k for k in left if k not in neighbours]
+            neighbors = [k for k in left if seen[k] & seen[current]]
+            border += neighbors
+            left = [k for k in left if k not in neighbors]
         clusters.append(sorted(cluster, key=keyframes.index))
     return sorted(clusters, key=lambda c: (-len(c), keyframes.index(c[0])))
 

@@ -36,7 +36,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def drive() -> np.ndarray:
-    """Descriptors of a drive: each the sum of the random vectors of its neighbourhood."""
+    """Descriptors of a drive: each the sum of the random vectors of its neighborhood."""
     sums = np.cumsum(np.random.default_rng(0).standard_normal((KEYFRAMES + 11, SIZE)), axis=0)
     return unit(sums[11:] - sums[:KEYFRAMES])
 

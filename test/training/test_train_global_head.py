@@ -239,7 +239,7 @@ def test_a_whitened_reduction_needs_no_steps_and_changes_nothing_else(data: Path
     before, after = (load_network(run.checkpoint)[0].state_dict() for run in (kept, whitened))
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"global_head.reduce.weight", "global_head.reduce.bias"}
-    near = trainer(data, tmp_path / "near", steps=0, losses={}, reduction="whiten", neighbours=4)
+    near = trainer(data, tmp_path / "near", steps=0, losses={}, reduction="whiten", neighbors=4)
     assert not torch.allclose(near.head[-1].reduce.weight, whitened.head[-1].reduce.weight)
 
 

@@ -17,7 +17,7 @@ from rclpy.executors import ExternalShutdownException
 from vizloc_ros.ros.qos import DIAGNOSTICS
 from vizloc_ros.ros.runner import ros
 
-_MOST_S = 600.0  # TensorRT builds its engine for minutes
+_MAX_WAIT_S = 600.0  # TensorRT builds its engine for minutes
 
 
 def wait_until_ready(nodes: Sequence[str], timeout_s: float) -> list[str]:
@@ -46,7 +46,7 @@ def main() -> int:
     """Waits for the nodes of the command line; 1 if one of them has not come up in ten minutes."""
     with ros():
         try:
-            missing = wait_until_ready(sys.argv[1:], _MOST_S)
+            missing = wait_until_ready(sys.argv[1:], _MAX_WAIT_S)
         except (KeyboardInterrupt, ExternalShutdownException):
             return 1
     print(f"not ready: {', '.join(missing)}" if missing else "the nodes are ready", flush=True)  # noqa: T201

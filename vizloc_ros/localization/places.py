@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from vizloc_ros.arrays import Float32, Int8, Int32, Int64
 from vizloc_ros.localization.global_search import open_search
 from vizloc_ros.localization.localization_options import RetrievalOptions
-from vizloc_ros.localization.retrieval import suppress_neighbours
+from vizloc_ros.localization.retrieval import suppress_neighbors
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.timing import Stopwatch
 
@@ -121,5 +121,5 @@ class PlaceFinder:
         keyframes, similarities = self._index.search(global_descriptor, _PROPOSALS * top_k)
         poses = self._map.keyframe_poses[keyframes]
         directions = Rotation.from_quat(poses[:, 3:]).as_matrix()[:, :, 2]
-        chosen = suppress_neighbours(poses[:, :3], directions, spacing, top_k)
+        chosen = suppress_neighbors(poses[:, :3], directions, spacing, top_k)
         return keyframes[chosen], similarities[chosen]

@@ -60,7 +60,7 @@ class GlobalTraining(Options):
         stretches: number of stretches of the drive that make up half of a batch; only with ``posed``.
         stretch_radius: maximum distance of a stretch's frames from its middle [m].
         radius: distance of two cameras at which their views should be 1/e as similar as those of one camera [m].
-        neighbours: maximum distance of frames that count as changes of one place in ``reduction: whiten``; 0 for no
+        neighbors: maximum distance of frames that count as changes of one place in ``reduction: whiten``; 0 for no
             frames [m].
         max_angle: maximum angle between the viewing directions of cameras that show one place [deg].
         temperature: divisor of the similarities in the softmax.
@@ -91,7 +91,7 @@ class GlobalTraining(Options):
     stretches: int = Field(default=1, ge=1)
     stretch_radius: float = Field(default=20.0, gt=0)
     radius: float = Field(default=2.5, gt=0)
-    neighbours: float = Field(default=0.0, ge=0)
+    neighbors: float = Field(default=0.0, ge=0)
     max_angle: float = Field(default=45.0, gt=0, le=180)
     temperature: float = Field(default=0.1, gt=0)
     optimizer: Literal["adam", "rmsprop"] = "adam"

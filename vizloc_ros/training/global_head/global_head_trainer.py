@@ -75,7 +75,7 @@ class GlobalHeadTrainer(SelectingRun):
         self.data = GlobalData.prepare(options, cache, split, dimension, threads, progress)
         if not resumed and options.reduction == "whiten":
             photos = self.data.photos
-            whiten_reduction(self.head, self.data.bank, neighbor_pairs(photos, options.neighbours, options.max_angle))
+            whiten_reduction(self.head, self.data.bank, neighbor_pairs(photos, options.neighbors, options.max_angle))
         self.batches = GlobalBatches(options, self.data.photos)
         self._open_log()
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vizloc_ros.pixloc.optimizer.projection import NEAREST
+from vizloc_ros.pixloc.optimizer.projection import MIN_DEPTH
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
 
 _MIN_DIAGONAL = 1e-9
@@ -46,14 +46,14 @@ class Lens:
     def project(self, pose: Pose, points: Tensor) -> tuple[Tensor, Tensor]:
         """Project (B, N, 3) points [m, map] to (B, N, 2) pixels; also return the points in the camera's frame."""
         in_camera = points @ pose.rotation.transpose(1, 2) + pose.translation[:, None]
-        depth = in_camera[..., 2:].clamp(min=NEAREST)
+        depth = in_camera[..., 2:].clamp(min=MIN_DEPTH)
         ray = in_camera[..., :2] / depth
         distorted = ray * (1 + self.radial[:, None, None] * (ray * ray).sum(dim=-1, keepdim=True))
         return distorted * self.focal[:, None] + self.center[:, None], in_camera
 
     def jacobian(self, in_camera: Tensor) -> Tensor:
         """(B, N, 2, 6) derivative of the pixels by d in exp(d) * pose, d = [rho, phi]; without the distortion."""
-        z = in_camera[..., 2].clamp(min=NEAREST)
+        z = in_camera[..., 2].clamp(min=MIN_DEPTH)
         x, y = in_camera[..., 0] / z, in_camera[..., 1] / z
         zero, one = torch.zeros_like(z), 1 / z
         rows = torch.stack(
@@ -135,7 +135,7 @@ def sample_with_derivatives(maps: Tensor, positions: Tensor) -> tuple[Tensor, Te
 def inside(positions: Tensor, shape: tuple[int, int], depth: Tensor) -> Tensor:
     """(B, N) mask of the positions that lie on a level, of landmarks in front of the camera."""
     x, y = positions.unbind(dim=-1)
-    return (x >= 0) & (y >= 0) & (x <= shape[1] - 1) & (y <= shape[0] - 1) & (depth > NEAREST)
+    return (x >= 0) & (y >= 0) & (x <= shape[1] - 1) & (y <= shape[0] - 1) & (depth > MIN_DEPTH)
 
 
 def _step(level: Level, points: Tensor, lens: Lens, image_size: tuple[int, int], pose: Pose, loss: BarronLoss) -> Pose:
