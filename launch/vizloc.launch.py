@@ -98,7 +98,7 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """The processes for the values the arguments have now; none if one of them cannot be had."""
+    """Processes for the values the arguments have now; none if one of them cannot be had."""
 
     def value(argument: str) -> str:
         return LaunchConfiguration(argument).perform(context)

@@ -1,4 +1,4 @@
-"""Waits until nodes are ready: python -m vizloc_ros.launching.ready /hfnet /visual_map_server ...
+"""Wait until nodes are ready: python -m vizloc_ros.launching.ready /hfnet /visual_map_server ...
 
 A node loads its map and networks before it says anything on /diagnostics, so the first word of each is waited for. What
 keeps one from working is printed, but does not hold up the others: a map may be without references for the tracker.
@@ -21,7 +21,7 @@ _MAX_WAIT_S = 600.0  # TensorRT builds its engine for minutes
 
 
 def wait_until_ready(nodes: Sequence[str], timeout_s: float) -> list[str]:
-    """Waits for the first diagnostics of nodes, given by their full names; returns those that have said nothing.
+    """Wait for the first diagnostics of nodes, given by their full names; return those that have said nothing.
 
     Problems that they report are printed.
     """
@@ -43,7 +43,7 @@ def wait_until_ready(nodes: Sequence[str], timeout_s: float) -> list[str]:
 
 
 def main() -> int:
-    """Waits for the nodes of the command line; 1 if one of them has not come up in ten minutes."""
+    """Wait for the nodes of the command line; return 1 if one of them has not come up in ten minutes."""
     with ros():
         try:
             missing = wait_until_ready(sys.argv[1:], _MAX_WAIT_S)

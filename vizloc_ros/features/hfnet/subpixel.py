@@ -43,9 +43,8 @@ def quadratic_offsets(logarithms: Tensor) -> Tensor:
         (N, 2) offsets (x, y), within half a pixel.
     """
     side = 2 * SCORE_RADIUS + 1
-    inner = logarithms.reshape(-1, side, side)[
-        :, SCORE_RADIUS - 1 : SCORE_RADIUS + 2, SCORE_RADIUS - 1 : SCORE_RADIUS + 2
-    ]
+    middle = slice(SCORE_RADIUS - 1, SCORE_RADIUS + 2)
+    inner = logarithms.reshape(-1, side, side)[:, middle, middle]
     return torch.stack([_peak(inner.sum(dim=1)), _peak(inner.sum(dim=2))], dim=1)
 
 
