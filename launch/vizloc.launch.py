@@ -59,7 +59,7 @@ def generate_launch_description() -> LaunchDescription:
                 "tracking",
                 default_value="true",
                 choices=["true", "false"],
-                description="Start the tracker; it needs a map with references (vizloc map add-pixloc)",
+                description="Start the tracker; it needs a map with reference features (vizloc map add-pixloc)",
             ),
             DeclareLaunchArgument("namespace", default_value="", description="Namespace of nodes and relative topics"),
             DeclareLaunchArgument(

@@ -67,9 +67,11 @@ def test_other_weights_are_refused(tracked_map: VisualMap) -> None:
 
 
 def test_a_map_without_reference_features_is_refused(street_map: VisualMap) -> None:
-    with pytest.raises(FeatureError, match="has no references for the tracker: add them with 'vizloc map add-pixloc"):
+    with pytest.raises(
+        FeatureError, match="has no reference features for the tracker: add them with 'vizloc map add-pixloc"
+    ):
         SubmapSelector(street_map)
-    with pytest.raises(FeatureError, match="has no references"):
+    with pytest.raises(FeatureError, match="has no reference features"):
         read_references(street_map, np.zeros(1, np.int64))
 
 

@@ -60,7 +60,7 @@ def compute_references(
         ]
 
     keyframes = range(visual_map.info.keyframes)
-    computed = parallel_map(of_keyframe, keyframes, "computing references", progress)
+    computed = parallel_map(of_keyframe, keyframes, "computing reference features", progress)
     levels = list(zip(*computed, strict=True))
     return ReferenceArrays(
         tuple(np.concatenate([part.features for part in level]) for level in levels),
