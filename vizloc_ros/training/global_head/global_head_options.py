@@ -12,7 +12,7 @@ from vizloc_ros.training.global_head.views import Changes
 from vizloc_ros.training.teacher.global_network import GlobalTeacherOptions
 from vizloc_ros.training.teacher.teacher_network import TeacherOptions
 from vizloc_ros.training.training_images import ImageSource
-from vizloc_ros.training.training_options import MAY_CHANGE
+from vizloc_ros.training.training_options import MAY_CHANGE, RunOptions
 
 
 class LossWeights(Options):
@@ -35,7 +35,7 @@ class LossWeights(Options):
         return bool(self.distill or self.self_supervised or self.posed)
 
 
-class GlobalTraining(Options):
+class GlobalTraining(RunOptions):
     """One run of ``vizloc train hfnet-global``.
 
     Attributes:

@@ -30,7 +30,7 @@ _VALIDATION_INITIAL_POSES = InitialPoses(reference=0.25, translation=2.0, rotati
 _TRAINING, _VALIDATION = range(2)  # streams of random numbers
 
 
-class PixLocTrainer(SelectingRun):
+class PixLocTrainer(SelectingRun[PixLocTraining]):
     """One run in a folder: ``checkpoint.pt`` has the best validation, ``maps/`` the maps of sources without one."""
 
     def __init__(
@@ -55,8 +55,11 @@ class PixLocTrainer(SelectingRun):
             VizlocError: training data or options are missing, damaged or inconsistent, or the folder has a run that
                 would be overwritten, or none to resume.
         """
-        super().__init__(options, folder, steps=options.steps, validate_every=options.validate_every, resume=resume)
-        self.options, self.overfit = options, overfit
+        self.overfit = overfit
+        super().__init__(options, folder, resume=resume, progress=progress)
+
+    def _prepare(self, threads: int, progress: Progress) -> None:
+        options = self.options
         self.best = 0.0
         torch.manual_seed(options.seed)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -76,13 +79,12 @@ class PixLocTrainer(SelectingRun):
         self._restore(network=self.network, optimizer=self.optimizer)
         self._loss = BarronLoss(0.0, options.robust_scale)
         self._drives = [
-            PairDrive(source, folder / "maps" / str(k), options.partners, options.long_side, progress)
+            PairDrive(source, self.folder / "maps" / str(k), options.partners, options.long_side, progress)
             for k, source in enumerate(options.sources)
         ]
         weights = np.array([source.weight for source in options.sources])
         self._probabilities = weights / weights.sum()
         self._validation = self._validation_pairs()
-        self._open_log()
 
     def batch(self, step: int) -> Batch:
         """Pairs of a step; they depend only on the seed and the step."""

@@ -8,7 +8,7 @@ from pydantic import Field
 from vizloc_ros.options import Options
 from vizloc_ros.pixloc.network.pixloc_config import LightConfig, NetworkConfig
 from vizloc_ros.training.pixloc.appearance import Appearance
-from vizloc_ros.training.training_options import MAY_CHANGE
+from vizloc_ros.training.training_options import MAY_CHANGE, RunOptions
 
 
 class PairSource(Options):
@@ -65,7 +65,7 @@ class Partners(Options):
     landmarks: int = Field(default=384, ge=16)
 
 
-class PixLocTraining(Options):
+class PixLocTraining(RunOptions):
     """One run of ``vizloc train pixloc``.
 
     Attributes:
