@@ -8,10 +8,10 @@ from typing import Any
 import cv2
 import pytest
 from cli_helpers import Vizloc
+from trajectory_readers import read_visuallocalization
 
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.synthetic import SyntheticStreet
-from vizloc_ros.evaluation.trajectories import read_visuallocalization
 from vizloc_ros.features.device import Device
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.builder import BuildReport

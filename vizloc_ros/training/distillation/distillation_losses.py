@@ -65,7 +65,7 @@ def keypoint_losses(descriptors: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         descriptors of the crop, in both directions. All descriptors of a crop are similar, so a small distance alone
         does not distinguish keypoints.
     """
-    student, teacher = F.normalize(sample(descriptors, batch.keypoints), dim=2), batch.keypoint_descriptors
+    student, teacher = F.normalize(sample_cells(descriptors, batch.keypoints), dim=2), batch.keypoint_descriptors
     known = teacher.square().sum(dim=2) > 0.5
     count = known.sum().clamp(min=1)
     distance = (0.5 * (student - teacher).square().sum(dim=2) * known).sum() / count
@@ -88,7 +88,7 @@ def global_loss(descriptors: Tensor, targets: Tensor) -> Tensor:
     return (distance * known).sum() / known.sum().clamp(min=1)
 
 
-def sample(maps: Tensor, points: Tensor) -> Tensor:
+def sample_cells(maps: Tensor, points: Tensor) -> Tensor:
     """Bilinear samples (B, N, D) of (B, D, H/8, W/8) maps at (B, N, 2) pixels, at (p + 0.5) / 8 - 0.5."""
     size = torch.tensor([maps.shape[3] * CELL, maps.shape[2] * CELL], dtype=points.dtype, device=points.device)
     grid = (2 * (points + 0.5) / size - 1)[:, None]

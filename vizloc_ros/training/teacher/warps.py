@@ -17,7 +17,7 @@ class Warps(Options):
     """Warped views of an image.
 
     Attributes:
-        share: fraction of the crops that come from warped views.
+        ratio: fraction of the crops that come from warped views.
         variants: number of views of each image; the teacher processes each.
         side: side of the square view [px].
         rotation: maximum rotation, in both directions [deg].
@@ -25,7 +25,7 @@ class Warps(Options):
         perspective: maximum shift of a corner [fraction of the side].
     """
 
-    share: float = Field(default=0.0, ge=0, le=1)
+    ratio: float = Field(default=0.0, ge=0, le=1)
     variants: int = Field(default=1, ge=1)
     side: int = Field(default=256, ge=32, multiple_of=CELL)
     rotation: float = Field(default=45, ge=0, le=180)
