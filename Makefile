@@ -28,7 +28,7 @@ test:
 quick:
 	@$(SETUP) train
 	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q --numprocesses auto --maxprocesses 8 --dist loadfile \
-		-m "not slow and not ros" $(ARGS)
+		-m "not e2e and not ros" $(ARGS)
 
 lint: setup
 	$(VENV)/bin/ruff check

@@ -74,7 +74,7 @@ def _build_table(report: BuildReport) -> Table:
 
 def _query_table(run: OfflineRun, visual_map: VisualMap, localizer: HierarchicalLocalizer) -> Table:
     sizes = [
-        (len(f), max(len(p.landmarks) for p in localizer.finder.find(f.global_descriptor, Stopwatch()).places))
+        (len(f), max(len(p.landmark_ids) for p in localizer.finder.find(f.global_descriptor, Stopwatch()).places))
         for f in run.features.values()
     ]
     keypoints, observations = median(n for n, _ in sizes), median(m for _, m in sizes)

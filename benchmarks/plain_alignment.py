@@ -53,7 +53,7 @@ class PlainAligner:
             enough = self.options.coarse_min_motion if index else self.options.min_motion
             for iteration in range(self.options.max_iterations):
                 of_level = LevelCamera(camera, correction, level.scale)
-                projected = of_level.project(rotation, translation, references.points.T)
+                projected = of_level.project(rotation, translation, references.positions.T)
                 u, v = projected.u[0], projected.v[0]
                 inside = projected.in_front[0] & (u >= 0) & (v >= 0)
                 inside &= (u <= level.shape[1] - 1) & (v <= level.shape[0] - 1)

@@ -26,6 +26,7 @@ from vizloc_ros.features.device import Device
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.features.hfnet import runtime
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
+from vizloc_ros.mapping import check, map_writer, visual_map
 from vizloc_ros.mapping.builder import build_map
 from vizloc_ros.mapping.visual_map import ARRAYS, VisualMap
 
@@ -48,14 +49,15 @@ def benchmark(out: Path, extractor: str = "hfnet", every: int = 1) -> list[Table
 
 
 @contextmanager
-def _descriptors(kind: str) -> Iterator[None]:
+def descriptors_as(kind: str) -> Iterator[None]:
     """Set the type of descriptors of extractors and maps inside the block; ``dequantize`` reads both types."""
     with ExitStack() as stack:
         if kind == "float32":
+            as_float = {**ARRAYS, "observation_descriptors": (np.float32, ARRAYS["observation_descriptors"][1])}
             for module in (runtime, onnx_features, rootsift):
                 stack.enter_context(patch.object(module, "quantize", lambda descriptors: descriptors))
-            as_float = {"observation_descriptors": (np.float32, ARRAYS["observation_descriptors"][1])}
-            stack.enter_context(patch.dict(ARRAYS, as_float))
+            for module in (check, map_writer, visual_map):
+                stack.enter_context(patch.object(module, "ARRAYS", as_float))
         yield
 
 
@@ -69,7 +71,7 @@ def _matching_table(extractor: str, every: int) -> Table:
     pairs = open_homographies(f"oxford:{_folder('oxford_affine')}")[::every]
     figures = []
     for kind in _KINDS:
-        with _descriptors(kind):
+        with descriptors_as(kind):
             runs = evaluate_extractor(open_extractor(extractor), pairs, [_KEYPOINTS])
         overall = runs[_KEYPOINTS].overall
         figures.append(
@@ -91,11 +93,11 @@ def _localization_table(out: Path, extractor: str, map_every: int, every: int) -
     truth = ground_truth(queries)
     figures = []
     for kind in _KINDS:
-        with _descriptors(kind), TemporaryDirectory(dir=out) as folder:
+        with descriptors_as(kind), TemporaryDirectory(dir=out) as folder:
             opened = open_extractor(extractor, device=Device(threads=1))  # images are processed in parallel
             report = build_map(mapped, opened, Path(folder) / "map", dataset=dataset.name)
-            visual_map = VisualMap.open(Path(folder) / "map")
-            run = localize_records(queries, visual_map, HierarchicalLocalizer(visual_map))
+            built = VisualMap.open(Path(folder) / "map")
+            run = localize_records(queries, built, HierarchicalLocalizer(built))
         poses = evaluate_poses(run.estimates, truth)
         figures.append(
             {
@@ -105,7 +107,7 @@ def _localization_table(out: Path, extractor: str, map_every: int, every: int) -
                 "matches, median": float(np.median([outcome.matches for outcome in run.outcomes.values()])),
                 "inliers, median": float(np.median([outcome.inliers for outcome in run.outcomes.values()])),
                 "landmarks": float(report.landmarks),
-                "local descriptors of a keyframe [kB]": visual_map.observation_descriptors.nbytes / 1e3 / len(mapped),
+                "local descriptors of a keyframe [kB]": built.observation_descriptors.nbytes / 1e3 / len(mapped),
             }
         )
     notes = [f"{extractor}; {len(mapped)} mapped images, {len(queries)} queries; maps built and queries localized so."]

@@ -81,7 +81,7 @@ def _stages_table(index: GlobalIndex, visual_map: VisualMap, rng: np.random.Gene
             continue
         clock.milliseconds["cluster and place"] = clock.milliseconds["cluster"] + clock.milliseconds["place"]
         timings.add_all(clock.milliseconds)
-        sizes.append(len(places[0].landmarks))
+        sizes.append(len(places[0].landmark_ids))
         matches.append(outcome.matches)
         inliers.append(outcome.inliers)
         truth[str(i)] = pose

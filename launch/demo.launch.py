@@ -1,4 +1,4 @@
-"""Replays the bag of `make demo` to the nodes, with RViz; takes all arguments of vizloc.launch.py too."""
+"""Replay the bag of `make demo` to the nodes, with RViz; takes all arguments of vizloc.launch.py too."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Localizes in a recorded bag, in the bag's own time; takes all arguments of vizloc.launch.py too."""
+"""Localize in a recorded bag, in the bag's own time; takes all arguments of vizloc.launch.py too."""
 
 from pathlib import Path
 

@@ -59,7 +59,7 @@ def generate_launch_description() -> LaunchDescription:
                 "tracking",
                 default_value="true",
                 choices=["true", "false"],
-                description="Start the tracker; it needs a map with references (vizloc map add-pixloc)",
+                description="Start the tracker; it needs a map with reference features (vizloc map add-pixloc)",
             ),
             DeclareLaunchArgument("namespace", default_value="", description="Namespace of nodes and relative topics"),
             DeclareLaunchArgument(
@@ -98,7 +98,7 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """The processes for the values the arguments have now; none if one of them cannot be had."""
+    """Processes for the values the arguments have now; none if one of them cannot be had."""
 
     def value(argument: str) -> str:
         return LaunchConfiguration(argument).perform(context)

@@ -13,7 +13,7 @@ from vizloc_ros.pixloc.optimizer.alignment_options import LearnedAlignment
 from vizloc_ros.pixloc.optimizer.projection import project
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
 from vizloc_ros.pixloc.pyramid import FeatureLevel, FeaturePyramid, level_of_image
-from vizloc_ros.pixloc.references import References, sample
+from vizloc_ros.pixloc.references import References, sample_references
 
 CAMERA = PinholeCamera(320, 240, 260.0, 250.0, 158.0, 121.0)
 TRUTH = se3_exp(np.array([1.0, -2.0, 3.0, 0.3, -0.9, 0.2]))
@@ -57,7 +57,7 @@ def scene(landmarks: int = 300, *, noise: float = 0.0, correction: IntrinsicsCor
     pose = TRUTH.matrix()[None]
     seen = project(pose[:, :, :3], pose[:, :, 3], points, CAMERA, correction or IntrinsicsCorrection()).pixels[0]
     levels = tuple(smooth_level(CAMERA.size, stride, seed) for seed, stride in enumerate(STRIDES))
-    references = [sample(level, seen, normalize=False) for level in levels]
+    references = [sample_references(level, seen, normalize=False) for level in levels]
     noisy = tuple(
         replace(level, features=level.features + rng.normal(0, noise, level.features.shape).astype(np.float32))
         for level in references

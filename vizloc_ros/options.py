@@ -18,7 +18,8 @@ from vizloc_ros.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
 
-# Former names of options with their present ones; one name may have become several, of different nodes.
+# Former names of options with their present ones; one name may have become several, of different nodes. Names in the
+# items of a list are those without its index.
 RENAMED: dict[str, tuple[str, ...]] = {
     **{
         name: (f"retrieval.{name}",)
@@ -57,6 +58,13 @@ RENAMED: dict[str, tuple[str, ...]] = {
     "tracker.alignment.min_points": ("tracker.alignment.min_landmarks",),
     "max_iterations": ("tracker.alignment.max_iterations",),
     "turned_views": ("rotated_views",),
+    "starts": ("initial_poses",),
+    "images.share": ("weight",),
+    "sources.share": ("weight",),
+    "warps.share": ("warps.ratio",),
+    "teacher.keypoint_share": ("teacher.keypoint_ratio",),
+    "reach": ("stretch_radius",),
+    "neighbours": ("neighbors",),
 }
 
 
@@ -92,9 +100,10 @@ def problem(model: type[BaseModel], details: Mapping[str, Any]) -> str:
     if details["type"] != "extra_forbidden":
         text = f"{name}: " if name else ""
         return text + str(details["msg"]).removeprefix("Value error, ")
-    if name in RENAMED:
-        return f"{name} is now called {' or '.join(RENAMED[name])}"
-    group = group_at(model, location[:-1])
+    path = tuple(part for part in details["loc"] if isinstance(part, str))  # without the indices of lists
+    if new := RENAMED.get(".".join(path)):
+        return f"{name} is now called {' or '.join(new)}"
+    group = group_at(model, path[:-1])
     known = list(group.model_fields) if group is not None else []
     near = difflib.get_close_matches(location[-1], known, n=1)
     hint = f", did you mean {near[0]}?" if near else ""

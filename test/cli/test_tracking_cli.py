@@ -8,15 +8,17 @@ from typing import Any
 import cv2
 import pytest
 from cli_helpers import Vizloc
+from trajectory_readers import read_visuallocalization
 
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.synthetic import SyntheticStreet
-from vizloc_ros.evaluation.trajectories import read_visuallocalization
 from vizloc_ros.features.device import Device
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.builder import BuildReport
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
 from vizloc_ros.pixloc.reference_builder import add_references
+
+pytestmark = pytest.mark.e2e
 
 PRIORS = ["0.5m_1deg", "1m_2deg", "2m_4deg", "4m_8deg"]
 

@@ -19,6 +19,8 @@ from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.rectification import rectified_camera
 from vizloc_ros.mapping.builder import build_map
 
+pytestmark = pytest.mark.e2e
+
 RADIAL = pycolmap.Camera(camera_id=3, model="SIMPLE_RADIAL", width=96, height=64, params=[80, 49, 31.5, -0.08])
 # One of every model that can be rectified; focal lengths and coefficients as of real lenses, scaled to 640 x 480.
 PARAMETERS = {

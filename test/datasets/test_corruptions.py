@@ -125,7 +125,7 @@ def test_a_single_pixel_survives() -> None:
         assert Degradation(kind, 5).apply(np.full((1, 1), 9, np.uint8), 2).shape == (1, 1)
 
 
-def test_degraded_records_do_not_depend_on_their_neighbours(image: UInt8) -> None:
+def test_degraded_records_do_not_depend_on_their_neighbors(image: UInt8) -> None:
     camera = PinholeCamera(160, 96, 100, 100, 80, 48)
     records = [Record(name, index, camera, "query", None, lambda: image) for index, name in enumerate("abc")]
     noise = Degradation("noise", 2)

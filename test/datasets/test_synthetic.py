@@ -11,6 +11,8 @@ from vizloc_ros.datasets.synthetic.route import LOOP_LENGTH
 from vizloc_ros.datasets.synthetic.world import build_world
 from vizloc_ros.errors import DatasetError
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture(scope="module")
 def street() -> SyntheticStreet:

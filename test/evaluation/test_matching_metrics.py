@@ -29,6 +29,8 @@ from vizloc_ros.evaluation.matching_metrics import (
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features, quantize
 
+pytestmark = pytest.mark.e2e
+
 SIZE = (200, 100)
 IDENTITY = np.eye(3)
 SHIFT_RIGHT_50 = np.array([[1.0, 0, 50], [0, 1, 0], [0, 0, 1]])

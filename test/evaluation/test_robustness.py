@@ -30,6 +30,8 @@ from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Item
 
+pytestmark = pytest.mark.e2e
+
 NOISE = [Degradation("noise", 1), Degradation("noise", 5)]
 CELLS = ["clean", "noise:1", "noise:5"]
 

@@ -17,6 +17,8 @@ from vizloc_ros.features.hfnet.postprocessing import Extracted, Extraction  # no
 from vizloc_ros.features.hfnet.weights import HFNET_METADATA, OUTPUTS  # noqa: E402
 from vizloc_ros.features.onnx_export import weights_identity  # noqa: E402
 
+pytestmark = pytest.mark.e2e
+
 SIZES = [(16, 16), (104, 56), (160, 96), (40, 200)]
 FIXED = (104, 56)  # 13 x 7 cells
 

@@ -13,6 +13,8 @@ import onnxruntime as ort
 import pytest
 from repository import REPOSITORY
 
+pytestmark = pytest.mark.e2e
+
 REASON = "PyTorch and onnx are needed to export a network to test with: pip install 'vizloc_ros[train]'"
 pytest.importorskip("torch", reason=REASON)
 onnx = pytest.importorskip("onnx", reason=REASON)

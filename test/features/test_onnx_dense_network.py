@@ -10,7 +10,7 @@ from repository import DATA
 from vizloc_ros.arrays import Float32, UInt8
 from vizloc_ros.errors import ConfigError, FeatureError
 from vizloc_ros.features.extractor import open_extractor
-from vizloc_ros.features.onnx_dense_network import DenseMaps, DenseNetwork, DenseNetworkConfig, sample
+from vizloc_ros.features.onnx_dense_network import DenseMaps, DenseNetwork, DenseNetworkConfig, sample_dense_descriptors
 from vizloc_ros.features.onnx_features import NMS_RADIUS, OnnxFeatures, local_maxima, refine
 from vizloc_ros.features.types import dequantize
 from vizloc_ros.mapping.map_format import ExtractorInfo, MapInfo
@@ -18,6 +18,8 @@ from vizloc_ros.mapping.visual_map import open_map_extractor
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: make setup")
 from onnx_helpers import DETECTORS, DUSTBIN, KERNELS, RELIABILITY, SLOPE, STRIDE, write_network  # noqa: E402
+
+pytestmark = pytest.mark.e2e
 
 TEACHERS = DATA.parent / "teachers"
 
@@ -157,8 +159,10 @@ def test_sampling_is_bilinear_between_the_centres_of_the_blocks(network_path: Pa
 def test_sampling_survives_one_cell_and_no_point() -> None:
     one = np.arange(1, 17, dtype=np.float32).reshape(16, 1, 1)
     expected = one.ravel() / np.linalg.norm(one)
-    np.testing.assert_allclose(sample(one, np.array([[3.0, 30.0]], np.float32), 32.0)[0], expected, rtol=1e-6)
-    assert sample(one, np.zeros((0, 2), np.float32), 32.0).shape == (0, 16)
+    np.testing.assert_allclose(
+        sample_dense_descriptors(one, np.array([[3.0, 30.0]], np.float32), 32.0)[0], expected, rtol=1e-6
+    )
+    assert sample_dense_descriptors(one, np.zeros((0, 2), np.float32), 32.0).shape == (0, 16)
 
 
 def test_local_maxima_are_those_of_a_search_of_every_pixel() -> None:

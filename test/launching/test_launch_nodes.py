@@ -220,7 +220,7 @@ def test_a_node_starts_no_second_time_without_respawn(tmp_path: Path, point_map:
     assert len(running.pids("localizer")) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.e2e
 def test_a_refused_parameter_does_not_restart_forever(tmp_path: Path, point_map: VisualMap) -> None:
     given = params_file(tmp_path, localizer={"pose.min_inliers": 1}, all={"map_path": str(point_map.folder)})
     with launched(VIZLOC_LAUNCH, tmp_path, params_file=given, tracking="false", **ON_THIS_HOST) as running:

@@ -28,9 +28,9 @@ def reference(seen: Seen, keyframes: list[int]) -> list[list[int]]:
         while border:
             current = border.pop()
             cluster.append(current)
-            neighbours = [k for k in left if seen[k] & seen[current]]
-            border += neighbours
-            left = [k for k in left if k not in neighbours]
+            neighbors = [k for k in left if seen[k] & seen[current]]
+            border += neighbors
+            left = [k for k in left if k not in neighbors]
         clusters.append(sorted(cluster, key=keyframes.index))
     return sorted(clusters, key=lambda c: (-len(c), keyframes.index(c[0])))
 
@@ -69,8 +69,8 @@ def test_a_place_is_all_that_its_keyframes_see(point_map: VisualMap) -> None:
             point_map.landmarks_of(k), point_map.observation_descriptors[point_map.observations_of(k)], strict=True
         )
     ]
-    assert [(int(n), d.tobytes()) for n, d in zip(place.landmarks, place.descriptors, strict=True)] == expected
-    np.testing.assert_array_equal(place.positions, point_map.landmark_positions[place.landmarks])
+    assert [(int(n), d.tobytes()) for n, d in zip(place.landmark_ids, place.descriptors, strict=True)] == expected
+    np.testing.assert_array_equal(place.positions, point_map.landmark_positions[place.landmark_ids])
 
 
 def test_a_place_keeps_the_first_observations_of_every_landmark(point_map: VisualMap) -> None:
@@ -78,12 +78,12 @@ def test_a_place_keeps_the_first_observations_of_every_landmark(point_map: Visua
     whole = Place.of_keyframes(point_map, keyframes, per_landmark=1000)
     for count in (1, 2):
         kept, seen = [], Counter()
-        for row, landmark in enumerate(whole.landmarks.tolist()):
+        for row, landmark in enumerate(whole.landmark_ids.tolist()):
             seen[landmark] += 1
             if seen[landmark] <= count:
                 kept.append(row)
         place = Place.of_keyframes(point_map, keyframes, per_landmark=count)
-        np.testing.assert_array_equal(place.landmarks, whole.landmarks[kept])
+        np.testing.assert_array_equal(place.landmark_ids, whole.landmark_ids[kept])
         np.testing.assert_array_equal(place.positions, whole.positions[kept])
         np.testing.assert_array_equal(place.descriptors, whole.descriptors[kept])
     assert max(seen.values()) == 3

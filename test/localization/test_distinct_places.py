@@ -8,7 +8,7 @@ from point_street import PointStreet
 
 from vizloc_ros.localization.localization_options import RetrievalOptions
 from vizloc_ros.localization.places import PlaceFinder
-from vizloc_ros.localization.retrieval import suppress_neighbours
+from vizloc_ros.localization.retrieval import suppress_neighbors
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.timing import Stopwatch
 
@@ -34,7 +34,7 @@ def near(positions: np.ndarray, directions: np.ndarray, spacing: float) -> np.nd
 def test_each_is_taken_unless_a_better_one_is_near_and_the_best_fill_up(
     case: tuple[np.ndarray, np.ndarray], spacing: float, count: int
 ) -> None:
-    chosen = suppress_neighbours(*case, spacing, count)
+    chosen = suppress_neighbors(*case, spacing, count)
     total = len(case[0])
     assert chosen.dtype == np.int64
     assert (np.diff(chosen) > 0).all()
@@ -56,13 +56,13 @@ def test_each_is_taken_unless_a_better_one_is_near_and_the_best_fill_up(
 
 @given(case=keyframes(), count=st.integers(1, 20))
 def test_without_spacing_the_best_are_taken(case: tuple[np.ndarray, np.ndarray], count: int) -> None:
-    assert suppress_neighbours(*case, 0.0, count).tolist() == list(range(min(count, len(case[0]))))
+    assert suppress_neighbors(*case, 0.0, count).tolist() == list(range(min(count, len(case[0]))))
 
 
 def test_cameras_at_one_spot_that_look_elsewhere_are_both_taken() -> None:
     positions = np.array([[0, 0, 0], [0.1, 0, 0], [0.1, 0, 0], [5, 0, 0]], float)
     directions = np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0], [1, 0, 0]], float)
-    assert suppress_neighbours(positions, directions, 2, 3).tolist() == [0, 2, 3]
+    assert suppress_neighbors(positions, directions, 2, 3).tolist() == [0, 2, 3]
 
 
 @pytest.fixture(scope="module")

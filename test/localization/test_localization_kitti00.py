@@ -16,7 +16,7 @@ from vizloc_ros.mapping.builder import BuildReport, build_map
 from vizloc_ros.mapping.check import map_problems
 from vizloc_ros.mapping.visual_map import VisualMap
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.e2e
 
 MAP_FRAMES = slice(60, 120, 3)  # 20 of the first pass, 33 m
 NEAR_M = 3.0

@@ -23,6 +23,8 @@ from vizloc_ros.localization.pose_solver import PoseSolver
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.timing import Stopwatch
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture(scope="module")
 def query_lap(street: SyntheticStreet) -> list[Record]:
@@ -65,10 +67,12 @@ def test_a_pose_says_what_supports_it(run: OfflineRun, query_lap: list[Record], 
         pose = outcome.pose
         assert pose is not None
         assert outcome.reason == ""
-        assert len(pose.keypoints) == len(pose.landmarks) == len(pose.points) == outcome.inliers <= outcome.matches
-        assert len(set(pose.landmarks)) == len(pose.landmarks)
-        np.testing.assert_allclose(pose.points, street_map.landmark_positions[pose.landmarks])
-        pixels, _ = record.camera.project(transform_points(pose.map_from_cam.inverse(), pose.points))
+        assert (
+            len(pose.keypoints) == len(pose.landmark_ids) == len(pose.positions) == outcome.inliers <= outcome.matches
+        )
+        assert len(set(pose.landmark_ids)) == len(pose.landmark_ids)
+        np.testing.assert_allclose(pose.positions, street_map.landmark_positions[pose.landmark_ids])
+        pixels, _ = record.camera.project(transform_points(pose.map_from_cam.inverse(), pose.positions))
         errors = np.linalg.norm(pixels - features.keypoints[pose.keypoints], axis=1)
         assert errors.max() <= PoseOptions().max_reprojection_error + 1e-3
         assert np.sqrt((errors**2).mean()) == pytest.approx(pose.reprojection_rms, rel=1e-6)
@@ -138,7 +142,7 @@ def test_retrieval_and_clusters_obey_their_options(point_map: VisualMap, query: 
         assert (np.diff(found.similarities) <= 0).all()
     apart = PlaceFinder(point_map, RetrievalOptions(top_k=12, cluster=False)).find(descriptor, Stopwatch())
     (place,) = apart.places
-    assert set(place.landmarks) == set(range(point_map.info.landmarks))
+    assert set(place.landmark_ids) == set(range(point_map.info.landmarks))
 
 
 @pytest.mark.parametrize(
@@ -213,8 +217,8 @@ def test_features_of_another_map_are_refused(point_map: VisualMap, query: View, 
 def decoy(place: Place, seed: int, share: float = 0.5) -> Place:
     """A place that looks the same but whose landmarks are somewhere else, except a share."""
     rng = np.random.default_rng(seed)
-    positions, landmarks = np.array(place.positions), np.unique(place.landmarks)
-    moved = np.isin(place.landmarks, rng.choice(landmarks, round((1 - share) * len(landmarks)), replace=False))
+    positions, landmarks = np.array(place.positions), np.unique(place.landmark_ids)
+    moved = np.isin(place.landmark_ids, rng.choice(landmarks, round((1 - share) * len(landmarks)), replace=False))
     positions[moved] = rng.normal(size=(moved.sum(), 3)) * 20
     return replace(place, positions=positions)
 

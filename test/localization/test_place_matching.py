@@ -28,9 +28,9 @@ def reference(descriptors: np.ndarray, place: Place, ratio: float) -> dict[int, 
     for q, query in enumerate(queries):
         distances = np.linalg.norm(rows - query, axis=1)
         first, second = np.argsort(distances, kind="stable")[:2]
-        if place.landmarks[first] == place.landmarks[second] or distances[first] <= ratio * distances[second]:
+        if place.landmark_ids[first] == place.landmark_ids[second] or distances[first] <= ratio * distances[second]:
             candidate = (distances[first], q, int(first))
-            landmark = int(place.landmarks[first])
+            landmark = int(place.landmark_ids[first])
             best_of_landmark[landmark] = min(best_of_landmark.get(landmark, candidate), candidate)
     return {q: row for _, q, row in best_of_landmark.values()}
 
@@ -51,7 +51,7 @@ def test_matches_are_those_of_the_reference(seed: int, queries: int, rows: int, 
     keypoints, matched_rows = match_to_place(descriptors, place, ratio)
     assert keypoints.dtype == matched_rows.dtype == np.int32
     assert dict(zip(keypoints.tolist(), matched_rows.tolist(), strict=True)) == reference(descriptors, place, ratio)
-    assert len(set(place.landmarks[matched_rows])) == len(matched_rows), "no landmark counts twice"
+    assert len(set(place.landmark_ids[matched_rows])) == len(matched_rows), "no landmark counts twice"
 
 
 AXES = quantize(np.eye(6))
@@ -69,7 +69,7 @@ def test_two_observations_of_one_landmark_may_be_equally_near() -> None:
     same, different = place_of(np.array([7, 7, 9]), AXES[:3]), place_of(np.array([7, 8, 9]), AXES[:3])
     keypoints, rows = match_to_place(between, same, 0.9)
     assert keypoints.tolist() == [0]
-    assert same.landmarks[rows].tolist() == [7]
+    assert same.landmark_ids[rows].tolist() == [7]
     assert len(match_to_place(between, different, 0.9)[0]) == 0
 
 

@@ -20,6 +20,8 @@ from vizloc_ros.mapping.map_format import FORMAT_VERSION, feature_number, read_i
 from vizloc_ros.mapping.map_writer import MapContent
 from vizloc_ros.mapping.visual_map import ARRAYS, VisualMap
 
+pytestmark = pytest.mark.e2e
+
 FILES = [
     *(f"{name}.npy" for name in ARRAYS),
     "keyframe_names.txt",

@@ -20,6 +20,8 @@ from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.pair_matching import PairMatches
 from vizloc_ros.mapping.pose_diagnosis import median_speed, pose_agreement, pose_warnings, scale_warnings
 
+pytestmark = pytest.mark.e2e
+
 Change = Callable[[Keyframe], Keyframe]
 
 # Columns: the wrong frame's axes in the camera's optical frame.

@@ -28,6 +28,8 @@ from vizloc_ros.mapping.triangulation import Triangulation, TriangulationOptions
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import silent
 
+pytestmark = pytest.mark.e2e
+
 NOTHING = IntrinsicsCorrection()
 OFF = IntrinsicsCorrection(focal=0.004, cx=1.0, cy=-0.8, radial=0.004)  # 4 px in a corner
 OTHER = replace(CAMERA, cx=CAMERA.cx + 2, cy=CAMERA.cy - 3)  # of the camera that sees the points: wrong
@@ -102,9 +104,9 @@ def test_the_shift_is_what_opencv_projects_to_first_order() -> None:
 
 
 def test_the_largest_shift_is_that_of_a_corner_or_border() -> None:
-    assert OFF.largest_shift(CAMERA) == np.linalg.norm(OFF.shift(corners(CAMERA), CAMERA), axis=1).max()
-    assert IntrinsicsCorrection(cx=3.0, cy=4.0).largest_shift(CAMERA) == pytest.approx(5.0)
-    assert NOTHING.largest_shift(CAMERA) == 0.0
+    assert OFF.max_shift(CAMERA) == np.linalg.norm(OFF.shift(corners(CAMERA), CAMERA), axis=1).max()
+    assert IntrinsicsCorrection(cx=3.0, cy=4.0).max_shift(CAMERA) == pytest.approx(5.0)
+    assert NOTHING.max_shift(CAMERA) == 0.0
 
 
 def test_features_are_put_where_the_calibration_has_them(wrong: list[Keyframe]) -> None:
@@ -128,11 +130,11 @@ def test_a_wrong_calibration_is_found(found: IntrinsicsCorrection) -> None:
     assert 0.3 * OFF.cx < found.cx < 1.1 * OFF.cx
     assert found.cy == pytest.approx(OFF.cy, abs=0.25)
     assert found.radial == pytest.approx(OFF.radial, abs=0.001)
-    assert left_over(found) < 0.4 * OFF.largest_shift(CAMERA)
+    assert left_over(found) < 0.4 * OFF.max_shift(CAMERA)
 
 
 def test_a_wrong_calibration_is_found_with_poses_as_good_as_is_said(wrong: list[Keyframe]) -> None:
-    assert left_over(found_in(misplaced(wrong, 0, 0.01, 0.04))[CAMERA]) < 0.5 * OFF.largest_shift(CAMERA)
+    assert left_over(found_in(misplaced(wrong, 0, 0.01, 0.04))[CAMERA]) < 0.5 * OFF.max_shift(CAMERA)
 
 
 def test_nothing_is_found_again(wrong: list[Keyframe], found: IntrinsicsCorrection) -> None:
@@ -208,7 +210,7 @@ def test_long_maps_are_judged_by_stretches_of_them(wrong: list[Keyframe], monkey
     monkeypatch.setattr(self_calibration, "_STRETCH_LENGTH", 9)
     monkeypatch.setattr(self_calibration, "_MAX_STRETCHES", 3)
     found = found_in([miscalibrated(keyframe) for keyframe in wrong])[CAMERA]
-    assert 1.2 * OFF.largest_shift(CAMERA) < found.largest_shift(CAMERA) < 2.2 * OFF.largest_shift(CAMERA)
+    assert 1.2 * OFF.max_shift(CAMERA) < found.max_shift(CAMERA) < 2.2 * OFF.max_shift(CAMERA)
 
 
 def test_only_large_errors_are_worth_a_warning() -> None:
@@ -255,7 +257,7 @@ def test_a_wrong_calibration_costs_little_accuracy(street: SyntheticStreet, tmp_
     report, error = build_and_localize(street, wrong_camera, tmp_path / "corrected", self_calibration=True)
     as_it_is, larger_error = build_and_localize(street, wrong_camera, tmp_path / "wrong", self_calibration=False)
     correction = read_info(tmp_path / "corrected").intrinsics_correction(wrong_camera)
-    assert report.calibration_shift_px == correction.largest_shift(wrong_camera)
+    assert report.calibration_shift_px == correction.max_shift(wrong_camera)
     assert correction.cy == pytest.approx(3.0, abs=0.6)
     assert as_it_is.calibration_shift_px == 0.0
     assert read_info(tmp_path / "wrong").intrinsics_correction(wrong_camera) == NOTHING

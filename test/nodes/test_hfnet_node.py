@@ -226,7 +226,7 @@ def test_weights_that_come_later_are_loaded(start: Start, weights: Path, record:
         running.spin_until(lambda: stamp in running.messages["features"])
 
 
-@pytest.mark.slow
+@pytest.mark.e2e
 def test_poses_with_the_package_s_weights(street: SyntheticStreet, record: Record, tmp_path: Path) -> None:
     """Defaults of the map and of all nodes, as processes."""
     if not DEFAULT_WEIGHTS.is_file():

@@ -190,5 +190,8 @@ def test_images_of_nothing_get_a_reason_and_no_pose(running: Bench, two_streets,
 def test_a_map_without_references_is_refused(street_map: VisualMap, tmp_path: Path) -> None:
     with bench(street_map.folder, tmp_path / "log", NODES) as made:
         made.expect_complaint(
-            "pixloc_tracker", "has no references for the tracker", "map add-pixloc", level=DiagnosticStatus.ERROR
+            "pixloc_tracker",
+            "has no reference features for the tracker",
+            "map add-pixloc",
+            level=DiagnosticStatus.ERROR,
         )

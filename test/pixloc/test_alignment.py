@@ -42,7 +42,7 @@ def test_every_initial_pose_converges() -> None:
     assert max(pose_error(prior, TRUTH)[0] for prior in PRIORS) > 0.4
     for outcome in aligned():
         assert_found(outcome)
-        assert outcome.points == len(SCENE.references)
+        assert outcome.num_points == len(SCENE.references)
         assert outcome.cost < 1e-5
         assert outcome.inlier_ratio == 1
         assert outcome.trace == ()
@@ -73,7 +73,7 @@ def test_a_batch_gives_the_results_of_single_initial_poses() -> None:
     for prior, outcome in zip(PRIORS, batch, strict=True):
         (alone,) = aligned(NOISY, [prior], trace=True)
         assert outcome.iterations == alone.iterations
-        assert outcome.points == alone.points
+        assert outcome.num_points == alone.num_points
         for one, other in zip(outcome.trace, alone.trace, strict=True):
             assert_allclose(matrix_of(one), matrix_of(other), atol=1e-7)
         assert_allclose(
@@ -112,7 +112,7 @@ def objective(what: Scene, pose: Float64, confidences: Float64 | None = None) ->
     """Cost scale^2 sum(w rho) at exp(d) * initial pose, with (N, C) residuals and weights w, implemented once more."""
     level, references, loss = what.pyramid.levels[0], what.references.levels[0], what.learned.loss
     rotations, translations = stack([se3_exp(pose) * PRIORS[0]])
-    pixels = project(rotations, translations, what.references.points, CAMERA, IntrinsicsCorrection()).pixels[0]
+    pixels = project(rotations, translations, what.references.positions, CAMERA, IntrinsicsCorrection()).pixels[0]
     u, v = level.positions(pixels).T
     inside = (u >= 0) & (v >= 0) & (u <= level.shape[1] - 1) & (v <= level.shape[0] - 1)
     value, _, _ = bilinear(level.features, u, v)
@@ -177,7 +177,7 @@ def test_too_few_landmarks_in_the_image_fail() -> None:
     assert_found(good)
     assert bad.failure == "fewer than 20 landmarks in the image"
     assert bad.iterations == (0, 0, 0)
-    assert bad.points == 0
+    assert bad.num_points == 0
     assert_allclose(matrix_of(bad.cam_from_map), matrix_of(behind), atol=1e-12)
     assert np.isnan(bad.covariance).all()
     assert bad.cost == bad.inlier_ratio == 0
@@ -227,7 +227,7 @@ def test_a_coarse_level_without_landmarks_is_skipped() -> None:
         assert outcome.iterations[2] == 0
         assert min(outcome.iterations[:2]) > 0
         assert_found(outcome)
-        assert outcome.points < len(SCENE.references)
+        assert outcome.num_points < len(SCENE.references)
 
 
 def test_coarse_levels_take_fewer_landmarks() -> None:

@@ -19,7 +19,7 @@ GOOD = Alignment(
     failure="",
     cost=1.0,
     inlier_ratio=0.9,
-    points=400,
+    num_points=400,
     iterations=(3, 2, 2, 2),
     covariance=np.diag([1e-4] * 3 + [1e-6] * 3),
 )
@@ -43,7 +43,7 @@ def test_a_good_alignment_near_its_prediction_is_accepted() -> None:
     ("changes", "reason"),
     [
         ({"failure": "diverged"}, "diverged"),
-        ({"points": 39}, "only 39 landmarks in the image, 40 are needed"),
+        ({"num_points": 39}, "only 39 landmarks in the image, 40 are needed"),
         ({"inlier_ratio": 0.34}, "only 34% of the landmarks look as in the map, 35% are needed"),
         ({"covariance": np.diag([1e-4, 1e-4, 1.5**2, 1e-6, 1e-6, 1e-6])}, "uncertain by 1.5 m"),
         ({"covariance": np.full((6, 6), np.nan)}, "uncertain by nan m"),

@@ -28,7 +28,7 @@ def test_less_accurate_predictions_need_more_levels() -> None:
 
 def test_the_next_level_is_needed_beyond_the_basin_of_the_finer_one() -> None:
     """Three standard deviations move landmarks by two cells of the finer level."""
-    depth = np.median(transform_points(TRUTH, SCENE.references.points)[:, 2])
+    depth = np.median(transform_points(TRUTH, SCENE.references.positions)[:, 2])
     cells = CAMERA.fx * SCENE.pyramid.levels[0].scale[0] / depth  # by which one meter moves the median landmark
     assert needed(0.99 * 2 / 3 / cells, 0.0) == 0
     assert needed(1.01 * 2 / 3 / cells, 0.0) == 1

@@ -17,7 +17,7 @@ from vizloc_ros.geometry.se3 import se3_exp, so3_log
 from vizloc_ros.pixloc.optimizer.alignment_options import AlignmentOptions, LearnedAlignment
 from vizloc_ros.pixloc.optimizer.equations import NormalEquations, covariance, solve
 from vizloc_ros.pixloc.optimizer.products import ImageProducts, PointProducts
-from vizloc_ros.pixloc.optimizer.projection import NEAREST, LevelCamera, apply_left_update, project
+from vizloc_ros.pixloc.optimizer.projection import MIN_DEPTH, LevelCamera, apply_left_update, project
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
 from vizloc_ros.pixloc.pyramid import FeatureLevel
 from vizloc_ros.pixloc.references import LevelReferences
@@ -183,7 +183,7 @@ def test_projection_is_that_of_the_corrected_camera(seed: int) -> None:
 
 
 def test_points_behind_the_camera_are_not_in_front() -> None:
-    points = np.array([[0.0, 0, -5], [0, 0, 0], [0, 0, NEAREST / 2], [0, 0, 2]])
+    points = np.array([[0.0, 0, -5], [0, 0, 0], [0, 0, MIN_DEPTH / 2], [0, 0, 2]])
     rotations, translations = np.eye(3)[None], np.zeros((1, 3))
     projected = LevelCamera(CAMERA, BENT, np.ones(2)).project(rotations, translations, points.T)
     seen = project(rotations, translations, points, CAMERA, BENT)

@@ -11,6 +11,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from repository import REPOSITORY
 
+pytestmark = pytest.mark.e2e
+
 REASON = "PyTorch and onnx are needed to export a network to test with: pip install 'vizloc_ros[train]'"
 torch = pytest.importorskip("torch", reason=REASON)
 onnx = pytest.importorskip("onnx", reason=REASON)
@@ -26,7 +28,7 @@ from vizloc_ros.features.onnx_export import weights_identity  # noqa: E402
 from vizloc_ros.pixloc.extractors.network_extractor import NetworkExtractor  # noqa: E402
 from vizloc_ros.pixloc.extractors.pixloc_weights import DEFAULT_WEIGHTS, PIXLOC_METADATA  # noqa: E402
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor, open_pyramid_extractor  # noqa: E402
-from vizloc_ros.pixloc.image_fit import fit_image  # noqa: E402
+from vizloc_ros.pixloc.image_fit import scale_to_multiples  # noqa: E402
 from vizloc_ros.pixloc.network.model import PixLocNetwork  # noqa: E402
 from vizloc_ros.pixloc.network.network_store import load_network  # noqa: E402
 
@@ -50,7 +52,7 @@ def extractor(weights: Path) -> NetworkExtractor:
 
 def assert_as_in_torch(extractor: PyramidExtractor, network: PixLocNetwork, image: np.ndarray, atol: float) -> None:
     pyramid = extractor.extract(image)
-    expected = levels_of(network, fit_image(image, 640))
+    expected = levels_of(network, scale_to_multiples(image, 640))
     assert pyramid.image_size == image.shape[::-1]
     for level, (features, confidences) in zip(pyramid.levels, expected, strict=True):
         assert level.features.dtype == level.confidences.dtype == np.float32

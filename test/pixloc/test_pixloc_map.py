@@ -14,7 +14,7 @@ from vizloc_ros.geometry.poses import pose_of, transform_points
 from vizloc_ros.mapping.check import map_problems
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.reference_builder import add_references, read_references
-from vizloc_ros.pixloc.references import sample
+from vizloc_ros.pixloc.references import sample_references
 from vizloc_ros.pixloc.submap import SubmapOptions, SubmapSelector, view_difference
 
 BEHIND = Rigid3d(Rotation3d(np.array([0.0, np.pi, 0.0])), np.zeros(3))  # looking back
@@ -42,7 +42,7 @@ def test_reference_features_are_sampled_at_the_projections_of_the_landmarks(
     pixels += tracked_map.info.intrinsics_correction(record.camera).shift(pixels, record.camera)
     pyramid = extractor.extract(record.read_image())
     for level, stored in zip(pyramid.levels, read_references(tracked_map, rows), strict=True):
-        expected, restored = sample(level, pixels, normalize=True), stored.dequantized(unit_features=True)
+        expected, restored = sample_references(level, pixels, normalize=True), stored.dequantized(unit_features=True)
         assert np.linalg.norm(restored.features - expected.features, axis=1).max() < 0.03
         np.testing.assert_allclose(restored.confidences, expected.confidences, atol=1e-3)
 
@@ -67,9 +67,11 @@ def test_other_weights_are_refused(tracked_map: VisualMap) -> None:
 
 
 def test_a_map_without_reference_features_is_refused(street_map: VisualMap) -> None:
-    with pytest.raises(FeatureError, match="has no references for the tracker: add them with 'vizloc map add-pixloc"):
+    with pytest.raises(
+        FeatureError, match="has no reference features for the tracker: add them with 'vizloc map add-pixloc"
+    ):
         SubmapSelector(street_map)
-    with pytest.raises(FeatureError, match="has no references"):
+    with pytest.raises(FeatureError, match="has no reference features"):
         read_references(street_map, np.zeros(1, np.int64))
 
 
@@ -133,12 +135,12 @@ def test_a_submap_is_chosen_for_the_middle_of_its_use(tracked_map: VisualMap) ->
     ahead = poses[4] * Rigid3d(Rotation3d(), np.array([0, 0, 0.9]))
     expected = fresh.references_of(fresh.keyframes_around(ahead), ahead)
     assert submaps[4] is not None
-    np.testing.assert_array_equal(submaps[4].references.landmarks, expected.landmarks)
+    np.testing.assert_array_equal(submaps[4].references.landmark_ids, expected.landmark_ids)
     carried_away = pose_of(tracked_map.keyframe_poses[20])
     there = selector.around(carried_away)
     assert there is not None
     expected = fresh.references_of(fresh.keyframes_around(carried_away), carried_away)
-    np.testing.assert_array_equal(there.references.landmarks, expected.landmarks)
+    np.testing.assert_array_equal(there.references.landmark_ids, expected.landmark_ids)
 
 
 def test_a_submap_has_each_landmark_once_from_the_most_similar_view(tracked_map: VisualMap) -> None:
@@ -146,10 +148,10 @@ def test_a_submap_has_each_landmark_once_from_the_most_similar_view(tracked_map:
     keyframes = selector.keyframes_around(here)
     stored = selector.references_of(keyframes, here)
     seen = {int(k): tracked_map.landmarks_of(int(k)) for k in keyframes}
-    assert sorted(stored.landmarks) == sorted(set(np.concatenate(list(seen.values())).tolist()))
-    np.testing.assert_array_equal(stored.points, np.asarray(tracked_map.landmark_positions)[stored.landmarks])
+    assert sorted(stored.landmark_ids) == sorted(set(np.concatenate(list(seen.values())).tolist()))
+    np.testing.assert_array_equal(stored.positions, np.asarray(tracked_map.landmark_positions)[stored.landmark_ids])
     assert tracked_map.references is not None
-    for point, landmark, features in zip(stored.points, stored.landmarks, stored.levels[0].features, strict=True):
+    for point, landmark, features in zip(stored.positions, stored.landmark_ids, stored.levels[0].features, strict=True):
         views = [k for k, landmarks in seen.items() if landmark in landmarks]
         rays = np.array([point - tracked_map.keyframe_poses[k, :3] for k in views])
         best = views[int(view_difference(rays, np.tile(point - here.translation, (len(views), 1))).argmin())]
@@ -163,7 +165,7 @@ def test_landmarks_of_different_views_are_left_out(tracked_map: VisualMap) -> No
     keyframes = selector.keyframes_around(here)
     alike = selector.references_of(keyframes, here)
     everything = SubmapSelector(tracked_map, SubmapOptions(keyframes=20, **ALL)).references_of(keyframes, here)
-    assert set(alike.landmarks.tolist()) < set(everything.landmarks.tolist())
+    assert set(alike.landmark_ids.tolist()) < set(everything.landmark_ids.tolist())
     at_least = SubmapSelector(tracked_map, options.model_copy(update={"min_landmarks": len(alike) + 50}))
     assert len(at_least.references_of(keyframes, here)) >= len(alike) + 50
 
@@ -174,7 +176,7 @@ def test_a_full_submap_keeps_the_landmarks_of_the_most_similar_views(tracked_map
     best = selector.keyframes_around(here)
     stored = selector.references_of(best, here)
     assert len(stored) == 60
-    assert set(stored.landmarks.tolist()) <= set(tracked_map.landmarks_of(6).tolist())
+    assert set(stored.landmark_ids.tolist()) <= set(tracked_map.landmarks_of(6).tolist())
 
 
 def test_views_differ_by_distance_and_angle() -> None:
@@ -193,7 +195,7 @@ def test_observations_are_averaged_by_confidence(tracked_map: VisualMap) -> None
     averaged = SubmapSelector(tracked_map, options).references_of(keyframes, here)
     landmark = next(
         int(number)
-        for number in averaged.landmarks
+        for number in averaged.landmark_ids
         if all(number in tracked_map.landmarks_of(int(k)) for k in keyframes)
     )
     rows = np.concatenate(
@@ -203,7 +205,7 @@ def test_observations_are_averaged_by_confidence(tracked_map: VisualMap) -> None
         ]
     )
     levels = read_references(tracked_map, rows)
-    at = int(np.flatnonzero(averaged.landmarks == landmark)[0])
+    at = int(np.flatnonzero(averaged.landmark_ids == landmark)[0])
     for level, stored in zip(averaged.levels, levels, strict=True):
         each = stored.dequantized(unit_features=True)
         mean = (each.features * each.confidences[:, None]).sum(axis=0)

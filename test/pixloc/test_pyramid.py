@@ -9,9 +9,16 @@ from numpy.testing import assert_allclose, assert_array_equal
 from pixloc_scene import bilinear, smooth_level
 
 from vizloc_ros.errors import FeatureError, ImageError
-from vizloc_ros.pixloc.image_fit import fit_image, fitted_size
+from vizloc_ros.pixloc.image_fit import fitted_size, scale_to_multiples
 from vizloc_ros.pixloc.pyramid import FeatureLevel, level_of_image
-from vizloc_ros.pixloc.references import LevelReferences, QuantizedLevel, QuantizedReferences, References, sample, unit
+from vizloc_ros.pixloc.references import (
+    LevelReferences,
+    QuantizedLevel,
+    QuantizedReferences,
+    References,
+    sample_references,
+    unit,
+)
 
 quick = settings(max_examples=40, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
@@ -47,16 +54,16 @@ def test_linear_features_are_sampled_exactly(seed: int) -> None:
     features = (places @ slopes + offsets).astype(np.float32)
     level = level_of_image(features, (places[:, :, 0] / 11).astype(np.float32), (48, 24), normalize=False)
     pixels = rng.uniform((1.5, 1), (45.5, 22), (30, 2))
-    sampled = sample(level, pixels, normalize=False)
+    sampled = sample_references(level, pixels, normalize=False)
     assert_allclose(sampled.features, level.positions(pixels) @ slopes + offsets, atol=2e-5)
     assert_allclose(sampled.confidences, level.positions(pixels)[:, 0] / 11, atol=1e-6)
 
 
 def test_samples_between_pixels_are_bilinear() -> None:
     level, pixels = smooth_level((80, 60), 4, 0), np.random.default_rng(0).uniform((2, 2), (77, 57), (50, 2))
-    sampled = sample(level, pixels, normalize=False)
+    sampled = sample_references(level, pixels, normalize=False)
     assert_allclose(sampled.features, bilinear(level.features, *level.positions(pixels).T)[0], atol=1e-6)
-    of_unit_length = sample(level, pixels, normalize=True)
+    of_unit_length = sample_references(level, pixels, normalize=True)
     assert_allclose(of_unit_length.features, unit(sampled.features), atol=1e-6)
     assert_allclose(np.linalg.norm(of_unit_length.features, axis=1), 1, atol=1e-6)
     assert_array_equal(of_unit_length.confidences, sampled.confidences)
@@ -64,7 +71,7 @@ def test_samples_between_pixels_are_bilinear() -> None:
 
 def test_samples_outside_are_those_at_the_border() -> None:
     level = smooth_level((80, 60), 4, 1)
-    sampled = sample(level, np.array([[-50.0, -50], [500, 500], [-3, 500], [79, 59]]), normalize=False)
+    sampled = sample_references(level, np.array([[-50.0, -50], [500, 500], [-3, 500], [79, 59]]), normalize=False)
     assert_allclose(sampled.features, level.features[[0, -1, -1, -1], [0, -1, 0, -1]], atol=1e-6)
 
 
@@ -103,12 +110,12 @@ def test_some_landmarks_are_taken_and_all_are_dequantized() -> None:
     references = References(rng.normal(size=(6, 3)), np.arange(10, 16), levels)
     some = references.take(np.array([4, 1]))
     assert len(some) == 2
-    assert some.landmarks.tolist() == [14, 11]
+    assert some.landmark_ids.tolist() == [14, 11]
     assert_array_equal(some.levels[1].features, levels[1].features[[4, 1]])
-    stored = QuantizedReferences(references.points, references.landmarks, tuple(map(QuantizedLevel.of, levels)))
+    stored = QuantizedReferences(references.positions, references.landmark_ids, tuple(map(QuantizedLevel.of, levels)))
     restored = stored.dequantized()
     assert len(stored) == len(restored) == 6
-    assert_array_equal(restored.points, references.points)
+    assert_array_equal(restored.positions, references.positions)
     assert_allclose(restored.levels[0].features, levels[0].features, atol=0.01)
 
 
@@ -157,10 +164,10 @@ def test_images_that_are_too_small_or_too_long_are_refused(size: tuple[int, int]
 
 def test_images_are_fitted() -> None:
     image = np.random.default_rng(0).integers(0, 255, (96, 160), np.uint8)
-    assert fit_image(image, 640) is image
+    assert scale_to_multiples(image, 640) is image
     smooth = cv2.GaussianBlur(np.kron(image, np.ones((4, 4), np.uint8)), (0, 0), 8)
     for long_side, shape in ((320, (160, 288)), (640, (352, 576))):
-        fitted = fit_image(smooth, long_side)
+        fitted = scale_to_multiples(smooth, long_side)
         assert fitted.shape == shape
         enlarged = cv2.resize(fitted, smooth.shape[::-1], interpolation=cv2.INTER_LINEAR)
         assert np.abs(enlarged.astype(int) - smooth).mean() < 2

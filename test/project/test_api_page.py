@@ -5,6 +5,8 @@ import re
 import pytest
 from repository import REPOSITORY
 
+pytestmark = pytest.mark.e2e
+
 PAGE = REPOSITORY / "docs" / "api.md"
 
 
@@ -31,20 +33,17 @@ def test_every_program_is_short() -> None:
     assert all(len(program.splitlines()) <= 30 for program in programs())
 
 
-@pytest.mark.slow
 def test_a_map_is_built(output: list[list[str]]) -> None:
     assert re.fullmatch(r"16 keyframes, \d{4,} landmarks, \d\.\d MB for the tracker", output[0][0])
     assert len(output[0]) == 1  # no warnings
 
 
-@pytest.mark.slow
 def test_every_image_is_localized(output: list[list[str]]) -> None:
     errors = [re.search(r" inliers, (\d\.\d{3}) m and (\d\.\d\d) deg", line) for line in output[1]]
     assert len(errors) == 6
     assert all(error and float(error[1]) < 0.05 and float(error[2]) < 0.2 for error in errors)
 
 
-@pytest.mark.slow
 def test_every_image_is_tracked(output: list[list[str]]) -> None:
     errors = [re.search(r": TRACKING, (\d\.\d{3}) m and (\d\.\d\d) deg", line) for line in output[2]]
     assert len(errors) == 16

@@ -9,7 +9,7 @@ from repository import REPOSITORY
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.features.types import dequantize
-from vizloc_ros.mapping.visual_map import ARRAYS
+from vizloc_ros.mapping import map_writer
 
 
 @pytest.fixture(autouse=True)
@@ -41,16 +41,16 @@ def test_the_network_is_cut_where_its_heads_end(tmp_path: Path) -> None:
 
 
 def test_descriptors_are_rounded_only_where_they_should_be() -> None:
-    from quantization import _descriptors
+    from quantization import descriptors_as
 
     extractor = open_extractor("rootsift")
     image = np.random.default_rng(0).integers(0, 256, (120, 160), np.uint8)
-    with _descriptors("float32"):
+    with descriptors_as("float32"):
         exact = extractor.extract(image).descriptors
-        assert ARRAYS["observation_descriptors"][0] is np.float32
-    with _descriptors("int8"):
+        assert map_writer.ARRAYS["observation_descriptors"][0] is np.float32
+    with descriptors_as("int8"):
         rounded = extractor.extract(image).descriptors
-    assert ARRAYS["observation_descriptors"][0] is np.int8
+    assert map_writer.ARRAYS["observation_descriptors"][0] is np.int8
     assert (exact.dtype, rounded.dtype) == (np.float32, np.int8)
     assert np.abs(127 * exact - rounded).max() <= 0.5 + 1e-4
     assert np.linalg.norm(exact, axis=1) == pytest.approx(1, abs=1e-5)

@@ -12,7 +12,7 @@ from repository import REPOSITORY
 COLCON = Path(sys.prefix) / "bin" / "colcon"
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.e2e,
     pytest.mark.skipif(not COLCON.is_file() and not shutil.which("colcon"), reason="colcon is not installed"),
 ]
 

@@ -270,6 +270,7 @@ def test_the_readme_is_short() -> None:
     assert len((REPOSITORY / "README.md").read_text().split()) <= 600
 
 
+@pytest.mark.e2e
 def test_the_map_can_be_read_as_shown(
     street_map: VisualMap, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,6 +22,8 @@ from vizloc_ros.mapping.check import map_problems
 from vizloc_ros.mapping.map_format import read_info
 from vizloc_ros.mapping.visual_map import VisualMap
 
+pytestmark = pytest.mark.e2e
+
 
 def write(folder: Path, text: str) -> None:
     (folder / "inner").mkdir(parents=True)

@@ -10,6 +10,8 @@ from rclpy_releases import read_releases
 from rclpy_usage import Sources, evaluates_annotations, package_sources, table
 from repository import REPOSITORY
 
+pytestmark = pytest.mark.e2e
+
 RELEASES = read_releases()
 ALL = "humble, iron, jazzy, kilted, lyrical, rolling"
 INSTALL = REPOSITORY / "docs" / "install.md"

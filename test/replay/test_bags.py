@@ -30,6 +30,8 @@ from vizloc_ros.errors import BagError, ConfigError, ImageError, RosError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import pose_error
 
+pytestmark = pytest.mark.e2e
+
 CAMERA = PinholeCamera(64, 40, 50.0, 51.0, 31.5, 19.5)
 START_NS = 1_700_000_000_123_456_789
 PERIOD_NS = 100_000_000

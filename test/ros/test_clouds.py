@@ -33,7 +33,7 @@ def some_features(rng: np.random.Generator, size: int, dimension: int = 128) -> 
 def some_place(rng: np.random.Generator, size: int, dimension: int = 128) -> Place:
     return Place(
         positions=rng.normal(0, 100, (size, 3)).astype(np.float32),
-        landmarks=rng.integers(0, 2**31, size).astype(np.int32),
+        landmark_ids=rng.integers(0, 2**31, size).astype(np.int32),
         descriptors=rng.integers(-127, 128, (size, dimension), np.int8),
     )
 
@@ -41,7 +41,7 @@ def some_place(rng: np.random.Generator, size: int, dimension: int = 128) -> Pla
 def assert_same_places(found: list[Place], expected: list[Place]) -> None:
     assert len(found) == len(expected)
     for one, other in zip(found, expected, strict=True):
-        for name in ("positions", "landmarks", "descriptors"):
+        for name in ("positions", "landmark_ids", "descriptors"):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
             assert getattr(one, name).dtype == getattr(other, name).dtype
 
@@ -128,7 +128,7 @@ def test_places_come_back_best_first_without_the_empty_ones(sizes, dimension, se
     assert msg.header == HEADER
     points = clouds.CANDIDATES.decode(msg)
     assert points["place"].tolist() == [rank for rank, size in enumerate(sizes) for _ in range(size)]
-    assert_same_places(clouds.places_from_msg(msg), [place for place in places if len(place.landmarks)])
+    assert_same_places(clouds.places_from_msg(msg), [place for place in places if len(place.landmark_ids)])
 
 
 @settings(max_examples=60, deadline=None)

@@ -17,7 +17,7 @@ from vizloc_ros.geometry.se3 import se3_exp  # noqa: E402
 from vizloc_ros.pixloc.optimizer.alignment import align  # noqa: E402
 from vizloc_ros.pixloc.optimizer.alignment_options import AlignmentOptions  # noqa: E402
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss  # noqa: E402
-from vizloc_ros.pixloc.references import sample as sample_level  # noqa: E402
+from vizloc_ros.pixloc.references import sample_references  # noqa: E402
 from vizloc_ros.training.pixloc.differentiable_alignment import (  # noqa: E402
     Lens,
     Level,
@@ -26,7 +26,7 @@ from vizloc_ros.training.pixloc.differentiable_alignment import (  # noqa: E402
     inside,
     positions_on,
     reference_features,
-    sample,
+    sample_with_derivatives,
 )
 
 NOISY = scene(noise=0.05)
@@ -63,7 +63,7 @@ def level_of(what: Scene, index: int, count: int) -> Level:
 
 
 def points_of(what: Scene, count: int) -> torch.Tensor:
-    return torch.tensor(what.references.points)[None].repeat(count, 1, 1)
+    return torch.tensor(what.references.positions)[None].repeat(count, 1, 1)
 
 
 @pytest.mark.parametrize("index", [0, 1, 2])
@@ -186,24 +186,24 @@ def test_an_exact_initial_pose_stays_and_has_a_gradient() -> None:
 def test_samples_are_those_of_the_map() -> None:
     level, rng = NOISY.pyramid.levels[1], np.random.default_rng(0)
     pixels = rng.uniform((4, 4), (315, 235), (40, 2))
-    expected = sample_level(level, pixels, normalize=True)
+    expected = sample_references(level, pixels, normalize=True)
     positions = positions_on(torch.tensor(pixels)[None], level.shape, CAMERA.size)
     assert_allclose(positions[0], level.positions(pixels), atol=1e-9)
     maps = torch.tensor(level.features.transpose(2, 0, 1))[None].double()
     assert_allclose(reference_features(maps, positions)[0], expected.features, atol=1e-6)
-    confidences = sample(torch.tensor(level.confidences)[None, None].double(), positions)[0]
+    confidences = sample_with_derivatives(torch.tensor(level.confidences)[None, None].double(), positions)[0]
     assert_allclose(confidences[0, :, 0], expected.confidences, atol=1e-6)
 
 
 def test_samples_have_the_numeric_derivatives() -> None:
     maps = torch.tensor(np.random.default_rng(1).normal(size=(2, 3, 5, 6)))
     positions = torch.tensor([[[0.5, 0.3], [5.0, 4.0]], [[3.2, 1.7], [4.9, 0.1]]]).double()
-    _, by_x, by_y = sample(maps, positions)
+    _, by_x, by_y = sample_with_derivatives(maps, positions)
     eps = 1e-6
     for derivative, axis in ((by_x, 0), (by_y, 1)):
         before = positions.clone()
         before[..., axis] -= eps
-        numeric = (sample(maps, positions)[0] - sample(maps, before)[0]) / eps
+        numeric = (sample_with_derivatives(maps, positions)[0] - sample_with_derivatives(maps, before)[0]) / eps
         assert_allclose(derivative, numeric, atol=1e-5)
 
 

@@ -20,7 +20,7 @@ from vizloc_ros.features.hfnet.postprocessing import Extraction, best_keypoints 
 from vizloc_ros.features.hfnet.subpixel import SubpixelHead  # noqa: E402
 from vizloc_ros.training.augmentation import Augmentation  # noqa: E402
 from vizloc_ros.training.distillation.distillation_batches import Batch  # noqa: E402
-from vizloc_ros.training.distillation.distillation_losses import sample  # noqa: E402
+from vizloc_ros.training.distillation.distillation_losses import sample_cells  # noqa: E402
 from vizloc_ros.training.distillation.imagenet import load_imagenet  # noqa: E402
 from vizloc_ros.training.distillation.refinement import refinement_loss  # noqa: E402
 from vizloc_ros.training.teacher.targets import soft_labels  # noqa: E402
@@ -94,7 +94,7 @@ def test_features_are_extracted_where_the_network_is(refiner_channels: int) -> N
 def test_samples_lie_between_the_centres_of_cells() -> None:
     maps = torch.arange(12.0).reshape(1, 1, 3, 4)
     points = torch.tensor([[[3.5, 3.5], [7.5, 3.5], [11.5, 11.5], [0.0, 0.0]]])
-    assert sample(maps, points, 32, 24)[0, :, 0].tolist() == pytest.approx([0, 0.5, 5, 0], abs=1e-5)
+    assert sample_cells(maps, points, 32, 24)[0, :, 0].tolist() == pytest.approx([0, 0.5, 5, 0], abs=1e-5)
 
 
 @given(st.integers(0, 2**32 - 1))

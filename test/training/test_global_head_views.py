@@ -40,7 +40,7 @@ def test_changes_within_images_come_out_alike_in_all_directions() -> None:
     assert (described[0].std(dim=0).diff() < 0.2).all(), "those in which images differ most come first"
 
 
-def test_neighbours_whiten_what_differs_between_them_too() -> None:
+def test_neighbors_whiten_what_differs_between_them_too() -> None:
     generator = torch.Generator().manual_seed(0)
     places = torch.randn(200, 12, generator=generator).repeat_interleave(2, dim=0)
     along = torch.randn(400, 12, generator=generator) * torch.cat([torch.full((3,), 3.0), torch.full((9,), 0.2)])
@@ -51,8 +51,8 @@ def test_neighbours_whiten_what_differs_between_them_too() -> None:
     def moment(vectors: torch.Tensor) -> torch.Tensor:
         return vectors.T @ vectors / len(vectors)
 
-    def moments(neighbours: np.ndarray | None) -> tuple[torch.Tensor, torch.Tensor]:
-        weight, _ = whitening_of_changes(vectors, 6, neighbours)
+    def moments(neighbors: np.ndarray | None) -> tuple[torch.Tensor, torch.Tensor]:
+        weight, _ = whitening_of_changes(vectors, 6, neighbors)
         first, changed = vectors @ weight.T
         return moment(changed - first), moment(first[pairs[:, 0]] - first[pairs[:, 1]])
 
@@ -95,7 +95,7 @@ def test_closeness_falls_with_distance_and_needs_the_same_direction() -> None:
     np.testing.assert_array_equal(near, near.T)
 
 
-def test_neighbours_are_near_and_look_the_same_way() -> None:
+def test_neighbors_are_near_and_look_the_same_way() -> None:
     photos = [photo(0), photo(4.9), photo(None), photo(9, yaw=50), photo(9, yaw=-20), photo(20), photo(None)]
     assert neighbor_pairs(photos, 5, 60).tolist() == [[0, 1], [1, 3], [1, 4]]
     assert neighbor_pairs(photos, 5, 80).tolist() == [[0, 1], [1, 3], [1, 4], [3, 4]]

@@ -59,7 +59,7 @@ def test_a_batch_projects_as_the_nodes_do_however_far_from_the_origin() -> None:
     assert torch.equal(together.points[1, 25:], together.points[1, :1].expand(15, 3))
     for lens, poses, cams_from_map in (
         (together.query_lens, together.truth, [p.query.cam_from_map for p in pairs]),
-        (together.query_lens, together.start, [p.start for p in pairs]),
+        (together.query_lens, together.initial_poses, [p.initial_pose for p in pairs]),
         (together.keyframe_lens, together.keyframe_pose, [p.keyframe.cam_from_map for p in pairs]),
     ):
         pixels, seen = lens.project(poses, together.points)

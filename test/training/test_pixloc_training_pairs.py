@@ -21,8 +21,10 @@ from vizloc_ros.geometry.poses import perturbed  # noqa: E402
 from vizloc_ros.mapping.builder import build_map  # noqa: E402
 from vizloc_ros.mapping.visual_map import VisualMap  # noqa: E402
 from vizloc_ros.training.appearance import Appearance  # noqa: E402
-from vizloc_ros.training.pixloc.pixloc_training_options import PairSource, Partners, Starts  # noqa: E402
+from vizloc_ros.training.pixloc.pixloc_training_options import InitialPoses, PairSource, Partners  # noqa: E402
 from vizloc_ros.training.pixloc.training_pairs import Pair, PairDrive  # noqa: E402
+
+pytestmark = pytest.mark.e2e
 
 LONG_SIDE = 128
 KINDS = ("gain", "gamma", "night", "noise", "motion", "defocus", "shade", "occlusion")
@@ -134,9 +136,9 @@ def drive(images: Path, mapped: Path | None, partners: Partners = PARTNERS, **so
     return PairDrive(described, Path("not used"), partners, LONG_SIDE)
 
 
-def drawn(of: PairDrive, name: str, count: int = 60, starts: Starts | None = None) -> list[Pair]:
+def drawn(of: PairDrive, name: str, count: int = 60, initial_poses: InitialPoses | None = None) -> list[Pair]:
     rng = np.random.default_rng(0)
-    return [of.draw(name, starts or Starts(), rng) for _ in range(count)]
+    return [of.draw(name, initial_poses or InitialPoses(), rng) for _ in range(count)]
 
 
 def seen(record: Record, points: np.ndarray, opened: VisualMap) -> np.ndarray:
@@ -178,23 +180,23 @@ def test_partners_are_those_near_alike_and_overlapping(street_folder: Path, mapp
 def test_an_image_is_not_aligned_with_itself_and_starts_where_it_is_told(street_folder: Path, mapped: Path) -> None:
     found = drive(street_folder, mapped)
     assert len(found.training) == 8
-    starts = Starts(reference=0, translation=1.5, rotation=3)
+    initial_poses = InitialPoses(reference=0, translation=1.5, rotation=3)
     distances, angles = [], []
-    for pair in drawn(found, found.training[3], starts=starts):
+    for pair in drawn(found, found.training[3], initial_poses=initial_poses):
         assert pair.query.name != pair.keyframe.name
         assert pair.query.image.shape == (64, 128)  # of 250 x 400: in multiples of 32
-        off = pair.start * pair.query.cam_from_map.inverse()
-        away = pair.start.inverse().translation - pair.query.cam_from_map.inverse().translation
+        off = pair.initial_pose * pair.query.cam_from_map.inverse()
+        away = pair.initial_pose.inverse().translation - pair.query.cam_from_map.inverse().translation
         distances.append(np.linalg.norm(away))
         angles.append(np.degrees(off.rotation.angle()))
     assert 1 < max(distances) <= 1.5
     assert 2 < max(angles) <= 3
-    references = drawn(found, found.training[3], 5, Starts(reference=1))
-    assert all((pair.start.matrix() == pair.keyframe.cam_from_map.matrix()).all() for pair in references)
-    again = drawn(found, found.training[3], starts=starts)
-    for pair, same in zip(drawn(found, found.training[3], starts=starts), again, strict=True):
+    references = drawn(found, found.training[3], 5, InitialPoses(reference=1))
+    assert all((pair.initial_pose.matrix() == pair.keyframe.cam_from_map.matrix()).all() for pair in references)
+    again = drawn(found, found.training[3], initial_poses=initial_poses)
+    for pair, same in zip(drawn(found, found.training[3], initial_poses=initial_poses), again, strict=True):
         np.testing.assert_array_equal(pair.points, same.points)
-        np.testing.assert_array_equal(pair.start.matrix(), same.start.matrix())
+        np.testing.assert_array_equal(pair.initial_pose.matrix(), same.initial_pose.matrix())
 
 
 @pytest.mark.parametrize(("distance", "degrees"), [(0, 0), (2.5, 0), (0, 40), (3, 8)])

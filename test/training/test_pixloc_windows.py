@@ -18,15 +18,17 @@ from vizloc_ros.datasets.synthetic import SyntheticStreet  # noqa: E402
 from vizloc_ros.errors import DatasetError  # noqa: E402
 from vizloc_ros.features.extractor import open_extractor  # noqa: E402
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera  # noqa: E402
+from vizloc_ros.geometry.colmap_camera import colmap_camera  # noqa: E402
 from vizloc_ros.geometry.se3 import so3_exp  # noqa: E402
 from vizloc_ros.mapping.builder import build_map  # noqa: E402
-from vizloc_ros.mapping.triangulation import colmap_camera  # noqa: E402
-from vizloc_ros.pixloc.image_fit import fit_image  # noqa: E402
+from vizloc_ros.pixloc.image_fit import scale_to_multiples  # noqa: E402
 from vizloc_ros.training.pixloc.pair_batches import collate  # noqa: E402
 from vizloc_ros.training.pixloc.pixloc_trainer import PixLocTrainer  # noqa: E402
-from vizloc_ros.training.pixloc.pixloc_training_options import PairSource, Partners, PixLocTraining, Starts  # noqa: E402
+from vizloc_ros.training.pixloc.pixloc_training_options import InitialPoses, PairSource, Partners, PixLocTraining  # noqa: E402
 from vizloc_ros.training.pixloc.training_pairs import Pair, PairDrive, View  # noqa: E402
 from vizloc_ros.training.pixloc.windows import draw_pairs, with_one_size  # noqa: E402
+
+pytestmark = pytest.mark.e2e
 
 WIDE = PinholeCamera(330, 190, 210.0, 212.0, 161.3, 97.1)  # its image has 160 x 96
 TALL = PinholeCamera(128, 160, 120.0, 118.0, 66.3, 78.1)  # its image too
@@ -143,7 +145,7 @@ class Drive:
     def __init__(self, *pairs: Pair) -> None:
         self.pairs, self.drawn = list(pairs), 0
 
-    def draw(self, name: str, starts: Starts, rng: np.random.Generator) -> Pair:
+    def draw(self, name: str, initial_poses: InitialPoses, rng: np.random.Generator) -> Pair:
         self.drawn += 1
         return self.pairs[min(self.drawn, len(self.pairs)) - 1]
 
@@ -152,11 +154,11 @@ def test_pairs_that_keep_too_few_landmarks_are_drawn_again() -> None:
     scattered, good, other = pair(0, ((0, 0), (330, 190)), count=20), pair(6), pair(7)
     assert len(with_one_size([scattered])[0].points) < 16
     drive: Any = Drive(scattered, good, scattered, other)
-    found = draw_pairs(drive, ["a", "b"], 2, Starts(), np.random.default_rng(0))
+    found = draw_pairs(drive, ["a", "b"], 2, InitialPoses(), np.random.default_rng(0))
     assert [p.query.name for p in found] == [good.query.name, other.query.name]
     assert drive.drawn == 4
     with pytest.raises(DatasetError, match=r"colmap:scene: its images differ in size.*16 landmarks: raise 'partners\."):
-        draw_pairs(Drive(good, scattered), ["a", "b"], 2, Starts(), np.random.default_rng(0))
+        draw_pairs(Drive(good, scattered), ["a", "b"], 2, InitialPoses(), np.random.default_rng(0))
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +193,7 @@ def test_a_network_learns_from_photos_of_many_sizes(source: PairSource, tmp_path
     pixels, _ = batch.query_lens.project(batch.truth, batch.points)
     for i, turn in enumerate(batch.truth.rotation.numpy()):
         record = records[np.abs(turns - turn.T).max(axis=(1, 2)).argmin()]
-        image = fit_image(record.read_image(), 128)
+        image = scale_to_multiples(record.read_image(), 128)
         begin = place(batch.images[i, 0].numpy().astype(np.uint8), image)
         points = batch.points[i].numpy() @ posed(record).rotation.matrix()  # they begin at the query
         whole, _ = record.camera.project(points)

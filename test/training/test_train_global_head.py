@@ -41,6 +41,8 @@ from vizloc_ros.training.teacher.global_network import GlobalTeacher, GlobalTeac
 from vizloc_ros.training.teacher.target_store import TargetStore  # noqa: E402
 from vizloc_ros.training.teacher.teacher_network import Teacher, TeacherOptions  # noqa: E402
 
+pytestmark = pytest.mark.e2e
+
 FRAMES, SPACING, SIZE = 36, 1.5, (128, 64)
 LOSSES = {
     "distill": {"distill": 1},
@@ -85,7 +87,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def teacher(folder: Path) -> TeacherOptions:
-    return TeacherOptions(path=folder / "teacher.onnx", keypoint_share=0.01)
+    return TeacherOptions(path=folder / "teacher.onnx", keypoint_ratio=0.01)
 
 
 def settings(data: Path, **changed: Any) -> dict[str, Any]:
@@ -97,7 +99,7 @@ def settings(data: Path, **changed: Any) -> dict[str, Any]:
         "losses": LOSSES["combined"],
         "cache": str(data / "cache"),
         "changes": {"occluders": 1, "photometric": {"contrast": [0.7, 1.2]}},
-        "views": 3, "batch": 8, "reach": 6, "steps": 12, "learning_rate": 0.003, "validate_every": 4,
+        "views": 3, "batch": 8, "stretch_radius": 6, "steps": 12, "learning_rate": 0.003, "validate_every": 4,
     } | changed  # fmt: skip
 
 
@@ -239,7 +241,7 @@ def test_a_whitened_reduction_needs_no_steps_and_changes_nothing_else(data: Path
     before, after = (load_network(run.checkpoint)[0].state_dict() for run in (kept, whitened))
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"global_head.reduce.weight", "global_head.reduce.bias"}
-    near = trainer(data, tmp_path / "near", steps=0, losses={}, reduction="whiten", neighbours=4)
+    near = trainer(data, tmp_path / "near", steps=0, losses={}, reduction="whiten", neighbors=4)
     assert not torch.allclose(near.head[-1].reduce.weight, whitened.head[-1].reduce.weight)
 
 
@@ -314,7 +316,9 @@ def test_a_batch_depends_on_seed_and_step_and_has_stretches(data: Path) -> None:
         along = positions([photos[i] for i in draw.photos[~draw.random]])
         assert len(along) == 6
         assert np.isfinite(along).all()
-        assert all(np.sort(row)[2] <= 2 * config.reach for row in distances(along, along))  # three to a stretch
+        assert all(
+            np.sort(row)[2] <= 2 * config.stretch_radius for row in distances(along, along)
+        )  # three to a stretch
     assert not np.array_equal(batches.draw(0).photos, batches.draw(1).photos)
     unposed = GlobalBatches(config.model_copy(update={"losses": config.losses.model_copy(update={"posed": 0})}), photos)
     assert unposed.draw(0).random.all()
@@ -336,7 +340,7 @@ def test_what_is_wrong_with_a_configuration_is_said(data: Path, tmp_path: Path) 
     with pytest.raises(ConfigError, match=r"short\.npz: is for global descriptors of 5"):
         trainer(data, tmp_path, vlad=str(tmp_path / "short.npz"))
     with pytest.raises(ConfigError, match=r"vlad\.npz: was learned with another teacher"):
-        trainer(data, tmp_path, teacher=teacher(data).model_copy(update={"keypoint_share": 0.005}))
+        trainer(data, tmp_path, teacher=teacher(data).model_copy(update={"keypoint_ratio": 0.005}))
 
 
 def test_provenance_tells_no_folders() -> None:

@@ -38,6 +38,8 @@ from vizloc_ros.training.teacher.warps import Warps  # noqa: E402
 from vizloc_ros.training.training_images import ImageSource, TrainingImages  # noqa: E402
 from vizloc_ros.training.training_options import fixed_options  # noqa: E402
 
+pytestmark = pytest.mark.e2e
+
 STEPS = 24
 
 
@@ -88,7 +90,7 @@ def config(teacher_path: Path, images: Path, tmp_path: Path) -> HfNetTraining:
                 "refiner_channels": 16,
                 "clusters": 4, "global_dimension": 8,
             },
-            "teacher": {"path": teacher_path, "keypoint_share": 0.01},
+            "teacher": {"path": teacher_path, "keypoint_ratio": 0.01},
             "images": [{"folder": images, "pattern": "*.png"}],
             "targets": tmp_path / "targets",
             "held_out": 0.2,
@@ -224,7 +226,7 @@ def test_a_run_is_not_overwritten_nor_resumed_as_another(small: HfNetTraining, t
     absent = small.model_copy(update={"teacher": TeacherOptions(path=tmp_path / "absent.onnx")})
     with pytest.raises(ConfigError, match=r"checkpoint\.pt: there is a run already"):
         HfNetTrainer(absent, tmp_path)
-    with pytest.raises(ConfigError, match=r"another teacher\.keypoint_share, teacher\.path: resume it with that"):
+    with pytest.raises(ConfigError, match=r"another teacher\.keypoint_ratio, teacher\.path: resume it with that"):
         HfNetTrainer(absent, tmp_path, resume=True)
     longer = {"steps": 6, "drops": (0.1, 0.2), "learning_rate": 1e-4, "validate_every": 3, "targets": None}
     assert HfNetTrainer(small.model_copy(update=longer), tmp_path, resume=True).step == 2
@@ -255,7 +257,7 @@ def test_small_images_are_found_when_a_run_starts(small: HfNetTraining, images: 
     with pytest.raises(DatasetError, match=r"\.png \(and 23 more\): smaller than a crop of 104 px"):
         HfNetTrainer(small.model_copy(update={"crop": 104}), tmp_path)
     with pytest.raises(ValidationError, match=r"a view of 64 px is smaller than a crop of 96 px"):
-        HfNetTraining.model_validate(small.model_dump() | {"crop": 96, "warps": {"share": 0.5, "side": 64}})
+        HfNetTraining.model_validate(small.model_dump() | {"crop": 96, "warps": {"ratio": 0.5, "side": 64}})
 
 
 def test_the_teacher_obeys_threads_and_provider(
@@ -340,15 +342,15 @@ def test_kept_targets_are_those_of_this_teacher_these_warps_and_this_image(
         return len(list(config.targets.glob("*.npz"))) - before
 
     assert added(store) == 0  # the folder has moved
-    few = config.teacher.model_copy(update={"keypoint_share": 0.005})
+    few = config.teacher.model_copy(update={"keypoint_ratio": 0.005})
     assert added(dataclasses.replace(store, teacher=Teacher(few))) == 1
     trained = tmp_path / "corners.onnx"
     network = onnx.load(config.teacher.path)
     network.doc_string = "trained for longer"
     onnx.save(network, trained)
-    assert added(dataclasses.replace(store, teacher=Teacher(TeacherOptions(path=trained, keypoint_share=0.01)))) == 1
+    assert added(dataclasses.replace(store, teacher=Teacher(TeacherOptions(path=trained, keypoint_ratio=0.01)))) == 1
     assert [added(dataclasses.replace(store, warps=w), 0) for w in (warps, twist, warps)] == [1, 1, 0]
-    assert added(dataclasses.replace(store, warps=warps.model_copy(update={"share": 0.3, "variants": 5})), 0) == 0
+    assert added(dataclasses.replace(store, warps=warps.model_copy(update={"ratio": 0.3, "variants": 5})), 0) == 0
     cv2.imwrite(str(path), cv2.imread(str(images / "01.png")))
     assert added(store) == 1
     path.unlink()
@@ -395,7 +397,7 @@ def test_the_vocabulary_is_kept_and_a_damaged_one_is_named(config: HfNetTraining
     content = kept.read_bytes()
     HfNetTrainer(config, tmp_path)
     assert kept.read_bytes() == content
-    teacher = config.teacher.model_copy(update={"keypoint_share": 0.012})
+    teacher = config.teacher.model_copy(update={"keypoint_ratio": 0.012})
     fewer = [ImageSource(folder=config.images[0].folder, pattern="1*.png")]
     for changed in ({"teacher": teacher}, {"images": fewer}, {"vlad_words": 7}):
         with pytest.raises(ConfigError, match=rf"vlad\.npz: was learned with another {next(iter(changed))}"):
@@ -415,6 +417,6 @@ def test_a_resumed_run_may_change_only_what_is_marked(config: HfNetTraining) -> 
     fixed = dict(fixed_options(config))
     assert fixed["teacher.path"] == "corners.onnx"
     assert fixed["images[0].pattern"] == "*.png"
-    assert fixed["warps.share"] == 0
+    assert fixed["warps.ratio"] == 0
     changeable = {"steps", "drops", "learning_rate", "validate_every", "targets", "imagenet", "images[0].folder"}
     assert not fixed.keys() & {*changeable, "teacher.provider"}

@@ -35,6 +35,8 @@ from vizloc_ros.training.pixloc.pixloc_training_options import PairSource, PixLo
 from vizloc_ros.training.pixloc.trained import open_trained  # noqa: E402
 from vizloc_ros.training.training_run import DivergedError  # noqa: E402
 
+pytestmark = pytest.mark.e2e
+
 TINY = {  # and sharp: the levels of small images have too few cells to be smoothed
     "kind": "light", "channels": [8, 16, 24], "hidden": 32, "dimension": 16, "levels": 3, "smoothing": [0, 0, 0, 0]
 }  # fmt: skip
@@ -81,11 +83,10 @@ def distances(aligned: Any, batch: Batch) -> np.ndarray:
     return (centres[0] - centres[1]).norm(dim=1).numpy()
 
 
-@pytest.mark.slow
 def test_a_batch_is_overfitted(source: dict[str, Any], tmp_path: Path) -> None:
     config = settings(
         {**source, "query_split": "query"}, long_side=224, steps=70, iterations=5, learning_rate=3e-3,
-        starts={"translation": 1, "rotation": 3},
+        initial_poses={"translation": 1, "rotation": 3},
     )  # fmt: skip
     config["sources"][0].update(held_out=0, gap=0)
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
@@ -104,7 +105,7 @@ def test_a_batch_is_overfitted(source: dict[str, Any], tmp_path: Path) -> None:
         )
     assert before.loss > 100 * NEAR_ZERO
     assert max(losses[-1], after.loss.item()) < NEAR_ZERO, losses
-    assert distances(batch.start, batch).max() > 0.2
+    assert distances(batch.initial_poses, batch).max() > 0.2
     assert distances(after.pose, batch).max() < 0.03
 
 
@@ -134,7 +135,7 @@ def test_batches_depend_on_seed_and_step_and_spare_what_is_held_out(source: dict
     other = trainer(source, tmp_path / "c", seed=1)
     for name in ("images", "points", "real"):
         assert torch.equal(getattr(first.batch(4), name), getattr(again.batch(4), name))
-    assert torch.equal(first.batch(4).start.translation, again.batch(4).start.translation)
+    assert torch.equal(first.batch(4).initial_poses.translation, again.batch(4).initial_poses.translation)
     for changed in (first.batch(5), other.batch(4)):
         assert not torch.equal(changed.images, first.batch(4).images)
     plain = trainer(source, tmp_path / "plain", **{f"{side}_appearance": {"strength": 0} for side in ("query", "map")})
@@ -282,5 +283,5 @@ def test_the_documented_keys_and_defaults_are_those_of_the_code() -> None:
     }
     assert PixLocTraining.model_validate({"sources": defaults.sources, **given}) == defaults
     assert given["partners"] == defaults.partners.model_dump()
-    assert given["starts"] == defaults.starts.model_dump()
+    assert given["initial_poses"] == defaults.initial_poses.model_dump()
     assert all(f"`{name}`" in page.split("<!-- end -->")[-1] for name in PairSource.model_fields)

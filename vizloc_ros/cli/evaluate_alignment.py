@@ -50,7 +50,7 @@ _PACKAGE_MODEL = [""]  # without --model
 ModelOption = Annotated[list[str], typer.Option(metavar="MODEL", help=f"{_MODEL_HELP}; give several to compare them")]
 OutOption = Annotated[Path, typer.Option(help="Folder for report.json and a figure", file_okay=False)]
 SplitOption = Annotated[str, typer.Option(help="Split of the dataset to align")]
-MapSplitOption = Annotated[str, typer.Option(help="The map's images, for models without references in the map")]
+MapSplitOption = Annotated[str, typer.Option(help="The map's images, for models without reference features in the map")]
 KindsOption = Annotated[str, typer.Option(metavar="KIND,...", help="Also degrade the images; all: every kind")]
 LevelsOption = Annotated[str, typer.Option(metavar="LEVEL,...", help="Levels of the degradations")]
 

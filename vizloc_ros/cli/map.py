@@ -97,7 +97,7 @@ def print_references(map_path: Path, size: int) -> None:
     """
     info = VisualMap.open(map_path).info
     model = info.pixloc.model_id if info.pixloc else "none"
-    console.print(f"{map_path}: references of {model}, {size / info.keyframes / 1e3:.0f} kB per keyframe")
+    console.print(f"{map_path}: reference features of {model}, {size / info.keyframes / 1e3:.0f} kB per keyframe")
 
 
 def print_build(report: BuildReport, out: Path) -> None:
@@ -135,7 +135,7 @@ def info(map_path: MapArgument) -> None:
         ("dataset", described.dataset),
         ("frame", described.frame),
         ("features", described.extractor.feature_id),
-        ("tracker's references", described.pixloc.model_id if described.pixloc else "none"),
+        ("tracker's reference features", described.pixloc.model_id if described.pixloc else "none"),
         ("keyframes", described.keyframes),
         ("landmarks", described.landmarks),
         ("observations", described.observations),

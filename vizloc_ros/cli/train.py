@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -93,7 +93,7 @@ def require_torch(threads: int = 0) -> None:
         torch.set_num_threads(threads)
 
 
-def _run(trainer: "TrainingRun", until: int | None) -> None:
+def _run(trainer: "TrainingRun[Any]", until: int | None) -> None:
     """Train, and show the values of some steps."""
 
     def report(step: int, values: Mapping[str, float]) -> None:

@@ -1,7 +1,4 @@
-"""Conversion of COLMAP's cameras, and rectification of images with them.
-
-The center of the top-left pixel is (0.5, 0.5) in COLMAP and (0, 0) here.
-"""
+"""Conversion of COLMAP's cameras with distortion, and rectification of images with them."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +9,8 @@ import pycolmap
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.datasets.image_files import read_image
 from vizloc_ros.errors import CameraError
-from vizloc_ros.geometry.camera import PIXEL_CENTRE, PinholeCamera
+from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.geometry.colmap_camera import pinhole_camera
 from vizloc_ros.geometry.rectification import DistortedCamera, Rectifier
 
 # Distortion model and number of its coefficients for each camera model of COLMAP; coefficients it lacks are zero.
@@ -46,7 +44,7 @@ def distorted_camera(camera: pycolmap.Camera) -> DistortedCamera:
     coefficients = np.zeros(count)
     given = np.asarray(camera.params)[camera.extra_params_idxs()]
     coefficients[: len(given)] = given
-    return DistortedCamera(_pinhole(camera), tuple(coefficients.tolist()), model)
+    return DistortedCamera(pinhole_camera(camera), tuple(coefficients.tolist()), model)
 
 
 def undistorted_camera(camera: pycolmap.Camera, size: tuple[int, int]) -> PinholeCamera:
@@ -62,7 +60,7 @@ def undistorted_camera(camera: pycolmap.Camera, size: tuple[int, int]) -> Pinhol
         CameraError: COLMAP undistorts images of this camera to another shape.
     """
     options = pycolmap.UndistortCameraOptions(max_image_size=max(size))
-    pinhole = _pinhole(pycolmap.undistort_camera(options, camera))
+    pinhole = pinhole_camera(pycolmap.undistort_camera(options, camera))
     if max(abs(pinhole.width - size[0]), abs(pinhole.height - size[1])) > _SIZE_TOLERANCE:
         raise CameraError(
             f"the image is {size[0]}x{size[1]} px, but COLMAP undistorts images of its camera to "
@@ -80,14 +78,3 @@ def rectifier(camera: DistortedCamera) -> Rectifier:
 def read_rectified(path: Path, camera: DistortedCamera) -> UInt8:
     """Read and rectify an image. Raises ``ImageError`` as ``read_image``."""
     return rectifier(camera).rectify(read_image(path, camera.pinhole.size))
-
-
-def _pinhole(camera: pycolmap.Camera) -> PinholeCamera:
-    return PinholeCamera(
-        camera.width,
-        camera.height,
-        camera.focal_length_x,
-        camera.focal_length_y,
-        camera.principal_point_x - PIXEL_CENTRE,
-        camera.principal_point_y - PIXEL_CENTRE,
-    )

@@ -82,7 +82,7 @@ def _draw(path: Path, record: Record, prior: Rigid3d, visual_map: VisualMap, ali
         return
     alignment, pyramid = aligned.alignment, aligned.pyramid
     correction = visual_map.info.intrinsics_correction(camera)
-    panels = [draw_travel(image, aligned.references.points, alignment.trace, camera, correction)]
+    panels = [draw_travel(image, aligned.references.positions, alignment.trace, camera, correction)]
     panels += [draw_confidence(image, level) for level in pyramid.levels]
     titles = ["landmarks from the prior (red) to the pose (green)"]
     titles += [f"confidence, level {k}, {1 / level.scale[0]:.3g} px" for k, level in enumerate(pyramid.levels)]

@@ -20,6 +20,7 @@ from vizloc_ros.files import replacing
 from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.timing import NANOSECONDS
 
 PERCENTILES = {"p50", "p99"}
 RATIOS = ("recall", "recall_of_processed", "retrieval", "converged")
@@ -131,7 +132,7 @@ def write_results(
     plot_trajectory(out / "trajectory.png", landmarks, visual_map.keyframe_poses[:, :3], truth, estimates, skipped)
     if truth:
         posed = [r for r in records if r.name in truth]
-        seconds = np.array([r.timestamp_ns for r in posed]) * 1e-9
+        seconds = np.array([r.timestamp_ns for r in posed]) / NANOSECONDS
         plot_errors(out / "errors.png", recall, [r.name for r in posed], seconds, skipped)
     return report
 
@@ -169,7 +170,7 @@ def draw_overlay(
         inliers = np.arange(len(keypoints)) < len(pose.keypoints)
         projections = np.zeros((len(keypoints), 2))
         cam_from_map = estimates[record.name].inverse()
-        projected, _ = record.camera.project(transform_points(cam_from_map, pose.points))
+        projected, _ = record.camera.project(transform_points(cam_from_map, pose.positions))
         correction = visual_map.info.intrinsics_correction(record.camera)
         projections[inliers] = projected + correction.shift(projected, record.camera)  # pixels of the real camera
     caption = f"{record.name}: {outcome.inliers} of {outcome.matches} matches are inliers"

@@ -11,13 +11,14 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from vizloc_ros.arrays import Float32, UInt8
 from vizloc_ros.errors import ConfigError, FeatureError
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.onnx_session import ORT_ERRORS, described, one_line, open_session, read_network
 from vizloc_ros.geometry.interpolation import Corners, interpolate_channels_first
+from vizloc_ros.options import Options
 
 CELL = 8  # side of the cells whose 64 pixels and "no keypoint" have one softmax [px]
 CELL_CHANNELS = CELL * CELL + 1
@@ -26,7 +27,7 @@ _MIN_DESCRIPTOR_CHANNELS = 9
 ScoreKind = Literal["probability", "logit", "cells"]
 
 
-class DenseNetworkConfig(BaseModel):
+class DenseNetworkConfig(Options):
     """Inputs and outputs of a network; fields that are None follow from its outputs.
 
     Attributes:
@@ -38,8 +39,6 @@ class DenseNetworkConfig(BaseModel):
         score_offset: offset that is added to logits.
         descriptors: name of the output with dense descriptors, D x H/s x W/s; s follows from the shapes.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     value_range: float = Field(default=1.0, gt=0)
     multiple: int = Field(default=32, ge=CELL, multiple_of=CELL)
@@ -82,7 +81,7 @@ class DenseMaps:
 
     def sample(self, points: Float32) -> Float32:
         """Unit descriptors (N, D) at (N, 2) pixels of the image."""
-        return sample(self.descriptors, points, self.stride)
+        return sample_dense_descriptors(self.descriptors, points, self.stride)
 
 
 class DenseNetwork:
@@ -171,7 +170,7 @@ class DenseNetwork:
         return found[0]
 
 
-def sample(maps: Float32, points: Float32, stride: float) -> Float32:
+def sample_dense_descriptors(maps: Float32, points: Float32, stride: float) -> Float32:
     """Sample unit descriptors at pixels, bilinear, with the values of the border beyond it.
 
     Args:

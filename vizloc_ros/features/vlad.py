@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from scipy.sparse import csr_matrix
 
 from vizloc_ros.arrays import UNREADABLE_ARRAY, Float32, Int8, Int32, UInt8
 from vizloc_ros.errors import FeatureError, MapError
 from vizloc_ros.features.types import Features, dequantize
+from vizloc_ros.options import Options
 
 _MAX_VOCABULARY_SAMPLES = 100_000
 _MAX_PCA_SAMPLES = 4096
@@ -169,15 +170,13 @@ _FILES = {"words": "vlad_words.npy", "mean": "vlad_mean.npy", "projection": "vla
 _Learned = TypeVar("_Learned", bound="LocalVlad")
 
 
-class VladOptions(BaseModel):
+class VladOptions(Options):
     """Options of every extractor with VLAD.
 
     Attributes:
         words: size K of the vocabulary.
         dimension: maximum length G of a global descriptor.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     words: int = Field(default=64, ge=1)
     dimension: int = Field(default=1024, ge=1)

@@ -122,7 +122,7 @@ class IntrinsicsCorrection:
         """Shift (N, 2) [px] of the real image against the calibrated ``camera`` at its (N, 2) pixels."""
         return shift_jacobian(pixels, camera) @ np.array([self.focal, self.cx, self.cy, self.radial])
 
-    def largest_shift(self, camera: PinholeCamera) -> float:
+    def max_shift(self, camera: PinholeCamera) -> float:
         """Length [px] of the largest shift among corners, middles of the borders and middle of the image."""
         x, y = np.meshgrid(np.linspace(0, camera.width - 1, 3), np.linspace(0, camera.height - 1, 3))
         shift = self.shift(np.stack([x.ravel(), y.ravel()], axis=1), camera)

@@ -1,4 +1,4 @@
-"""Plays a bag to the nodes of a launch file: from when they are ready, and ends the launch with the bag."""
+"""Player of a bag for the nodes of a launch file: from when they are ready; the launch ends with the bag."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ FINISH_S = 5.0  # for the nodes to finish the last image
 
 
 def has_ros2_bag() -> bool:
-    """Whether ``ros2 bag play`` is there: ``ros2`` alone comes without it."""
+    """Return true if ``ros2 bag play`` is there: ``ros2`` alone comes without it."""
     return shutil.which("ros2") is not None and all(map(find_spec, ("ros2bag", "rosbag2_py")))
 
 
 def check_bag(context: LaunchContext, bag: str, delay: str) -> list[LaunchDescriptionEntity]:
-    """The actions that end the launch if what is to be played cannot be; to be called before vizloc.launch.py."""
+    """Actions that end the launch if what is to be played cannot be; to be called before vizloc.launch.py."""
     try:
         is_time = float(delay) >= 0
     except ValueError:
@@ -44,7 +44,7 @@ def check_bag(context: LaunchContext, bag: str, delay: str) -> list[LaunchDescri
 
 
 def image_topics_in(bag: str, image_topic: str) -> list[str]:
-    """The topic of that name among those of a bag, or that of its compressed images; both if both are there."""
+    """Topic of that name among those of a bag, or that of its compressed images; both if both are there."""
     try:
         topics = read_info(Path(bag)).topics
     except BagError:
@@ -53,7 +53,7 @@ def image_topics_in(bag: str, image_topic: str) -> list[str]:
 
 
 def play_action(bag: str, rate: str, delay: str, images: Sequence[str], with_ros2_bag: bool) -> ExecuteProcess:
-    """The player, at whose end the launch ends too.
+    """Player, at whose end the launch ends too.
 
     Args:
         bag: folder or file.
@@ -74,7 +74,7 @@ def play_action(bag: str, rate: str, delay: str, images: Sequence[str], with_ros
 def play_when_ready(
     context: LaunchContext, bag: str, rate: str, delay: str, with_ros2_bag: bool
 ) -> list[LaunchDescriptionEntity]:
-    """The actions that play a bag once, as soon as the nodes have loaded what they need, and end the launch with it.
+    """Actions that play a bag once, as soon as the nodes have loaded what they need, and end the launch with it.
 
     Args:
         context: of the launch, after ``check_bag`` and vizloc.launch.py.

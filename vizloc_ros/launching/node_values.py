@@ -1,4 +1,4 @@
-"""The parameters that the launch file gives to each node: the package's, the user's over them, then its arguments."""
+"""Parameters that the launch file gives to each node: the package's, the user's over them, then its arguments."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ _DEFAULT_BASE = "base_link"
 
 @dataclass(frozen=True)
 class NodeValues:
-    """Parameters by node, and what the user should know of them.
+    """Parameters by node, and notes for the user about them.
 
     Attributes:
         by_node: by the nodes' names, without namespace.
-        notes: what was not done as the user's file says, and why.
+        notes: settings of the user's file that were not taken as they are, and why.
     """
 
     by_node: dict[str, Values]
     notes: list[str]
 
     def text(self, node: str, name: str) -> str:
-        """A parameter of a node; empty if nothing is said of it."""
+        """Parameter of a node as text; empty if nothing is said of it."""
         value = self.by_node[node].get(name)
         return value.text if value else ""
 
     @property
     def use_sim_time(self) -> bool:
-        """Whether the nodes take the time from /clock."""
+        """Return true if the nodes take the time from /clock."""
         return _is_true(self.by_node[MAP_SERVER].get("use_sim_time"))
 
     @property
     def map_frame(self) -> str:
-        """The frame of the map: the parameter, or what the map says, or ``map`` where it cannot be read."""
+        """Frame of the map: the parameter, or what the map says, or ``map`` where it cannot be read."""
         from vizloc_ros.mapping.map_format import read_info  # only RViz asks for it
 
         try:
@@ -50,7 +50,7 @@ class NodeValues:
 def node_values(
     nodes: Sequence[str], namespace: str, package_file: Path, user_file: Path | None, arguments: Mapping[str, Value]
 ) -> NodeValues:
-    """The parameters of nodes that are started together.
+    """Parameters of nodes that are started together.
 
     Args:
         nodes: their names.
@@ -75,7 +75,7 @@ def node_values(
 
 
 def _former_names(sections: Sequence[Section]) -> list[str]:
-    """What the user should know of sections for nodes that have another name now."""
+    """Notes for the user about sections for nodes that have another name now."""
     former = {section.name: RENAMED_NODES.get(section.name.rpartition("/")[2]) for section in sections}
     return [
         f"section {name} of params_file has no effect: the node is now called {new}"
@@ -85,7 +85,7 @@ def _former_names(sections: Sequence[Section]) -> list[str]:
 
 
 def _settle(localizer: Values, tracker: Values) -> list[str]:
-    """Keeps localizer and tracker from publishing the same; returns what the user should know."""
+    """Keep localizer and tracker from publishing the same; return notes for the user."""
     notes = []
     if _text(tracker, "path_length") != "0" and _text(localizer, "path_length") != "0":
         localizer["path_length"] = Value.of(0)

@@ -24,7 +24,7 @@ _TRUE = frozenset({"y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", 
 
 @dataclass(frozen=True)
 class Value:
-    """The value of a parameter.
+    """Value of a parameter.
 
     Attributes:
         written: the scalar or list, with its quotes: ROS and PyYAML differ in what they take for a number.
@@ -36,23 +36,23 @@ class Value:
 
     @classmethod
     def of(cls, value: str | bool | int) -> Value:
-        """A value that is not from a file."""
+        """Value that is not from a file."""
         if isinstance(value, str):
             return cls(yaml.ScalarNode(_STR, value, style="'"))
         return cls(yaml.ScalarNode(_BOOL if isinstance(value, bool) else "tag:yaml.org,2002:int", str(value).lower()))
 
     @property
     def text(self) -> str:
-        """A scalar without its quotes; empty for a list."""
+        """Scalar without its quotes; empty for a list."""
         return self.written.value if isinstance(self.written, yaml.ScalarNode) else ""
 
     @property
     def is_true(self) -> bool:
-        """Whether ROS takes it for true."""
+        """Return true if ROS takes it for true."""
         return self.text in _TRUE
 
     def is_for(self, node: str) -> bool:
-        """Whether its section names the node, rather than fitting it by a wildcard."""
+        """Return true if its section names the node, rather than fitting it by a wildcard."""
         return self.section.rpartition("/")[2] == node
 
 
@@ -61,19 +61,19 @@ Values = dict[str, Value]  # by the parameter's name
 
 @dataclass(frozen=True)
 class Section:
-    """The parameters that a file has under one name of nodes."""
+    """Parameters that a file has under one name of nodes."""
 
     name: str
     values: Values
 
     def fits(self, node: str) -> bool:
-        """Whether the section is for a node, given by its full name."""
+        """Return true if the section is for a node, given by its full name."""
         pattern = re.escape(f"/{self.name.lstrip('/')}").replace(r"/\*", r"(/\w+)").replace(r"\*", "*")
         return re.fullmatch(pattern, node) is not None
 
 
 def read_sections(path: Path) -> list[Section]:
-    """The sections of a parameter file, in the order in which ROS applies them.
+    """Sections of a parameter file, in the order in which ROS applies them.
 
     Raises:
         ConfigError: no such file, not YAML, or not made of sections with ``ros__parameters``.
@@ -89,12 +89,12 @@ def read_sections(path: Path) -> list[Section]:
 
 
 def values_for(node: str, sections: Sequence[Section]) -> Values:
-    """What a file says for a node, given by its full name."""
+    """Values of a file for a node, given by its full name."""
     return {name: value for section in sections if section.fits(node) for name, value in section.values.items()}
 
 
 def write_parameters(path: Path, values_by_node: Mapping[str, Values]) -> None:
-    """Writes a parameter file with one section for each node, given by its full name."""
+    """Write a parameter file with one section for each node, given by its full name."""
 
     def mapping(content: Mapping[str, yaml.Node]) -> yaml.MappingNode:
         return yaml.MappingNode(
@@ -110,7 +110,7 @@ def write_parameters(path: Path, values_by_node: Mapping[str, Values]) -> None:
 
 
 def _sections(node: yaml.Node, names: tuple[str, ...], path: Path) -> Iterator[tuple[str, Values]]:
-    """(name, values) of every ``ros__parameters`` at or below a node of the file."""
+    """Pairs (name, values) of every ``ros__parameters`` at or below a node of the file."""
     if not isinstance(node, yaml.MappingNode):
         raise _error(path, node, f"expected the name of a node, then {_PARAMETERS}, then parameters")
     for key, value in node.value:
@@ -126,7 +126,7 @@ def _sections(node: yaml.Node, names: tuple[str, ...], path: Path) -> Iterator[t
 
 
 def _parameters(mapping: yaml.MappingNode, prefix: str, path: Path) -> Iterator[tuple[str, yaml.Node]]:
-    """(name, value) of the parameters in a mapping; those in mappings within it have names with dots."""
+    """Pairs (name, value) of the parameters in a mapping; those in mappings within it have names with dots."""
     for key, value in mapping.value:
         name = f"{prefix}{key.value}"
         if isinstance(value, yaml.MappingNode):
@@ -146,7 +146,7 @@ def _key(text: str) -> yaml.ScalarNode:
 
 
 def _copy(node: yaml.Node) -> yaml.Node:
-    """A copy of a scalar or list: PyYAML writes a node that it meets twice as an alias, which ROS refuses."""
+    """Copy of a scalar or list: PyYAML writes a node that it meets twice as an alias, which ROS refuses."""
     if isinstance(node, yaml.ScalarNode):
         return yaml.ScalarNode(node.tag, node.value, style=node.style)
     return yaml.SequenceNode(node.tag, [_copy(element) for element in node.value], flow_style=True)

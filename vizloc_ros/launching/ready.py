@@ -1,4 +1,4 @@
-"""Waits until nodes are ready: python -m vizloc_ros.launching.ready /hfnet /visual_map_server ...
+"""Wait until nodes are ready: python -m vizloc_ros.launching.ready /hfnet /visual_map_server ...
 
 A node loads its map and networks before it says anything on /diagnostics, so the first word of each is waited for. What
 keeps one from working is printed, but does not hold up the others: a map may be without references for the tracker.
@@ -17,11 +17,11 @@ from rclpy.executors import ExternalShutdownException
 from vizloc_ros.ros.qos import DIAGNOSTICS
 from vizloc_ros.ros.runner import ros
 
-_MOST_S = 600.0  # TensorRT builds its engine for minutes
+_MAX_WAIT_S = 600.0  # TensorRT builds its engine for minutes
 
 
 def wait_until_ready(nodes: Sequence[str], timeout_s: float) -> list[str]:
-    """Waits for the first diagnostics of nodes, given by their full names; returns those that have said nothing.
+    """Wait for the first diagnostics of nodes, given by their full names; return those that have said nothing.
 
     Problems that they report are printed.
     """
@@ -43,10 +43,10 @@ def wait_until_ready(nodes: Sequence[str], timeout_s: float) -> list[str]:
 
 
 def main() -> int:
-    """Waits for the nodes of the command line; 1 if one of them has not come up in ten minutes."""
+    """Wait for the nodes of the command line; return 1 if one of them has not come up in ten minutes."""
     with ros():
         try:
-            missing = wait_until_ready(sys.argv[1:], _MOST_S)
+            missing = wait_until_ready(sys.argv[1:], _MAX_WAIT_S)
         except (KeyboardInterrupt, ExternalShutdownException):
             return 1
     print(f"not ready: {', '.join(missing)}" if missing else "the nodes are ready", flush=True)  # noqa: T201

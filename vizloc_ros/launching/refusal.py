@@ -1,4 +1,4 @@
-"""Ends a launch that cannot do what it was asked for, before it has started anything."""
+"""Refusal of a launch that cannot do what it was asked for, before it has started anything."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _REFUSED = "vizloc_refused"
 
 
 def refuse(context: LaunchContext, reason: str) -> list[LaunchDescriptionEntity]:
-    """The actions that end the launch with this message and exit code 1.
+    """Actions that end the launch with this message and exit code 1.
 
     An exception raised right here would leave behind, as orphans, the processes that a launch file around this one has
     just started: launch knows of them only when it has gone through all files.
@@ -25,5 +25,5 @@ def refuse(context: LaunchContext, reason: str) -> list[LaunchDescriptionEntity]
 
 
 def is_refused(context: LaunchContext) -> bool:
-    """Whether the launch is about to end, so that nothing more must be started."""
+    """Return true if the launch is about to end, so that nothing more must be started."""
     return _REFUSED in context.launch_configurations

@@ -1,4 +1,4 @@
-"""Starts a node again that has ended by itself, unless it ends at once time after time."""
+"""Restarts of a node that has ended by itself, unless it ends at once time after time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_QUICK_RESTARTS = 3
 
 
 class Restarts:
-    """Handles the exits of one process with ``respawn``: gives it up after three restarts that lasted under 30 s each.
+    """Handler of the exits of one process with ``respawn``; it gives up after three that lasted under 30 s.
 
     A refused parameter would end it every time. launch itself can only count all restarts, those of weeks included, and
     not on Humble.
@@ -30,7 +30,7 @@ class Restarts:
         self._quick_restarts = 0
 
     def __call__(self, event: ProcessExited, context: LaunchContext) -> list[LaunchDescriptionEntity] | None:
-        """To be the ``on_exit`` of the process."""
+        """Handle an exit; the ``on_exit`` of the process."""
         if context.is_shutdown:
             return None
         now = self._monotonic()

@@ -1,4 +1,4 @@
-"""Where RViz is."""
+"""Location of RViz."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 
 
 def rviz_executable() -> str:
-    """The path of rviz2, from the ROS packages or from PATH; empty if it is not installed."""
+    """Path of rviz2, from the ROS packages or from PATH; empty if it is not installed."""
     try:
         in_package = Path(get_package_prefix("rviz2")) / "lib" / "rviz2" / "rviz2"
     except (PackageNotFoundError, OSError):  # the latter without AMENT_PREFIX_PATH
@@ -19,7 +19,7 @@ def rviz_executable() -> str:
 
 
 def how_to_install_rviz() -> str:
-    """What is missing, and the command that brings it."""
+    """Text that names what is missing, and the command that brings it."""
     return (
         "RViz is not installed (no package rviz2): "
         f"sudo apt-get install ros-{os.environ.get('ROS_DISTRO', '$ROS_DISTRO')}-rviz2, or start with rviz:=false"

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from vizloc_ros.arrays import Float32, Int8, Int32, Int64
 from vizloc_ros.localization.global_search import open_search
 from vizloc_ros.localization.localization_options import RetrievalOptions
-from vizloc_ros.localization.retrieval import suppress_neighbours
+from vizloc_ros.localization.retrieval import suppress_neighbors
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.timing import Stopwatch
 
@@ -24,12 +24,12 @@ class Place:
 
     Attributes:
         positions: (N, 3) float32 landmark positions in the map frame [m].
-        landmarks: (N,) int32 landmark ids.
+        landmark_ids: (N,) int32 ids of the landmarks.
         descriptors: (N, D) int8 descriptors of the observations.
     """
 
     positions: Float32
-    landmarks: Int32
+    landmark_ids: Int32
     descriptors: Int8
 
     @classmethod
@@ -39,10 +39,10 @@ class Place:
         Observations of the first keyframes are kept: in order of retrieval, these are most similar to the query.
         """
         rows = [visual_map.observations_of(int(k)) for k in keyframes]
-        landmarks = np.concatenate([visual_map.observation_landmarks[r] for r in rows])
+        landmark_ids = np.concatenate([visual_map.observation_landmarks[r] for r in rows])
         descriptors = np.concatenate([visual_map.observation_descriptors[r] for r in rows])
-        kept = _first_of_each(landmarks, per_landmark)
-        return cls(visual_map.landmark_positions[landmarks[kept]], landmarks[kept], descriptors[kept])
+        kept = _first_of_each(landmark_ids, per_landmark)
+        return cls(visual_map.landmark_positions[landmark_ids[kept]], landmark_ids[kept], descriptors[kept])
 
 
 def _first_of_each(values: Int32, count: int) -> Int64:
@@ -121,5 +121,5 @@ class PlaceFinder:
         keyframes, similarities = self._index.search(global_descriptor, _PROPOSALS * top_k)
         poses = self._map.keyframe_poses[keyframes]
         directions = Rotation.from_quat(poses[:, 3:]).as_matrix()[:, :, 2]
-        chosen = suppress_neighbours(poses[:, :3], directions, spacing, top_k)
+        chosen = suppress_neighbors(poses[:, :3], directions, spacing, top_k)
         return keyframes[chosen], similarities[chosen]

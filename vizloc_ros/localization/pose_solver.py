@@ -13,11 +13,11 @@ from pycolmap import Rigid3d
 from vizloc_ros.arrays import Bool, Float64, Int8, Int32
 from vizloc_ros.features.types import Features, dequantize
 from vizloc_ros.geometry.camera import PIXEL_CENTRE, PinholeCamera
+from vizloc_ros.geometry.colmap_camera import colmap_camera
 from vizloc_ros.geometry.covariance import max_position_std, with_map_covariance
 from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.localization.localization_options import PoseOptions
 from vizloc_ros.localization.places import Place
-from vizloc_ros.mapping.triangulation import colmap_camera
 from vizloc_ros.timing import Stopwatch
 
 
@@ -36,7 +36,7 @@ def match_to_place(descriptors: Int8, place: Place, ratio: float) -> tuple[Int32
     Returns:
         (m,) indices of query keypoints and (m,) rows of the place.
     """
-    if len(descriptors) == 0 or len(place.landmarks) < 2:
+    if len(descriptors) == 0 or len(place.landmark_ids) < 2:
         return np.zeros(0, np.int32), np.zeros(0, np.int32)
     similarity = dequantize(descriptors) @ dequantize(place.descriptors).T
     rows = np.arange(len(descriptors))
@@ -44,11 +44,11 @@ def match_to_place(descriptors: Int8, place: Place, ratio: float) -> tuple[Int32
     best = similarity[rows, nearest]
     similarity[rows, nearest] = -np.inf
     second = similarity.argmax(axis=1)
-    same = place.landmarks[nearest] == place.landmarks[second]
+    same = place.landmark_ids[nearest] == place.landmark_ids[second]
     distinct = (1 - best) <= ratio**2 * (1 - similarity[rows, second])
     query = np.flatnonzero(same | distinct)
     query = query[np.argsort(-best[query], kind="stable")]
-    _, first = np.unique(place.landmarks[nearest[query]], return_index=True)
+    _, first = np.unique(place.landmark_ids[nearest[query]], return_index=True)
     query = query[np.sort(first)]
     return query.astype(np.int32), nearest[query].astype(np.int32)
 
@@ -62,13 +62,13 @@ class AbsolutePose:
 
 
 def estimate_absolute_pose(
-    pixels: Float64, points: Float64, camera: PinholeCamera, *, max_error: float, max_trials: int, seed: int
+    pixels: Float64, positions: Float64, camera: PinholeCamera, *, max_error: float, max_trials: int, seed: int
 ) -> AbsolutePose | None:
     """Pose of a camera from 2D-3D matches: PnP with RANSAC, then refinement on the inliers.
 
     Args:
         pixels: (N, 2) pixels of the keypoints; (0, 0) is the center of the top-left pixel.
-        points: (N, 3) landmark positions in the map frame [m].
+        positions: (N, 3) landmark positions in the map frame [m].
         camera: camera of the query.
         max_error: maximum reprojection error of an inlier [px].
         max_trials: maximum number of RANSAC trials.
@@ -82,38 +82,38 @@ def estimate_absolute_pose(
     estimation.ransac.max_num_trials = max_trials
     estimation.ransac.random_seed = seed
     answer = pycolmap.estimate_and_refine_absolute_pose(
-        pixels + PIXEL_CENTRE, points, colmap_camera(camera), estimation, pycolmap.AbsolutePoseRefinementOptions()
+        pixels + PIXEL_CENTRE, positions, colmap_camera(camera), estimation, pycolmap.AbsolutePoseRefinementOptions()
     )
     if answer is None:
         return None
     cam_from_map = answer["cam_from_world"]
     # RANSAC's own mask belongs to the pose before the refinement.
-    points_cam = transform_points(cam_from_map, points)
+    points_cam = transform_points(cam_from_map, positions)
     errors = np.linalg.norm(camera.project(points_cam)[0] - pixels, axis=1)
     return AbsolutePose(cam_from_map, (errors <= max_error) & (points_cam[:, 2] > 0))
 
 
-def reprojection_jacobian(map_from_cam: Rigid3d, points: Float64, camera: PinholeCamera) -> Float64:
-    """(N, 2, 6) Jacobian of the pixels of (N, 3) points in the map [m] with respect to the errors of the camera's pose.
+def reprojection_jacobian(map_from_cam: Rigid3d, positions: Float64, camera: PinholeCamera) -> Float64:
+    """(N, 2, 6) Jacobian of the pixels of (N, 3) positions in the map [m] by the errors of the camera's pose.
 
     The six errors are position p [m] and rotation phi [rad] in the map frame. With ``x_cam = R^T (X - p)``:
     ``d x_cam / dp = -R^T`` and ``d x_cam / dphi = R^T [X - p]x``.
     """
     rotation = map_from_cam.rotation.matrix()
-    by_point = camera.projection_jacobian(transform_points(map_from_cam.inverse(), points)) @ rotation.T
-    lever = points - map_from_cam.translation
+    by_point = camera.projection_jacobian(transform_points(map_from_cam.inverse(), positions)) @ rotation.T
+    lever = positions - map_from_cam.translation
     by_rotation = np.cross(by_point, lever[:, None, :])
     return np.concatenate([-by_point, by_rotation], axis=2)
 
 
 def pose_covariance(
-    map_from_cam: Rigid3d, points: Float64, pixels: Float64, camera: PinholeCamera, pixel_sigma: float
+    map_from_cam: Rigid3d, positions: Float64, pixels: Float64, camera: PinholeCamera, pixel_sigma: float
 ) -> tuple[Float64, float]:
     """(6, 6) covariance of a pose from its inliers [m^2, rad^2], and their RMS reprojection error [px].
 
     Args:
         map_from_cam: refined pose of the camera in the map.
-        points: (N, 3) positions of the inlier landmarks in the map frame, N >= 4 [m].
+        positions: (N, 3) positions of the inlier landmarks in the map frame, N >= 4 [m].
         pixels: (N, 2) pixels of their keypoints.
         camera: camera of the query.
         pixel_sigma: minimum standard deviation of a pixel coordinate [px].
@@ -121,14 +121,14 @@ def pose_covariance(
     Raises:
         numpy.linalg.LinAlgError: the landmarks do not constrain all six degrees of freedom.
     """
-    projected, _ = camera.project(transform_points(map_from_cam.inverse(), points))
+    projected, _ = camera.project(transform_points(map_from_cam.inverse(), positions))
     squared = float(((projected - pixels) ** 2).sum())
-    variance = max(squared / max(2 * len(points) - 6, 1), pixel_sigma**2)
-    jacobian = reprojection_jacobian(map_from_cam, points, camera).reshape(-1, 6)
+    variance = max(squared / max(2 * len(positions) - 6, 1), pixel_sigma**2)
+    jacobian = reprojection_jacobian(map_from_cam, positions, camera).reshape(-1, 6)
     covariance = variance * np.linalg.inv(jacobian.T @ jacobian)
     if not np.isfinite(covariance).all():
         raise np.linalg.LinAlgError("the covariance is not finite")
-    return 0.5 * (covariance + covariance.T), float(np.sqrt(squared / len(points)))
+    return 0.5 * (covariance + covariance.T), float(np.sqrt(squared / len(positions)))
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,8 @@ class LocalizedPose:
         map_from_cam: pose of the camera's optical frame in the map.
         covariance: (6, 6) covariance [x y z, rotation about fixed x y z] in the map frame [m^2, rad^2].
         keypoints: (n,) indices of the query's inlier keypoints.
-        landmarks: (n,) ids of the landmarks that they match.
-        points: (n, 3) landmark positions in the map frame [m].
+        landmark_ids: (n,) ids of the landmarks that they match.
+        positions: (n, 3) landmark positions in the map frame [m].
         rejected: (m - n,) indices of the keypoints whose matches are outliers.
         reprojection_rms: RMS reprojection error of the inliers [px].
         place: index of the place among the candidates.
@@ -149,8 +149,8 @@ class LocalizedPose:
     map_from_cam: Rigid3d
     covariance: Float64
     keypoints: Int32
-    landmarks: Int32
-    points: Float64
+    landmark_ids: Int32
+    positions: Float64
     rejected: Int32
     reprojection_rms: float
     place: int
@@ -243,7 +243,7 @@ class PoseSolver:
         with stopwatch("pose"):
             estimate = estimate_absolute_pose(
                 matches.pixels,
-                matches.points,
+                matches.positions,
                 camera,
                 max_error=options.max_reprojection_error,
                 max_trials=options.max_trials,
@@ -264,9 +264,11 @@ class PoseSolver:
         if inliers < options.min_inlier_ratio * len(matches):
             needed = f"{options.min_inlier_ratio:.0%} are needed"
             raise _RejectedError(f"only {inliers} of {len(matches)} matches are inliers, {needed}", inliers)
-        map_from_cam, points = estimate.cam_from_map.inverse(), matches.points[inlier]
+        map_from_cam, positions = estimate.cam_from_map.inverse(), matches.positions[inlier]
         try:
-            covariance, rms = pose_covariance(map_from_cam, points, matches.pixels[inlier], camera, options.pixel_sigma)
+            covariance, rms = pose_covariance(
+                map_from_cam, positions, matches.pixels[inlier], camera, options.pixel_sigma
+            )
         except np.linalg.LinAlgError:
             raise _RejectedError(f"the {inliers} inliers do not fix the pose", inliers) from None
         covariance = with_map_covariance(
@@ -280,8 +282,8 @@ class PoseSolver:
             map_from_cam=map_from_cam,
             covariance=covariance,
             keypoints=matches.keypoints[inlier],
-            landmarks=matches.landmarks[inlier],
-            points=points,
+            landmark_ids=matches.landmark_ids[inlier],
+            positions=positions,
             rejected=matches.keypoints[~inlier],
             reprojection_rms=rms,
             place=place_index,
@@ -295,21 +297,21 @@ class _Matches:
     Attributes:
         keypoints: (m,) indices of the query's keypoints.
         pixels: (m, 2) their pixels [px].
-        landmarks: (m,) ids of the landmarks.
-        points: (m, 3) their positions in the map frame [m].
+        landmark_ids: (m,) ids of the landmarks.
+        positions: (m, 3) their positions in the map frame [m].
     """
 
     keypoints: Int32
     pixels: Float64
-    landmarks: Int32
-    points: Float64
+    landmark_ids: Int32
+    positions: Float64
 
     @classmethod
     def of(cls, features: Features, place: Place, ratio: float) -> "_Matches":
         """Match the features of a query to a place, as ``match_to_place``."""
         keypoints, rows = match_to_place(features.descriptors, place, ratio)
-        pixels, points = features.keypoints[keypoints], place.positions[rows]
-        return cls(keypoints, pixels.astype(np.float64), place.landmarks[rows], points.astype(np.float64))
+        pixels, positions = features.keypoints[keypoints], place.positions[rows]
+        return cls(keypoints, pixels.astype(np.float64), place.landmark_ids[rows], positions.astype(np.float64))
 
     def __len__(self) -> int:
         return len(self.keypoints)

@@ -52,7 +52,7 @@ def require_query(query: Float32, size: int) -> None:
 _SAME_DIRECTION = np.cos(np.radians(45))  # cameras of one rig that face other directions see other landmarks
 
 
-def suppress_neighbours(positions: Float64, directions: Float64, spacing: float, count: int) -> Int64:
+def suppress_neighbors(positions: Float64, directions: Float64, spacing: float, count: int) -> Int64:
     """Non-maximum suppression of N keyframes, best first, over position and viewing direction.
 
     A keyframe is suppressed if a better one is near and faces about the same direction. If fewer than ``count`` remain,

@@ -151,7 +151,7 @@ def build_map(
         pose_agreement=pose_agreement(matches),
         median_speed_mps=median_speed(keyframes),
         median_depth_m=float(np.median(_depths(keyframes, triangulation))),
-        calibration_shift_px=max((c.largest_shift(camera) for camera, c in corrections.items()), default=0.0),
+        calibration_shift_px=max((c.max_shift(camera) for camera, c in corrections.items()), default=0.0),
         weak_keyframes=[k.name for k, n in zip(keyframes, observed, strict=True) if n < options.min_observations],
         warnings=warnings,
         seed=options.seed,

@@ -130,8 +130,8 @@ class MapInfo(BaseModel):
             raise no_references(folder)
         if self.pixloc.model_id != model_id:
             raise FeatureError(
-                f"{folder}: its references are of {self.pixloc.model_id}, but the tracker here is {model_id}: make "
-                f"them again with 'vizloc map add-pixloc {folder}', or use that network"
+                f"{folder}: its reference features are of {self.pixloc.model_id}, but the tracker here is {model_id}: "
+                f"make them again with 'vizloc map add-pixloc {folder}', or use that network"
             )
 
     @property
@@ -142,7 +142,9 @@ class MapInfo(BaseModel):
 
 def no_references(folder: Path) -> FeatureError:
     """Error for a map without reference features."""
-    return FeatureError(f"{folder}: has no references for the tracker: add them with 'vizloc map add-pixloc {folder}'")
+    return FeatureError(
+        f"{folder}: has no reference features for the tracker: add them with 'vizloc map add-pixloc {folder}'"
+    )
 
 
 def feature_number(feature_id: str) -> int:

@@ -17,6 +17,7 @@ from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.epipolar import epipolar_distance, fundamental_matrix, in_front
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.pair_matching import PairMatches
+from vizloc_ros.timing import NANOSECONDS
 
 _NUM_PAIRS = 60  # on which the corrections are tried
 _MIN_GAIN = 0.12  # minimum increase of the inlier ratio by a correction that is named
@@ -172,7 +173,7 @@ def scale_warnings(keyframes: Sequence[Keyframe], depths: Float64) -> list[str]:
 def median_speed(keyframes: Sequence[Keyframe]) -> float:
     """Median speed from keyframe to keyframe [m/s]; NaN if no time passes between them."""
     centers = np.array([k.map_from_cam.translation for k in keyframes])
-    seconds = np.diff([k.timestamp_ns for k in keyframes]) * 1e-9
+    seconds = np.diff([k.timestamp_ns for k in keyframes]) / NANOSECONDS
     moved = seconds > 0
     if not moved.any():
         return float("nan")

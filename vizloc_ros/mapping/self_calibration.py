@@ -51,10 +51,10 @@ def calibration_warnings(corrections: Mapping[PinholeCamera, IntrinsicsCorrectio
     """Warning for every camera whose correction is so large that it should be calibrated again."""
     return [
         f"the calibration of the {camera.width}x{camera.height} camera (fx {camera.fx:g}) is off by up to "
-        f"{correction.largest_shift(camera):.1f} px (focal length {correction.focal:+.1%}, principal point "
+        f"{correction.max_shift(camera):.1f} px (focal length {correction.focal:+.1%}, principal point "
         f"({correction.cx:+.1f}, {correction.cy:+.1f}) px), which the map corrects: calibrate the camera"
         for camera, correction in corrections.items()
-        if correction.largest_shift(camera) > _WARNING_SHIFT
+        if correction.max_shift(camera) > _WARNING_SHIFT
     ]
 
 

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from vizloc_ros.arrays import Float64, Int32, Int64
 from vizloc_ros.geometry.camera import PIXEL_CENTRE, PinholeCamera
+from vizloc_ros.geometry.colmap_camera import colmap_camera
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.pair_matching import PairMatches
 from vizloc_ros.options import Options
@@ -90,14 +91,6 @@ def _posed_model(keyframes: Sequence[Keyframe]) -> pycolmap.Reconstruction:
         )
         model.add_image_with_trivial_frame(image, keyframe.map_from_cam.inverse())
     return model
-
-
-def colmap_camera(camera: PinholeCamera, camera_id: int = 1) -> pycolmap.Camera:
-    """Camera of COLMAP, with its convention of pixels."""
-    params = [camera.fx, camera.fy, camera.cx + PIXEL_CENTRE, camera.cy + PIXEL_CENTRE]
-    return pycolmap.Camera(
-        camera_id=camera_id, model="PINHOLE", width=camera.width, height=camera.height, params=params
-    )
 
 
 def _correspondence_graph(

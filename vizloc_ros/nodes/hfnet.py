@@ -112,7 +112,7 @@ class HfnetNode(PipelineNode):
 
     def _calibration_shift(self) -> float:
         info, camera = self._map, self._input.camera
-        return 0.0 if info is None or camera is None else info.intrinsics_correction(camera).largest_shift(camera)
+        return 0.0 if info is None or camera is None else info.intrinsics_correction(camera).max_shift(camera)
 
 
 def main(args: Sequence[str] | None = None) -> None:

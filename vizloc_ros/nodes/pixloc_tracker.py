@@ -209,7 +209,7 @@ class PixLocTrackerNode(PipelineNode):
         if self._debug is None or landmarks is None or tracked.alignment is None or tracked.prediction is None:
             return
         poses = [tracked.prediction.map_from_cam.inverse(), tracked.alignment.cam_from_map]
-        drawn = draw_travel(image, landmarks.references.points, poses, camera, info.intrinsics_correction(camera))
+        drawn = draw_travel(image, landmarks.references.positions, poses, camera, info.intrinsics_correction(camera))
         height, width = drawn.shape[:2]
         data = array.array("B", drawn.tobytes())
         message = Image(header=header, height=height, width=width, encoding="bgr8", step=3 * width, data=data)
@@ -223,9 +223,9 @@ class PixLocTrackerNode(PipelineNode):
         if tracked.alignment is not None:
             diagnostics.set_value("inlier_ratio", tracked.alignment.inlier_ratio)
             diagnostics.set_value("cost", tracked.alignment.cost)
-            diagnostics.set_value("landmarks", tracked.alignment.points)
+            diagnostics.set_value("landmarks", tracked.alignment.num_points)
             diagnostics.set_value("iterations", sum(tracked.alignment.iterations))
-            diagnostics.set_value("starts", tracked.starts)
+            diagnostics.set_value("initial_poses", tracked.num_initial_poses)
             if tracked.prediction is not None:
                 diagnostics.set_value("deviation", deviation(tracked.alignment, tracked.prediction))
         if tracked.map_from_cam is None:

@@ -34,7 +34,7 @@ def fitted_size(size: tuple[int, int], long_side: int) -> tuple[int, int]:
     return width, height
 
 
-def fit_image(gray: UInt8, long_side: int) -> UInt8:
+def scale_to_multiples(gray: UInt8, long_side: int) -> UInt8:
     """Scale a (H, W) gray image to its ``fitted_size``. Raises ``ImageError`` as that does."""
     height, width = gray.shape
     size = fitted_size((width, height), long_side)

@@ -15,7 +15,7 @@ from vizloc_ros.mapping.reference_arrays import ReferenceArrays, array_files
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, parallel_map, silent
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
-from vizloc_ros.pixloc.references import QuantizedLevel, sample
+from vizloc_ros.pixloc.references import QuantizedLevel, sample_references
 
 
 def add_references(
@@ -55,10 +55,12 @@ def compute_references(
         record = by_name[visual_map.keyframe_names[keyframe]]
         levels = extractor.extract(record.read_image()).levels
         pixels = _pixels_of_landmarks(visual_map, keyframe)
-        return [QuantizedLevel.of(sample(level, pixels, normalize=extractor.unit_features)) for level in levels]
+        return [
+            QuantizedLevel.of(sample_references(level, pixels, normalize=extractor.unit_features)) for level in levels
+        ]
 
     keyframes = range(visual_map.info.keyframes)
-    computed = parallel_map(of_keyframe, keyframes, "computing references", progress)
+    computed = parallel_map(of_keyframe, keyframes, "computing reference features", progress)
     levels = list(zip(*computed, strict=True))
     return ReferenceArrays(
         tuple(np.concatenate([part.features for part in level]) for level in levels),

@@ -35,31 +35,31 @@ class References:
     """Landmarks with their reference features, F_k[p_k] of the points P_i in PixLoc, Eq. 1.
 
     Attributes:
-        points: (N, 3) positions [m, map].
-        landmarks: (N,) indices of the landmarks in the map.
+        positions: (N, 3) positions [m, map].
+        landmark_ids: (N,) indices of the landmarks in the map.
         levels: reference features of each level, finest first.
     """
 
-    points: Float64
-    landmarks: Int64
+    positions: Float64
+    landmark_ids: Int64
     levels: tuple[LevelReferences, ...]
 
     def __post_init__(self) -> None:
         for level in self.levels:
-            if len(level.features) != len(self.points) or len(level.confidences) != len(self.points):
+            if len(level.features) != len(self.positions) or len(level.confidences) != len(self.positions):
                 raise FeatureError(
                     f"{len(level.features)} reference features and {len(level.confidences)} confidences for "
-                    f"{len(self.points)} landmarks"
+                    f"{len(self.positions)} landmarks"
                 )
 
     def __len__(self) -> int:
-        return len(self.points)
+        return len(self.positions)
 
     def take(self, rows: Int64) -> "References":
         """Return some of the landmarks, by their rows."""
         return References(
-            self.points[rows],
-            self.landmarks[rows],
+            self.positions[rows],
+            self.landmark_ids[rows],
             tuple(level.take(rows) for level in self.levels),
         )
 
@@ -100,22 +100,22 @@ class QuantizedReferences:
     """Landmarks with quantized reference features, as the map stores them and as messages carry them.
 
     Attributes:
-        points: (N, 3) positions [m, map].
-        landmarks: (N,) indices of the landmarks in the map.
+        positions: (N, 3) positions [m, map].
+        landmark_ids: (N,) indices of the landmarks in the map.
         levels: quantized reference features of each level, finest first.
     """
 
-    points: Float64
-    landmarks: Int64
+    positions: Float64
+    landmark_ids: Int64
     levels: tuple[QuantizedLevel, ...]
 
     def __len__(self) -> int:
-        return len(self.points)
+        return len(self.positions)
 
     def dequantized(self, *, unit_features: bool = True) -> References:
         """Return the reference features with which images are aligned; see ``QuantizedLevel.dequantized``."""
         levels = tuple(level.dequantized(unit_features=unit_features) for level in self.levels)
-        return References(self.points, self.landmarks, levels)
+        return References(self.positions, self.landmark_ids, levels)
 
 
 def unit(features: Float32) -> Float32:
@@ -124,7 +124,7 @@ def unit(features: Float32) -> Float32:
     return features / np.sqrt(np.maximum(squared, np.float32(1e-12)))[:, None]
 
 
-def sample(level: FeatureLevel, pixels: Float64, *, normalize: bool) -> LevelReferences:
+def sample_references(level: FeatureLevel, pixels: Float64, *, normalize: bool) -> LevelReferences:
     """Look up features and confidences at (N, 2) pixels of the image, F[p] of PixLoc, Eq. 1: bilinear interpolation.
 
     Pixels outside the image have the values at its border. ``normalize`` scales the features to unit length.

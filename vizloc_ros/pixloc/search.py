@@ -40,7 +40,7 @@ def coarsest_needed(
 
     The error is three standard deviations of the prediction, in pixels of a landmark at the median depth.
     """
-    depths = transform_points(prediction.map_from_cam.inverse(), references.points)[:, 2]
+    depths = transform_points(prediction.map_from_cam.inverse(), references.positions)[:, 2]
     by_position = prediction.position_std / np.median(depths)
     error_px = _SIGMAS * camera.fx * float(np.hypot(prediction.rotation_std, by_position))
     converging = (k for k, level in enumerate(pyramid.levels) if error_px * level.scale[0] <= _BASIN_CELLS)

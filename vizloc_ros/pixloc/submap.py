@@ -234,7 +234,7 @@ def in_view(
 ) -> References:
     """Return the landmarks in the image at a pose, or just beside it; evenly thinned to at most ``max_count``."""
     rotation, translation = cam_from_map.rotation.matrix(), cam_from_map.translation
-    projected = project(rotation[None], translation[None], references.points, camera, correction)
+    projected = project(rotation[None], translation[None], references.positions, camera, correction)
     size = np.array(camera.size)
     low, high = -_MARGIN * size, (1 + _MARGIN) * size
     pixels = projected.pixels[0]

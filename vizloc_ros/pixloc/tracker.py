@@ -71,12 +71,12 @@ class _Attempt:
     Attributes:
         alignment: alignment with the most inliers.
         verification: result of its verification.
-        starts: number of initial poses tried so far.
+        num_initial_poses: number of initial poses tried so far.
     """
 
     alignment: Alignment
     verification: Verification
-    starts: int
+    num_initial_poses: int
 
 
 class Tracker:
@@ -188,11 +188,11 @@ class Tracker:
 
     def _align_from_prediction(self, query: _Query, coarsest: int | None = None) -> _Attempt:
         (alignment,) = self._align_from(query, [query.prediction.map_from_cam], coarsest)
-        return _Attempt(alignment, verify(alignment, query.prediction, self.options.verification), starts=1)
+        return _Attempt(alignment, verify(alignment, query.prediction, self.options.verification), num_initial_poses=1)
 
     def _retry_all_levels(self, query: _Query, attempt: _Attempt) -> _Attempt:
         retried = self._align_from_prediction(query)
-        return replace(retried, starts=attempt.starts + retried.starts)
+        return replace(retried, num_initial_poses=attempt.num_initial_poses + retried.num_initial_poses)
 
     def _align_from_other_initial_poses(self, query: _Query, attempt: _Attempt) -> _Attempt:
         """Align from initial poses around the prediction, and choose the best of all alignments.
@@ -208,7 +208,7 @@ class Tracker:
         agreement = agreement_ratio([other for other in ended if other is not best], best, options)
         if verification.ambiguous and agreement < options.agreement:
             verification = Verification(f"ambiguous: only {agreement:.0%} of other initial poses end at the same pose")
-        return _Attempt(best, verification, attempt.starts + len(others))
+        return _Attempt(best, verification, attempt.num_initial_poses + len(others))
 
     def _align_from(self, query: _Query, poses: Sequence[Rigid3d], coarsest: int | None = None) -> list[Alignment]:
         """Align from each initial pose map_from_cam, from level ``coarsest`` on; from the last one by default."""
@@ -239,9 +239,9 @@ class Tracker:
         """Return the result of the last attempt: a pose with its covariance, or the reason why there is none."""
         alignment, reason = attempt.alignment, attempt.verification.reason
         if reason:
-            return Tracked(self.state, None, None, reason, alignment, starts=attempt.starts)
+            return Tracked(self.state, None, None, reason, alignment, num_initial_poses=attempt.num_initial_poses)
         map_from_cam, covariance = alignment.cam_from_map.inverse(), self._covariance(alignment)
-        return Tracked(self.state, map_from_cam, covariance, "", alignment, query.prediction, attempt.starts)
+        return Tracked(self.state, map_from_cam, covariance, "", alignment, query.prediction, attempt.num_initial_poses)
 
     def _covariance(self, alignment: Alignment) -> Float64:
         options = self.options

@@ -86,7 +86,7 @@ class Tracked:
         reason: reason why there is no pose; empty if there is one.
         alignment: the best alignment, if one was tried.
         prediction: predicted pose, from which the alignment started.
-        starts: number of initial poses that were tried.
+        num_initial_poses: number of initial poses that were tried.
         timings_ms: durations by stage [ms].
     """
 
@@ -96,5 +96,5 @@ class Tracked:
     reason: str
     alignment: Alignment | None = None
     prediction: Prediction | None = None
-    starts: int = 0
+    num_initial_poses: int = 0
     timings_ms: dict[str, float] = field(default_factory=dict)

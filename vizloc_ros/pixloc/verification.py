@@ -57,8 +57,8 @@ def verify(alignment: Alignment, prediction: Prediction | None, options: Verific
     """Verify an alignment by its inliers, its covariance, and its deviation from the prediction, if there is one."""
     if alignment.failure:
         return Verification(alignment.failure)
-    if alignment.points < options.min_landmarks:
-        return Verification(f"only {alignment.points} landmarks in the image, {options.min_landmarks} are needed")
+    if alignment.num_points < options.min_landmarks:
+        return Verification(f"only {alignment.num_points} landmarks in the image, {options.min_landmarks} are needed")
     if alignment.inlier_ratio < options.min_inlier_ratio:
         return Verification(
             f"only {alignment.inlier_ratio:.0%} of the landmarks look as in the map, "

@@ -27,6 +27,7 @@ from vizloc_ros.ros.dds_profile import ensure_profile
 from vizloc_ros.ros.image_input import IMAGE_PUBLISHERS
 from vizloc_ros.ros.node_options import HFNET, LOCALIZER, LOCALIZING, NODES, TRACKER, VISUAL_MAP_SERVER
 from vizloc_ros.ros.runner import ros
+from vizloc_ros.timing import NANOSECONDS
 
 _START_SECONDS = 60.0
 _FINISH_SECONDS = 20.0
@@ -176,7 +177,7 @@ def _result(recorder: Recorder, published: Mapping[int, int], tracking: bool) ->
         skipped=set() if tracking else _skipped(recorder, published.keys()),
         # The newest diagnostics may be older than the newest pose.
         processed=max(_num_processed(recorder, tracking), len(found)),
-        duration_s=(times[-1] - times[0]) * 1e-9 if times else 0.0,
+        duration_s=(times[-1] - times[0]) / NANOSECONDS if times else 0.0,
         timings_ms=recorder.timings(),
         reasons=dict(Counter(f"{node}: {message}" for node, _, message in recorder.messages)),
     )

@@ -110,13 +110,13 @@ def places_to_msg(places: Sequence[Place], header: Header) -> PointCloud2:
     landmark ids outside 0 to 2**32 - 1.
     """
     x, y, z = np.concatenate([place.positions for place in places]).T
-    landmarks = np.concatenate([place.landmarks for place in places])
-    ranks = np.repeat(np.arange(len(places)), [len(place.landmarks) for place in places])
+    landmark_ids = np.concatenate([place.landmark_ids for place in places])
+    ranks = np.repeat(np.arange(len(places)), [len(place.landmark_ids) for place in places])
     arrays = {
         "x": x,
         "y": y,
         "z": z,
-        "landmark": _uint32(landmarks, CANDIDATES, "landmark"),
+        "landmark": _uint32(landmark_ids, CANDIDATES, "landmark"),
         "place": _uint32(ranks, CANDIDATES, "place"),
         "descriptor": np.concatenate([place.descriptors for place in places]),
     }
@@ -132,13 +132,15 @@ def places_from_msg(msg: PointCloud2) -> list[Place]:
     """
     points = CANDIDATES.decode(msg)
     positions = _columns(points, CANDIDATES, "x", "y", "z")
-    landmarks = points["landmark"].astype(np.int32)
+    landmark_ids = points["landmark"].astype(np.int32)
     descriptors = np.ascontiguousarray(points["descriptor"])
     rank_steps = np.diff(points["place"].astype(np.int64), prepend=-1)
     if np.any(rank_steps[1:] < 0):
         raise FeatureError("cloud 'candidates': its places are not in order, best (0) first")
     bounds = np.append(np.flatnonzero(rank_steps), len(points))
-    return [Place(positions[rows], landmarks[rows], descriptors[rows]) for rows in map(slice, bounds[:-1], bounds[1:])]
+    return [
+        Place(positions[rows], landmark_ids[rows], descriptors[rows]) for rows in map(slice, bounds[:-1], bounds[1:])
+    ]
 
 
 def map_points_to_msg(points: Float32, header: Header) -> PointCloud2:
@@ -169,8 +171,8 @@ def submap_to_msg(references: QuantizedReferences, model_number: int, header: He
     Positions are in the map's frame, so that RViz shows the landmarks.
     """
     arrays: dict[str, NDArray[Any]] = {
-        **{axis: references.points[:, k].astype(np.float32) for k, axis in enumerate("xyz")},
-        "landmark": references.landmarks.astype(np.uint32),
+        **{axis: references.positions[:, k].astype(np.float32) for k, axis in enumerate("xyz")},
+        "landmark": references.landmark_ids.astype(np.uint32),
         "model": np.full(len(references), model_number, np.uint32),
     }
     for level, quantized in enumerate(references.levels):

@@ -10,7 +10,7 @@ from rclpy.node import Node
 from vizloc_ros.errors import VizlocError
 from vizloc_ros.ros.diagnostics import Diagnostics, Level
 from vizloc_ros.ros.worker import Worker
-from vizloc_ros.timing import Stopwatch
+from vizloc_ros.timing import NANOSECONDS, Stopwatch
 
 _RETRY_SECONDS = 2.0
 
@@ -67,7 +67,7 @@ class PipelineNode(Node):
     def age(self, stamp_ns: int) -> float | None:
         """Time since a stamp [ns] by the node's clock [s]; None while there is no time on /clock."""
         now_ns = self.get_clock().now().nanoseconds
-        return (now_ns - stamp_ns) * 1e-9 if now_ns else None
+        return (now_ns - stamp_ns) / NANOSECONDS if now_ns else None
 
     def record_latency(self, stage: str, stamp_ns: int) -> None:
         """Add the time since the stamp of an image [ns] to the timings, as a stage."""

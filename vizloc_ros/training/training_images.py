@@ -24,12 +24,12 @@ class ImageSource(Options):
     Attributes:
         folder: path of the folder.
         pattern: glob of the files.
-        share: weight of the source when a crop's source is drawn.
+        weight: weight of the source when a crop's source is drawn.
     """
 
     folder: Annotated[Path, MAY_CHANGE]
     pattern: str = "*"
-    share: float = Field(default=1.0, gt=0)
+    weight: float = Field(default=1.0, gt=0)
 
 
 class TrainingImages:
@@ -42,7 +42,7 @@ class TrainingImages:
     def __init__(self, sources: Sequence[ImageSource], held_out: float) -> None:
         """Find the files and split them as ``split_images`` does."""
         self._files, self.held_out = split_images(sources, held_out)
-        weights = np.array([source.share for source in sources])
+        weights = np.array([source.weight for source in sources])
         self._probabilities = weights / weights.sum()
 
     def check_sizes(self, side: int, progress: Progress = silent) -> None:

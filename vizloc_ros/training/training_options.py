@@ -2,14 +2,29 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel
+
+from vizloc_ros.options import Options
 
 MAY_CHANGE = "may change when a run is resumed"
 """Mark of options that may have another value in a resumed run, as in ``steps: Annotated[int, MAY_CHANGE]``.
 
 They are the length and the learning rate of the training, and the locations of its files.
 """
+
+
+class RunOptions(Options):
+    """Options of every run.
+
+    Attributes:
+        steps: number of steps.
+        validate_every: number of steps between validations.
+    """
+
+    steps: Annotated[int, MAY_CHANGE]
+    validate_every: Annotated[int, MAY_CHANGE]
 
 
 def fixed_options(options: BaseModel, group: str = "") -> Iterator[tuple[str, object]]:

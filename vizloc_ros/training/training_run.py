@@ -6,30 +6,30 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
-from pydantic import BaseModel
 from torch import Tensor, nn
 
 from vizloc_ros.errors import ConfigError, VizlocError
+from vizloc_ros.parallel import Progress, silent
 from vizloc_ros.training.checkpoint import load_state, restore, save_checkpoint
 from vizloc_ros.training.log import Report, TrainingLog
+from vizloc_ros.training.training_options import RunOptions
 
 logger = logging.getLogger(__name__)
+OptionsOfRun = TypeVar("OptionsOfRun", bound=RunOptions)
 
 
 class DivergedError(ConfigError):
     """Error for a loss or gradient that is not finite."""
 
 
-class TrainingRun(ABC):
+class TrainingRun(ABC, Generic[OptionsOfRun]):
     """Training run in a folder; a resumed run gives the same weights, bit by bit, as an uninterrupted one.
 
-    The constructor of a subclass calls ``__init__``, then builds data, network and optimizer, passes to ``_restore``
-    what a checkpoint has to hold, and calls ``_open_log`` at its end.
-
     Attributes:
+        options: options of the run.
         folder: folder of the run.
         steps: number of steps of the whole run.
         step: number of steps made so far.
@@ -38,25 +38,38 @@ class TrainingRun(ABC):
     log_every = 10  # steps between rows of the log
     report_every = 10  # steps between calls of ``report``, a multiple of ``log_every``
 
-    def __init__(self, options: BaseModel, folder: Path, *, steps: int, validate_every: int, resume: bool) -> None:
-        """Find the saved state, and create the folder.
+    def __init__(
+        self,
+        options: OptionsOfRun,
+        folder: Path,
+        *,
+        resume: bool = False,
+        threads: int = 0,
+        progress: Progress = silent,
+    ) -> None:
+        """Find the saved state, create the folder, and prepare data, network and optimizer.
 
         Args:
-            options: options of the run, for comparison with those of the saved state.
+            options: options of the run; those of the saved state must fit.
             folder: folder of the run.
-            steps: number of steps of the whole run.
-            validate_every: number of steps between validations.
             resume: continue the run in the folder.
+            threads: threads of a teacher on the CPU; 0 for all cores.
+            progress: progress display.
 
         Raises:
-            ConfigError: the folder has a run that would be overwritten, none to resume, or a run of other options.
+            VizlocError: training data or options are missing, damaged or inconsistent, or the folder has a run that
+                would be overwritten, none to resume, or a run of other options.
         """
-        self.folder, self.steps, self.step = folder, steps, 0
-        self._validate_every = validate_every
+        self.options, self.folder, self.steps, self.step = options, folder, options.steps, 0
         self._parts: dict[str, Any] = {}
         self._state = load_state(self.latest, options, resume)
-        self._resumed = resume
         folder.mkdir(parents=True, exist_ok=True)
+        self._prepare(threads, progress)
+        self._log = TrainingLog(folder / "log.csv", self.step if resume else None)  # that of a resumed run goes on
+
+    @abstractmethod
+    def _prepare(self, threads: int, progress: Progress) -> None:
+        """Build data, network and optimizer, and pass to ``_restore`` what a checkpoint has to hold."""
 
     @property
     def checkpoint(self) -> Path:
@@ -101,7 +114,7 @@ class TrainingRun(ABC):
                     self._log.write(self.step, {**logged, "seconds": time.monotonic() - started})
                     if report is not None and (self.step % self.report_every == 0 or self.step == last):
                         report(self.step, logged)
-                if self.step % self._validate_every == 0 or self.step == last:
+                if self.step % self.options.validate_every == 0 or self.step == last:
                     self.save()  # first, so that a failure of the validation loses nothing
                     self._after_steps(report)
 
@@ -160,10 +173,6 @@ class TrainingRun(ABC):
         self._state = None
         return True
 
-    def _open_log(self) -> None:
-        """Open the log; that of a resumed run is continued."""
-        self._log = TrainingLog(self.folder / "log.csv", self.step if self._resumed else None)
-
     def _progress(self) -> dict[str, Any]:
         """Progress of the run, which checkpoints hold."""
         return {"step": self.step}
@@ -220,7 +229,7 @@ class TrainingRun(ABC):
             raise
 
 
-class SelectingRun(TrainingRun):
+class SelectingRun(TrainingRun[OptionsOfRun]):
     """Training run whose ``checkpoint`` is the network with the best validation; ``latest`` is another file.
 
     Attributes:

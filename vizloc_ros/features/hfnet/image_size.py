@@ -39,16 +39,7 @@ class FittedImage:
         return (points[:, 0] < right) & (points[:, 1] < bottom)
 
 
-def gray_image(image: UInt8) -> UInt8:
-    """Turn an (H, W) gray or (H, W, 3) BGR image into gray. Raises ``ImageError`` for anything else."""
-    if image.dtype != np.uint8 or image.size == 0 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
-        raise ImageError(
-            f"an image must be (H, W) gray or (H, W, 3) BGR of 8 bit, not {image.dtype} of shape {image.shape}"
-        )
-    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-
-
-def fit_image(gray: UInt8, long_side: int, size: tuple[int, int] | None, multiple: int = CELL) -> FittedImage:
+def shrink_to_cells(gray: UInt8, long_side: int, size: tuple[int, int] | None, multiple: int = CELL) -> FittedImage:
     """Shrink an image (HF-Net, appendix C.2), then crop it to whole cells or pad it by less than a global cell.
 
     The scale depends on ``long_side`` alone: networks of different fixed sizes for one map get the same pixels.

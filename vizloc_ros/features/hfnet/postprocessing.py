@@ -8,7 +8,7 @@ from torch.nn.functional import max_pool2d, pad
 
 from vizloc_ros.features.hfnet.hfnet_network import HfNet
 from vizloc_ros.features.hfnet.image_size import BORDER
-from vizloc_ros.features.hfnet.subpixel import GRAY_REACH, log_score_windows, quadratic_offsets, windows
+from vizloc_ros.features.hfnet.subpixel import GRAY_RADIUS, log_score_windows, quadratic_offsets, windows
 
 
 def non_max_suppression(scores: Tensor, radius: int, rounds: int) -> Tensor:
@@ -158,4 +158,4 @@ class Extraction(nn.Module):
         logarithms = log_score_windows(scores, pixels)
         if self.network.refiner is None:
             return quadratic_offsets(logarithms)
-        return self.network.refiner(windows(gray, pixels, GRAY_REACH), logarithms)
+        return self.network.refiner(windows(gray, pixels, GRAY_RADIUS), logarithms)

@@ -5,16 +5,17 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.errors import ConfigError, FeatureError
 from vizloc_ros.features.device import Device
-from vizloc_ros.features.hfnet.image_size import fit_image, gray_image
+from vizloc_ros.features.gray_image import gray_image
+from vizloc_ros.features.hfnet.image_size import shrink_to_cells
 from vizloc_ros.features.hfnet.weights import DEFAULT_WEIGHTS, OUTPUTS, Description, read_weights
 from vizloc_ros.features.onnx_session import ORT_ERRORS, one_line, open_session
 from vizloc_ros.features.types import Features, quantize
-from vizloc_ros.options import validated
+from vizloc_ros.options import Options, validated
 
 
 def _absolute(path: str) -> str:
@@ -22,7 +23,7 @@ def _absolute(path: str) -> str:
     return str(Path(path).resolve()) if path else ""
 
 
-class HfNetOptions(BaseModel):
+class HfNetOptions(Options):
     """Options that the features depend on; they are stored in a map, unlike the ``Device``.
 
     Attributes:
@@ -32,8 +33,6 @@ class HfNetOptions(BaseModel):
         long_side: length of the longer side of an image after shrinking; images are never enlarged [px].
         refine: True to refine keypoints to a fraction of a pixel.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     weights: Annotated[str, AfterValidator(_absolute)] = ""
     max_keypoints: int = Field(default=2048, ge=1)
@@ -107,7 +106,7 @@ class HfNetExtractor:
             FeatureError: the device fails, e.g. because of too little memory.
         """
         gray = gray_image(image)
-        fitted = fit_image(gray, self._settings.long_side, self.description.size, self.description.multiple)
+        fitted = shrink_to_cells(gray, self._settings.long_side, self.description.size, self.description.multiple)
         keypoints, offsets, scores, descriptors, global_descriptor = self._run(fitted.pixels)
         valid = (scores > self._settings.threshold) & fitted.inside(keypoints)
         if np.ptp(fitted.pixels) == 0:

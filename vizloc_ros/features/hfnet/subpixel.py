@@ -3,31 +3,31 @@
 import torch
 from torch import Tensor, nn
 
-SCORE_REACH = 2  # rows and columns of scores to each side of a keypoint
-GRAY_REACH = 4  # rows and columns of gray values to each side of a keypoint
-FARTHEST = 3.0  # maximum offset of a keypoint [px]
+SCORE_RADIUS = 2  # rows and columns of scores to each side of a keypoint
+GRAY_RADIUS = 4  # rows and columns of gray values to each side of a keypoint
+MAX_OFFSET = 3.0  # maximum offset of a keypoint [px]
 _MIN_CURVATURE = 1e-6  # of a parabola; a flatter one has no peak
 _MIN_SCORE = 1e-9
 
 
-def windows(maps: Tensor, pixels: Tensor, reach: int) -> Tensor:
+def windows(maps: Tensor, pixels: Tensor, radius: int) -> Tensor:
     """Square windows around pixels.
 
     Args:
         maps: (..., H, W) values.
-        pixels: (N,) indices into the flattened maps, none within ``reach`` of a border.
-        reach: number of rows and columns to each side.
+        pixels: (N,) indices into the flattened maps, none within ``radius`` of a border.
+        radius: number of rows and columns to each side.
 
     Returns:
-        (N, (2 * reach + 1) ** 2) values, row by row.
+        (N, (2 * radius + 1) ** 2) values, row by row.
     """
-    near = torch.arange(-reach, reach + 1, device=maps.device)
+    near = torch.arange(-radius, radius + 1, device=maps.device)
     return maps.flatten()[pixels[:, None] + (maps.shape[-1] * near[:, None] + near).flatten()]
 
 
 def log_score_windows(scores: Tensor, pixels: Tensor) -> Tensor:
-    """Logarithms (N, 25) of the ``windows`` of ``SCORE_REACH`` into (..., H, W) scores that are not negative."""
-    return windows(scores, pixels, SCORE_REACH).clamp(min=_MIN_SCORE).log()
+    """Logarithms (N, 25) of the ``windows`` of ``SCORE_RADIUS`` into (..., H, W) scores that are not negative."""
+    return windows(scores, pixels, SCORE_RADIUS).clamp(min=_MIN_SCORE).log()
 
 
 def quadratic_offsets(logarithms: Tensor) -> Tensor:
@@ -42,8 +42,9 @@ def quadratic_offsets(logarithms: Tensor) -> Tensor:
     Returns:
         (N, 2) offsets (x, y), within half a pixel.
     """
-    side = 2 * SCORE_REACH + 1
-    inner = logarithms.reshape(-1, side, side)[:, SCORE_REACH - 1 : SCORE_REACH + 2, SCORE_REACH - 1 : SCORE_REACH + 2]
+    side = 2 * SCORE_RADIUS + 1
+    middle = slice(SCORE_RADIUS - 1, SCORE_RADIUS + 2)
+    inner = logarithms.reshape(-1, side, side)[:, middle, middle]
     return torch.stack([_peak(inner.sum(dim=1)), _peak(inner.sum(dim=2))], dim=1)
 
 
@@ -56,7 +57,7 @@ class SubpixelHead(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        inputs = (2 * GRAY_REACH + 1) ** 2 + (2 * SCORE_REACH + 1) ** 2
+        inputs = (2 * GRAY_RADIUS + 1) ** 2 + (2 * SCORE_RADIUS + 1) ** 2
         last = nn.Linear(channels, 2)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
@@ -68,17 +69,17 @@ class SubpixelHead(nn.Module):
         """Predict offsets from whole pixels.
 
         Args:
-            gray: (N, 81) ``windows`` of ``GRAY_REACH`` into the image.
+            gray: (N, 81) ``windows`` of ``GRAY_RADIUS`` into the image.
             logarithms: (N, 25) logarithms from ``log_score_windows``.
 
         Returns:
-            (N, 2) offsets (x, y), within ``FARTHEST``.
+            (N, 2) offsets (x, y), within ``MAX_OFFSET``.
         """
         contrast = gray - gray.mean(dim=1, keepdim=True)
         contrast = contrast / ((contrast * contrast).mean(dim=1, keepdim=True).sqrt() + 4)
         slopes = 0.3 * (logarithms - logarithms[:, logarithms.shape[1] // 2, None])
         correction = self.layers(torch.cat([contrast, slopes], dim=1))
-        return (quadratic_offsets(logarithms) + correction).clamp(-FARTHEST, FARTHEST)
+        return (quadratic_offsets(logarithms) + correction).clamp(-MAX_OFFSET, MAX_OFFSET)
 
 
 def _peak(values: Tensor) -> Tensor:

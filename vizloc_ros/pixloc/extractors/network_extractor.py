@@ -7,10 +7,10 @@ import numpy as np
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.errors import FeatureError
 from vizloc_ros.features.device import Device
-from vizloc_ros.features.hfnet.image_size import gray_image
+from vizloc_ros.features.gray_image import gray_image
 from vizloc_ros.features.onnx_session import ORT_ERRORS, one_line, open_session
 from vizloc_ros.pixloc.extractors.pixloc_weights import Description, read_weights
-from vizloc_ros.pixloc.image_fit import fit_image
+from vizloc_ros.pixloc.image_fit import scale_to_multiples
 from vizloc_ros.pixloc.optimizer.alignment_options import LearnedAlignment
 from vizloc_ros.pixloc.pyramid import FeaturePyramid, level_of_image
 
@@ -43,7 +43,7 @@ class NetworkExtractor:
 
     def extract(self, image: UInt8) -> FeaturePyramid:
         """Extract the pyramid; as ``PyramidExtractor.extract``. Raises ``FeatureError`` if the device fails."""
-        fitted = fit_image(gray_image(image), self._long_side)
+        fitted = scale_to_multiples(gray_image(image), self._long_side)
         try:
             outputs = self._session.run(None, {"image": fitted[None, None]})
         except ORT_ERRORS as error:

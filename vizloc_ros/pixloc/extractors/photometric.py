@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 
 from vizloc_ros.arrays import Float32, UInt8
-from vizloc_ros.features.hfnet.image_size import gray_image
-from vizloc_ros.pixloc.image_fit import fit_image
+from vizloc_ros.features.gray_image import gray_image
+from vizloc_ros.pixloc.image_fit import scale_to_multiples
 from vizloc_ros.pixloc.optimizer.alignment_options import LearnedAlignment
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
 from vizloc_ros.pixloc.pyramid import FeaturePyramid, level_of_image
@@ -40,7 +40,7 @@ class IntensityExtractor:
     def extract(self, image: UInt8) -> FeaturePyramid:
         """Extract the pyramid; as ``PyramidExtractor.extract``."""
         size = (image.shape[1], image.shape[0])
-        shrunk: Float32 = fit_image(gray_image(image), self._long_side).astype(np.float32) / np.float32(255)
+        shrunk: Float32 = scale_to_multiples(gray_image(image), self._long_side).astype(np.float32) / np.float32(255)
         levels = []
         for _ in range(LEVELS):
             features = _patches(shrunk)

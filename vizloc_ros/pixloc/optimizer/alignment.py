@@ -30,7 +30,7 @@ class Alignment:
         cost: robust cost (PixLoc, Eq. 2) of the landmarks in the image, divided by the sum of their confidences, on the
             finest level; on the level before for a pose that was given up there.
         inlier_ratio: ratio of those landmarks, by confidence, with a residual below ``inlier_distance``.
-        points: number of landmarks in the image.
+        num_points: number of landmarks in the image.
         iterations: number of iterations on each level, finest first.
         covariance: (6, 6) of [x y z, rotation], the order of ROS, in the map frame; NaN without a covariance.
         trace: pose before each iteration and the final pose; empty unless asked for.
@@ -40,7 +40,7 @@ class Alignment:
     failure: str
     cost: float
     inlier_ratio: float
-    points: int
+    num_points: int
     iterations: tuple[int, ...]
     covariance: Float64
     trace: tuple[Rigid3d, ...] = ()
@@ -128,7 +128,7 @@ class _Level:
         count = max(len(references) >> index, min(len(references), options.coarse_landmarks))
         rows = evenly(len(references), count)
         level_references = references.levels[index].take(rows) if count < len(references) else references.levels[index]
-        self.points = np.ascontiguousarray(references.points[rows].T)
+        self.points = np.ascontiguousarray(references.positions[rows].T)
         self.confidences = level_references.confidences
         self.products = PointProducts(ImageProducts(level), level_references, poses)
         self.min_landmarks = options.min_landmarks
@@ -310,7 +310,7 @@ class _PoseOptimizer:
             failure=hypothesis.failure,
             cost=hypothesis.cost,
             inlier_ratio=0.0,
-            points=0,
+            num_points=0,
             iterations=tuple(hypothesis.iterations),
             covariance=np.full((6, 6), np.nan),
             trace=tuple(hypothesis.trace or ()),
@@ -323,7 +323,7 @@ class _PoseOptimizer:
             given_up,
             cost=self._cost(linearization),
             inlier_ratio=float(confidences @ inliers / max(float(confidences.sum()), 1e-9)),
-            points=len(squared),
+            num_points=len(squared),
             covariance=covariance(linearization.equations, linearization.weights, squared, self._rotations[i]),
         )
 

@@ -12,7 +12,7 @@ from vizloc_ros.arrays import Bool, Float64, Int64
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 
 _SMALL_ANGLE = 1e-4  # rad; below, the limits are exact to double precision
-NEAREST = 0.1  # m; nearer landmarks, and those behind the camera, are not visible
+MIN_DEPTH = 0.1  # m; nearer landmarks, and those behind the camera, are not visible
 
 
 class Projected(NamedTuple):
@@ -64,13 +64,13 @@ class LevelCamera:
         """Project (3, N) points [m, map] by B poses cam_from_map, (B, 3, 3) and (B, 3): p_q of PixLoc, Eq. 1."""
         in_camera = rotations @ points + translations[:, :, None]
         z = in_camera[:, 2]
-        inverse_depth = 1 / np.maximum(z, NEAREST)
+        inverse_depth = 1 / np.maximum(z, MIN_DEPTH)
         x, y = in_camera[:, 0] * inverse_depth, in_camera[:, 1] * inverse_depth
         camera, correction, (scale_u, scale_v) = self.camera, self.correction, self.scale
         distortion = 1 + correction.focal + correction.radial * (x * x + y * y)
         u = scale_u * camera.fx * (x * distortion) + (scale_u * (camera.cx + correction.cx + 0.5) - 0.5)
         v = scale_v * camera.fy * (y * distortion) + (scale_v * (camera.cy + correction.cy + 0.5) - 0.5)
-        return Projected(x, y, inverse_depth, u, v, z > NEAREST)
+        return Projected(x, y, inverse_depth, u, v, z > MIN_DEPTH)
 
     def jacobian(self, x: Float64, y: Float64, inverse_depth: Float64) -> tuple[Float64, Float64]:
         """Return du / d delta and dv / d delta, (6, M) each: the rows of dp_q / d delta in PixLoc, Eq. 3.

@@ -74,7 +74,7 @@ class Batches:
         self, path: Path, rng: np.random.Generator, augmentation: PhotometricChanges | None
     ) -> dict[str, Float32]:
         warps, side = self._options.warps, self._options.crop
-        warped = augmentation is not None and rng.random() < warps.share
+        warped = augmentation is not None and rng.random() < warps.ratio
         image, targets = self._store.load(path, int(rng.integers(warps.variants)) if warped else None)
         y, x = (CELL * int(rng.integers((length - side) // CELL + 1)) for length in image.shape)
         part = targets.crop(x, y, side, side)

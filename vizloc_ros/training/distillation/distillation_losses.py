@@ -67,7 +67,10 @@ def keypoint_losses(descriptors: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         descriptors of the crop, in both directions. All descriptors of a crop are similar, so a small distance alone
         does not distinguish keypoints.
     """
-    student, teacher = F.normalize(sample(descriptors, batch.keypoints, *batch.size), dim=2), batch.keypoint_descriptors
+    student, teacher = (
+        F.normalize(sample_cells(descriptors, batch.keypoints, *batch.size), dim=2),
+        batch.keypoint_descriptors,
+    )
     known = teacher.square().sum(dim=2) > 0.5
     count = known.sum().clamp(min=1)
     distance = (0.5 * (student - teacher).square().sum(dim=2) * known).sum() / count
@@ -92,7 +95,7 @@ def global_loss(descriptors: Tensor, targets: Tensor) -> Tensor:
     return (distance * known).sum() / known.sum().clamp(min=1)
 
 
-def sample(maps: Tensor, points: Tensor, width: int, height: int) -> Tensor:
+def sample_cells(maps: Tensor, points: Tensor, width: int, height: int) -> Tensor:
     """Bilinear samples (B, N, D) of (B, D, H/s, W/s) maps at (B, N, 2) pixels, at (p + 0.5) / s - 0.5."""
     size = torch.tensor([width, height], dtype=points.dtype, device=points.device)
     grid = (2 * (points + 0.5) / size - 1)[:, None]

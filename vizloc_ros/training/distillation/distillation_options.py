@@ -6,16 +6,15 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from vizloc_ros.features.hfnet.hfnet_config import MobileNetConfig, NetworkConfig
-from vizloc_ros.options import Options
 from vizloc_ros.training.appearance import Appearance, PhotometricChanges
 from vizloc_ros.training.augmentation import Augmentation
 from vizloc_ros.training.teacher.teacher_network import TeacherOptions
 from vizloc_ros.training.teacher.warps import Warps
 from vizloc_ros.training.training_images import ImageSource
-from vizloc_ros.training.training_options import MAY_CHANGE
+from vizloc_ros.training.training_options import MAY_CHANGE, RunOptions
 
 
-class HfNetTraining(Options):
+class HfNetTraining(RunOptions):
     """One run of ``vizloc train hfnet``.
 
     The defaults of steps, learning rate and its drops are those of HF-Net, appendix A.2. The batch is smaller than its
@@ -62,6 +61,6 @@ class HfNetTraining(Options):
 
     @model_validator(mode="after")
     def _views_hold_crops(self) -> "HfNetTraining":
-        if self.warps.share and self.warps.side < self.crop:
+        if self.warps.ratio and self.warps.side < self.crop:
             raise ValueError(f"warps.side: a view of {self.warps.side} px is smaller than a crop of {self.crop} px")
         return self

@@ -2,14 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from vizloc_ros.errors import ConfigError
 from vizloc_ros.features.hfnet.hfnet_network import EdgePointHfNet, MobileHfNet, build_hfnet
-from vizloc_ros.parallel import Progress, silent
+from vizloc_ros.parallel import Progress
 from vizloc_ros.training.distillation.distillation_batches import Batch, Batches, prefetch
 from vizloc_ros.training.distillation.distillation_losses import DistillationLoss
 from vizloc_ros.training.distillation.distillation_options import HfNetTraining
@@ -27,41 +26,19 @@ _VALIDATION_CROPS = 32
 _VALIDATION_IMAGES = 16
 
 
-class HfNetTrainer(TrainingRun):
+class HfNetTrainer(TrainingRun[HfNetTraining]):
     """One distillation run in a folder: ``checkpoint.pt``, ``log.csv``, ``vlad.npz``."""
 
     log_every = report_every = 20
 
-    def __init__(
-        self,
-        options: HfNetTraining,
-        folder: Path,
-        *,
-        resume: bool = False,
-        threads: int = 0,
-        progress: Progress = silent,
-    ) -> None:
-        """Prepare data, network and optimizer.
-
-        Args:
-            options: options of the run.
-            folder: folder of the run.
-            resume: continue the run in the folder.
-            threads: threads of the teacher on the CPU; 0 for all cores.
-            progress: progress display.
-
-        Raises:
-            VizlocError: training data or options are missing, damaged or inconsistent, or the folder has a run that
-                would be overwritten, or none to resume.
-        """
-        super().__init__(options, folder, steps=options.steps, validate_every=options.validate_every, resume=resume)
-        self.options = options
+    def _prepare(self, threads: int, progress: Progress) -> None:
+        options = self.options
         torch.manual_seed(options.seed)
         self.images = TrainingImages(options.images, options.held_out)
         self.images.check_sizes(options.crop, progress)
         store = TargetStore(Teacher(options.teacher, threads), options.targets, options.warps)
         self._check_teacher(store)
-        vlad = run_vlad(folder / "vlad.npz", options, self.images, store) if options.global_every else None
+        vlad = run_vlad(self.folder / "vlad.npz", options, self.images, store) if options.global_every else None
         self.batches = Batches(options, self.images, store, vlad)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = build_hfnet(options.network)
@@ -72,7 +49,6 @@ class HfNetTrainer(TrainingRun):
             [*self.network.parameters(), *self.loss.parameters()], lr=options.learning_rate, alpha=0.9, eps=1e-5
         )
         self._restore(network=self.network, loss=self.loss, optimizer=self.optimizer)
-        self._open_log()
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:

@@ -5,8 +5,8 @@ from torch import Tensor
 
 from vizloc_ros.features.hfnet.hfnet_network import log_odds_of_cells
 from vizloc_ros.features.hfnet.subpixel import (
-    FARTHEST,
-    GRAY_REACH,
+    GRAY_RADIUS,
+    MAX_OFFSET,
     SubpixelHead,
     log_score_windows,
     quadratic_offsets,
@@ -25,8 +25,8 @@ def refinement_loss(refiner: SubpixelHead, log_odds: Tensor, batch: Batch) -> Te
     """
     found = log_odds.detach().sigmoid()
     target = log_odds_of_cells(batch.labels.clamp(min=_MIN_LABEL).log()).sigmoid()
-    search = int(FARTHEST)
-    pixels = _pixels(batch, search + GRAY_REACH)
+    search = int(MAX_OFFSET)
+    pixels = _pixels(batch, search + GRAY_RADIUS)
     side = 2 * search + 1
     best = windows(found, pixels, search).argmax(dim=1)
     shift = torch.stack([best % side, best.div(side, rounding_mode="floor")], dim=1) - search
@@ -34,7 +34,7 @@ def refinement_loss(refiner: SubpixelHead, log_odds: Tensor, batch: Batch) -> Te
     pixels, shift = pixels[inner], shift[inner]
     peaks = quadratic_offsets(log_score_windows(target, pixels)) - shift
     moved = pixels + found.shape[-1] * shift[:, 1] + shift[:, 0]
-    refined = refiner(windows(batch.images, moved, GRAY_REACH), log_score_windows(found, moved))
+    refined = refiner(windows(batch.images, moved, GRAY_RADIUS), log_score_windows(found, moved))
     return (refined - peaks).norm(dim=1).sum() / max(len(pixels), 1)
 
 

@@ -48,6 +48,6 @@ class GlobalBatches:
 
     def _add_stretch(self, chosen: Bool, count: int, rng: np.random.Generator) -> None:
         middle = self._positions[rng.choice(self._posed)]
-        near = self._posed[distances(self._positions[self._posed], middle[None])[:, 0] <= self._options.reach]
+        near = self._posed[distances(self._positions[self._posed], middle[None])[:, 0] <= self._options.stretch_radius]
         free = near[~chosen[near]]
         chosen[rng.choice(free, min(count, len(free)), replace=False)] = True

@@ -12,7 +12,7 @@ from vizloc_ros.training.global_head.views import Changes
 from vizloc_ros.training.teacher.global_network import GlobalTeacherOptions
 from vizloc_ros.training.teacher.teacher_network import TeacherOptions
 from vizloc_ros.training.training_images import ImageSource
-from vizloc_ros.training.training_options import MAY_CHANGE
+from vizloc_ros.training.training_options import MAY_CHANGE, RunOptions
 
 
 class LossWeights(Options):
@@ -35,7 +35,7 @@ class LossWeights(Options):
         return bool(self.distill or self.self_supervised or self.posed)
 
 
-class GlobalTraining(Options):
+class GlobalTraining(RunOptions):
     """One run of ``vizloc train hfnet-global``.
 
     Attributes:
@@ -58,9 +58,9 @@ class GlobalTraining(Options):
         changes: changes of those views.
         batch: number of images in a step, with two views each.
         stretches: number of stretches of the drive that make up half of a batch; only with ``posed``.
-        reach: maximum distance of a stretch's frames from its middle [m].
+        stretch_radius: maximum distance of a stretch's frames from its middle [m].
         radius: distance of two cameras at which their views should be 1/e as similar as those of one camera [m].
-        neighbours: maximum distance of frames that count as changes of one place in ``reduction: whiten``; 0 for no
+        neighbors: maximum distance of frames that count as changes of one place in ``reduction: whiten``; 0 for no
             frames [m].
         max_angle: maximum angle between the viewing directions of cameras that show one place [deg].
         temperature: divisor of the similarities in the softmax.
@@ -89,9 +89,9 @@ class GlobalTraining(Options):
     changes: Changes = Changes()
     batch: int = Field(default=16, ge=2)
     stretches: int = Field(default=1, ge=1)
-    reach: float = Field(default=20.0, gt=0)
+    stretch_radius: float = Field(default=20.0, gt=0)
     radius: float = Field(default=2.5, gt=0)
-    neighbours: float = Field(default=0.0, ge=0)
+    neighbors: float = Field(default=0.0, ge=0)
     max_angle: float = Field(default=45.0, gt=0, le=180)
     temperature: float = Field(default=0.1, gt=0)
     optimizer: Literal["adam", "rmsprop"] = "adam"

@@ -7,14 +7,13 @@ retrieval on held-out places.
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vizloc_ros.errors import ConfigError
-from vizloc_ros.parallel import Progress, silent
+from vizloc_ros.parallel import Progress
 from vizloc_ros.training.checkpoint import load_network
 from vizloc_ros.training.distillation.distillation_losses import global_loss
 from vizloc_ros.training.global_head.contrastive_loss import contrastive_loss
@@ -31,35 +30,13 @@ from vizloc_ros.training.training_run import SelectingRun
 _MAX_GRADIENT = 5.0
 
 
-class GlobalHeadTrainer(SelectingRun):
+class GlobalHeadTrainer(SelectingRun[GlobalTraining]):
     """One run in a folder: ``checkpoint.pt`` has the best validation and the format of the first stage."""
 
     log_every = 1
 
-    def __init__(
-        self,
-        options: GlobalTraining,
-        folder: Path,
-        *,
-        resume: bool = False,
-        threads: int = 0,
-        progress: Progress = silent,
-    ) -> None:
-        """Prepare data, network and optimizer.
-
-        Args:
-            options: options of the run.
-            folder: folder of the run.
-            resume: continue the run in the folder.
-            threads: threads of the teacher on the CPU; 0 for all cores.
-            progress: progress display.
-
-        Raises:
-            VizlocError: training data or options are missing, damaged or inconsistent, or the folder has a run that
-                would be overwritten, or none to resume.
-        """
-        super().__init__(options, folder, steps=options.steps, validate_every=options.validate_every, resume=resume)
-        self.options = options
+    def _prepare(self, threads: int, progress: Progress) -> None:
+        options = self.options
         self.best: dict[str, float] = {}
         network, details = load_network(options.checkpoint)
         self._first_stage = json.loads(details["training"])
@@ -71,13 +48,12 @@ class GlobalHeadTrainer(SelectingRun):
         resumed = self._restore(network=self.network, optimizer=self.optimizer)
         if resumed and split_network(self.network, options.layers).encoder_id != split.encoder_id:
             raise ConfigError(f"{options.checkpoint}: is not the checkpoint that {self.latest} started from")
-        cache, dimension = options.cache or folder / "cache", self.network.config.global_dimension
+        cache, dimension = options.cache or self.folder / "cache", self.network.config.global_dimension
         self.data = GlobalData.prepare(options, cache, split, dimension, threads, progress)
         if not resumed and options.reduction == "whiten":
             photos = self.data.photos
-            whiten_reduction(self.head, self.data.bank, neighbor_pairs(photos, options.neighbours, options.max_angle))
+            whiten_reduction(self.head, self.data.bank, neighbor_pairs(photos, options.neighbors, options.max_angle))
         self.batches = GlobalBatches(options, self.data.photos)
-        self._open_log()
 
     def losses(self, draw: Draw) -> dict[str, Tensor]:
         """Losses of a batch, of those with a weight, by name."""

@@ -14,7 +14,8 @@ from vizloc_ros.arrays import Bool, Float64, Int64, UInt8
 from vizloc_ros.datasets.image_files import read_image
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.errors import DatasetError
-from vizloc_ros.features.hfnet.image_size import fit_image, gray_image
+from vizloc_ros.features.gray_image import gray_image
+from vizloc_ros.features.hfnet.image_size import shrink_to_cells
 from vizloc_ros.options import Options
 from vizloc_ros.training.training_images import ImageSource, split_images
 from vizloc_ros.training.training_options import MAY_CHANGE
@@ -83,10 +84,10 @@ def unposed_photos(
     """Training images, at most ``count``, from the sources by their weights; without those that stage 1 held out."""
     rng = np.random.default_rng(seed)
     training, _ = split_images(sources, held_out)
-    total = sum(source.share for source in sources)
+    total = sum(source.weight for source in sources)
     photos = []
     for source, files in zip(sources, training, strict=True):
-        wanted = round(count * source.share / total)
+        wanted = round(count * source.weight / total)
         for i in sorted(rng.permutation(len(files))[:wanted]):
             read = partial(_fitted, partial(read_image, files[i]), long_side)
             photos.append(Photo(f"{files[i].parent.name}/{files[i].name}", read, path=files[i]))
@@ -141,4 +142,4 @@ def _same_direction(photos: Sequence[Photo], max_angle: float) -> Bool:
 
 
 def _fitted(read: Callable[[], UInt8], long_side: int) -> UInt8:
-    return fit_image(gray_image(read()), long_side, None).pixels
+    return shrink_to_cells(gray_image(read()), long_side, None).pixels

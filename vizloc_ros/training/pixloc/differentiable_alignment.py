@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vizloc_ros.pixloc.optimizer.projection import NEAREST
+from vizloc_ros.pixloc.optimizer.projection import MIN_DEPTH
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
 
 _MIN_DIAGONAL = 1e-9
@@ -46,14 +46,14 @@ class Lens:
     def project(self, pose: Pose, points: Tensor) -> tuple[Tensor, Tensor]:
         """Project (B, N, 3) points [m, map] to (B, N, 2) pixels; also return the points in the camera's frame."""
         in_camera = points @ pose.rotation.transpose(1, 2) + pose.translation[:, None]
-        depth = in_camera[..., 2:].clamp(min=NEAREST)
+        depth = in_camera[..., 2:].clamp(min=MIN_DEPTH)
         ray = in_camera[..., :2] / depth
         distorted = ray * (1 + self.radial[:, None, None] * (ray * ray).sum(dim=-1, keepdim=True))
         return distorted * self.focal[:, None] + self.center[:, None], in_camera
 
     def jacobian(self, in_camera: Tensor) -> Tensor:
         """(B, N, 2, 6) derivative of the pixels by d in exp(d) * pose, d = [rho, phi]; without the distortion."""
-        z = in_camera[..., 2].clamp(min=NEAREST)
+        z = in_camera[..., 2].clamp(min=MIN_DEPTH)
         x, y = in_camera[..., 0] / z, in_camera[..., 1] / z
         zero, one = torch.zeros_like(z), 1 / z
         rows = torch.stack(
@@ -90,15 +90,15 @@ def align_level(
     points: Tensor,
     lens: Lens,
     image_size: tuple[int, int],
-    start: Pose,
+    initial_poses: Pose,
     loss: BarronLoss,
     iterations: int,
 ) -> Pose:
-    """Poses after Levenberg-Marquardt steps on one level, from ``start`` (PixLoc, Eq. 2 to 5).
+    """Poses after Levenberg-Marquardt steps on one level, from ``initial_poses`` (PixLoc, Eq. 2 to 5).
 
     A step that the landmarks do not determine is zero.
     """
-    pose = start
+    pose = initial_poses
     for _ in range(iterations):
         pose = _step(level, points, lens, image_size, pose, loss)
     return pose
@@ -110,7 +110,7 @@ def positions_on(pixels: Tensor, shape: tuple[int, int], image_size: tuple[int, 
     return (pixels + 0.5) * scale - 0.5
 
 
-def sample(maps: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def sample_with_derivatives(maps: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Bilinear samples of (B, C, H, W) maps at (B, N, 2) positions inside, and their derivatives by x and y.
 
     All three are (B, N, C).
@@ -135,7 +135,7 @@ def sample(maps: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def inside(positions: Tensor, shape: tuple[int, int], depth: Tensor) -> Tensor:
     """(B, N) mask of the positions that lie on a level, of landmarks in front of the camera."""
     x, y = positions.unbind(dim=-1)
-    return (x >= 0) & (y >= 0) & (x <= shape[1] - 1) & (y <= shape[0] - 1) & (depth > NEAREST)
+    return (x >= 0) & (y >= 0) & (x <= shape[1] - 1) & (y <= shape[0] - 1) & (depth > MIN_DEPTH)
 
 
 def _step(level: Level, points: Tensor, lens: Lens, image_size: tuple[int, int], pose: Pose, loss: BarronLoss) -> Pose:
@@ -144,8 +144,8 @@ def _step(level: Level, points: Tensor, lens: Lens, image_size: tuple[int, int],
     positions = positions_on(pixels, shape, image_size)
     valid = inside(positions, shape, in_camera[..., 2])
     positions = torch.where(valid[..., None], positions, torch.ones_like(positions))
-    value, by_x, by_y = sample(level.features, positions)
-    confidence, _, _ = sample(level.confidences, positions)
+    value, by_x, by_y = sample_with_derivatives(level.features, positions)
+    confidence, _, _ = sample_with_derivatives(level.confidences, positions)
     residual = value - level.references
     squared = (residual * residual).sum(dim=-1)
     weight = loss.weight(squared) * confidence[..., 0] * level.reference_confidences * valid
@@ -202,4 +202,4 @@ def _cross_matrix(v: Tensor) -> Tensor:
 
 def reference_features(maps: Tensor, positions: Tensor) -> Tensor:
     """(B, N, C) unit features of references, sampled in (B, C, H, W) maps at (B, N, 2) positions."""
-    return F.normalize(sample(maps, positions)[0], dim=-1)
+    return F.normalize(sample_with_derivatives(maps, positions)[0], dim=-1)

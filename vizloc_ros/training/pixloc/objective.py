@@ -15,7 +15,7 @@ from vizloc_ros.training.pixloc.differentiable_alignment import (
     inside,
     positions_on,
     reference_features,
-    sample,
+    sample_with_derivatives,
 )
 from vizloc_ros.training.pixloc.pair_batches import Batch
 
@@ -57,7 +57,7 @@ def align_batch(network: PixLocNetwork, batch: Batch, loss: BarronLoss, iteratio
     def errors(pose: Pose) -> Tensor:
         return shrink * reprojection_errors(batch.query_lens.project(pose, batch.points)[0], truth)
 
-    pose, losses, gates = batch.start, [], []
+    pose, losses, gates = batch.initial_poses, [], []
     before, stride = errors(pose), None
     for index in reversed(range(len(levels))):
         pose = align_level(
@@ -83,7 +83,7 @@ def _levels(network: PixLocNetwork, batch: Batch) -> list[Level]:
         positions = positions_on(pixels, shape, batch.image_size)
         valid = inside(positions, shape, in_camera[..., 2]).to(features.dtype) * batch.real
         positions = torch.where(valid[..., None] > 0, positions, torch.ones_like(positions))
-        reference_confidences = sample(confidences[pairs:], positions)[0][..., 0]
+        reference_confidences = sample_with_derivatives(confidences[pairs:], positions)[0][..., 0]
         levels.append(
             Level(
                 features[:pairs],

@@ -24,7 +24,7 @@ class Batch:
         keyframe_lens: cameras of the keyframes.
         keyframe_pose: poses of the keyframes.
         truth: ground-truth poses of the queries.
-        start: initial poses of the alignments.
+        initial_poses: initial poses of the alignments.
         points: (B, N, 3) landmarks [m], relative to each pair's origin.
         real: (B, N) 1 for landmarks, 0 for padding.
     """
@@ -35,7 +35,7 @@ class Batch:
     keyframe_lens: Lens
     keyframe_pose: Pose
     truth: Pose
-    start: Pose
+    initial_poses: Pose
     points: Tensor
     real: Tensor
 
@@ -72,7 +72,7 @@ def collate(pairs: Sequence[Pair], queries: Sequence[UInt8], keyframes: Sequence
         _lens([pair.keyframe for pair in pairs], device),
         poses([pair.keyframe.cam_from_map for pair in pairs]),
         poses([pair.query.cam_from_map for pair in pairs]),
-        poses([pair.start for pair in pairs]),
+        poses([pair.initial_pose for pair in pairs]),
         _tensor(points, device),
         _tensor(real, device),
     )

@@ -18,7 +18,7 @@ from vizloc_ros.training.edgepoint2_weights import load_edgepoint2
 from vizloc_ros.training.pixloc.differentiable_alignment import Pose
 from vizloc_ros.training.pixloc.objective import align_batch
 from vizloc_ros.training.pixloc.pair_batches import Batch, collate
-from vizloc_ros.training.pixloc.pixloc_training_options import PixLocTraining, Starts
+from vizloc_ros.training.pixloc.pixloc_training_options import InitialPoses, PixLocTraining
 from vizloc_ros.training.pixloc.training_pairs import Pair, PairDrive
 from vizloc_ros.training.pixloc.windows import draw_pairs
 from vizloc_ros.training.provenance import without_folders
@@ -26,11 +26,11 @@ from vizloc_ros.training.training_run import SelectingRun
 
 _VALIDATION_ITERATIONS = 20
 _CONVERGED = (0.25, 1.0)  # m, deg
-_VALIDATION_STARTS = Starts(reference=0.25, translation=2.0, rotation=4.0)
+_VALIDATION_INITIAL_POSES = InitialPoses(reference=0.25, translation=2.0, rotation=4.0)
 _TRAINING, _VALIDATION = range(2)  # streams of random numbers
 
 
-class PixLocTrainer(SelectingRun):
+class PixLocTrainer(SelectingRun[PixLocTraining]):
     """One run in a folder: ``checkpoint.pt`` has the best validation, ``maps/`` the maps of sources without one."""
 
     def __init__(
@@ -55,8 +55,11 @@ class PixLocTrainer(SelectingRun):
             VizlocError: training data or options are missing, damaged or inconsistent, or the folder has a run that
                 would be overwritten, or none to resume.
         """
-        super().__init__(options, folder, steps=options.steps, validate_every=options.validate_every, resume=resume)
-        self.options, self.overfit = options, overfit
+        self.overfit = overfit
+        super().__init__(options, folder, resume=resume, progress=progress)
+
+    def _prepare(self, threads: int, progress: Progress) -> None:
+        options = self.options
         self.best = 0.0
         torch.manual_seed(options.seed)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -76,19 +79,20 @@ class PixLocTrainer(SelectingRun):
         self._restore(network=self.network, optimizer=self.optimizer)
         self._loss = BarronLoss(0.0, options.robust_scale)
         self._drives = [
-            PairDrive(source, folder / "maps" / str(k), options.partners, options.long_side, progress)
+            PairDrive(source, self.folder / "maps" / str(k), options.partners, options.long_side, progress)
             for k, source in enumerate(options.sources)
         ]
-        weights = np.array([source.share for source in options.sources])
+        weights = np.array([source.weight for source in options.sources])
         self._probabilities = weights / weights.sum()
         self._validation = self._validation_pairs()
-        self._open_log()
 
     def batch(self, step: int) -> Batch:
         """Pairs of a step; they depend only on the seed and the step."""
         rng = np.random.default_rng([self.options.seed, _TRAINING, 0 if self.overfit else step])
         drive = self._drives[int(rng.choice(len(self._drives), p=self._probabilities))]
-        return self._collated(draw_pairs(drive, drive.training, self.options.batch, self.options.starts, rng), rng)
+        return self._collated(
+            draw_pairs(drive, drive.training, self.options.batch, self.options.initial_poses, rng), rng
+        )
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -142,7 +146,7 @@ class PixLocTrainer(SelectingRun):
         batches = []
         for k in range(self.options.validation_pairs if drives else 0):
             drive = drives[k % len(drives)]
-            batches.append(self._collated(draw_pairs(drive, drive.validation, 1, _VALIDATION_STARTS, rng), rng))
+            batches.append(self._collated(draw_pairs(drive, drive.validation, 1, _VALIDATION_INITIAL_POSES, rng), rng))
         return batches
 
     def _improves(self, values: Mapping[str, float]) -> bool:

@@ -8,7 +8,7 @@ from pydantic import Field
 from vizloc_ros.options import Options
 from vizloc_ros.pixloc.network.pixloc_config import LightConfig, NetworkConfig
 from vizloc_ros.training.appearance import Appearance
-from vizloc_ros.training.training_options import MAY_CHANGE
+from vizloc_ros.training.training_options import MAY_CHANGE, RunOptions
 
 
 class PairSource(Options):
@@ -22,7 +22,7 @@ class PairSource(Options):
         every: keep every N-th image of the map's split.
         held_out: fraction of the queries for validation, at the end of the drive.
         gap: number of queries between training and validation that are not used.
-        share: weight of the source when a step's source is drawn.
+        weight: weight of the source when a step's source is drawn.
     """
 
     dataset: Annotated[str, MAY_CHANGE]
@@ -32,10 +32,10 @@ class PairSource(Options):
     every: int = Field(default=1, ge=1)
     held_out: float = Field(default=0.0, ge=0, lt=1)
     gap: int = Field(default=0, ge=0)
-    share: float = Field(default=1.0, gt=0)
+    weight: float = Field(default=1.0, gt=0)
 
 
-class Starts(Options):
+class InitialPoses(Options):
     """Initial poses of alignments in training.
 
     Attributes:
@@ -65,7 +65,7 @@ class Partners(Options):
     landmarks: int = Field(default=384, ge=16)
 
 
-class PixLocTraining(Options):
+class PixLocTraining(RunOptions):
     """One run of ``vizloc train pixloc``.
 
     Attributes:
@@ -74,7 +74,7 @@ class PixLocTraining(Options):
         sources: drives to train on.
         long_side: maximum longer side of an image; half its square is the maximum area [px].
         partners: keyframes that an image may be aligned with.
-        starts: initial poses of the alignments.
+        initial_poses: initial poses of the alignments.
         query_appearance: changes of the image that is aligned.
         map_appearance: changes of the keyframe's image.
         robust_scale: scale of the robust loss of the residuals.
@@ -95,7 +95,7 @@ class PixLocTraining(Options):
     sources: list[PairSource] = Field(min_length=1)
     long_side: int = Field(default=640, ge=64)
     partners: Partners = Partners()
-    starts: Starts = Starts()
+    initial_poses: InitialPoses = InitialPoses()
     query_appearance: Appearance = Appearance()
     map_appearance: Appearance = Appearance(strength=0.25)
     robust_scale: float = Field(default=0.1, gt=0)

@@ -13,16 +13,16 @@ from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import Record, every
 from vizloc_ros.errors import DatasetError, ImageError
 from vizloc_ros.features.extractor import open_extractor
-from vizloc_ros.features.hfnet.image_size import gray_image
+from vizloc_ros.features.gray_image import gray_image
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import perturbed
 from vizloc_ros.mapping.builder import BuildOptions, build_map
 from vizloc_ros.mapping.rotated_views import RotatedViewOptions
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, parallel_map, silent
-from vizloc_ros.pixloc.image_fit import fit_image
+from vizloc_ros.pixloc.image_fit import scale_to_multiples
 from vizloc_ros.pixloc.optimizer.projection import project
-from vizloc_ros.training.pixloc.pixloc_training_options import PairSource, Partners, Starts
+from vizloc_ros.training.pixloc.pixloc_training_options import InitialPoses, PairSource, Partners
 
 MIN_LANDMARKS = 16  # landmarks that both images of a pair contain
 
@@ -60,13 +60,13 @@ class Pair:
         query: image that is aligned.
         keyframe: image of the reference features.
         points: (N, 3) landmarks that both images contain [m, map].
-        start: initial pose cam_from_map.
+        initial_pose: initial pose cam_from_map.
     """
 
     query: View
     keyframe: View
     points: Float32
-    start: Rigid3d
+    initial_pose: Rigid3d
 
 
 class PairDrive:
@@ -124,12 +124,12 @@ class PairDrive:
                 f"{source.dataset}: no two images of it see the same landmarks: lower 'partners.overlap'"
             )
 
-    def draw(self, query: str, starts: Starts, rng: np.random.Generator) -> Pair:
+    def draw(self, query: str, initial_poses: InitialPoses, rng: np.random.Generator) -> Pair:
         """Draw a pair.
 
         Args:
             query: name of the query.
-            starts: initial poses of the alignments.
+            initial_poses: initial poses of the alignments.
             rng: source of all random numbers.
         """
         view, candidates = self._views[query], self._candidates[query]
@@ -138,19 +138,19 @@ class PairDrive:
         count = min(self._partners.landmarks, len(points))
         chosen = points[np.sort(rng.choice(len(points), count, replace=False))]
         reference = self._views[self._records[keyframe].name]
-        if rng.random() < starts.reference and reference is not view:
-            start = reference.cam_from_map
+        if rng.random() < initial_poses.reference and reference is not view:
+            initial_pose = reference.cam_from_map
         else:
-            distance, degrees = rng.uniform(0, starts.translation), rng.uniform(0, starts.rotation)
-            start = perturbed(view.cam_from_map.inverse(), distance, degrees, rng).inverse()
-        return Pair(view, reference, chosen.astype(np.float32), start)
+            distance, degrees = rng.uniform(0, initial_poses.translation), rng.uniform(0, initial_poses.rotation)
+            initial_pose = perturbed(view.cam_from_map.inverse(), distance, degrees, rng).inverse()
+        return Pair(view, reference, chosen.astype(np.float32), initial_pose)
 
     def _view(self, record: Record, long_side: int) -> View:
         if record.world_from_cam is None:
             raise DatasetError(f"{record.name}: has no pose, and training needs one")
         gray = gray_image(record.read_image())
         try:
-            image = fit_image(gray, long_side)
+            image = scale_to_multiples(gray, long_side)
         except ImageError as error:
             raise DatasetError(f"{record.name}: {error}; leave it out") from error
         correction = self._map.info.intrinsics_correction(record.camera)

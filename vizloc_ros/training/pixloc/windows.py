@@ -10,14 +10,14 @@ import numpy as np
 
 from vizloc_ros.arrays import Bool, Float64
 from vizloc_ros.errors import DatasetError
-from vizloc_ros.training.pixloc.pixloc_training_options import Starts
+from vizloc_ros.training.pixloc.pixloc_training_options import InitialPoses
 from vizloc_ros.training.pixloc.training_pairs import MIN_LANDMARKS, Pair, PairDrive, View
 
 _MAX_ATTEMPTS = 100  # draws of the missing pairs of a batch
 
 
 def draw_pairs(
-    drive: PairDrive, names: Sequence[str], count: int, starts: Starts, rng: np.random.Generator
+    drive: PairDrive, names: Sequence[str], count: int, initial_poses: InitialPoses, rng: np.random.Generator
 ) -> list[Pair]:
     """Draw pairs of one image size.
 
@@ -25,7 +25,7 @@ def draw_pairs(
         drive: source of the pairs.
         names: names of possible queries.
         count: number of pairs.
-        starts: initial poses of the alignments.
+        initial_poses: initial poses of the alignments.
         rng: source of all random numbers.
 
     Raises:
@@ -34,7 +34,7 @@ def draw_pairs(
     pairs: list[Pair] = []
     for _ in range(_MAX_ATTEMPTS):
         drawn = rng.choice(names, count - len(pairs))
-        pairs += [drive.draw(str(name), starts, rng) for name in drawn]
+        pairs += [drive.draw(str(name), initial_poses, rng) for name in drawn]
         cropped = with_one_size(pairs)
         kept = [len(pair.points) >= MIN_LANDMARKS for pair in cropped]
         if all(kept):

@@ -71,5 +71,5 @@ class TargetStore:
         """Name of the file of targets, which depends on all their inputs, so that outdated files are not used."""
         facts: tuple[object, ...] = (self.teacher.fingerprint, identity(path))
         if variant is not None:
-            facts += (self.warps.model_dump_json(exclude={"share", "variants"}), variant)
+            facts += (self.warps.model_dump_json(exclude={"ratio", "variants"}), variant)
         return f"{path.parent.name}_{path.stem}_{fingerprint(*facts)}.npz"

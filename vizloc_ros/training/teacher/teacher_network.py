@@ -24,13 +24,13 @@ class TeacherOptions(Options):
     Attributes:
         path: ONNX file.
         network: inputs and outputs of the file, as far as its names and shapes leave them open.
-        keypoint_share: number of target keypoints per pixel of the image.
+        keypoint_ratio: number of target keypoints per pixel of the image.
         provider: device, ``cpu`` or ``cuda``; the targets do not depend on it.
     """
 
     path: Path
     network: DenseNetworkConfig = DenseNetworkConfig()
-    keypoint_share: float = Field(default=1 / 300, gt=0, le=1 / CELL**2)
+    keypoint_ratio: float = Field(default=1 / 300, gt=0, le=1 / CELL**2)
     provider: Literal["cpu", "cuda"] = Field(default="cpu", exclude=True)
 
 
@@ -82,7 +82,7 @@ class Teacher:
         maps = self._network.maps(image)
         odds = maps.odds
         height, width = image.shape
-        keypoints = local_maxima(odds, round(self._options.keypoint_share * odds.size)).astype(np.float32)
+        keypoints = local_maxima(odds, round(self._options.keypoint_ratio * odds.size)).astype(np.float32)
         rows, columns = np.mgrid[0 : height // CELL, 0 : width // CELL]
         centers = np.stack([columns.ravel(), rows.ravel()], axis=1).astype(np.float32) * CELL + (CELL - 1) / 2
         if source is not None:

@@ -19,7 +19,7 @@ class Warps(Options):
     """Warped views of an image.
 
     Attributes:
-        share: fraction of the crops that come from warped views.
+        ratio: fraction of the crops that come from warped views.
         variants: number of views of each image; the teacher processes each.
         side: side of the square view [px].
         rotation: maximum rotation, in both directions [deg].
@@ -29,7 +29,7 @@ class Warps(Options):
             that the student describes a rotated or scaled pixel like the original one.
     """
 
-    share: float = Field(default=0.0, ge=0, le=1)
+    ratio: float = Field(default=0.0, ge=0, le=1)
     variants: int = Field(default=1, ge=1)
     side: int = Field(default=256, ge=32, multiple_of=CELL)
     rotation: float = Field(default=45, ge=0, le=180)
