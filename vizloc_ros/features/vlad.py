@@ -91,14 +91,14 @@ class Vlad:
                 f"only {len(described)} of {len(features)} images have the {words} keypoints that a VLAD vocabulary "
                 "needs: the images are too dark, too blurred or too small"
             )
-        centres = _cluster(_sample(described, _MAX_VOCABULARY_SAMPLES, rng), words, rng)
+        centres = k_means(_sample(described, _MAX_VOCABULARY_SAMPLES, rng), words, rng)
         vectors = np.stack(list(_subset_vectors(described, centres, rng)))
         mean = vectors.mean(axis=0)
         projection = _whitening(vectors - mean, min(dimension, len(described) // 2 + 1))
         return cls(centres, mean, projection)
 
 
-def _cluster(samples: Float32, words: int, rng: np.random.Generator) -> Float32:
+def k_means(samples: Float32, words: int, rng: np.random.Generator) -> Float32:
     """K-means centres (K, D) of (N, D) samples: Lloyd's algorithm, two matrix products an iteration."""
     centres = samples[rng.choice(len(samples), words, replace=False)]
     for _ in range(_CLUSTER_ITERATIONS):

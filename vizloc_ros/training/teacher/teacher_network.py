@@ -55,8 +55,7 @@ class Source:
         """Mask (N,) of pixels of the view that are inside the image, and not mirrored at its border."""
         height, width = self.image.shape
         points = self.original(points)
-        inside: Bool = ((points >= 0) & (points <= [width - 1, height - 1])).all(axis=1)
-        return inside
+        return np.asarray(((points >= 0) & (points <= [width - 1, height - 1])).all(axis=1))
 
 
 class Teacher:
