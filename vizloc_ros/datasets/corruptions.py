@@ -1,4 +1,4 @@
-"""Deterministic degradations of images: night, blur, noise, occlusion, exposure, each in levels 1 to 5.
+"""Deterministic degradations of images: night, blur, noise, occlusion, exposure and roll, each in levels 1 to 5.
 
 The same kind, level and seed give the same bytes on every machine: randomness comes from the frozen MT19937 stream of
 ``RandomState``, and the arithmetic is integer or single IEEE operations. For one seed, higher levels are stronger
@@ -14,6 +14,7 @@ import numpy as np
 
 from vizloc_ros.arrays import Float64, UInt8
 from vizloc_ros.datasets.record import Record
+from vizloc_ros.datasets.roll import ROLL, rolled
 from vizloc_ros.errors import ConfigError, ImageError
 
 LEVELS = range(1, 6)
@@ -33,7 +34,7 @@ class Degradation:
     """One kind of degradation at one level.
 
     Attributes:
-        kind: key of ``KINDS``.
+        kind: key of ``KINDS``, or ``roll``, which turns the pose, too.
         level: 1 (weak) to 5 (strong).
     """
 
@@ -41,7 +42,7 @@ class Degradation:
     level: int
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS or self.level not in LEVELS:
+        if self.kind not in ALL_KINDS or self.level not in LEVELS:
             raise ConfigError(f"degradation {self.kind}:{self.level} does not exist; {_USAGE}")
 
     @classmethod
@@ -56,7 +57,7 @@ class Degradation:
         return f"{self.kind}:{self.level}"
 
     def apply(self, image: UInt8, seed: int) -> UInt8:
-        """Return the degraded image.
+        """Return the degraded image, of a kind in ``KINDS``.
 
         Args:
             image: (H, W) or (H, W, 3) uint8 image; not changed.
@@ -74,9 +75,14 @@ class Degradation:
 def degrade_records(records: Iterable[Record], degradation: Degradation, seed: int = 0) -> list[Record]:
     """Return the records with degraded images; the randomness of an image depends only on its name and the seed."""
 
-    def read_degraded(record: Record) -> UInt8:
-        return degradation.apply(record.read_image(), crc32(record.name.encode()) ^ seed)
+    def seed_of(record: Record) -> int:
+        return crc32(record.name.encode()) ^ seed
 
+    def read_degraded(record: Record) -> UInt8:
+        return degradation.apply(record.read_image(), seed_of(record))
+
+    if degradation.kind == ROLL:
+        return [rolled(record, degradation.level, bool(seed_of(record) & 1)) for record in records]
     return [replace(record, read_image=partial(read_degraded, record)) for record in records]
 
 
@@ -163,4 +169,5 @@ KINDS: dict[str, Callable[[UInt8, int, np.random.RandomState], UInt8]] = {
     "occlusion": _occlusion,
     "exposure": _exposure,
 }
-_USAGE = f"write KIND:LEVEL with the kind one of {', '.join(KINDS)} and the level {LEVELS[0]} to {LEVELS[-1]}"
+ALL_KINDS = (*KINDS, ROLL)
+_USAGE = f"write KIND:LEVEL with the kind one of {', '.join(ALL_KINDS)} and the level {LEVELS[0]} to {LEVELS[-1]}"

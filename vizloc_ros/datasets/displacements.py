@@ -61,4 +61,6 @@ def _image(path: Path, number: int, row: dict[str, str]) -> SeasonImage:
     if not image.is_file():
         raise DatasetError(f"{where}: the image {image} is not there: copy the folder again")
     month = parse_number(row["month"] or "", "month", where)
-    return SeasonImage(image, row["place"], int(month), parse_number(row["displacement_px"] or "", "displacement_px", where))
+    return SeasonImage(
+        image, row["place"], int(month), parse_number(row["displacement_px"] or "", "displacement_px", where)
+    )

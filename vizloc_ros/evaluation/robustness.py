@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vizloc_ros.datasets.corruptions import KINDS, LEVELS, Degradation, degrade_records
+from vizloc_ros.datasets.corruptions import ALL_KINDS, KINDS, LEVELS, Degradation, degrade_records
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import ConfigError, DatasetError, VizlocError
 from vizloc_ros.evaluation.offline_localization import OfflineRun, localize_records
@@ -74,8 +74,8 @@ def choose_degradations(kinds: str, levels: str) -> list[Degradation]:
     """
     chosen_kinds = _entries(kinds) or list(KINDS)
     chosen_levels = _entries(levels) or [str(level) for level in LEVELS]
-    if unknown := [kind for kind in chosen_kinds if kind not in KINDS]:
-        raise ConfigError(f"there is no degradation {', '.join(unknown)}; there is: {', '.join(KINDS)}")
+    if unknown := [kind for kind in chosen_kinds if kind not in ALL_KINDS]:
+        raise ConfigError(f"there is no degradation {', '.join(unknown)}; there is: {', '.join(ALL_KINDS)}")
     if unknown := [level for level in chosen_levels if level not in map(str, LEVELS)]:
         raise ConfigError(f"there is no level {', '.join(unknown)}; levels are {LEVELS[0]} to {LEVELS[-1]}")
     return [Degradation(kind, int(level)) for kind in chosen_kinds for level in chosen_levels]
@@ -224,7 +224,7 @@ def plot_degradations(path: Path, runs: Mapping[str, Mapping[str, Figures]]) -> 
     from matplotlib.figure import Figure
 
     keys = [key for figures in runs.values() for key in figures]
-    kinds = [kind for kind in KINDS if any(key.startswith(f"{kind}:") for key in keys)]
+    kinds = [kind for kind in ALL_KINDS if any(key.startswith(f"{kind}:") for key in keys)]
     width, height = _PANEL_INCHES
     with rc_context(STYLE):
         figure = Figure(figsize=(width * len(kinds) + 1, height), dpi=140, layout="constrained")
