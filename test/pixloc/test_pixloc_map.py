@@ -62,7 +62,7 @@ def test_reference_features_can_be_replaced(copied: Path, street: SyntheticStree
 
 
 def test_other_weights_are_refused(tracked_map: VisualMap) -> None:
-    with pytest.raises(FeatureError, match=r"reference features are of pixloc-light-.*but the tracker here is other: make .*"):
+    with pytest.raises(FeatureError, match=r"features are of pixloc-light-.*but the tracker here is other: make .*"):
         tracked_map.require_references("other")
 
 
