@@ -106,7 +106,7 @@ def test_exposure_errs_both_ways(image: UInt8) -> None:
 
 @pytest.mark.parametrize("text", ["night", "night:0", "night:6", "night:x", "fog:1", "night:-1", "", "night:1.0"])
 def test_unknown_degradations_are_answered_with_those_there_are(text: str) -> None:
-    with pytest.raises(ConfigError, match="night, blur, noise, occlusion, exposure and the level 1 to 5"):
+    with pytest.raises(ConfigError, match="night, blur, noise, occlusion, exposure, roll and the level 1 to 5"):
         Degradation.parse(text)
 
 

@@ -14,6 +14,7 @@ from vizloc_ros.cli.arguments import DatasetArgument, ExtractorConfigOption, Pro
 from vizloc_ros.cli.config_file import read_mapping
 from vizloc_ros.cli.evaluate_alignment import ablation, convergence
 from vizloc_ros.cli.progress import bar
+from vizloc_ros.datasets.displacements import DISPLACEMENTS_READER, open_displacements
 from vizloc_ros.datasets.homographies import HOMOGRAPHY_READERS, open_homographies
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import every as every_nth
@@ -31,6 +32,7 @@ from vizloc_ros.evaluation.robustness import (
     mean_of_hard,
     plot_degradations,
 )
+from vizloc_ros.evaluation.season_matching import evaluate_seasons, season_report
 from vizloc_ros.features.extractor import FeatureExtractor, open_extractor
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ _COLUMNS = ("matches", "Rep", "MLE", "MS", "mAP", "MMA@3", *(f"HA@{px}" for px i
 
 @app.command()
 def matching(
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help=HOMOGRAPHY_READERS)],
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help=f"{HOMOGRAPHY_READERS}, {DISPLACEMENTS_READER}")],
     extractor: Annotated[list[str], typer.Option(help="Feature extractor; give several to compare them")],
     out: Annotated[Path | None, typer.Option(help="Folder for report.json and mma.png", file_okay=False)] = None,
     keypoints: Annotated[list[int], typer.Option(help="Best keypoints of an image; may be given again", min=1)] = (
@@ -56,9 +58,12 @@ def matching(
     extractor_config: ExtractorConfigOption = None,
     provider: ProviderOption = "cpu",
 ) -> None:
-    """Match planar images of known homography; report repeatability, matching accuracy and homographies."""
+    """Match planar images of known homography, or the same places in different months."""
     from vizloc_ros.features.device import Device
 
+    if dataset.startswith("months:"):
+        _match_seasons(dataset, _open(extractor, extractor_config, Device(provider)), out)
+        return
     pairs = open_homographies(dataset)
     extractors = _open(extractor, extractor_config, Device(provider))  # fails now, and not after the work
     if out is not None:
@@ -110,6 +115,28 @@ def degradations(
     plot_degradations(out / "degradations.png", runs)
     console.print(_recall_table(f"{dataset}, {len(queries)} queries", runs, means))
     console.print(f"written to {out}")
+
+
+def _match_seasons(dataset: str, extractors: Mapping[str, FeatureExtractor], out: Path | None) -> None:
+    """Evaluate extractors on places in different months, and show and write the result."""
+    images = open_displacements(dataset)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+    found = {name: evaluate_seasons(opened, images, bar) for name, opened in extractors.items()}
+    table = Table(title=Text(f"{dataset}, {len(images)} images"), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table.caption = "ratios in %; right: within 20 px of the marked displacement, found: within 35 px"
+    table.add_column("extractor", style="bold", overflow="fold")
+    for column in ("pairs", "matches", "right", "found", "R@1"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, metrics in found.items():
+        ratios = (metrics.right_matches, metrics.displacement_found, metrics.r1)
+        cells = (f"{metrics.pairs}", f"{metrics.matches:.0f}", *(f"{100 * ratio:.1f}" for ratio in ratios))
+        table.add_row(Text(name), *cells)
+    console.print(table)
+    if out is not None:
+        report = {**season_report(found), "dataset": dataset, "command": command_line()}
+        write_report(out / "report.json", report)
+        console.print(f"written to {out}")
 
 
 def _open(names: Sequence[str], config: Path | None, device: "Device") -> dict[str, FeatureExtractor]:

@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 
-import cv2
 import numpy as np
 
-from vizloc_ros.arrays import Float64
+from vizloc_ros.arrays import Float64, UInt8
 from vizloc_ros.datasets.displacements import SeasonImage
 from vizloc_ros.datasets.image_files import read_image
 from vizloc_ros.errors import DatasetError
 from vizloc_ros.evaluation.matching_metrics import mutual_nearest
 from vizloc_ros.features.extractor import FeatureExtractor
+from vizloc_ros.features.gray_image import gray_image
 from vizloc_ros.features.types import Features
 from vizloc_ros.parallel import Progress, silent
 
@@ -115,6 +115,5 @@ def _recall(images: Sequence[SeasonImage], descriptors: Float64) -> float:
     return float(np.mean(hits))
 
 
-def _read_gray(image: SeasonImage) -> np.ndarray:
-    pixels = read_image(image.path)
-    return pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
+def _read_gray(image: SeasonImage) -> UInt8:
+    return gray_image(read_image(image.path))
