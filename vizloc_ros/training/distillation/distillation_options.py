@@ -60,7 +60,9 @@ class HfNetTraining(RunOptions):
         return self.appearance or self.augmentation
 
     @model_validator(mode="after")
-    def _views_hold_crops(self) -> "HfNetTraining":
+    def _crops_fit(self) -> "HfNetTraining":
+        if self.crop % self.network.multiple:
+            raise ValueError(f"crop: {self.crop} px is no multiple of {self.network.multiple} px, as the network needs")
         if self.warps.ratio and self.warps.side < self.crop:
             raise ValueError(f"warps.side: a view of {self.warps.side} px is smaller than a crop of {self.crop} px")
         return self

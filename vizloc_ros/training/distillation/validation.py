@@ -31,6 +31,7 @@ def matching_scores(
     extraction = Extraction(network, _KEYPOINTS)
     pairs = []
     for i, image in enumerate(images):
+        image = _cropped(image, network.config.multiple)
         rng = np.random.default_rng([seed, i])
         height, width = image.shape
         other_from_image = random_homography(width, height, rng)
@@ -53,6 +54,11 @@ def random_homography(width: int, height: int, rng: np.random.Generator) -> Floa
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
     moved = corners + rng.uniform(-_MAX_CORNER_SHIFT, _MAX_CORNER_SHIFT, (4, 2)) * [width, height]
     return cv2.getPerspectiveTransform(corners, moved.astype(np.float32))
+
+
+def _cropped(image: UInt8, multiple: int) -> UInt8:
+    height, width = (side // multiple * multiple for side in image.shape)
+    return np.ascontiguousarray(image[:height, :width])
 
 
 @torch.no_grad()

@@ -23,11 +23,13 @@ class NetworkSplit:
         head: trained layers, from these activations to (B, G) unit vectors, on the network's device. They are in
             evaluation mode, so that batch norms keep their statistics: small batches of similar images have worse ones.
         encoder_id: eight hexadecimal digits that depend on the frozen weights.
+        multiple: number that the sides of the gray values must be multiples of [px].
     """
 
     encode: Callable[[Tensor], Tensor]
     head: nn.Sequential
     encoder_id: str
+    multiple: int
 
 
 def split_network(network: HfNet, layers: Layers) -> NetworkSplit:
@@ -36,7 +38,7 @@ def split_network(network: HfNet, layers: Layers) -> NetworkSplit:
     Raises:
         ConfigError: the network has no such layers.
     """
-    device = next(network.parameters()).device
+    device, multiple = next(network.parameters()).device, network.config.multiple
     network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     if layers == "deep":
         if not isinstance(network, MobileHfNet):
@@ -44,10 +46,14 @@ def split_network(network: HfNet, layers: Layers) -> NetworkSplit:
         backbone = network.backbone
         head = nn.Sequential(backbone.deep, network.global_head).requires_grad_(True)
         checksum = _checksum(backbone.stem, backbone.shallow)
-        return NetworkSplit(lambda image: backbone.local(image.to(device)).cpu(), head, checksum)
+        return NetworkSplit(
+            lambda image: backbone.local(image.to(device)).cpu(), head, checksum, network.config.multiple
+        )
     head = nn.Sequential(network.global_head).requires_grad_(True)
     encoder = [module for name, module in network.named_children() if name not in ("refiner", "global_head")]
-    return NetworkSplit(lambda image: network.all_maps(image.to(device))[2].cpu(), head, _checksum(*encoder))
+    return NetworkSplit(
+        lambda image: network.all_maps(image.to(device))[2].cpu(), head, _checksum(*encoder), network.config.multiple
+    )
 
 
 def _checksum(*modules: nn.Module) -> str:
