@@ -38,7 +38,7 @@ def split_network(network: HfNet, layers: Layers) -> NetworkSplit:
     Raises:
         ConfigError: the network has no such layers.
     """
-    device, multiple = next(network.parameters()).device, network.config.multiple
+    device = next(network.parameters()).device
     network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     if layers == "deep":
         if not isinstance(network, MobileHfNet):
