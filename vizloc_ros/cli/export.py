@@ -14,13 +14,15 @@ app = typer.Typer(help="Export trained networks (pip install 'vizloc_ros\\[train
 
 @app.command()
 def hfnet(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of `vizloc train hfnet`, or a checkpoint in it")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Folder of `vizloc train hfnet`, a checkpoint in it, or EdgePoint2")
+    ],
     out: Annotated[Path, typer.Option(help="The .onnx file to write", dir_okay=False)],
     size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Fixed size of the image; empty: any")] = "",
     max_keypoints: Annotated[int, typer.Option(help="Maximum number of keypoints of the file", min=1)] = 2048,
     half: Annotated[bool, typer.Option(help="Store weights in 16 bit")] = True,
 ) -> None:
-    """Export HF-Net to ONNX."""
+    """Export HF-Net to ONNX; from an EdgePoint2 file (ONNX), the network before its distillation."""
     require_torch()
     from vizloc_ros.features.hfnet.hfnet_export import export_onnx
     from vizloc_ros.training.checkpoint import load_network

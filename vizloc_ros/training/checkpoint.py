@@ -9,9 +9,10 @@ import torch
 from pydantic import BaseModel, TypeAdapter
 
 from vizloc_ros.errors import ConfigError
-from vizloc_ros.features.hfnet.hfnet_config import NetworkConfig
-from vizloc_ros.features.hfnet.hfnet_network import HfNet, build_hfnet
+from vizloc_ros.features.hfnet.hfnet_config import EdgePointConfig, NetworkConfig
+from vizloc_ros.features.hfnet.hfnet_network import EdgePointHfNet, HfNet, build_hfnet
 from vizloc_ros.files import replacing
+from vizloc_ros.training.edgepoint2_weights import load_edgepoint2
 from vizloc_ros.training.provenance import without_folders
 from vizloc_ros.training.training_options import fixed_options
 
@@ -74,7 +75,9 @@ def restore(path: Path, state: dict[str, Any], parts: dict[str, Any]) -> None:
 
 
 def load_network(checkpoint: Path) -> tuple[HfNet, dict[str, str]]:
-    """Load the trained HF-Net of a checkpoint.
+    """Load the trained HF-Net of a checkpoint, or make one of EdgePoint2's published weights (ONNX).
+
+    The global head of the latter is random.
 
     Returns:
         The network, and the metadata of an exported file about its training.
@@ -82,6 +85,10 @@ def load_network(checkpoint: Path) -> tuple[HfNet, dict[str, str]]:
     Raises:
         ConfigError: the file is no checkpoint of HF-Net.
     """
+    if checkpoint.suffix == ".onnx":
+        published = EdgePointHfNet(EdgePointConfig())
+        load_edgepoint2(checkpoint, published.encoder, published.detector)
+        return published.eval(), {"training": "none", "pretrained": checkpoint.name}
     state = load_checkpoint(checkpoint)
     try:
         config = json.loads(state["config"])
