@@ -8,7 +8,7 @@ from point_street import PointStreet
 
 from vizloc_ros.localization.localization_options import RetrievalOptions
 from vizloc_ros.localization.places import PlaceFinder
-from vizloc_ros.localization.retrieval import suppress_neighbors
+from vizloc_ros.localization.retrieval import spacing_of, suppress_neighbors
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.timing import Stopwatch
 
@@ -90,3 +90,17 @@ def test_retrieved_keyframes_are_apart_and_the_best_first(point_map: VisualMap, 
     np.testing.assert_allclose(similarities, cosines[found], atol=1e-6)
     assert (np.diff(similarities) <= 0).all()
     assert found.tolist() != best[:3].tolist(), "the three best are nearer to each other"
+
+
+def test_the_spacing_follows_the_scale_of_the_map(point_map: VisualMap) -> None:
+    spacing = spacing_of(point_map)
+    depths = [
+        np.linalg.norm(point_map.landmark_positions[point_map.landmarks_of(k)] - pose[:3], axis=1)
+        for k, pose in enumerate(point_map.keyframe_poses)
+    ]
+    assert spacing == pytest.approx(np.median(np.concatenate(depths)) / 7)
+    found = PlaceFinder(point_map)
+    assert found.options.spacing < 0
+    descriptor = point_map.global_descriptors[0]
+    wanted, _ = retrieved(point_map, descriptor, top_k=3, spacing=spacing)
+    assert retrieved(point_map, descriptor, top_k=3)[0].tolist() == wanted.tolist()

@@ -12,10 +12,11 @@ class RetrievalOptions(Options):
 
     top_k: int = Field(10, ge=1, le=100, description="keyframes to retrieve")
     spacing: float = Field(
-        2.0,
-        ge=0,
+        -1.0,
+        ge=-1,
         le=100,
-        description="minimum distance between retrieved keyframes that look the same way, if there are enough [m]",
+        description="minimum distance between retrieved keyframes of one viewing direction, if there are enough [m]; "
+        "negative: a seventh of the median depth of the map's landmarks",
     )
     descriptors_per_landmark: int = Field(
         2, ge=1, le=100, description="maximum observations of a landmark in a place, the most similar keyframes' first"

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from vizloc_ros.arrays import Float32, Int8, Int32, Int64
 from vizloc_ros.localization.global_search import open_search
 from vizloc_ros.localization.localization_options import RetrievalOptions
-from vizloc_ros.localization.retrieval import suppress_neighbors
+from vizloc_ros.localization.retrieval import spacing_of, suppress_neighbors
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.timing import Stopwatch
 
@@ -102,6 +102,7 @@ class PlaceFinder:
         self._map = visual_map
         self.options = options or RetrievalOptions()
         self._index = open_search(visual_map, self.options)
+        self._spacing = spacing_of(visual_map) if self.options.spacing < 0 else self.options.spacing
 
     def find(self, global_descriptor: Float32, stopwatch: Stopwatch) -> RetrievedPlaces:
         """Return the places most similar to the query. Raises ``FeatureError`` for a descriptor of another kind."""
@@ -115,7 +116,7 @@ class PlaceFinder:
         return RetrievedPlaces(keyframes, similarities, places)
 
     def _retrieve(self, global_descriptor: Float32) -> tuple[Int64, Float32]:
-        top_k, spacing = self.options.top_k, self.options.spacing
+        top_k, spacing = self.options.top_k, self._spacing
         if not spacing:
             return self._index.search(global_descriptor, top_k)
         keyframes, similarities = self._index.search(global_descriptor, _PROPOSALS * top_k)

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from vizloc_ros.arrays import Float32, Float64, Int64
+from vizloc_ros.arrays import Float32, Float64, Int64, evenly
 from vizloc_ros.errors import FeatureError
+from vizloc_ros.mapping.visual_map import VisualMap
 
 
 class GlobalIndex:
@@ -47,6 +48,23 @@ def require_query(query: Float32, size: int) -> None:
         )
     if not np.isfinite(query).all() or not query.any():
         raise FeatureError("the global descriptor is zero or not finite: the image shows nothing")
+
+
+_SPACING_PER_DEPTH = 1 / 7
+_SAMPLED_KEYFRAMES = 200
+
+
+def spacing_of(visual_map: VisualMap) -> float:
+    """Distance of keyframes that see a place from clearly different positions: a seventh of its median depth [m]."""
+    keyframes = evenly(count := len(visual_map.keyframe_poses), min(count, _SAMPLED_KEYFRAMES))
+    depths = [
+        np.linalg.norm(
+            visual_map.landmark_positions[visual_map.landmarks_of(int(k))] - visual_map.keyframe_poses[k, :3], axis=1
+        )
+        for k in keyframes
+    ]
+    distances = np.concatenate(depths)
+    return _SPACING_PER_DEPTH * float(np.median(distances)) if len(distances) else 0.0
 
 
 _SAME_DIRECTION = np.cos(np.radians(45))  # cameras of one rig that face other directions see other landmarks
