@@ -13,7 +13,7 @@ from vizloc_ros.features.hfnet.postprocessing import (  # noqa: E402
     best_keypoints,
     dilate,
     non_max_suppression,
-    sample_descriptors,
+    sample_cells,
 )
 from vizloc_ros.features.hfnet.subpixel import SubpixelHead, log_score_windows, quadratic_offsets, windows  # noqa: E402
 
@@ -147,8 +147,8 @@ def test_sampling_against_grid_sample(cells: tuple[int, int]) -> None:
     points = torch.rand(200, 2, generator=generator) * size - 0.5  # to the outer edges of the outermost pixels
     grid = 2 * (points + 0.5) / size - 1
     expected = functional.grid_sample(dense, grid[None, None], padding_mode="border", align_corners=False)[0, :, 0].t()
-    found = sample_descriptors(dense[0].permute(1, 2, 0), points, 8)
-    torch.testing.assert_close(found, functional.normalize(expected, dim=1), atol=1e-5, rtol=0)
+    found = sample_cells(dense[0].permute(1, 2, 0), points, 8)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
 def test_log_odds_are_against_no_keypoint() -> None:

@@ -12,6 +12,7 @@ from vizloc_ros.errors import ConfigError
 from vizloc_ros.features.hfnet.edgepoint2 import (
     DETECTOR_ORDER,
     ENCODER_ORDER,
+    GROUP_CHANNELS,
     EdgePoint2Detector,
     EdgePoint2Encoder,
 )
@@ -20,6 +21,9 @@ from vizloc_ros.features.onnx_session import read_network
 
 def load_edgepoint2(path: Path, encoder: EdgePoint2Encoder, detector: EdgePoint2Detector | None = None) -> None:
     """Set encoder, descriptor head and, if given, detector to those of an EdgePoint2 file.
+
+    A descriptor head with fewer channels takes the groups with the largest weights. The last layer of a detector
+    with two layers stays as it is.
 
     Args:
         path: file such as ``edgepoint2_e64.onnx``.
@@ -37,9 +41,11 @@ def load_edgepoint2(path: Path, encoder: EdgePoint2Encoder, detector: EdgePoint2
         arrays = {array.name: torch.from_numpy(numpy_helper.to_array(array).copy()) for array in graph.initializer}
         pairs = [tuple(node.input[1:3]) for node in graph.node if node.op_type == "Conv"]
         taken = len(ENCODER_ORDER)
-        load_convolutions(encoder, _named(ENCODER_ORDER, pairs[:taken], arrays))
+        load_convolutions(encoder, _thinned(_named(ENCODER_ORDER, pairs[:taken], arrays), encoder.join.out_channels))
         if detector is not None:
-            load_convolutions(detector, _named(DETECTOR_ORDER, pairs[taken:], arrays))
+            published = _named(DETECTOR_ORDER, pairs[taken:], arrays)
+            kept = DETECTOR_ORDER if detector.second is not None else DETECTOR_ORDER[:-2]
+            load_convolutions(detector, {name: published[name] for name in kept})
     except (ValueError, KeyError, RuntimeError, TypeError, onnx.checker.ValidationError) as error:
         raise ConfigError(
             f"{path}: is no EdgePoint2 of these sizes ({' '.join(str(error).split())[:200]}): give "
@@ -59,6 +65,22 @@ def load_convolutions(module: nn.Module, weights: Mapping[str, tuple[Tensor, Ten
     missing = module.load_state_dict(state, strict=False)
     if missing.unexpected_keys:
         raise RuntimeError(f"no convolutions {missing.unexpected_keys}")
+
+
+def _thinned(weights: dict[str, tuple[Tensor, Tensor]], hidden: int) -> dict[str, tuple[Tensor, Tensor]]:
+    """Weights of a descriptor head with fewer groups of hidden channels."""
+    (join, join_bias), (spread, spread_bias), (finest, bias) = (weights[name] for name in ("join", "spread", "finest"))
+    if hidden >= len(join):
+        return weights
+    norms = spread.flatten(1).norm(dim=1) * finest.flatten(1).norm(dim=0)
+    groups = norms.reshape(-1, GROUP_CHANNELS).square().sum(dim=1).topk(hidden // GROUP_CHANNELS).indices.sort().values
+    kept = (GROUP_CHANNELS * groups[:, None] + torch.arange(GROUP_CHANNELS)).flatten()
+    return {
+        **weights,
+        "join": (join[kept], join_bias[kept]),
+        "spread": (spread[kept], spread_bias[kept]),
+        "finest": (finest[:, kept], bias),
+    }
 
 
 def _named(

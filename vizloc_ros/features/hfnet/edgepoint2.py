@@ -9,7 +9,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_GROUP_CHANNELS = 16  # of the grouped convolution of the descriptor head
+GROUP_CHANNELS = 16  # of the grouped convolution of the descriptor head
 _SCORE_CHANNELS = 16
 DEEP_STRIDE = 32  # of the encoder's last stage
 
@@ -49,7 +49,7 @@ class EdgePoint2Encoder(nn.Module):
         self.middle = ResidualBlock(small, middle)
         self.deep = ResidualBlock(middle, deep)
         self.join = nn.Conv2d(small + middle + deep, hidden, 1)
-        self.spread = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden // _GROUP_CHANNELS)
+        self.spread = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden // GROUP_CHANNELS)
         self.finest = nn.Conv2d(hidden, dimension, 1)
 
     def stages(self, image: Tensor) -> Stages:
@@ -73,17 +73,18 @@ class EdgePoint2Encoder(nn.Module):
 class EdgePoint2Detector(nn.Module):
     """Detector: logits of the four pixels of each 2 x 2 cell, from the stages of strides 2, 8 and 32."""
 
-    def __init__(self, channels: tuple[int, int, int]) -> None:
+    def __init__(self, channels: tuple[int, int, int], layers: int) -> None:
         super().__init__()
         self.x2, self.x8, self.x32 = (nn.Conv2d(count, _SCORE_CHANNELS, 1) for count in channels)
         self.first = nn.Conv2d(_SCORE_CHANNELS, _SCORE_CHANNELS, 3, padding=1)
-        self.second = nn.Conv2d(_SCORE_CHANNELS, _SCORE_CHANNELS, 3, padding=1)
-        self.last = nn.Conv2d(_SCORE_CHANNELS, 4, 3, padding=1)
+        self.second = nn.Conv2d(_SCORE_CHANNELS, _SCORE_CHANNELS, 3, padding=1) if layers == 3 else None
+        self.last = nn.Conv2d(_SCORE_CHANNELS, 4, 3, padding=1) if layers == 3 else nn.Conv2d(_SCORE_CHANNELS, 4, 1)
 
     def forward(self, x2: Tensor, x8: Tensor, x32: Tensor) -> Tensor:
         """Return (B, 4, H/2, W/2) logits, row by row."""
         joined = self.x2(x2) + upsample(self.x8(x8) + upsample(self.x32(x32), 4), 4)
-        logits: Tensor = self.last(F.relu(self.second(F.relu(self.first(joined)))))
+        hidden = F.relu(self.first(joined))
+        logits: Tensor = self.last(hidden if self.second is None else F.relu(self.second(hidden)))
         return logits
 
 

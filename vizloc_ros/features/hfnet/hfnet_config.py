@@ -71,13 +71,15 @@ class EdgePointConfig(HfNetConfig):
     Attributes:
         encoder: name of the encoder.
         channels: channels of the stages of strides 2 and 4, 8, and 32.
-        hidden: channels of the descriptor head.
+        hidden: channels of the descriptor head, in groups of 16.
+        detector_layers: 3 for EdgePoint2's detector; with 2 it has one 3x3 convolution less, and the last one is 1x1.
         descriptor_dimension: length D of a local descriptor.
     """
 
     encoder: Literal["edgepoint2"] = "edgepoint2"
     channels: tuple[int, int, int] = (16, 48, 64)
     hidden: int = Field(default=128, ge=16, multiple_of=16)
+    detector_layers: Literal[2, 3] = 3
     descriptor_dimension: int = Field(default=64, ge=8, le=512)
 
     @property

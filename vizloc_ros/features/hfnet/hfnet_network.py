@@ -161,15 +161,20 @@ class HfNet(nn.Module, ABC):
 
     @abstractmethod
     def local_maps(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Run the local heads alone on (B, 1, H, W) gray values, to train them: log odds and unit descriptors."""
+        """Run the local heads alone on (B, 1, H, W) gray values, to train them: log odds and descriptors."""
 
     @abstractmethod
     def all_maps(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return log odds, descriptors before they are scaled to unit length, and the input of the global head."""
+        """Return log odds, the features that descriptors are made of, and the input of the global head."""
+
+    @abstractmethod
+    def describe(self, features: Tensor) -> Tensor:
+        """Turn (..., C) features, sampled or not, into (..., D) descriptors of any length."""
 
     def forward(self, image: Tensor) -> Outputs:
         """Run all heads on (B, 1, H, W) gray values, 0 to 255, with H and W multiples of ``config.multiple``."""
-        log_odds, descriptors, deep = self.all_maps(image)
+        log_odds, features, deep = self.all_maps(image)
+        descriptors = self.describe(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         return Outputs(log_odds, F.normalize(descriptors, dim=1), self.global_head(deep))
 
 
@@ -193,9 +198,13 @@ class MobileHfNet(HfNet):
         return log_odds_of_cells(self.detector(local)), F.normalize(self.descriptor(local), dim=1)
 
     def all_maps(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return log odds, descriptors of stride 8, and layer 18."""
+        """Return log odds, unit descriptors of stride 8, and layer 18."""
         local, deep = self.backbone(image)
-        return log_odds_of_cells(self.detector(local)), self.descriptor(local), deep
+        return log_odds_of_cells(self.detector(local)), _unit(self.descriptor(local)), deep
+
+    def describe(self, features: Tensor) -> Tensor:
+        """Return the features, which are descriptors."""
+        return features
 
 
 class EdgePointHfNet(HfNet):
@@ -207,22 +216,30 @@ class EdgePointHfNet(HfNet):
         super().__init__(config, config.descriptor_dimension)
         self.config = config
         self.encoder = EdgePoint2Encoder(config.channels, config.hidden, config.descriptor_dimension)
-        self.detector = EdgePoint2Detector(config.channels)
+        self.detector = EdgePoint2Detector(config.channels, config.detector_layers)
 
     def local_maps(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Run detector and descriptor head."""
-        log_odds, descriptors = self._maps(self.encoder.stages(image))
-        return log_odds, F.normalize(descriptors, dim=1)
+        """Run detector and descriptor head; the descriptors are not of unit length, as they are sampled first."""
+        log_odds, hidden = self._maps(self.encoder.stages(image))
+        return log_odds, self.encoder.finest(hidden)
 
     def all_maps(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return log odds, descriptors of stride 4, and their averages of stride 16 as input of the global head."""
-        log_odds, descriptors = self._maps(self.encoder.stages(image))
-        return log_odds, descriptors, F.normalize(F.avg_pool2d(F.normalize(descriptors, dim=1), 4), dim=1)
+        """Return log odds, input of the descriptors' last layer at stride 4, and descriptors of stride 16."""
+        log_odds, hidden = self._maps(self.encoder.stages(image))
+        return log_odds, hidden, _unit(self.encoder.finest(F.avg_pool2d(hidden, 4)))
+
+    def describe(self, features: Tensor) -> Tensor:
+        """Apply the last layer, a linear one: where keypoints are, which is less work than everywhere."""
+        return F.linear(features, self.encoder.finest.weight[:, :, 0, 0], self.encoder.finest.bias)
 
     def _maps(self, stages: Stages) -> tuple[Tensor, Tensor]:
         x2, x4, x8, x32 = stages
-        log_odds = unfold_cells(self.detector(x2, x8, x32), 2)
-        return log_odds, self.encoder.finest(self.encoder.hidden(x4, x8, x32))
+        return unfold_cells(self.detector(x2, x8, x32), 2), self.encoder.hidden(x4, x8, x32)
+
+
+def _unit(maps: Tensor) -> Tensor:
+    """Scale the channels of (B, C, h, w) to unit length, in operators that are fast in ONNX Runtime."""
+    return maps / (maps * maps).sum(dim=1, keepdim=True).sqrt().clamp(min=1e-12)
 
 
 def build_hfnet(config: NetworkConfig) -> HfNet:

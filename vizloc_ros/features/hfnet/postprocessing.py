@@ -76,19 +76,19 @@ def best_keypoints(kept: Tensor, count: int, border: int) -> tuple[Tensor, Tenso
     return torch.stack([x, y], dim=1), scores
 
 
-def sample_descriptors(cells: Tensor, points: Tensor, stride: int) -> Tensor:
-    """Sample descriptors at pixels: bilinear between the centres of the cells, constant beyond the outermost ones.
+def sample_cells(cells: Tensor, points: Tensor, stride: int) -> Tensor:
+    """Sample features at pixels: bilinear between the centres of the cells, constant beyond the outermost ones.
 
     The values are those of ``grid_sample`` with ``align_corners=False`` and border padding. Whole rows are gathered,
     because GridSample of ONNX Runtime processes every channel of every point separately.
 
     Args:
-        cells: (H/s, W/s, D) descriptors of the cells; at least 2 x 2 cells.
+        cells: (H/s, W/s, C) features of the cells; at least 2 x 2 cells.
         points: (N, 2) pixels (x, y).
         stride: side s of a cell [px].
 
     Returns:
-        (N, D) unit vectors.
+        (N, C) features.
     """
     rows, columns, dimension = cells.shape
     x = ((points[:, 0] + 0.5) / stride - 0.5).clamp(0, columns - 1)
@@ -99,7 +99,7 @@ def sample_descriptors(cells: Tensor, points: Tensor, stride: int) -> Tensor:
     corners = torch.stack([corner, corner + 1, corner + columns, corner + columns + 1], dim=1)
     weights = torch.stack([(1 - lower) * (1 - right), (1 - lower) * right, lower * (1 - right), lower * right], dim=1)
     samples = torch.bmm(weights[:, None], cells.reshape(-1, dimension)[corners])
-    return unit(samples[:, 0])
+    return samples[:, 0]
 
 
 def unit(vectors: Tensor) -> Tensor:
@@ -141,15 +141,15 @@ class Extraction(nn.Module):
         """Extract features from (1, 1, H, W) uint8 gray values, with H and W multiples of ``config.multiple``."""
         network = self.network
         gray = image.float()
-        log_odds, descriptors, deep = network.all_maps(gray)
+        log_odds, features, deep = network.all_maps(gray)
         scores = log_odds.sigmoid()
         points, best = best_keypoints(non_max_suppression(scores, NMS_RADIUS, NMS_ROUNDS), self.max_keypoints, BORDER)
-        cells = unit(descriptors[0].permute(1, 2, 0))
+        sampled = sample_cells(features[0].permute(1, 2, 0), points, network.config.descriptor_stride)
         return Extracted(
             points.float(),
             self._offsets(gray, scores, points),
             best,
-            sample_descriptors(cells, points, network.config.descriptor_stride),
+            unit(network.describe(sampled)),
             network.global_head(deep)[0],
         )
 

@@ -54,8 +54,7 @@ class DistillationLoss(nn.Module):
 
 def cell_loss(descriptors: Tensor, batch: Batch) -> Tensor:
     """Half the squared distance of the descriptors at the centers of the cells."""
-    factor = descriptors.shape[3] // batch.descriptors.shape[3]
-    centers = descriptors if factor == 1 else F.normalize(F.avg_pool2d(descriptors, factor), dim=1)
+    centers = F.normalize(F.avg_pool2d(descriptors, descriptors.shape[3] // batch.descriptors.shape[3]), dim=1)
     return 0.5 * (centers - batch.descriptors).square().sum(dim=1).mean()
 
 
