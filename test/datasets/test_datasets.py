@@ -1,5 +1,7 @@
 """Posed folders, KITTI sequences and image files: what is read, and what is said about a broken input."""
 
+import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from repository import DATA
 
 from vizloc_ros.datasets.folder import FolderDataset
 from vizloc_ros.datasets.image_files import decode_image, read_image
-from vizloc_ros.datasets.open import open_dataset
+from vizloc_ros.datasets.open import READERS, open_dataset
 from vizloc_ros.datasets.parsing import format_timestamp, parse_timestamp
 from vizloc_ros.datasets.record import every
 from vizloc_ros.errors import ConfigError, DatasetError, ImageError
@@ -312,3 +314,8 @@ def test_kitti00_posed_folder() -> None:
     record = dataset.records("query")[0]
     assert record.name == "image_0/001565.png"
     assert record.read_image().shape == (376, 1241)
+
+
+def test_every_reader_is_in_the_list() -> None:
+    names = re.findall(r'reader == "(\w+)"', inspect.getsource(open_dataset))
+    assert names == re.findall(r"(\w+):[A-Z[]", READERS)

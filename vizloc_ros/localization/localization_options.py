@@ -33,7 +33,12 @@ class RetrievalOptions(Options):
 class PoseOptions(Options):
     """Matching, PnP with RANSAC, and the verification of the pose (HF-Net, sections 3 and 5.2)."""
 
-    ratio: float = Field(0.9, gt=0, le=1, description="ratio test between the nearest and the second landmark")
+    ratio: float = Field(
+        0.9,
+        gt=0,
+        le=1,
+        description="ratio test between the nearest observation and the second, if they are of two landmarks",
+    )
     max_reprojection_error: float = Field(8.0, gt=0, le=100, description="maximum reprojection error of an inlier [px]")
     min_inliers: int = Field(15, ge=4, le=10_000, description="minimum inliers of an accepted pose")
     min_inlier_ratio: float = Field(0.15, ge=0, le=1, description="minimum inlier ratio of an accepted pose")
