@@ -16,11 +16,14 @@ from vizloc_ros.features.hfnet.hfnet_config import EdgePointConfig  # noqa: E402
 from vizloc_ros.features.hfnet.hfnet_export import export_onnx  # noqa: E402
 from vizloc_ros.features.hfnet.hfnet_network import EdgePointHfNet, unfold_cells  # noqa: E402
 from vizloc_ros.features.hfnet.runtime import HfNetExtractor  # noqa: E402
+from vizloc_ros.features.hfnet.vlad_head import MIN_SCORE, VladHead  # noqa: E402
 from vizloc_ros.features.onnx_dense_network import DenseNetwork  # noqa: E402
+from vizloc_ros.features.types import quantize  # noqa: E402
+from vizloc_ros.features.vlad import Vlad  # noqa: E402
 from vizloc_ros.training.checkpoint import load_network  # noqa: E402
 
 SMALL = EdgePointConfig(
-    channels=(8, 12, 16), hidden=32, descriptor_dimension=16, clusters=4, global_dimension=12, refiner_channels=8
+    channels=(8, 12, 16), hidden=32, descriptor_dimension=16, words=4, global_dimension=12, refiner_channels=8
 )
 FILE = DATA.parent / "teachers" / "edgepoint2_e64.onnx"
 
@@ -45,12 +48,24 @@ def test_numbers_of_parameters() -> None:
 
 def test_shapes_and_lengths_of_the_outputs(network: EdgePointHfNet) -> None:
     with torch.no_grad():
-        log_odds, descriptors, global_descriptor = network(torch.rand(2, 1, 64, 96) * 255)
+        log_odds, descriptors = network(torch.rand(2, 1, 64, 96) * 255)
     assert log_odds.shape == (2, 1, 64, 96)
     assert descriptors.shape == (2, 16, 16, 24)
-    assert global_descriptor.shape == (2, 12)
-    torch.testing.assert_close(descriptors.norm(dim=1), torch.ones(2, 16, 24))
-    torch.testing.assert_close(global_descriptor.norm(dim=1), torch.ones(2))
+
+
+def test_vlad_in_the_graph_is_that_of_the_baselines() -> None:
+    torch.manual_seed(1)
+    head = VladHead(5, 8, 6)
+    head.mean.copy_(0.1 * torch.randn(40))
+    descriptors = torch.nn.functional.normalize(torch.randn(300, 8), dim=1)
+    scores = torch.linspace(0.9, -0.2, 300)
+    used = (scores > MIN_SCORE).numpy()
+    vlad = Vlad(head.words.numpy(), head.mean.numpy(), head.projection.T.numpy())
+    wanted = vlad.describe(quantize(descriptors.numpy()[used]))
+    found = head(descriptors, scores)
+    assert float(found.norm()) == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(found.numpy(), wanted, atol=0.05)  # int8
+    assert head(descriptors, torch.zeros(300)).abs().max() == 0
 
 
 @pytest.mark.parametrize("side", [2, 4, 8])
@@ -85,7 +100,7 @@ def test_it_is_the_published_network() -> None:
     maps = published.maps(image)
     network, _ = load_network(FILE)
     with torch.no_grad():
-        log_odds, descriptors, _ = network(torch.from_numpy(image)[None, None].float())
+        log_odds, descriptors = network(torch.from_numpy(image)[None, None].float())
     points = np.random.default_rng(0).uniform([0, 0], [319, 223], (500, 2)).astype(np.float32)
     wanted = maps.sample(points)
     grid = torch.from_numpy(2 * (points + 0.5) / np.array([320, 224], np.float32) - 1)[None, None]
@@ -108,7 +123,8 @@ def test_upsampling_first_gives_the_published_descriptors_exactly(monkeypatch: p
 
     monkeypatch.setattr(EdgePoint2Encoder, "hidden", hidden)
     with torch.no_grad():
-        descriptors = network(torch.from_numpy(image)[None, None].float()).descriptors[0].numpy()
+        descriptors = network(torch.from_numpy(image)[None, None].float())[1][0].numpy()
+    descriptors = descriptors / np.linalg.norm(descriptors, axis=0)
     wanted = DenseNetwork(FILE).maps(image).descriptors
     wanted = wanted / np.linalg.norm(wanted, axis=0)
     np.testing.assert_allclose(descriptors, wanted, atol=1e-3)

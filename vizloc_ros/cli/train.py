@@ -61,6 +61,16 @@ def global_head(
     console.print(f"written to {out}, best on held-out places: {_shown(trainer.best, ', ')}", highlight=False)
 
 
+@app.command("hfnet-vocabulary")
+def vocabulary(config: ConfigOption, out: OutOption, threads: ThreadsOption = 0) -> None:
+    """Learn the global head of a distilled HF-Net on EdgePoint2's encoder: vocabulary and whitening of VLAD."""
+    require_torch(threads)
+    from vizloc_ros.training.vocabulary import VocabularyTraining, learn_vocabulary
+
+    learn_vocabulary(read_options(config, VocabularyTraining), out, bar)
+    console.print(f"written to {out}")
+
+
 @app.command()
 def pixloc(
     config: ConfigOption,

@@ -64,7 +64,7 @@ class Vlad:
                 f"the vocabulary is for descriptors of {self.words.shape[1]} elements, these have "
                 f"{descriptors.shape[1]}: use the extractor that the map was built with"
             )
-        vector = _aggregate(dequantize(descriptors), self.words) - self.mean
+        vector = aggregate(dequantize(descriptors), self.words) - self.mean
         return _unit((vector @ self.projection).astype(np.float32, copy=False))
 
     @classmethod
@@ -125,7 +125,7 @@ def _subset_vectors(described: Sequence[Int8], words: Float32, rng: np.random.Ge
         nearest = _nearest_word(descriptors, words)
         for _ in range(_SUBSETS_PER_IMAGE):
             half = rng.random(len(descriptors)) < 0.5
-            yield _aggregate(descriptors[half], words, nearest[half])
+            yield aggregate(descriptors[half], words, nearest[half])
 
 
 def _nearest_word(descriptors: Float32, words: Float32) -> Int32:
@@ -139,7 +139,7 @@ def _membership(nearest: Int32, words: int) -> csr_matrix:
     return csr_matrix((np.ones(count, np.float32), (nearest, np.arange(count))), shape=(words, count))
 
 
-def _aggregate(descriptors: Float32, words: Float32, nearest: Int32 | None = None) -> Float32:
+def aggregate(descriptors: Float32, words: Float32, nearest: Int32 | None = None) -> Float32:
     """Sums of residuals by word, (K * D,): each word's block, then the whole vector, scaled to unit length."""
     if nearest is None:
         nearest = _nearest_word(descriptors, words)

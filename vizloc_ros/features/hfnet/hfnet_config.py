@@ -18,13 +18,9 @@ class HfNetConfig(Options):
     Attributes:
         refiner_channels: hidden channels of the perceptron that moves keypoints between the pixels; with 0 a quadratic
             is fitted to the scores alone.
-        clusters: number K of clusters of NetVLAD.
-        global_dimension: length G of the global descriptor.
     """
 
     refiner_channels: int = Field(default=0, ge=0)
-    clusters: int = Field(default=32, ge=2)
-    global_dimension: int = Field(default=4096, ge=8)
 
 
 class MobileNetConfig(HfNetConfig):
@@ -36,6 +32,8 @@ class MobileNetConfig(HfNetConfig):
         descriptor_dimension: length D of a local descriptor.
         descriptor_channels: hidden channels of the descriptor head.
         detector_channels: hidden channels of the detector head.
+        clusters: number K of clusters of NetVLAD.
+        global_dimension: length G of the global descriptor.
     """
 
     encoder: Literal["mobilenet_v2"] = "mobilenet_v2"
@@ -43,6 +41,8 @@ class MobileNetConfig(HfNetConfig):
     descriptor_dimension: int = Field(default=256, ge=8, le=512)
     descriptor_channels: int = Field(default=256, ge=8)
     detector_channels: int = Field(default=128, ge=8)
+    clusters: int = Field(default=32, ge=2)
+    global_dimension: int = Field(default=4096, ge=8)
 
     @property
     def multiple(self) -> int:
@@ -74,6 +74,8 @@ class EdgePointConfig(HfNetConfig):
         hidden: channels of the descriptor head, in groups of 16.
         detector_layers: 3 for EdgePoint2's detector; with 2 it has one 3x3 convolution less, and the last one is 1x1.
         descriptor_dimension: length D of a local descriptor.
+        words: number K of visual words of VLAD.
+        global_dimension: length G of the global descriptor.
     """
 
     encoder: Literal["edgepoint2"] = "edgepoint2"
@@ -81,6 +83,8 @@ class EdgePointConfig(HfNetConfig):
     hidden: int = Field(default=128, ge=16, multiple_of=16)
     detector_layers: Literal[2, 3] = 3
     descriptor_dimension: int = Field(default=64, ge=8, le=512)
+    words: int = Field(default=64, ge=2)
+    global_dimension: int = Field(default=1024, ge=8)
 
     @property
     def multiple(self) -> int:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vizloc_ros.features.hfnet.edgepoint2 import EdgePoint2Detector, EdgePoint2Encoder, Stages
+from vizloc_ros.features.hfnet.edgepoint2 import EdgePoint2Detector, EdgePoint2Encoder
 from vizloc_ros.features.hfnet.hfnet_config import (
     CELL,
     LOCAL_LAYER,
@@ -20,6 +20,7 @@ from vizloc_ros.features.hfnet.hfnet_config import (
     NetworkConfig,
 )
 from vizloc_ros.features.hfnet.subpixel import SubpixelHead
+from vizloc_ros.features.hfnet.vlad_head import VladHead
 
 _EXPANSION = 6  # hidden by input channels of an inverted residual
 
@@ -142,106 +143,143 @@ class Outputs(NamedTuple):
     global_descriptor: Tensor
 
 
+class Maps(NamedTuple):
+    """Dense outputs, of which an image's features are made.
+
+    Attributes:
+        log_odds: (B, 1, H, W) logits of the detector.
+        features: (B, C, H/s, W/s) features that are sampled at keypoints.
+        deep: (B, C', h, w) input of a global head that takes the whole image; empty for one that takes keypoints.
+    """
+
+    log_odds: Tensor
+    features: Tensor
+    deep: Tensor
+
+
 class HfNet(nn.Module, ABC):
     """Base of both networks.
 
     Attributes:
         config: sizes of the network.
         refiner: sub-pixel head, if there is one.
-        global_head: NetVLAD on the encoder's last layer.
     """
 
     config: MobileNetConfig | EdgePointConfig
 
-    def __init__(self, config: HfNetConfig, deep: int) -> None:
-        """Make the heads that both networks have, for a last layer of ``deep`` channels."""
+    def __init__(self, config: HfNetConfig) -> None:
         super().__init__()
         self.refiner = SubpixelHead(config.refiner_channels) if config.refiner_channels else None
-        self.global_head = NetVlad(deep, config.clusters, config.global_dimension)
 
     @abstractmethod
-    def local_maps(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def local(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Run the local heads alone on (B, 1, H, W) gray values, to train them: log odds and descriptors."""
 
     @abstractmethod
-    def all_maps(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return log odds, the features that descriptors are made of, and the input of the global head."""
+    def maps(self, image: Tensor) -> Maps:
+        """Run the network on (B, 1, H, W) gray values, 0 to 255, with sides that are multiples of its ``multiple``."""
 
     @abstractmethod
-    def describe(self, features: Tensor) -> Tensor:
-        """Turn (..., C) features, sampled or not, into (..., D) descriptors of any length."""
+    def describe(self, samples: Tensor) -> Tensor:
+        """Turn (N, C) samples of the features into (N, D) local descriptors of any length."""
 
-    def forward(self, image: Tensor) -> Outputs:
-        """Run all heads on (B, 1, H, W) gray values, 0 to 255, with H and W multiples of ``config.multiple``."""
-        log_odds, features, deep = self.all_maps(image)
-        descriptors = self.describe(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return Outputs(log_odds, F.normalize(descriptors, dim=1), self.global_head(deep))
+    @abstractmethod
+    def describe_image(self, maps: Maps, descriptors: Tensor, scores: Tensor) -> Tensor:
+        """Global descriptor (G,) of one image, from its maps or its (N, D) keypoints, best first, and their scores."""
 
 
 class MobileHfNet(HfNet):
-    """HF-Net of any size on MobileNetV2; ``MobileNetConfig()`` has the size of the paper."""
+    """HF-Net of any size on MobileNetV2; ``MobileNetConfig()`` has the size of the paper.
+
+    Attributes:
+        global_head: NetVLAD on layer 18.
+    """
 
     config: MobileNetConfig
 
     def __init__(self, config: MobileNetConfig) -> None:
-        channels = config.channels
-        super().__init__(config, channels[-1])
+        super().__init__(config)
         self.config = config
+        channels = config.channels
         local = channels[LOCAL_LAYER - 1]
         self.backbone = Backbone(config)
         self.detector = LocalHead(local, config.detector_channels, 65)
         self.descriptor = LocalHead(local, config.descriptor_channels, config.descriptor_dimension)
+        self.global_head = NetVlad(channels[-1], config.clusters, config.global_dimension)
 
-    def local_maps(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor) -> Outputs:
+        """Run all heads on (B, 1, H, W) gray values, 0 to 255, with H and W multiples of 8."""
+        local, deep = self.backbone(image)
+        return Outputs(*self._local_heads(local), self.global_head(deep))
+
+    def local(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Run the local heads on layer 7, without the deep layers."""
-        local = self.backbone.local(image)
-        return log_odds_of_cells(self.detector(local)), F.normalize(self.descriptor(local), dim=1)
+        return self._local_heads(self.backbone.local(image))
 
-    def all_maps(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def maps(self, image: Tensor) -> Maps:
         """Return log odds, unit descriptors of stride 8, and layer 18."""
         local, deep = self.backbone(image)
-        return log_odds_of_cells(self.detector(local)), _unit(self.descriptor(local)), deep
+        return Maps(log_odds_of_cells(self.detector(local)), _unit(self.descriptor(local)), deep)
 
-    def describe(self, features: Tensor) -> Tensor:
-        """Return the features, which are descriptors."""
-        return features
+    def describe(self, samples: Tensor) -> Tensor:
+        """Return the samples, which are descriptors."""
+        return samples
+
+    def describe_image(self, maps: Maps, descriptors: Tensor, scores: Tensor) -> Tensor:
+        """Apply NetVLAD."""
+        vector: Tensor = self.global_head(maps.deep)[0]
+        return vector
+
+    def _local_heads(self, local: Tensor) -> tuple[Tensor, Tensor]:
+        return log_odds_of_cells(self.detector(local)), F.normalize(self.descriptor(local), dim=1)
 
 
 class EdgePointHfNet(HfNet):
-    """HF-Net on the encoder of EdgePoint2, with its detector and descriptors of stride 4."""
+    """HF-Net on the encoder of EdgePoint2, with its detector and descriptors of stride 4, and VLAD of the latter.
+
+    Attributes:
+        global_head: VLAD of the best keypoints.
+    """
 
     config: EdgePointConfig
 
     def __init__(self, config: EdgePointConfig) -> None:
-        super().__init__(config, config.descriptor_dimension)
+        super().__init__(config)
         self.config = config
         self.encoder = EdgePoint2Encoder(config.channels, config.hidden, config.descriptor_dimension)
         self.detector = EdgePoint2Detector(config.channels, config.detector_layers)
+        self.global_head = VladHead(config.words, config.descriptor_dimension, config.global_dimension)
 
-    def local_maps(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Run detector and descriptor head; the descriptors are not of unit length, as they are sampled first."""
-        log_odds, hidden = self._maps(self.encoder.stages(image))
+        log_odds, hidden, _ = self.maps(image)
         return log_odds, self.encoder.finest(hidden)
 
-    def all_maps(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return log odds, input of the descriptors' last layer at stride 4, and descriptors of stride 16."""
-        log_odds, hidden = self._maps(self.encoder.stages(image))
-        return log_odds, hidden, _unit(self.encoder.finest(F.avg_pool2d(hidden, 4)))
+    def local(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Run detector and descriptor head."""
+        return self.forward(image)
 
-    def describe(self, features: Tensor) -> Tensor:
-        """Apply the last layer, a linear one: where keypoints are, which is less work than everywhere."""
-        return F.linear(features, self.encoder.finest.weight[:, :, 0, 0], self.encoder.finest.bias)
+    def maps(self, image: Tensor) -> Maps:
+        """Return log odds, and the input of the descriptors' last layer at stride 4."""
+        x2, x4, x8, x32 = self.encoder.stages(image)
+        log_odds = unfold_cells(self.detector(x2, x8, x32), 2)
+        return Maps(log_odds, self.encoder.hidden(x4, x8, x32), log_odds[:, :0])
 
-    def _maps(self, stages: Stages) -> tuple[Tensor, Tensor]:
-        x2, x4, x8, x32 = stages
-        return unfold_cells(self.detector(x2, x8, x32), 2), self.encoder.hidden(x4, x8, x32)
+    def describe(self, samples: Tensor) -> Tensor:
+        """Apply the last layer, a linear one, where keypoints are: less work than everywhere."""
+        return F.linear(samples, self.encoder.finest.weight[:, :, 0, 0], self.encoder.finest.bias)
 
-
-def _unit(maps: Tensor) -> Tensor:
-    """Scale the channels of (B, C, h, w) to unit length, in operators that are fast in ONNX Runtime."""
-    return maps / (maps * maps).sum(dim=1, keepdim=True).sqrt().clamp(min=1e-12)
+    def describe_image(self, maps: Maps, descriptors: Tensor, scores: Tensor) -> Tensor:
+        """Apply VLAD."""
+        vector: Tensor = self.global_head(descriptors, scores)
+        return vector
 
 
 def build_hfnet(config: NetworkConfig) -> HfNet:
     """Make the network of a config, with random weights."""
     return MobileHfNet(config) if isinstance(config, MobileNetConfig) else EdgePointHfNet(config)
+
+
+def _unit(maps: Tensor) -> Tensor:
+    """Scale the channels of (B, C, h, w) to unit length, in operators that are fast in ONNX Runtime."""
+    return maps / (maps * maps).sum(dim=1, keepdim=True).sqrt().clamp(min=1e-12)

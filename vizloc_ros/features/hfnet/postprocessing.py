@@ -141,16 +141,17 @@ class Extraction(nn.Module):
         """Extract features from (1, 1, H, W) uint8 gray values, with H and W multiples of ``config.multiple``."""
         network = self.network
         gray = image.float()
-        log_odds, features, deep = network.all_maps(gray)
-        scores = log_odds.sigmoid()
+        maps = network.maps(gray)
+        scores = maps.log_odds.sigmoid()
         points, best = best_keypoints(non_max_suppression(scores, NMS_RADIUS, NMS_ROUNDS), self.max_keypoints, BORDER)
-        sampled = sample_cells(features[0].permute(1, 2, 0), points, network.config.descriptor_stride)
+        samples = sample_cells(maps.features[0].permute(1, 2, 0), points, network.config.descriptor_stride)
+        descriptors = unit(network.describe(samples))
         return Extracted(
             points.float(),
             self._offsets(gray, scores, points),
             best,
-            unit(network.describe(sampled)),
-            network.global_head(deep)[0],
+            descriptors,
+            network.describe_image(maps, descriptors, best),
         )
 
     def _offsets(self, gray: Tensor, scores: Tensor, points: Tensor) -> Tensor:

@@ -6,10 +6,11 @@ from typing import Any
 
 from vizloc_ros.errors import FeatureError
 from vizloc_ros.features.checksummed_onnx import read_checksummed
+from vizloc_ros.features.hfnet.hfnet_config import CELL
 from vizloc_ros.features.onnx_session import NetworkFile
 
 HFNET_METADATA = "vizloc_hfnet"  # key of an exported HF-Net; its value is the version of the format
-FORMAT_VERSION = "2"
+FORMAT_VERSION = "1"
 OUTPUTS = ("keypoints", "offsets", "scores", "descriptors", "global_descriptor")  # of postprocessing.Extracted
 DEFAULT_WEIGHTS = Path(__file__).parents[2] / "weights" / "hfnet.onnx"
 
@@ -52,6 +53,6 @@ class Description:
             metadata["weights_id"],
             int(metadata["max_keypoints"]),
             (width, height) if isinstance(width, int) else None,
-            int(metadata["multiple"]),
+            int(metadata.get("multiple", CELL)),
             metadata,
         )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from vizloc_ros.features.hfnet.hfnet_config import MobileNetConfig, NetworkConfig
+from vizloc_ros.features.hfnet.hfnet_config import EdgePointConfig, MobileNetConfig, NetworkConfig
 from vizloc_ros.training.appearance import Appearance, PhotometricChanges
 from vizloc_ros.training.augmentation import Augmentation
 from vizloc_ros.training.teacher.teacher_network import TeacherOptions
@@ -58,6 +58,12 @@ class HfNetTraining(RunOptions):
     def changes(self) -> PhotometricChanges:
         """Photometric changes of the student's images."""
         return self.appearance or self.augmentation
+
+    @model_validator(mode="after")
+    def _heads_are_there(self) -> "HfNetTraining":
+        if self.global_every and isinstance(self.network, EdgePointConfig):
+            raise ValueError("global_every: encoder edgepoint2 learns its global head later; set 0")
+        return self
 
     @model_validator(mode="after")
     def _crops_fit(self) -> "HfNetTraining":

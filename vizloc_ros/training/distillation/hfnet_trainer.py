@@ -73,7 +73,7 @@ class HfNetTrainer(TrainingRun[HfNetTraining]):
         self._set_learning_rate(learning_rate(options, self.step))
         images = batch.images.contiguous(memory_format=torch.channels_last)
         trains_global_head = options.global_every > 0 and self.step % options.global_every == 0
-        outputs = (self.network if trains_global_head else self.network.local_maps)(images)
+        outputs = (self.network if trains_global_head else self.network.local)(images)
         total, losses = self.loss(outputs, batch, self.network.refiner)
         self._update(total, self.network.parameters(), _MAX_GRADIENT)
         return losses

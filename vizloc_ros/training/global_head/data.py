@@ -72,9 +72,9 @@ class GlobalData:
             folder = cache / f"views_{_key(photos, *facts)}"
             return ViewBank.build(folder, photos, options.views, changes, seed, network.encode, progress)
 
-        posed, held_out = posed_photos(options.posed, options.long_side, network.multiple)
+        posed, held_out = posed_photos(options.posed, options.long_side)
         photos = posed + unposed_photos(
-            options.images, options.held_out, options.max_images, options.seed, options.long_side, network.multiple
+            options.images, options.held_out, options.max_images, options.seed, options.long_side
         )
         if len(photos) < options.batch:
             raise ConfigError(

@@ -46,8 +46,6 @@ class GlobalTraining(RunOptions):
         max_images: maximum number of those images.
         held_out: fraction of held-out images, as in the first stage; these images are not used.
         reduction: ``whiten`` sets NetVLAD's reduction before the first step, see ``reduction.py``.
-        clusters: ``kmeans`` sets NetVLAD's clusters before the first step from the images' activations.
-        sharpness: of ``clusters: kmeans``, factor of the negative squared distances in the softmax.
         losses: weights of the losses.
         layers: trained layers: the head alone, or also the encoder behind layer 7.
         teacher: teacher of ``distill``, as in the first stage.
@@ -79,8 +77,6 @@ class GlobalTraining(RunOptions):
     max_images: int = Field(default=300, ge=0)
     held_out: float = Field(default=0.03, gt=0, lt=0.5)
     reduction: Literal["keep", "whiten"] = "keep"
-    clusters: Literal["keep", "kmeans"] = "keep"
-    sharpness: float = Field(default=30.0, gt=0)
     losses: LossWeights = LossWeights()
     layers: Layers = "deep"
     teacher: TeacherOptions | None = None

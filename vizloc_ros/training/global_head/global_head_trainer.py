@@ -16,7 +16,6 @@ from vizloc_ros.errors import ConfigError
 from vizloc_ros.parallel import Progress
 from vizloc_ros.training.checkpoint import load_network
 from vizloc_ros.training.distillation.distillation_losses import global_loss
-from vizloc_ros.training.global_head.clusters import cluster_activations
 from vizloc_ros.training.global_head.contrastive_loss import contrastive_loss
 from vizloc_ros.training.global_head.data import GlobalData
 from vizloc_ros.training.global_head.global_batches import Draw, GlobalBatches
@@ -51,8 +50,6 @@ class GlobalHeadTrainer(SelectingRun[GlobalTraining]):
             raise ConfigError(f"{options.checkpoint}: is not the checkpoint that {self.latest} started from")
         cache, dimension = options.cache or self.folder / "cache", self.network.config.global_dimension
         self.data = GlobalData.prepare(options, cache, split, dimension, threads, progress)
-        if not resumed and options.clusters == "kmeans":
-            cluster_activations(self.network.global_head, self.data.bank, options.sharpness, options.seed)
         if not resumed and options.reduction == "whiten":
             photos = self.data.photos
             whiten_reduction(self.head, self.data.bank, neighbor_pairs(photos, options.neighbors, options.max_angle))

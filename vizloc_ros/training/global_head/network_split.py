@@ -23,37 +23,30 @@ class NetworkSplit:
         head: trained layers, from these activations to (B, G) unit vectors, on the network's device. They are in
             evaluation mode, so that batch norms keep their statistics: small batches of similar images have worse ones.
         encoder_id: eight hexadecimal digits that depend on the frozen weights.
-        multiple: number that the sides of the gray values must be multiples of [px].
     """
 
     encode: Callable[[Tensor], Tensor]
     head: nn.Sequential
     encoder_id: str
-    multiple: int
 
 
 def split_network(network: HfNet, layers: Layers) -> NetworkSplit:
     """Freeze all of a network except its global head and, for ``deep``, the encoder behind layer 7.
 
     Raises:
-        ConfigError: the network has no such layers.
+        ConfigError: the network has no NetVLAD.
     """
+    if not isinstance(network, MobileHfNet):
+        raise ConfigError("encoder edgepoint2 has no NetVLAD to train: use 'vizloc train hfnet-vocabulary'")
+    backbone = network.backbone
     device = next(network.parameters()).device
     network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     if layers == "deep":
-        if not isinstance(network, MobileHfNet):
-            raise ConfigError("layers: deep is for encoder: mobilenet_v2; EdgePoint2 has no deep layers: use head")
-        backbone = network.backbone
         head = nn.Sequential(backbone.deep, network.global_head).requires_grad_(True)
         checksum = _checksum(backbone.stem, backbone.shallow)
-        return NetworkSplit(
-            lambda image: backbone.local(image.to(device)).cpu(), head, checksum, network.config.multiple
-        )
+        return NetworkSplit(lambda image: backbone.local(image.to(device)).cpu(), head, checksum)
     head = nn.Sequential(network.global_head).requires_grad_(True)
-    encoder = [module for name, module in network.named_children() if name not in ("refiner", "global_head")]
-    return NetworkSplit(
-        lambda image: network.all_maps(image.to(device))[2].cpu(), head, _checksum(*encoder), network.config.multiple
-    )
+    return NetworkSplit(lambda image: backbone(image.to(device))[1].cpu(), head, _checksum(backbone))
 
 
 def _checksum(*modules: nn.Module) -> str:

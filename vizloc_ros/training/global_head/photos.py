@@ -15,7 +15,6 @@ from vizloc_ros.datasets.image_files import read_image
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.errors import DatasetError
 from vizloc_ros.features.gray_image import gray_image
-from vizloc_ros.features.hfnet.hfnet_config import CELL
 from vizloc_ros.features.hfnet.image_size import shrink_to_cells
 from vizloc_ros.options import Options
 from vizloc_ros.training.training_images import ImageSource, split_images
@@ -44,7 +43,7 @@ class Photo:
 
     Attributes:
         name: name of its file.
-        read: function that reads the image as the network's input: (H, W) gray.
+        read: function that reads the image as the network's input: (H, W) gray, sides multiples of 8.
         world_from_cam: pose of the camera, or None.
         path: path of its file; None for an image of a dataset.
     """
@@ -55,7 +54,7 @@ class Photo:
     path: Path | None = None
 
 
-def posed_photos(source: PosedSource, long_side: int, multiple: int = CELL) -> tuple[list[Photo], list[Photo]]:
+def posed_photos(source: PosedSource, long_side: int) -> tuple[list[Photo], list[Photo]]:
     """Training frames and held-out frames of a drive, in order of time.
 
     Raises:
@@ -66,9 +65,7 @@ def posed_photos(source: PosedSource, long_side: int, multiple: int = CELL) -> t
     for record in open_dataset(source.dataset).records(source.split):
         if record.world_from_cam is None:
             raise DatasetError(f"{where}: {record.name} has no pose: choose a split in which all frames have one")
-        photos.append(
-            Photo(record.name, partial(_fitted, record.read_image, long_side, multiple), record.world_from_cam)
-        )
+        photos.append(Photo(record.name, partial(_fitted, record.read_image, long_side), record.world_from_cam))
     first = round((1 - source.held_out) * len(photos))
     held_out = photos[first:]
     nearest = distances(positions(photos[:first]), positions(held_out)).min(axis=1, initial=np.inf)
@@ -82,7 +79,7 @@ def posed_photos(source: PosedSource, long_side: int, multiple: int = CELL) -> t
 
 
 def unposed_photos(
-    sources: Sequence[ImageSource], held_out: float, count: int, seed: int, long_side: int, multiple: int = CELL
+    sources: Sequence[ImageSource], held_out: float, count: int, seed: int, long_side: int
 ) -> list[Photo]:
     """Training images, at most ``count``, from the sources by their weights; without those that stage 1 held out."""
     rng = np.random.default_rng(seed)
@@ -92,7 +89,7 @@ def unposed_photos(
     for source, files in zip(sources, training, strict=True):
         wanted = round(count * source.weight / total)
         for i in sorted(rng.permutation(len(files))[:wanted]):
-            read = partial(_fitted, partial(read_image, files[i]), long_side, multiple)
+            read = partial(_fitted, partial(read_image, files[i]), long_side)
             photos.append(Photo(f"{files[i].parent.name}/{files[i].name}", read, path=files[i]))
     return photos
 
@@ -144,5 +141,5 @@ def _same_direction(photos: Sequence[Photo], max_angle: float) -> Bool:
     return facing @ facing.T >= np.cos(np.radians(max_angle))
 
 
-def _fitted(read: Callable[[], UInt8], long_side: int, multiple: int) -> UInt8:
-    return shrink_to_cells(gray_image(read()), long_side, None, multiple).pixels
+def _fitted(read: Callable[[], UInt8], long_side: int) -> UInt8:
+    return shrink_to_cells(gray_image(read()), long_side, None).pixels
