@@ -103,8 +103,8 @@ def test_joining_before_upsampling_is_the_same() -> None:
         return torch.nn.functional.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
 
     with torch.no_grad():
-        expected = network.join(torch.cat([x4, enlarged(x8, 2), enlarged(enlarged(x32, 4), 2)], dim=1))
-        assert_allclose(network._joined(x4, x8, x32), expected, atol=1e-5)
+        joined = network.join(torch.cat([x4, enlarged(x8, 2), enlarged(enlarged(x32, 4), 2)], dim=1))
+        assert_allclose(network.hidden(x4, x8, x32), torch.relu(network.spread(joined)), atol=1e-5)
 
 
 def test_trained_coarse_levels_differ_from_pooled_ones() -> None:

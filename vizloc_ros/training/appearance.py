@@ -97,7 +97,7 @@ class Appearance(Options):
             (self.fog, add_veil),
             (self.flare, add_lens_flare),
         ):
-            if self._happens(chance, rng):
+            if chance and self._happens(chance, rng):  # draw only for what can happen: runs stay as they were
                 values = np.clip(change(values, rng), 0, 255)
         if self._happens(self.motion, rng):
             values = motion_blur(values, self.motion_range, rng)
@@ -111,13 +111,12 @@ class Appearance(Options):
             values = expose(values, np.float32(log_uniform(self.gain_range, rng)))
         if self._happens(self.noise, rng):
             values = add_noise(values, np.float32(log_uniform(self.noise_range, rng)), rng)
-        if self._happens(self.jpeg, rng):
+        if self.jpeg and self._happens(self.jpeg, rng):
             values = compress(values, self.jpeg_quality, rng)
         return np.clip(values, 0, 255).round().astype(np.uint8)
 
     def _happens(self, chance: float, rng: np.random.Generator) -> bool:
-        """Draw only for what can happen: a new kind of change leaves the draws of a run as they are."""
-        return chance > 0 and bool(rng.random() < self.strength * chance)
+        return bool(rng.random() < self.strength * chance)
 
     def _low_light(self, image: Float32, rng: np.random.Generator) -> Float32:
         """Image with crushed shadows, vignetting, lamps, and the noise of a high gain, all of random strength."""

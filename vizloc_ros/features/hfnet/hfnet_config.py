@@ -1,8 +1,8 @@
 """Sizes of HF-Net with either encoder (HF-Net, appendix A.1)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from vizloc_ros.options import Options
 
@@ -97,7 +97,16 @@ class EdgePointConfig(HfNetConfig):
         return 4
 
 
-NetworkConfig = Annotated[MobileNetConfig | EdgePointConfig, Field(discriminator="encoder")]
+def _encoder(values: Any) -> str:
+    """Encoder of a config, or of plain values; the paper's if they name none."""
+    name = values.get("encoder", "mobilenet_v2") if isinstance(values, dict) else values.encoder
+    return str(name)
+
+
+NetworkConfig = Annotated[
+    Annotated[MobileNetConfig, Tag("mobilenet_v2")] | Annotated[EdgePointConfig, Tag("edgepoint2")],
+    Discriminator(_encoder),
+]
 
 
 def _divisible(channels: float, divisor: int = 8) -> int:
