@@ -84,7 +84,7 @@ class EdgePointConfig(HfNetConfig):
     detector_layers: Literal[2, 3] = 3
     descriptor_dimension: int = Field(default=64, ge=8, le=512)
     words: int = Field(default=64, ge=2)
-    global_dimension: int = Field(default=1024, ge=8)
+    global_dimension: int = Field(default=1024, ge=2)
 
     @property
     def multiple(self) -> int:
