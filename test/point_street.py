@@ -55,7 +55,7 @@ class PointStreet:
         return pose_from_matrix(np.column_stack([np.cross(down, forward), down, forward, centre])) * MOUNTING
 
     def view(self, distance: float, *, noise_px: float = 0.0, clutter: int = 0) -> View:
-        """What the camera sees there, within 25 m, in random order; ``clutter`` keypoints look like another point."""
+        """View of the camera there, within 25 m, in random order; ``clutter`` keypoints look like another point."""
         pose = self.pose(distance)
         in_camera = transform_points(pose.inverse(), self.points)
         pixels, visible = CAMERA.project(in_camera)

@@ -1,4 +1,4 @@
-"""Where things lie: the repository, and the real data, which is no part of it."""
+"""Folders of the repository, and of the real data, which is no part of it."""
 
 import os
 from pathlib import Path

@@ -107,7 +107,8 @@ def problem(model: type[BaseModel], details: Mapping[str, Any]) -> str:
     known = list(group.model_fields) if group is not None else []
     near = difflib.get_close_matches(location[-1], known, n=1)
     hint = f", did you mean {near[0]}?" if near else ""
-    return f"{name}: there is no such option{hint} (there is {', '.join(known)})"
+    others = f" (there is {', '.join(known)})" if known else ""
+    return f"{name}: there is no such option{hint}{others}"
 
 
 def group_at(model: type[BaseModel], location: tuple[str, ...]) -> type[BaseModel] | None:

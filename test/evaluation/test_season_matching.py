@@ -62,7 +62,7 @@ def test_figures_are_those_worked_out_by_hand(tmp_path: Path) -> None:
             features([110, 120], [1, 0.2]),  # looks like place A
         ]
     )
-    found = evaluate_seasons(extractor, seasons)  # type: ignore[arg-type]
+    found = evaluate_seasons(extractor, seasons)
     assert found.pairs == 2
     assert found.matches == 3
     assert found.right_matches == pytest.approx((2 / 4 + 0 / 2) / 2)
@@ -76,7 +76,7 @@ def test_one_month_or_one_place_is_refused(tmp_path: Path) -> None:
     extractor = Scripted([features([1], [1, 0])] * 2)
     for rows in ([("A", 1, 0.0), ("B", 1, 0.0)], [("A", 1, 0.0), ("A", 2, 0.0)]):
         with pytest.raises(DatasetError, match="at least two months and two places"):
-            evaluate_seasons(extractor, images(tmp_path, rows))  # type: ignore[arg-type]
+            evaluate_seasons(extractor, images(tmp_path, rows))
 
 
 @pytest.mark.parametrize(

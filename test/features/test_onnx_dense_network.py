@@ -36,7 +36,7 @@ def texture(seed: int, size: tuple[int, int] = (160, 120)) -> UInt8:
 
 
 def padded(image: UInt8) -> Float32:
-    """What the networks here see: 0 to 1, the last row and column repeated up to a multiple of 32."""
+    """Input of the networks here: 0 to 1, the last row and column repeated up to a multiple of 32."""
     height, width = image.shape
     return np.pad(image, ((0, -height % 32), (0, -width % 32)), mode="edge").astype(np.float32) / 255
 

@@ -150,7 +150,7 @@ def generate_launch_description():
 
 
 def refused(file: Path, tmp_path: Path, **arguments: object) -> str:
-    """What a launch prints that must end with 1 before it has started anything."""
+    """Output of a launch that must end with 1 before it has started anything."""
     with launched(file, tmp_path / "refused", **arguments) as running:
         assert running.end() == 1
     assert "process started" not in running.text

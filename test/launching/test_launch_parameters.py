@@ -65,7 +65,7 @@ def file(tmp_path: Path, text: str, name: str = "given.yaml") -> Path:
 
 
 def values_of_ros(path: Path, namespace: str, node: str) -> dict[str, object]:
-    """What rclpy makes of a parameter file."""
+    """Parameters that rclpy reads from a parameter file."""
     helpers = pytest.importorskip("ros_helpers", reason="ROS 2 (rclpy) is not installed")
     with helpers.ros_context("--params-file", str(path)) as context:
         made = helpers.Node(

@@ -22,7 +22,7 @@ CAMERA = PinholeCamera(400, 250, 260.0, 280.0, 190.0, 130.0)  # off-centre, and 
 
 
 def seen(world_from_cam: Rigid3d, yaw: float = 0.0) -> np.ndarray:
-    """What ``CAMERA`` sees of the synthetic street when it is turned to the right [deg]."""
+    """View of ``CAMERA`` of the synthetic street when it is turned to the right [deg]."""
     scene, _ = build_world(0)
     about_down = Rotation.from_euler("y", yaw, degrees=True).as_matrix()
     turned_pose = np.column_stack([world_from_cam.rotation.matrix() @ about_down, world_from_cam.translation])

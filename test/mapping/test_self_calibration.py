@@ -1,4 +1,4 @@
-"""What a camera's calibration is off by, found in the map: from points whose projections are known."""
+"""Errors of a camera's calibration, found in the map: from points whose projections are known."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -36,7 +36,7 @@ OTHER = replace(CAMERA, cx=CAMERA.cx + 2, cy=CAMERA.cy - 3)  # of the camera tha
 
 
 def miscalibrated(keyframe: Keyframe, correction: IntrinsicsCorrection = OFF) -> Keyframe:
-    """What the camera sees if its calibration is off by so much."""
+    """Pixels of the camera if its calibration is off by so much."""
     pixels = keyframe.features.keypoints.astype(np.float64)
     seen = (pixels + correction.shift(pixels, keyframe.camera)).astype(np.float32)
     return replace(keyframe, features=replace(keyframe.features, keypoints=seen))

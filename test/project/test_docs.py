@@ -31,7 +31,7 @@ by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
 def section(page: Path, marker: str) -> str:
-    """What stands between ``<!-- marker -->`` and ``<!-- end -->``."""
+    """Text between ``<!-- marker -->`` and ``<!-- end -->``."""
     found = re.search(rf"<!-- {re.escape(marker)} -->\n(.*?)<!-- end -->", page.read_text(), re.DOTALL)
     assert found, f"{page.name} has no section '{marker}'"
     return found[1]
@@ -152,7 +152,7 @@ def test_shown_commands_parse(words: list[str]) -> None:
 
 
 def mentions() -> list[str]:
-    """What prose says: ``vizloc map build`` with the options that follow."""
+    """Commands in prose: ``vizloc map build`` with the options that follow."""
     spans = {span for page in PAGES for span in re.findall(r"`(vizloc [^`]+)`", page.read_text())}
     return sorted(spans)
 

@@ -6,14 +6,12 @@ from itertools import cycle, groupby
 from operator import attrgetter
 from pathlib import Path
 
-import cv2
-
-from vizloc_ros.arrays import UInt8
 from vizloc_ros.datasets.homographies import HomographyPair
 from vizloc_ros.datasets.image_files import read_image
 from vizloc_ros.evaluation.matching_metrics import MMA_THRESHOLDS_PX, MatchingSummary, PairMetrics, evaluate_pair
 from vizloc_ros.evaluation.plots import BLUE, GREEN, INK, ORANGE, RED, STYLE
 from vizloc_ros.features.extractor import FeatureExtractor
+from vizloc_ros.features.gray_image import gray_image
 from vizloc_ros.parallel import Progress, silent
 
 
@@ -55,9 +53,9 @@ def evaluate_extractor(
     metrics: dict[int, list[PairMetrics]] = {count: [] for count in counts}
     shown = progress(pairs, f"matching {extractor.name}", len(pairs))
     for image_a, group in groupby(shown, attrgetter("image_a")):  # extract image_a once for all its pairs
-        features_a = extractor.extract(_read_gray(image_a))
+        features_a = extractor.extract(gray_image(read_image(image_a)))
         for pair in group:
-            features_b = extractor.extract(_read_gray(pair.image_b))
+            features_b = extractor.extract(gray_image(read_image(pair.image_b)))
             for count in counts:
                 metrics[count].append(evaluate_pair(features_a, features_b, pair.b_from_a, count))
     return {count: _summarize(pairs, pair_metrics) for count, pair_metrics in metrics.items()}
@@ -69,11 +67,6 @@ def _summarize(pairs: Sequence[HomographyPair], metrics: Sequence[PairMetrics]) 
         sequences.setdefault(pair.sequence, []).append(pair_metrics)
     by_sequence = {name: MatchingSummary.of(sequence) for name, sequence in sequences.items()}
     return MatchingRun(MatchingSummary.of(metrics), by_sequence)
-
-
-def _read_gray(path: Path) -> UInt8:
-    image = read_image(path)
-    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
 
 
 def matching_report(runs: Mapping[str, Mapping[int, MatchingRun]]) -> dict[str, object]:

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
-from vizloc_ros.arrays import Float64, UInt8
+from vizloc_ros.arrays import Float64
 from vizloc_ros.datasets.displacements import SeasonImage
 from vizloc_ros.datasets.image_files import read_image
 from vizloc_ros.errors import DatasetError
@@ -20,7 +20,6 @@ RIGHT_WITHIN_PX = 20.0  # of a match; near points move more than the marked ones
 FOUND_WITHIN_PX = 35.0  # of the displacement
 _BIN_PX = 20.0  # width of the histogram's bins
 _SEED = 0
-_LEARNED_MONTHS = 2  # months that a VLAD vocabulary is learned on
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def evaluate_seasons(
 ) -> SeasonMetrics:
     """Evaluate an extractor with all its keypoints on gray images.
 
-    An extractor with VLAD learns its vocabulary on the first month and the one half of all months later.
+    An extractor with VLAD learns its vocabulary on two months: the first, and the middle one.
 
     Raises:
         ImageError: an image cannot be read.
@@ -58,7 +57,9 @@ def evaluate_seasons(
     months = sorted({image.month for image in images})
     if len(months) < 2 or len({image.place for image in images}) < 2:
         raise DatasetError("seasons: at least two months and two places are needed")
-    features = [extractor.extract(_read_gray(image)) for image in progress(images, extractor.name, len(images))]
+    features = [
+        extractor.extract(gray_image(read_image(image.path))) for image in progress(images, extractor.name, len(images))
+    ]
     learned = {months[0], months[len(months) // 2]}
     extractor = extractor.learn([f for f, image in zip(features, images, strict=True) if image.month in learned], _SEED)
     features = [extractor.describe(f) for f in features]
@@ -113,7 +114,3 @@ def _recall(images: Sequence[SeasonImage], descriptors: Float64) -> float:
             if places[i] in places[others]:
                 hits.append(places[others[np.argmax(similarity[i, others])]] == places[i])
     return float(np.mean(hits))
-
-
-def _read_gray(image: SeasonImage) -> UInt8:
-    return gray_image(read_image(image.path))

@@ -20,7 +20,7 @@ from vizloc_ros.features.hfnet.hfnet_config import (
     NetworkConfig,
 )
 from vizloc_ros.features.hfnet.subpixel import SubpixelHead
-from vizloc_ros.features.hfnet.vlad_head import VladHead
+from vizloc_ros.features.hfnet.vlad_head import VladHead, unit
 
 _EXPANSION = 6  # hidden by input channels of an inverted residual
 
@@ -149,12 +149,12 @@ class Maps(NamedTuple):
     Attributes:
         log_odds: (B, 1, H, W) logits of the detector.
         features: (B, C, H/s, W/s) features that are sampled at keypoints.
-        deep: (B, C', h, w) input of a global head that takes the whole image; empty for one that takes keypoints.
+        deep: (B, C', h, w) input of a global head that takes the whole image; None for one that takes keypoints.
     """
 
     log_odds: Tensor
     features: Tensor
-    deep: Tensor
+    deep: Tensor | None
 
 
 class HfNet(nn.Module, ABC):
@@ -219,7 +219,9 @@ class MobileHfNet(HfNet):
     def maps(self, image: Tensor) -> Maps:
         """Return log odds, unit descriptors of stride 8, and layer 18."""
         local, deep = self.backbone(image)
-        return Maps(log_odds_of_cells(self.detector(local)), _unit(self.descriptor(local)), deep)
+        # Channels last, as they are sampled: the two permutations around cancel out in the exported graph.
+        descriptors = unit(self.descriptor(local).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return Maps(log_odds_of_cells(self.detector(local)), descriptors, deep)
 
     def describe(self, samples: Tensor) -> Tensor:
         """Return the samples, which are descriptors."""
@@ -263,7 +265,7 @@ class EdgePointHfNet(HfNet):
         """Return log odds, and the input of the descriptors' last layer at stride 4."""
         x2, x4, x8, x32 = self.encoder.stages(image)
         log_odds = unfold_cells(self.detector(x2, x8, x32), 2)
-        return Maps(log_odds, self.encoder.hidden(x4, x8, x32), log_odds[:, :0])
+        return Maps(log_odds, self.encoder.hidden(x4, x8, x32), None)
 
     def describe(self, samples: Tensor) -> Tensor:
         """Apply the last layer, a linear one, where keypoints are: less work than everywhere."""
@@ -278,8 +280,3 @@ class EdgePointHfNet(HfNet):
 def build_hfnet(config: NetworkConfig) -> HfNet:
     """Make the network of a config, with random weights."""
     return MobileHfNet(config) if isinstance(config, MobileNetConfig) else EdgePointHfNet(config)
-
-
-def _unit(maps: Tensor) -> Tensor:
-    """Scale the channels of (B, C, h, w) to unit length, in operators that are fast in ONNX Runtime."""
-    return maps / (maps * maps).sum(dim=1, keepdim=True).sqrt().clamp(min=1e-12)

@@ -9,6 +9,7 @@ from torch.nn.functional import max_pool2d, pad
 from vizloc_ros.features.hfnet.hfnet_network import HfNet
 from vizloc_ros.features.hfnet.image_size import BORDER
 from vizloc_ros.features.hfnet.subpixel import GRAY_RADIUS, log_score_windows, quadratic_offsets, windows
+from vizloc_ros.features.hfnet.vlad_head import unit
 
 
 def non_max_suppression(scores: Tensor, radius: int, rounds: int) -> Tensor:
@@ -100,11 +101,6 @@ def sample_cells(cells: Tensor, points: Tensor, stride: int) -> Tensor:
     weights = torch.stack([(1 - lower) * (1 - right), (1 - lower) * right, lower * (1 - right), lower * right], dim=1)
     samples = torch.bmm(weights[:, None], cells.reshape(-1, dimension)[corners])
     return samples[:, 0]
-
-
-def unit(vectors: Tensor) -> Tensor:
-    """Scale (..., D) to unit length, like ``F.normalize`` but in operators that are fast in ONNX Runtime."""
-    return vectors / (vectors * vectors).sum(dim=-1, keepdim=True).sqrt().clamp(min=1e-12)
 
 
 NMS_RADIUS = 4

@@ -36,11 +36,11 @@ class VladHead(nn.Module):
         words = torch.arange(len(self.words), device=nearest.device)
         member = (nearest[:, None] == words).float() * (scores > MIN_SCORE).float()[:, None]
         residuals = member.T @ descriptors - member.sum(dim=0)[:, None] * self.words
-        vector = _unit(_unit(residuals).flatten())
+        vector = unit(unit(residuals).flatten())
         centered = (vector - self.mean) * (member.sum() > 0).float()
-        return _unit(self.projection @ centered)
+        return unit(self.projection @ centered)
 
 
-def _unit(vectors: Tensor) -> Tensor:
-    """Scale the last axis to unit length; zero vectors stay zero."""
-    return vectors / (vectors * vectors).sum(dim=-1, keepdim=True).sqrt().clamp(min=1e-9)
+def unit(vectors: Tensor) -> Tensor:
+    """Scale (..., D) to unit length, like ``F.normalize`` but in operators that are fast in ONNX Runtime."""
+    return vectors / (vectors * vectors).sum(dim=-1, keepdim=True).sqrt().clamp(min=1e-12)
