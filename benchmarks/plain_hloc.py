@@ -16,7 +16,7 @@ from vizloc_ros.arrays import Float32, Int32, Int64
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.features.types import Features, corrected, dequantize
 from vizloc_ros.geometry.camera import PinholeCamera
-from vizloc_ros.localization.pose_solver import estimate_absolute_pose
+from vizloc_ros.localization.absolute_pose import estimate_absolute_pose
 from vizloc_ros.localization.retrieval import GlobalIndex
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import parallel_map

@@ -6,7 +6,7 @@ from point_street import CAMERA
 from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.geometry.poses import pose_error, transform_points
-from vizloc_ros.localization.pose_solver import AbsolutePose, estimate_absolute_pose
+from vizloc_ros.localization.absolute_pose import AbsolutePose, estimate_absolute_pose
 
 OPTIONS = {"max_error": 4.0, "max_trials": 2000}
 

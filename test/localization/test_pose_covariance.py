@@ -7,7 +7,7 @@ from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.geometry.se3 import so3_exp, so3_log
-from vizloc_ros.localization.pose_solver import estimate_absolute_pose, pose_covariance, reprojection_jacobian
+from vizloc_ros.localization.absolute_pose import estimate_absolute_pose, pose_covariance, reprojection_jacobian
 
 POSE = Rigid3d(Rotation3d(np.array([0.4, -0.8, 1.1])), np.array([12.0, -7.0, 3.0]))
 

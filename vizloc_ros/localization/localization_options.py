@@ -68,6 +68,7 @@ class PoseOptions(Options):
     places: Literal["first", "best"] = Field(
         "first", description="first: stop at the first confident place (HF-Net); best: try all (hloc)"
     )
+    guided: bool = Field(True, description="refine a verified pose with further matches near it; false: HF-Net")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of RANSAC: the same features give the same pose")
 
 

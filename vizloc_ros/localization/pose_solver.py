@@ -4,18 +4,23 @@ The localizer runs this half of the hierarchical localization; the map server ru
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-import pycolmap
 from pycolmap import Rigid3d
 
-from vizloc_ros.arrays import Bool, Float64, Int8, Int32
+from vizloc_ros.arrays import Float64, Int8, Int32
 from vizloc_ros.features.types import Features, dequantize
-from vizloc_ros.geometry.camera import PIXEL_CENTRE, PinholeCamera
-from vizloc_ros.geometry.colmap_camera import colmap_camera
+from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.covariance import max_position_std, with_map_covariance
-from vizloc_ros.geometry.poses import transform_points
+from vizloc_ros.localization.absolute_pose import (
+    AbsolutePose,
+    estimate_absolute_pose,
+    pose_covariance,
+    refine_absolute_pose,
+    reprojection_errors,
+)
+from vizloc_ros.localization.guided_matching import Matches, guided_matches
 from vizloc_ros.localization.localization_options import PoseOptions
 from vizloc_ros.localization.places import Place
 from vizloc_ros.timing import Stopwatch
@@ -51,84 +56,6 @@ def match_to_place(descriptors: Int8, place: Place, ratio: float) -> tuple[Int32
     _, first = np.unique(place.landmark_ids[nearest[query]], return_index=True)
     query = query[np.sort(first)]
     return query.astype(np.int32), nearest[query].astype(np.int32)
-
-
-@dataclass(frozen=True)
-class AbsolutePose:
-    """Pose of a camera and the (N,) mask of its inliers."""
-
-    cam_from_map: Rigid3d
-    inliers: Bool
-
-
-def estimate_absolute_pose(
-    pixels: Float64, positions: Float64, camera: PinholeCamera, *, max_error: float, max_trials: int, seed: int
-) -> AbsolutePose | None:
-    """Pose of a camera from 2D-3D matches: PnP with RANSAC, then refinement on the inliers.
-
-    Args:
-        pixels: (N, 2) pixels of the keypoints; (0, 0) is the center of the top-left pixel.
-        positions: (N, 3) landmark positions in the map frame [m].
-        camera: camera of the query.
-        max_error: maximum reprojection error of an inlier [px].
-        max_trials: maximum number of RANSAC trials.
-        seed: seed of RANSAC; the same matches and seed give the same pose.
-
-    Returns:
-        The pose, or None if RANSAC finds none.
-    """
-    estimation = pycolmap.AbsolutePoseEstimationOptions()
-    estimation.ransac.max_error = max_error
-    estimation.ransac.max_num_trials = max_trials
-    estimation.ransac.random_seed = seed
-    answer = pycolmap.estimate_and_refine_absolute_pose(
-        pixels + PIXEL_CENTRE, positions, colmap_camera(camera), estimation, pycolmap.AbsolutePoseRefinementOptions()
-    )
-    if answer is None:
-        return None
-    cam_from_map = answer["cam_from_world"]
-    # RANSAC's own mask belongs to the pose before the refinement.
-    points_cam = transform_points(cam_from_map, positions)
-    errors = np.linalg.norm(camera.project(points_cam)[0] - pixels, axis=1)
-    return AbsolutePose(cam_from_map, (errors <= max_error) & (points_cam[:, 2] > 0))
-
-
-def reprojection_jacobian(map_from_cam: Rigid3d, positions: Float64, camera: PinholeCamera) -> Float64:
-    """(N, 2, 6) Jacobian of the pixels of (N, 3) positions in the map [m] by the errors of the camera's pose.
-
-    The six errors are position p [m] and rotation phi [rad] in the map frame. With ``x_cam = R^T (X - p)``:
-    ``d x_cam / dp = -R^T`` and ``d x_cam / dphi = R^T [X - p]x``.
-    """
-    rotation = map_from_cam.rotation.matrix()
-    by_point = camera.projection_jacobian(transform_points(map_from_cam.inverse(), positions)) @ rotation.T
-    lever = positions - map_from_cam.translation
-    by_rotation = np.cross(by_point, lever[:, None, :])
-    return np.concatenate([-by_point, by_rotation], axis=2)
-
-
-def pose_covariance(
-    map_from_cam: Rigid3d, positions: Float64, pixels: Float64, camera: PinholeCamera, pixel_sigma: float
-) -> tuple[Float64, float]:
-    """(6, 6) covariance of a pose from its inliers [m^2, rad^2], and their RMS reprojection error [px].
-
-    Args:
-        map_from_cam: refined pose of the camera in the map.
-        positions: (N, 3) positions of the inlier landmarks in the map frame, N >= 4 [m].
-        pixels: (N, 2) pixels of their keypoints.
-        camera: camera of the query.
-        pixel_sigma: minimum standard deviation of a pixel coordinate [px].
-
-    Raises:
-        numpy.linalg.LinAlgError: the landmarks do not constrain all six degrees of freedom.
-    """
-    projected, _ = camera.project(transform_points(map_from_cam.inverse(), positions))
-    squared = float(((projected - pixels) ** 2).sum())
-    variance = max(squared / max(2 * len(positions) - 6, 1), pixel_sigma**2)
-    jacobian = reprojection_jacobian(map_from_cam, positions, camera).reshape(-1, 6)
-    covariance = variance * np.linalg.inv(jacobian.T @ jacobian)
-    if not np.isfinite(covariance).all():
-        raise np.linalg.LinAlgError("the covariance is not finite")
-    return 0.5 * (covariance + covariance.T), float(np.sqrt(squared / len(positions)))
 
 
 @dataclass(frozen=True)
@@ -190,9 +117,21 @@ class PoseSolver:
         a pose needs a higher one (``confident_inlier_ratio``) to end the search. The keypoints with the best
         scores are tried alone first: usually they are enough, and the cost of matching grows with their number.
 
-        No pose is returned without verification: the outcome then has the reason of the place that came closest.
+        No pose is returned without verification: the outcome then has the reason of the place that came closest. The
+        pose that is returned is refined with ``guided_matches``.
         """
         stopwatch = stopwatch or Stopwatch()
+        outcome = self._search(features, places, camera, stopwatch)
+        if outcome.pose is None or not self.options.guided:
+            return outcome
+        with stopwatch("guided"):
+            pose = self._guided(outcome.pose, features, places[outcome.pose.place], camera)
+        return replace(outcome, pose=pose, timings_ms=stopwatch.milliseconds)
+
+    def _search(
+        self, features: Features, places: Sequence[Place], camera: PinholeCamera, stopwatch: Stopwatch
+    ) -> Localization:
+        """Verified pose of the first confident place, or the best verified one."""
         if len(features) < self.options.min_inliers:
             needed = self.options.min_inliers
             return _failure(f"only {len(features)} keypoints in the image, {needed} are needed", stopwatch)
@@ -212,6 +151,27 @@ class PoseSolver:
             if first and self._is_confident(outcome):
                 break
         return max(outcomes, key=_rank)
+
+    def _guided(self, pose: LocalizedPose, features: Features, place: Place, camera: PinholeCamera) -> LocalizedPose:
+        """Refine a verified pose with the matches that it finds. Its covariance stays: it says what was verified."""
+        cam_from_map, most = pose.map_from_cam.inverse(), self.options.max_reprojection_error
+        verified = Matches(pose.keypoints, pose.landmark_ids, pose.positions)
+        found = guided_matches(features, place, verified, cam_from_map, camera, most / 2.67)
+        pixels = features.keypoints[found.keypoints].astype(np.float64)
+        cam_from_map = refine_absolute_pose(cam_from_map, pixels, found.positions, camera)
+        errors = reprojection_errors(cam_from_map, pixels, found.positions, camera)
+        inlier = errors <= most
+        if inlier.sum() < 0.5 * len(pose.keypoints):
+            return pose
+        return replace(
+            pose,
+            map_from_cam=cam_from_map.inverse(),
+            keypoints=found.keypoints[inlier],
+            landmark_ids=found.landmark_ids[inlier],
+            positions=found.positions[inlier],
+            rejected=np.setdiff1d(pose.rejected, found.keypoints),
+            reprojection_rms=float(np.sqrt(np.square(errors[inlier]).mean())),
+        )
 
     def _outcomes(
         self, features: Features, places: Sequence[Place], camera: PinholeCamera, stopwatch: Stopwatch

@@ -67,6 +67,10 @@ class TrainingImages:
         sources = rng.choice(len(self._files), count, p=self._probabilities)
         return [self._files[source][rng.integers(len(self._files[source]))] for source in sources]
 
+    def sample(self, count: int, seed: int) -> list[Path]:
+        """Training images without repetition, at most ``count``, from sources that are drawn by their weights."""
+        return sorted(set(self.draw(count, np.random.default_rng(seed))))
+
 
 def split_images(sources: Sequence[ImageSource], held_out: float) -> tuple[list[list[Path]], list[Path]]:
     """Split images by the checksums of their names.

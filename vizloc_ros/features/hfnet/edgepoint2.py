@@ -82,10 +82,13 @@ class EdgePoint2Detector(nn.Module):
 
     def forward(self, x2: Tensor, x8: Tensor, x32: Tensor) -> Tensor:
         """Return (B, 4, H/2, W/2) logits, row by row."""
-        joined = self.x2(x2) + upsample(self.x8(x8) + upsample(self.x32(x32), 4), 4)
-        hidden = F.relu(self.first(joined))
-        logits: Tensor = self.last(hidden if self.second is None else F.relu(self.second(hidden)))
+        logits: Tensor = self.last(self.hidden(x2, x8, x32))
         return logits
+
+    def hidden(self, x2: Tensor, x8: Tensor, x32: Tensor) -> Tensor:
+        """Return the input (B, 16, H/2, W/2) of the last layer."""
+        hidden = F.relu(self.first(self.x2(x2) + upsample(self.x8(x8) + upsample(self.x32(x32), 4), 4)))
+        return hidden if self.second is None else F.relu(self.second(hidden))
 
 
 def normalized(image: Tensor) -> Tensor:

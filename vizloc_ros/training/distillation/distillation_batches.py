@@ -73,8 +73,10 @@ class Batches:
     def _crop(
         self, path: Path, rng: np.random.Generator, augmentation: PhotometricChanges | None
     ) -> dict[str, Float32]:
-        warps, side = self._options.warps, self._options.crop
+        warps, side, unchanged = self._options.warps, self._options.crop, self._options.unchanged
         warped = augmentation is not None and rng.random() < warps.ratio
+        if unchanged and rng.random() < unchanged:  # draw only for what can happen: runs stay as they were
+            augmentation = None
         image, targets = self._store.load(path, int(rng.integers(warps.variants)) if warped else None)
         y, x = (CELL * int(rng.integers((length - side) // CELL + 1)) for length in image.shape)
         part = targets.crop(x, y, side, side)

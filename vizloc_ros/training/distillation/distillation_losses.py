@@ -17,9 +17,10 @@ TASKS = ("descriptor", "detector", "global")
 class DistillationLoss(nn.Module):
     """Sum over tasks of exp(-w) * loss + w with learned w; the detector's loss has the factor 2 (HF-Net, Eq. 1)."""
 
-    def __init__(self, contrast: float) -> None:
+    def __init__(self, contrast: float, cells: float = 1.0) -> None:
+        """Set the weights of the descriptors' contrast and of those between keypoints, relative to those at them."""
         super().__init__()
-        self.contrast = contrast
+        self.contrast, self.cells = contrast, cells
         self.log_variances = nn.Parameter(torch.ones(len(TASKS)))
 
     def forward(
@@ -38,7 +39,8 @@ class DistillationLoss(nn.Module):
         log_odds, descriptors = outputs[:2]
         at_keypoints, among_keypoints = keypoint_losses(descriptors, batch)
         losses = [
-            0.5 * (cell_loss(descriptors, batch) + at_keypoints) + self.contrast * among_keypoints,
+            (self.cells * cell_loss(descriptors, batch) + at_keypoints) / (self.cells + 1)
+            + self.contrast * among_keypoints,
             2 * detector_loss(log_odds, batch),
         ]
         if isinstance(outputs, Outputs):

@@ -23,6 +23,9 @@ class HfNetTraining(RunOptions):
 
     network: NetworkConfig = MobileNetConfig()
     teacher: TeacherOptions
+    joined: list[Path] = Field(
+        default=[], description="networks (ONNX) whose descriptors are joined to those of the teacher"
+    )
     images: list[ImageSource] = Field(min_length=1)
     held_out: float = Field(default=0.03, gt=0, lt=0.5, description="fraction of the images kept for validation")
     targets: Annotated[Path | None, MAY_CHANGE] = Field(
@@ -34,10 +37,16 @@ class HfNetTraining(RunOptions):
     pretrained: Annotated[Path | None, MAY_CHANGE] = Field(
         default=None, description="EdgePoint2 network (ONNX) to initialize encoder and local heads from"
     )
+    fit_images: Annotated[int, MAY_CHANGE] = Field(
+        default=0,
+        ge=0,
+        description="images that last layers are fitted on, before and after the steps; 0: none",
+    )
     augmentation: Augmentation = Augmentation()
     appearance: Appearance | None = Field(
         default=None, description="stronger changes in place of 'augmentation', see appearance.py"
     )
+    unchanged: float = Field(default=0.0, ge=0, le=1, description="fraction of the crops without photometric changes")
     warps: Warps = Warps()
     crop: int = Field(default=192, ge=32, multiple_of=8, description="side of the square training crops [px]")
     batch: int = Field(default=8, ge=2)
@@ -48,6 +57,9 @@ class HfNetTraining(RunOptions):
     )
     contrast: float = Field(
         default=0.0, ge=0, description="weight of the loss that separates keypoints; 0: distances only (HF-Net)"
+    )
+    cells: float = Field(
+        default=1.0, ge=0, description="weight of the descriptors between keypoints; 0: only those at keypoints count"
     )
     vlad_words: int = Field(default=64, ge=2, description="number of visual words of the global target")
     global_every: int = Field(default=1, ge=0, description="train the global head in every N-th step; 0: never")
@@ -63,6 +75,8 @@ class HfNetTraining(RunOptions):
     def _heads_are_there(self) -> "HfNetTraining":
         if self.global_every and isinstance(self.network, EdgePointConfig):
             raise ValueError("global_every: encoder edgepoint2 learns its global head later; set 0")
+        if self.fit_images and isinstance(self.network, MobileNetConfig):
+            raise ValueError("fit_images: is for encoder: edgepoint2, which starts as a trained network; set 0")
         return self
 
     @model_validator(mode="after")

@@ -2,32 +2,41 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 import torch
 
+from vizloc_ros.arrays import UInt8
 from vizloc_ros.errors import ConfigError
+from vizloc_ros.features.device import Device
 from vizloc_ros.features.hfnet.hfnet_network import EdgePointHfNet, MobileHfNet, build_hfnet
+from vizloc_ros.features.onnx_dense_network import DenseNetwork
 from vizloc_ros.parallel import Progress
+from vizloc_ros.training.appearance import PhotometricChanges
 from vizloc_ros.training.distillation.distillation_batches import Batch, Batches, prefetch
 from vizloc_ros.training.distillation.distillation_losses import DistillationLoss
 from vizloc_ros.training.distillation.distillation_options import HfNetTraining
 from vizloc_ros.training.distillation.imagenet import load_imagenet
+from vizloc_ros.training.distillation.last_layers import fit_last_layers
 from vizloc_ros.training.distillation.validation import matching_scores
 from vizloc_ros.training.distillation.vlad_targets import run_vlad
 from vizloc_ros.training.edgepoint2_weights import load_edgepoint2
+from vizloc_ros.training.teacher.joined_descriptors import JoinedDescriptors
 from vizloc_ros.training.teacher.target_store import TargetStore
+from vizloc_ros.training.teacher.targets import Targets
 from vizloc_ros.training.teacher.teacher_network import Teacher
 from vizloc_ros.training.training_images import TrainingImages, read_gray
-from vizloc_ros.training.training_run import TrainingRun
+from vizloc_ros.training.training_run import Report, TrainingRun
 
 _MAX_GRADIENT = 5.0
 _VALIDATION_CROPS = 32
 _VALIDATION_IMAGES = 16
+_JOINED_IMAGES = 150  # images that the projection of joined descriptors is learned on
 
 
 class HfNetTrainer(TrainingRun[HfNetTraining]):
-    """One distillation run in a folder: ``checkpoint.pt``, ``log.csv``, ``vlad.npz``."""
+    """One distillation run in a folder: ``checkpoint.pt``, ``log.csv``, ``vlad.npz``, ``joined.npy``."""
 
     log_every = report_every = 20
 
@@ -36,7 +45,10 @@ class HfNetTrainer(TrainingRun[HfNetTraining]):
         torch.manual_seed(options.seed)
         self.images = TrainingImages(options.images, options.held_out)
         self.images.check_sizes(options.crop, progress)
-        store = TargetStore(Teacher(options.teacher, threads), options.targets, options.warps)
+        teacher = Teacher(options.teacher, threads)
+        if options.joined:
+            teacher.join(self._joined(teacher, threads))
+        self.store = store = TargetStore(teacher, options.targets, options.warps)
         self._check_teacher(store)
         vlad = run_vlad(self.folder / "vlad.npz", options, self.images, store) if options.global_every else None
         self.batches = Batches(options, self.images, store, vlad)
@@ -44,7 +56,7 @@ class HfNetTrainer(TrainingRun[HfNetTraining]):
         self.network = build_hfnet(options.network)
         self._initialize()
         self.network.to(self.device, memory_format=torch.channels_last)
-        self.loss = DistillationLoss(options.contrast).to(self.device)
+        self.loss = DistillationLoss(options.contrast, options.cells).to(self.device)
         self.optimizer = torch.optim.RMSprop(
             [*self.network.parameters(), *self.loss.parameters()], lr=options.learning_rate, alpha=0.9, eps=1e-5
         )
@@ -92,6 +104,8 @@ class HfNetTrainer(TrainingRun[HfNetTraining]):
     def _initialize(self) -> None:
         """Set the encoder to published weights, if the options name some. Raises ``ConfigError`` if they do not fit."""
         options, network = self.options, self.network
+        if self._state is not None:
+            return  # a resumed run restores all weights
         if options.imagenet is not None:
             if not isinstance(network, MobileHfNet):
                 raise ConfigError("'imagenet' is for encoder: mobilenet_v2; give 'pretrained' for edgepoint2")
@@ -100,6 +114,36 @@ class HfNetTrainer(TrainingRun[HfNetTraining]):
             if not isinstance(network, EdgePointHfNet):
                 raise ConfigError("'pretrained' is for encoder: edgepoint2; give 'imagenet' for mobilenet_v2")
             load_edgepoint2(options.pretrained, network.encoder, network.detector)
+        if options.fit_images and isinstance(network, EdgePointHfNet):
+            # A detector with three layers is the published one.
+            fit_last_layers(network, self._whole_images(), detector=network.detector.second is None)
+
+    def _after_steps(self, report: Report | None) -> None:
+        """Fit the descriptors' last layer after the last step; validate."""
+        if self.step == self.steps and self.options.fit_images and isinstance(self.network, EdgePointHfNet):
+            changed = self._whole_images(self.options.changes)
+            fit_last_layers(self.network, chain(self._whole_images(), changed), detector=False)
+            self.save()
+        super()._after_steps(report)
+
+    def _whole_images(self, changes: PhotometricChanges | None = None) -> Iterator[tuple[UInt8, Targets]]:
+        """Some training images, changed or not, with their targets."""
+        rng = np.random.default_rng(self.options.seed)
+        for path in self.images.sample(self.options.fit_images, self.options.seed):
+            image, targets = self.store.load(path)
+            yield image if changes is None else changes.apply(image, rng), targets
+
+    def _joined(self, teacher: Teacher, threads: int) -> JoinedDescriptors:
+        """Descriptors joined to the teacher's, with a projection that is read from the run's folder, or learned."""
+        options, path = self.options, self.folder / "joined.npy"
+        device = Device(options.teacher.provider, threads)
+        networks = [DenseNetwork(file, device=device) for file in options.joined]
+        if path.exists():
+            return JoinedDescriptors.read(path, networks)
+        files = self.images.sample(_JOINED_IMAGES, options.seed)
+        joined = JoinedDescriptors.learn(teacher.network, networks, map(read_gray, files))
+        joined.write(path)
+        return joined
 
     def _check_teacher(self, store: TargetStore) -> None:
         """Raise ``ConfigError`` if the teacher's descriptors are not as long as the network's."""

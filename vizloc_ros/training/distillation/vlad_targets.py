@@ -42,7 +42,7 @@ def run_vlad(path: Path, options: HfNetTraining, images: TrainingImages, store: 
         ConfigError: there are too few images for the network's global descriptors, or the file is another run's.
     """
     dimension = options.network.global_dimension
-    chosen = sorted(set(images.draw(_NUM_IMAGES, np.random.default_rng(options.seed))))
+    chosen = images.sample(_NUM_IMAGES, options.seed)
     origin: dict[str, Any] = {
         "teacher": store.teacher.fingerprint,
         "images": fingerprint(*(identity(file) for file in chosen)),

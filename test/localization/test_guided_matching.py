@@ -1,0 +1,93 @@
+"""Guided matching: further matches near a verified pose, and the pose that they refine."""
+
+import numpy as np
+from point_street import CAMERA
+from pycolmap import Rigid3d, Rotation3d
+
+from vizloc_ros.arrays import Float32, Float64, Int8
+from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features, quantize
+from vizloc_ros.geometry.poses import pose_error, transform_points
+from vizloc_ros.localization.guided_matching import Matches, guided_matches
+from vizloc_ros.localization.localization_options import PoseOptions
+from vizloc_ros.localization.places import Place
+from vizloc_ros.localization.pose_solver import PoseSolver
+
+CAM_FROM_MAP = Rigid3d(Rotation3d([0.01, 0.02, 0.0, 1.0]), [0.3, -0.2, 0.5])
+NUM_LANDMARKS = 400
+
+
+def unit_rows(count: int, rng: np.random.Generator) -> Float32:
+    vectors = rng.normal(size=(count, 32))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+class Scene:
+    """Landmarks in front of a camera, each observed twice; every second one has a twin with the same descriptor."""
+
+    def __init__(self, noise: float, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        pixels = rng.uniform([20, 20], [CAMERA.width - 20, CAMERA.height - 20], (NUM_LANDMARKS, 2))
+        depths = rng.uniform(4, 40, NUM_LANDMARKS)
+        rays = np.column_stack(
+            [(pixels[:, 0] - CAMERA.cx) / CAMERA.fx, (pixels[:, 1] - CAMERA.cy) / CAMERA.fy, np.ones(NUM_LANDMARKS)]
+        )
+        self.positions: Float64 = transform_points(CAM_FROM_MAP.inverse(), rays * depths[:, None])
+        descriptors = unit_rows(NUM_LANDMARKS, rng)
+        descriptors[1::4] = descriptors[3::4]  # twins elsewhere: the ratio test leaves both out
+        self.descriptors: Int8 = quantize(descriptors)
+        ids = np.arange(NUM_LANDMARKS, dtype=np.int32)
+        self.place = Place(
+            np.tile(self.positions, (2, 1)).astype(np.float32), np.tile(ids, 2), np.tile(self.descriptors, (2, 1))
+        )
+        keypoints = (pixels + rng.normal(scale=noise, size=pixels.shape)).astype(np.float32)
+        scores = np.linspace(1, 0.1, NUM_LANDMARKS).astype(np.float32)
+        size = (CAMERA.width, CAMERA.height)
+        self.features = Features(keypoints, scores, self.descriptors, NO_GLOBAL_DESCRIPTOR, size)
+
+    def verified(self, count: int) -> Matches:
+        ids = np.arange(0, 2 * count, 2, dtype=np.int32)
+        return Matches(ids, ids, self.positions[ids])
+
+
+def test_landmarks_with_twins_are_matched_where_they_project() -> None:
+    scene = Scene(noise=0.3)
+    found = guided_matches(scene.features, scene.place, scene.verified(50), CAM_FROM_MAP, CAMERA, radius=4.0)
+    np.testing.assert_array_equal(found.keypoints, found.landmark_ids)
+    assert len(found.keypoints) >= 0.85 * NUM_LANDMARKS  # at most a tenth is less similar than the verified ones
+    np.testing.assert_allclose(found.positions, scene.positions[found.landmark_ids], atol=1e-5)
+
+
+def test_each_landmark_and_each_keypoint_is_matched_once() -> None:
+    scene = Scene(noise=0.3)
+    doubled = Features(
+        *(np.concatenate([part, part]) for part in (scene.features.keypoints, scene.features.scores)),
+        np.concatenate([scene.descriptors, scene.descriptors]),
+        NO_GLOBAL_DESCRIPTOR,
+        scene.features.image_size,
+    )
+    found = guided_matches(doubled, scene.place, scene.verified(50), CAM_FROM_MAP, CAMERA, radius=4.0)
+    assert len(np.unique(found.keypoints)) == len(np.unique(found.landmark_ids)) == len(found.keypoints)
+
+
+def test_nothing_near_the_verified_pose_leaves_the_verified_matches() -> None:
+    scene = Scene(noise=0.3)
+    elsewhere = Rigid3d(Rotation3d(), [0.0, 0.0, -1000.0])  # all landmarks are behind this camera
+    verified = scene.verified(30)
+    assert guided_matches(scene.features, scene.place, verified, elsewhere, CAMERA, radius=4.0) is verified
+
+
+def test_refined_poses_are_more_accurate() -> None:
+    truth, errors = CAM_FROM_MAP.inverse(), []
+    for seed in range(8):
+        scene = Scene(noise=1.5, seed=seed)
+        plain, guided = (
+            PoseSolver(PoseOptions(guided=on)).solve(scene.features, [scene.place], CAMERA) for on in (False, True)
+        )
+        assert plain.pose is not None
+        assert guided.pose is not None
+        assert (guided.inliers, guided.matches) == (plain.inliers, plain.matches)  # what was verified
+        np.testing.assert_array_equal(guided.pose.covariance, plain.pose.covariance)
+        assert len(guided.pose.keypoints) > 1.15 * len(plain.pose.keypoints)
+        assert not set(guided.pose.rejected) & set(guided.pose.keypoints)
+        errors.append([pose_error(outcome.pose.map_from_cam, truth)[0] for outcome in (plain, guided)])
+    assert np.mean(errors, axis=0)[1] < 0.95 * np.mean(errors, axis=0)[0]

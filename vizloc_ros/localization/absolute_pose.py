@@ -1,0 +1,108 @@
+"""Pose of a camera from 2D-3D matches, and its covariance (HF-Net, section 3)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pycolmap
+from pycolmap import Rigid3d
+
+from vizloc_ros.arrays import Bool, Float64
+from vizloc_ros.geometry.camera import PIXEL_CENTRE, PinholeCamera
+from vizloc_ros.geometry.colmap_camera import colmap_camera
+from vizloc_ros.geometry.poses import transform_points
+
+
+@dataclass(frozen=True)
+class AbsolutePose:
+    """Pose of a camera and the (N,) mask of its inliers."""
+
+    cam_from_map: Rigid3d
+    inliers: Bool
+
+
+def estimate_absolute_pose(
+    pixels: Float64, positions: Float64, camera: PinholeCamera, *, max_error: float, max_trials: int, seed: int
+) -> AbsolutePose | None:
+    """Pose of a camera from 2D-3D matches: PnP with RANSAC, then refinement on the inliers.
+
+    Args:
+        pixels: (N, 2) pixels of the keypoints; (0, 0) is the center of the top-left pixel.
+        positions: (N, 3) landmark positions in the map frame [m].
+        camera: camera of the query.
+        max_error: maximum reprojection error of an inlier [px].
+        max_trials: maximum number of RANSAC trials.
+        seed: seed of RANSAC; the same matches and seed give the same pose.
+
+    Returns:
+        The pose, or None if RANSAC finds none.
+    """
+    estimation = pycolmap.AbsolutePoseEstimationOptions()
+    estimation.ransac.max_error = max_error
+    estimation.ransac.max_num_trials = max_trials
+    estimation.ransac.random_seed = seed
+    answer = pycolmap.estimate_and_refine_absolute_pose(
+        pixels + PIXEL_CENTRE, positions, colmap_camera(camera), estimation, pycolmap.AbsolutePoseRefinementOptions()
+    )
+    if answer is None:
+        return None
+    cam_from_map = answer["cam_from_world"]
+    # RANSAC's own mask belongs to the pose before the refinement.
+    return AbsolutePose(cam_from_map, reprojection_errors(cam_from_map, pixels, positions, camera) <= max_error)
+
+
+def refine_absolute_pose(cam_from_map: Rigid3d, pixels: Float64, positions: Float64, camera: PinholeCamera) -> Rigid3d:
+    """Refine a pose on (N, 2) pixels and (N, 3) positions, with a robust loss; the pose itself if this fails."""
+    answer = pycolmap.refine_absolute_pose(
+        cam_from_map,
+        pixels + PIXEL_CENTRE,
+        positions,
+        np.ones(len(pixels), bool),
+        colmap_camera(camera),
+        pycolmap.AbsolutePoseRefinementOptions(),
+    )
+    return cam_from_map if answer is None else answer["cam_from_world"]
+
+
+def reprojection_errors(cam_from_map: Rigid3d, pixels: Float64, positions: Float64, camera: PinholeCamera) -> Float64:
+    """Distances (N,) of (N, 2) pixels from the projections of (N, 3) positions [px], infinite behind the camera."""
+    points_cam = transform_points(cam_from_map, positions)
+    errors: Float64 = np.linalg.norm(camera.project(points_cam)[0] - pixels, axis=1)
+    return np.where(points_cam[:, 2] > 0, errors, np.inf)
+
+
+def reprojection_jacobian(map_from_cam: Rigid3d, positions: Float64, camera: PinholeCamera) -> Float64:
+    """(N, 2, 6) Jacobian of the pixels of (N, 3) positions in the map [m] by the errors of the camera's pose.
+
+    The six errors are position p [m] and rotation phi [rad] in the map frame. With ``x_cam = R^T (X - p)``:
+    ``d x_cam / dp = -R^T`` and ``d x_cam / dphi = R^T [X - p]x``.
+    """
+    rotation = map_from_cam.rotation.matrix()
+    by_point = camera.projection_jacobian(transform_points(map_from_cam.inverse(), positions)) @ rotation.T
+    lever = positions - map_from_cam.translation
+    by_rotation = np.cross(by_point, lever[:, None, :])
+    return np.concatenate([-by_point, by_rotation], axis=2)
+
+
+def pose_covariance(
+    map_from_cam: Rigid3d, positions: Float64, pixels: Float64, camera: PinholeCamera, pixel_sigma: float
+) -> tuple[Float64, float]:
+    """(6, 6) covariance of a pose from its inliers [m^2, rad^2], and their RMS reprojection error [px].
+
+    Args:
+        map_from_cam: refined pose of the camera in the map.
+        positions: (N, 3) positions of the inlier landmarks in the map frame, N >= 4 [m].
+        pixels: (N, 2) pixels of their keypoints.
+        camera: camera of the query.
+        pixel_sigma: minimum standard deviation of a pixel coordinate [px].
+
+    Raises:
+        numpy.linalg.LinAlgError: the landmarks do not constrain all six degrees of freedom.
+    """
+    projected, _ = camera.project(transform_points(map_from_cam.inverse(), positions))
+    squared = float(((projected - pixels) ** 2).sum())
+    variance = max(squared / max(2 * len(positions) - 6, 1), pixel_sigma**2)
+    jacobian = reprojection_jacobian(map_from_cam, positions, camera).reshape(-1, 6)
+    covariance = variance * np.linalg.inv(jacobian.T @ jacobian)
+    if not np.isfinite(covariance).all():
+        raise np.linalg.LinAlgError("the covariance is not finite")
+    return 0.5 * (covariance + covariance.T), float(np.sqrt(squared / len(positions)))

@@ -1,0 +1,94 @@
+"""Guided matching: a verified pose finds further matches, which make it more accurate.
+
+The ratio test leaves out landmarks that resemble others elsewhere in the place. Where the pose is known, only keypoints
+near the projection of a landmark can match it, and nearly half as many matches are added. They refine the pose, but
+they do not verify it: near a wrong pose, too, there are keypoints.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from pycolmap import Rigid3d
+from scipy.spatial import cKDTree
+
+from vizloc_ros.arrays import Float32, Float64, Int8, Int32, Int64
+from vizloc_ros.features.types import Features, dequantize
+from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.geometry.poses import transform_points
+from vizloc_ros.localization.places import Place
+
+_LEAST_SIMILAR = 0.1  # fraction of the verified matches
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Matches of m keypoints of a query with landmarks.
+
+    Attributes:
+        keypoints: (m,) indices of the keypoints.
+        landmark_ids: (m,) ids of the landmarks.
+        positions: (m, 3) positions of the landmarks in the map frame [m].
+    """
+
+    keypoints: Int32
+    landmark_ids: Int32
+    positions: Float64
+
+
+def guided_matches(
+    features: Features, place: Place, verified: Matches, cam_from_map: Rigid3d, camera: PinholeCamera, radius: float
+) -> Matches:
+    """Match keypoints to the landmarks of a place that project near them.
+
+    A match must be at least as similar as the tenth of the verified ones that are least so. Each keypoint is the most
+    similar one of its landmark, and the other way round.
+
+    Args:
+        features: features of the query.
+        place: observations of the place.
+        verified: inliers of the verified pose.
+        cam_from_map: verified pose.
+        camera: camera of the query.
+        radius: maximum distance of a keypoint from the projection of its landmark [px].
+    """
+    by_landmark = np.argsort(place.landmark_ids, kind="stable")
+    ids, first, counts = np.unique(place.landmark_ids[by_landmark], return_index=True, return_counts=True)
+    positions = place.positions[by_landmark[first]].astype(np.float64)
+    points_cam = transform_points(cam_from_map, positions)
+    pixels, _ = camera.project(points_cam)
+    seen = np.flatnonzero((points_cam[:, 2] > 0) & np.isfinite(pixels).all(axis=1))
+    near = cKDTree(pixels[seen]).sparse_distance_matrix(
+        cKDTree(features.keypoints.astype(np.float64)), radius, output_type="ndarray"
+    )
+    landmarks, keypoints = seen[near["i"]], near["j"]
+    rows, pair = _observations(by_landmark, first[landmarks], counts[landmarks])
+    similarity = _similarities(features.descriptors, keypoints[pair], place.descriptors, rows)
+    best = np.argsort(-similarity, kind="stable")
+    best = _first_of_each(best, keypoints[pair[best]])
+    best = _first_of_each(best, landmarks[pair[best]])
+    keypoints, landmarks, similarity = keypoints[pair[best]], landmarks[pair[best]], similarity[best]
+    landmark_of = np.full(len(features), -1)
+    landmark_of[verified.keypoints] = verified.landmark_ids
+    known = landmark_of[keypoints] == ids[landmarks]
+    if not known.any():
+        return verified
+    similar = similarity >= np.quantile(similarity[known], _LEAST_SIMILAR)
+    keypoints, landmarks = keypoints[similar], landmarks[similar]
+    return Matches(keypoints.astype(np.int32), ids[landmarks], positions[landmarks])
+
+
+def _observations(by_landmark: Int64, first: Int64, counts: Int64) -> tuple[Int64, Int64]:
+    """Rows of all observations of the landmark of each pair, and the index of the pair for each of them."""
+    pair = np.repeat(np.arange(len(counts)), counts)
+    within = np.arange(len(pair)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return by_landmark[np.repeat(first, counts) + within], pair
+
+
+def _similarities(of_query: Int8, keypoints: Int64, of_place: Int8, rows: Int64) -> Float32:
+    return np.einsum("nd,nd->n", dequantize(of_query[keypoints]), dequantize(of_place[rows]))
+
+
+def _first_of_each(order: Int64, labels: Int64) -> Int64:
+    """Keep the first of all entries with one label, in the same order."""
+    _, first = np.unique(labels, return_index=True)
+    return order[np.sort(first)]
