@@ -155,7 +155,7 @@ def test_an_image_of_one_value_has_no_keypoints(extractor: HfNetExtractor, value
     ("image", "message"),
     [
         (np.zeros((15, 200), np.uint8), "200x15 is too small"),
-        (np.zeros((20, 4000), np.uint8), "4000x20 is too small .* 960 its sides are 960 and 5"),
+        (np.zeros((20, 4000), np.uint8), "4000x20 is too small .* 640 its sides are 640 and 3"),
         (np.zeros((0, 0), np.uint8), "must be .H, W. gray"),
         (np.full((96, 160), np.nan, np.float32), "not float32"),
         (np.zeros((96, 160), np.uint16), "not uint16"),
@@ -245,10 +245,10 @@ def test_nothing_is_learned_from_a_map_s_images(extractor: HfNetExtractor, tmp_p
 
 
 def test_the_feature_id_names_what_the_numbers_depend_on(weights: Path, extractor: HfNetExtractor) -> None:
-    variants = [{"max_keypoints": 10}, {"threshold": 0.01}, {"long_side": 640}, {"refine": False}]
+    variants = [{"max_keypoints": 10}, {"threshold": 0.01}, {"long_side": 320}, {"refine": False}]
     ids = {extractor.feature_id, *(open_with(weights, **variant).feature_id for variant in variants)}
     assert len(ids) == 5
-    assert extractor.feature_id == f"hfnet-{extractor.description.weights_id}-{MAX_KEYPOINTS}-0.005-960-refined"
+    assert extractor.feature_id == f"hfnet-{extractor.description.weights_id}-{MAX_KEYPOINTS}-0.005-640-refined"
     assert open_with(weights, Device(threads=2)).feature_id == extractor.feature_id
 
 

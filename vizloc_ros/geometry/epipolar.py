@@ -34,6 +34,23 @@ def epipolar_distance(fundamental: Float64, pixels_a: Float64, pixels_b: Float64
     return np.divide(algebraic, gradient, out=np.full(len(a), np.inf), where=gradient > 1e-12)
 
 
+def near_epipolar_lines(fundamental: Float64, pixels_a: Float64, pixels_b: Float64, max_distance: float) -> Bool:
+    """Mask (N, K) of the pairs of pixels of which each is near the epipolar line of the other.
+
+    Args:
+        fundamental: fundamental matrix F of ``fundamental_matrix``.
+        pixels_a: (N, 2) pixels of one image.
+        pixels_b: (K, 2) pixels of the other image.
+        max_distance: maximum distance of each pixel from the line of the other [px].
+    """
+    a = np.column_stack([pixels_a, np.ones(len(pixels_a))])
+    b = np.column_stack([pixels_b, np.ones(len(pixels_b))])
+    lines_b, lines_a = a @ fundamental.T, b @ fundamental
+    gradient = np.minimum(np.hypot(*lines_b.T[:2])[:, None], np.hypot(*lines_a.T[:2]))
+    # Strictly less: cameras at the same position have no epipolar lines.
+    return np.asarray(np.abs(lines_b @ b.T) < max_distance * gradient)
+
+
 def in_front(
     camera_a: PinholeCamera,
     camera_b: PinholeCamera,

@@ -1,4 +1,8 @@
-"""Matching of keyframe pairs: mutual nearest neighbors with the ratio test, verified by the known poses."""
+"""Matching of keyframe pairs: mutual nearest neighbors with the ratio test, verified by the known poses.
+
+Keyframes that are far apart, or show repeated structures, have few such matches. Where the poses agree with them, they
+are matched again along the epipolar lines, which leave few candidates for each keypoint.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,10 +12,13 @@ from pydantic import Field
 
 from vizloc_ros.arrays import Float32, Float64, Int32
 from vizloc_ros.features.types import dequantize
-from vizloc_ros.geometry.epipolar import epipolar_distance, fundamental_matrix
+from vizloc_ros.geometry.epipolar import epipolar_distance, fundamental_matrix, near_epipolar_lines
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.options import Options
 from vizloc_ros.parallel import Progress, parallel_map
+
+_MIN_VERIFIED = 10  # matches that agree with the poses, before these guide others
+_MIN_AGREEMENT = 0.25  # ratio of the tentative matches: chance gives 0.05
 
 
 class MatchOptions(Options):
@@ -21,6 +28,9 @@ class MatchOptions(Options):
         0.9, gt=0, le=1, description="maximum ratio of the distances to the nearest and the second descriptor"
     )
     max_epipolar_error: float = Field(4.0, gt=0, description="maximum distance from the known epipolar lines [px]")
+    enough_matches: int = Field(
+        500, ge=0, description="pairs with fewer verified matches are matched along the epipolar lines; 0: none"
+    )
 
 
 @dataclass(frozen=True)
@@ -32,7 +42,8 @@ class PairMatches:
         j: index of the second keyframe.
         tentative: (M, 2) int32 indices of keypoints in i and in j with similar descriptors.
         error: (M,) epipolar errors of the tentative matches under the known poses [px].
-        max_error: maximum epipolar error of a verified match [px].
+        max_error: maximum epipolar error of a match that agrees with the poses [px].
+        verified: (V, 2) matches that agree with the poses: the tentative ones that do, or more, found along the lines.
     """
 
     i: int
@@ -40,11 +51,12 @@ class PairMatches:
     tentative: Int32
     error: Float64
     max_error: float
+    verified: Int32
 
     @property
-    def verified(self) -> Int32:
-        """(V, 2) matches that agree with the known poses."""
-        return self.tentative[self.error <= self.max_error]
+    def agreeing(self) -> int:
+        """Number of tentative matches that agree with the known poses."""
+        return int((self.error <= self.max_error).sum())
 
 
 def match_pairs(
@@ -67,26 +79,36 @@ def _match_pair(
     keyframes: Sequence[Keyframe], i: int, j: int, descriptors_i: Float32, options: MatchOptions
 ) -> PairMatches:
     a, b = keyframes[i], keyframes[j]
-    tentative = mutual_matches(descriptors_i, dequantize(b.features.descriptors), options.ratio)
+    pixels_a, pixels_b = (keyframe.features.keypoints.astype(np.float64) for keyframe in (a, b))
+    descriptors_j = dequantize(b.features.descriptors)
+    tentative = mutual_matches(descriptors_i @ descriptors_j.T, options.ratio)
     fundamental = fundamental_matrix(a.camera, b.camera, a.map_from_cam, b.map_from_cam)
-    pixels_a = a.features.keypoints[tentative[:, 0]].astype(np.float64)
-    pixels_b = b.features.keypoints[tentative[:, 1]].astype(np.float64)
-    error = epipolar_distance(fundamental, pixels_a, pixels_b)
-    return PairMatches(i, j, tentative, error, options.max_epipolar_error)
+    error = epipolar_distance(fundamental, pixels_a[tentative[:, 0]], pixels_b[tentative[:, 1]])
+    verified = tentative[error <= options.max_epipolar_error]
+    if max(_MIN_VERIFIED, _MIN_AGREEMENT * len(tentative)) <= len(verified) < options.enough_matches:
+        similarity = descriptors_i @ descriptors_j.T
+        least = similarity[tuple(verified.T)].min()
+        near = near_epipolar_lines(fundamental, pixels_a, pixels_b, options.max_epipolar_error / 2)
+        guided = mutual_matches(np.where(near & (similarity >= least), similarity, np.float32(-1)), options.ratio)
+        verified = max(verified, guided, key=len)
+    return PairMatches(i, j, tentative, error, options.max_epipolar_error, verified)
 
 
-def mutual_matches(a: Float32, b: Float32, ratio: float) -> Int32:
-    """(M, 2) index pairs of mutual nearest neighbors among unit vectors (N, D) and (K, D) that pass Lowe's ratio test.
+def mutual_matches(similarity: Float32, ratio: float) -> Int32:
+    """(M, 2) index pairs of mutual nearest neighbors that pass Lowe's ratio test.
 
-    Squared distances of unit vectors are ``2 - 2 similarity``; one matrix product gives them all.
+    Squared distances of unit vectors are ``2 - 2 similarity``.
+
+    Args:
+        similarity: (N, K) similarities of unit vectors, -1 for pairs that cannot match; overwritten.
+        ratio: maximum ratio of the distances to the nearest and the second neighbor.
     """
-    if len(a) == 0 or len(b) < 2:
+    if len(similarity) == 0 or similarity.shape[1] < 2:
         return np.zeros((0, 2), np.int32)
-    similarity = a @ b.T
-    rows = np.arange(len(a))
+    rows = np.arange(len(similarity))
     nearest = similarity.argmax(axis=1)
     best = similarity[rows, nearest]
-    mutual = best >= similarity.max(axis=0)[nearest]
+    mutual = (best >= similarity.max(axis=0)[nearest]) & (best > -1)
     rows, nearest, best = rows[mutual], nearest[mutual], best[mutual]
     similarity[rows, nearest] = -np.inf
     second = similarity[rows].max(axis=1)

@@ -3,6 +3,7 @@
 In COLMAP, (0.5, 0.5) is the center of the top-left pixel. In the rest of the package it is (0, 0).
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,6 +28,9 @@ class TriangulationOptions(Options):
     max_reprojection_error: float = Field(3.0, gt=0, description="maximum reprojection error of an observation [px]")
     min_angle: float = Field(1.0, gt=0, description="minimum triangulation angle of a landmark [deg]")
     min_track_length: int = Field(3, ge=2, description="minimum number of keyframes that observe a landmark")
+    enough_landmarks: int = Field(
+        500, ge=0, description="keyframes that see fewer landmarks keep those that two keyframes observe, too"
+    )
 
 
 @dataclass(frozen=True)
@@ -63,15 +67,32 @@ def triangulate(
     graph = _correspondence_graph(keyframes, matches)
     observations = pycolmap.ObservationManager(model, graph)
     triangulator = pycolmap.IncrementalTriangulator(graph, model, observations)
-    settings = pycolmap.IncrementalTriangulatorOptions(random_seed=0, min_angle=options.min_angle)
+    settings = pycolmap.IncrementalTriangulatorOptions(
+        random_seed=0, min_angle=options.min_angle, ignore_two_view_tracks=False
+    )
     for i in progress(range(len(keyframes)), "triangulating landmarks", len(keyframes)):
         triangulator.triangulate_image(settings, i + 1)
     triangulator.complete_all_tracks(settings)
     triangulator.merge_all_tracks(settings)
     _refine_points(model)
     observations.filter_all_points3D(options.max_reprojection_error, options.min_angle)
-    observations.filter_points3D_with_short_tracks(options.min_track_length)
+    _drop_short_tracks(model, options)
     return _collect(keyframes, _renumbered(keyframes, model))
+
+
+def _drop_short_tracks(model: pycolmap.Reconstruction, options: TriangulationOptions) -> None:
+    """Drop the landmarks of fewer than ``min_track_length`` keyframes, if all of these see enough others.
+
+    Where keyframes are far apart, few landmarks are in three of them, and a map without the others is empty.
+    """
+    tracks = {
+        point_id: [e.image_id for e in model.point3D(point_id).track.elements] for point_id in model.point3D_ids()
+    }
+    long = [track for track in tracks.values() if len(track) >= options.min_track_length]
+    seen = Counter(image_id for track in long for image_id in track)
+    for point_id, track in tracks.items():
+        if len(track) < options.min_track_length and min(seen[i] for i in track) >= options.enough_landmarks:
+            model.delete_point3D(point_id)
 
 
 def _posed_model(keyframes: Sequence[Keyframe]) -> pycolmap.Reconstruction:

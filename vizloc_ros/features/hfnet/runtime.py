@@ -37,7 +37,7 @@ class HfNetOptions(Options):
     weights: Annotated[str, AfterValidator(_absolute)] = ""
     max_keypoints: int = Field(default=2048, ge=1)
     threshold: float = Field(default=0.005, ge=0, lt=1)
-    long_side: int = Field(default=960, ge=16)
+    long_side: int = Field(default=640, ge=16)
     refine: bool = True
 
 
@@ -86,7 +86,7 @@ class HfNetExtractor:
 
     @property
     def feature_id(self) -> str:
-        """Identifier such as ``hfnet-1a2b3c4d-2048-0.005-960-refined``; the second part depends on the weights."""
+        """Identifier such as ``hfnet-1a2b3c4d-2048-0.005-640-refined``; the second part depends on the weights."""
         own = self._settings
         numbers = f"{own.max_keypoints}-{own.threshold:g}-{own.long_side}-{'refined' if own.refine else 'pixels'}"
         return f"{self.name}-{self.description.weights_id}-{numbers}"
