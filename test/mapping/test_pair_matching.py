@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 from point_street import CAMERA, RADIUS, PointStreet, View
 from pycolmap import Rigid3d, Rotation3d
 
+from vizloc_ros.features.types import quantize
 from vizloc_ros.geometry.camera import PinholeCamera
-from vizloc_ros.geometry.epipolar import epipolar_distance, fundamental_matrix, in_front
+from vizloc_ros.geometry.epipolar import epipolar_distance, fundamental_matrix, in_front, near_epipolar_lines
+from vizloc_ros.mapping.guided_pairs import match_along_lines
+from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.pair_matching import MatchOptions, PairMatches, match_pairs, mutual_matches
 from vizloc_ros.parallel import silent
 
@@ -91,6 +94,23 @@ def test_epipolar_distance_is_that_from_lines_drawn_by_hand() -> None:
     np.testing.assert_allclose(epipolar_distance(fundamental, pixels_a, pixels_b), expected, rtol=1e-8)
 
 
+def test_pixels_near_epipolar_lines_have_small_epipolar_distances() -> None:
+    rng = np.random.default_rng(3)
+    poses = Rigid3d(), Rigid3d(Rotation3d(np.array([0.02, -0.1, 0.05])), np.array([1.0, 0.2, 0.5]))
+    fundamental = fundamental_matrix(CAMERA, CAMERA, *poses)
+    pixels_a, pixels_b = rng.uniform(0, 400, (30, 2)), rng.uniform(0, 400, (40, 2))
+    near = near_epipolar_lines(fundamental, pixels_a, pixels_b, 12.0)
+    distances = epipolar_distance(fundamental, np.repeat(pixels_a, 40, axis=0), np.tile(pixels_b, (30, 1)))
+    assert 0.01 < near.mean() < 0.5
+    np.testing.assert_array_equal(near.ravel(), distances < 12.0)
+
+
+def test_cameras_at_the_same_position_have_nothing_near_epipolar_lines() -> None:
+    turned = Rigid3d(Rotation3d(np.array([0.0, 0.1, 0.0])), np.zeros(3))
+    pixels = np.random.default_rng(4).uniform(0, 400, (20, 2))
+    assert not near_epipolar_lines(fundamental_matrix(CAMERA, CAMERA, Rigid3d(), turned), pixels, pixels, 5.0).any()
+
+
 def test_rays_meet_in_front_of_both_cameras_or_not() -> None:
     rng = np.random.default_rng(1)
     world_from_a = Rigid3d(Rotation3d(np.array([0.1, -0.2, 0.05])), np.array([1.0, 2.0, -0.5]))
@@ -133,6 +153,43 @@ def test_right_matches_agree_with_the_poses_and_wrong_ones_do_not(views: list[Vi
     assert (~right).sum() > 10
     assert accepted[~right].mean() < 0.1
     np.testing.assert_array_equal(matches.verified, matches.tentative[accepted])
+
+
+def with_twins(view: View, seed: int) -> Keyframe:
+    """Keyframe in which two points of three in a row look alike, with a little noise."""
+    rng = np.random.default_rng(seed)
+    looks = np.random.default_rng(0).normal(size=(view.points.max() + 2, 32))
+    looks[1::3] = looks[: len(looks[1::3]) * 3 : 3]
+    seen = looks[view.points] + 0.05 * rng.normal(size=(len(view.points), 32))
+    seen[view.points < 0] = rng.normal(size=((view.points < 0).sum(), 32))
+    descriptors = quantize((seen / np.linalg.norm(seen, axis=1, keepdims=True)).astype(np.float32))
+    return replace(view.keyframe, features=replace(view.keyframe.features, descriptors=descriptors))
+
+
+def test_points_with_twins_are_matched_along_epipolar_lines(views: list[View]) -> None:
+    keyframes = [with_twins(view, i) for i, view in enumerate(views)]
+
+    def verified(enough: int) -> tuple[int, float]:
+        """Number of verified matches, and the ratio of right ones."""
+        options = MatchOptions(enough_matches=enough)
+        plain = match_pairs(keyframes, [(0, 2)], options, silent)
+        (matches,) = match_along_lines(keyframes, plain, options, silent)
+        a, b = views[0].points[matches.verified[:, 0]], views[2].points[matches.verified[:, 1]]
+        return len(a), float(((a == b) & (a >= 0)).mean())
+
+    (plain, _), (guided, right) = verified(0), verified(10_000)
+    assert guided > 1.15 * plain
+    assert right > 0.95
+
+
+def test_few_agreeing_matches_guide_no_others(views: list[View]) -> None:
+    """Along the epipolar lines of a wrong pose there are similar keypoints, too."""
+    first, last = with_twins(views[0], 0), with_twins(views[2], 2)
+    turned = replace(last, map_from_cam=last.map_from_cam * Rigid3d(Rotation3d(np.array([0.1, 0, 0])), np.zeros(3)))
+    options = MatchOptions(enough_matches=10_000)
+    plain = match_pairs([first, turned], [(0, 1)], options, silent)
+    assert match_along_lines([first, turned], plain, options, silent) == plain
+    assert len(plain[0].agreeing) < 0.25 * len(plain[0].tentative)
 
 
 def test_matches_come_for_every_pair_in_order_of_the_first_keyframe(views: list[View]) -> None:

@@ -60,7 +60,7 @@ def test_wrong_matches_leave_no_landmark(noisy: tuple[list[Keyframe], Triangulat
 
 
 def test_observations_keep_the_limits_of_the_options() -> None:
-    limits = {"max_reprojection_error": 1.0, "min_angle": 3.0, "min_track_length": 4}
+    limits = {"max_reprojection_error": 1.0, "min_angle": 3.0, "min_track_length": 4, "enough_landmarks": 0}
     keyframes, seen = triangulated(NOISY_VIEWS, **limits)
     assert np.bincount(seen.landmarks).min() >= 4
     rays: dict[int, list[np.ndarray]] = {}
@@ -75,6 +75,25 @@ def test_observations_keep_the_limits_of_the_options() -> None:
     for directions in rays.values():
         cosines = np.array(directions) @ np.array(directions).T
         assert np.degrees(np.arccos(np.clip(cosines.min(), -1, 1))) >= 3.0 - 1e-6
+
+
+def test_sparse_maps_keep_landmarks_of_two_keyframes() -> None:
+    """Of two keyframes, no landmark is in three."""
+    two = NOISY_VIEWS[:2]
+    assert len(triangulated(two, enough_landmarks=0)[1].positions) == 0
+    kept = triangulated(two, enough_landmarks=500)[1]
+    assert len(kept.positions) > 100
+    assert (np.bincount(kept.landmarks) == 2).all()
+
+
+def test_keyframes_with_enough_landmarks_keep_long_tracks_only() -> None:
+    tracks = {}
+    for enough in (0, 1, 10_000):
+        tracks[enough] = np.bincount(triangulated(NOISY_VIEWS, enough_landmarks=enough)[1].landmarks)
+    assert tracks[0].min() >= 3
+    np.testing.assert_array_equal(tracks[1], tracks[0])
+    assert (tracks[10_000] == 2).sum() > 0
+    assert (tracks[10_000] >= 3).sum() == len(tracks[0])
 
 
 def test_observations_are_listed_keyframe_by_keyframe(exact: Triangulation) -> None:

@@ -1,4 +1,4 @@
-"""Map build: extract, learn, match, triangulate, self-calibrate, write (HF-Net, section 5.3)."""
+"""Map build: extract, learn, match, self-calibrate, match again, triangulate, write (HF-Net, section 5.3)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +16,7 @@ from vizloc_ros.features.extractor import FeatureExtractor
 from vizloc_ros.features.types import Features, corrected
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import transform_points
+from vizloc_ros.mapping.guided_pairs import match_along_lines
 from vizloc_ros.mapping.keyframe_pairs import Keyframe, PairOptions, keyframe_pairs
 from vizloc_ros.mapping.map_writer import MapContent, require_replaceable, write_map
 from vizloc_ros.mapping.pair_matching import MatchOptions, match_pairs
@@ -125,17 +126,18 @@ def build_map(
             raise MapError(_no_pairs(keyframes, options.pairs))
         matches = match_pairs(keyframes, pairs, options.matches, progress)
         warnings = pose_warnings(keyframes, matches)
-    with clock("triangulate"):
-        triangulation = triangulate(keyframes, matches, options.triangulation, progress)
     corrections: Mapping[PinholeCamera, IntrinsicsCorrection] = {}
     if options.self_calibration.enabled:
         with clock("calibrate"):
-            corrections = estimate_corrections(keyframes, triangulation, options.self_calibration)
-    if corrections:
+            long_tracks = options.triangulation.model_copy(update={"enough_landmarks": 0})
+            first = triangulate(keyframes, matches, long_tracks, progress)
+            corrections = estimate_corrections(keyframes, first, options.self_calibration)
         keyframes = [_with_correct_keypoints(keyframe, corrections) for keyframe in keyframes]
-        with clock("triangulate"):
-            triangulation = triangulate(keyframes, matches, options.triangulation, progress)
         warnings += calibration_warnings(corrections)
+    with clock("match"):
+        matches = match_along_lines(keyframes, matches, options.matches, progress)
+    with clock("triangulate"):
+        triangulation = triangulate(keyframes, matches, options.triangulation, progress)
     if len(triangulation.positions) == 0:
         raise MapError(_no_landmarks(keyframes, pose_agreement(matches), warnings))
     warnings += scale_warnings(keyframes, _depths(keyframes, triangulation)) + _range_warnings(keyframes)

@@ -1,8 +1,4 @@
-"""Matching of keyframe pairs: mutual nearest neighbors with the ratio test, verified by the known poses.
-
-Keyframes that are far apart, or show repeated structures, have few such matches. Where the poses agree with them, they
-are matched again along the epipolar lines, which leave few candidates for each keypoint.
-"""
+"""Matching of keyframe pairs: mutual nearest neighbors with the ratio test, verified by the known poses."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,13 +8,10 @@ from pydantic import Field
 
 from vizloc_ros.arrays import Float32, Float64, Int32
 from vizloc_ros.features.types import dequantize
-from vizloc_ros.geometry.epipolar import epipolar_distance, fundamental_matrix, near_epipolar_lines
+from vizloc_ros.geometry.epipolar import epipolar_distance, fundamental_matrix
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.options import Options
 from vizloc_ros.parallel import Progress, parallel_map
-
-_MIN_VERIFIED = 10  # matches that agree with the poses, before these guide others
-_MIN_AGREEMENT = 0.25  # ratio of the tentative matches: chance gives 0.05
 
 
 class MatchOptions(Options):
@@ -43,7 +36,7 @@ class PairMatches:
         tentative: (M, 2) int32 indices of keypoints in i and in j with similar descriptors.
         error: (M,) epipolar errors of the tentative matches under the known poses [px].
         max_error: maximum epipolar error of a match that agrees with the poses [px].
-        verified: (V, 2) matches that agree with the poses: the tentative ones that do, or more, found along the lines.
+        guided: (V, 2) matches along the epipolar lines, in place of the tentative ones; None: there are none.
     """
 
     i: int
@@ -51,12 +44,17 @@ class PairMatches:
     tentative: Int32
     error: Float64
     max_error: float
-    verified: Int32
+    guided: Int32 | None = None
 
     @property
-    def agreeing(self) -> int:
-        """Number of tentative matches that agree with the known poses."""
-        return int((self.error <= self.max_error).sum())
+    def agreeing(self) -> Int32:
+        """(A, 2) tentative matches that agree with the known poses."""
+        return self.tentative[self.error <= self.max_error]
+
+    @property
+    def verified(self) -> Int32:
+        """(V, 2) matches to triangulate, all of which agree with the known poses."""
+        return self.agreeing if self.guided is None else self.guided
 
 
 def match_pairs(
@@ -79,19 +77,12 @@ def _match_pair(
     keyframes: Sequence[Keyframe], i: int, j: int, descriptors_i: Float32, options: MatchOptions
 ) -> PairMatches:
     a, b = keyframes[i], keyframes[j]
-    pixels_a, pixels_b = (keyframe.features.keypoints.astype(np.float64) for keyframe in (a, b))
-    descriptors_j = dequantize(b.features.descriptors)
-    tentative = mutual_matches(descriptors_i @ descriptors_j.T, options.ratio)
+    tentative = mutual_matches(descriptors_i @ dequantize(b.features.descriptors).T, options.ratio)
     fundamental = fundamental_matrix(a.camera, b.camera, a.map_from_cam, b.map_from_cam)
-    error = epipolar_distance(fundamental, pixels_a[tentative[:, 0]], pixels_b[tentative[:, 1]])
-    verified = tentative[error <= options.max_epipolar_error]
-    if max(_MIN_VERIFIED, _MIN_AGREEMENT * len(tentative)) <= len(verified) < options.enough_matches:
-        similarity = descriptors_i @ descriptors_j.T
-        least = similarity[tuple(verified.T)].min()
-        near = near_epipolar_lines(fundamental, pixels_a, pixels_b, options.max_epipolar_error / 2)
-        guided = mutual_matches(np.where(near & (similarity >= least), similarity, np.float32(-1)), options.ratio)
-        verified = max(verified, guided, key=len)
-    return PairMatches(i, j, tentative, error, options.max_epipolar_error, verified)
+    pixels_a = a.features.keypoints[tentative[:, 0]].astype(np.float64)
+    pixels_b = b.features.keypoints[tentative[:, 1]].astype(np.float64)
+    error = epipolar_distance(fundamental, pixels_a, pixels_b)
+    return PairMatches(i, j, tentative, error, options.max_epipolar_error)
 
 
 def mutual_matches(similarity: Float32, ratio: float) -> Int32:

@@ -102,7 +102,7 @@ _CONVENTION_ERRORS = (
 def pose_agreement(matches: Sequence[PairMatches]) -> float:
     """Ratio of all tentative matches that lie on their epipolar lines."""
     total = sum(len(m.tentative) for m in matches)
-    return sum(m.agreeing for m in matches) / total if total else 0.0
+    return sum(len(m.agreeing) for m in matches) / total if total else 0.0
 
 
 def pose_warnings(keyframes: Sequence[Keyframe], matches: Sequence[PairMatches]) -> list[str]:
