@@ -124,7 +124,7 @@ class PoseSolver:
         outcome = self._search(features, places, camera, stopwatch)
         if outcome.pose is None or not self.options.guided:
             return outcome
-        with stopwatch("guided"):
+        with stopwatch("pose"):
             pose = self._guided(outcome.pose, features, places[outcome.pose.place], camera)
         return replace(outcome, pose=pose, timings_ms=stopwatch.milliseconds)
 
