@@ -55,7 +55,8 @@ def _guided(keyframes: Sequence[Keyframe], pair: PairMatches, options: MatchOpti
     least = similarity[tuple(pair.agreeing.T)].min()
     near = near_epipolar_lines(
         fundamental_matrix(a.camera, b.camera, a.map_from_cam, b.map_from_cam),
-        *(keyframe.features.keypoints.astype(np.float64) for keyframe in (a, b)),
+        a.features.keypoints.astype(np.float64),
+        b.features.keypoints.astype(np.float64),
         options.max_epipolar_error / 2,
     )
     similarity[~near | (similarity < least)] = -1

@@ -22,7 +22,7 @@ class MatchOptions(Options):
     )
     max_epipolar_error: float = Field(4.0, gt=0, description="maximum distance from the known epipolar lines [px]")
     enough_matches: int = Field(
-        500, ge=0, description="pairs with fewer verified matches are matched along the epipolar lines; 0: none"
+        250, ge=0, description="pairs with fewer verified matches are matched along the epipolar lines; 0: none"
     )
 
 

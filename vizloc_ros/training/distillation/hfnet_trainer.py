@@ -22,12 +22,13 @@ from vizloc_ros.training.distillation.last_layers import fit_last_layers
 from vizloc_ros.training.distillation.validation import matching_scores
 from vizloc_ros.training.distillation.vlad_targets import run_vlad
 from vizloc_ros.training.edgepoint2_weights import load_edgepoint2
+from vizloc_ros.training.log import Report
 from vizloc_ros.training.teacher.joined_descriptors import JoinedDescriptors
 from vizloc_ros.training.teacher.target_store import TargetStore
 from vizloc_ros.training.teacher.targets import Targets
 from vizloc_ros.training.teacher.teacher_network import Teacher
 from vizloc_ros.training.training_images import TrainingImages, read_gray
-from vizloc_ros.training.training_run import Report, TrainingRun
+from vizloc_ros.training.training_run import TrainingRun
 
 _MAX_GRADIENT = 5.0
 _VALIDATION_CROPS = 32
