@@ -17,7 +17,8 @@ STAGES = {
 }
 """Stages after which the graph can end, with the outputs that it then has besides those of the bare network."""
 
-_HEADS = ("/detector/", "/descriptor/")  # scopes of nodes; the last node gives the logits, or the dense descriptors
+_DETECTOR = "/detector/"  # scope of nodes; the last one gives the logits
+_DESCRIPTORS = ("/descriptor/", "/spread/")  # the same for the dense descriptors of MobileNetV2, and of EdgePoint2
 
 
 class CutNetwork:
@@ -35,7 +36,15 @@ class CutNetwork:
         self._path = path
         model = onnx.shape_inference.infer_shapes(onnx.load_from_string(read_weights(path).model))
         self._extractor = onnx.utils.Extractor(model)
-        self._bare = [*(self._last_output(model, head) for head in _HEADS), "global_descriptor"]
+        dense, sampled = (self._last_output(model, scope) for scope in _DESCRIPTORS)
+        if not (dense or sampled):
+            raise FeatureError(f"{path}: has no nodes of a descriptor head: export it again with 'vizloc export hfnet'")
+        # The global head of EdgePoint2 takes keypoints, so it is no part of the bare network.
+        self._bare = [
+            *self._last_output(model, _DETECTOR),
+            *(dense or sampled),
+            *(["global_descriptor"] if dense else []),
+        ]
 
     def session(self, stage: str, device: Device) -> Any:
         """Session of the graph up to one of ``STAGES``."""
@@ -43,8 +52,6 @@ class CutNetwork:
         model = self._extractor.extract_model(["image"], outputs)
         return open_session(NetworkFile(self._path, model.SerializeToString(), ""), device)
 
-    def _last_output(self, model: Any, scope: str) -> str:
-        outputs = [output for node in model.graph.node if node.name.startswith(scope) for output in node.output]
-        if not outputs:
-            raise FeatureError(f"{self._path}: has no nodes {scope}*: export it again with 'vizloc export hfnet'")
-        return str(outputs[-1])
+    def _last_output(self, model: Any, scope: str) -> list[str]:
+        """Name of the last output of a scope; empty if there are no such nodes."""
+        return [str(output) for node in model.graph.node if node.name.startswith(scope) for output in node.output][-1:]
