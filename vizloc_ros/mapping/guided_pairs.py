@@ -1,8 +1,8 @@
 """Matching of keyframe pairs along the epipolar lines of their known poses.
 
 Keyframes that are far apart, or show repeated structures, have few mutual nearest neighbors that pass the ratio test.
-Where the poses agree with these, the pair is matched again: an epipolar line leaves few candidates for a keypoint. This
-comes after the self-calibration, as such matches agree with any calibration.
+A pair whose poses agree with these is matched again: an epipolar line leaves few candidates for a keypoint. This comes
+after the self-calibration, as such matches agree with any calibration.
 """
 
 from collections.abc import Sequence

@@ -83,7 +83,7 @@ def triangulate(
 def _drop_short_tracks(model: pycolmap.Reconstruction, options: TriangulationOptions) -> None:
     """Drop the landmarks of fewer than ``min_track_length`` keyframes, if all of these see enough others.
 
-    Where keyframes are far apart, few landmarks are in three of them, and a map without the others is empty.
+    Of keyframes that are far apart, few landmarks are in three, and a map without the others is empty.
     """
     tracks = {
         point_id: [e.image_id for e in model.point3D(point_id).track.elements] for point_id in model.point3D_ids()

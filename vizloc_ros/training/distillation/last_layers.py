@@ -1,8 +1,8 @@
 """Least-squares fit of the last layers of HF-Net on EdgePoint2's encoder, before and after a distillation.
 
-What the published layers before have learned is enough for other targets than their own teacher's, and for fewer
-channels: the fit takes a minute, and gradient descent thousands of steps to come as near. After the distillation the
-layer of the descriptors is fitted once more, on whole images: crops have borders where images have none.
+The published layers before them have learned enough for other targets than their own teacher's, and for fewer channels:
+the fit takes a minute, and gradient descent thousands of steps to come as near. After the distillation the layer of the
+descriptors is fitted once more, on whole images: crops have borders where images have none.
 """
 
 from collections.abc import Iterable
