@@ -7,7 +7,8 @@ from pycolmap import Rigid3d, Rotation3d
 from vizloc_ros.arrays import Float32, Float64, Int8
 from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features, quantize
 from vizloc_ros.geometry.poses import pose_error, transform_points
-from vizloc_ros.localization.guided_matching import Matches, guided_matches
+from vizloc_ros.localization.absolute_pose import Matches
+from vizloc_ros.localization.guided_matching import guided_matches
 from vizloc_ros.localization.localization_options import PoseOptions
 from vizloc_ros.localization.places import Place
 from vizloc_ros.localization.pose_solver import PoseSolver
@@ -46,7 +47,7 @@ class Scene:
 
     def verified(self, count: int) -> Matches:
         ids = np.arange(0, 2 * count, 2, dtype=np.int32)
-        return Matches(ids, ids, self.positions[ids])
+        return Matches(ids, self.features.keypoints[ids].astype(np.float64), ids, self.positions[ids])
 
 
 def test_landmarks_with_twins_are_matched_where_they_project() -> None:

@@ -6,10 +6,30 @@ import numpy as np
 import pycolmap
 from pycolmap import Rigid3d
 
-from vizloc_ros.arrays import Bool, Float64
+from vizloc_ros.arrays import Bool, Float64, Int32
 from vizloc_ros.geometry.camera import PIXEL_CENTRE, PinholeCamera
 from vizloc_ros.geometry.colmap_camera import colmap_camera
 from vizloc_ros.geometry.poses import transform_points
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Matches of m keypoints of a query with landmarks.
+
+    Attributes:
+        keypoints: (m,) indices of the query's keypoints.
+        pixels: (m, 2) their pixels [px].
+        landmark_ids: (m,) ids of the landmarks.
+        positions: (m, 3) their positions in the map frame [m].
+    """
+
+    keypoints: Int32
+    pixels: Float64
+    landmark_ids: Int32
+    positions: Float64
+
+    def __len__(self) -> int:
+        return len(self.keypoints)
 
 
 @dataclass(frozen=True)

@@ -5,34 +5,18 @@ near the projection of a landmark can match it, and nearly half as many matches 
 they do not verify it: near a wrong pose, too, there are keypoints.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from pycolmap import Rigid3d
 from scipy.spatial import cKDTree
 
-from vizloc_ros.arrays import Float32, Float64, Int8, Int32, Int64
+from vizloc_ros.arrays import Float32, Int8, Int64
 from vizloc_ros.features.types import Features, dequantize
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import transform_points
+from vizloc_ros.localization.absolute_pose import Matches
 from vizloc_ros.localization.places import Place
 
 _LEAST_SIMILAR = 0.1  # fraction of the verified matches
-
-
-@dataclass(frozen=True)
-class Matches:
-    """Matches of m keypoints of a query with landmarks.
-
-    Attributes:
-        keypoints: (m,) indices of the keypoints.
-        landmark_ids: (m,) ids of the landmarks.
-        positions: (m, 3) positions of the landmarks in the map frame [m].
-    """
-
-    keypoints: Int32
-    landmark_ids: Int32
-    positions: Float64
 
 
 def guided_matches(
@@ -74,7 +58,12 @@ def guided_matches(
         return verified
     similar = similarity >= np.quantile(similarity[known], _LEAST_SIMILAR)
     keypoints, landmarks = keypoints[similar], landmarks[similar]
-    return Matches(keypoints.astype(np.int32), ids[landmarks], positions[landmarks])
+    return Matches(
+        keypoints.astype(np.int32),
+        features.keypoints[keypoints].astype(np.float64),
+        ids[landmarks],
+        positions[landmarks],
+    )
 
 
 def _observations(by_landmark: Int64, first: Int64, counts: Int64) -> tuple[Int64, Int64]:

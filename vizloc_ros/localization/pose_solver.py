@@ -15,15 +15,18 @@ from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.covariance import max_position_std, with_map_covariance
 from vizloc_ros.localization.absolute_pose import (
     AbsolutePose,
+    Matches,
     estimate_absolute_pose,
     pose_covariance,
     refine_absolute_pose,
     reprojection_errors,
 )
-from vizloc_ros.localization.guided_matching import Matches, guided_matches
+from vizloc_ros.localization.guided_matching import guided_matches
 from vizloc_ros.localization.localization_options import PoseOptions
 from vizloc_ros.localization.places import Place
 from vizloc_ros.timing import Stopwatch
+
+_GUIDED_RADIUS = 0.375  # of a guided match, as a ratio of max_reprojection_error: the pose is known better by then
 
 
 def match_to_place(descriptors: Int8, place: Place, ratio: float) -> tuple[Int32, Int32]:
@@ -155,11 +158,11 @@ class PoseSolver:
     def _guided(self, pose: LocalizedPose, features: Features, place: Place, camera: PinholeCamera) -> LocalizedPose:
         """Refine a verified pose with the matches that it finds. Its covariance stays: it says what was verified."""
         cam_from_map, most = pose.map_from_cam.inverse(), self.options.max_reprojection_error
-        verified = Matches(pose.keypoints, pose.landmark_ids, pose.positions)
-        found = guided_matches(features, place, verified, cam_from_map, camera, most / 2.67)
-        pixels = features.keypoints[found.keypoints].astype(np.float64)
-        cam_from_map = refine_absolute_pose(cam_from_map, pixels, found.positions, camera)
-        errors = reprojection_errors(cam_from_map, pixels, found.positions, camera)
+        pixels = features.keypoints[pose.keypoints].astype(np.float64)
+        verified = Matches(pose.keypoints, pixels, pose.landmark_ids, pose.positions)
+        found = guided_matches(features, place, verified, cam_from_map, camera, _GUIDED_RADIUS * most)
+        cam_from_map = refine_absolute_pose(cam_from_map, found.pixels, found.positions, camera)
+        errors = reprojection_errors(cam_from_map, found.pixels, found.positions, camera)
         inlier = errors <= most
         if inlier.sum() < 0.5 * len(pose.keypoints):
             return pose
@@ -187,7 +190,7 @@ class PoseSolver:
     ) -> Localization:
         """Match, estimate and verify a pose in one place; without a pose, return the reason and the counts so far."""
         with stopwatch("match"):
-            matches = _Matches.of(features, place, self.options.ratio)
+            matches = _matches(features, place, self.options.ratio)
         try:
             estimate = self._estimate(matches, camera, stopwatch)
             pose = self._verify(estimate, matches, camera, index)
@@ -195,7 +198,7 @@ class PoseSolver:
             return _failure(rejected.reason, stopwatch, len(matches), rejected.inliers)
         return Localization(pose, "", len(matches), len(pose.keypoints), stopwatch.milliseconds)
 
-    def _estimate(self, matches: "_Matches", camera: PinholeCamera, stopwatch: Stopwatch) -> AbsolutePose:
+    def _estimate(self, matches: Matches, camera: PinholeCamera, stopwatch: Stopwatch) -> AbsolutePose:
         """Pose with the most inliers. Raises ``_RejectedError``."""
         options = self.options
         if len(matches) < options.min_inliers:
@@ -214,7 +217,7 @@ class PoseSolver:
         return estimate
 
     def _verify(
-        self, estimate: AbsolutePose, matches: "_Matches", camera: PinholeCamera, place_index: int
+        self, estimate: AbsolutePose, matches: Matches, camera: PinholeCamera, place_index: int
     ) -> LocalizedPose:
         """Verified pose, if it has enough inliers and a small covariance. Raises ``_RejectedError``."""
         options, inlier = self.options, estimate.inliers
@@ -250,31 +253,11 @@ class PoseSolver:
         )
 
 
-@dataclass(frozen=True)
-class _Matches:
-    """Matches of m query keypoints with landmarks of a place.
-
-    Attributes:
-        keypoints: (m,) indices of the query's keypoints.
-        pixels: (m, 2) their pixels [px].
-        landmark_ids: (m,) ids of the landmarks.
-        positions: (m, 3) their positions in the map frame [m].
-    """
-
-    keypoints: Int32
-    pixels: Float64
-    landmark_ids: Int32
-    positions: Float64
-
-    @classmethod
-    def of(cls, features: Features, place: Place, ratio: float) -> "_Matches":
-        """Match the features of a query to a place, as ``match_to_place``."""
-        keypoints, rows = match_to_place(features.descriptors, place, ratio)
-        pixels, positions = features.keypoints[keypoints], place.positions[rows]
-        return cls(keypoints, pixels.astype(np.float64), place.landmark_ids[rows], positions.astype(np.float64))
-
-    def __len__(self) -> int:
-        return len(self.keypoints)
+def _matches(features: Features, place: Place, ratio: float) -> Matches:
+    """Match the features of a query to a place, as ``match_to_place``."""
+    keypoints, rows = match_to_place(features.descriptors, place, ratio)
+    pixels, positions = features.keypoints[keypoints], place.positions[rows]
+    return Matches(keypoints, pixels.astype(np.float64), place.landmark_ids[rows], positions.astype(np.float64))
 
 
 class _RejectedError(Exception):
