@@ -12,12 +12,14 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qsl
 
+import numpy as np
 import pycolmap
 from pycolmap import Rigid3d
 
+from vizloc_ros.datasets.colmap_text import check_text_model
 from vizloc_ros.datasets.image_files import read_image
 from vizloc_ros.datasets.lenses import distorted_camera, read_rectified, undistorted_camera
-from vizloc_ros.datasets.parsing import numbered_rows, parse_number
+from vizloc_ros.datasets.parsing import QUATERNION_NORM_TOLERANCE, numbered_rows, parse_number
 from vizloc_ros.datasets.record import Record, unknown_split
 from vizloc_ros.errors import CameraError, DatasetError
 from vizloc_ros.geometry.rectification import rectified_camera
@@ -189,6 +191,8 @@ def _read_model(folder: Path, scale: float) -> list[ColmapImage]:
     for path in sorted(folder.glob("*.bin")):
         if path.stem in MODEL_FILES and path.stat().st_size < COUNT_BYTES:  # COLMAP would read a count of anything
             raise DatasetError(f"{path}: the file is empty ({path.stat().st_size} bytes): copy it again")
+    if not all((folder / f"{file}.bin").is_file() for file in MODEL_FILES):
+        check_text_model(folder)
     try:
         model = pycolmap.Reconstruction(folder)
     except UNREADABLE_MODEL as error:
@@ -202,6 +206,9 @@ def _read_model(folder: Path, scale: float) -> list[ColmapImage]:
     ]
     if not images:
         raise DatasetError(f"{folder}: the reconstruction has no image with a pose")
+    for image in images:
+        if not abs(np.linalg.norm(image.world_from_cam.rotation.quat) - 1) < QUATERNION_NORM_TOLERANCE:
+            raise DatasetError(f"{folder}: the pose of image {image.name} has no rotation: export the model again")
     return sorted(images, key=lambda image: image.name)
 
 
