@@ -20,6 +20,7 @@ from vizloc_ros.mapping.guided_pairs import match_along_lines
 from vizloc_ros.mapping.keyframe_pairs import Keyframe, PairOptions, keyframe_pairs
 from vizloc_ros.mapping.map_writer import MapContent, require_replaceable, write_map
 from vizloc_ros.mapping.pair_matching import MatchOptions, match_pairs
+from vizloc_ros.mapping.parallax import no_parallax, only_turns, stands_still
 from vizloc_ros.mapping.pose_diagnosis import median_speed, pose_agreement, pose_warnings, scale_warnings
 from vizloc_ros.mapping.rotated_views import RotatedViewOptions, with_rotated_views
 from vizloc_ros.mapping.self_calibration import SelfCalibrationOptions, calibration_warnings, estimate_corrections
@@ -123,9 +124,12 @@ def build_map(
     with clock("match"):
         pairs = keyframe_pairs(keyframes, options.pairs)
         if not pairs:
-            raise MapError(_no_pairs(keyframes, options.pairs))
+            raise MapError(_no_pairs(keyframes, options))
         matches = match_pairs(keyframes, pairs, options.matches, progress)
-        warnings = pose_warnings(keyframes, matches)
+        turning = only_turns(keyframes, matches)
+        warnings = (
+            [no_parallax(keyframes, options.triangulation.min_angle)] if turning else pose_warnings(keyframes, matches)
+        )
     corrections: Mapping[PinholeCamera, IntrinsicsCorrection] = {}
     if options.self_calibration.enabled:
         with clock("calibrate"):
@@ -140,7 +144,9 @@ def build_map(
         triangulation = triangulate(keyframes, matches, options.triangulation, progress)
     if len(triangulation.positions) == 0:
         raise MapError(_no_landmarks(keyframes, pose_agreement(matches), warnings))
-    warnings += scale_warnings(keyframes, _depths(keyframes, triangulation)) + _range_warnings(keyframes)
+    if not turning:
+        warnings += scale_warnings(keyframes, _depths(keyframes, triangulation))
+    warnings += _range_warnings(keyframes)
     observed = np.bincount(triangulation.keyframes, minlength=len(keyframes))
     report = BuildReport(
         keyframes=len(keyframes),
@@ -226,10 +232,13 @@ def _range_warnings(keyframes: Sequence[Keyframe]) -> list[str]:
     ]
 
 
-def _no_pairs(keyframes: Sequence[Keyframe], options: PairOptions) -> str:
+def _no_pairs(keyframes: Sequence[Keyframe], options: BuildOptions) -> str:
+    pairs = options.pairs
+    if stands_still(keyframes, pairs.min_distance):
+        return f"{no_parallax(keyframes, options.triangulation.min_angle)}; or are positions not in metres?"
     steps = np.linalg.norm(np.diff([k.map_from_cam.translation for k in keyframes], axis=0), axis=1)
     return (
-        f"no two images are within {options.max_distance:g} m and {options.max_angle:g} deg of each other; successive "
+        f"no two images are within {pairs.max_distance:g} m and {pairs.max_angle:g} deg of each other; successive "
         f"ones are {np.median(steps):.3g} m apart: wrong scale (are positions in metres?), or too few images"
     )
 
