@@ -1,7 +1,8 @@
 """Feature node: images in, features and global descriptors out.
 
-It rectifies each image, turns that of a rolled camera upright for the network, and publishes the rectified camera with the features, so that all nodes after it work with a
-pinhole camera. The extractor is the one that built the map: HF-Net or a classical one.
+It rectifies each image, and turns that of a rolled camera upright for the network. It publishes the rectified camera
+with the features, so that all nodes after it work with a pinhole camera. The extractor is the one that built the map:
+HF-Net or a classical one.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ _MAX_PENDING = 100  # images whose pose may still come
 class CameraRoll:
     """Choice of the roll with which an image is turned upright.
 
-    ``mounting`` tries rolls only if the camera is mounted sideways or upside down, ``auto`` always. The roll of the image
-    for which the localizer has published a pose stays.
+    ``mounting`` tries rolls only if the camera is mounted sideways or upside down, ``auto`` always. The roll of the
+    last image for which the localizer has published a pose stays.
     """
 
     def __init__(self, node: Any, options: HfnetOptions) -> None:

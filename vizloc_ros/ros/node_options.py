@@ -45,7 +45,7 @@ def _map_path(description: str) -> Any:
 class MountingOptions(Options):
     """Options of a node that needs the pose of the camera on the vehicle."""
 
-    base_frame: str = Field("base_link", description="frame whose pose is published")
+    base_frame: str = Field("base_link", description="frame of the vehicle, whose pose is published")
     base_from_cam: BaseFromCam = Field(
         (), description="camera's optical frame in base_frame: x y z [m] qx qy qz qw; empty: from /tf_static"
     )
