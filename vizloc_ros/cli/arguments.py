@@ -15,7 +15,7 @@ BagArgument = Annotated[Path, typer.Argument(metavar="BAG", help="A rosbag2 fold
 EveryOption = Annotated[int, typer.Option(help="Keep every N-th image of the split", min=1)]
 SeedOption = Annotated[int, typer.Option(help="Seed of all random numbers", min=0)]
 DegradeOption = Annotated[
-    str, typer.Option(metavar="KIND:LEVEL", help="night, blur, noise, occlusion or exposure, levels 1 to 5")
+    str, typer.Option(metavar="KIND:LEVEL", help="night, blur, noise, occlusion, exposure or roll, levels 1 to 5")
 ]
 ExtractorOption = Annotated[str, typer.Option(help="Feature extractor: hfnet, rootsift or PATH.onnx")]
 ExtractorConfigOption = Annotated[
@@ -28,6 +28,10 @@ LongSideOption = Annotated[int, typer.Option(help="Maximum longer side of its im
 ProviderOption = Annotated[str, typer.Option(help="Device of the network: cpu, cuda or tensorrt")]
 ConfigOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="YAML file of options (docs/map_build.md, docs/evaluation.md)")
+]
+RollOption = Annotated[
+    str,
+    typer.Option(help="Roll of the camera: none, clockwise, upside_down, counterclockwise; auto: whichever localizes"),
 ]
 
 

@@ -14,6 +14,7 @@ from vizloc_ros.cli.arguments import (
     LongSideOption,
     MapArgument,
     ProviderOption,
+    RollOption,
     SeedOption,
     TrackerModelOption,
     command_line,
@@ -23,6 +24,7 @@ from vizloc_ros.cli.progress import bar
 from vizloc_ros.errors import ConfigError
 from vizloc_ros.evaluation.offline_localization import evaluate_localization, open_queries
 from vizloc_ros.evaluation.report import report_table
+from vizloc_ros.geometry.quarter_turns import rolls_to_try
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.option_tree import OptionTree
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
@@ -38,6 +40,7 @@ def localize(
     split: Annotated[str, typer.Option(help="Split of the dataset to localize")] = "query",
     every: EveryOption = 1,
     degrade: DegradeOption = "",
+    roll: RollOption = "none",
     refine: Annotated[str, typer.Option(help="Refine poses by alignment: pixloc; empty: not")] = "",
     perturb: Annotated[
         float, typer.Option(help="Distance to move the localizer's poses by before refinement \\[m]", min=0)
@@ -59,6 +62,7 @@ def localize(
         open_queries(dataset, split, every, degrade, seed),
         out,
         options=read_options(config, OptionTree),
+        rolls=rolls_to_try(roll),
         refine_with=open_pyramid_extractor(model, device, long_side) if refine else None,
         perturb=perturb,
         seed=seed,

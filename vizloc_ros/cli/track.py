@@ -13,6 +13,7 @@ from vizloc_ros.cli.arguments import (
     EveryOption,
     MapArgument,
     ProviderOption,
+    RollOption,
     SeedOption,
     TrackerModelOption,
     command_line,
@@ -22,6 +23,7 @@ from vizloc_ros.cli.progress import bar
 from vizloc_ros.evaluation.offline_localization import open_queries
 from vizloc_ros.evaluation.offline_tracking import evaluate_tracking
 from vizloc_ros.evaluation.report import report_table
+from vizloc_ros.geometry.quarter_turns import rolls_to_try
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.option_tree import OptionTree
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
@@ -36,6 +38,7 @@ def track(
     split: Annotated[str, typer.Option(help="Split of the dataset to track")] = "query",
     every: EveryOption = 1,
     degrade: DegradeOption = "",
+    roll: RollOption = "none",
     model: TrackerModelOption = "",
     localizer: Annotated[bool, typer.Option(help="Also localize every image by itself, to compare")] = True,
     provider: ProviderOption = "cpu",
@@ -54,6 +57,7 @@ def track(
         out,
         open_pyramid_extractor(model, device, options.long_side),
         options=options,
+        rolls=rolls_to_try(roll),
         localizer_alone=localizer,
         alignments=debug,
         seed=seed,

@@ -80,10 +80,11 @@ def _draw(path: Path, record: Record, prior: Rigid3d, visual_map: VisualMap, ali
     aligned = aligner.align(image, camera, prior, trace=True)
     if aligned is None:
         return
-    alignment, pyramid = aligned.alignment, aligned.pyramid
+    alignment, pyramid, roll = aligned.alignment, aligned.pyramid, aligned.roll
     correction = visual_map.info.intrinsics_correction(camera)
     panels = [draw_travel(image, aligned.references.positions, alignment.trace, camera, correction)]
-    panels += [draw_confidence(image, level) for level in pyramid.levels]
+    upright = roll.turn_image(image)
+    panels += [roll.inverse.turn_image(draw_confidence(upright, level)) for level in pyramid.levels]
     titles = ["landmarks from the prior (red) to the pose (green)"]
     titles += [f"confidence, level {k}, {1 / level.scale[0]:.3g} px" for k, level in enumerate(pyramid.levels)]
     height, width = image.shape[:2]

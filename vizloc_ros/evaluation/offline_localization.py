@@ -1,5 +1,6 @@
 """Localization of a dataset's images in a map, without ROS: the run, the refinement of its poses, and the report."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,9 @@ from vizloc_ros.evaluation.convergence import Perturbation
 from vizloc_ros.evaluation.recall import evaluate_poses, ground_truth
 from vizloc_ros.evaluation.report import draw_overlay, write_results
 from vizloc_ros.features.types import Features
+from vizloc_ros.geometry.quarter_turns import Roll
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
+from vizloc_ros.localization.image_localizer import ImageLocalizer
 from vizloc_ros.localization.localization_options import LocalizationOptions
 from vizloc_ros.localization.pose_solver import Localization
 from vizloc_ros.mapping.visual_map import VisualMap
@@ -57,6 +60,7 @@ class OfflineRun:
         features: features by name; empty unless they were to be kept.
         retrieval_ranks: rank of the first retrieved keyframe within 5 m, or None, by name of the queries with a
             ground-truth pose.
+        rolls: rolls of the camera with which the queries were localized, by name.
         timings: times by stage, and "total" from the image to the pose.
     """
 
@@ -64,6 +68,7 @@ class OfflineRun:
     outcomes: dict[str, Localization] = field(default_factory=dict)
     features: dict[str, Features] = field(default_factory=dict)
     retrieval_ranks: dict[str, int | None] = field(default_factory=dict)
+    rolls: dict[str, Roll] = field(default_factory=dict)
     timings: StageTimings = field(default_factory=StageTimings)
 
     @property
@@ -75,6 +80,11 @@ class OfflineRun:
     def unlocalized(self) -> dict[str, str]:
         """Reason of the failure by name, of the other queries."""
         return {name: o.reason for name, o in self.outcomes.items() if o.pose is None}
+
+    @property
+    def counts_by_roll(self) -> dict[str, int]:
+        """Number of localized queries by the roll of their camera, the most frequent first."""
+        return dict(Counter(roll.value for roll in self.rolls.values()).most_common())
 
     @property
     def retrieval(self) -> dict[str, float] | None:
@@ -98,23 +108,24 @@ def localize_records(
     localizer: HierarchicalLocalizer,
     progress: Progress = silent,
     keep_features: bool = False,
+    rolls: Sequence[Roll] = (Roll.NONE,),
 ) -> OfflineRun:
-    """Localize every record. Raises ``ImageError`` for an image that cannot be read."""
+    """Localize every record, see ``ImageLocalizer``. Raises ``ImageError`` for an image that cannot be read."""
     run = OfflineRun(localizer.finder.options.top_k)
-    extractor = visual_map.extractor
+    of_images = ImageLocalizer(visual_map.extractor, localizer, rolls)
     for record in progress(records, "localizing", len(records)):
         image = record.read_image()
         stopwatch = Stopwatch()
         with stopwatch("total"):
-            with stopwatch("extract"):
-                features = extractor.extract(image)
-            outcome, retrieved = localizer.localize_with_candidates(features, record.camera, stopwatch)
+            localized = of_images.localize(image, record.camera, stopwatch)
         run.timings.add_all(stopwatch.milliseconds)
-        run.outcomes[record.name] = outcome
+        run.outcomes[record.name] = localized.outcome
+        if localized.outcome.pose is not None:
+            run.rolls[record.name] = localized.roll
         if keep_features:
-            run.features[record.name] = features
+            run.features[record.name] = localized.features
         if record.world_from_cam is not None:
-            centers = visual_map.keyframe_poses[retrieved.keyframes, :3]
+            centers = visual_map.keyframe_poses[localized.retrieved.keyframes, :3]
             near = np.linalg.norm(centers - record.world_from_cam.translation, axis=1) <= _RETRIEVED_WITHIN_M
             run.retrieval_ranks[record.name] = int(near.argmax()) if near.any() else None
     return run
@@ -153,6 +164,7 @@ def evaluate_localization(
     out: Path,
     *,
     options: LocalizationOptions | None = None,
+    rolls: Sequence[Roll] = (Roll.NONE,),
     refine_with: PyramidExtractor | None = None,
     perturb: float = 0.0,
     seed: int = 0,
@@ -166,6 +178,7 @@ def evaluate_localization(
         records: images to localize, see ``open_queries``.
         out: folder of the files.
         options: options of retrieval and pose.
+        rolls: rolls of the camera to try, the first ones first.
         refine_with: feature extractor of the map's reference features, with which poses are refined; None to keep them.
         perturb: distance by which the localizer's poses are moved before they are refined [m].
         seed: seed of the localizer and of the perturbation.
@@ -183,12 +196,13 @@ def evaluate_localization(
     localizer = HierarchicalLocalizer(visual_map, chosen.retrieval, chosen.pose.model_copy(update={"seed": seed}))
     refiner = PoseRefiner(visual_map, refine_with) if refine_with is not None else None
     out.mkdir(parents=True, exist_ok=True)  # fails now, and not after the work, if it cannot be written
-    run = localize_records(records, visual_map, localizer, progress)
+    run = localize_records(records, visual_map, localizer, progress, rolls=rolls)
     estimates = perturbed_estimates(run.estimates, perturb, seed) if perturb else run.estimates
     report: dict[str, Any] = {
         "retrieval": run.retrieval,
         "num_failed": len(run.unlocalized),
         "unlocalized": run.unlocalized,
+        **({"rolls": run.counts_by_roll} if len(rolls) > 1 else {}),
         "timings_ms": run.timings.overall(),
         "map_bytes_per_keyframe": visual_map.info.bytes / visual_map.info.keyframes,
         **(details or {}),

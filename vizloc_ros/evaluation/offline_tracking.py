@@ -14,7 +14,10 @@ from vizloc_ros.evaluation.offline_localization import localize_records
 from vizloc_ros.evaluation.recall import evaluate_poses, ground_truth
 from vizloc_ros.evaluation.report import write_results
 from vizloc_ros.geometry.covariance import position_and_rotation_std
+from vizloc_ros.geometry.quarter_turns import Roll
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
+from vizloc_ros.localization.image_localizer import ImageLocalizer
+from vizloc_ros.mapping.keyframe_rolls import KeyframeRolls
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.option_tree import OptionTree
 from vizloc_ros.parallel import Progress, silent
@@ -75,8 +78,9 @@ def track_records(
     options: TrackerOptions | None = None,
     submap: SubmapOptions | None = None,
     progress: Progress = silent,
+    rolls: Sequence[Roll] = (Roll.NONE,),
 ) -> TrackingRun:
-    """Track every record, in order of time.
+    """Track every record, in order of time; ``rolls`` are those of the camera that the localizer tries.
 
     Raises:
         FeatureError: the map has no reference features of this extractor.
@@ -84,13 +88,13 @@ def track_records(
     """
     visual_map.require_references(extractor.model_id)
     selector = SubmapSelector(visual_map, submap, unit_features=extractor.unit_features)
-    tracker = Tracker(extractor, submaps_of(selector), options)
+    tracker = Tracker(extractor, submaps_of(selector), options, KeyframeRolls(visual_map.keyframe_poses).roll_of)
+    of_images = ImageLocalizer(visual_map.extractor, localizer, rolls)
     run = TrackingRun()
     for record in progress(records, "tracking", len(records)):
         image = record.read_image()
         if tracker.state is not TrackerState.TRACKING:
-            features = visual_map.extractor.extract(image)
-            pose = localizer.localize(features, record.camera).pose
+            pose = of_images.localize(image, record.camera).outcome.pose
             run.localizations += 1
             if pose is not None:
                 std = position_and_rotation_std(pose.covariance)
@@ -109,6 +113,7 @@ def evaluate_tracking(
     extractor: PyramidExtractor,
     *,
     options: OptionTree | None = None,
+    rolls: Sequence[Roll] = (Roll.NONE,),
     localizer_alone: bool = True,
     alignments: Path | None = None,
     seed: int = 0,
@@ -123,6 +128,7 @@ def evaluate_tracking(
         out: folder of the files.
         extractor: feature extractor of the map's reference features.
         options: options of localizer, tracker and submaps.
+        rolls: rolls of the camera that the localizer tries, the first ones first.
         localizer_alone: also localize every image by itself, for comparison; key ``localizer`` of the report.
         alignments: folder for figures of some alignments; None for no figures.
         seed: seed of the localizer.
@@ -140,7 +146,7 @@ def evaluate_tracking(
     visual_map.require_references(extractor.model_id)
     localizer = HierarchicalLocalizer(visual_map, chosen.retrieval, chosen.pose.model_copy(update={"seed": seed}))
     out.mkdir(parents=True, exist_ok=True)  # fails now, and not after the work, if it cannot be written
-    run = track_records(records, visual_map, localizer, extractor, chosen.tracker, chosen.submap, progress)
+    run = track_records(records, visual_map, localizer, extractor, chosen.tracker, chosen.submap, progress, rolls)
     report: dict[str, Any] = {
         **_p99_errors(records, run.estimates),
         "num_failed": len(run.reasons),
@@ -150,7 +156,7 @@ def evaluate_tracking(
         "map_bytes_per_keyframe": visual_map.info.bytes / visual_map.info.keyframes,
     }
     if localizer_alone:
-        alone = localize_records(records, visual_map, localizer, progress)
+        alone = localize_records(records, visual_map, localizer, progress, rolls=rolls)
         report["localizer"] = {
             **evaluate_poses(alone.estimates, ground_truth(records)).as_dict(),
             **_p99_errors(records, alone.estimates),

@@ -18,7 +18,9 @@ from vizloc_ros.evaluation.recall import evaluate_poses, ground_truth, readable
 from vizloc_ros.evaluation.trajectories import write_tum, write_visuallocalization
 from vizloc_ros.files import replacing
 from vizloc_ros.geometry.poses import transform_points
+from vizloc_ros.geometry.quarter_turns import Roll
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
+from vizloc_ros.localization.image_localizer import ImageLocalizer
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.timing import NANOSECONDS
 
@@ -159,8 +161,8 @@ def draw_overlay(
     if record is None:
         return
     image = record.read_image()
-    features = visual_map.extractor.extract(image)
-    outcome = localizer.localize(features, record.camera)
+    localized = ImageLocalizer(visual_map.extractor, localizer, tuple(Roll)).localize(image, record.camera)
+    features, outcome = localized.features, localized.outcome
     if outcome.pose is None:
         keypoints, projections = features.keypoints, None
         inliers = np.zeros(len(keypoints), bool)

@@ -7,6 +7,7 @@ import numpy as np
 from vizloc_ros.arrays import Float32, Int8
 from vizloc_ros.errors import FeatureError
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
+from vizloc_ros.geometry.quarter_turns import Roll
 
 QUANTIZATION_SCALE = 127.0  # an int8 descriptor is round(127 * unit vector)
 NO_GLOBAL_DESCRIPTOR: Float32 = np.zeros(0, np.float32)
@@ -70,3 +71,12 @@ def corrected(features: Features, correction: IntrinsicsCorrection, camera: Pinh
         return features
     pixels = features.keypoints.astype(np.float64)
     return replace(features, keypoints=(pixels - correction.shift(pixels, camera)).astype(np.float32))
+
+
+def turned_back(features: Features, roll: Roll) -> Features:
+    """Features of a rolled camera's image, from those of its upright image; the descriptors stay as they are."""
+    if roll is Roll.NONE:
+        return features
+    back = roll.inverse
+    keypoints = back.turn_pixels(features.keypoints.astype(np.float64), features.image_size).astype(np.float32)
+    return replace(features, keypoints=keypoints, image_size=back.turn_size(features.image_size))

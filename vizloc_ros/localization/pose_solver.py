@@ -153,7 +153,7 @@ class PoseSolver:
             outcomes.append(outcome)
             if first and self._is_confident(outcome):
                 break
-        return max(outcomes, key=_rank)
+        return max(outcomes, key=closeness)
 
     def _guided(self, pose: LocalizedPose, features: Features, place: Place, camera: PinholeCamera) -> LocalizedPose:
         """Refine a verified pose with the matches that it finds. Its covariance stays: it says what was verified."""
@@ -272,5 +272,6 @@ def _failure(reason: str, stopwatch: Stopwatch, matches: int = 0, inliers: int =
     return Localization(None, reason, matches, inliers, stopwatch.milliseconds)
 
 
-def _rank(outcome: Localization) -> tuple[bool, int, int]:
+def closeness(outcome: Localization) -> tuple[bool, int, int]:
+    """Key by which outcomes of one query are compared: a pose, then inliers, then matches."""
     return outcome.pose is not None, outcome.inliers, outcome.matches

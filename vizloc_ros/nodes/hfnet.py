@@ -1,7 +1,8 @@
 """Feature node: images in, features and global descriptors out.
 
-It rectifies each image and publishes the rectified camera with the features, so that all nodes after it work with a
-pinhole camera. The extractor is the one that built the map: HF-Net or a classical one.
+It rectifies each image, and turns that of a rolled camera upright for the network. It publishes the rectified camera
+with the features, so that all nodes after it work with a pinhole camera. The extractor is the one that built the map:
+HF-Net or a classical one.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from sensor_msgs.msg import CameraInfo, PointCloud2
 
 from vizloc_ros.errors import FeatureError
 from vizloc_ros.features.extractor import FeatureExtractor
-from vizloc_ros.features.types import corrected
+from vizloc_ros.features.types import corrected, turned_back
 from vizloc_ros.mapping.map_format import MapInfo, feature_number, read_info
 from vizloc_ros.mapping.visual_map import open_map_extractor
+from vizloc_ros.ros.camera_roll import CameraRoll
 from vizloc_ros.ros.clouds import features_to_msg, global_descriptor_to_msg
 from vizloc_ros.ros.frame_throttle import FrameThrottle
 from vizloc_ros.ros.image_input import ImageInput
@@ -45,6 +47,7 @@ class HfnetNode(PipelineNode):
         self._features = self.create_publisher(PointCloud2, "features", FEATURES)
         self._global_descriptor = self.create_publisher(PointCloud2, "global_descriptor", FEATURES)
         self._camera_info = self.create_publisher(CameraInfo, "features/camera_info", FEATURES)
+        self._roll = CameraRoll(self, self.options)
         self.load_with_retry(self._load_extractor)
         self._throttle = FrameThrottle(self, self.options.tracking_period)
         # image -> ImageInput -> FrameThrottle -> worker -> _extract
@@ -87,8 +90,9 @@ class HfnetNode(PipelineNode):
         stopwatch = Stopwatch()
         with stopwatch("hfnet_total"):
             image, camera = self._input.decode_and_rectify(msg, stopwatch, "hfnet")
+            roll = self._roll.choose(msg.header)
             with stopwatch("extract"):
-                features = extractor.extract(image)
+                features = turned_back(extractor.extract(roll.turn_image(image)), roll)
                 features = corrected(features, info.intrinsics_correction(camera), camera)
             if len(features) == 0:
                 raise FeatureError("no keypoint in the image: is it out of focus, covered, or without texture?")
@@ -108,6 +112,7 @@ class HfnetNode(PipelineNode):
                     self.diagnostics.send(publisher, message)
         self.diagnostics.count("processed")
         self.diagnostics.set_value("keypoints", len(features))
+        self.diagnostics.set_value("roll", roll.value)
         self.record(stopwatch)
 
     def _calibration_shift(self) -> float:

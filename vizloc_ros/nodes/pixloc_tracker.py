@@ -21,7 +21,9 @@ from vizloc_ros.arrays import Float64, UInt8
 from vizloc_ros.errors import FeatureError, RosError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.covariance import max_position_std, move_to_base, position_and_rotation_std
-from vizloc_ros.mapping.map_format import MapInfo, read_info
+from vizloc_ros.mapping.keyframe_rolls import KeyframeRolls
+from vizloc_ros.mapping.map_format import MapInfo
+from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.nodes.submap_client import SubmapClient
 from vizloc_ros.pixloc.debug_image import draw_travel
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
@@ -90,13 +92,14 @@ class PixLocTrackerNode(PipelineNode):
 
     def _load(self) -> None:
         folder = Path(self.options.map_path)
-        info = read_info(folder)
+        visual_map = VisualMap.open(folder)
+        info, rolls = visual_map.info, KeyframeRolls(visual_map.keyframe_poses)
         extractor = open_pyramid_extractor(self.options.weights, self.options.device, self.options.long_side)
         info.require_references(folder, extractor.model_id)
         for camera in info.cameras[:1]:  # images of this size are the most likely to come
             extractor.extract(np.zeros((camera.height, camera.width), np.uint8))
         self._submaps.model_id = extractor.model_id
-        self._loaded = Tracker(extractor, self._landmarks_around, self.options.tracker), info
+        self._loaded = Tracker(extractor, self._landmarks_around, self.options.tracker, rolls.roll_of), info
         self.diagnostics.set_value("model", extractor.model_id)
         self.diagnostics.set_value("provider", self.options.provider)
         self.get_logger().info(f"tracker: {extractor.model_id} on {self.options.provider}")

@@ -1,6 +1,6 @@
 """Motion model of the tracker: predicts the next pose by constant velocity, or by the vehicle's odometry."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pycolmap import Rigid3d
@@ -48,6 +48,10 @@ class Prediction:
     map_from_cam: Rigid3d
     position_std: float
     rotation_std: float
+
+    def moved(self, cam_from_other: Rigid3d) -> "Prediction":
+        """Prediction of the pose of another camera at the same place."""
+        return replace(self, map_from_cam=self.map_from_cam * cam_from_other)
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,15 @@ from pycolmap import Rigid3d
 from vizloc_ros.arrays import Float64, UInt8
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import pose_error
+from vizloc_ros.geometry.quarter_turns import Roll
+from vizloc_ros.mapping.keyframe_rolls import KeyframeRolls
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.optimizer.alignment import Alignment, align
 from vizloc_ros.pixloc.pyramid import FeaturePyramid
 from vizloc_ros.pixloc.references import References
 from vizloc_ros.pixloc.submap import SubmapSelector, in_view
+from vizloc_ros.pixloc.tracking import Frame
 from vizloc_ros.pixloc.tracking_options import TrackingOptions
 from vizloc_ros.pixloc.verification import verify
 
@@ -24,12 +27,14 @@ class MapAlignment:
     Attributes:
         alignment: outcome of the alignment.
         references: landmarks in view, with reference features.
-        pyramid: features of the image.
+        pyramid: features of the upright image.
+        roll: roll of the camera against the map, for which the image was turned upright.
     """
 
     alignment: Alignment
     references: References
     pyramid: FeaturePyramid
+    roll: Roll
 
 
 class MapAligner:
@@ -42,6 +47,7 @@ class MapAligner:
         self.options = options or TrackingOptions()
         self._map, self._extractor = visual_map, extractor
         self._selector = SubmapSelector(visual_map, self.options.submap, unit_features=extractor.unit_features)
+        self._rolls = KeyframeRolls(visual_map.keyframe_poses)
 
     def align(self, image: UInt8, camera: PinholeCamera, prior: Rigid3d, *, trace: bool = False) -> MapAlignment | None:
         """Align an image from a pose prior map_from_cam; None if the map has no keyframes around it.
@@ -52,18 +58,16 @@ class MapAligner:
         keyframes = self._selector.keyframes_around(prior)
         if not len(keyframes):
             return None
-        tracker, correction, initial = (
-            self.options.tracker,
-            self._map.info.intrinsics_correction(camera),
-            prior.inverse(),
-        )
+        tracker, roll = self.options.tracker, self._rolls.roll_of(prior)
+        upright = Frame(image, camera, 0, self._map.info.intrinsics_correction(camera)).upright(roll)
+        initial = roll.upright_from_cam * prior.inverse() if roll is not Roll.NONE else prior.inverse()
         nearby = self._selector.references_of(keyframes, prior).dequantized(unit_features=self._extractor.unit_features)
-        references = in_view(nearby, initial, camera, correction, tracker.max_landmarks)
-        pyramid, learned = self._extractor.extract(image), self._extractor.learned
+        references = in_view(nearby, initial, upright.camera, upright.correction, tracker.max_landmarks)
+        pyramid, learned = self._extractor.extract(upright.image), self._extractor.learned
         (alignment,) = align(
-            pyramid, references, camera, [initial], learned, tracker.alignment, correction, trace=trace
+            pyramid, references, upright.camera, [initial], learned, tracker.alignment, upright.correction, trace=trace
         )
-        return MapAlignment(alignment, references, pyramid)
+        return MapAlignment(alignment.turned_back(roll), references, pyramid, roll)
 
 
 _MAX_DISTANCE = 1.0  # m; a refinement that moves the pose farther has converged to another minimum

@@ -10,6 +10,7 @@ from pycolmap import Rigid3d
 from vizloc_ros.arrays import Float64, evenly
 from vizloc_ros.geometry.covariance import position_and_rotation_std, with_map_covariance
 from vizloc_ros.geometry.poses import pose_error
+from vizloc_ros.geometry.quarter_turns import Roll
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.motion import KnownPose, MotionModel, Prediction
 from vizloc_ros.pixloc.optimizer.alignment import Alignment, align
@@ -28,6 +29,12 @@ _RETRY_EVERY = 3  # failed images in a row: retries for each of them would cost 
 
 SubmapSource = Callable[[Rigid3d], References | None]
 """Function that returns the reference features around a pose map_from_cam, or None if there are none (yet)."""
+RollSource = Callable[[Rigid3d], Roll]
+"""Function that returns the roll of a camera at a pose map_from_cam against the map's images."""
+
+
+def _upright(_map_from_cam: Rigid3d) -> Roll:
+    return Roll.NONE
 
 
 @dataclass
@@ -36,12 +43,14 @@ class _Remembered:
 
     Attributes:
         frame: image with its camera and time.
-        pyramid: features of the image, once they were extracted.
+        pyramid: features of the upright image, once they were extracted.
+        roll: roll of the camera for which they were extracted.
         map_from_cam: accepted pose, if there is one.
     """
 
     frame: Frame
     pyramid: FeaturePyramid | None = None
+    roll: Roll = Roll.NONE
     map_from_cam: Rigid3d | None = None
 
 
@@ -100,11 +109,23 @@ class Tracker:
     """
 
     def __init__(
-        self, extractor: PyramidExtractor, submaps: SubmapSource, options: TrackerOptions | None = None
+        self,
+        extractor: PyramidExtractor,
+        submaps: SubmapSource,
+        options: TrackerOptions | None = None,
+        roll_of: RollSource = _upright,
     ) -> None:
+        """Start without a pose.
+
+        Args:
+            extractor: feature extractor of the map's reference features.
+            submaps: source of the reference features.
+            options: see ``TrackerOptions``.
+            roll_of: roll of the camera against the map, such as ``KeyframeRolls.roll_of``; images are aligned upright.
+        """
         self.options = options or TrackerOptions()
         self.state = TrackerState.NOT_LOCALIZED
-        self._extractor, self._submaps = extractor, submaps
+        self._extractor, self._submaps, self._roll_of = extractor, submaps, roll_of
         self._motion = MotionModel(self.options.motion)
         self._history: deque[_Remembered] = deque(maxlen=self.options.history)
         self._prior: KnownPose | None = None  # accepted, but not used yet
@@ -163,11 +184,19 @@ class Tracker:
         return replace(tracked, state=self.state, prediction=prediction, timings_ms=stopwatch.milliseconds)
 
     def _align(self, remembered: _Remembered, prediction: Prediction, stopwatch: Stopwatch) -> Tracked:
-        """Align one image, with more effort while its pose is ambiguous or has failed.
+        """Align one image; that of a camera that is rolled against the map as if the camera were upright."""
+        roll = self._roll_of(prediction.map_from_cam)
+        upright = prediction if roll is Roll.NONE else prediction.moved(roll.inverse.upright_from_cam)
+        return self._align_upright(remembered, roll, upright, stopwatch).turned_back(roll)
+
+    def _align_upright(
+        self, remembered: _Remembered, roll: Roll, prediction: Prediction, stopwatch: Stopwatch
+    ) -> Tracked:
+        """Align one upright image, with more effort while its pose is ambiguous or has failed.
 
         From the predicted pose on the levels that it needs, then on all levels, then from other initial poses.
         """
-        frame, options = remembered.frame, self.options
+        frame, options = remembered.frame.upright(roll), self.options
         submap = self._submaps(prediction.map_from_cam)
         if submap is None:
             return Tracked(self.state, None, None, "the map has no landmarks around the predicted pose")
@@ -176,7 +205,8 @@ class Tracker:
         if len(references) < options.alignment.min_landmarks:
             reason = f"only {len(references)} landmarks where the camera is predicted to look"
             return Tracked(self.state, None, None, reason)
-        query = _Query(frame, self._pyramid(remembered, stopwatch), references, prediction, stopwatch)
+        pyramid = self._pyramid(remembered, roll, frame, stopwatch)
+        query = _Query(frame, pyramid, references, prediction, stopwatch)
 
         coarsest = coarsest_needed(query.pyramid, references, frame.camera, prediction)
         attempt = self._align_from_prediction(query, coarsest)
@@ -249,11 +279,11 @@ class Tracker:
             options.covariance_scale * alignment.covariance, options.map_position_std, options.map_rotation_std
         )
 
-    def _pyramid(self, remembered: _Remembered, stopwatch: Stopwatch) -> FeaturePyramid:
-        """Return the features of an image; extracted once, also if it is aligned again to catch up."""
-        if remembered.pyramid is None:
+    def _pyramid(self, remembered: _Remembered, roll: Roll, upright: Frame, stopwatch: Stopwatch) -> FeaturePyramid:
+        """Return the features of an upright image; extracted once, also if it is aligned again to catch up."""
+        if remembered.pyramid is None or remembered.roll is not roll:
             with stopwatch("features"):
-                remembered.pyramid = self._extractor.extract(remembered.frame.image)
+                remembered.pyramid, remembered.roll = self._extractor.extract(upright.image), roll
         return remembered.pyramid
 
     def _update(self, remembered: _Remembered, tracked: Tracked) -> None:

@@ -1,6 +1,6 @@
 """Input, output, states and options of the tracker."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from pycolmap import Rigid3d
@@ -8,6 +8,7 @@ from pydantic import Field
 
 from vizloc_ros.arrays import Float64, UInt8
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
+from vizloc_ros.geometry.quarter_turns import Roll
 from vizloc_ros.options import Options
 from vizloc_ros.pixloc.motion import MotionOptions, Prediction
 from vizloc_ros.pixloc.optimizer.alignment import Alignment
@@ -74,6 +75,19 @@ class Frame:
     correction: IntrinsicsCorrection = field(default_factory=IntrinsicsCorrection)
     odom_from_cam: Rigid3d | None = None
 
+    def upright(self, roll: Roll) -> "Frame":
+        """Frame of the upright camera, for a camera that is rolled."""
+        if roll is Roll.NONE:
+            return self
+        odom_from_cam = self.odom_from_cam
+        return Frame(
+            roll.turn_image(self.image),
+            roll.turn_camera(self.camera),
+            self.stamp_ns,
+            roll.turn_correction(self.correction),
+            None if odom_from_cam is None else odom_from_cam * roll.inverse.upright_from_cam,
+        )
+
 
 @dataclass(frozen=True)
 class Tracked:
@@ -98,3 +112,15 @@ class Tracked:
     prediction: Prediction | None = None
     num_initial_poses: int = 0
     timings_ms: dict[str, float] = field(default_factory=dict)
+
+    def turned_back(self, roll: Roll) -> "Tracked":
+        """Result for a camera that is rolled, from that for the upright camera."""
+        if roll is Roll.NONE:
+            return self
+        upright_from_cam, alignment, prediction = roll.upright_from_cam, self.alignment, self.prediction
+        return replace(
+            self,
+            map_from_cam=None if self.map_from_cam is None else self.map_from_cam * upright_from_cam,
+            alignment=None if alignment is None else alignment.turned_back(roll),
+            prediction=None if prediction is None else prediction.moved(upright_from_cam),
+        )

@@ -97,9 +97,13 @@ class CameraExtrinsics:
         self._base, self._fixed = base_frame, fixed
         self._transforms = StaticTransforms(node, lambda message: node.diagnostics.report(Level.WARN, message))
 
+    def find(self, camera_frame: str) -> Rigid3d | None:
+        """Pose of the camera's optical frame in the base frame; None while there is no transform."""
+        return self._fixed or self._transforms.lookup(self._base, camera_frame)
+
     def base_from_cam(self, camera_frame: str) -> Rigid3d:
         """Pose of the camera's optical frame in the base frame. Raises ``RosError`` while there is no transform."""
-        base_from_cam = self._fixed or self._transforms.lookup(self._base, camera_frame)
+        base_from_cam = self.find(camera_frame)
         if base_from_cam is None:
             raise RosError(
                 f"no transform {self._base} -> {camera_frame} on /tf_static, so the pose of {self._base} is not known: "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 from pycolmap import Rigid3d
@@ -18,6 +18,7 @@ from vizloc_ros.pixloc.tracking import TrackerOptions
 from vizloc_ros.pixloc.tracking_options import PyramidOptions
 
 Provider = Literal["cpu", "cuda", "tensorrt"]
+MOUNTING: Final = "mounting"  # roll of the camera by its pose on the vehicle
 
 
 def _nonempty_path(path: str) -> str:
@@ -41,14 +42,13 @@ def _map_path(description: str) -> Any:
     return Field("", validate_default=True, description=f"{description}; the folder that `vizloc map build` wrote")
 
 
-class BaseOptions(Options):
-    """Options of a node that publishes poses of the vehicle's base."""
+class MountingOptions(Options):
+    """Options of a node that needs the pose of the camera on the vehicle."""
 
-    base_frame: str = Field("base_link", description="frame whose pose is published")
+    base_frame: str = Field("base_link", description="frame of the vehicle, whose pose is published")
     base_from_cam: BaseFromCam = Field(
         (), description="camera's optical frame in base_frame: x y z [m] qx qy qz qw; empty: from /tf_static"
     )
-    path_length: int = Field(1000, ge=0, le=100_000, description="poses kept on path; 0: none")
 
     @property
     def fixed_base_from_cam(self) -> Rigid3d | None:
@@ -56,6 +56,12 @@ class BaseOptions(Options):
         if not self.base_from_cam:
             return None
         return pose_from_quaternion(np.array(self.base_from_cam[:3]), np.array(self.base_from_cam[3:]))
+
+
+class BaseOptions(MountingOptions):
+    """Options of a node that publishes poses of the vehicle's base."""
+
+    path_length: int = Field(1000, ge=0, le=100_000, description="poses kept on path; 0: none")
 
 
 class ImageOptions(Options):
@@ -73,7 +79,7 @@ class ImageOptions(Options):
     )
 
 
-class HfnetOptions(ImageOptions):
+class HfnetOptions(ImageOptions, MountingOptions):
     """Options of the feature node."""
 
     map_path: MapPath = _map_path("map whose kind of features the node extracts")
@@ -88,6 +94,11 @@ class HfnetOptions(ImageOptions):
     weights: str = Field("", description="another export of the map's network, e.g. of fixed size; empty: the map's")
     tracking_period: float = Field(
         3.0, ge=0, le=60, description="while the tracker tracks, time between images that are extracted [s]; 0: all are"
+    )
+    roll: Literal["mounting", "auto", "none", "clockwise", "upside_down", "counterclockwise"] = Field(
+        MOUNTING,
+        description="roll of the camera, whose images are turned upright; auto: whichever localizes; mounting: auto if "
+        "base_from_cam is rolled by 45 deg or more, else none",
     )
 
     @property

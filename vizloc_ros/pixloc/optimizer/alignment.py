@@ -10,6 +10,7 @@ from vizloc_ros.arrays import Bool, Float32, Float64, Int64, evenly
 from vizloc_ros.errors import FeatureError
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import pose_from_matrix
+from vizloc_ros.geometry.quarter_turns import Roll
 from vizloc_ros.pixloc.optimizer.alignment_options import AlignmentOptions, LearnedAlignment
 from vizloc_ros.pixloc.optimizer.equations import NormalEquations, covariance, solve
 from vizloc_ros.pixloc.optimizer.products import ImageProducts, PointProducts
@@ -44,6 +45,14 @@ class Alignment:
     iterations: tuple[int, ...]
     covariance: Float64
     trace: tuple[Rigid3d, ...] = ()
+
+    def turned_back(self, roll: Roll) -> "Alignment":
+        """Outcome for a camera that is rolled, from that for the upright camera."""
+        if roll is Roll.NONE:
+            return self
+        cam_from_upright = roll.inverse.upright_from_cam
+        trace = tuple(cam_from_upright * upright_from_map for upright_from_map in self.trace)
+        return replace(self, cam_from_map=cam_from_upright * self.cam_from_map, trace=trace)
 
 
 def align(
