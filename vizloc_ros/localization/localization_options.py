@@ -11,6 +11,12 @@ class RetrievalOptions(Options):
     """Global retrieval of keyframes, and their covisible clusters (HF-Net, section 3)."""
 
     top_k: int = Field(10, ge=1, le=100, description="keyframes to retrieve")
+    more: int = Field(
+        10, ge=0, le=100, description="further keyframes while the retrieval is unsure; their places are tried last"
+    )
+    sure_similarity: float = Field(
+        0.3, ge=-1, le=1, description="similarity of the best keyframe from which the retrieval is sure"
+    )
     spacing: float = Field(
         -1.0,
         ge=-1,
