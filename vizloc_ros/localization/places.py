@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from vizloc_ros.arrays import Float32, Int8, Int32, Int64
 from vizloc_ros.localization.global_search import open_search
 from vizloc_ros.localization.localization_options import RetrievalOptions
-from vizloc_ros.localization.retrieval import spacing_of, suppress_neighbors
+from vizloc_ros.localization.retrieval import averaged_over_neighbors, spacing_of, suppress_neighbors
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.timing import Stopwatch
 
@@ -84,9 +84,9 @@ class RetrievedPlaces:
     """Result of the retrieval for one query.
 
     Attributes:
-        keyframes: (k,) retrieved keyframes, best first; the further ones of an unsure retrieval follow, best first.
-        similarities: (k,) cosines of their global descriptors and the query's.
-        places: covisible clusters of the keyframes, best first, then those of the further keyframes.
+        keyframes: (k,) retrieved keyframes, best first; further ones, if none is similar, follow, best first.
+        similarities: (k,) cosines of their global descriptors and the query's, averaged with their neighbors' ones.
+        places: covisible clusters of the first keyframes, best first, then those that further ones belong to.
     """
 
     keyframes: Int64
@@ -116,14 +116,16 @@ class PlaceFinder:
         return RetrievedPlaces(keyframes, similarities, places)
 
     def _retrieve(self, global_descriptor: Float32) -> tuple[Int64, Float32]:
-        """Best keyframes and their similarities: ``top_k``, then ``more`` while the retrieval is unsure."""
-        top_k = self.options.top_k
-        keyframes, similarities = self._index.search(global_descriptor, _PROPOSALS * top_k)
-        chosen = self._spaced(keyframes, top_k)
-        if self.options.more and similarities[0] < self.options.sure_similarity:
-            further = self._spaced(keyframes, top_k + self.options.more)
-            chosen = np.concatenate([chosen, np.setdiff1d(further, chosen)])
-        return keyframes[chosen], similarities[chosen]
+        """Best keyframes and their similarities: ``top_k``, and ``further_k`` if none of them is similar."""
+        options = self.options
+        keyframes, similarities = self._index.search(global_descriptor, _PROPOSALS * options.top_k)
+        chosen = self._spaced(keyframes, options.top_k)
+        further = np.zeros(0, np.int64)
+        if options.further_k and similarities[0] < options.confident_similarity:
+            further = np.setdiff1d(self._spaced(keyframes, options.top_k + options.further_k), chosen)
+        averaged = averaged_over_neighbors(similarities, self._map.global_descriptors[keyframes], options.neighbors)
+        chosen = np.concatenate([part[np.argsort(-averaged[part], kind="stable")] for part in (chosen, further)])
+        return keyframes[chosen], averaged[chosen]
 
     def _clusters(self, keyframes: Int64) -> list[Int64]:
         """Covisible clusters of the first ``top_k`` keyframes, then those of all that have one of the others."""
