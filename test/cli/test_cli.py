@@ -72,7 +72,7 @@ def test_the_report_has_the_keys_of_the_design(results: Path, street_map_path: P
     assert report["recall"] == dict.fromkeys(TOLERANCES, 1.0)
     assert 0 < report["median_translation_m"] < 0.25
     assert 0 < report["median_rotation_deg"] < 1
-    assert set(report["retrieval"]) == {"r1_5m", "r10_5m"}
+    assert set(report["retrieval"]) == {"r1_5m", "r10_5m", "landmarks"}
     assert report["num_failed"] == 0
     assert report["unlocalized"] == {}
     assert set(report["timings_ms"]) == {"extract", "retrieve", "cluster", "match", "pose", "total"}
@@ -321,7 +321,7 @@ def test_options_of_a_file_are_used(vizloc: Vizloc, street_map_path: Path, stree
     report = json.loads((out / "report.json").read_text())
     assert report["num_poses"] == 0
     assert all("9999" in reason for reason in report["unlocalized"].values())
-    assert report["retrieval"].keys() == {"r1_5m"}
+    assert report["retrieval"].keys() == {"r1_5m", "landmarks"}
 
 
 def test_a_damaged_image_is_named(vizloc: Vizloc, street_map_path: Path, street_folder: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from point_street import PointStreet
 
 from vizloc_ros.localization.localization_options import RetrievalOptions
 from vizloc_ros.localization.places import PlaceFinder
-from vizloc_ros.localization.retrieval import spacing_of, suppress_neighbors
+from vizloc_ros.localization.retrieval import averaged_over_neighbors, spacing_of, suppress_neighbors
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.timing import Stopwatch
 
@@ -72,7 +72,7 @@ def descriptor(point_map: VisualMap) -> np.ndarray:
 
 
 def retrieved(point_map: VisualMap, descriptor: np.ndarray, **options: float) -> tuple[np.ndarray, np.ndarray]:
-    found = PlaceFinder(point_map, RetrievalOptions(**options)).find(descriptor, Stopwatch())
+    found = PlaceFinder(point_map, RetrievalOptions(**{"neighbors": 0, **options})).find(descriptor, Stopwatch())
     return found.keyframes, found.similarities
 
 
@@ -92,6 +92,18 @@ def test_retrieved_keyframes_are_apart_and_the_best_first(point_map: VisualMap, 
     assert found.tolist() != best[:3].tolist(), "the three best are nearer to each other"
 
 
+def test_the_retrieved_keyframes_are_ordered_by_the_averages_with_their_neighbors(
+    point_map: VisualMap, descriptor: np.ndarray
+) -> None:
+    plain, _ = retrieved(point_map, descriptor, top_k=4, spacing=0)
+    ordered, similarities = retrieved(point_map, descriptor, top_k=4, spacing=0, neighbors=3)
+    assert set(ordered.tolist()) == set(plain.tolist())
+    descriptors = np.asarray(point_map.global_descriptors)
+    averaged = averaged_over_neighbors(descriptors @ descriptor, descriptors, 3)
+    np.testing.assert_allclose(similarities, averaged[ordered], atol=1e-5)
+    assert (np.diff(similarities) <= 0).all()
+
+
 def test_the_spacing_follows_the_scale_of_the_map(point_map: VisualMap) -> None:
     spacing = spacing_of(point_map)
     depths = [
@@ -104,3 +116,27 @@ def test_the_spacing_follows_the_scale_of_the_map(point_map: VisualMap) -> None:
     descriptor = point_map.global_descriptors[0]
     wanted, _ = retrieved(point_map, descriptor, top_k=3, spacing=spacing)
     assert retrieved(point_map, descriptor, top_k=3)[0].tolist() == wanted.tolist()
+
+
+@pytest.mark.parametrize("spacing", [0, 5])
+def test_without_a_similar_keyframe_further_ones_follow_and_their_places_come_last(
+    point_map: VisualMap, descriptor: np.ndarray, spacing: float
+) -> None:
+    best = float((np.asarray(point_map.global_descriptors) @ descriptor).max())
+    few = {"top_k": 2, "further_k": 3, "spacing": spacing, "neighbors": 0}
+    confident = RetrievalOptions(**few, confident_similarity=best - 1e-4)
+    usual = PlaceFinder(point_map, confident).find(descriptor, Stopwatch())
+    assert len(usual.keyframes) == 2
+    more = PlaceFinder(point_map, RetrievalOptions(**few, confident_similarity=best + 1e-4)).find(
+        descriptor, Stopwatch()
+    )
+    assert len(set(more.keyframes.tolist())) == len(more.similarities) == 5
+    np.testing.assert_array_equal(more.keyframes[:2], usual.keyframes)
+    assert (np.diff(more.similarities[2:]) <= 0).all()
+    assert len(more.places) > len(usual.places)
+    for place, same in zip(more.places, usual.places, strict=False):
+        np.testing.assert_array_equal(place.landmark_ids, same.landmark_ids)
+    seen = set(np.concatenate([point_map.landmarks_of(int(k)) for k in more.keyframes]).tolist())
+    assert set(np.concatenate([place.landmark_ids for place in more.places]).tolist()) == seen
+    off = PlaceFinder(point_map, RetrievalOptions(top_k=2, further_k=0, spacing=spacing, confident_similarity=1.0))
+    assert off.find(descriptor, Stopwatch()).keyframes.tolist() == usual.keyframes.tolist()

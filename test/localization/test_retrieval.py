@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vizloc_ros.errors import FeatureError
-from vizloc_ros.localization.retrieval import GlobalIndex
+from vizloc_ros.localization.retrieval import GlobalIndex, averaged_over_neighbors
 
 
 @given(
@@ -38,6 +38,31 @@ def test_the_descriptors_are_copied_once() -> None:
     index = GlobalIndex(descriptors)
     descriptors[:] = 0
     assert index.search(np.array([0, 1, 0], np.float32), 1)[0].tolist() == [1]
+
+
+def unit_rows(*rows: list[float]) -> np.ndarray:
+    array = np.array(rows, np.float32)
+    return array / np.linalg.norm(array, axis=1, keepdims=True)
+
+
+def test_a_place_of_two_keyframes_beats_a_chance_resemblance() -> None:
+    descriptors = unit_rows([1, 0.1, 0], [1, -0.1, 0], [0, 0, 1])
+    similarities = np.array([0.5, 0.4, 0.52], np.float32)
+    averaged = averaged_over_neighbors(similarities, descriptors, 1)
+    cosine = float(descriptors[0] @ descriptors[1])
+    expected = [(0.5 + 0.4 * cosine) / (1 + cosine), (0.4 + 0.5 * cosine) / (1 + cosine), 0.52]
+    np.testing.assert_allclose(averaged, expected, atol=1e-6)  # the third has no neighbor: weights of 0
+    assert averaged_over_neighbors(similarities, descriptors, 0) is similarities
+
+
+@given(st.integers(1, 12), st.integers(0, 20), st.integers(0, 2**32 - 1))
+def test_averages_stay_between_the_similarities(count: int, neighbors: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    similarities = rng.normal(size=count).astype(np.float32)
+    averaged = averaged_over_neighbors(similarities, unit_rows(*rng.normal(size=(count, 5)).tolist()), neighbors)
+    assert averaged.shape == (count,)
+    assert (averaged >= similarities.min() - 1e-5).all()
+    assert (averaged <= similarities.max() + 1e-5).all()
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from vizloc_ros.datasets.record import every as every_nth
 from vizloc_ros.evaluation.convergence import Perturbation
 from vizloc_ros.evaluation.recall import evaluate_poses, ground_truth
 from vizloc_ros.evaluation.report import draw_overlay, write_results
+from vizloc_ros.evaluation.retrieval_recall import RetrievalQuality, VisibleLandmarks, retrieval_recall
 from vizloc_ros.features.types import Features
 from vizloc_ros.geometry.quarter_turns import Roll
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
@@ -28,8 +29,6 @@ from vizloc_ros.parallel import Progress, parallel_map, silent
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.pose_refiner import PoseRefiner
 from vizloc_ros.timing import StageTimings, Stopwatch
-
-_RETRIEVED_WITHIN_M = 5.0
 
 
 def open_queries(dataset: str, split: str = "query", every: int = 1, degrade: str = "", seed: int = 0) -> list[Record]:
@@ -58,8 +57,7 @@ class OfflineRun:
         top_k: number of retrieved keyframes.
         outcomes: localizations by name, in order of time.
         features: features by name; empty unless they were to be kept.
-        retrieval_ranks: rank of the first retrieved keyframe within 5 m, or None, by name of the queries with a
-            ground-truth pose.
+        retrieved: quality of the retrieval by name, of the queries with a ground-truth pose.
         rolls: rolls of the camera with which the queries were localized, by name.
         timings: times by stage, and "total" from the image to the pose.
     """
@@ -67,7 +65,7 @@ class OfflineRun:
     top_k: int
     outcomes: dict[str, Localization] = field(default_factory=dict)
     features: dict[str, Features] = field(default_factory=dict)
-    retrieval_ranks: dict[str, int | None] = field(default_factory=dict)
+    retrieved: dict[str, RetrievalQuality] = field(default_factory=dict)
     rolls: dict[str, Roll] = field(default_factory=dict)
     timings: StageTimings = field(default_factory=StageTimings)
 
@@ -88,18 +86,8 @@ class OfflineRun:
 
     @property
     def retrieval(self) -> dict[str, float] | None:
-        """Recall of the retrieval: ratio of queries with a keyframe within 5 m among the first one, and the first ten.
-
-        None without ground-truth poses; without the second if fewer than ten keyframes are retrieved.
-        """
-        ranks = list(self.retrieval_ranks.values())
-        if not ranks:
-            return None
-        return {
-            f"r{k}_5m": sum(rank is not None and rank < k for rank in ranks) / len(ranks)
-            for k in (1, 10)
-            if k <= self.top_k
-        }
+        """Recall of the retrieval, see ``retrieval_recall``; None without ground-truth poses."""
+        return retrieval_recall(self.retrieved.values(), self.top_k)
 
 
 def localize_records(
@@ -113,6 +101,7 @@ def localize_records(
     """Localize every record, see ``ImageLocalizer``. Raises ``ImageError`` for an image that cannot be read."""
     run = OfflineRun(localizer.finder.options.top_k)
     of_images = ImageLocalizer(visual_map.extractor, localizer, rolls)
+    visible = VisibleLandmarks(visual_map)
     for record in progress(records, "localizing", len(records)):
         image = record.read_image()
         stopwatch = Stopwatch()
@@ -125,9 +114,9 @@ def localize_records(
         if keep_features:
             run.features[record.name] = localized.features
         if record.world_from_cam is not None:
-            centers = visual_map.keyframe_poses[localized.retrieved.keyframes, :3]
-            near = np.linalg.norm(centers - record.world_from_cam.translation, axis=1) <= _RETRIEVED_WITHIN_M
-            run.retrieval_ranks[record.name] = int(near.argmax()) if near.any() else None
+            run.retrieved[record.name] = visible.evaluate(
+                localized.retrieved.keyframes, record.world_from_cam, record.camera
+            )
     return run
 
 

@@ -200,7 +200,7 @@ def _localize(
     whole = OfflineRun(localizer.finder.options.top_k)
     for run in runs:
         whole.outcomes.update(run.outcomes)
-        whole.retrieval_ranks.update(run.retrieval_ranks)
+        whole.retrieved.update(run.retrieved)
     return whole
 
 

@@ -11,6 +11,23 @@ class RetrievalOptions(Options):
     """Global retrieval of keyframes, and their covisible clusters (HF-Net, section 3)."""
 
     top_k: int = Field(10, ge=1, le=100, description="keyframes to retrieve")
+    further_k: int = Field(
+        10,
+        ge=0,
+        le=100,
+        description="further keyframes if the most similar one is below confident_similarity; their places are tried "
+        "last",
+    )
+    confident_similarity: float = Field(
+        0.3, ge=-1, le=1, description="cosine of global descriptors from which no further keyframes are retrieved"
+    )
+    neighbors: int = Field(
+        2,
+        ge=0,
+        le=20,
+        description="keyframes whose similarity to the query is averaged with that of a retrieved one, its nearest "
+        "in appearance, to order the retrieved ones; 0: none, as HF-Net",
+    )
     spacing: float = Field(
         -1.0,
         ge=-1,

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from vizloc_ros.arrays import Float32, Int8, Int32, Int64
 from vizloc_ros.localization.global_search import open_search
 from vizloc_ros.localization.localization_options import RetrievalOptions
-from vizloc_ros.localization.retrieval import spacing_of, suppress_neighbors
+from vizloc_ros.localization.retrieval import averaged_over_neighbors, spacing_of, suppress_neighbors
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.timing import Stopwatch
 
@@ -84,9 +84,9 @@ class RetrievedPlaces:
     """Result of the retrieval for one query.
 
     Attributes:
-        keyframes: (k,) retrieved keyframes, best first.
-        similarities: (k,) cosines of their global descriptors and the query's.
-        places: covisible clusters of the keyframes, best first.
+        keyframes: (k,) retrieved keyframes, best first; further ones, if none is similar, follow, best first.
+        similarities: (k,) cosines of their global descriptors and the query's, averaged with their neighbors' ones.
+        places: covisible clusters of the first keyframes, best first, then those that further ones belong to.
     """
 
     keyframes: Int64
@@ -109,18 +109,38 @@ class PlaceFinder:
         with stopwatch("retrieve"):
             keyframes, similarities = self._retrieve(global_descriptor)
         with stopwatch("cluster"):
-            clusters = covisible_clusters(self._map, keyframes) if self.options.cluster else [keyframes]
             places = [
-                Place.of_keyframes(self._map, cluster, self.options.descriptors_per_landmark) for cluster in clusters
+                Place.of_keyframes(self._map, cluster, self.options.descriptors_per_landmark)
+                for cluster in self._clusters(keyframes)
             ]
         return RetrievedPlaces(keyframes, similarities, places)
 
     def _retrieve(self, global_descriptor: Float32) -> tuple[Int64, Float32]:
-        top_k, spacing = self.options.top_k, self._spacing
-        if not spacing:
-            return self._index.search(global_descriptor, top_k)
-        keyframes, similarities = self._index.search(global_descriptor, _PROPOSALS * top_k)
+        """Best keyframes and their similarities: ``top_k``, and ``further_k`` if none of them is similar."""
+        options = self.options
+        keyframes, similarities = self._index.search(global_descriptor, _PROPOSALS * options.top_k)
+        chosen = self._spaced(keyframes, options.top_k)
+        further = np.zeros(0, np.int64)
+        if options.further_k and similarities[0] < options.confident_similarity:
+            further = np.setdiff1d(self._spaced(keyframes, options.top_k + options.further_k), chosen)
+        averaged = averaged_over_neighbors(similarities, self._map.global_descriptors[keyframes], options.neighbors)
+        chosen = np.concatenate([part[np.argsort(-averaged[part], kind="stable")] for part in (chosen, further)])
+        return keyframes[chosen], averaged[chosen]
+
+    def _clusters(self, keyframes: Int64) -> list[Int64]:
+        """Covisible clusters of the first ``top_k`` keyframes, then those of all that have one of the others."""
+        if not self.options.cluster:
+            return [keyframes]
+        first, others = keyframes[: self.options.top_k], keyframes[self.options.top_k :]
+        clusters = covisible_clusters(self._map, first)
+        if not len(others):
+            return clusters
+        return clusters + [c for c in covisible_clusters(self._map, keyframes) if np.isin(others, c).any()]
+
+    def _spaced(self, keyframes: Int64, count: int) -> Int64:
+        """Ascending indices of at most ``count`` of some keyframes, best first, ``spacing`` apart."""
+        if not self._spacing:
+            return np.arange(min(count, len(keyframes)))
         poses = self._map.keyframe_poses[keyframes]
         directions = Rotation.from_quat(poses[:, 3:]).as_matrix()[:, :, 2]
-        chosen = suppress_neighbors(poses[:, :3], directions, spacing, top_k)
-        return keyframes[chosen], similarities[chosen]
+        return suppress_neighbors(poses[:, :3], directions, self._spacing, count)

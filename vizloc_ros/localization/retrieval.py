@@ -50,6 +50,31 @@ def require_query(query: Float32, size: int) -> None:
         raise FeatureError("the global descriptor is zero or not finite: the image shows nothing")
 
 
+def averaged_over_neighbors(similarities: Float32, descriptors: Float32, neighbors: int) -> Float32:
+    """Average the similarity of each keyframe to a query with those of the keyframes that are most similar to it.
+
+    A place is in several keyframes, a chance resemblance mostly in one. This is augmentation of the database (Turcot
+    and Lowe, ICCV workshops 2009; Arandjelovic and Zisserman, CVPR 2012), applied to the similarities: descriptors of
+    the map stay as they are.
+
+    Args:
+        similarities: (P,) cosines of P keyframes and the query.
+        descriptors: (P, G) their global descriptors.
+        neighbors: number of the most similar ones of the P to average with; 0 changes nothing.
+
+    Returns:
+        (P,) means, weighted by the cosine of the keyframe and its neighbor.
+    """
+    count = min(neighbors + 1, len(similarities))
+    if count < 2:
+        return similarities
+    cosines = descriptors @ descriptors.T
+    nearest = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
+    weights = np.take_along_axis(cosines, nearest, axis=1).clip(min=0)
+    averaged: Float32 = (weights * similarities[nearest]).sum(axis=1) / weights.sum(axis=1)
+    return averaged
+
+
 _SPACING_PER_DEPTH = 1 / 7
 _SAMPLED_KEYFRAMES = 200
 
