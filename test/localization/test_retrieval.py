@@ -49,8 +49,8 @@ def test_a_place_of_two_keyframes_beats_a_chance_resemblance() -> None:
     descriptors = unit_rows([1, 0.1, 0], [1, -0.1, 0], [0, 0, 1])
     similarities = np.array([0.5, 0.4, 0.52], np.float32)
     averaged = averaged_over_neighbors(similarities, descriptors, 1)
-    cosine = float(descriptors[0] @ descriptors[1])
-    expected = [(0.5 + 0.4 * cosine) / (1 + cosine), (0.4 + 0.5 * cosine) / (1 + cosine), 0.52]
+    weight = float(descriptors[0] @ descriptors[1]) ** 3
+    expected = [(0.5 + 0.4 * weight) / (1 + weight), (0.4 + 0.5 * weight) / (1 + weight), 0.52]
     np.testing.assert_allclose(averaged, expected, atol=1e-6)  # the third has no neighbor: weights of 0
     assert averaged_over_neighbors(similarities, descriptors, 0) is similarities
 

@@ -50,6 +50,9 @@ def require_query(query: Float32, size: int) -> None:
         raise FeatureError("the global descriptor is zero or not finite: the image shows nothing")
 
 
+_NEIGHBOR_POWER = 3  # usual in query expansion (Radenovic et al., PAMI 2019): neighbors that are hardly alike have no say
+
+
 def averaged_over_neighbors(similarities: Float32, descriptors: Float32, neighbors: int) -> Float32:
     """Average the similarity of each keyframe to a query with those of the keyframes that are most similar to it.
 
@@ -63,14 +66,14 @@ def averaged_over_neighbors(similarities: Float32, descriptors: Float32, neighbo
         neighbors: number of the most similar ones of the P to average with; 0 changes nothing.
 
     Returns:
-        (P,) means, weighted by the cosine of the keyframe and its neighbor.
+        (P,) means, weighted by the third power of the cosine of the keyframe and its neighbor.
     """
     count = min(neighbors + 1, len(similarities))
     if count < 2:
         return similarities
     cosines = descriptors @ descriptors.T
     nearest = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
-    weights = np.take_along_axis(cosines, nearest, axis=1).clip(min=0)
+    weights = np.take_along_axis(cosines, nearest, axis=1).clip(min=0) ** _NEIGHBOR_POWER
     averaged: Float32 = (weights * similarities[nearest]).sum(axis=1) / weights.sum(axis=1)
     return averaged
 
