@@ -13,7 +13,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.errors import CameraError
 from vizloc_ros.geometry.camera import PinholeCamera
-from vizloc_ros.geometry.rectification import DistortedCamera, Rectifier, camera_from_info
+from vizloc_ros.geometry.camera_info import camera_from_info
+from vizloc_ros.geometry.rectification import DistortedCamera, Rectifier
 from vizloc_ros.ros.diagnostics import Level
 from vizloc_ros.ros.image_messages import check_exposure, gray_from_compressed, gray_from_image
 from vizloc_ros.ros.messages import stamp_to_ns
