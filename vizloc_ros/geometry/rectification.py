@@ -155,7 +155,8 @@ def _require_filled(camera: DistortedCamera, rectified: PinholeCamera) -> None:
     if coverage < _MIN_COVERAGE:
         raise CameraError(
             f"d {numbers_text(camera.distortion)} ({camera.model}) would leave {1 - coverage:.0%} of the rectified "
-            f"image empty or folded over itself; the lens is another one: {CALIBRATE}, with the equidistant model for a wide angle"
+            f"image empty or folded over itself; the lens is another one: {CALIBRATE}, with the equidistant model "
+            "for a wide angle"
         )
 
 
