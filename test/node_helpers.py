@@ -142,9 +142,16 @@ class Bench:
 
 @contextmanager
 def bench(
-    map_path: Path, log: Path, executables: tuple[str, ...] = LOCALIZING, **parameters: dict[str, Any]
+    map_path: Path,
+    log: Path,
+    executables: tuple[str, ...] = LOCALIZING,
+    before: Callable[[Any], None] = lambda node: None,
+    **parameters: dict[str, Any],
 ) -> Iterator[Bench]:
-    """Context with running nodes, a map, and the camera at the base; more ``parameters`` by name of the node."""
+    """Context with running nodes, a map, and the camera at the base; more ``parameters`` by name of the node.
+
+    ``before`` is called with the bench's node before the others start.
+    """
     common = {"map_path": str(map_path)}
     of_images = {**common, "max_image_age": 0.0}  # the images' stamps are made up
     defaults: dict[str, dict[str, Any]] = {
@@ -158,14 +165,16 @@ def bench(
     tracking = TRACKER in executables
     environment = {"ROS_DOMAIN_ID": str(domain), "PYTHONWARNINGS": "error"}  # a warning would come out as an error
     processes = NodeProcesses(given, {}, executables, tracking, log=log, environment=environment)
-    with ros_nodes("bench", domain_id=domain) as [node], processes as running:
-        recorder = Recorder(context=node.context)
-        try:
-            made = Bench(node, recorder, running, NODES if tracking else LOCALIZING)
-            made.wait_until_ready()
-            yield made
-        finally:
-            recorder.destroy_node()
+    with ros_nodes("bench", domain_id=domain) as [node]:
+        before(node)
+        with processes as running:
+            recorder = Recorder(context=node.context)
+            try:
+                made = Bench(node, recorder, running, NODES if tracking else LOCALIZING)
+                made.wait_until_ready()
+                yield made
+            finally:
+                recorder.destroy_node()
 
 
 def rviz_topics() -> Iterator[tuple[str, dict[str, str]]]:

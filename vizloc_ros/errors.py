@@ -29,6 +29,10 @@ class CameraError(VizlocError):
     """A calibration is missing, impossible, or belongs to other images."""
 
 
+class UncalibratedError(CameraError):
+    """A camera_info says nothing yet: its driver has no calibration, and a later one may have."""
+
+
 class FeatureError(VizlocError):
     """Features cannot be extracted, or are of another kind than the map's."""
 

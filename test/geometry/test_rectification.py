@@ -1,4 +1,4 @@
-"""Rectification: the three lens models against their published equations, and calibrations that must be refused."""
+"""Rectification: the three lens models against their published equations, and lenses that must be refused."""
 
 from dataclasses import replace
 from itertools import product
@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from vizloc_ros.arrays import Float64, UInt8
 from vizloc_ros.errors import CameraError
 from vizloc_ros.geometry.camera import PinholeCamera
-from vizloc_ros.geometry.rectification import DistortedCamera, Rectifier, camera_from_info, rectified_camera
+from vizloc_ros.geometry.rectification import DistortedCamera, Rectifier, rectified_camera
 
 EUROC = DistortedCamera(
     PinholeCamera(752, 480, 458.654, 457.296, 367.215, 248.375),
@@ -29,8 +29,6 @@ FISHEYE = DistortedCamera(
 LENSES = pytest.mark.parametrize(
     "camera", [EUROC, PINCUSHION, RATIONAL, FISHEYE], ids=["barrel", "pincushion", "rational", "fisheye"]
 )
-
-K = (400.0, 0.0, 320.0, 0.0, 410.0, 240.0, 0.0, 0.0, 1.0)
 
 
 def pixel_grid(camera: PinholeCamera, step: int, margin: int = 0) -> Float64:
@@ -134,64 +132,3 @@ def test_a_lens_no_pinhole_image_can_be_cut_from_is_refused(camera: DistortedCam
     for use in (Rectifier, rectified_camera):
         with pytest.raises(CameraError, match=fault):
             use(camera)
-
-
-@pytest.mark.parametrize(
-    ("model", "count"),
-    [
-        ("plumb_bob", 4),
-        ("plumb_bob", 5),
-        ("rational_polynomial", 8),
-        ("rational_polynomial", 12),
-        ("rational_polynomial", 14),
-        ("equidistant", 4),
-    ],
-)
-def test_camera_info_of_every_model_is_taken_over(model: str, count: int) -> None:
-    d = (0.01, *(count - 1) * [0.0])
-    camera = camera_from_info(640, 480, K, d, model, binning=(1, 1), roi=(0, 0, 640, 480))
-    assert camera == DistortedCamera(PinholeCamera(640, 480, 400.0, 410.0, 320.0, 240.0), d, model)
-    assert Rectifier(camera).rectified.size == (640, 480)
-
-
-@pytest.mark.parametrize("d", [(), (0.0,) * 5, np.zeros(5)])
-def test_an_empty_model_without_coefficients_is_no_distortion(d: tuple[float, ...]) -> None:
-    camera = camera_from_info(640, 480, np.array(K), d, "")
-    assert not camera.is_distorted
-    assert_array_equal(Rectifier(camera).rectified.matrix, np.reshape(K, (3, 3)))
-
-
-def with_element(index: int, value: float) -> tuple[float, ...]:
-    return (*K[:index], value, *K[index + 1 :])
-
-
-@pytest.mark.parametrize(
-    ("changes", "named"),
-    [
-        ({"k": (0.0,) * 9}, r"k has focal length \(0, 0\) px, so the camera is not calibrated"),
-        ({"k": with_element(0, -400.0)}, "k has focal length"),
-        ({"k": with_element(4, np.nan)}, "k has focal length"),
-        ({"k": with_element(4, np.inf)}, "k has focal length"),
-        ({"k": with_element(1, 3.0)}, "without skew"),
-        ({"k": with_element(8, 0.0)}, "k is"),
-        ({"k": with_element(2, np.nan)}, "k has principal point"),
-        ({"k": with_element(2, 700.0)}, r"k has principal point \(700, 240\) outside the 640x480 image"),
-        ({"k": with_element(5, -1.0)}, "k has principal point"),
-        ({"k": K[:6]}, "k has 6 elements"),
-        ({"width": 0}, "width and height are 0x480"),
-        ({"height": -480}, "width and height are 640x-480"),
-        ({"d": (0.1,) * 3}, "d has 3 coefficients but distortion_model plumb_bob takes 4 or 5"),
-        ({"d": (0.1,) * 5, "distortion_model": "rational_polynomial"}, "takes 8 or 12 or 14"),
-        ({"d": (), "distortion_model": "equidistant"}, "d has 0 coefficients but distortion_model equidistant takes 4"),
-        ({"d": (0.1, np.nan, 0.0, 0.0)}, "d has coefficients that are not finite"),
-        ({"distortion_model": "thin_prism"}, "'thin_prism' is not known.*plumb_bob, rational_polynomial, equidistant"),
-        ({"d": (0.1, 0.0, 0.0, 0.0), "distortion_model": ""}, "distortion_model is empty but d is"),
-        ({"d": (np.nan,) * 4, "distortion_model": ""}, "distortion_model is empty but d is"),
-        ({"binning": (2, 2)}, "binning is 2x2"),
-        ({"roi": (10, 0, 320, 240)}, r"roi is \(10, 0, 320, 240\)"),
-    ],
-)
-def test_camera_info_that_cannot_be_used_is_refused_by_name(changes: dict[str, object], named: str) -> None:
-    info = {"width": 640, "height": 480, "k": K, "d": (0.1, 0.0, 0.0, 0.0, 0.0), "distortion_model": "plumb_bob"}
-    with pytest.raises(CameraError, match=named):
-        camera_from_info(**(info | changes))

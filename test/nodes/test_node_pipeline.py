@@ -8,13 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import TransformStamped
 from node_helpers import FRAME, IDENTITY, RVIZ_OF_TRACKER, Bench, bench, expect_shown, rviz_topics
+from sensor_msgs.msg import CameraInfo, RegionOfInterest
 
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.builder import build_map
 from vizloc_ros.options import leaves
+from vizloc_ros.ros.messages import header_of, rectified_camera_to_msg
 from vizloc_ros.ros.node_options import LOCALIZING, NODE_OPTIONS
+from vizloc_ros.ros.qos import LATCHED, POSE
 
 pytestmark = pytest.mark.ros
 
@@ -266,3 +270,40 @@ def test_rviz_shows_what_the_nodes_publish(running: Bench) -> None:
     of_nodes = {"map/points", "map/keyframes", "candidates", "localization/pose", "path", "image"}
     assert {topic["Value"] for _, topic in rviz_topics()} == of_nodes | RVIZ_OF_TRACKER
     expect_shown(running.node, of_nodes)
+
+
+def test_a_cropped_camera_with_a_latched_camera_info_of_another_frame(map_path, query, tmp_path) -> None:
+    """camera_info is sent once before the nodes start, with the region of a crop; /tf_static comes from a player."""
+    tf2_msgs = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not installed: run make setup")
+    record = query[3]
+    width, height = record.camera.size
+    left, top = width // 8, height // 10
+    region = RegionOfInterest(x_offset=left, y_offset=top, width=width - left, height=height - top, do_rectify=True)
+    info = rectified_camera_to_msg(record.camera, header_of(1, "camera_link"))
+    info.roi = region
+
+    def latch(node) -> None:
+        node.create_publisher(CameraInfo, "camera_info", LATCHED).publish(info)
+
+    transform = TransformStamped(header=header_of(1, "base_link"), child_frame_id=FRAME)
+    transform.transform.rotation.w = 1.0
+    with bench(map_path, tmp_path / "log", before=latch, localizer={"base_from_cam": ()}) as made:
+        static = made.node.create_publisher(tf2_msgs.TFMessage, "/tf_static", POSE)
+        made.spin_until(lambda: static.get_subscription_count() > 0)
+        static.publish(tf2_msgs.TFMessage(transforms=[transform]))
+        stamps = [made.send_image(record.read_image()[top:, left:])]
+
+        def localized() -> bool:
+            if not made.recorder.count("hfnet", "processed"):
+                stamps.append(made.send_image(record.read_image()[top:, left:]))
+            return bool(made.recorder.poses)
+
+        made.spin_until(localized)
+        pose = next(iter(made.recorder.poses.values())).map_from_base
+        said = made.expect_complaint(
+            "hfnet", "frame_id of the images is camera, of camera_info camera_link", level=DiagnosticStatus.WARN
+        )
+    assert "REP 104" in said
+    translation, rotation = pose_error(pose, record.world_from_cam)
+    assert translation < 0.15
+    assert rotation < 0.7

@@ -42,6 +42,7 @@ from vizloc_ros.ros.pipeline_node import PipelineNode
 from vizloc_ros.ros.publishers import PathPublisher, TransformPublisher
 from vizloc_ros.ros.qos import POSE, SENSOR, STATE
 from vizloc_ros.ros.runner import run_node
+from vizloc_ros.ros.subscriptions import subscribe_to_either
 from vizloc_ros.timing import Stopwatch
 
 _BURST = 8  # images; one that takes long, such as an ambiguous one, costs none of the next
@@ -86,7 +87,7 @@ class PixLocTrackerNode(PipelineNode):
             on_jump=self._on_jump,
         )
         self.create_subscription(PoseWithCovarianceStamped, "localization/pose", self._on_prior, POSE)
-        self.create_subscription(PoseWithCovarianceStamped, "initialpose", self._on_initial_pose, POSE)
+        subscribe_to_either(self, PoseWithCovarianceStamped, "initialpose", self._on_initial_pose, POSE)
         if self.options.use_odometry:
             self.create_subscription(Odometry, "odom", self._on_odometry, SENSOR)
 

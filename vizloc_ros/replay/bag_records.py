@@ -12,9 +12,11 @@ from vizloc_ros.bags.reader import read_info, read_messages, read_poses
 from vizloc_ros.datasets.parsing import format_timestamp
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import BagError, CameraError
-from vizloc_ros.geometry.rectification import Rectifier, camera_from_info
+from vizloc_ros.geometry.camera_info import camera_frame, first_camera
+from vizloc_ros.geometry.rectification import Rectifier
 from vizloc_ros.ros.extrinsics import TransformTree
 from vizloc_ros.ros.image_messages import gray_from_compressed, gray_from_image
+from vizloc_ros.wording import name_text
 
 GROUND_TRUTH = "/ground_truth/pose"
 _IMAGE, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
@@ -41,20 +43,19 @@ def records_of_bag(bag: Path, base_frame: str = "base_link") -> tuple[list[Recor
         BagError: the bag has not exactly one camera, or no transform from it to ``base_frame``.
     """
     image_topic, info_topic = image_topics(bag)
-    info = next((message for _, message in read_messages(bag, info_topic)), None)
-    if info is None:
-        raise BagError(f"{bag}: {info_topic} has no message: record it with the images")
     try:
-        camera = camera_from_info(info.width, info.height, list(info.k), list(info.d), info.distortion_model)
+        camera, info = first_camera(message for _, message in read_messages(bag, info_topic))
         rectifier = Rectifier(camera)
     except CameraError as error:
         raise BagError(f"{bag}: {info_topic}: {error}") from error
     topics = read_info(bag).topics
     truth = read_poses(bag, GROUND_TRUTH) if GROUND_TRUTH in topics else {}
     stamps: list[int] = []
+    image_frame = ""
     bag_times: dict[int, int] = {}  # times of the messages in the bag by stamp [ns], the first of equal stamps
     for bag_time, message in read_messages(bag, image_topic):
         stamps.append(stamp := stamp_ns_of(message.header))
+        image_frame = image_frame or message.header.frame_id
         bag_times.setdefault(stamp, bag_time)
     records = [
         Record(
@@ -72,9 +73,10 @@ def records_of_bag(bag: Path, base_frame: str = "base_link") -> tuple[list[Recor
         for _, message in read_messages(bag, "/tf_static"):
             for transform in message.transforms:
                 tree.add(transform)
-    base_from_cam = tree.lookup(base_frame, info.header.frame_id)
+    frame = camera_frame(image_frame, info.header.frame_id)
+    base_from_cam = tree.lookup(base_frame, frame)
     if base_from_cam is None:
-        raise BagError(f"{bag}: /tf_static has no transform {base_frame} -> {info.header.frame_id}")
+        raise BagError(f"{bag}: /tf_static has no transform {base_frame} -> {name_text(frame)}")
     return records, base_from_cam
 
 

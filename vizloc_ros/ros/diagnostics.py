@@ -57,6 +57,7 @@ class Diagnostics:
         self._lock = threading.Lock()
         self._standing = (Level.OK, "ok")
         self._level, self._message = self._standing
+        self._notices: list[str] = []
         self._values: dict[str, Value] = {}
         self._counts: Counter[str] = Counter()
         self._watched: dict[str, Callable[[], Value]] = {}
@@ -71,6 +72,11 @@ class Diagnostics:
         with self._lock:
             if level >= self._level:
                 self._level, self._message = level, message
+
+    def notice(self, message: str) -> None:
+        """Show a message in the next publication, beside what else is reported, with at least the level WARN."""
+        with self._lock:
+            self._notices.append(message)
 
     def set_standing(self, level: Level, message: str) -> None:
         """Set the level and message of every publication without a worse report, such as that there is no map."""
@@ -142,6 +148,10 @@ class Diagnostics:
             if silent and level <= Level.WARN:
                 messages = [*silent, *(messages if level is Level.WARN else [])]
                 level = Level.WARN
+            if self._notices:
+                messages = [*self._notices, *(messages if level > Level.OK else [])]
+                level = max(level, Level.WARN)
+                self._notices = []
             self._level, self._message = self._standing
             values = {**self._values, **watched, **self._counts, **timings}
         return DiagnosticStatus(

@@ -13,6 +13,8 @@ from vizloc_ros.errors import RosError
 from vizloc_ros.ros.diagnostics import Level
 from vizloc_ros.ros.messages import transform_from_msg
 from vizloc_ros.ros.qos import TF_STATIC
+from vizloc_ros.ros.subscriptions import subscribe_to_either
+from vizloc_ros.wording import name_text
 
 
 class TransformTree:
@@ -26,7 +28,9 @@ class TransformTree:
         """Add a transform, or replace the one of the same child. Raises ``RosError`` if it cannot be used."""
         parent, child = _frame(transform.header.frame_id), _frame(transform.child_frame_id)
         if not parent or not child or parent == child:
-            raise RosError(f"transform '{parent}' -> '{child}' ignored: it needs two different frames")
+            raise RosError(
+                f"transform '{name_text(parent)}' -> '{name_text(child)}' ignored: it needs two different frames"
+            )
         try:
             parent_from_child = transform_from_msg(transform.transform)
         except RosError as error:
@@ -62,7 +66,7 @@ class StaticTransforms:
     def __init__(self, node: Any, on_problem: Callable[[str], None]) -> None:
         self._tree = TransformTree()
         self._on_problem = on_problem
-        self._subscription = node.create_subscription(tf_message_type(), "/tf_static", self._on_message, TF_STATIC)
+        subscribe_to_either(node, tf_message_type(), "/tf_static", self._on_message, TF_STATIC)
 
     def lookup(self, parent: str, child: str) -> Rigid3d | None:
         """Pose parent_from_child along the chain of static transforms; None if the frames are not connected (yet)."""
@@ -105,8 +109,11 @@ class CameraExtrinsics:
         """Pose of the camera's optical frame in the base frame. Raises ``RosError`` while there is no transform."""
         base_from_cam = self.find(camera_frame)
         if base_from_cam is None:
+            remedy = "publish it (static_transform_publisher, URDF)"
+            if not camera_frame:
+                remedy = "images and camera_info have no frame_id: give the driver one"
             raise RosError(
-                f"no transform {self._base} -> {camera_frame} on /tf_static, so the pose of {self._base} is not known: "
-                "publish it (static_transform_publisher, URDF), or set the parameter base_from_cam"
+                f"no transform {self._base} -> {name_text(camera_frame)} on /tf_static, so the pose of {self._base} is "
+                f"not known: {remedy}, or set the parameter base_from_cam"
             )
         return base_from_cam

@@ -11,16 +11,20 @@ from typing import Any
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from vizloc_ros.arrays import UInt8
-from vizloc_ros.errors import CameraError
+from vizloc_ros.datasets.lenses import rectifier as rectifier_of
+from vizloc_ros.errors import CameraError, UncalibratedError
 from vizloc_ros.geometry.camera import PinholeCamera
-from vizloc_ros.geometry.rectification import DistortedCamera, Rectifier, camera_from_info
+from vizloc_ros.geometry.camera_info import camera_frame, camera_of_message, frame_difference
+from vizloc_ros.geometry.rectification import DistortedCamera
 from vizloc_ros.ros.diagnostics import Level
 from vizloc_ros.ros.image_messages import check_exposure, gray_from_compressed, gray_from_image
 from vizloc_ros.ros.messages import stamp_to_ns
 from vizloc_ros.ros.pipeline_node import PipelineNode
 from vizloc_ros.ros.qos import SENSOR
 from vizloc_ros.ros.stamp_guard import StampGuard, Verdict
+from vizloc_ros.ros.subscriptions import subscribe_to_either
 from vizloc_ros.timing import Stopwatch
+from vizloc_ros.wording import name_text
 
 IMAGE_PUBLISHERS = "image_publishers"  # key of the diagnostics
 _MAX_AHEAD = 0.5  # s; clocks of two hosts differ, and with use_sim_time the clock ticks
@@ -55,8 +59,9 @@ class ImageInput:
         """
         self._node, self._submit, self._on_jump = node, submit or node.submit, on_jump
         self._max_age = max_age
-        self._rectifier: Rectifier | None = None
         self._camera: DistortedCamera | None = None
+        self._rectified: PinholeCamera | None = None
+        self._info_frame = self._difference = ""
         self._problem = f"no message on {node.resolve_topic_name('camera_info')} yet: images cannot be used"
         self._stamps = StampGuard()
         compressed = transport == "compressed"
@@ -64,19 +69,20 @@ class ImageInput:
         node.diagnostics.expect(self._topic, silence_timeout, "is the camera driver running, is the topic remapped?")
         image_topic = node.resolve_topic_name(self._topic)  # as remapped; count_publishers does not do that
         node.diagnostics.watch(IMAGE_PUBLISHERS, lambda: node.count_publishers(image_topic))
-        node.create_subscription(CameraInfo, "camera_info", self._on_camera_info, SENSOR)
+        subscribe_to_either(node, CameraInfo, "camera_info", self._on_camera_info, SENSOR)
         node.create_subscription(CompressedImage if compressed else Image, self._topic, self._on_image, SENSOR)
 
     @property
     def camera(self) -> PinholeCamera | None:
         """Camera of the rectified images; None before the first valid camera_info."""
-        rectifier = self._rectifier
-        return None if rectifier is None else rectifier.rectified
+        return self._rectified
 
     def decode_and_rectify(
         self, msg: Image | CompressedImage, stopwatch: Stopwatch, prefix: str
     ) -> tuple[UInt8, PinholeCamera]:
         """Return the (H, W) gray image without distortion, and its camera. For the node's worker.
+
+        An image without a ``frame_id`` gets that of camera_info.
 
         Args:
             msg: the message.
@@ -87,32 +93,42 @@ class ImageInput:
             CameraError: there is no calibration yet, or it is invalid, or of another image size.
             ImageError: the image cannot be decoded, or shows nothing.
         """
-        rectifier = self._rectifier
-        if rectifier is None:
+        camera = self._camera
+        if camera is None:
             raise CameraError(self._problem)
+        self._set_frame(msg)
         with stopwatch(f"{prefix}_decode"):
             gray = gray_from_compressed(msg) if isinstance(msg, CompressedImage) else gray_from_image(msg)
             check_exposure(gray)
         with stopwatch(f"{prefix}_rectify"):
-            return rectifier.rectify(gray), rectifier.rectified
+            rectifier = rectifier_of(camera.of_size((gray.shape[1], gray.shape[0])))
+            image, self._rectified = rectifier.rectify(gray), rectifier.rectified
+            return image, rectifier.rectified
 
     def _on_camera_info(self, msg: CameraInfo) -> None:
-        roi = (msg.roi.x_offset, msg.roi.y_offset, msg.roi.width, msg.roi.height)
+        self._info_frame = msg.header.frame_id
         try:
-            camera = camera_from_info(
-                msg.width,
-                msg.height,
-                list(msg.k),
-                list(msg.d),
-                msg.distortion_model,
-                binning=(msg.binning_x, msg.binning_y),
-                roi=roi,
-            )
-            if camera != self._camera or self._rectifier is None:
-                self._rectifier, self._camera = Rectifier(camera), camera
+            camera = camera_of_message(msg)
+            if camera != self._camera:
+                self._rectified = rectifier_of(camera).rectified
+                self._camera = camera
         except CameraError as error:
-            self._rectifier, self._problem = None, f"{self._node.resolve_topic_name('camera_info')}: {error}"
+            self._camera = self._rectified = None
+            self._problem = f"{self._node.resolve_topic_name('camera_info')}: {error}"
+            if isinstance(error, UncalibratedError):
+                self._problem += "; images can be used once a calibrated camera_info comes"
             self._node.diagnostics.report(Level.ERROR, self._problem)
+
+    def _set_frame(self, msg: Image | CompressedImage) -> None:
+        """Give an image without a frame that of camera_info, and name a difference of the two once."""
+        difference = frame_difference(msg.header.frame_id, self._info_frame)
+        msg.header.frame_id = camera_frame(msg.header.frame_id, self._info_frame)
+        if difference != self._difference:
+            self._difference = difference
+            self._node.diagnostics.set_value("camera_info_frame", name_text(self._info_frame))
+            if difference:
+                self._node.diagnostics.notice(difference)
+                self._node.get_logger().warning(difference)
 
     def _on_image(self, msg: Image | CompressedImage) -> None:
         self._node.diagnostics.seen(self._topic)

@@ -16,6 +16,7 @@ from vizloc_ros.errors import CameraError, RosError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import array_of, pose_from_quaternion
 from vizloc_ros.timing import NANOSECONDS
+from vizloc_ros.wording import numbers_text
 
 _NORM_TOLERANCE = 0.01  # as in tf2: room for rounded decimals in a file, none for four numbers of another meaning
 
@@ -106,7 +107,7 @@ def _rigid(translation: Point | Vector3, rotation: Quaternion) -> Rigid3d:
     q = np.array([rotation.x, rotation.y, rotation.z, rotation.w])
     if not np.isfinite(t).all() or not abs(np.linalg.norm(q) - 1.0) <= _NORM_TOLERANCE:
         raise RosError(
-            f"translation {t.tolist()} and quaternion (xyzw) {q.tolist()} are no pose: "
+            f"translation {numbers_text(t)} and quaternion (xyzw) {numbers_text(q)} are no pose: "
             "it must be finite and the quaternion's norm 1"
         )
     return pose_from_quaternion(t, q)

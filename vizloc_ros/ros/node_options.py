@@ -16,6 +16,7 @@ from vizloc_ros.options import Options
 from vizloc_ros.pixloc.submap import SubmapOptions
 from vizloc_ros.pixloc.tracking import TrackerOptions
 from vizloc_ros.pixloc.tracking_options import PyramidOptions
+from vizloc_ros.wording import numbers_text
 
 Provider = Literal["cpu", "cuda", "tensorrt"]
 MOUNTING: Final = "mounting"  # roll of the camera by its pose on the vehicle
@@ -30,7 +31,7 @@ def _nonempty_path(path: str) -> str:
 def _pose_or_empty(values: tuple[float, ...]) -> tuple[float, ...]:
     pose = np.array(values)
     if values and not (len(pose) == 7 and np.isfinite(pose).all() and abs(np.linalg.norm(pose[3:]) - 1) < 0.01):
-        raise ValueError(f"is {list(values)}; allowed: nothing, or x y z [m] and a unit quaternion qx qy qz qw")
+        raise ValueError(f"is {numbers_text(values)}; allowed: nothing, or x y z [m] and a unit quaternion qx qy qz qw")
     return values
 
 
