@@ -54,6 +54,16 @@ MISTAKES = {
     "inverted": (with_pose(Rigid3d.inverse), r"the poses are cam_from_world"),
     "body axes": (with_axes(BODY), r"of a body frame \(x forward, y left, z up\)"),
     "OpenGL axes": (with_axes(OPENGL), r"OpenGL's"),
+    # The poses of the upright images: their axes in the frame of the stored ones. Orientation 6 needs a turn clockwise.
+    "EXIF 6": (
+        with_axes(np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]])),
+        r"turned by 90 degrees \(EXIF orientation 6,",
+    ),
+    "EXIF 3": (with_axes(np.diag([-1.0, -1, 1])), r"turned by 180 degrees \(EXIF orientation 3,"),
+    "EXIF 8": (
+        with_axes(np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])),
+        r"turned by 270 degrees \(EXIF orientation 8,",
+    ),
     "wxyz": (with_pose(qw_first), r"wrong quaternion order: they are qw,qx,qy,qz"),
     "rotations inverted": (
         with_pose(lambda pose: Rigid3d(pose.rotation.inverse(), pose.translation)),

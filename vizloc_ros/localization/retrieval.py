@@ -50,7 +50,9 @@ def require_query(query: Float32, size: int) -> None:
         raise FeatureError("the global descriptor is zero or not finite: the image shows nothing")
 
 
-_NEIGHBOR_POWER = 3  # usual in query expansion (Radenovic et al., PAMI 2019): neighbors that are hardly alike have no say
+_NEIGHBOR_POWER = (
+    3  # usual in query expansion (Radenovic et al., PAMI 2019): neighbors that are hardly alike have no say
+)
 
 
 def averaged_over_neighbors(similarities: Float32, descriptors: Float32, neighbors: int) -> Float32:

@@ -77,6 +77,18 @@ _CONVENTION_ERRORS = (
         "z forward)",
         _rotated([[1, 0, 0], [0, -1, 0], [0, 0, -1]]),
     ),
+    *(
+        _ConventionError(
+            f"turned images: the poses are of upright images, but the pixels are stored turned by {angle} degrees "
+            f"(EXIF orientation {orientation}, which is not applied); turn images and calibration, or the poses",
+            _rotated(matrix),
+        )
+        for angle, orientation, matrix in (
+            (90, 6, [[0, -1, 0], [1, 0, 0], [0, 0, 1]]),
+            (180, 3, [[-1, 0, 0], [0, -1, 0], [0, 0, 1]]),
+            (270, 8, [[0, 1, 0], [-1, 0, 0], [0, 0, 1]]),
+        )
+    ),
     _ConventionError("wrong quaternion order: they are qw,qx,qy,qz; give qx,qy,qz,qw", _reordered_quaternion),
     _ConventionError(
         "wrong axis convention: the rotations are cam_from_world; give world_from_cam",
