@@ -33,6 +33,9 @@ LARGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "sens
 LARGE_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 SMALL_QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED_QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+# Names, without namespace, of topics that are published once and for those who subscribe later, too. A recorder that
+# could not match their publisher, or a bag that was converted or filtered, has them as volatile.
+LATCHED_NAMES = ("tf_static", "robot_description", "map", "map_metadata", "vector_map", "pointcloud_map")
 CLOCK_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 
 
@@ -62,8 +65,8 @@ class Playback:
 class BagPlayer:
     """Publisher of the messages in a bag, byte for byte, and of the bag's time on ``/clock``.
 
-    The constructor publishes the messages of latched topics (``/tf_static``) up to the start, before the first message
-    is played. The clock ticks every 50 ms, starts half a second early and is never behind the messages; with ``loop``
+    Topics that nodes expect to be latched are, whatever durability they were recorded with: ``/tf_static``, maps and
+    ``robot_description``. The constructor publishes their messages up to the start, before the first message is played. The clock ticks every 50 ms, starts half a second early and is never behind the messages; with ``loop``
     it jumps back at each turn. A ``/clock`` in the bag is not played.
 
     Attributes:
@@ -249,6 +252,8 @@ def _installed_type(name: str) -> Any:
 
 
 def _is_latched(connection: Connection) -> bool:
+    if connection.topic.rpartition("/")[2] in LATCHED_NAMES:
+        return True
     profiles = connection.ext.offered_qos_profiles if isinstance(connection.ext, ConnectionExtRosbag2) else []
     return any(profile.durability is QosDurability.TRANSIENT_LOCAL for profile in profiles)
 

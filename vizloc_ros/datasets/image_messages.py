@@ -1,10 +1,9 @@
-"""Gray images from ``sensor_msgs/Image`` and ``CompressedImage``, without cv_bridge."""
+"""Gray images from ``sensor_msgs/Image`` and ``CompressedImage`` of any library, without cv_bridge."""
 
-from __future__ import annotations
+from typing import Any
 
 import cv2
 import numpy as np
-from sensor_msgs.msg import CompressedImage, Image
 
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.datasets.image_files import decode_image
@@ -30,7 +29,7 @@ _DEPTH_ENCODINGS = ("16UC1", "16SC1", "32FC1", "64FC1")
 _MIN_CONTRAST = 8  # gray levels; sensor noise of a covered lens stays below
 
 
-def gray_from_image(msg: Image) -> UInt8:
+def gray_from_image(msg: Any) -> UInt8:
     """Gray image (H, W) of a message; for mono8 without padding, a view of the message's data.
 
     Of mono16, the upper byte is kept. Raises ``ImageError`` for an encoding that is not supported, and for data that do
@@ -50,7 +49,7 @@ def gray_from_image(msg: Image) -> UInt8:
     raise ImageError(f"image encoding '{encoding}' {kind}; supported are {', '.join(SUPPORTED_ENCODINGS)}")
 
 
-def gray_from_compressed(msg: CompressedImage) -> UInt8:
+def gray_from_compressed(msg: Any) -> UInt8:
     """Gray image (H, W) of a JPEG, a PNG or another format of OpenCV, decoded like the image files of a dataset.
 
     Raises ``ImageError`` for a depth image, and for data that are not a complete image.
@@ -75,7 +74,7 @@ def check_exposure(gray: UInt8) -> None:
     raise ImageError(f"the image is of one gray ({darkest} to {brightest}): is the lens covered or fogged?")
 
 
-def _pixels(msg: Image, bytes_per_pixel: int) -> UInt8:
+def _pixels(msg: Any, bytes_per_pixel: int) -> UInt8:
     """View of the data without the padding of rows: (H, W) for one byte per pixel, else (H, W, bytes_per_pixel)."""
     height, width, step = msg.height, msg.width, msg.step
     described = f"image '{msg.encoding}' of {width}x{height} px"
