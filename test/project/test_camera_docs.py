@@ -67,7 +67,7 @@ def encoded(encoding: str, gray: np.ndarray) -> Any:
 
 def test_every_documented_encoding_is_decoded_and_every_decoded_one_documented() -> None:
     pytest.importorskip("rclpy")
-    from vizloc_ros.ros.image_messages import SUPPORTED_ENCODINGS, gray_from_image
+    from vizloc_ros.datasets.image_messages import SUPPORTED_ENCODINGS, gray_from_image
 
     gray = np.repeat(np.repeat(np.linspace(0, 255, 8, dtype=np.uint8)[None], 6, axis=0), 4, axis=1)
     gray = np.repeat(gray, 2, axis=0)

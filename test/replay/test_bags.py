@@ -147,7 +147,7 @@ def test_a_bag_is_written_whole_or_not_at_all(bag: Path) -> None:
 def test_what_is_no_bag_is_named(bag: Path) -> None:
     with pytest.raises(BagError, match="nowhere: there is no such bag"):
         read_info(bag.parent / "nowhere")
-    with pytest.raises(BagError, match="not a rosbag2"):
+    with pytest.raises(BagError, match=r"not a bag: a folder with metadata\.yaml"):
         read_info(bag.parent)
     (bag.parent / "text.txt").write_text("hello")
     with pytest.raises(BagError, match=r"text\.txt: the bag cannot be read"):

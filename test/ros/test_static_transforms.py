@@ -8,8 +8,9 @@ from ros_helpers import ros_nodes, spin_until
 
 from vizloc_ros.errors import RosError
 from vizloc_ros.geometry.poses import pose_from_quaternion
+from vizloc_ros.geometry.transform_tree import TransformTree
 from vizloc_ros.ros import qos
-from vizloc_ros.ros.extrinsics import StaticTransforms, TransformTree
+from vizloc_ros.ros.extrinsics import StaticTransforms
 from vizloc_ros.ros.messages import transform_to_msg
 
 

@@ -10,7 +10,8 @@ from rosbags.typesys import Stores, get_typestore
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.errors import BagError
 from vizloc_ros.geometry.camera import PinholeCamera
-from vizloc_ros.geometry.poses import array_of, pose_from_quaternion
+from vizloc_ros.geometry.poses import array_of
+from vizloc_ros.geometry.transform_tree import pose_of_fields
 from vizloc_ros.timing import NANOSECONDS
 
 TYPES = get_typestore(Stores.ROS2_HUMBLE)  # the oldest distribution supported; these messages have not changed since
@@ -86,9 +87,8 @@ def pose_message(parent_from_child: Rigid3d, message_header: Any) -> Any:
 
 
 def pose_of_message(pose: Any) -> Rigid3d:
-    """Pose parent_from_child of a ``geometry_msgs/Pose``."""
-    p, q = pose.position, pose.orientation
-    return pose_from_quaternion(np.array([p.x, p.y, p.z]), np.array([q.x, q.y, q.z, q.w]))
+    """Pose parent_from_child of a ``geometry_msgs/Pose``. Raises ``RosError`` as ``pose_of_fields``."""
+    return pose_of_fields(pose.position, pose.orientation)
 
 
 def transform_message(parent_from_child: Rigid3d, child: str, message_header: Any) -> Any:

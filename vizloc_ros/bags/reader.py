@@ -1,35 +1,18 @@
-"""Reader of rosbag2 bags (sqlite3 or mcap); every problem of a bag is a ``BagError`` that names it."""
+"""Reader of the messages of bags; every problem of a bag is a ``BagError`` that names it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import apsw
 from pycolmap import Rigid3d
-from rosbags.rosbag2 import Reader
-from rosbags.rosbag2.errors import ReaderError
-from rosbags.serde import SerdeError
-from rosbags.typesys import Stores, get_typestore
 
 from vizloc_ros.bags.bag_messages import pose_of_message, stamp_ns_of
-from vizloc_ros.errors import BagError
+from vizloc_ros.bags.opened import TYPES, BagTopic, open_bag
+from vizloc_ros.errors import BagError, RosError
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 POSE_TYPES = ("geometry_msgs/msg/PoseStamped", "geometry_msgs/msg/PoseWithCovarianceStamped", "nav_msgs/msg/Odometry")
-TYPES = get_typestore(Stores.LATEST)
-# Errors of rosbags about files that are cut off or were overwritten: when they are opened, and while they are read.
-OPENING_DAMAGE = (ReaderError, apsw.Error, OSError, KeyError, TypeError, ValueError, AssertionError, MemoryError)
-READING_DAMAGE = (ReaderError, apsw.Error, SerdeError)
-
-
-@dataclass(frozen=True)
-class BagTopic:
-    """Message type of a topic, and number of its messages."""
-
-    type_name: str
-    count: int
 
 
 @dataclass(frozen=True)
@@ -45,38 +28,15 @@ class BagInfo:
         """Number of images, raw and compressed, on all topics."""
         return sum(topic.count for topic in self.topics.values() if topic.type_name in IMAGE_TYPES)
 
-
-@contextmanager
-def open_bag(path: Path) -> Iterator[Reader]:
-    """Open a bag, a folder or a single .db3 or .mcap file, for reading.
-
-    Raises:
-        BagError: it is missing, no bag, damaged (perhaps found only while it is read), or without messages.
-    """
-    if not path.exists():
-        raise BagError(f"{path}: there is no such bag")
-    try:
-        reader = Reader(path)
-        reader.open()
-    except FileNotFoundError as error:
-        raise BagError(f"{path}: not a rosbag2: a folder with metadata.yaml, or a .db3 or .mcap file") from error
-    except OPENING_DAMAGE as error:
-        raise BagError(f"{path}: the bag cannot be read: {error}") from error
-    try:
-        if not reader.message_count:
-            raise BagError(f"{path}: the bag holds no message; was its recording stopped properly?")
-        yield reader
-    except READING_DAMAGE as error:
-        raise BagError(f"{path}: the bag is damaged: {error}") from error
-    finally:
-        reader.close()
+    def topics_of(self, *types: str) -> list[str]:
+        """Names of the topics with messages of these types."""
+        return [name for name, topic in self.topics.items() if topic.type_name in types and topic.count]
 
 
 def read_info(path: Path) -> BagInfo:
     """Summary of a bag. Raises ``BagError`` if it cannot be read."""
-    with open_bag(path) as reader:
-        topics = {name: BagTopic(info.msgtype or "", info.msgcount) for name, info in reader.topics.items()}
-        return BagInfo(reader.start_time, reader.end_time - 1, topics)
+    with open_bag(path) as bag:
+        return BagInfo(bag.start_ns, bag.end_ns, bag.topics)
 
 
 def read_messages(
@@ -93,16 +53,16 @@ def read_messages(
     Raises:
         BagError: the bag cannot be read, or lacks the topic; the message lists its topics.
     """
-    with open_bag(path) as reader:
-        connections = [connection for connection in reader.connections if connection.topic == topic]
-        if not connections:
-            topics = ", ".join(sorted({connection.topic for connection in reader.connections}))
-            raise BagError(f"{path}: the bag has no topic {topic}; there are: {topics or 'none'}")
-        unknown = [connection.msgtype for connection in connections if connection.msgtype not in TYPES.types]
-        if unknown:
-            raise BagError(f"{path}: {topic} has the type {unknown[0]}, which is not a standard message")
-        for connection, time_ns, data in reader.messages(connections, start_ns, stop_ns):
-            yield time_ns, TYPES.deserialize_cdr(data, connection.msgtype)
+    with open_bag(path) as bag:
+        if topic not in bag.topics:
+            raise BagError(
+                f"{path}: the bag has no topic {topic}; there are: {', '.join(sorted(bag.topics)) or 'none'}"
+            )
+        type_name = bag.topics[topic].type_name
+        if type_name not in TYPES.types:
+            raise BagError(f"{path}: {topic} has the type {type_name}, which is not a standard message")
+        for _, time_ns, data in bag.messages([topic], start_ns, stop_ns):
+            yield time_ns, TYPES.deserialize_cdr(data, type_name)
 
 
 def read_poses(path: Path, topic: str = "/ground_truth/pose") -> dict[int, Rigid3d]:
@@ -121,5 +81,8 @@ def read_poses(path: Path, topic: str = "/ground_truth/pose") -> dict[int, Rigid
                 f"{path}: {topic} has the type {message.__msgtype__}; expected one of {', '.join(POSE_TYPES)}"
             )
         pose = message.pose if message.__msgtype__ == POSE_TYPES[0] else message.pose.pose
-        poses[stamp_ns_of(message.header)] = pose_of_message(pose)
+        try:
+            poses[stamp_ns_of(message.header)] = pose_of_message(pose)
+        except RosError as error:
+            raise BagError(f"{path}: {topic}: {error}") from error
     return poses

@@ -9,13 +9,13 @@ from pycolmap import Rigid3d
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.bags.bag_messages import stamp_ns_of
 from vizloc_ros.bags.reader import read_info, read_messages, read_poses
+from vizloc_ros.datasets.image_messages import gray_from_compressed, gray_from_image
 from vizloc_ros.datasets.parsing import format_timestamp
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import BagError, CameraError
 from vizloc_ros.geometry.camera_info import camera_frame, first_camera
 from vizloc_ros.geometry.rectification import Rectifier
-from vizloc_ros.ros.extrinsics import TransformTree
-from vizloc_ros.ros.image_messages import gray_from_compressed, gray_from_image
+from vizloc_ros.geometry.transform_tree import TransformTree
 from vizloc_ros.wording import name_text
 
 GROUND_TRUTH = "/ground_truth/pose"

@@ -15,10 +15,9 @@ from threading import Event
 from typing import Any
 
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rosbags.interfaces import Connection, ConnectionExtRosbag2, QosDurability
 from rosgraph_msgs.msg import Clock
 
-from vizloc_ros.bags.reader import open_bag, read_info
+from vizloc_ros.bags.opened import TYPES, BagTopic, open_bag
 from vizloc_ros.errors import BagError, ConfigError, RosError
 from vizloc_ros.ros.rclpy_errors import RCLError
 from vizloc_ros.timing import NANOSECONDS
@@ -33,6 +32,9 @@ LARGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "sens
 LARGE_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 SMALL_QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED_QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+# Names, without namespace, of topics that are published once and for those who subscribe later, too. A recorder that
+# could not match their publisher, or a bag that was converted or filtered, has them as volatile.
+LATCHED_NAMES = ("tf_static", "robot_description", "map", "map_metadata", "vector_map", "pointcloud_map")
 CLOCK_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 
 
@@ -62,9 +64,10 @@ class Playback:
 class BagPlayer:
     """Publisher of the messages in a bag, byte for byte, and of the bag's time on ``/clock``.
 
-    The constructor publishes the messages of latched topics (``/tf_static``) up to the start, before the first message
-    is played. The clock ticks every 50 ms, starts half a second early and is never behind the messages; with ``loop``
-    it jumps back at each turn. A ``/clock`` in the bag is not played.
+    Messages of a ROS 1 bag are converted. Topics that nodes expect to be latched are, whatever durability they were
+    recorded with: ``/tf_static``, maps and ``robot_description``. The constructor publishes their messages up to the
+    start, before the first message is played. The clock ticks every 50 ms, starts half a second early and is never
+    behind the messages; with ``loop`` it jumps back at each turn. A ``/clock`` in the bag is not played.
 
     Attributes:
         skipped: topics whose message type is not installed, with the type.
@@ -79,6 +82,7 @@ class BagPlayer:
         loop: bool = False,
         start_offset_s: float = 0.0,
         delay_s: float = 0.0,
+        leave_out: Collection[str] = (),
         on_published: Callable[[Published], None] | None = None,
     ) -> None:
         """Create the publishers.
@@ -90,14 +94,16 @@ class BagPlayer:
             loop: whether to start over at the end until ``stop``.
             start_offset_s: time from the begin of the bag to the first message to play [s].
             delay_s: time that ``play`` waits before it begins, once [s].
+            leave_out: topics that are not played.
             on_published: called after each message, in the thread of ``play``.
 
         Raises:
             BagError: the bag cannot be read, or nothing in it can be published.
             ConfigError: the rate, the offset or the delay is out of range.
         """
-        info = read_info(path)
-        length_s = (info.end_ns - info.start_ns) / NANOSECONDS
+        with open_bag(path) as bag:
+            begin_ns, end_ns, topics, is_ros1 = bag.start_ns, bag.end_ns, bag.topics, bag.is_ros1
+        length_s = (end_ns - begin_ns) / NANOSECONDS
         if not 0.01 <= rate <= 100.0:
             raise ConfigError(f"the rate is {rate:g}; it must be from 0.01 to 100")
         if not 0.0 <= start_offset_s <= length_s:
@@ -105,7 +111,7 @@ class BagPlayer:
         if not 0.0 <= delay_s < math.inf:
             raise ConfigError(f"the delay is {delay_s:g} s; it must be 0 or more")
         self._node, self._path, self._rate, self._loop, self._delay_s = node, path, rate, loop, delay_s
-        self._start_ns, self._end_ns = info.start_ns + round(start_offset_s * NANOSECONDS), info.end_ns
+        self._start_ns, self._end_ns = begin_ns + round(start_offset_s * NANOSECONDS), end_ns
         self._on_published = on_published
         self._stop = Event()
         self._clock_ns = -1
@@ -114,15 +120,17 @@ class BagPlayer:
         self._stamped: set[str] = set()
         self.skipped: dict[str, str] = {}
         self._publishers: dict[str, Any] = {}
-        with open_bag(path) as reader:
-            connections = [c for c in reader.connections if c.topic != CLOCK_TOPIC]
-        self._latched = {connection.topic for connection in connections if _is_latched(connection)}
-        for connection in connections:
-            self._advertise(connection)
+        played = {name: kind for name, kind in topics.items() if name not in (CLOCK_TOPIC, *leave_out)}
+        self._latched = {name for name, kind in played.items() if _is_latched(name, kind)}
+        for name, kind in played.items():
+            if is_ros1 and kind.type_name not in TYPES.types:
+                self.skipped[name] = kind.type_name
+            else:
+                self._advertise(name, kind.type_name)
         if not self._publishers:
             raise BagError(f"{path}: no message type of the bag is installed here: {', '.join(self.skipped.values())}")
-        for topic, stamp_ns, data in self._messages(self._latched, info.start_ns, self._start_ns + 1):
-            self._publish(topic, stamp_ns, data)
+        for name, stamp_ns, data in self._messages(self._latched, begin_ns, self._start_ns + 1):
+            self._publish(name, stamp_ns, data)
 
     def wait_for_subscribers(self, expected: Mapping[str, int], timeout_s: float = 10.0) -> None:
         """Wait until each topic has the expected number of subscribers.
@@ -219,24 +227,20 @@ class BagPlayer:
 
     def _messages(self, topics: Collection[str], start_ns: int, stop_ns: int) -> Iterator[tuple[str, int, bytes]]:
         """Yield (topic, time in the bag [ns], CDR bytes) in order of time, from start to before stop [ns]."""
-        with open_bag(self._path) as reader:
-            chosen = [c for c in reader.connections if c.topic in topics and c.topic in self._publishers]
-            if chosen:  # rosbags reads all connections if none is given
-                for connection, stamp_ns, data in reader.messages(chosen, start_ns, stop_ns):
-                    yield connection.topic, stamp_ns, data
+        with open_bag(self._path) as bag:
+            yield from bag.messages([topic for topic in topics if topic in self._publishers], start_ns, stop_ns)
 
-    def _advertise(self, connection: Connection) -> None:
-        message_type = _installed_type(connection.msgtype)
+    def _advertise(self, topic: str, type_name: str) -> None:
+        message_type = _installed_type(type_name)
         if message_type is None:
-            self.skipped[connection.topic] = connection.msgtype
+            self.skipped[topic] = type_name
             return
         if next(iter(message_type.get_fields_and_field_types().values()), "") == "std_msgs/Header":
-            self._stamped.add(connection.topic)
-        qos = LARGE_QOS if connection.msgtype in LARGE_TYPES else SMALL_QOS
-        if connection.topic in self._latched:
+            self._stamped.add(topic)
+        qos = LARGE_QOS if type_name in LARGE_TYPES else SMALL_QOS
+        if topic in self._latched:
             qos = LATCHED_QOS
-        if connection.topic not in self._publishers:
-            self._publishers[connection.topic] = self._node.create_publisher(message_type, connection.topic, qos)
+        self._publishers[topic] = self._node.create_publisher(message_type, topic, qos)
 
 
 def _installed_type(name: str) -> Any:
@@ -248,9 +252,8 @@ def _installed_type(name: str) -> Any:
         return None
 
 
-def _is_latched(connection: Connection) -> bool:
-    profiles = connection.ext.offered_qos_profiles if isinstance(connection.ext, ConnectionExtRosbag2) else []
-    return any(profile.durability is QosDurability.TRANSIENT_LOCAL for profile in profiles)
+def _is_latched(name: str, topic: BagTopic) -> bool:
+    return topic.latched or name.rpartition("/")[2] in LATCHED_NAMES
 
 
 def _header_stamp_ns(data: bytes) -> int:

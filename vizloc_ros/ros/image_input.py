@@ -12,13 +12,13 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.datasets.bit_depth import BitDepth
+from vizloc_ros.datasets.image_messages import check_exposure, gray_from_compressed, gray_from_image
 from vizloc_ros.datasets.lenses import rectifier as rectifier_of
 from vizloc_ros.errors import CameraError, UncalibratedError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.camera_info import camera_frame, camera_of_message, frame_difference
 from vizloc_ros.geometry.rectification import DistortedCamera
 from vizloc_ros.ros.diagnostics import Level
-from vizloc_ros.ros.image_messages import check_exposure, gray_from_compressed, gray_from_image
 from vizloc_ros.ros.messages import stamp_to_ns
 from vizloc_ros.ros.pipeline_node import PipelineNode
 from vizloc_ros.ros.qos import SENSOR

@@ -12,13 +12,11 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from vizloc_ros.arrays import Float64
-from vizloc_ros.errors import CameraError, RosError
+from vizloc_ros.errors import CameraError
 from vizloc_ros.geometry.camera import PinholeCamera
-from vizloc_ros.geometry.poses import array_of, pose_from_quaternion
+from vizloc_ros.geometry.poses import array_of
+from vizloc_ros.geometry.transform_tree import pose_of_fields
 from vizloc_ros.timing import NANOSECONDS
-from vizloc_ros.wording import numbers_text
-
-_NORM_TOLERANCE = 0.01  # as in tf2: room for rounded decimals in a file, none for four numbers of another meaning
 
 
 def stamp_to_ns(stamp: Time) -> int:
@@ -45,7 +43,7 @@ def pose_to_msg(parent_from_child: Rigid3d) -> Pose:
 
 def pose_from_msg(msg: Pose) -> Rigid3d:
     """Pose parent_from_child of a message. Raises ``RosError`` if it is not finite or its quaternion not of norm 1."""
-    return _rigid(msg.position, msg.orientation)
+    return pose_of_fields(msg.position, msg.orientation)
 
 
 def transform_to_msg(parent_from_child: Rigid3d) -> Transform:
@@ -56,7 +54,7 @@ def transform_to_msg(parent_from_child: Rigid3d) -> Transform:
 
 def transform_from_msg(msg: Transform) -> Rigid3d:
     """Pose parent_from_child of a message. Raises ``RosError`` if it is not finite or its quaternion not of norm 1."""
-    return _rigid(msg.translation, msg.rotation)
+    return pose_of_fields(msg.translation, msg.rotation)
 
 
 def pose_with_covariance_to_msg(
@@ -100,14 +98,3 @@ def rectified_camera_from_msg(msg: CameraInfo) -> PinholeCamera:
     if skew:
         raise CameraError(f"camera_info has a skew of {skew:g}; a camera without it is needed")
     return PinholeCamera(int(msg.width), int(msg.height), fx, fy, cx, cy)
-
-
-def _rigid(translation: Point | Vector3, rotation: Quaternion) -> Rigid3d:
-    t = np.array([translation.x, translation.y, translation.z])
-    q = np.array([rotation.x, rotation.y, rotation.z, rotation.w])
-    if not np.isfinite(t).all() or not abs(np.linalg.norm(q) - 1.0) <= _NORM_TOLERANCE:
-        raise RosError(
-            f"translation {numbers_text(t)} and quaternion (xyzw) {numbers_text(q)} are no pose: "
-            "it must be finite and the quaternion's norm 1"
-        )
-    return pose_from_quaternion(t, q)

@@ -7,8 +7,13 @@ import pytest
 from sensor_msgs.msg import CompressedImage, Image
 
 from vizloc_ros.datasets.bit_depth import BitDepth
+from vizloc_ros.datasets.image_messages import (
+    SUPPORTED_ENCODINGS,
+    check_exposure,
+    gray_from_compressed,
+    gray_from_image,
+)
 from vizloc_ros.errors import ImageError
-from vizloc_ros.ros.image_messages import SUPPORTED_ENCODINGS, check_exposure, gray_from_compressed, gray_from_image
 
 HEIGHT, WIDTH = 6, 8
 

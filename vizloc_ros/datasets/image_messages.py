@@ -1,10 +1,9 @@
-"""Gray images from ``sensor_msgs/Image`` and ``CompressedImage``, without cv_bridge."""
+"""Gray images from ``sensor_msgs/Image`` and ``CompressedImage`` of any library, without cv_bridge."""
 
-from __future__ import annotations
+from typing import Any
 
 import cv2
 import numpy as np
-from sensor_msgs.msg import CompressedImage, Image
 
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.datasets.bit_depth import BitDepth
@@ -46,7 +45,7 @@ _DEPTH_ENCODINGS = ("16SC1", "32FC1", "64FC1")
 _MIN_CONTRAST = 8  # gray levels; sensor noise of a covered lens stays below
 
 
-def gray_from_image(msg: Image, topic: str = "", depth: BitDepth | None = None) -> UInt8:
+def gray_from_image(msg: Any, topic: str = "", depth: BitDepth | None = None) -> UInt8:
     """Gray image (H, W) of a message; for mono8 without padding, a view of the message's data.
 
     Args:
@@ -77,7 +76,7 @@ def gray_from_image(msg: Image, topic: str = "", depth: BitDepth | None = None) 
     raise ImageError(f"image encoding {name_text(encoding)} is unknown; supported are {supported}")
 
 
-def gray_from_compressed(msg: CompressedImage, topic: str = "", depth: BitDepth | None = None) -> UInt8:
+def gray_from_compressed(msg: Any, topic: str = "", depth: BitDepth | None = None) -> UInt8:
     """Gray image (H, W) of a JPEG, a PNG or another format of OpenCV, decoded like the image files of a dataset.
 
     Args:
@@ -119,7 +118,7 @@ def check_exposure(gray: UInt8) -> None:
     raise ImageError(f"the image is of one gray ({darkest} to {brightest}): is the lens covered or fogged?")
 
 
-def _pixels(msg: Image, bytes_per_pixel: int) -> UInt8:
+def _pixels(msg: Any, bytes_per_pixel: int) -> UInt8:
     """View of the data without the padding of rows: (H, W) for one byte per pixel, else (H, W, bytes_per_pixel)."""
     height, width, step = msg.height, msg.width, msg.step
     described = _require_size(msg)
@@ -131,7 +130,7 @@ def _pixels(msg: Image, bytes_per_pixel: int) -> UInt8:
     return rows if bytes_per_pixel == 1 else rows.reshape(height, width, bytes_per_pixel)
 
 
-def _luma(msg: Image) -> UInt8:
+def _luma(msg: Any) -> UInt8:
     """View (H, W) of the first plane without the padding of its rows.
 
     Drivers give the step of the luma, or divide all bytes by the height.
@@ -147,7 +146,7 @@ def _luma(msg: Image) -> UInt8:
     return np.frombuffer(msg.data, np.uint8)[: step * height].reshape(height, step)[:, :width]
 
 
-def _require_size(msg: Image) -> str:
+def _require_size(msg: Any) -> str:
     """Text that describes an image. Raises ``ImageError`` if it is empty."""
     described = f"image '{msg.encoding}' of {msg.width}x{msg.height} px"
     if msg.width == 0 or msg.height == 0:
