@@ -7,12 +7,17 @@ from typing import Any
 from rosbags.convert.converter import default_message, migrate_message
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from vizloc_ros.bags.bag_messages import TYPES, make
 from vizloc_ros.bags.writer import qos
 
+TRANSFORMS = "geometry_msgs/TransformStamped[] transforms"
+TF2, TF1 = "tf2_msgs/msg/TFMessage", "tf/msg/tfMessage"
+OWN = "own_msgs/msg/Thing"
 ROS1_TYPES = get_typestore(Stores.ROS1_NOETIC)
+for kind, definition in {TF2: TRANSFORMS, TF1: TRANSFORMS, OWN: "int32 x"}.items():
+    ROS1_TYPES.register(get_types_from_msg(definition, kind))
 IMAGE, CAMERA_INFO, TF_STATIC, TRUTH = "/camera/image", "/camera/camera_info", "/tf_static", "/ground_truth/pose"
 Change = Callable[[str, Any, int], Iterable[tuple[str, Any]]]
 
@@ -60,17 +65,22 @@ def rewrite(
     return target
 
 
-def rewrite_as_ros1(source: Path, target: Path, *changes: Change) -> Path:
-    """Write a bag again as a .bag file of ROS 1; transforms have the type of tf1, ``tf/tfMessage``."""
+def rewrite_as_ros1(source: Path, target: Path, *changes: Change, tf_type: str = TF2, own_topic: str = "") -> Path:
+    """Write a bag again as a .bag file of ROS 1; with ``own_topic``, also messages of a type that is not a standard."""
     cache: dict[str, object] = {}
     with Reader(source) as reader, Writer1(target) as writer:
         connections: dict[str, Any] = {}
+        if own_topic:
+            own = writer.add_connection(own_topic, OWN, typestore=ROS1_TYPES)
         for topic, message, stamp_ns in _changed_messages(reader, changes):
             name = message.__msgtype__
             data = ROS1_TYPES.serialize_ros1(migrate_message(TYPES, ROS1_TYPES, name, name, cache, message), name)
             if topic not in connections:
-                connections[topic] = writer.add_connection(topic, name, typestore=ROS1_TYPES)
+                written = tf_type if topic == TF_STATIC else name
+                connections[topic] = writer.add_connection(topic, written, typestore=ROS1_TYPES)
             writer.write(connections[topic], stamp_ns, data)
+            if own_topic:
+                writer.write(own, stamp_ns, bytes(4))
     return target
 
 
