@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 import kitti00
 from measure import Cell, Table
 
+from vizloc_ros.bags.bag_camera import open_camera
 from vizloc_ros.bags.writer import write_bag
 from vizloc_ros.datasets.record import every
 from vizloc_ros.replay.bag_replay import replay_bag
@@ -20,7 +21,7 @@ def benchmark(out: Path) -> list[Table]:
     with TemporaryDirectory(dir=out) as temporary:
         bag = Path(temporary) / "bag"
         write_bag(every(kitti00.records("query"), _EVERY), bag)
-        replay = replay_bag(bag, folder, rate=_RATE, tracking=False, log=out / "nodes.log")
+        replay = replay_bag(open_camera(bag), folder, rate=_RATE, tracking=False, log=out / "nodes.log")
     stages = {"image to pose": percentiles(replay.latency_ms.values()), **replay.timings_ms} if replay.poses else {}
     rows: list[list[Cell]] = [[stage, times["p50"], times["p99"]] for stage, times in stages.items()]
     notes = [

@@ -9,15 +9,13 @@ import pytest
 from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.bags import writer
+from vizloc_ros.bags.bag_camera import open_camera
 from vizloc_ros.bags.bag_messages import camera_info_message, header, image_message, make
 from vizloc_ros.bags.writer import write_bag
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import BagError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import pose_error
-
-pytest.importorskip("rclpy", reason="ROS is not installed")
-from vizloc_ros.replay.bag_records import records_of_bag
 
 CAMERA = PinholeCamera(64, 40, 50.0, 51.0, 31.5, 19.5)
 START_NS = 1_700_000_000_000_000_000
@@ -52,14 +50,24 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path
     return write
 
 
+def records_of_bag(bag: Path) -> tuple[list[Record], Rigid3d]:
+    """Records of a bag, and base_from_cam."""
+    camera = open_camera(bag)
+    return camera.records(), camera.frame_from_cam("base_link")
+
+
 def frame(name: str) -> Change:
     return lambda index, message: setattr(message, "header", header(START_NS + index * 10**8, name))
 
 
 @pytest.mark.parametrize("other", ["camera_link", ""])
 def test_the_frame_is_that_of_the_images(write: Callable[..., Path], other: str) -> None:
-    _, base_from_cam = records_of_bag(write(of_info=frame(other)))
+    bag = write(of_info=frame(other))
+    _, base_from_cam = records_of_bag(bag)
     assert max(pose_error(base_from_cam, BASE_FROM_CAM)) < 1e-6
+    (note,) = open_camera(bag).notes
+    assert (other or "(empty)") in note
+    assert "camera_optical_frame" in note
 
 
 def test_images_without_a_frame_have_that_of_camera_info(write: Callable[..., Path]) -> None:

@@ -11,7 +11,7 @@ DATASET_HELP = "reader:PATH, e.g. folder:/data/route, kitti:/data/sequences/00 o
 
 DatasetArgument = Annotated[str, typer.Argument(metavar="DATASET", help=DATASET_HELP)]
 MapArgument = Annotated[Path, typer.Argument(metavar="MAP", help="A map's folder")]
-BagArgument = Annotated[Path, typer.Argument(metavar="BAG", help="A rosbag2 folder")]
+BagArgument = Annotated[Path, typer.Argument(metavar="BAG", help="A rosbag2 folder or file, or a .bag file of ROS 1")]
 EveryOption = Annotated[int, typer.Option(help="Keep every N-th image of the split", min=1)]
 SeedOption = Annotated[int, typer.Option(help="Seed of all random numbers", min=0)]
 DegradeOption = Annotated[

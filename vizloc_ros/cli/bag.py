@@ -1,19 +1,33 @@
-"""``vizloc bag``: write, play."""
+"""``vizloc bag``: write, play, info, to-folder."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from vizloc_ros.cli.arguments import BagArgument, DatasetArgument, DegradeOption, EveryOption, SeedOption
+from vizloc_ros.cli.bag_choices import (
+    BaseFrameOption,
+    BaseFromCamOption,
+    CalibrationOption,
+    CameraInfoTopicOption,
+    ImageTopicOption,
+    MaxGapOption,
+    TruthFrameOption,
+    TruthTopicOption,
+    bag_options,
+    print_camera,
+)
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.corruptions import Degradation
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import every as every_nth
 from vizloc_ros.errors import ConfigError
 
-app = typer.Typer(help="Write and play rosbags.", no_args_is_help=True)
+app = typer.Typer(help="Write, play and read rosbags.", no_args_is_help=True)
 console = Console()
 _COMPRESSIONS: dict[str, Literal["png", "jpeg"] | None] = {"": None, "png": "png", "jpeg": "jpeg"}
 
@@ -78,3 +92,51 @@ def play(
     except (KeyboardInterrupt, ExternalShutdownException):
         return
     console.print(f"{played.published.total()} messages published, {played.refused} refused by the middleware")
+
+
+@app.command()
+def info(bag: BagArgument) -> None:
+    """List the topics of a bag, and what each can be used for."""
+    from vizloc_ros.bags.topic_uses import topic_uses
+
+    table = Table(title=str(bag), title_justify="left")
+    for column in ("topic", "type", "messages", "Hz", "use"):
+        table.add_column(column, justify="right" if column in ("messages", "Hz") else "left", overflow="fold")
+    for use in topic_uses(bag):
+        rate = "-" if use.rate is None else f"{use.rate:.1f}"
+        table.add_row(*map(Text, (use.topic, use.type_name, str(use.count), rate, use.use)))
+    console.print(table)
+
+
+@app.command()
+def to_folder(
+    bag: BagArgument,
+    out: Annotated[Path, typer.Option(help="The posed folder; other splits in it are kept", file_okay=False)],
+    split: Annotated[str, typer.Option(help="Name of the split")] = "map",
+    every: EveryOption = 1,
+    image_topic: ImageTopicOption = "",
+    camera_info_topic: CameraInfoTopicOption = "",
+    calibration: CalibrationOption = None,
+    base_frame: BaseFrameOption = "base_link",
+    base_from_cam: BaseFromCamOption = "",
+    truth_topic: TruthTopicOption = "",
+    truth_frame: TruthFrameOption = "",
+    max_gap: MaxGapOption = 0.5,
+    overwrite: Annotated[bool, typer.Option(help="Replace the split if it exists")] = False,
+) -> None:
+    """Write the rectified images of a bag, with their poses, as a posed folder for `vizloc map build folder:DIR`."""
+    from vizloc_ros.bags.bag_camera import open_camera
+    from vizloc_ros.bags.folder_writer import write_folder
+    from vizloc_ros.bags.topic_uses import no_poses_text
+
+    options = bag_options(
+        image_topic, camera_info_topic, calibration, base_frame, base_from_cam, truth_topic, truth_frame, max_gap
+    )
+    camera = open_camera(bag, options)
+    print_camera(console, camera)
+    written = write_folder(camera, out, split=split, every=every, overwrite=overwrite, progress=bar)
+    console.print(f"{written.written} images written to {out}, split {split}")
+    for reason, count in written.left_out.most_common():
+        console.print(Text(f"{count:6d}  left out: {reason}"))
+    if not written.posed:
+        console.print(Text(f"without poses: {no_poses_text(bag)}", style="yellow"))

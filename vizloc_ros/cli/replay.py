@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from vizloc_ros.cli.arguments import (
     BagArgument,
@@ -14,6 +15,17 @@ from vizloc_ros.cli.arguments import (
     ProviderOption,
     TrackerModelOption,
     command_line,
+)
+from vizloc_ros.cli.bag_choices import (
+    BaseFrameOption,
+    BaseFromCamOption,
+    CalibrationOption,
+    CameraInfoTopicOption,
+    ImageTopicOption,
+    MaxGapOption,
+    TruthFrameOption,
+    TruthTopicOption,
+    bag_options,
 )
 from vizloc_ros.evaluation.report import report_table
 from vizloc_ros.pixloc.tracking_options import LONG_SIDE
@@ -28,11 +40,22 @@ def replay(
     long_side: LongSideOption = LONG_SIDE,
     provider: ProviderOption = "cpu",
     composed: Annotated[bool, typer.Option(help="All nodes in one process instead of one each")] = False,
+    image_topic: ImageTopicOption = "",
+    camera_info_topic: CameraInfoTopicOption = "",
+    calibration: CalibrationOption = None,
+    base_frame: BaseFrameOption = "base_link",
+    base_from_cam: BaseFromCamOption = "",
+    truth_topic: TruthTopicOption = "",
+    truth_frame: TruthFrameOption = "",
+    max_gap: MaxGapOption = 0.5,
 ) -> None:
-    """Replay a bag through the nodes and evaluate the published poses."""
+    """Replay a bag through the nodes and evaluate the published poses; exit code 1 if there is none."""
     from vizloc_ros.replay.bag_replay import private_domain
     from vizloc_ros.replay.replay_report import evaluate_replay
 
+    options = bag_options(
+        image_topic, camera_info_topic, calibration, base_frame, base_from_cam, truth_topic, truth_frame, max_gap
+    )
     console = Console()
     domain = private_domain()
     console.print(f"on ROS domain {domain}: watch it with ROS_DOMAIN_ID={domain} rviz2")
@@ -47,18 +70,25 @@ def replay(
         long_side=long_side,
         composed=composed,
         domain_id=domain,
+        options=options,
         details={"command": command_line()},
     )
     print_replay(console, report)
     console.print(f"written to {out}")
+    if not report["num_poses"]:
+        raise typer.Exit(1)
 
 
-_NOT_SHOWN = ("reasons",)
+_NOT_SHOWN = ("reasons", "warnings", "notes", "truth")
+_REASONS_SHOWN = 8
 
 
 def print_replay(console: Console, report: Mapping[str, Any]) -> None:
-    """Show the report of a replay and, if images were dropped, the reason and a remedy."""
+    """Show the report of a replay, the reasons for which images have no pose, and a remedy for dropped ones."""
+    for note in report["notes"]:
+        console.print(Text(note, style="yellow"))
     console.print(report_table({key: value for key, value in report.items() if key not in _NOT_SHOWN}))
+    _print_reasons(console, report)
     if report["dropped"] and report["processed_hz"]:
         arriving = report["processed_hz"] * report["num_images"] / max(report["num_processed"], 1)
         console.print(
@@ -66,3 +96,22 @@ def print_replay(console: Console, report: Mapping[str, Any]) -> None:
             f"{report['processed_hz']:.1f} of {arriving:.1f} images a second and takes the newest ones; recall counts "
             "the dropped ones as wrong, recall of processed does not. A slower --rate processes all of them."
         )
+
+
+def _print_reasons(console: Console, report: Mapping[str, Any]) -> None:
+    """Show the reasons, most frequent first; all that the nodes said if there is no pose at all."""
+    reasons: Mapping[str, int] = report["reasons"]
+    no_pose = not report["num_poses"]
+    if no_pose:
+        console.print(Text(f"None of {report['num_images']} images got a pose.", style="bold red"))
+    if reasons:
+        console.print("Reasons for images without a pose, by what the nodes said, and number of images:")
+    for reason, count in list(reasons.items())[:_REASONS_SHOWN]:
+        console.print(Text(f"{count:6d}  {reason}"))
+    if len(reasons) > _REASONS_SHOWN:
+        console.print(f"        and {len(reasons) - _REASONS_SHOWN} more in report.json")
+    if no_pose:
+        for warning in report["warnings"]:
+            console.print(Text(f"        {warning}"))
+        if not reasons and not report["warnings"]:
+            console.print("No node gave a reason: see nodes.log.")

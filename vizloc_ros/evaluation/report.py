@@ -12,7 +12,9 @@ from pycolmap import Rigid3d
 from rich.table import Table
 from rich.text import Text
 
+from vizloc_ros.arrays import UInt8
 from vizloc_ros.datasets.record import Record
+from vizloc_ros.errors import CameraError, ImageError
 from vizloc_ros.evaluation.plots import plot_errors, plot_overlay, plot_trajectory
 from vizloc_ros.evaluation.recall import evaluate_poses, ground_truth, readable
 from vizloc_ros.evaluation.trajectories import write_tum, write_visuallocalization
@@ -148,7 +150,8 @@ def draw_overlay(
 ) -> None:
     """Draw one image, its matches, and the matched landmarks projected with the estimated pose.
 
-    The image is the first one with an estimate in the second half of the records; without one, nothing is drawn.
+    The image is the first readable one with an estimate in the second half of the records; without one, nothing is
+    drawn.
 
     Args:
         path: file of the figure.
@@ -157,10 +160,25 @@ def draw_overlay(
         visual_map: map of the estimates.
         localizer: localizer that finds the matches again.
     """
-    record = next((r for r in records[len(records) // 2 :] if r.name in estimates), None)
-    if record is None:
+    for record in records[len(records) // 2 :]:
+        if record.name not in estimates:
+            continue
+        try:
+            image = record.read_image()
+        except (CameraError, ImageError):  # such as an image of a size that has no calibration
+            continue
+        _draw_overlay_of(path, record, image, estimates[record.name], visual_map, localizer)
         return
-    image = record.read_image()
+
+
+def _draw_overlay_of(
+    path: Path,
+    record: Record,
+    image: UInt8,
+    map_from_cam: Rigid3d,
+    visual_map: VisualMap,
+    localizer: HierarchicalLocalizer,
+) -> None:
     localized = ImageLocalizer(visual_map.extractor, localizer, tuple(Roll)).localize(image, record.camera)
     features, outcome = localized.features, localized.outcome
     if outcome.pose is None:
@@ -171,7 +189,7 @@ def draw_overlay(
         keypoints = features.keypoints[np.concatenate([pose.keypoints, pose.rejected])]
         inliers = np.arange(len(keypoints)) < len(pose.keypoints)
         projections = np.zeros((len(keypoints), 2))
-        cam_from_map = estimates[record.name].inverse()
+        cam_from_map = map_from_cam.inverse()
         projected, _ = record.camera.project(transform_points(cam_from_map, pose.positions))
         correction = visual_map.info.intrinsics_correction(record.camera)
         projections[inliers] = projected + correction.shift(projected, record.camera)  # pixels of the real camera

@@ -76,6 +76,11 @@ def se3_log(pose: Rigid3d) -> Float64:
     return np.concatenate([so3_left_jacobian_inverse(phi) @ pose.translation, phi])
 
 
+def interpolated(before: Rigid3d, after: Rigid3d, ratio: float) -> Rigid3d:
+    """Pose on the screw motion between two poses a_from_b: the first one at 0, the second one at 1."""
+    return before * se3_exp(ratio * se3_log(before.inverse() * after))
+
+
 def _stumpff(phi: Float64) -> tuple[float, float, float]:
     """Stumpff functions c_2 to c_4 at theta = |phi|.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,25 +12,37 @@ from pathlib import Path
 from typing import Any
 
 from pycolmap import Rigid3d
+from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from sensor_msgs.msg import CameraInfo
 
+from vizloc_ros.bags.bag_camera import BagCamera
+from vizloc_ros.bags.bag_options import DEFAULT_OPTIONS
 from vizloc_ros.errors import RosError
+from vizloc_ros.geometry.poses import array_of
 from vizloc_ros.nodes.hfnet import FEATURES_LISTENERS, GLOBAL_DESCRIPTOR_LISTENERS
 from vizloc_ros.nodes.submap_client import REQUEST_LISTENERS
 from vizloc_ros.nodes.visual_map_server import CANDIDATES_LISTENERS, SUBMAP_LISTENERS
-from vizloc_ros.replay.bag_records import image_topics
 from vizloc_ros.replay.player import BagPlayer, Published
 from vizloc_ros.replay.processes import NodeProcesses
 from vizloc_ros.replay.recorder import Recorder
 from vizloc_ros.ros.dds_profile import ensure_profile
 from vizloc_ros.ros.image_input import IMAGE_PUBLISHERS
+from vizloc_ros.ros.messages import camera_to_msg, header_of
 from vizloc_ros.ros.node_options import HFNET, LOCALIZER, LOCALIZING, NODES, TRACKER, VISUAL_MAP_SERVER
+from vizloc_ros.ros.qos import POSE
+from vizloc_ros.ros.rclpy_errors import RCLError
 from vizloc_ros.ros.runner import ros
 from vizloc_ros.timing import NANOSECONDS
 
 _START_SECONDS = 60.0
 _FINISH_SECONDS = 20.0
 _TOPICS_OF_NODES = ("features", "features/camera_info", "global_descriptor", "candidates", "localization/pose", "pose")
+# Topics of the nodes, recorded in an earlier run; played, they would be taken for those of the replay.
+_NOT_PLAYED = (*_TOPICS_OF_NODES, "submap", "submap/request", "tracker/state", "initialpose", "diagnostics")
+_CALIBRATION_TOPIC = "/vizloc_replay/camera_info"
+_CALIBRATION_SECONDS = 0.2
 # Values in the nodes' diagnostics that count their peers: image publishers, and subscribers of the other nodes.
 _CONNECTIONS = (
     (HFNET, IMAGE_PUBLISHERS),
@@ -54,12 +65,13 @@ class Replay:
         poses: poses map_from_base by image stamp [ns]; the tracker's if it ran, else the localizer's.
         localized: poses map_from_base of the localizer by image stamp [ns].
         latency_ms: time from the publication of an image to the reception of its pose, by stamp.
-        num_images: number of published images.
+        num_images: number of published images, those without a stamp or with a repeated one included.
         skipped: stamps of the dropped images.
         processed: number of images that got a pose or a counted reason for having none.
         duration_s: time from the first to the last published image.
         timings_ms: timings {stage: {"p50", "p99"}} of all nodes, of their last 200 images.
-        reasons: number of diagnostics that were not OK, by node and message.
+        reasons: number of images without a pose by node and what it said, most frequent first.
+        warnings: number of other diagnostics that were not OK, by node and message.
     """
 
     poses: dict[int, Rigid3d]
@@ -71,11 +83,12 @@ class Replay:
     duration_s: float
     timings_ms: dict[str, dict[str, float]]
     reasons: dict[str, int]
+    warnings: dict[str, int]
 
     @property
     def dropped(self) -> int:
         """Number of images that a newer one replaced before their turn."""
-        return self.num_images - self.processed
+        return max(0, self.num_images - self.processed)
 
 
 def private_domain() -> int:
@@ -87,7 +100,7 @@ def private_domain() -> int:
 
 
 def replay_bag(
-    bag: Path,
+    camera: BagCamera,
     map_path: Path,
     *,
     rate: float = 1.0,
@@ -100,8 +113,11 @@ def replay_bag(
 ) -> Replay:
     """Start the nodes as processes, play a bag to them, and collect what they publish until all images are processed.
 
+    What the bag lacks comes from the choices that its camera was opened with: a calibration is published as
+    camera_info, and a pose of the camera that is not on the bag's ``/tf_static`` is a parameter of the nodes.
+
     Args:
-        bag: rosbag2 with one camera.
+        camera: camera of the bag.
         map_path: folder of the map.
         rate: speed of the replay, 1 is real time.
         provider: device of the networks.
@@ -112,74 +128,111 @@ def replay_bag(
         log: file for the nodes' output.
 
     Raises:
-        BagError: the bag has not exactly one image topic with a camera_info.
+        BagError: the pose of the camera on the vehicle is not known, or the bag cannot be played.
         RosError: a node ended or did not start.
     """
     ensure_profile("localhost")
-    image_topic, info_topic = image_topics(bag)
+    topics = camera.topics
+    info_topic = topics.camera_info or _CALIBRATION_TOPIC
     domain_id = private_domain() if domain_id is None else domain_id
     nodes = NODES if tracking else LOCALIZING
-    parameters = _parameters(map_path, image_topic, provider, tracker or {}, tracking=tracking)
-    raw_topic = image_topic.removesuffix("/compressed")
+    parameters = _parameters(map_path, camera, provider, tracker or {}, tracking=tracking)
     processes = NodeProcesses(
         parameters,
-        {"image": raw_topic, "image/compressed": f"{raw_topic}/compressed", "camera_info": info_topic},
+        {"image/compressed" if topics.is_compressed else "image": topics.image, "camera_info": info_topic},
         ("vizloc_node",) if composed else nodes,
         tracking,
         use_sim_time=True,
         log=log,
         environment={"ROS_DOMAIN_ID": str(domain_id)},
     )
-    published: dict[int, int] = {}  # time.monotonic_ns() of the images by stamp [ns]
-
-    def on_published(message: Published) -> None:
-        if message.topic == image_topic:
-            published[message.stamp_ns] = message.monotonic_ns
-
+    published = _Published(topics.image)
     with ros([], domain_id), processes, _spinning_recorder() as recorder:
-        player = BagPlayer(recorder, bag, rate=rate, on_published=on_published)
+        leave_out = {f"/{topic}" for topic in _NOT_PLAYED} - {topics.image, topics.camera_info}
+        player = BagPlayer(recorder, camera.bag, rate=rate, leave_out=leave_out, on_published=published.add)
+        if not topics.camera_info:
+            _publish_calibration(recorder, camera)
         _wait_until(lambda: _is_ready(recorder, nodes), _START_SECONDS, processes, "the nodes did not start")
         _require_alone(recorder, domain_id)
-        player.wait_for_subscribers({image_topic: 1 + tracking, info_topic: 1 + tracking})
-        recorder.messages.clear()  # before the first image, the nodes warn that there is none
+        expected = {topics.image: 1 + tracking, topics.camera_info: 1 + tracking}
+        player.wait_for_subscribers({topic: count for topic, count in expected.items() if topic})
+        recorder.forget_problems()  # before the first image, the nodes warn that there is none
         player.play()
-        _wait_until_finished(recorder, len(published), processes, tracking)
+        _wait_until_finished(recorder, published.count, processes, tracking)
         player.close()
     return _result(recorder, published, tracking)
 
 
+class _Published:
+    """Images that were published.
+
+    Attributes:
+        count: their number.
+        monotonic_ns: ``time.monotonic_ns()`` of the publication by stamp [ns], of the first with a stamp.
+    """
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self.count = 0
+        self.monotonic_ns: dict[int, int] = {}
+
+    def add(self, message: Published) -> None:
+        """Note a message, if it is an image."""
+        if message.topic == self._topic:
+            self.count += 1
+            self.monotonic_ns.setdefault(message.stamp_ns, message.monotonic_ns)
+
+
+def _publish_calibration(recorder: Recorder, camera: BagCamera) -> None:
+    """Publish the calibration of the camera again and again, for nodes that start at any time."""
+    publisher = recorder.create_publisher(CameraInfo, _CALIBRATION_TOPIC, POSE)
+    message = camera_to_msg(camera.first_calibration, header_of(0, camera.frame))
+    clock = Clock(clock_type=ClockType.STEADY_TIME)
+
+    def publish() -> None:
+        with suppress(RCLError, InvalidHandle):  # at the end of the replay
+            publisher.publish(message)
+
+    recorder.create_timer(_CALIBRATION_SECONDS, publish, clock=clock)
+
+
 def _parameters(
-    map_path: Path, image_topic: str, provider: str, tracker: Mapping[str, Any], *, tracking: bool
+    map_path: Path, camera: BagCamera, provider: str, tracker: Mapping[str, Any], *, tracking: bool
 ) -> dict[str, Mapping[str, Any]]:
     """Parameters of the nodes by name, where they differ from the defaults."""
+    base_frame = camera.options.base_frame
+    extrinsics: dict[str, Any] = {"base_frame": base_frame} if base_frame != DEFAULT_OPTIONS.base_frame else {}
+    base_from_cam = camera.frame_from_cam(base_frame)
+    if not camera.is_transform_heard:
+        extrinsics["base_from_cam"] = array_of(base_from_cam).tolist()
     map_parameters = {"map_path": str(map_path.absolute())}
-    transport = "compressed" if image_topic.endswith("/compressed") else "raw"
+    transport = "compressed" if camera.topics.is_compressed else "raw"
     image_parameters = {**map_parameters, "image_transport": transport, "provider": provider}
     return {
         HFNET: image_parameters,
         VISUAL_MAP_SERVER: map_parameters,
-        LOCALIZER: {"path_length": 0} if tracking else {},
-        TRACKER: {**image_parameters, **tracker},
+        LOCALIZER: {**extrinsics, **({"path_length": 0} if tracking else {})},
+        TRACKER: {**image_parameters, **extrinsics, **tracker},
     }
 
 
-def _result(recorder: Recorder, published: Mapping[int, int], tracking: bool) -> Replay:
-    """Result of a finished replay; ``published`` has the ``time.monotonic_ns()`` of the images by stamp [ns]."""
+def _result(recorder: Recorder, published: _Published, tracking: bool) -> Replay:
+    """Result of a finished replay."""
     found = recorder.tracked if tracking else recorder.poses
-    times = sorted(published.values())
+    sent = published.monotonic_ns
+    times = sorted(sent.values())
     return Replay(
         poses={stamp: pose.map_from_base for stamp, pose in sorted(found.items())},
         localized={stamp: pose.map_from_base for stamp, pose in sorted(recorder.poses.items())},
-        latency_ms={
-            stamp: (pose.monotonic_ns - published[stamp]) * 1e-6 for stamp, pose in found.items() if stamp in published
-        },
-        num_images=len(published),
-        skipped=set() if tracking else _skipped(recorder, published.keys()),
+        latency_ms={stamp: (pose.monotonic_ns - sent[stamp]) * 1e-6 for stamp, pose in found.items() if stamp in sent},
+        num_images=published.count,
+        skipped=set() if tracking else _skipped(recorder, sent.keys()),
         # The newest diagnostics may be older than the newest pose.
         processed=max(_num_processed(recorder, tracking), len(found)),
         duration_s=(times[-1] - times[0]) / NANOSECONDS if times else 0.0,
         timings_ms=recorder.timings(),
-        reasons=dict(Counter(f"{node}: {message}" for node, _, message in recorder.messages)),
+        reasons=recorder.reasons.images,
+        warnings=recorder.reasons.warnings,
     )
 
 

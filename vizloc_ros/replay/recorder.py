@@ -14,6 +14,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import String
 
+from vizloc_ros.replay.reasons import Reasons
 from vizloc_ros.ros.messages import pose_from_msg, stamp_to_ns
 from vizloc_ros.ros.qos import DIAGNOSTICS, FEATURES, POSE, STATE
 
@@ -36,6 +37,7 @@ class Recorder(Node):
         extracted: stamps of the images whose features were published [ns].
         statuses: newest status by node.
         messages: every (node, level, message) that was not OK.
+        reasons: the same, counted by images that failed.
     """
 
     def __init__(self, name: str = "vizloc_recorder", **options: Any) -> None:
@@ -46,6 +48,7 @@ class Recorder(Node):
         self.extracted: set[int] = set()
         self.statuses: dict[str, DiagnosticStatus] = {}
         self.messages: list[tuple[str, int, str]] = []
+        self.reasons = Reasons()
         for topic, poses in (("localization/pose", self.poses), ("pose", self.tracked)):
             self.create_subscription(PoseWithCovarianceStamped, topic, partial(_keep, poses), POSE)
         self.create_subscription(String, "tracker/state", self._on_state, STATE)
@@ -75,6 +78,11 @@ class Recorder(Node):
                         stages.setdefault(pair.key.removesuffix(suffix), {})[percentile] = float(pair.value)
         return stages
 
+    def forget_problems(self) -> None:
+        """Forget all messages and reasons so far."""
+        self.messages.clear()
+        self.reasons.clear()
+
     def _on_state(self, msg: String) -> None:
         if not self.states or self.states[-1][1] != msg.data:
             self.states.append((time.monotonic_ns(), msg.data))
@@ -85,6 +93,7 @@ class Recorder(Node):
     def _on_diagnostics(self, msg: DiagnosticArray) -> None:
         for status in msg.status:
             self.statuses[status.name] = status
+            self.reasons.add(status)
             level = int.from_bytes(status.level, "little")
             if level:
                 self.messages.append((status.name, level, status.message))

@@ -8,6 +8,8 @@ from typing import Any
 
 from pycolmap import Rigid3d
 
+from vizloc_ros.bags.bag_camera import open_camera
+from vizloc_ros.bags.bag_options import DEFAULT_OPTIONS, BagOptions
 from vizloc_ros.evaluation.recall import RecallReport, evaluate_poses, ground_truth
 from vizloc_ros.evaluation.report import draw_overlay, write_results
 from vizloc_ros.features.device import Device
@@ -16,7 +18,6 @@ from vizloc_ros.mapping.check import check_map
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
 from vizloc_ros.pixloc.tracking_options import LONG_SIDE
-from vizloc_ros.replay.bag_records import records_of_bag
 from vizloc_ros.replay.bag_replay import replay_bag
 from vizloc_ros.timing import percentiles
 
@@ -32,15 +33,16 @@ def evaluate_replay(
     long_side: int = LONG_SIDE,
     composed: bool = False,
     domain_id: int | None = None,
+    options: BagOptions = DEFAULT_OPTIONS,
     details: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Replay a bag, write poses, ``report.json`` and figures into a folder, and return the report.
 
     The tracker runs if the map has reference features. The evaluated poses are those of the camera: the published poses
-    of the base, multiplied by base_from_cam of the bag's /tf_static.
+    of the base, multiplied by base_from_cam.
 
     Args:
-        bag: rosbag2 with one camera and its transform.
+        bag: a bag with a camera.
         map_path: folder of the map.
         out: folder for the results.
         rate: speed of the replay, 1 is real time.
@@ -49,10 +51,11 @@ def evaluate_replay(
         long_side: longer side of the tracker's images [px].
         composed: whether all nodes run in one process.
         domain_id: ROS domain of the replay; ``private_domain()`` by default.
+        options: choices about the bag.
         details: more entries of the report.
 
     Raises:
-        BagError, MapError, RosError: as ``replay_bag``.
+        BagError, MapError, RosError: as ``open_camera`` and ``replay_bag``.
         FeatureError: the map's reference features are of another network than the tracker's.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -61,9 +64,11 @@ def evaluate_replay(
     tracking = visual_map.info.pixloc is not None
     if tracking:  # the tracker would refuse it, later
         visual_map.require_references(open_pyramid_extractor(model, Device(threads=1), long_side).model_id)
-    records, base_from_cam = records_of_bag(bag)
+    camera = open_camera(bag, options)
+    base_from_cam = camera.frame_from_cam(options.base_frame)
+    records = camera.records()
     replay = replay_bag(
-        bag,
+        camera,
         map_path,
         rate=rate,
         provider=provider,
@@ -85,8 +90,10 @@ def evaluate_replay(
 
     estimates, localized = poses_of_camera(replay.poses), poses_of_camera(replay.localized)
     truth = ground_truth(records)
+    left_out = {f"the bag: images {reason}": count for reason, count in camera.index.left_out.most_common()}
     latency = percentiles(replay.latency_ms.values()) if replay.latency_ms else None
     report = {
+        "num_images": replay.num_images,
         "num_processed": replay.processed,
         "recall_of_processed": RecallReport(replay.processed, evaluate_poses(estimates, truth).errors).recall,
         "processed_hz": replay.processed / replay.duration_s if replay.duration_s else None,
@@ -98,7 +105,10 @@ def evaluate_replay(
         "map_bytes_per_keyframe": visual_map.info.bytes / visual_map.info.keyframes,
         "rate": rate,
         "seed": 0,
-        "reasons": replay.reasons,
+        "reasons": {**left_out, **replay.reasons},
+        "warnings": replay.warnings,
+        "notes": camera.notes,
+        "truth": camera.truth.description,
         **(details or {}),
     }
     skipped = {by_stamp[stamp].name for stamp in replay.skipped if stamp in by_stamp}

@@ -15,6 +15,7 @@ from vizloc_ros.arrays import Float64
 from vizloc_ros.errors import CameraError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import array_of
+from vizloc_ros.geometry.rectification import DistortedCamera
 from vizloc_ros.geometry.transform_tree import pose_of_fields
 from vizloc_ros.timing import NANOSECONDS
 
@@ -70,6 +71,21 @@ def pose_with_covariance_to_msg(
 def poses_to_msg(parent_from_children: Iterable[Rigid3d], header: Header) -> PoseArray:
     """Message of the poses of many children, for RViz."""
     return PoseArray(header=header, poses=[pose_to_msg(pose) for pose in parent_from_children])
+
+
+def camera_to_msg(camera: DistortedCamera, header: Header) -> CameraInfo:
+    """Message camera_info of the raw images of a camera."""
+    k = camera.pinhole.matrix
+    return CameraInfo(
+        header=header,
+        width=camera.pinhole.width,
+        height=camera.pinhole.height,
+        distortion_model=camera.model,
+        d=list(camera.distortion),
+        k=k.ravel(),
+        r=np.eye(3).ravel(),
+        p=np.hstack([k, np.zeros((3, 1))]).ravel(),
+    )
 
 
 def rectified_camera_to_msg(camera: PinholeCamera, header: Header) -> CameraInfo:

@@ -9,7 +9,7 @@ from collections import deque
 from nav_msgs.msg import Odometry
 from pycolmap import Rigid3d
 
-from vizloc_ros.geometry.se3 import se3_exp, se3_log
+from vizloc_ros.geometry.se3 import interpolated
 from vizloc_ros.ros.messages import pose_from_msg, stamp_to_ns
 
 _MAX_EXTRAPOLATION_NS = 200_000_000
@@ -54,5 +54,4 @@ class OdometryBuffer:
         if index == 0 or len(poses) < 2 or (is_newest and stamp_ns - poses[-1][0] > _MAX_EXTRAPOLATION_NS):
             return None
         (before_ns, before), (after_ns, after) = poses[index - 1 - is_newest], poses[index - is_newest]
-        ratio = (stamp_ns - before_ns) / (after_ns - before_ns)
-        return before * se3_exp(ratio * se3_log(before.inverse() * after))
+        return interpolated(before, after, (stamp_ns - before_ns) / (after_ns - before_ns))

@@ -1,0 +1,62 @@
+"""Choices about a bag: the topics of its camera, and what stands in for topics that it lacks."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pycolmap import Rigid3d
+
+from vizloc_ros.errors import ConfigError
+from vizloc_ros.geometry.poses import pose_from_quaternion
+
+GROUND_TRUTH = "/ground_truth/pose"
+_POSE = "'x y z qx qy qz qw'"
+
+
+@dataclass(frozen=True)
+class BagOptions:
+    """Choices about a bag; by default all is found in the bag.
+
+    Attributes:
+        image_topic: topic of the images, raw or compressed; empty: the only camera's.
+        camera_info_topic: topic of the calibration; empty: the one that fits the images.
+        calibration: YAML file of camera_calibration, used instead of a camera_info.
+        base_frame: frame of the vehicle.
+        base_from_cam: pose of the camera's optical frame in ``base_frame``, used instead of ``/tf_static``.
+        truth_topic: topic of the ground truth; empty: ``/ground_truth/pose``, if the bag has it.
+        truth_frame: frame whose pose the ground truth is; empty: the camera for ``/ground_truth/pose``, for other
+            topics the child frame of an Odometry, else ``base_frame``.
+        max_gap: largest time between the two poses around an image [s].
+    """
+
+    image_topic: str = ""
+    camera_info_topic: str = ""
+    calibration: Path | None = None
+    base_frame: str = "base_link"
+    base_from_cam: Rigid3d | None = None
+    truth_topic: str = ""
+    truth_frame: str = ""
+    max_gap: float = 0.5
+
+
+DEFAULT_OPTIONS = BagOptions()
+
+
+def parse_base_from_cam(text: str) -> Rigid3d | None:
+    """Parse ``x y z qx qy qz qw`` [m], separated by blanks or commas; None if empty.
+
+    Raises:
+        ConfigError: it is no pose.
+    """
+    if not text.strip():
+        return None
+    try:
+        values = np.array([float(value) for value in text.replace(",", " ").split()])
+    except ValueError:
+        values = np.array([])
+    if len(values) != 7 or not np.isfinite(values).all() or abs(np.linalg.norm(values[3:]) - 1) > 0.01:
+        raise ConfigError(
+            f"--base-from-cam {text!r}: give {_POSE}, the camera's optical frame in the base frame, "
+            "in meters and with a unit quaternion"
+        )
+    return pose_from_quaternion(values[:3], values[3:])
