@@ -172,8 +172,8 @@ def not_an_image(path: Path) -> None:
     path.write_text("hello")
 
 
-def sixteen_bit(path: Path) -> None:
-    assert cv2.imwrite(str(path), np.zeros((6, 8), np.uint16))
+def of_floats(path: Path) -> None:
+    path.write_bytes(cv2.imencode(".tiff", np.zeros((6, 8), np.float32))[1].tobytes())
 
 
 def enlarged(path: Path) -> None:
@@ -187,7 +187,7 @@ def enlarged(path: Path) -> None:
         (truncated, r"a\.png: the image is truncated"),
         (emptied, r"a\.png: the image is empty"),
         (not_an_image, r"a\.png: not an image"),
-        (sixteen_bit, r"a\.png: the image has uint16 pixels"),
+        (of_floats, r"a\.png: the image has float32 pixels"),
         (enlarged, r"a\.png: the image is 16x6 px but the calibration is for 8x6"),
     ],
 )

@@ -7,7 +7,8 @@ import pytest
 from sensor_msgs.msg import CompressedImage, Image
 
 from vizloc_ros.errors import ImageError
-from vizloc_ros.ros.image_messages import SUPPORTED_ENCODINGS, check_exposure, gray_from_compressed, gray_from_image
+from vizloc_ros.ros.image_encodings import SUPPORTED_ENCODINGS
+from vizloc_ros.ros.image_messages import check_exposure, gray_from_compressed, gray_from_image
 
 HEIGHT, WIDTH = 6, 8
 
@@ -94,12 +95,12 @@ def test_mono8_without_padding_is_not_copied(gray):
 
 
 class TestRefusals:
-    @pytest.mark.parametrize("encoding", ["16UC1", "32FC1"])
+    @pytest.mark.parametrize("encoding", ["16SC1", "32FC1"])
     def test_depth(self, encoding):
         with pytest.raises(ImageError, match=f"'{encoding}' is a depth or float image.*supported are mono8"):
             gray_from_image(message(encoding, bytes(192), 32))
 
-    @pytest.mark.parametrize("encoding", ["", "rgb16", "MONO8", "bayer_rggb16"])
+    @pytest.mark.parametrize("encoding", ["", "rgb10", "x264", "bayer_rgbg8"])
     def test_unknown(self, encoding):
         with pytest.raises(ImageError, match=f"'{encoding}' is unknown"):
             gray_from_image(message(encoding, bytes(192), 32))

@@ -14,7 +14,7 @@ from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import BagError, CameraError
 from vizloc_ros.geometry.rectification import Rectifier, camera_from_info
 from vizloc_ros.ros.extrinsics import TransformTree
-from vizloc_ros.ros.image_messages import gray_from_compressed, gray_from_image
+from vizloc_ros.ros.image_messages import ImageDecoder
 
 GROUND_TRUTH = "/ground_truth/pose"
 _IMAGE, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
@@ -51,6 +51,7 @@ def records_of_bag(bag: Path, base_frame: str = "base_link") -> tuple[list[Recor
         raise BagError(f"{bag}: {info_topic}: {error}") from error
     topics = read_info(bag).topics
     truth = read_poses(bag, GROUND_TRUTH) if GROUND_TRUTH in topics else {}
+    decoder = ImageDecoder(image_topic)
     stamps: list[int] = []
     bag_times: dict[int, int] = {}  # times of the messages in the bag by stamp [ns], the first of equal stamps
     for bag_time, message in read_messages(bag, image_topic):
@@ -63,7 +64,7 @@ def records_of_bag(bag: Path, base_frame: str = "base_link") -> tuple[list[Recor
             camera=rectifier.rectified,
             split="bag",
             world_from_cam=truth.get(stamp),
-            read_image=_ImageReader(bag, image_topic, stamp, bag_times[stamp], rectifier),
+            read_image=_ImageReader(bag, image_topic, stamp, bag_times[stamp], decoder, rectifier),
         )
         for stamp in sorted(stamps)
     ]
@@ -81,13 +82,14 @@ def records_of_bag(bag: Path, base_frame: str = "base_link") -> tuple[list[Recor
 class _ImageReader:
     """Reader of one image, each time it is called: the images of a bag together may not fit into memory."""
 
-    def __init__(self, bag: Path, topic: str, stamp_ns: int, bag_time_ns: int, rectifier: Rectifier) -> None:
-        self._bag, self._topic, self._rectifier = bag, topic, rectifier
+    def __init__(
+        self, bag: Path, topic: str, stamp_ns: int, bag_time_ns: int, decoder: ImageDecoder, rectifier: Rectifier
+    ) -> None:
+        self._bag, self._topic, self._decoder, self._rectifier = bag, topic, decoder, rectifier
         self._stamp_ns, self._bag_time_ns = stamp_ns, bag_time_ns
 
     def __call__(self) -> UInt8:
         for _, message in read_messages(self._bag, self._topic, self._bag_time_ns, self._bag_time_ns + 1):
             if stamp_ns_of(message.header) == self._stamp_ns:
-                gray = gray_from_compressed(message) if hasattr(message, "format") else gray_from_image(message)
-                return self._rectifier.rectify(gray)
+                return self._rectifier.rectify(self._decoder.gray(message))
         raise BagError(f"{self._bag}: the image of {format_timestamp(self._stamp_ns)} is gone")

@@ -15,7 +15,7 @@ from vizloc_ros.errors import CameraError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.rectification import DistortedCamera, Rectifier, camera_from_info
 from vizloc_ros.ros.diagnostics import Level
-from vizloc_ros.ros.image_messages import check_exposure, gray_from_compressed, gray_from_image
+from vizloc_ros.ros.image_messages import ImageDecoder, check_exposure
 from vizloc_ros.ros.messages import stamp_to_ns
 from vizloc_ros.ros.pipeline_node import PipelineNode
 from vizloc_ros.ros.qos import SENSOR
@@ -63,6 +63,7 @@ class ImageInput:
         self._topic = "image/compressed" if compressed else "image"
         node.diagnostics.expect(self._topic, silence_timeout, "is the camera driver running, is the topic remapped?")
         image_topic = node.resolve_topic_name(self._topic)  # as remapped; count_publishers does not do that
+        self._decoder = ImageDecoder(image_topic, self._warn)
         node.diagnostics.watch(IMAGE_PUBLISHERS, lambda: node.count_publishers(image_topic))
         node.create_subscription(CameraInfo, "camera_info", self._on_camera_info, SENSOR)
         node.create_subscription(CompressedImage if compressed else Image, self._topic, self._on_image, SENSOR)
@@ -91,7 +92,7 @@ class ImageInput:
         if rectifier is None:
             raise CameraError(self._problem)
         with stopwatch(f"{prefix}_decode"):
-            gray = gray_from_compressed(msg) if isinstance(msg, CompressedImage) else gray_from_image(msg)
+            gray = self._decoder.gray(msg)
             check_exposure(gray)
         with stopwatch(f"{prefix}_rectify"):
             return rectifier.rectify(gray), rectifier.rectified

@@ -2,62 +2,92 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
 from vizloc_ros.arrays import UInt8
-from vizloc_ros.datasets.image_files import decode_image
+from vizloc_ros.datasets.image_files import ImageSource, decode_image
 from vizloc_ros.errors import ImageError
+from vizloc_ros.ros.image_encodings import gray_pixels
 
-# OpenCV names a Bayer pattern by its second row, ROS by its first: bayer_rggb8 is OpenCV's BayerBG.
-_COLOR_CODES = {
-    "bgr8": (3, cv2.COLOR_BGR2GRAY),
-    "8UC3": (3, cv2.COLOR_BGR2GRAY),
-    "rgb8": (3, cv2.COLOR_RGB2GRAY),
-    "bgra8": (4, cv2.COLOR_BGRA2GRAY),
-    "8UC4": (4, cv2.COLOR_BGRA2GRAY),
-    "rgba8": (4, cv2.COLOR_RGBA2GRAY),
-    "bayer_rggb8": (1, cv2.COLOR_BayerBG2GRAY),
-    "bayer_bggr8": (1, cv2.COLOR_BayerRG2GRAY),
-    "bayer_gbrg8": (1, cv2.COLOR_BayerGR2GRAY),
-    "bayer_grbg8": (1, cv2.COLOR_BayerGB2GRAY),
-}
-_LUMA_BYTE = {"uyvy": 1, "yuv422": 1, "yuyv": 0, "yuv422_yuy2": 0}  # index of Y among the two bytes of a pixel
-_PLAIN = ("mono8", "8UC1")
-SUPPORTED_ENCODINGS = (*_PLAIN, "mono16", *_COLOR_CODES, *_LUMA_BYTE)
-_DEPTH_ENCODINGS = ("16UC1", "16SC1", "32FC1", "64FC1")
+_LOG = logging.getLogger(__name__)
+_DEPTH_WORDS = ("depth", "disparity")
+_INFRARED_WORDS = ("ir", "infra", "infra1", "infra2", "infrared", "intensity", "amplitude", "thermal")
 _MIN_CONTRAST = 8  # gray levels; sensor noise of a covered lens stays below
 
 
-def gray_from_image(msg: Image) -> UInt8:
+class ImageDecoder:
+    """Decoder of the images of one topic, with what these have in common: bit depth, and faults named once."""
+
+    def __init__(self, topic: str, warn: Callable[[str], None] = _LOG.warning) -> None:
+        """Begin a topic. ``warn`` receives each fault that does not make an image useless, once."""
+        self._topic = topic
+        self._source = ImageSource(topic, warn=warn)
+
+    def gray(self, msg: Image | CompressedImage) -> UInt8:
+        """Gray image (H, W) of a message. Raises ``ImageError`` as the functions for the two messages."""
+        is_compressed = hasattr(msg, "format")
+        encoding = msg.format if is_compressed else msg.encoding
+        if is_depth(self._topic, encoding):
+            raise ImageError(
+                f"image encoding '{encoding}' is a depth or float image, not something a camera sees: {self._topic} "
+                "is not the topic of a camera's image"
+            )
+        return gray_from_compressed(msg, self._source) if is_compressed else gray_from_image(msg, self._source)
+
+
+def is_depth(topic: str, encoding: str) -> bool:
+    """Tell depth images from pictures of an infrared camera: both may be 16UC1, and then the topic decides.
+
+    The last part of its name that speaks of depth or of infrared counts: /depth_camera/ir/image is a picture,
+    /camera/aligned_depth_to_infra1/image_raw is not.
+
+    Args:
+        topic: name of the topic.
+        encoding: encoding of an ``Image``, or format of a ``CompressedImage``.
+    """
+    if "compressedDepth" in encoding:
+        return True
+    if not encoding.startswith("16UC1"):
+        return encoding.startswith(("16SC1", "32FC1", "64FC1"))
+    for part in reversed(topic.lower().split("/")):
+        if any(word in part for word in _DEPTH_WORDS):
+            return True
+        if any(word in _INFRARED_WORDS for word in part.split("_")):
+            return False
+    return False
+
+
+def gray_from_image(msg: Image, source: ImageSource | None = None) -> UInt8:
     """Gray image (H, W) of a message; for mono8 without padding, a view of the message's data.
 
-    Of mono16, the upper byte is kept. Raises ``ImageError`` for an encoding that is not supported, and for data that do
-    not fit width, height and step.
+    Args:
+        msg: the message, of rclpy or of rosbags.
+        source: source of the image, which scales more than 8 bits; None: the image stands alone.
+
+    Raises:
+        ImageError: the encoding is not supported, or the data do not fit width, height and step.
     """
-    encoding = msg.encoding
-    if encoding in _PLAIN:
-        return np.ascontiguousarray(_pixels(msg, 1))
-    if encoding == "mono16":
-        return np.ascontiguousarray(_pixels(msg, 2)[..., 0 if msg.is_bigendian else 1])
-    if encoding in _LUMA_BYTE:
-        return np.ascontiguousarray(_pixels(msg, 2)[..., _LUMA_BYTE[encoding]])
-    if encoding in _COLOR_CODES:
-        channels, code = _COLOR_CODES[encoding]
-        return np.asarray(cv2.cvtColor(_pixels(msg, channels), code), dtype=np.uint8)
-    kind = "is a depth or float image, not something a camera sees" if encoding in _DEPTH_ENCODINGS else "is unknown"
-    raise ImageError(f"image encoding '{encoding}' {kind}; supported are {', '.join(SUPPORTED_ENCODINGS)}")
+    return gray_pixels(msg, (source or ImageSource("image")).to_8_bit)
 
 
-def gray_from_compressed(msg: CompressedImage) -> UInt8:
+def gray_from_compressed(msg: CompressedImage, source: ImageSource | None = None) -> UInt8:
     """Gray image (H, W) of a JPEG, a PNG or another format of OpenCV, decoded like the image files of a dataset.
 
-    Raises ``ImageError`` for a depth image, and for data that are not a complete image.
+    Args:
+        msg: the message, of rclpy or of rosbags.
+        source: source of the image; None: the image stands alone.
+
+    Raises:
+        ImageError: it is a depth image, or the data are not a complete image.
     """
     if "compressedDepth" in msg.format:
         raise ImageError(f"compressed image format '{msg.format}' is a depth image: subscribe to a camera's image")
-    image = decode_image(bytes(msg.data), f"compressed image ('{msg.format}')")
+    image = decode_image(bytes(msg.data), f"compressed image ('{msg.format}')", source)
     return image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
 
 
@@ -73,17 +103,3 @@ def check_exposure(gray: UInt8) -> None:
     if darkest > 255 - _MIN_CONTRAST:
         raise ImageError(f"the image is white (darkest pixel {darkest}): is the exposure too long?")
     raise ImageError(f"the image is of one gray ({darkest} to {brightest}): is the lens covered or fogged?")
-
-
-def _pixels(msg: Image, bytes_per_pixel: int) -> UInt8:
-    """View of the data without the padding of rows: (H, W) for one byte per pixel, else (H, W, bytes_per_pixel)."""
-    height, width, step = msg.height, msg.width, msg.step
-    described = f"image '{msg.encoding}' of {width}x{height} px"
-    if width == 0 or height == 0:
-        raise ImageError(f"{described} is empty")
-    if step < width * bytes_per_pixel:
-        raise ImageError(f"{described}: step is {step} bytes, a row needs {width * bytes_per_pixel}")
-    if len(msg.data) != step * height:
-        raise ImageError(f"{described}: {len(msg.data)} bytes of data, step * height is {step * height}")
-    rows = np.frombuffer(msg.data, np.uint8).reshape(height, step)[:, : width * bytes_per_pixel]
-    return rows if bytes_per_pixel == 1 else rows.reshape(height, width, bytes_per_pixel)
