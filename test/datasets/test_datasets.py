@@ -296,7 +296,7 @@ def test_kitti_options_are_checked(sequence: Path, options: str, message: str) -
         ("calib.txt", "P1: 1\n", r"calib.txt: there is no line 'P0:'; there are: P1:"),
         ("calib.txt", "P0: 1 2 3\n", r"calib.txt:1: 3 values"),
         ("calib.txt", "P0: 0 0 3 0 0 10 2 0 0 0 1 0\n", r"calib.txt:1: .*focal length"),
-        ("poses.txt", "1 0 0 0 0 1 0 0 0 0 1 0\n", r"poses.txt: 1 poses, but times.txt of .* has 8"),
+        ("poses.txt", "1 0 0 0 0 1 0 0 0 0 1 0\n", r"poses.txt:1: 1 poses, but times.txt of .* has 8"),
         ("poses.txt", "2 0 0 0 0 1 0 0 0 0 1 0\n", r"poses.txt:1: .* not a rotation"),
         ("poses.txt", "1 0 0 0 0 1 0 0 0 0 x 0\n", r"poses.txt:1: a value is 'x', not a number"),
     ],

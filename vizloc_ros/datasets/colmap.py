@@ -12,12 +12,14 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qsl
 
+import numpy as np
 import pycolmap
 from pycolmap import Rigid3d
 
+from vizloc_ros.datasets.colmap_text import check_text_model
 from vizloc_ros.datasets.image_files import read_image
 from vizloc_ros.datasets.lenses import distorted_camera, read_rectified, undistorted_camera
-from vizloc_ros.datasets.parsing import numbered_rows, parse_number
+from vizloc_ros.datasets.parsing import QUATERNION_NORM_TOLERANCE, numbered_rows, parse_number
 from vizloc_ros.datasets.record import Record, unknown_split
 from vizloc_ros.errors import CameraError, DatasetError
 from vizloc_ros.geometry.rectification import rectified_camera
@@ -186,6 +188,8 @@ def _image_folder(root: Path, model: Path, images: str | None, undistorted: str 
 
 def _read_model(folder: Path, scale: float) -> list[ColmapImage]:
     """Read the registered images, in order of their names."""
+    if not all((folder / f"{file}.bin").is_file() for file in MODEL_FILES):
+        check_text_model(folder)
     for path in sorted(folder.glob("*.bin")):
         if path.stem in MODEL_FILES and path.stat().st_size < COUNT_BYTES:  # COLMAP would read a count of anything
             raise DatasetError(f"{path}: the file is empty ({path.stat().st_size} bytes): copy it again")
@@ -196,7 +200,7 @@ def _read_model(folder: Path, scale: float) -> list[ColmapImage]:
             f"{folder}: COLMAP cannot read the reconstruction: {error}; copy or export it again"
         ) from error
     images = [
-        ColmapImage(image.name, model.cameras[image.camera_id], _world_from_cam(image, scale))
+        ColmapImage(image.name, model.cameras[image.camera_id], _world_from_cam(image, scale, folder))
         for image in model.images.values()
         if image.has_pose
     ]
@@ -205,8 +209,15 @@ def _read_model(folder: Path, scale: float) -> list[ColmapImage]:
     return sorted(images, key=lambda image: image.name)
 
 
-def _world_from_cam(image: pycolmap.Image, scale: float) -> Rigid3d:
-    pose = image.cam_from_world().inverse()
+def _world_from_cam(image: pycolmap.Image, scale: float, folder: Path) -> Rigid3d:
+    cam_from_world = image.cam_from_world()
+    norm = float(np.linalg.norm(cam_from_world.rotation.quat))
+    if abs(norm - 1.0) > QUATERNION_NORM_TOLERANCE or not np.isfinite(cam_from_world.translation).all():
+        raise DatasetError(
+            f"{folder}: image {image.name} has no valid pose (norm of its quaternion {norm:.4g}): copy or export the "
+            "reconstruction again"
+        )
+    pose = cam_from_world.inverse()
     return Rigid3d(pose.rotation, scale * pose.translation)
 
 
