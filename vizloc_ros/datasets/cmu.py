@@ -105,6 +105,7 @@ class CmuDataset:
             split=split,
             world_from_cam=image.world_from_cam,
             read_image=partial(read_rectified, image.path, lens),
+            file=image.path,
         )
 
 

@@ -122,7 +122,7 @@ class ColmapDataset:
                 f"{self.model}: camera {image.camera.camera_id} of image {image.name}: {error}; or leave the image "
                 f"out with a list of the others ({split}=FILE)"
             ) from error
-        return Record(image.name, index * NANOSECONDS, camera, split, image.world_from_cam, read)
+        return Record(image.name, index * NANOSECONDS, camera, split, image.world_from_cam, read, path)
 
 
 def open_colmap(spec: str) -> ColmapDataset:

@@ -3,7 +3,7 @@
 import struct
 from pathlib import Path
 
-_UPRIGHT = 1
+UPRIGHT = 1
 _TAG = 0x0112
 _ENTRY_BYTES = 12
 _SEARCHED_BYTES = 1 << 18
@@ -17,7 +17,7 @@ def exif_orientation(path: Path) -> int:
         with path.open("rb") as file:
             return _orientation(file.read(_SEARCHED_BYTES))
     except (OSError, struct.error):
-        return _UPRIGHT
+        return UPRIGHT
 
 
 def orientation_text(orientation: int) -> str:
@@ -29,7 +29,7 @@ def orientation_text(orientation: int) -> str:
 def _orientation(data: bytes) -> int:
     start = _tiff_start(data)
     if start is None:
-        return _UPRIGHT
+        return UPRIGHT
     order = "<" if data[start : start + 2] == b"II" else ">"
     (directory,) = struct.unpack_from(f"{order}I", data, start + 4)
     (count,) = struct.unpack_from(f"{order}H", data, start + directory)
@@ -37,8 +37,8 @@ def _orientation(data: bytes) -> int:
         entry = start + directory + 2 + i * _ENTRY_BYTES
         tag, _, _, value = struct.unpack_from(f"{order}HHIH", data, entry)
         if tag == _TAG:
-            return value if 1 <= value <= 8 else _UPRIGHT
-    return _UPRIGHT
+            return value if 1 <= value <= 8 else UPRIGHT
+    return UPRIGHT
 
 
 def _tiff_start(data: bytes) -> int | None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vizloc_ros.arrays import UInt8, UInt16, evenly
 from vizloc_ros.datasets.bit_depth import BitDepth, bits_in_use
-from vizloc_ros.datasets.exif import exif_orientation, orientation_text
+from vizloc_ros.datasets.exif import UPRIGHT, exif_orientation, orientation_text
 from vizloc_ros.datasets.image_ends import End, end_of, with_end_marker
 from vizloc_ros.errors import ImageError
 
@@ -73,7 +73,7 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> UInt8:
     height, width = image.shape[:2]
     if size is not None and (width, height) != size:
         orientation = exif_orientation(path)
-        turned = f"; it has the {orientation_text(orientation)}, which is not applied" if orientation != 1 else ""
+        turned = f"; it has the {orientation_text(orientation)}, which is not applied" if orientation != UPRIGHT else ""
         raise ImageError(
             f"{path}: the image is {width}x{height} px but the calibration is for {size[0]}x{size[1]}{turned}: "
             "use the calibration of these images"

@@ -96,6 +96,7 @@ class KittiDataset:
             split=split,
             world_from_cam=pose,
             read_image=partial(read_image, path, camera.size),
+            file=path,
         )
 
 
