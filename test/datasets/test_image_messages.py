@@ -6,13 +6,8 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import CompressedImage, Image
 
-from vizloc_ros.datasets.bit_depth import BitDepth
-from vizloc_ros.datasets.image_messages import (
-    SUPPORTED_ENCODINGS,
-    check_exposure,
-    gray_from_compressed,
-    gray_from_image,
-)
+from vizloc_ros.datasets.image_encodings import SUPPORTED_ENCODINGS
+from vizloc_ros.datasets.image_messages import check_exposure, gray_from_compressed, gray_from_image
 from vizloc_ros.errors import ImageError
 
 HEIGHT, WIDTH = 6, 8
@@ -54,14 +49,11 @@ class TestEncodings:
         np.testing.assert_array_equal(gray_from_image(packed(gray, encoding, padding)), gray)
 
     @pytest.mark.parametrize("is_bigendian", [0, 1])
-    @pytest.mark.parametrize("encoding", ["mono16", "16UC1"])
-    @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
-    def test_16_bits_are_scaled_by_the_bits_in_use(self, rng, padding, is_bigendian, encoding, bits):
-        values = rng.integers(0, 2**bits, (HEIGHT, WIDTH))
-        values[0, 0] = 2**bits - 1
+    def test_mono16_keeps_the_upper_byte(self, rng, padding, is_bigendian):
+        values = rng.integers(0, 2**16, (HEIGHT, WIDTH))
         pixels = values.astype(">u2" if is_bigendian else "<u2")
-        result = gray_from_image(packed(pixels, encoding, padding, is_bigendian=is_bigendian), "/camera/infra1/image")
-        np.testing.assert_array_equal(result, values >> (bits - 8))
+        result = gray_from_image(packed(pixels, "mono16", padding, is_bigendian=is_bigendian))
+        np.testing.assert_array_equal(result, values >> 8)
 
     @pytest.mark.parametrize(
         ("encoding", "red", "green", "blue", "channels"),
@@ -79,40 +71,6 @@ class TestEncodings:
         expected = 0.299 * pixels[..., red] + 0.587 * pixels[..., green] + 0.114 * pixels[..., blue]
         assert np.abs(gray_from_image(packed(pixels, encoding, padding)) - expected).max() <= 0.51
 
-    @pytest.mark.parametrize(("encoding", "order"), [("rgb16", "rgb"), ("bgr16", "bgr"), ("16UC3", "bgr")])
-    @pytest.mark.parametrize("is_bigendian", [0, 1])
-    def test_color_of_16_bits(self, rng, padding, encoding, order, is_bigendian):
-        pixels = rng.integers(0, 2**12, (HEIGHT, WIDTH, 3))
-        pixels[0, 0] = 2**12 - 1
-        msg = packed(pixels.astype(">u2" if is_bigendian else "<u2"), encoding, padding, is_bigendian=is_bigendian)
-        expected = sum(
-            weight * (pixels[..., order.index(name)] >> 4)
-            for name, weight in {"r": 0.299, "g": 0.587, "b": 0.114}.items()
-        )
-        assert np.abs(gray_from_image(msg) - expected).max() <= 0.51
-
-    @pytest.mark.parametrize(
-        ("encoding", "planes"),
-        [
-            ("nv12", 0.5),
-            ("nv21", 0.5),
-            ("i420", 0.5),
-            ("yv12", 0.5),
-            ("nv16", 1),
-            ("nv61", 1),
-            ("nv24", 2),
-            ("nv42", 2),
-        ],
-    )
-    def test_planar_yuv_is_its_first_plane(self, gray, padding, encoding, planes):
-        luma = packed(gray, encoding, padding)
-        chroma = np.full(int(planes * len(luma.data)), 128, np.uint8)
-        whole = message(encoding, luma.data.tobytes() + chroma.tobytes(), luma.step)
-        np.testing.assert_array_equal(gray_from_image(whole), gray)
-        if float(luma.step * (1 + planes)).is_integer():  # drivers that divide all bytes by the height
-            whole.step = int(luma.step * (1 + planes))
-            np.testing.assert_array_equal(gray_from_image(whole), gray)
-
     @pytest.mark.parametrize(("encoding", "luma"), [("uyvy", 1), ("yuv422", 1), ("yuyv", 0), ("yuv422_yuy2", 0)])
     def test_yuv_is_its_luma(self, gray, padding, encoding, luma):
         pixels = np.full((HEIGHT, WIDTH, 2), 128, np.uint8)
@@ -127,10 +85,6 @@ class TestEncodings:
         pixels = np.where(filters == color, 200, 0).astype(np.uint8)
         result = gray_from_image(packed(pixels, f"bayer_{pattern}8", padding))
         assert np.abs(result[1:-1, 1:-1] - luma).max() <= 1.0
-        bits_12 = pixels.astype("<u2") * 16
-        bits_12[0, 0] |= 2**11  # so that all bits are in use
-        result = gray_from_image(packed(bits_12, f"bayer_{pattern}16", padding))
-        assert np.abs(result[2:-1, 2:-1] - luma).max() <= 1.0
 
 
 def test_mono8_without_padding_is_not_copied(gray):
@@ -140,56 +94,20 @@ def test_mono8_without_padding_is_not_copied(gray):
     assert result[0, 0] == msg.data[0]
 
 
-def test_the_brightness_of_a_camera_does_not_flicker(rng):
-    """Frames of a 12-bit camera, of which some are dark: the bits once seen stay."""
-    depth, scales = BitDepth(), []
-    for largest in (900, 4000, 900, 200, 4095):
-        pixels = np.full((HEIGHT, WIDTH), 128, "<u2")
-        pixels[0, 0] = largest
-        scales.append(int(gray_from_image(packed(pixels, "mono16", 0), depth=depth)[1, 1]))
-    assert scales == [32, 8, 8, 8, 8]  # 128 of 10 bits, then of 12
-    assert depth.bits == 12
-
-
 class TestRefusals:
-    @pytest.mark.parametrize("encoding", ["16SC1", "32FC1", "64FC1"])
+    @pytest.mark.parametrize("encoding", ["16SC1", "32FC1"])
     def test_depth(self, encoding):
-        with pytest.raises(ImageError, match=f"'{encoding}' is a depth or float image"):
+        with pytest.raises(ImageError, match=f"'{encoding}' is a depth or float image.*supported are mono8"):
             gray_from_image(message(encoding, bytes(192), 32))
 
-    @pytest.mark.parametrize(
-        ("topic", "refused"),
-        [
-            ("/camera/depth/image_rect_raw", True),
-            ("/camera/aligned_depth_to_color/image_raw", True),
-            ("/stereo/depth", True),
-            ("/camera/infra1/image_rect_raw", False),
-            ("/depth_camera/infra1/image_rect_raw", False),
-            ("/ir/image_raw", False),
-            ("/thermal/image_raw", False),
-            ("", False),
-        ],
-    )
-    def test_16uc1_is_depth_on_a_topic_of_depth(self, photo, topic, refused):
-        msg = message("16UC1", bytes(96), 16)
-        png = compressed(photo.astype(np.uint16) * 16, ".png", "16UC1; png compressed ")
-        if not refused:
-            assert gray_from_image(msg, topic).shape == (HEIGHT, WIDTH)
-            assert np.abs(gray_from_compressed(png, topic).astype(int) - photo).max() <= 1
-            return
-        with pytest.raises(ImageError, match="'16UC1' is a depth or float image"):
-            gray_from_image(msg, topic)
-        with pytest.raises(ImageError, match="is a depth image"):
-            gray_from_compressed(png, topic)
-
-    @pytest.mark.parametrize(("encoding", "text"), [("", r"\(empty\)"), ("MONO8", "MONO8"), ("yuv9", "yuv9")])
-    def test_unknown(self, encoding, text):
-        with pytest.raises(ImageError, match=rf"encoding {text} is unknown; supported are mono8, "):
+    @pytest.mark.parametrize("encoding", ["", "rgb10", "x264", "bayer_rgbg8"])
+    def test_unknown(self, encoding):
+        with pytest.raises(ImageError, match=f"'{encoding}' is unknown"):
             gray_from_image(message(encoding, bytes(192), 32))
 
     @pytest.mark.parametrize("encoding", SUPPORTED_ENCODINGS)
     def test_step_too_small(self, encoding):
-        with pytest.raises(ImageError, match=f"'{encoding}' of 8x6 px: step is 7 bytes"):
+        with pytest.raises(ImageError, match=f"'{encoding}' of 8x6 px: step is 7 bytes, a row needs"):
             gray_from_image(message(encoding, bytes(42), 7))
 
     @pytest.mark.parametrize("size", [0, 47, 49])
@@ -240,38 +158,13 @@ class TestCompressed:
         with pytest.raises(ImageError, match=r"truncated|empty"):
             gray_from_compressed(msg)
 
-    @pytest.mark.parametrize("extension", [".jpg", ".png"])
-    @pytest.mark.parametrize(
-        "padding", [b"\0" * 30, b"\0" * 100_000, bytes(range(256)) * 40], ids=["short", "long", "old"]
-    )
-    def test_padding_behind_the_end_is_fine(self, photo, extension, padding):
-        """Drivers send whole buffers: zeros, or the rest of an earlier frame, follow the end marker."""
-        msg = compressed(photo, extension)
-        plain = gray_from_compressed(msg)
-        msg.data.frombytes(padding)
-        np.testing.assert_array_equal(gray_from_compressed(msg), plain)
-
-    def test_the_end_marker_of_a_thumbnail_is_not_that_of_the_image(self, photo):
-        plain, thumbnail = compressed(photo, ".jpg").data.tobytes(), compressed(photo[::4, ::4], ".jpg").data.tobytes()
-        segment = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
-        data = plain[:2] + segment + plain[2:]
-        assert gray_from_compressed(CompressedImage(format="jpeg", data=array.array("B", data))).shape == photo.shape
-        with pytest.raises(ImageError, match="truncated: its end marker is missing"):
-            gray_from_compressed(CompressedImage(format="jpeg", data=array.array("B", data[:-2])))
-
-    def test_frames_without_an_end_marker_have_one_text(self, photo):
-        """Diagnostics and reports count by text: frames of any length are one reason."""
-        texts = set()
-        for length in (700, 900, 1100):
-            msg = compressed(photo, ".jpg")
-            msg.data = msg.data[:length]
-            with pytest.raises(ImageError) as error:
-                gray_from_compressed(msg)
-            texts.add(str(error.value))
-        assert len(texts) == 1
+    def test_padding_behind_the_end_is_fine(self, photo):
+        msg = compressed(photo, ".jpg")
+        msg.data.extend([0] * 30)
+        assert gray_from_compressed(msg).shape == photo.shape
 
     def test_rubbish(self):
-        with pytest.raises(ImageError, match=r"\(jpeg\).*1000 bytes"):
+        with pytest.raises(ImageError, match=r"'jpeg'.*1000 bytes"):
             gray_from_compressed(CompressedImage(format="jpeg", data=array.array("B", bytes(1000))))
 
     def test_depth(self, photo):

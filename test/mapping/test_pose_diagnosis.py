@@ -50,20 +50,47 @@ def qw_first(pose: Rigid3d) -> Rigid3d:
     return Rigid3d(Rotation3d(np.array([w, x, y, z])), pose.translation)
 
 
+def displayed(orientation: int, of_camera: bool) -> Change:
+    """Pose, and perhaps intrinsics, of the image that a viewer makes of the stored one by its EXIF orientation.
+
+    As pixels: clockwise by 90 degrees (6), the pixel (u, v) of a stored image of height h goes to (h - 1 - v, u).
+    """
+    stored_from_upright = {
+        3: np.diag([-1.0, -1.0, 1.0]),
+        6: np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]),
+        8: np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]),
+    }[orientation]
+
+    def change(keyframe: Keyframe) -> Keyframe:
+        c = keyframe.camera
+        center = {
+            3: (c.width - 1 - c.cx, c.height - 1 - c.cy),
+            6: (c.height - 1 - c.cy, c.cx),
+            8: (c.cy, c.width - 1 - c.cx),
+        }[orientation]
+        focal = (c.fx, c.fy) if orientation == 3 else (c.fy, c.fx)
+        camera = replace(c, fx=focal[0], fy=focal[1], cx=center[0], cy=center[1]) if of_camera else c
+        return replace(with_axes(stored_from_upright)(keyframe), camera=camera)
+
+    return change
+
+
 MISTAKES = {
+    **{
+        f"EXIF {orientation}, {what} of the upright image": (
+            displayed(orientation, of_camera),
+            rf"^turned images: {what} are those .* EXIF orientation {orientation} \(viewers turn it by {turn}\)",
+        )
+        for orientation, turn in {
+            3: "180 degrees",
+            6: "90 degrees clockwise",
+            8: "90 degrees counterclockwise",
+        }.items()
+        for of_camera, what in ((False, "the poses"), (True, "poses and intrinsics"))
+    },
     "inverted": (with_pose(Rigid3d.inverse), r"the poses are cam_from_world"),
     "body axes": (with_axes(BODY), r"of a body frame \(x forward, y left, z up\)"),
     "OpenGL axes": (with_axes(OPENGL), r"OpenGL's"),
-    # The poses of the upright images: their axes in the frame of the stored ones. Orientation 6 needs a turn clockwise.
-    "EXIF 6": (
-        with_axes(np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]])),
-        r"turned by 90 degrees \(EXIF orientation 6,",
-    ),
-    "EXIF 3": (with_axes(np.diag([-1.0, -1, 1])), r"turned by 180 degrees \(EXIF orientation 3,"),
-    "EXIF 8": (
-        with_axes(np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])),
-        r"turned by 270 degrees \(EXIF orientation 8,",
-    ),
     "wxyz": (with_pose(qw_first), r"wrong quaternion order: they are qw,qx,qy,qz"),
     "rotations inverted": (
         with_pose(lambda pose: Rigid3d(pose.rotation.inverse(), pose.translation)),
@@ -182,3 +209,7 @@ def test_a_build_says_what_is_wrong(
         text = str(error)
         assert not (tmp_path / "map").exists()
     assert re.search(expected, text)
+
+
+def test_a_build_names_the_exif_orientation_of_its_files(points: Scene, tmp_path: Path) -> None:
+    """Poses of upright images; the files, which only their tag is read of here, say how they are stored."""

@@ -1,9 +1,7 @@
 """The tables on camera_info and on quality of service in the documentation are what the code does."""
 
-import array
 import ast
 import re
-from typing import Any
 
 import numpy as np
 import pytest
@@ -39,45 +37,6 @@ def test_the_names_and_numbers_of_distortion_models_are_those_that_are_read() ->
                     with pytest.raises(CameraError):
                         camera_from_info(1280, 960, K, d.tolist(), name)
     assert documented == MODEL_NAMES.keys()
-
-
-def encoded(encoding: str, gray: np.ndarray) -> Any:
-    """Message of an encoding whose colors are all gray; 16 bits hold 12."""
-    from sensor_msgs.msg import Image
-
-    channels = 4 if re.search("rgba|bgra|C4", encoding) else 3 if re.search("rgb(?!g)|bgr(?!g)|C3", encoding) else 1
-    if encoding.startswith("bayer"):
-        channels = 1
-    values = np.repeat(gray[..., None], channels, axis=2)
-    if "16" in encoding and not encoding.startswith("nv"):
-        values = values.astype("<u2") << 4
-    if encoding in ("uyvy", "yuv422"):
-        values = np.dstack([np.full_like(gray, 128), gray])
-    elif encoding in ("yuyv", "yuv422_yuy2"):
-        values = np.dstack([gray, np.full_like(gray, 128)])
-    data = np.ascontiguousarray(values).view(np.uint8).reshape(len(gray), -1)
-    if re.match(r"nv|i420|yv12", encoding):
-        factor = {"nv16": 1, "nv61": 1, "nv24": 2, "nv42": 2}.get(encoding, 0.5)
-        data = np.vstack([data, np.full((int(factor * len(gray)), data.shape[1]), 128, np.uint8)])
-    height, width = gray.shape
-    return Image(
-        encoding=encoding, height=height, width=width, step=data.shape[1], data=array.array("B", data.tobytes())
-    )
-
-
-def test_every_documented_encoding_is_decoded_and_every_decoded_one_documented() -> None:
-    pytest.importorskip("rclpy")
-    from vizloc_ros.datasets.image_messages import SUPPORTED_ENCODINGS, gray_from_image
-
-    gray = np.repeat(np.repeat(np.linspace(0, 255, 8, dtype=np.uint8)[None], 6, axis=0), 4, axis=1)
-    gray = np.repeat(gray, 2, axis=0)
-    documented = [name for names, _ in rows(section(INTERFACE, "encodings")) for name in re.findall(r"`(\w+)`", names)]
-    assert sorted(documented) == sorted(SUPPORTED_ENCODINGS)
-    for encoding in documented:
-        result = gray_from_image(encoded(encoding, gray)).astype(int)
-        inner = np.s_[2:-2, 4:-4] if encoding.startswith("bayer") else np.s_[:, :]
-        allowed = 24 if encoding.startswith("bayer") else 1  # colors are interpolated across the steps of gray
-        assert np.abs(result - gray)[inner].max() <= allowed, encoding
 
 
 def test_the_example_of_regions_and_binning_is_computed() -> None:

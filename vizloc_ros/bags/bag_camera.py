@@ -23,7 +23,7 @@ from vizloc_ros.bags.camera_topics import CameraTopics, camera_topics
 from vizloc_ros.bags.pose_track import PoseTrack, read_track
 from vizloc_ros.bags.reader import read_info, read_messages
 from vizloc_ros.datasets.camera_info_yaml import read_camera_info
-from vizloc_ros.datasets.image_messages import gray_from_compressed, gray_from_image
+from vizloc_ros.datasets.image_messages import ImageDecoder
 from vizloc_ros.datasets.lenses import rectifier
 from vizloc_ros.datasets.parsing import format_timestamp
 from vizloc_ros.datasets.record import Record
@@ -151,6 +151,10 @@ class BagCamera:
             if self.index.bag_times.get(stamp := stamp_ns_of(message.header)) == bag_time:
                 yield stamp, message
 
+    @cached_property
+    def _decoder(self) -> ImageDecoder:
+        return ImageDecoder(self.topics.image)
+
     def rectified(self, stamp_ns: int, message: Any) -> tuple[UInt8, PinholeCamera]:
         """Gray image (H, W) of a message without distortion, and its camera.
 
@@ -158,7 +162,7 @@ class BagCamera:
             CameraError: the calibration is of another image size, or cannot be used.
             ImageError: the image cannot be decoded.
         """
-        gray = gray_from_compressed(message) if self.topics.is_compressed else gray_from_image(message)
+        gray = self._decoder.gray(message)
         camera = rectifier(self.calibrations.at(stamp_ns, (gray.shape[1], gray.shape[0])))
         return camera.rectify(gray), camera.rectified
 

@@ -1,29 +1,35 @@
-"""Images of 16 bits as 8-bit ones: cameras deliver 10 or 12 bits in 16, whose upper byte alone is nearly black."""
+"""8-bit images from 16-bit ones, of which sensors fill 8, 10, 12, 14 or all 16 bits.
 
-from typing import Any
+No header tells how many bits a sensor has. The number of bits that its brightest pixel needs does, and it hardly
+varies from image to image: a scale by the smallest and largest value of each image would flicker.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vizloc_ros.arrays import UInt8
+from vizloc_ros.arrays import UInt8, UInt16
 
-_DEPTHS = (8, 10, 12, 14, 16)  # bits; sensors have even numbers of them
+_DEPTHS = (8, 10, 12, 14, 16)  # bits of sensors
 
 
+def bits_in_use(pixels: UInt16) -> int:
+    """Smallest depth of a sensor [bits] that has the brightest of the pixels."""
+    brightest = int(pixels.max(initial=0))
+    return next(bits for bits in _DEPTHS if brightest < 1 << bits)
+
+
+@dataclass
 class BitDepth:
-    """Number of bits in use by the images of a camera: the largest that was seen, so that brightness does not flicker.
+    """Bit depth of the images of one source: the largest that was seen, so that a dark image keeps its scale.
 
     Attributes:
-        bits: 8, 10, 12, 14 or 16; 8 before the first image.
+        bits: the depth so far [bits].
     """
 
-    def __init__(self) -> None:
-        self.bits = _DEPTHS[0]
+    bits: int = _DEPTHS[0]
 
-    def eight_bits(self, image: NDArray[Any]) -> UInt8:
-        """Scale a uint16 image so that its bits in use become eight; a uint8 image is returned as it is."""
-        if image.dtype == np.uint8:
-            return np.asarray(image)
-        used = int(image.max(initial=0)).bit_length()
-        self.bits = max(self.bits, next(bits for bits in _DEPTHS if bits >= used))
-        return (image >> (self.bits - 8)).astype(np.uint8)
+    def to_8_bit(self, pixels: UInt16) -> UInt8:
+        """Upper 8 of the bits in use, of an array of any shape."""
+        self.bits = max(self.bits, bits_in_use(pixels))
+        return (pixels >> (self.bits - 8)).astype(np.uint8)

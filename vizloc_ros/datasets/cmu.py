@@ -22,10 +22,9 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 import numpy as np
-import pycolmap
 from pycolmap import Rigid3d
 
-from vizloc_ros.datasets.lenses import distorted_camera, read_rectified
+from vizloc_ros.datasets.lenses import distorted_camera, parse_camera, read_rectified
 from vizloc_ros.datasets.parsing import numbered_rows, parse_number, parse_unit_quaternion
 from vizloc_ros.datasets.record import Record, unknown_split
 from vizloc_ros.errors import CameraError, DatasetError
@@ -106,6 +105,7 @@ class CmuDataset:
             split=split,
             world_from_cam=image.world_from_cam,
             read_image=partial(read_rectified, image.path, lens),
+            file=image.path,
         )
 
 
@@ -183,16 +183,9 @@ def _read_cameras(path: Path) -> dict[str, DistortedCamera]:
     cameras: dict[str, DistortedCamera] = {}
     for line, fields in numbered_rows(path):
         where = f"{path}:{line}"
-        if len(fields) < 5:
-            raise DatasetError(f"{where}: {len(fields)} values; expected '{CAMERA_LINE}'")
-        name, model, *numbers = fields
-        if model not in pycolmap.CameraModelId.__members__:
-            raise DatasetError(f"{where}: the camera model {model!r} is none of COLMAP's; expected '{CAMERA_LINE}'")
-        width, height, *params = (parse_number(number, "a value", where) for number in numbers)
-        if not all(side.is_integer() and side > 0 for side in (width, height)):
-            raise DatasetError(f"{where}: the image size {width:g} x {height:g} is not in whole pixels")
+        camera = parse_camera(fields, CAMERA_LINE, where)
+        name = fields[0]
         try:
-            camera = pycolmap.Camera(model=model, width=int(width), height=int(height), params=params)
             cameras[name] = distorted_camera(camera)
             rectified_camera(cameras[name])
         except CameraError as error:

@@ -122,7 +122,7 @@ class ColmapDataset:
                 f"{self.model}: camera {image.camera.camera_id} of image {image.name}: {error}; or leave the image "
                 f"out with a list of the others ({split}=FILE)"
             ) from error
-        return Record(image.name, index * NANOSECONDS, camera, split, image.world_from_cam, read)
+        return Record(image.name, index * NANOSECONDS, camera, split, image.world_from_cam, read, path)
 
 
 def open_colmap(spec: str) -> ColmapDataset:
@@ -188,11 +188,11 @@ def _image_folder(root: Path, model: Path, images: str | None, undistorted: str 
 
 def _read_model(folder: Path, scale: float) -> list[ColmapImage]:
     """Read the registered images, in order of their names."""
+    if not all((folder / f"{file}.bin").is_file() for file in MODEL_FILES):
+        check_text_model(folder)
     for path in sorted(folder.glob("*.bin")):
         if path.stem in MODEL_FILES and path.stat().st_size < COUNT_BYTES:  # COLMAP would read a count of anything
             raise DatasetError(f"{path}: the file is empty ({path.stat().st_size} bytes): copy it again")
-    if not all((folder / f"{file}.bin").is_file() for file in MODEL_FILES):
-        check_text_model(folder)
     try:
         model = pycolmap.Reconstruction(folder)
     except UNREADABLE_MODEL as error:
@@ -200,20 +200,24 @@ def _read_model(folder: Path, scale: float) -> list[ColmapImage]:
             f"{folder}: COLMAP cannot read the reconstruction: {error}; copy or export it again"
         ) from error
     images = [
-        ColmapImage(image.name, model.cameras[image.camera_id], _world_from_cam(image, scale))
+        ColmapImage(image.name, model.cameras[image.camera_id], _world_from_cam(image, scale, folder))
         for image in model.images.values()
         if image.has_pose
     ]
     if not images:
         raise DatasetError(f"{folder}: the reconstruction has no image with a pose")
-    for image in images:
-        if not abs(np.linalg.norm(image.world_from_cam.rotation.quat) - 1) < QUATERNION_NORM_TOLERANCE:
-            raise DatasetError(f"{folder}: the pose of image {image.name} has no rotation: export the model again")
     return sorted(images, key=lambda image: image.name)
 
 
-def _world_from_cam(image: pycolmap.Image, scale: float) -> Rigid3d:
-    pose = image.cam_from_world().inverse()
+def _world_from_cam(image: pycolmap.Image, scale: float, folder: Path) -> Rigid3d:
+    cam_from_world = image.cam_from_world()
+    norm = float(np.linalg.norm(cam_from_world.rotation.quat))
+    if abs(norm - 1.0) > QUATERNION_NORM_TOLERANCE or not np.isfinite(cam_from_world.translation).all():
+        raise DatasetError(
+            f"{folder}: image {image.name} has no valid pose (norm of its quaternion {norm:.4g}): copy or export the "
+            "reconstruction again"
+        )
+    pose = cam_from_world.inverse()
     return Rigid3d(pose.rotation, scale * pose.translation)
 
 

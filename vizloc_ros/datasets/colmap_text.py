@@ -1,151 +1,122 @@
-"""Checks of a COLMAP reconstruction in text files, which COLMAP itself reads in part or wrongly without a word.
+"""Check of COLMAP's text files before COLMAP reads them: it ends silently at the first line that it does not expect.
 
-An image takes two lines in images.txt: its pose, and its keypoints, which may be an empty line. If an editor or a
-script has removed the empty lines, COLMAP takes every second image for the keypoints of the one before.
+An image has two lines in ``images.txt``: its pose, and its points, which may be an empty line. Without the empty lines,
+COLMAP takes every second image for the points of the one before.
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from math import hypot
+from collections.abc import Iterator
 from pathlib import Path
 
-import pycolmap
-
-from vizloc_ros.datasets.parsing import parse_number, read_text
+from vizloc_ros.datasets.lenses import parse_camera
+from vizloc_ros.datasets.parsing import parse_number, parse_unit_quaternion, parse_whole, read_text
 from vizloc_ros.errors import DatasetError
 
-_IMAGE = ("IMAGE_ID", "QW", "QX", "QY", "QZ", "TX", "TY", "TZ", "CAMERA_ID", "NAME")
-_CAMERA = ("CAMERA_ID", "MODEL", "WIDTH", "HEIGHT", "PARAMS")
-_POINT = ("POINT3D_ID", "X", "Y", "Z", "R", "G", "B", "ERROR")
-_MIN_NORM = 1e-3  # of a quaternion: COLMAP scales it to 1
-_COUNT = re.compile(r"#\s*Number of (cameras|images|points):\s*(\d+)")
+_COUNT = re.compile(r"#\s*Number of (\w+): (\d+)")
+_QUATERNION = ("QW", "QX", "QY", "QZ")
+_CAMERA_LINE = "CAMERA_ID MODEL WIDTH HEIGHT PARAMS..."
+_IMAGE_LINE = "IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME"
+_POINT_LINE = "POINT3D_ID X Y Z R G B ERROR (IMAGE_ID POINT2D_IDX)..."
+_FRAME_LINE = "FRAME_ID RIG_ID QW QX QY QZ TX TY TZ NUM_DATA_IDS (SENSOR_TYPE SENSOR_ID DATA_ID)..."
+_COPY = "copy or export it again"
+
+_Line = tuple[int, list[str]]  # number and fields
 
 
 def check_text_model(folder: Path) -> None:
-    """Check cameras.txt, images.txt and points3D.txt in a folder.
-
-    Raises:
-        DatasetError: a line is malformed, an image lacks its line of keypoints, a quaternion is zero, a camera is not
-            in cameras.txt, or a file has fewer entries than its header announces; the error names file and line.
-    """
-    cameras = _check_cameras(folder / "cameras.txt")
-    _check_images(folder / "images.txt", cameras)
-    _check_points(folder / "points3D.txt")
+    """Check the text files of a model. Raises ``DatasetError`` that names the file and the line."""
+    _check_cameras(folder / "cameras.txt")
+    _check_images(folder / "images.txt")
+    _check_rows(folder / "points3D.txt", _POINT_LINE, least=8, group=2, quaternion_at=None)
+    if (folder / "frames.txt").is_file():
+        _check_rows(folder / "frames.txt", _FRAME_LINE, least=10, group=3, quaternion_at=2)
 
 
-def _check_cameras(path: Path) -> set[int]:
-    """Ids of the cameras."""
-    cameras: set[int] = set()
-    for number, fields in _lines(path):
-        where = f"{path}:{number}"
-        _require_fields(fields, _CAMERA, where)
-        width, height = (_whole(field, name, where) for field, name in zip(fields[2:4], _CAMERA[2:4], strict=True))
-        parameters = [parse_number(field, "a parameter", where) for field in fields[4:]]
-        if fields[1] not in pycolmap.CameraModelId.__members__:
-            raise DatasetError(f"{where}: {fields[1]!r} is not a camera model of COLMAP")
-        camera = pycolmap.Camera(model=fields[1], width=width, height=height, params=parameters)
+def _check_cameras(path: Path) -> None:
+    count = 0
+    for line, fields in _entries(_lines(path)):
+        where = f"{path}:{line}"
+        camera = parse_camera(fields, _CAMERA_LINE, where)
         if not camera.verify_params():
             raise DatasetError(
-                f"{where}: {len(parameters)} parameters; the camera model {fields[1]} needs {camera.params_info}"
+                f"{where}: {len(camera.params)} parameters; {camera.model.name} takes {camera.params_info}"
             )
-        cameras.add(_whole(fields[0], _CAMERA[0], where))
-    _require_all(path, len(cameras))
-    return cameras
-
-
-def _check_images(path: Path, cameras: set[int]) -> None:
-    lines = list(enumerate(read_text(path).splitlines(), start=1))
-    count, index = 0, 0
-    while index < len(lines):
-        number, line = lines[index]
-        index += 1
-        fields = line.split()
-        if not fields or fields[0].startswith("#"):
-            continue
-        where = f"{path}:{number}"
-        _check_image(fields, cameras, where)
         count += 1
-        if index == len(lines):
-            raise DatasetError(
-                f"{where}: the line of keypoints below image {fields[0]} is missing, which may be empty: COLMAP would "
-                "leave the image out; add it"
-            )
-        _check_keypoints(lines[index][1].split(), f"{path}:{lines[index][0]}", fields[0])
-        index += 1
-    _require_all(path, count)
+    _check_count(path, count)
 
 
-def _check_image(fields: Sequence[str], cameras: set[int], where: str) -> None:
-    _require_fields(fields, _IMAGE, where)
-    if len(fields) > len(_IMAGE):
-        name = " ".join(fields[len(_IMAGE) - 1 :])
-        raise DatasetError(f"{where}: COLMAP reads no blanks in a name, such as {name!r}: give a binary model")
-    _whole(fields[0], _IMAGE[0], where)
-    values = [parse_number(field, name, where) for field, name in zip(fields[1:8], _IMAGE[1:8], strict=True)]
-    if hypot(*values[:4]) < _MIN_NORM:
-        raise DatasetError(f"{where}: the quaternion {' '.join(_IMAGE[1:5])} of image {fields[9]} is zero")
-    camera = _whole(fields[8], _IMAGE[8], where)
-    if camera not in cameras:
-        raise DatasetError(f"{where}: image {fields[9]} has camera {camera}, which is not in cameras.txt")
+def _check_images(path: Path) -> None:
+    lines = _lines(path)
+    line_of: dict[str, int] = {}
+    for line, fields in _entries(lines):
+        where = f"{path}:{line}"
+        if len(fields) < len(_IMAGE_LINE.split()):
+            raise DatasetError(f"{where}: {len(fields)} values; expected '{_IMAGE_LINE}': {_COPY}")
+        image_id, camera_id, name = fields[0], fields[8], " ".join(fields[9:])
+        parse_whole(image_id, "IMAGE_ID", where)
+        parse_unit_quaternion(fields[1:5], _QUATERNION, where)
+        for field in fields[5:8]:
+            parse_number(field, "the translation", where)
+        parse_whole(camera_id, "CAMERA_ID", where)
+        if " " in name:
+            raise DatasetError(f"{where}: the name {name!r} has a blank, where COLMAP's text ends: export it as .bin")
+        for key in (f"IMAGE_ID {image_id}", f"image {name}"):
+            if key in line_of:
+                raise DatasetError(f"{where}: {key} is already in line {line_of[key]}")
+            line_of[key] = line
+        _check_points(next(lines, None), name, where, path)
+    _check_count(path, len(line_of) // 2)
 
 
-def _check_keypoints(fields: Sequence[str], where: str, image: str) -> None:
-    """Check the line of keypoints ``X Y POINT3D_ID X Y POINT3D_ID ...`` of an image."""
-    try:
-        numeric = all(float(field) is not None for field in fields[-3:])
-    except ValueError:
-        numeric = False
-    if len(fields) % 3 == 0 and numeric:
-        return
-    problem = (
-        "an image, where the keypoints belong: every image needs a second line, which may be empty, and such lines "
-        "were removed"
-        if len(fields) >= len(_IMAGE) and not numeric
-        else f"{len(fields)} fields, where keypoints of three fields each belong"
-    )
-    raise DatasetError(f"{where}: {problem} (keypoints of image {image}); export the reconstruction again")
-
-
-def _check_points(path: Path) -> None:
-    count = 0
-    for number, fields in _lines(path):
-        where = f"{path}:{number}"
-        _require_fields(fields, _POINT, where)
-        if len(fields) % 2:
-            raise DatasetError(
-                f"{where}: the track has {len(fields) - len(_POINT)} fields; it needs two an observation"
-            )
-        for field, name in zip(fields[1:4], _POINT[1:4], strict=True):
-            parse_number(field, name, where)
-        count += 1
-    _require_all(path, count)
-
-
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Numbers and fields of the lines that are neither blank nor comments."""
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
-        fields = line.split()
-        if fields and not fields[0].startswith("#"):
-            yield number, fields
-
-
-def _require_fields(fields: Sequence[str], names: Sequence[str], where: str) -> None:
-    if len(fields) < len(names):
-        raise DatasetError(f"{where}: {len(fields)} fields, expected '{' '.join(names)}': is the file cut off?")
-
-
-def _require_all(path: Path, count: int) -> None:
-    """Raise ``DatasetError`` if a file has fewer entries than its header announces."""
-    announced = _COUNT.search(read_text(path))
-    if announced is not None and int(announced[2]) > count:
+def _check_points(points: _Line | None, name: str, where: str, path: Path) -> None:
+    """Check the line below the one of an image."""
+    if points is None:
         raise DatasetError(
-            f"{path}: {count} {announced[1]}, but its header announces {announced[2]}: the file is cut off; copy it "
-            "again"
+            f"{where}: the file ends without the line of the points of {name}: it was cut off, or lacks an empty line"
+        )
+    line, fields = points
+    try:
+        numbers = len([float(field) for field in fields])
+    except ValueError:
+        numbers = -1
+    if numbers % 3 != 0:
+        raise DatasetError(
+            f"{path}:{line}: not the points of {name}, which are 'X Y POINT3D_ID' for each point, or an empty line: "
+            "every image has two lines; add the empty ones, or copy the file again"
         )
 
 
-def _whole(text: str, what: str, where: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise DatasetError(f"{where}: {what} is {text!r}, not a whole number") from None
+def _check_rows(path: Path, expected: str, *, least: int, group: int, quaternion_at: int | None) -> None:
+    """Check a file of one line for each entry: numbers and words, which end with groups of a size."""
+    count = 0
+    for line, fields in _entries(_lines(path)):
+        where = f"{path}:{line}"
+        if len(fields) < least or (len(fields) - least) % group != 0:
+            raise DatasetError(f"{where}: {len(fields)} values; expected '{expected}': {_COPY}")
+        if quaternion_at is not None:
+            parse_unit_quaternion(fields[quaternion_at : quaternion_at + 4], _QUATERNION, where)
+        for field in fields[:least]:
+            parse_number(field, "a value", where)
+        count += 1
+    _check_count(path, count)
+
+
+def _check_count(path: Path, found: int) -> None:
+    """Compare the number of entries with the comment that COLMAP writes at the top of a file."""
+    for line, text in enumerate(read_text(path).splitlines(), start=1):
+        if not text.startswith("#"):
+            return
+        match = _COUNT.match(text)
+        if match is not None and int(match[2]) != found:
+            raise DatasetError(
+                f"{path}:{line}: {match[2]} {match[1]}, but the file has {found}: it was cut off; {_COPY}"
+            )
+
+
+def _lines(path: Path) -> Iterator[_Line]:
+    return ((number, line.split()) for number, line in enumerate(read_text(path).splitlines(), start=1))
+
+
+def _entries(lines: Iterator[_Line]) -> Iterator[_Line]:
+    """Lines that are neither empty nor comments."""
+    return (line for line in lines if line[1] and not line[1][0].startswith("#"))

@@ -155,6 +155,7 @@ def _parse_record(
         split=row["split"] or ("query" if world_from_cam is None else "map"),
         world_from_cam=world_from_cam,
         read_image=partial(read_image, folder / row["image"], camera.size),
+        file=folder / row["image"],
     )
 
 

@@ -96,6 +96,7 @@ class KittiDataset:
             split=split,
             world_from_cam=pose,
             read_image=partial(read_image, path, camera.size),
+            file=path,
         )
 
 
@@ -159,9 +160,11 @@ def _read_poses(folder: Path, count: int) -> list[Rigid3d] | None:
     path = next((candidate for candidate in candidates if candidate.is_file()), None)
     if path is None:
         return None
-    poses = [_orthonormal(_matrix(fields, f"{path}:{line}"), f"{path}:{line}") for line, fields in numbered_rows(path)]
+    rows = numbered_rows(path)
+    poses = [_orthonormal(_matrix(fields, f"{path}:{line}"), f"{path}:{line}") for line, fields in rows]
     if len(poses) != count:
-        raise DatasetError(f"{path}: {len(poses)} poses, but times.txt of {folder} has {count} images")
+        where = f"{path}:{rows[-1][0]}" if rows else str(path)
+        raise DatasetError(f"{where}: {len(poses)} poses, but times.txt of {folder} has {count} images")
     return poses
 
 

@@ -1,5 +1,6 @@
 """Conversion of COLMAP's cameras with distortion, and rectification of images with them."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pycolmap
 
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.datasets.image_files import read_image
-from vizloc_ros.errors import CameraError
+from vizloc_ros.datasets.parsing import parse_number
+from vizloc_ros.errors import CameraError, DatasetError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.colmap_camera import pinhole_camera
 from vizloc_ros.geometry.rectification import DistortedCamera, Rectifier
@@ -28,6 +30,28 @@ _LENSES = {
     "OPENCV_FISHEYE": ("equidistant", 4),
 }
 _SIZE_TOLERANCE = 1  # px; versions of COLMAP round the size of undistorted images differently
+
+
+def parse_camera(fields: Sequence[str], expected: str, where: str) -> pycolmap.Camera:
+    """Parse the fields ``name MODEL width height parameters...`` of a text file. The number of parameters may be wrong.
+
+    Args:
+        fields: fields of the line.
+        expected: form of the line, for the error.
+        where: file and line, for the error.
+
+    Raises:
+        DatasetError: there are too few fields, the model is unknown, or a value is not a number.
+    """
+    if len(fields) < 5:
+        raise DatasetError(f"{where}: {len(fields)} values; expected '{expected}'")
+    model = fields[1]
+    if model not in pycolmap.CameraModelId.__members__:
+        raise DatasetError(f"{where}: the camera model {model!r} is none of COLMAP's; expected '{expected}'")
+    width, height, *params = (parse_number(number, "a value", where) for number in fields[2:])
+    if not all(side.is_integer() and side > 0 for side in (width, height)):
+        raise DatasetError(f"{where}: the image size {width:g} x {height:g} is not in whole pixels")
+    return pycolmap.Camera(model=model, width=int(width), height=int(height), params=params)
 
 
 def distorted_camera(camera: pycolmap.Camera) -> DistortedCamera:

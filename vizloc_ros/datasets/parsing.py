@@ -48,6 +48,14 @@ def parse_number(text: str, what: str, where: str) -> float:
     return value
 
 
+def parse_whole(text: str, what: str, where: str) -> int:
+    """Parse a whole number, from 0. Raises ``DatasetError`` as ``parse_number``."""
+    value = parse_number(text, what, where)
+    if not value.is_integer() or value < 0:
+        raise DatasetError(f"{where}: {what} is {text!r}; it must be a whole number")
+    return int(value)
+
+
 def parse_unit_quaternion(fields: Sequence[str], names: Sequence[str], where: str) -> list[float]:
     """Parse the four numbers of a unit quaternion, in their order. Raises ``DatasetError`` as ``parse_number``."""
     quaternion = [parse_number(field, name, where) for field, name in zip(fields, names, strict=True)]

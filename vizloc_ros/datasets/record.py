@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from pycolmap import Rigid3d
@@ -23,6 +24,7 @@ class Record:
         world_from_cam: pose of the camera's optical frame (z forward) in the dataset's world; None without a pose.
         read_image: function that decodes or renders the image: (H, W) gray or (H, W, 3) BGR, uint8. Raises
             ``ImageError`` that names the file. It may be called from several threads.
+        file: file of the image; None if it comes from elsewhere.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Record:
     split: str
     world_from_cam: Rigid3d | None
     read_image: Callable[[], UInt8]
+    file: Path | None = None
 
 
 class Dataset(Protocol):

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vizloc_ros import __version__
 from vizloc_ros.arrays import Float64
+from vizloc_ros.datasets.exif import UPRIGHT, exif_orientation, orientation_text
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import DatasetError, ImageError, MapError
 from vizloc_ros.features.extractor import FeatureExtractor
@@ -19,8 +20,8 @@ from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.mapping.guided_pairs import match_along_lines
 from vizloc_ros.mapping.keyframe_pairs import Keyframe, PairOptions, keyframe_pairs
 from vizloc_ros.mapping.map_writer import MapContent, require_replaceable, write_map
-from vizloc_ros.mapping.pair_matching import MatchOptions, match_pairs
-from vizloc_ros.mapping.parallax import no_parallax, only_turns, stands_still
+from vizloc_ros.mapping.pair_matching import MatchOptions, PairMatches, match_pairs
+from vizloc_ros.mapping.parallax import needed_parallax, no_parallax
 from vizloc_ros.mapping.pose_diagnosis import median_speed, pose_agreement, pose_warnings, scale_warnings
 from vizloc_ros.mapping.rotated_views import RotatedViewOptions, with_rotated_views
 from vizloc_ros.mapping.self_calibration import SelfCalibrationOptions, calibration_warnings, estimate_corrections
@@ -126,10 +127,7 @@ def build_map(
         if not pairs:
             raise MapError(_no_pairs(keyframes, options))
         matches = match_pairs(keyframes, pairs, options.matches, progress)
-        turning = only_turns(keyframes, matches)
-        warnings = (
-            [no_parallax(keyframes, options.triangulation.min_angle)] if turning else pose_warnings(keyframes, matches)
-        )
+        warnings = _pose_warnings(records, keyframes, matches, options.triangulation.min_angle)
     corrections: Mapping[PinholeCamera, IntrinsicsCorrection] = {}
     if options.self_calibration.enabled:
         with clock("calibrate"):
@@ -143,10 +141,9 @@ def build_map(
     with clock("triangulate"):
         triangulation = triangulate(keyframes, matches, options.triangulation, progress)
     if len(triangulation.positions) == 0:
-        raise MapError(_no_landmarks(keyframes, pose_agreement(matches), warnings))
-    if not turning:
-        warnings += scale_warnings(keyframes, _depths(keyframes, triangulation))
-    warnings += _range_warnings(keyframes)
+        at_rest = no_parallax(keyframes, matches, options.triangulation.min_angle)
+        raise MapError(at_rest or _no_landmarks(keyframes, pose_agreement(matches), warnings))
+    warnings += scale_warnings(keyframes, _depths(keyframes, triangulation)) + _range_warnings(keyframes)
     observed = np.bincount(triangulation.keyframes, minlength=len(keyframes))
     report = BuildReport(
         keyframes=len(keyframes),
@@ -232,14 +229,42 @@ def _range_warnings(keyframes: Sequence[Keyframe]) -> list[str]:
     ]
 
 
+def _pose_warnings(
+    records: Sequence[Record], keyframes: Sequence[Keyframe], matches: Sequence[PairMatches], min_angle: float
+) -> list[str]:
+    """Warnings about the poses, with what the files say of turned images. Without parallax, no pose fits."""
+    if at_rest := no_parallax(keyframes, matches, min_angle):
+        return [at_rest]
+    warnings = pose_warnings(keyframes, matches)
+    orientations = {r.name: exif_orientation(r.file) for r in records if warnings and r.file is not None}
+    turned = {name: orientation for name, orientation in orientations.items() if orientation != UPRIGHT}
+    if not turned:
+        return warnings
+    name, orientation = next(iter(turned.items()))
+    return [
+        f"{warning}; {len(turned)} of the {len(records)} images have an EXIF orientation, which is not applied: {name} "
+        f"has the {orientation_text(orientation)}"
+        for warning in warnings
+    ]
+
+
 def _no_pairs(keyframes: Sequence[Keyframe], options: BuildOptions) -> str:
+    centers = np.array([k.map_from_cam.translation for k in keyframes])
+    extent = float(np.linalg.norm(np.ptp(centers, axis=0)))
+    step = float(np.median(np.linalg.norm(np.diff(centers, axis=0), axis=1)))
     pairs = options.pairs
-    if stands_still(keyframes, pairs.min_distance):
-        return f"{no_parallax(keyframes, options.triangulation.min_angle)}; or are positions not in metres?"
-    steps = np.linalg.norm(np.diff([k.map_from_cam.translation for k in keyframes], axis=0), axis=1)
+    if extent < 2 * pairs.min_distance:
+        return (
+            f"no parallax: all {len(keyframes)} images were taken within {extent:.3g} m by their poses, so the camera "
+            f"stands still or only turns, or positions are not in metres. Two images must be {pairs.min_distance:g} m "
+            f"apart (pairs.min_distance), and {needed_parallax(options.triangulation.min_angle)}"
+        )
+    cause = "wrong scale (are positions in metres?), or too few images"
+    if step <= pairs.max_distance:
+        cause = "they look in other directions: wrong rotations, or too few images"
     return (
         f"no two images are within {pairs.max_distance:g} m and {pairs.max_angle:g} deg of each other; successive "
-        f"ones are {np.median(steps):.3g} m apart: wrong scale (are positions in metres?), or too few images"
+        f"ones are {step:.3g} m apart: {cause}"
     )
 
 

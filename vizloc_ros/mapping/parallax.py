@@ -1,48 +1,56 @@
-"""Parallax of a map's images: where a camera stands still or only turns, no depth can be measured.
-
-Matches of such images fit any position, so that nothing can be said about poses and scale either.
-"""
+"""Parallax of matches: without it, a camera that stands still or only turns sees no depth, whatever its poses are."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from vizloc_ros.arrays import Float64, Int32
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.pair_matching import PairMatches
 
-_MIN_RATIO = 0.9  # of the matches that a rotation explains, if the camera only turns
-_EXAMPLE_DEPTH = 10.0  # m
+_CLEARLY_LESS = 0.2  # of the needed angle: at rest, rays differ by 0.01 to 0.07 deg, on straight streets by 0.6 or more
 
 
-def stands_still(keyframes: Sequence[Keyframe], min_distance: float) -> bool:
-    """Return true if all positions are within a distance [m] of the first."""
-    centers = np.array([k.map_from_cam.translation for k in keyframes])
-    return bool((np.linalg.norm(centers - centers[0], axis=1) < min_distance).all())
-
-
-def only_turns(keyframes: Sequence[Keyframe], matches: Sequence[PairMatches]) -> bool:
-    """Return true if the known rotations alone explain nearly all tentative matches, within their maximum error."""
-    explained = total = 0
+def median_parallax(keyframes: Sequence[Keyframe], matches: Sequence[PairMatches]) -> float:
+    """Median angle between the two rays of a tentative match, by the known rotations [deg]; NaN without matches."""
+    angles = [np.zeros(0)]
     for pair in matches:
-        a, b = keyframes[pair.i], keyframes[pair.j]
-        directions = []
-        for keyframe, index in zip((a, b), pair.tentative.T, strict=True):
-            rays = keyframe.camera.rays(keyframe.features.keypoints[index].astype(np.float64))
-            rays = rays / np.linalg.norm(rays, axis=1, keepdims=True)
-            directions.append(rays @ keyframe.map_from_cam.rotation.matrix().T)
-        apart = np.linalg.norm(directions[0] - directions[1], axis=1)  # of unit vectors: the small angle [rad]
-        explained += int((apart * min(a.camera.fx, b.camera.fx) <= pair.max_error).sum())
-        total += len(pair.tentative)
-    return total > 0 and explained >= _MIN_RATIO * total
+        rays_a, rays_b = (
+            _rays(keyframes[k], index) for k, index in zip((pair.i, pair.j), pair.tentative.T, strict=True)
+        )
+        angles.append(np.degrees(2 * np.arcsin(np.minimum(np.linalg.norm(rays_a - rays_b, axis=1) / 2, 1))))
+    together = np.concatenate(angles)
+    return float(np.median(together)) if len(together) else float("nan")
 
 
-def no_parallax(keyframes: Sequence[Keyframe], min_angle: float) -> str:
-    """Text for a camera that stands still or only turns; landmarks need rays at an angle of ``min_angle`` [deg]."""
-    centers = np.array([k.map_from_cam.translation for k in keyframes])
-    extent = float(np.linalg.norm(np.ptp(centers, axis=0)))
-    needed = _EXAMPLE_DEPTH * np.tan(np.radians(min_angle))
+def no_parallax(keyframes: Sequence[Keyframe], matches: Sequence[PairMatches], min_angle: float) -> str | None:
+    """Describe the lack of parallax, if most matches have clearly less than a landmark needs; else None.
+
+    Args:
+        keyframes: keyframes of the map.
+        matches: matches of their pairs.
+        min_angle: minimum triangulation angle of a landmark [deg].
+    """
+    parallax = median_parallax(keyframes, matches)
+    if not parallax < _CLEARLY_LESS * min_angle:
+        return None
     return (
-        f"no parallax: the camera stands still or only turns (its {len(keyframes)} positions are within {extent:.2g} "
-        f"m), so no depth can be measured; between two images, move it at least {needed:.2g} m for landmarks "
-        f"{_EXAMPLE_DEPTH:g} m away"
+        "no parallax: the camera stands still or only turns, so that its images show no depth. The rays of most "
+        f"matches differ by less than {parallax:.2g} deg; {needed_parallax(min_angle)}"
     )
+
+
+def needed_parallax(min_angle: float) -> str:
+    """Parallax that a landmark needs, and the movement that makes it. ``min_angle`` is in degrees."""
+    sideways = 10 * np.tan(np.radians(min_angle))
+    return (
+        f"a landmark needs {min_angle:g} deg (triangulation.min_angle), that is {sideways:.2g} m to the side for what "
+        "is 10 m away: drive along what is to be mapped"
+    )
+
+
+def _rays(keyframe: Keyframe, keypoints: Int32) -> Float64:
+    """(M, 3) unit rays of keypoints in the axes of the map."""
+    rays = keyframe.camera.rays(keyframe.features.keypoints[keypoints].astype(np.float64))
+    rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+    return np.asarray(rays @ keyframe.map_from_cam.rotation.matrix().T, np.float64)

@@ -13,6 +13,7 @@ import numpy as np
 from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.arrays import Float64, evenly
+from vizloc_ros.datasets.exif import orientation_text
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.epipolar import epipolar_distance, fundamental_matrix, in_front
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
@@ -63,6 +64,27 @@ def _all_intrinsics(factor: float) -> _CameraChange:
     return lambda c: replace(c, fx=c.fx * factor, fy=c.fy * factor, cx=c.cx * factor, cy=c.cy * factor)
 
 
+def _turned_camera(orientation: int) -> _CameraChange:
+    """Change intrinsics of the upright image into those of the image as it is stored."""
+    turns: dict[int, _CameraChange] = {
+        3: lambda c: replace(c, cx=c.width - 1 - c.cx, cy=c.height - 1 - c.cy),
+        6: lambda c: replace(c, fx=c.fy, fy=c.fx, cx=c.cy, cy=c.height - 1 - c.cx),
+        8: lambda c: replace(c, fx=c.fy, fy=c.fx, cx=c.width - 1 - c.cy, cy=c.cx),
+    }
+    return turns[orientation]
+
+
+# Axes of a stored image in the one that viewers show, by its EXIF orientation.
+_UPRIGHT_FROM_STORED = {
+    3: [[-1, 0, 0], [0, -1, 0], [0, 0, 1]],
+    6: [[0, -1, 0], [1, 0, 0], [0, 0, 1]],
+    8: [[0, 1, 0], [-1, 0, 0], [0, 0, 1]],
+}
+_TURNED = (
+    "turned images: {} are those of an image as viewers show it with the {}, but the pixels are used as they are "
+    "stored; give those of the stored images, or turn the pixels"
+)
+
 _CONVENTION_ERRORS = (
     _ConventionError(
         "wrong axis convention: the poses are cam_from_world; give world_from_cam", lambda pose: pose.inverse()
@@ -77,22 +99,22 @@ _CONVENTION_ERRORS = (
         "z forward)",
         _rotated([[1, 0, 0], [0, -1, 0], [0, 0, -1]]),
     ),
-    *(
-        _ConventionError(
-            f"turned images: the poses are of upright images, but the pixels are stored turned by {angle} degrees "
-            f"(EXIF orientation {orientation}, which is not applied); turn images and calibration, or the poses",
-            _rotated(matrix),
-        )
-        for angle, orientation, matrix in (
-            (90, 6, [[0, -1, 0], [1, 0, 0], [0, 0, 1]]),
-            (180, 3, [[-1, 0, 0], [0, -1, 0], [0, 0, 1]]),
-            (270, 8, [[0, 1, 0], [-1, 0, 0], [0, 0, 1]]),
-        )
-    ),
     _ConventionError("wrong quaternion order: they are qw,qx,qy,qz; give qx,qy,qz,qw", _reordered_quaternion),
     _ConventionError(
         "wrong axis convention: the rotations are cam_from_world; give world_from_cam",
         lambda pose: Rigid3d(pose.rotation.inverse(), pose.translation),
+    ),
+    *(
+        _ConventionError(_TURNED.format("the poses", orientation_text(orientation)), _rotated(matrix))
+        for orientation, matrix in _UPRIGHT_FROM_STORED.items()
+    ),
+    *(
+        _ConventionError(
+            _TURNED.format("poses and intrinsics", orientation_text(orientation)),
+            _rotated(matrix),
+            _turned_camera(orientation),
+        )
+        for orientation, matrix in _UPRIGHT_FROM_STORED.items()
     ),
     *(
         _ConventionError(
@@ -171,7 +193,8 @@ def scale_warnings(keyframes: Sequence[Keyframe], depths: Float64) -> list[str]:
     """Warnings if the speed, or the (M,) depths [m] of the observations, are unusual for a vehicle in a street."""
     warnings = []
     speed = median_speed(keyframes)
-    if np.isfinite(speed) and not _SPEEDS[0] <= speed <= _SPEEDS[1]:
+    rests = speed < _SPEEDS[0] and _SPEEDS[0] <= _brisk_speed(keyframes) <= _SPEEDS[1]
+    if np.isfinite(speed) and not _SPEEDS[0] <= speed <= _SPEEDS[1] and not rests:
         warnings.append(
             f"wrong scale: the camera moves at {speed:.3g} m/s by poses and time stamps: are positions in metres and "
             "times in seconds?"
@@ -184,9 +207,19 @@ def scale_warnings(keyframes: Sequence[Keyframe], depths: Float64) -> list[str]:
 
 def median_speed(keyframes: Sequence[Keyframe]) -> float:
     """Median speed from keyframe to keyframe [m/s]; NaN if no time passes between them."""
+    speeds = _speeds(keyframes)
+    return float(np.median(speeds)) if len(speeds) else float("nan")
+
+
+def _brisk_speed(keyframes: Sequence[Keyframe]) -> float:
+    """Speed that one keyframe in ten exceeds [m/s]: that of the drive, if the camera rests for most of the time."""
+    speeds = _speeds(keyframes)
+    return float(np.quantile(speeds, 0.9)) if len(speeds) else float("nan")
+
+
+def _speeds(keyframes: Sequence[Keyframe]) -> Float64:
+    """Speeds from keyframe to keyframe [m/s], where time passes between them."""
     centers = np.array([k.map_from_cam.translation for k in keyframes])
     seconds = np.diff([k.timestamp_ns for k in keyframes]) / NANOSECONDS
     moved = seconds > 0
-    if not moved.any():
-        return float("nan")
-    return float(np.median(np.linalg.norm(np.diff(centers, axis=0), axis=1)[moved] / seconds[moved]))
+    return np.asarray(np.linalg.norm(np.diff(centers, axis=0), axis=1)[moved] / seconds[moved], np.float64)

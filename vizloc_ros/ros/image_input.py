@@ -11,8 +11,7 @@ from typing import Any
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from vizloc_ros.arrays import UInt8
-from vizloc_ros.datasets.bit_depth import BitDepth
-from vizloc_ros.datasets.image_messages import check_exposure, gray_from_compressed, gray_from_image
+from vizloc_ros.datasets.image_messages import ImageDecoder, check_exposure
 from vizloc_ros.datasets.lenses import rectifier as rectifier_of
 from vizloc_ros.errors import CameraError, UncalibratedError
 from vizloc_ros.geometry.camera import PinholeCamera
@@ -68,9 +67,9 @@ class ImageInput:
         compressed = transport == "compressed"
         self._topic = "image/compressed" if compressed else "image"
         node.diagnostics.expect(self._topic, silence_timeout, "is the camera driver running, is the topic remapped?")
-        self._image_topic = node.resolve_topic_name(self._topic)  # as remapped; count_publishers does not do that
-        self._bit_depth = BitDepth()
-        node.diagnostics.watch(IMAGE_PUBLISHERS, lambda: node.count_publishers(self._image_topic))
+        image_topic = node.resolve_topic_name(self._topic)  # as remapped; count_publishers does not do that
+        self._decoder = ImageDecoder(image_topic, self._warn)
+        node.diagnostics.watch(IMAGE_PUBLISHERS, lambda: node.count_publishers(image_topic))
         subscribe_to_either(node, CameraInfo, "camera_info", self._on_camera_info, SENSOR)
         node.create_subscription(CompressedImage if compressed else Image, self._topic, self._on_image, SENSOR)
 
@@ -100,8 +99,7 @@ class ImageInput:
             raise CameraError(self._problem)
         self._set_frame(msg)
         with stopwatch(f"{prefix}_decode"):
-            decode: Any = gray_from_compressed if isinstance(msg, CompressedImage) else gray_from_image
-            gray = decode(msg, self._image_topic, self._bit_depth)
+            gray = self._decoder.gray(msg)
             check_exposure(gray)
         with stopwatch(f"{prefix}_rectify"):
             rectifier = rectifier_of(camera.of_size((gray.shape[1], gray.shape[0])))
