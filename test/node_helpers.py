@@ -83,8 +83,11 @@ class Bench:
         self._image.publish(msg)
         return self.stamp_ns
 
-    def expect_pose(self, record: Record) -> int:
-        """Send the calibration and an image of a record until its pose arrives; return its stamp."""
+    def expect_pose(self, record: Record, **message: Any) -> int:
+        """Send the calibration and an image of a record until its pose arrives; return its stamp.
+
+        ``message`` has the pixels and fields of another message with the same image, as for ``send_image``.
+        """
         self.send_camera_info(record)
         stamps: list[int] = []
 
@@ -92,7 +95,7 @@ class Bench:
             return any(stamp in self.recorder.poses for stamp in stamps)
 
         for _ in range(5):  # an image may be lost while discovery is still under way
-            stamps.append(self.send_image(record.read_image()))
+            stamps.append(self.send_image(**(message or {"pixels": record.read_image()})))
             try:
                 self.spin_until(has_pose, timeout_s=6.0)
             except AssertionError:

@@ -209,7 +209,3 @@ def test_a_build_says_what_is_wrong(
         text = str(error)
         assert not (tmp_path / "map").exists()
     assert re.search(expected, text)
-
-
-def test_a_build_names_the_exif_orientation_of_its_files(points: Scene, tmp_path: Path) -> None:
-    """Poses of upright images; the files, which only their tag is read of here, say how they are stored."""

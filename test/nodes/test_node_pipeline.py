@@ -65,6 +65,28 @@ def test_a_pose_is_published_with_the_stamp_of_its_image(running: Bench, query) 
     assert running.recorder.timings()["extract"]["p50"] > 1.0
 
 
+def drivers_images(image):
+    """The same image as drivers send it: planes, 10 bits in 16, an infrared camera's."""
+    height, width = image.shape
+    deep = image.astype(np.uint16) << 2
+    return {
+        "nv12": {"pixels": np.vstack([image, np.full((height // 2, width), 128, np.uint8)]), "height": height},
+        "mono16": {"pixels": deep},
+        "16UC1": {"pixels": deep},
+    }
+
+
+@pytest.mark.parametrize("encoding", ["nv12", "mono16", "16UC1"])
+def test_images_of_other_encodings_are_localized(running: Bench, query, encoding) -> None:
+    running.expect_pose(query[3])
+    running.forget()
+    message = drivers_images(query[4].read_image())[encoding]
+    stamp = running.expect_pose(query[4], encoding=encoding, **message)
+    translation, rotation = pose_error(running.recorder.poses[stamp].map_from_base, query[4].world_from_cam)
+    assert translation < 0.1
+    assert rotation < 0.5
+
+
 WRONG = ("black", "one gray", "NaN depth", "unknown encoding", "step too small", "too little data", "empty", "size")
 
 
