@@ -1,6 +1,7 @@
 """``vizloc bag to-folder``: a folder that the reader and the map build take; ``vizloc bag info``: the topics."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from cli_helpers import Vizloc
 from vizloc_ros.bags.bag_messages import header, make, stamp_ns_of
 from vizloc_ros.bags.writer import write_bag
 from vizloc_ros.datasets.folder import FolderDataset
-from vizloc_ros.geometry.poses import pose_error
+from vizloc_ros.geometry.poses import pose_error, pose_from_quaternion
 from vizloc_ros.mapping.visual_map import VisualMap
 
 pytestmark = pytest.mark.e2e
@@ -60,6 +61,31 @@ def test_the_folder_has_the_images_and_poses_of_the_bag(
         gray = gray if gray.ndim == 2 else cv2.cvtColor(gray, cv2.COLOR_BGR2GRAY)
         assert np.abs(record.read_image().astype(int) - gray).mean() < (2 if kind == "jpeg" else 0.01)
     assert len(records) == COUNT
+
+
+def test_poses_of_the_vehicle_are_interpolated_and_moved_to_the_camera(
+    vizloc: Vizloc, street: Any, tmp_path: Path
+) -> None:
+    """From a bag with poses of base_link, which is not the camera, for every other image."""
+    base_from_cam = pose_from_quaternion(np.array([1.2, 0.0, 1.5]), np.array([-0.5, 0.5, -0.5, 0.5]))
+    records = street.records("map")[:5]
+    cam_from_base = base_from_cam.inverse()
+    given = [
+        replace(one, world_from_cam=None if index % 2 else one.world_from_cam * cam_from_base)
+        for index, one in enumerate(records)
+    ]
+    write_bag(given, tmp_path / "bag", base_from_cam=base_from_cam)
+    options = ("--truth-frame", "base_link", "--out", tmp_path / "route")
+    ended = vizloc("bag", "to-folder", tmp_path / "bag", *options)
+    assert ended.code == 0, ended.err
+    assert "poses: /ground_truth/pose, those of base_link" in ended.out
+    written = FolderDataset(tmp_path / "route").records("map")
+    assert [one.timestamp_ns for one in written] == [one.timestamp_ns for one in records]
+    for one, true in zip(written, records, strict=True):
+        assert one.world_from_cam is not None
+        distance, angle = pose_error(one.world_from_cam, true.world_from_cam)
+        assert distance < 0.01
+        assert angle < 0.2
 
 
 def test_a_map_is_built_from_it(vizloc: Vizloc, good: Path, tmp_path: Path) -> None:
