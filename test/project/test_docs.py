@@ -4,23 +4,16 @@ import ast
 import functools
 import re
 import shlex
-import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import typer
 from repository import REPOSITORY
 from typer.testing import CliRunner
 
-from vizloc_ros.bags.writer import write_bag
 from vizloc_ros.cli.main import app
-from vizloc_ros.datasets.open import open_dataset
-from vizloc_ros.datasets.synthetic import SyntheticStreet
-from vizloc_ros.geometry.poses import pose_error, pose_from_quaternion
 from vizloc_ros.mapping.visual_map import VisualMap
 
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")])
@@ -279,30 +272,6 @@ def test_the_map_can_be_read_as_shown(
     monkeypatch.chdir(street_map.folder.parent)
     exec(compile(shown[1], "map_format.md", "exec"), {})
     assert f"{street_map.info.landmarks} landmarks" in capsys.readouterr().out
-
-
-def test_the_script_of_the_tutorial_makes_a_posed_folder(
-    street: SyntheticStreet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """From a bag with poses of base_link, which is not the camera, for every other image."""
-    pytest.importorskip("rclpy")
-    shown = re.search(r"```python\n(.*?)```", (REPOSITORY / "docs" / "tutorial_car.md").read_text(), re.DOTALL)
-    assert shown
-    records, bag = street.records("map")[:5], tmp_path / "bag"
-    base_from_cam = pose_from_quaternion(np.array([1.2, 0.0, 1.5]), np.array([-0.5, 0.5, -0.5, 0.5]))
-    at_base = [replace(one, world_from_cam=one.world_from_cam * base_from_cam.inverse()) for one in records[::2]]
-    unposed = [replace(one, world_from_cam=None) for one in records[1::2]]
-    write_bag(sorted([*at_base, *unposed], key=lambda one: one.timestamp_ns), bag, base_from_cam=base_from_cam)
-    topics = ["/camera/image", "/camera/camera_info", "/ground_truth/pose"]
-    monkeypatch.setattr(sys, "argv", ["", str(bag), *topics, "base_link", "map", str(tmp_path / "route")])
-    exec(compile(shown[1], "tutorial_car.md", "exec"), {})
-    written = open_dataset(f"folder:{tmp_path / 'route'}").records("map")
-    assert [one.timestamp_ns for one in written] == [one.timestamp_ns for one in records]
-    assert written[0].camera == records[0].camera
-    for one, true in zip(written, records, strict=True):
-        distance, angle = pose_error(one.world_from_cam, true.world_from_cam)
-        assert distance < 0.01
-        assert angle < 0.2
 
 
 MAX_WORDS_OF_A_DECISION = 80

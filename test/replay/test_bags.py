@@ -372,6 +372,31 @@ def test_latched_topics_reach_late_subscribers_wherever_playing_starts(tmp_path:
 
 
 @pytest.mark.ros
+@pytest.mark.parametrize("name", ["/tf_static", "/robot1/tf_static", "/map", "/robot_description"])
+def test_what_nodes_expect_latched_reaches_late_subscribers_although_it_was_recorded_volatile(
+    tmp_path: Path, name: str
+) -> None:
+    helpers = pytest.importorskip("ros_helpers", reason="ROS 2 (rclpy) is not installed")
+    from std_msgs.msg import Header
+
+    from vizloc_ros.ros.qos import LATCHED
+
+    kind = "std_msgs/msg/Header"
+    with Writer(tmp_path / "bag", version=8) as writer:
+        for topic in (name, "/other"):
+            profiles = [qos(latched=False)]
+            connection = writer.add_connection(topic, kind, typestore=TYPES, offered_qos_profiles=profiles)
+            writer.write(connection, START_NS, TYPES.serialize_cdr(header(START_NS, topic), kind))
+    received: list[str] = []
+    with player_of(tmp_path / "bag") as player, helpers.ros_nodes("late") as (node,):
+        player.play()
+        for topic in (name, "/other"):
+            node.create_subscription(Header, topic, lambda message: received.append(message.frame_id), LATCHED)
+        helpers.spin_until(lambda: bool(received), node)
+    assert received == [name]
+
+
+@pytest.mark.ros
 def test_a_loop_ends_when_it_is_stopped(bag: Path) -> None:
     turned = threading.Event()
     counter: Counter[int] = Counter()
