@@ -7,6 +7,7 @@ from typing import Any
 from rosbags.convert.converter import default_message, migrate_message
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
+from rosbags.rosbag2.enums import CompressionFormat, CompressionMode
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from vizloc_ros.bags.bag_messages import TYPES, make
@@ -51,15 +52,22 @@ def changed(name: str, change: Callable[[Any, int], Any]) -> Change:
 
 
 def rewrite(
-    source: Path, target: Path, *changes: Change, latched: bool = False, storage: StoragePlugin = StoragePlugin.SQLITE3
+    source: Path,
+    target: Path,
+    *changes: Change,
+    storage: StoragePlugin = StoragePlugin.SQLITE3,
+    compression: CompressionMode = CompressionMode.NONE,
 ) -> Path:
-    """Write a bag again, changed; its topics are volatile unless ``latched`` keeps ``/tf_static`` as it was."""
-    with Reader(source) as reader, Writer(target, version=8, storage_plugin=storage) as writer:
+    """Write a bag again, changed; all of its topics are volatile, as recorders leave them that matched too late."""
+    writer = Writer(target, version=8, storage_plugin=storage)
+    if compression is not CompressionMode.NONE:
+        writer.set_compression(compression, CompressionFormat.ZSTD)
+    with Reader(source) as reader, writer:
         connections: dict[str, Any] = {}
         for topic, message, stamp_ns in _changed_messages(reader, changes):
             name = message.__msgtype__
             if topic not in connections:
-                profiles = [qos(latched and topic == TF_STATIC)]
+                profiles = [qos(latched=False)]
                 connections[topic] = writer.add_connection(topic, name, typestore=TYPES, offered_qos_profiles=profiles)
             writer.write(connections[topic], stamp_ns, TYPES.serialize_cdr(message, name))
     return target

@@ -9,6 +9,7 @@ import pytest
 from bag_helpers import IMAGE, TF1, rewrite, rewrite_as_ros1
 from pycolmap import Rigid3d, Rotation3d
 from rosbags.rosbag2 import StoragePlugin
+from rosbags.rosbag2.enums import CompressionMode
 
 from vizloc_ros.bags.bag_camera import open_camera
 from vizloc_ros.bags.opened import open_bag
@@ -146,3 +147,12 @@ def test_a_lone_compressed_file(tmp_path: Path, storage: str, suffix: str) -> No
     assert f"zstd -d {file} && ros2 bag reindex {tmp_path}" in refusal(tmp_path)
     (tmp_path / "metadata.yaml").touch()
     assert f"or name its folder {tmp_path}" in refusal(file)
+
+
+def test_a_compressed_bag_is_read_and_one_that_was_cut_off_is_refused(good: Path, tmp_path: Path) -> None:
+    for mode in (CompressionMode.FILE, CompressionMode.MESSAGE):
+        path = rewrite(good, tmp_path / mode.name, compression=mode)
+        assert [record.name for record in open_camera(path).records()] == [r.name for r in open_camera(good).records()]
+    file = next((tmp_path / "FILE").glob("*.zstd"))
+    file.write_bytes(file.read_bytes()[:-1000])
+    assert "the bag cannot be read" in refusal(tmp_path / "FILE")

@@ -13,6 +13,7 @@ from rosbags.interfaces import Connection, ConnectionExtRosbag1, ConnectionExtRo
 from rosbags.rosbag1 import ReaderError as ReaderError1
 from rosbags.rosbag2 import Reader
 from rosbags.rosbag2.errors import ReaderError as ReaderError2
+from rosbags.rosbag2.reader import zstd  # type: ignore[attr-defined] # another module for each version of Python
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
@@ -23,10 +24,10 @@ from vizloc_ros.errors import BagError
 TYPES = get_typestore(Stores.LATEST)
 # Errors of rosbags about files that are cut off or were overwritten: when they are opened, and while they are read.
 _OPENING_DAMAGE = (
-    *(AnyReaderError, ReaderError1, ReaderError2, apsw.Error),
+    *(AnyReaderError, ReaderError1, ReaderError2, apsw.Error, zstd.ZstdError),
     *(OSError, EOFError, LookupError, TypeError, ValueError, AssertionError, MemoryError, RuntimeError),
 )
-_READING_DAMAGE = (AnyReaderError, ReaderError1, ReaderError2, apsw.Error, SerdeError)
+_READING_DAMAGE = (AnyReaderError, ReaderError1, ReaderError2, apsw.Error, zstd.ZstdError, SerdeError)
 _READING_DAMAGE_1 = (*_READING_DAMAGE, OSError, EOFError, LookupError, ValueError, AssertionError, RuntimeError)
 _RENAMED = {"tf/msg/tfMessage": "tf2_msgs/msg/TFMessage"}  # types of ROS 1 that ROS 2 has under another name
 
@@ -115,11 +116,11 @@ def open_bag(path: Path) -> Iterator[OpenBag]:
     """
     if not path.exists():
         raise BagError(f"{path}: there is no such bag")
-    if problem := why_unreadable(path):
-        raise BagError(f"{path}: {problem}")
     ros1 = ros1_files(path)
     damage = _READING_DAMAGE_1 if ros1 else _READING_DAMAGE
     try:
+        if problem := why_unreadable(path):
+            raise BagError(f"{path}: {problem}")
         reader: Reader | AnyReader = AnyReader(ros1) if ros1 else Reader(path)
         reader.open()
     except FileNotFoundError as error:

@@ -72,3 +72,5 @@ def demo(
     )
     print_replay(console, result)
     console.print(f"report and figures: {out}/report.json, trajectory.png, errors.png, overlay.png")
+    if not result["num_poses"]:
+        raise typer.Exit(1)

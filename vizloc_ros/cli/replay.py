@@ -85,6 +85,8 @@ _REASONS_SHOWN = 8
 
 def print_replay(console: Console, report: Mapping[str, Any]) -> None:
     """Show the report of a replay, the reasons for which images have no pose, and a remedy for dropped ones."""
+    if report["truth"]:
+        console.print(Text(f"ground truth: {report['truth']}"))
     for note in report["notes"]:
         console.print(Text(note, style="yellow"))
     console.print(report_table({key: value for key, value in report.items() if key not in _NOT_SHOWN}))

@@ -16,6 +16,7 @@ from launch.events.process import ProcessExited
 from launch_ros.actions import Node
 from launch_ros.substitutions import ExecutableInPackage
 
+from vizloc_ros.bags.opened import ros1_files
 from vizloc_ros.bags.reader import read_info
 from vizloc_ros.errors import BagError
 from vizloc_ros.launching.namespaces import absolute_namespace
@@ -60,10 +61,10 @@ def play_action(bag: str, rate: str, delay: str, images: Sequence[str], with_ros
         rate: seconds of the bag in a second.
         delay: seconds before the first message.
         images: topics of the bag that may be what the nodes localize.
-        with_ros2_bag: plays with ``ros2 bag play`` if that is there, else always with ``vizloc bag play``.
+        with_ros2_bag: plays with ``ros2 bag play`` if that is there, else and bags of ROS 1 with ``vizloc bag play``.
     """
     options = ["--rate", rate, *(["--delay", delay] if float(delay) else [])]  # ros2 bag refuses a delay of 0
-    if with_ros2_bag and has_ros2_bag():
+    if with_ros2_bag and has_ros2_bag() and not ros1_files(Path(bag)):
         command = ["ros2", "bag", "play", bag, *options, "--clock"]
     else:
         wait = ["--wait", images[0]] if len(images) == 1 else []  # of two, one has no subscriber
