@@ -97,16 +97,36 @@ def test_a_good_bag_gives_records_with_calibration_and_poses(good: Path) -> None
             RAW,
             CAMERA_INFO,
         ),
+        (lambda m: [(DEPTH, m)], RAW, CAMERA_INFO),
         (lambda m: [(f"{RAW}/compressed", compressed(m))], RAW, CAMERA_INFO),
         (lambda m: [("/camera/image_rect", m)], RAW, CAMERA_INFO),
         (lambda m: [("/other/image", m)], RAW, CAMERA_INFO),  # without a calibration
         (lambda m: [("/pixloc_tracker/debug/image", m)], RAW, CAMERA_INFO),
     ],
-    ids=["depth", "compressedDepth", "float", "compressed", "rectified", "no calibration", "debug image"],
+    ids=[
+        "depth",
+        "compressedDepth",
+        "float",
+        "depth of 8 bits",
+        "compressed",
+        "rectified",
+        "no calibration",
+        "debug image",
+    ],
 )
 def test_what_else_is_in_the_bag_does_not_disturb(bag: Any, more: Any, image: str, camera_info: str) -> None:
     camera = open_camera(bag(also(IMAGE, more)))
     assert (camera.topics.image, camera.topics.camera_info) == (image, camera_info)
+
+
+@pytest.mark.parametrize("topic", ["/depth_camera/color/image_raw", "/depth_camera/ir/image_raw"])
+def test_pictures_of_a_depth_camera_are_taken(bag: Any, topic: str) -> None:
+    def renamed(name: str, message: Any, _: int) -> list[tuple[str, Any]]:
+        if name == IMAGE:
+            return [(topic, message if "color" in topic else depth(message))]
+        return [(f"{topic.rpartition('/')[0]}/camera_info" if name.endswith("camera_info") else name, message)]
+
+    assert open_camera(bag(renamed)).topics.image == topic
 
 
 def test_compressed_images_alone_are_taken_whatever_their_topic_is_called(bag: Any) -> None:

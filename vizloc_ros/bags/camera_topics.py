@@ -11,14 +11,13 @@ from typing import Any
 from vizloc_ros.bags.bag_options import BagOptions
 from vizloc_ros.bags.reader import IMAGE_TYPES, BagInfo, read_info, read_messages
 from vizloc_ros.datasets.camera_info_yaml import read_camera_info
-from vizloc_ros.datasets.image_messages import gray_from_compressed
+from vizloc_ros.datasets.image_messages import gray_from_compressed, is_depth
 from vizloc_ros.errors import BagError, CameraError, ImageError
 from vizloc_ros.geometry.camera_info import camera_of_message
 
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 _COMPRESSED = "/compressed"
-_NO_CAMERA_WORDS = ("depth", "disparity", "confidence", "mask", "segmentation", "debug", "costmap")
-_NO_CAMERA_ENCODINGS = ("32FC1", "64FC1", "16SC1", "32SC1", "32FC2", "32FC3")
+_NO_CAMERA_WORDS = ("confidence", "mask", "segmentation", "debug", "costmap")
 _OTHER_IMAGES = ("theora_image_transport", "ffmpeg_image_transport", "foxglove_msgs", "stereo_msgs")
 
 
@@ -159,9 +158,8 @@ def _is_no_camera(bag: Path, topic: str) -> bool:
     first = _first(bag, topic)
     if first is None:
         return True
-    if hasattr(first, "encoding"):
-        return first.encoding in _NO_CAMERA_ENCODINGS
-    return "compressedDepth" in first.format or first.format.partition(";")[0].strip() in _NO_CAMERA_ENCODINGS
+    # The name alone counts, too: depth images are also recorded as pictures of 8 bits.
+    return is_depth(topic, first.encoding if hasattr(first, "encoding") else first.format) or is_depth(topic, "16UC1")
 
 
 def _what_there_is(bag: Path, info: BagInfo) -> str:

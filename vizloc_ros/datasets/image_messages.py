@@ -16,7 +16,7 @@ from vizloc_ros.errors import ImageError
 
 _LOG = logging.getLogger(__name__)
 _DEPTH_WORDS = ("depth", "disparity")
-_INFRARED_WORDS = ("ir", "infra", "infra1", "infra2", "infrared", "intensity", "amplitude", "thermal")
+_PICTURE_WORDS = ("ir", "infra", "infra1", "infra2", "infrared", "intensity", "amplitude", "thermal", "color", "rgb")
 _MIN_CONTRAST = 8  # gray levels; sensor noise of a covered lens stays below
 
 
@@ -43,7 +43,7 @@ class ImageDecoder:
 def is_depth(topic: str, encoding: str) -> bool:
     """Tell depth images from pictures of an infrared camera: both may be 16UC1, and then the topic decides.
 
-    The last part of its name that speaks of depth or of infrared counts: /depth_camera/ir/image is a picture,
+    The last part of its name that speaks of depth or of a picture counts: /depth_camera/ir/image is a picture,
     /camera/aligned_depth_to_infra1/image_raw is not.
 
     Args:
@@ -57,7 +57,7 @@ def is_depth(topic: str, encoding: str) -> bool:
     for part in reversed(topic.lower().split("/")):
         if any(word in part for word in _DEPTH_WORDS):
             return True
-        if any(word in _INFRARED_WORDS for word in part.split("_")):
+        if any(word in _PICTURE_WORDS for word in part.split("_")):
             return False
     return False
 
