@@ -107,7 +107,7 @@ def evaluate_replay(
         "seed": 0,
         "reasons": {**left_out, **replay.reasons},
         "warnings": replay.warnings,
-        "notes": camera.notes,
+        "notes": list(camera.notes),
         "truth": camera.truth.description,
         **(details or {}),
     }
