@@ -209,7 +209,7 @@ def _parameters(
     transport = "compressed" if camera.topics.is_compressed else "raw"
     image_parameters = {**map_parameters, "image_transport": transport, "provider": provider}
     return {
-        HFNET: image_parameters,
+        HFNET: {**image_parameters, **extrinsics},
         VISUAL_MAP_SERVER: map_parameters,
         LOCALIZER: {**extrinsics, **({"path_length": 0} if tracking else {})},
         TRACKER: {**image_parameters, **extrinsics, **tracker},
