@@ -23,7 +23,7 @@ from vizloc_ros.datasets.synthetic import SyntheticStreet
 from vizloc_ros.geometry.poses import pose_error, pose_from_quaternion
 from vizloc_ros.mapping.visual_map import VisualMap
 
-PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")])
+PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
 INTERFACE = REPOSITORY / "docs" / "topics_and_parameters.md"
 NODE_FILES = sorted(path for room in ("nodes", "ros") for path in (REPOSITORY / "vizloc_ros" / room).glob("*.py"))
 NODE_NAMES = ["hfnet", "visual_map_server", "localizer", "pixloc_tracker"]

@@ -5,13 +5,14 @@ from pathlib import Path
 from vizloc_ros.datasets.cmu import open_cmu
 from vizloc_ros.datasets.colmap import open_colmap
 from vizloc_ros.datasets.folder import FolderDataset
+from vizloc_ros.datasets.kapture import open_kapture
 from vizloc_ros.datasets.kitti import open_kitti
 from vizloc_ros.datasets.record import Dataset
 from vizloc_ros.errors import DatasetError
 
 READERS = (
     "folder:PATH, kitti:PATH[?map=FIRST-LAST&query=FIRST-LAST&camera=0], colmap:PATH[?model=FOLDER&images=FOLDER&...], "
-    "cmu:PATH[?camera=c0], synthetic:[seed=0,length=20,...]"
+    "cmu:PATH[?camera=c0], kapture:PATH[?camera=ID,...&unit=s], synthetic:[seed=0,length=20,...]"
 )
 
 
@@ -32,6 +33,8 @@ def open_dataset(spec: str) -> Dataset:
         return open_colmap(argument)
     if reader == "cmu":
         return open_cmu(argument)
+    if reader == "kapture":
+        return open_kapture(argument)
     if reader == "synthetic":
         from vizloc_ros.datasets.synthetic import open_synthetic  # imported only where it is used: it renders
 
