@@ -40,7 +40,7 @@ def tum(tmp_path: Path) -> Path:
 
 def test_poses_are_interpolated_at_the_images(tum: Path) -> None:
     dataset = open_dataset(f"tum:{tum}")
-    assert (dataset.name, tuple(dataset.splits)) == (f"tum:{tum}", ("all",))
+    assert (dataset.name, tuple(dataset.splits)) == (f"tum:{tum}", ("all", "posed"))
     first, exact, lost = dataset.records("all")
     assert (first.name, first.timestamp_ns) == ("rgb/1305031452.791720.png", 1305031452_791720000)
     # 5.02 ms of 10 ms: y = 2.502, and 0.502 * 60 = 30.12 degrees about z.
@@ -66,8 +66,14 @@ def test_a_distorted_pixel_by_hand(tum: Path) -> None:
 
 def test_splits_are_ranges_of_images(tum: Path) -> None:
     dataset = open_dataset(f"tum:{tum}?map=0-1&query=2-2")
-    assert {split: len(dataset.records(split)) for split in dataset.splits} == {"all": 3, "map": 2, "query": 1}
-    assert dataset.records("query")[0].split == "query"
+    assert {split: len(dataset.records(split)) for split in dataset.splits} == {
+        "all": 3,
+        "posed": 2,
+        "map": 2,
+        "query": 1,
+    }
+    assert [record.split for record in dataset.records("query")] == ["query"]
+    assert len(open_dataset(f"tum:{tum}?map=0-2").records("map")) == 2  # the third has no pose
 
 
 def test_the_camera_is_that_of_the_folder_or_the_option(tum: Path) -> None:

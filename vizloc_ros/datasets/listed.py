@@ -1,6 +1,6 @@
 """Datasets that are lists of image files: with their raw cameras, and poses where they are known."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ from pycolmap import Rigid3d
 
 from vizloc_ros.datasets.lenses import read_rectified
 from vizloc_ros.datasets.record import Record, unknown_split
+from vizloc_ros.datasets.specification import frame_ranges
 from vizloc_ros.errors import CameraError, DatasetError
 from vizloc_ros.geometry.rectification import DistortedCamera, rectified_camera
 
@@ -74,3 +75,31 @@ def _record(image: ListedImage, split: str) -> Record:
         raise DatasetError(f"{image.where}: camera of {image.name}: {error}") from error
     read = partial(read_rectified, image.path, image.lens)
     return Record(image.name, image.timestamp_ns, camera, split, image.world_from_cam, read)
+
+
+def in_order(images: Iterable[ListedImage]) -> list[ListedImage]:
+    """Images in order of time; those of the same time, of several cameras, by name."""
+    return sorted(images, key=lambda image: (image.timestamp_ns, image.name))
+
+
+def sequence_parts(
+    images: Iterable[ListedImage], options: Mapping[str, str], where: str
+) -> dict[str, list[ListedImage]]:
+    """Splits of a sequence: "all", "posed" if only some images have poses, and a range for each option.
+
+    The ranges count images in order of time. The split "map" leaves out images without a pose, which cannot be mapped.
+
+    Raises:
+        DatasetError: an option is no range of the images.
+    """
+    ordered = in_order(images)
+    ranges = frame_ranges(options, len(ordered), where)
+    parts = {split: [ordered[i] for i in frames] for split, frames in ranges.items()}
+    posed = _posed(ordered)
+    if "map" in parts:
+        parts["map"] = _posed(parts["map"])
+    return {"all": ordered, **({"posed": posed} if 0 < len(posed) < len(ordered) else {}), **parts}
+
+
+def _posed(images: Iterable[ListedImage]) -> list[ListedImage]:
+    return [image for image in images if image.world_from_cam is not None]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from vizloc_ros.datasets.cmu import open_cmu
 from vizloc_ros.datasets.colmap import open_colmap
+from vizloc_ros.datasets.euroc import open_euroc
 from vizloc_ros.datasets.folder import FolderDataset
 from vizloc_ros.datasets.kapture import open_kapture
 from vizloc_ros.datasets.kitti import open_kitti
@@ -14,7 +15,7 @@ from vizloc_ros.errors import DatasetError
 READERS = (
     "folder:PATH, kitti:PATH[?map=FIRST-LAST&query=FIRST-LAST&camera=0], colmap:PATH[?model=FOLDER&images=FOLDER&...], "
     "cmu:PATH[?camera=c0], kapture:PATH[?camera=ID,...&unit=s], tum:PATH[?camera=freiburg1&map=FIRST-LAST], "
-    "synthetic:[seed=0,length=20,...]"
+    "euroc:PATH[?camera=cam0,cam1&map=FIRST-LAST], synthetic:[seed=0,length=20,...]"
 )
 
 
@@ -37,6 +38,8 @@ def open_dataset(spec: str) -> Dataset:
         return open_cmu(argument)
     if reader == "kapture":
         return open_kapture(argument)
+    if reader == "euroc":
+        return open_euroc(argument)
     if reader == "tum":
         return open_tum(argument)
     if reader == "synthetic":

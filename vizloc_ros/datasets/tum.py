@@ -7,16 +7,14 @@ world of the motion capture, at other times than the images. It is interpolated.
 
 from pathlib import Path
 
-import numpy as np
 from pycolmap import Rigid3d
 
-from vizloc_ros.datasets.listed import ListedDataset, ListedImage
-from vizloc_ros.datasets.parsing import numbered_rows, parse_number, parse_timestamp, parse_unit_quaternion
-from vizloc_ros.datasets.specification import frame_ranges, parse_specification
+from vizloc_ros.datasets.listed import ListedDataset, ListedImage, sequence_parts
+from vizloc_ros.datasets.parsing import QUATERNION, TRANSLATION, numbered_rows, parse_pose, parse_timestamp
+from vizloc_ros.datasets.specification import parse_specification
 from vizloc_ros.datasets.trajectory import Trajectory
 from vizloc_ros.errors import DatasetError
 from vizloc_ros.geometry.camera import PinholeCamera
-from vizloc_ros.geometry.poses import pose_from_quaternion
 from vizloc_ros.geometry.rectification import DistortedCamera
 
 _SIZE = (640, 480)
@@ -32,9 +30,7 @@ CAMERAS = {
     "freiburg3": DistortedCamera(PinholeCamera(*_SIZE, 535.4, 539.2, 320.1, 247.6)),
     "ros": DistortedCamera(PinholeCamera(*_SIZE, 525.0, 525.0, 319.5, 239.5)),
 }
-TRANSLATION = ("tx", "ty", "tz")
-QUATERNION = ("qx", "qy", "qz", "qw")
-POSE_LINE = " ".join(("timestamp", *TRANSLATION, *QUATERNION))
+POSE = (*TRANSLATION, *QUATERNION)
 
 
 def open_tum(spec: str) -> ListedDataset:
@@ -47,9 +43,8 @@ def open_tum(spec: str) -> ListedDataset:
     lens = _camera(folder, options.pop("camera", None), f"tum:{spec}")
     truth = folder / "groundtruth.txt"
     trajectory = _read_trajectory(truth) if truth.is_file() else Trajectory([], [])
-    images = sorted(_read_images(folder, lens, trajectory), key=lambda image: (image.timestamp_ns, image.name))
-    ranges = frame_ranges(options, len(images), f"tum:{spec}")
-    return ListedDataset(f"tum:{spec}", {split: [images[i] for i in frames] for split, frames in ranges.items()})
+    parts = sequence_parts(_read_images(folder, lens, trajectory), options, f"tum:{spec}")
+    return ListedDataset(f"tum:{spec}", parts)
 
 
 def _camera(folder: Path, named: str | None, where: str) -> DistortedCamera:
@@ -82,11 +77,7 @@ def _read_trajectory(path: Path) -> Trajectory:
     poses: dict[int, Rigid3d] = {}
     for line, (stamp, *fields) in numbered_rows(path):
         where = f"{path}:{line}"
-        if len(fields) != len(TRANSLATION) + len(QUATERNION):
-            raise DatasetError(f"{where}: {len(fields) + 1} values; expected '{POSE_LINE}'")
-        translation = [parse_number(f, name, where) for f, name in zip(fields[:3], TRANSLATION, strict=True)]
-        quaternion = parse_unit_quaternion(fields[3:], QUATERNION, where)
-        poses[parse_timestamp(stamp, "the timestamp", where)] = pose_from_quaternion(
-            np.array(translation), np.array(quaternion)
-        )
+        if len(fields) != len(POSE):
+            raise DatasetError(f"{where}: {len(fields) + 1} values; expected 'timestamp {' '.join(POSE)}'")
+        poses[parse_timestamp(stamp, "the timestamp", where)] = parse_pose(dict(zip(POSE, fields, strict=True)), where)
     return Trajectory.of(poses)
