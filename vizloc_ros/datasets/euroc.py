@@ -15,7 +15,8 @@ import yaml
 from pycolmap import Rigid3d
 
 from vizloc_ros.datasets.listed import ListedDataset, ListedImage, sequence_parts
-from vizloc_ros.datasets.parsing import nearest_pose, numbered_rows, parse_pose, read_text
+from vizloc_ros.datasets.matrices import nearest_pose
+from vizloc_ros.datasets.parsing import numbered_rows, parse_pose, read_text
 from vizloc_ros.datasets.specification import chosen_names, parse_specification
 from vizloc_ros.datasets.trajectory import Trajectory
 from vizloc_ros.errors import CameraError, DatasetError

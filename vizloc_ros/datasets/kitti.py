@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from pycolmap import Rigid3d
 
-from vizloc_ros.arrays import Float64
 from vizloc_ros.datasets.image_files import read_image
-from vizloc_ros.datasets.parsing import nearest_pose, numbered_rows, parse_number, parse_timestamp
+from vizloc_ros.datasets.matrices import nearest_pose, parse_matrix
+from vizloc_ros.datasets.parsing import numbered_rows, parse_timestamp
 from vizloc_ros.datasets.record import Record, unknown_split
 from vizloc_ros.datasets.specification import frame_ranges, parse_specification
 from vizloc_ros.errors import CameraError, DatasetError
@@ -142,17 +142,12 @@ def _read_poses(folder: Path, count: int) -> list[Rigid3d] | None:
     path = next((candidate for candidate in candidates if candidate.is_file()), None)
     if path is None:
         return None
-    poses = [nearest_pose(_matrix(fields, f"{path}:{line}"), f"{path}:{line}") for line, fields in numbered_rows(path)]
+    poses = [
+        nearest_pose(parse_matrix(fields, f"{path}:{line}"), f"{path}:{line}") for line, fields in numbered_rows(path)
+    ]
     if len(poses) != count:
         raise DatasetError(f"{path}: {len(poses)} poses, but times.txt of {folder} has {count} images")
     return poses
-
-
-def _matrix(fields: list[str], where: str) -> Float64:
-    """Parse a (3, 4) matrix of twelve fields."""
-    if len(fields) != 12:
-        raise DatasetError(f"{where}: {len(fields)} values; expected the 12 of a 3x4 matrix")
-    return np.array([parse_number(field, "a value", where) for field in fields]).reshape(3, 4)
 
 
 def _read_calibration(path: Path, key: str, size: tuple[int, int]) -> Calibration:
@@ -161,7 +156,7 @@ def _read_calibration(path: Path, key: str, size: tuple[int, int]) -> Calibratio
     if key not in rows:
         raise DatasetError(f"{path}: there is no line {key!r}; there are: {', '.join(rows) or 'none'}")
     line, fields = rows[key]
-    projection = _matrix(fields, f"{path}:{line}")
+    projection = parse_matrix(fields, f"{path}:{line}")
     (fx, _, cx), (_, fy, cy) = projection[0, :3], projection[1, :3]
     try:
         camera = PinholeCamera(*size, float(fx), float(fy), float(cx), float(cy))

@@ -8,13 +8,11 @@ from pathlib import Path
 import numpy as np
 from pycolmap import Rigid3d
 
-from vizloc_ros.arrays import Float64
 from vizloc_ros.errors import DatasetError
-from vizloc_ros.geometry.poses import pose_from_matrix, pose_from_quaternion
+from vizloc_ros.geometry.poses import pose_from_quaternion
 from vizloc_ros.timing import NANOSECONDS
 
 QUATERNION_NORM_TOLERANCE = 1e-3
-ORTHONORMAL_TOLERANCE = 1e-3
 TRANSLATION = ("tx", "ty", "tz")
 QUATERNION = ("qx", "qy", "qz", "qw")
 LATEST_SECONDS = 2**31  # range of a ROS time stamp; nanoseconds given as seconds are far beyond it
@@ -73,14 +71,6 @@ def parse_pose(fields: Mapping[str, str], where: str) -> Rigid3d:
     translation = np.array([parse_number(fields[name], name, where) for name in TRANSLATION])
     quaternion = parse_unit_quaternion([fields[name] for name in QUATERNION], QUATERNION, where)
     return pose_from_quaternion(translation, np.array(quaternion))
-
-
-def nearest_pose(matrix: Float64, where: str) -> Rigid3d:
-    """Nearest pose to a (3, 4) or (4, 4) matrix, whose digits are rounded. Raises ``DatasetError`` without rotation."""
-    u, singular_values, vt = np.linalg.svd(matrix[:3, :3])
-    if np.abs(singular_values - 1.0).max() > ORTHONORMAL_TOLERANCE or np.linalg.det(u @ vt) < 0:
-        raise DatasetError(f"{where}: columns 1-3 of the {len(matrix)}x4 matrix are not a rotation")
-    return pose_from_matrix(np.column_stack([u @ vt, matrix[:3, 3]]))
 
 
 def parse_timestamp(text: str, what: str, where: str) -> int:
