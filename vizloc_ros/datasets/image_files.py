@@ -12,6 +12,7 @@ from vizloc_ros.errors import ImageError
 # An EXIF rotation is not applied: the calibration belongs to the pixels in their stored order.
 DECODE_FLAGS = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 _PNG_START, _PNG_END = b"\x89PNG", b"IEND\xaeB`\x82"
+_PNG_SIZE_END = 24  # bytes: the signature, the first chunk's length and name, width, height
 _JPEG_START, _JPEG_END, _JPEG_SCAN = b"\xff\xd8\xff", b"\xff\xd9", 0xDA
 
 
@@ -40,6 +41,19 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> UInt8:
             "use the calibration of these images"
         )
     return image
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Size (width, height) [px] of an image; of a PNG, from its header. Raises ``ImageError`` as ``read_image``."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(_PNG_SIZE_END)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
+    if header.startswith(_PNG_START) and len(header) == _PNG_SIZE_END:
+        return int.from_bytes(header[16:20], "big"), int.from_bytes(header[20:24], "big")
+    height, width = read_image(path).shape[:2]
+    return width, height
 
 
 def decode_image(data: bytes, name: str, depth: BitDepth | None = None) -> UInt8:

@@ -15,8 +15,10 @@ import numpy as np
 from pycolmap import Rigid3d
 
 from vizloc_ros.datasets.parsing import parse_number, parse_unit_quaternion
-from vizloc_ros.errors import DatasetError
+from vizloc_ros.errors import CameraError, DatasetError
+from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import pose_from_quaternion
+from vizloc_ros.geometry.rectification import DistortedCamera
 
 _START = "NVM_V3"
 _QUATERNION = ("qw", "qx", "qy", "qz")
@@ -24,6 +26,7 @@ _CENTER = ("cx", "cy", "cz")
 _LINE = " ".join(("name", "focal", *_QUATERNION, *_CENTER, "radial", "0"))
 _FIELDS = 11
 _BLANK = '"'  # VisualSFM's mark for a blank in a name
+_RADII = 200  # at which a distortion is fitted
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class NvmImage:
     Attributes:
         name: name as in the file, without a leading ``./``.
         focal: focal length [px].
-        radial: VisualSFM's radial distortion, which takes distorted to undistorted pixels; 0 for undistorted images.
+        radial: VisualSFM's radial distortion, which takes distorted to undistorted rays; 0 for undistorted images.
         world_from_cam: pose of the camera's optical frame.
         where: file and line, for error messages.
     """
@@ -58,6 +61,34 @@ def read_nvm(path: Path) -> list[NvmImage]:
         raise DatasetError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path}: not a text file in UTF-8 (byte {error.start}): copy it again") from error
+
+
+def nvm_camera(focal: float, radial: float, size: tuple[int, int]) -> DistortedCamera:
+    """Camera of an image of VisualSFM, with the principal point in its middle.
+
+    With rays in units of the focal length, VisualSFM undistorts by ``u = d (1 + radial |d|^2)``. OpenCV distorts, so
+    its k1, k2 and k3 are fitted to the inverse, over the image.
+
+    Args:
+        focal: focal length [px].
+        radial: radial distortion as in the file.
+        size: (width, height) of the image [px].
+
+    Raises:
+        CameraError: the focal length is not positive, or the distortion folds the image over itself.
+    """
+    width, height = size
+    pinhole = PinholeCamera(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
+    if radial == 0:
+        return DistortedCamera(pinhole)
+    distorted = np.linspace(0, float(np.hypot(width, height)) / 2 / focal, _RADII + 1)[1:]
+    if 1 + 3 * radial * distorted[-1] ** 2 <= 0:
+        raise CameraError(f"the radial distortion {radial:g} of VisualSFM folds the image over itself")
+    undistorted = distorted * (1 + radial * distorted**2)
+    powers = undistorted[:, None] ** [2, 4, 6]
+    scale = undistorted[:, None]  # for errors in pixels
+    k1, k2, k3 = np.linalg.lstsq(powers * scale, (distorted / undistorted - 1) * undistorted, rcond=None)[0].tolist()
+    return DistortedCamera(pinhole, (k1, k2, 0.0, 0.0, k3))
 
 
 def _read_images(path: Path, file: TextIO) -> list[NvmImage]:

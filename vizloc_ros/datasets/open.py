@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from vizloc_ros.datasets.cambridge import open_cambridge
 from vizloc_ros.datasets.cmu import open_cmu
 from vizloc_ros.datasets.colmap import open_colmap
 from vizloc_ros.datasets.euroc import open_euroc
@@ -36,6 +37,7 @@ _OPENERS: Mapping[str, tuple[str, Callable[[str], Dataset]]] = {
     "euroc": ("PATH[?camera=cam0,cam1&map=FIRST-LAST]", open_euroc),
     "tum": ("PATH[?camera=freiburg1&map=FIRST-LAST]", open_tum),
     "7scenes": ("PATH[?focal=525]", open_seven_scenes),
+    "cambridge": ("PATH", open_cambridge),
     "synthetic": ("[seed=0,length=20,...]", _open_synthetic),
 }
 READERS = ", ".join(f"{reader}:{usage}" for reader, (usage, _) in _OPENERS.items())

@@ -24,7 +24,7 @@ def parse_specification(spec: str, expected: str) -> tuple[Path, dict[str, str]]
 def require_no_options(options: Mapping[str, str], known: Sequence[str], where: str) -> None:
     """Raise ``DatasetError`` for options that no reader took; it lists those that are known."""
     if options:
-        raise DatasetError(f"{where}: there is no option {', '.join(options)}; there is {', '.join(known)}")
+        raise DatasetError(f"{where}: there is no option {', '.join(options)}; there is {', '.join(known) or 'none'}")
 
 
 def chosen_names(text: str, known: Sequence[str], option: str, where: str) -> list[str]:
