@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from vizloc_ros.datasets.aachen import open_aachen
 from vizloc_ros.datasets.cambridge import open_cambridge
 from vizloc_ros.datasets.cmu import open_cmu
 from vizloc_ros.datasets.colmap import open_colmap
@@ -10,6 +11,7 @@ from vizloc_ros.datasets.euroc import open_euroc
 from vizloc_ros.datasets.folder import FolderDataset
 from vizloc_ros.datasets.kapture import open_kapture
 from vizloc_ros.datasets.kitti import open_kitti
+from vizloc_ros.datasets.nuscenes import open_nuscenes
 from vizloc_ros.datasets.record import Dataset
 from vizloc_ros.datasets.robotcar_seasons import open_robotcar_seasons
 from vizloc_ros.datasets.seven_scenes import open_seven_scenes
@@ -38,6 +40,8 @@ _OPENERS: Mapping[str, tuple[str, Callable[[str], Dataset]]] = {
     "tum": ("PATH[?camera=freiburg1&map=FIRST-LAST]", open_tum),
     "7scenes": ("PATH[?focal=525]", open_seven_scenes),
     "cambridge": ("PATH", open_cambridge),
+    "aachen": ("PATH[?model=FOLDER]", open_aachen),
+    "nuscenes": ("PATH[?version=v1.0-mini&camera=CAM_FRONT,...&map=SCENE,SCENE]", open_nuscenes),
     "synthetic": ("[seed=0,length=20,...]", _open_synthetic),
 }
 READERS = ", ".join(f"{reader}:{usage}" for reader, (usage, _) in _OPENERS.items())
