@@ -9,6 +9,7 @@ from vizloc_ros.datasets.cmu import open_cmu
 from vizloc_ros.datasets.colmap import open_colmap
 from vizloc_ros.datasets.euroc import open_euroc
 from vizloc_ros.datasets.folder import FolderDataset
+from vizloc_ros.datasets.four_seasons import open_four_seasons
 from vizloc_ros.datasets.kapture import open_kapture
 from vizloc_ros.datasets.kitti import open_kitti
 from vizloc_ros.datasets.nuscenes import open_nuscenes
@@ -42,6 +43,7 @@ _OPENERS: Mapping[str, tuple[str, Callable[[str], Dataset]]] = {
     "cambridge": ("PATH", open_cambridge),
     "aachen": ("PATH[?model=FOLDER]", open_aachen),
     "nuscenes": ("PATH[?version=v1.0-mini&camera=CAM_FRONT,...&map=SCENE,SCENE]", open_nuscenes),
+    "4seasons": ("PATH[?camera=cam0,cam1&world=PATH&calibration=PATH&map=FIRST-LAST]", open_four_seasons),
     "synthetic": ("[seed=0,length=20,...]", _open_synthetic),
 }
 READERS = ", ".join(f"{reader}:{usage}" for reader, (usage, _) in _OPENERS.items())
