@@ -328,5 +328,5 @@ def test_kitti00_posed_folder() -> None:
 
 
 def test_every_reader_is_in_the_list() -> None:
-    names = re.findall(r'reader == "(\w+)"', inspect.getsource(open_dataset))
-    assert names == re.findall(r"(\w+):[A-Z[]", READERS)
+    names = re.findall(r'reader == "([\w-]+)"', inspect.getsource(open_dataset))
+    assert names == re.findall(r"([\w-]+):[A-Z[]", READERS)
