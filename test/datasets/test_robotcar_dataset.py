@@ -274,7 +274,16 @@ def test_broken_files_are_named(drive: Path, file: str, text: str, message: str)
             "",
             r"lut.bin: no such file; it is in the folder models",
         ),
-        (LIST, "", r"stereo.timestamps: cannot be read: No such file"),
+        (
+            LIST,
+            "",
+            r"stereo.timestamps: no such file; expected a drive with images of stereo_centre, or the name of one",
+        ),
+        (
+            None,
+            "?cam=mono_rear",
+            r"mono_rear: no such folder; cam=FOLDER gives the split 'cam' its drive. The other opt",
+        ),
         ("stereo/centre", "", r"stereo/centre: no image of .*stereo.timestamps is there"),
         (GPS, "?poses=ins", r"gps/ins.csv, .*ins.csv: no such file; poses=ins needs it"),
         (None, "?poses=mine.csv", r"mine.csv: no such file; poses=mine.csv needs it"),

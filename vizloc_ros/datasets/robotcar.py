@@ -9,7 +9,6 @@ those of robotcar-dataset-sdk.
 vehicle in the frame of the camera, as the SDK uses them.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,7 +27,7 @@ from vizloc_ros.datasets.robotcar_camera import (
     image_folder,
     read_robotcar_camera,
 )
-from vizloc_ros.datasets.robotcar_poses import ORIGIN, read_drive_poses, read_extrinsics
+from vizloc_ros.datasets.robotcar_poses import ORIGIN, DrivePoses, read_drive_poses, read_extrinsics
 from vizloc_ros.errors import DatasetError
 
 DEFAULT_CAMERA = "stereo_centre"
@@ -117,7 +116,14 @@ def open_robotcar(spec: str) -> RobotcarDataset:
     drives = {split: root / folder for split, folder in options.items()} or {"all": root}
     parts: dict[str, list[RobotcarImage]] = {}
     for split, drive in drives.items():
-        images = [image for camera in cameras for image in _read_drive(root, drive, camera, sdk, poses, origin)]
+        if not drive.is_dir():
+            raise DatasetError(
+                f"{drive}: no such folder; {split}=FOLDER gives the split {split!r} its drive. The other options are "
+                "camera, poses, sdk, origin"
+            )
+        file = _poses_file(drive, poses)
+        drive_poses = None if file is None else read_drive_poses(file, origin)
+        images = [image for camera in cameras for image in _read_drive(root, drive, camera, sdk, drive_poses)]
         images.sort(key=lambda image: (image.stamp, image.name))
         posed = [image for image in images if image.world_from_cam is not None]
         if split == "map" and not posed:
@@ -152,12 +158,15 @@ def _sdk_folder(root: Path, named: str | None) -> Path:
     )
 
 
-def _read_drive(
-    root: Path, drive: Path, name: str, sdk: Path, poses: str | None, origin: Sequence[float]
-) -> list[RobotcarImage]:
+def _read_drive(root: Path, drive: Path, name: str, sdk: Path, poses: DrivePoses | None) -> list[RobotcarImage]:
     """Images of a camera on a drive: those of the list whose files are there, for few download all parts."""
     sensor, folder = extrinsics_name(name), image_folder(drive, name)
     listed = drive / f"{sensor}.timestamps"
+    if not listed.is_file():
+        raise DatasetError(
+            f"{listed}: no such file; expected a drive with images of {name}, or the name of one below {root.name} with "
+            "map=DRIVE or query=DRIVE"
+        )
     stamps = _read_stamps(listed)
     stamps = [stamp for stamp in stamps if (folder / f"{stamp}.png").is_file()]
     if not stamps:
@@ -166,8 +175,7 @@ def _read_drive(
     vehicle_from_ins = read_extrinsics(sdk / "extrinsics" / "ins.txt")
     body_from_vehicle = read_extrinsics(sdk / "extrinsics" / f"{sensor}.txt")
     ins_from_cam = vehicle_from_ins.inverse() * body_from_vehicle.inverse() * camera.body_from_optical
-    file = _poses_file(drive, poses)
-    world_from_ins = [None] * len(stamps) if file is None else read_drive_poses(file, origin).at(stamps)
+    world_from_ins = [None] * len(stamps) if poses is None else poses.at(stamps)
     return [
         RobotcarImage(
             path=folder / f"{stamp}.png",
