@@ -277,7 +277,7 @@ def test_broken_files_are_named(drive: Path, file: str, text: str, message: str)
         (
             LIST,
             "",
-            r"stereo.timestamps: no such file; expected a drive with images of stereo_centre, or the name of one",
+            r"stereo.timestamps: no such file; expected a drive with images of stereo_centre, or name one below ",
         ),
         (
             None,

@@ -164,7 +164,7 @@ def _read_drive(root: Path, drive: Path, name: str, sdk: Path, poses: DrivePoses
     listed = drive / f"{sensor}.timestamps"
     if not listed.is_file():
         raise DatasetError(
-            f"{listed}: no such file; expected a drive with images of {name}, or the name of one below {root.name} with "
+            f"{listed}: no such file; expected a drive with images of {name}, or name one below {root.name} with "
             "map=DRIVE or query=DRIVE"
         )
     stamps = _read_stamps(listed)
