@@ -14,6 +14,7 @@ from vizloc_ros.datasets.kapture import open_kapture
 from vizloc_ros.datasets.kitti import open_kitti
 from vizloc_ros.datasets.nuscenes import open_nuscenes
 from vizloc_ros.datasets.record import Dataset
+from vizloc_ros.datasets.robotcar import open_robotcar
 from vizloc_ros.datasets.robotcar_seasons import open_robotcar_seasons
 from vizloc_ros.datasets.seven_scenes import open_seven_scenes
 from vizloc_ros.datasets.tum import open_tum
@@ -37,6 +38,10 @@ _OPENERS: Mapping[str, tuple[str, Callable[[str], Dataset]]] = {
     "cmu": ("PATH[?camera=c0]", open_cmu),
     "kapture": ("PATH[?camera=ID,...&unit=s]", open_kapture),
     "robotcar-seasons": ("PATH[?location=1&camera=rear&model=PATH&rig=map]", open_robotcar_seasons),
+    "robotcar": (
+        "PATH[?camera=stereo_centre&poses=rtk&sdk=PATH&origin=E,N,U&map=DRIVE&query=DRIVE]",
+        open_robotcar,
+    ),
     "euroc": ("PATH[?camera=cam0,cam1&map=FIRST-LAST]", open_euroc),
     "tum": ("PATH[?camera=freiburg1&map=FIRST-LAST]", open_tum),
     "7scenes": ("PATH[?focal=525]", open_seven_scenes),

@@ -147,9 +147,10 @@ def open_robotcar_seasons(spec: str) -> SeasonsDataset:
     present = _present(folder, location)
     parts = {"map": list(reference), "query": present}
     parts |= {condition: [i for i in present if i.condition == condition] for condition in _conditions(present)}
-    parts["train"] = [image for image in train if image in set(present)]
+    found = set(present)
+    parts["train"] = [image for image in train if image in found]
     if (folder / _TEST).is_file():
-        parts["test"] = _listed(folder / _TEST, set(present))
+        parts["test"] = _listed(folder / _TEST, found)
     parts = {split: [image for image in images if image.camera in chosen] for split, images in parts.items()}
     parts = {split: sorted(images, key=lambda image: (image.stamp, image.name)) for split, images in parts.items()}
     cameras = {camera: read_camera(folder / "intrinsics" / f"{camera}_intrinsics.txt") for camera in chosen}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pycolmap import Rigid3d
 
-MAX_GAP_NS = 100_000_000  # of neighbors of an image; in longer gaps the ground truth was lost
+MAX_GAP_NS = 100_000_000  # in longer gaps, a ground truth of 20 poses a second or more was lost
 
 
 @dataclass(frozen=True)
@@ -16,19 +16,21 @@ class Trajectory:
     Attributes:
         stamps_ns: times in ascending order [ns].
         poses: pose at each time, all of the same frames.
+        max_gap_ns: time between neighbors up to which poses are interpolated [ns].
     """
 
     stamps_ns: list[int]
     poses: list[Rigid3d]
+    max_gap_ns: int = MAX_GAP_NS
 
     @classmethod
-    def of(cls, poses: Mapping[int, Rigid3d]) -> "Trajectory":
+    def of(cls, poses: Mapping[int, Rigid3d], max_gap_ns: int = MAX_GAP_NS) -> "Trajectory":
         """Trajectory of poses by time [ns], in any order."""
         stamps = sorted(poses)
-        return cls(stamps, [poses[stamp] for stamp in stamps])
+        return cls(stamps, [poses[stamp] for stamp in stamps], max_gap_ns)
 
     def at(self, stamp_ns: int) -> Rigid3d | None:
-        """Pose at a time [ns]; None outside of the trajectory and in gaps of more than 0.1 s.
+        """Pose at a time [ns]; None outside of the trajectory and in longer gaps than allowed.
 
         Between two poses, the position is interpolated along the line and the rotation about its axis.
         """
@@ -38,6 +40,6 @@ class Trajectory:
         if not 0 < after < len(self.stamps_ns):
             return None
         start, end = self.stamps_ns[after - 1], self.stamps_ns[after]
-        if end - start > MAX_GAP_NS:
+        if end - start > self.max_gap_ns:
             return None
         return Rigid3d.interpolate(self.poses[after - 1], self.poses[after], (stamp_ns - start) / (end - start))
