@@ -50,7 +50,7 @@ def open_nuscenes(spec: str) -> ListedDataset:
     root, options = parse_specification(spec, "nuScenes with samples, sweeps and v1.0-mini")
     tables = _tables(root, options.pop("version", None))
     cameras = chosen_names(options.pop("camera", CAMERAS[0]), CAMERAS, "camera", where)
-    (frames,) = chosen_names(options.pop("frames", FRAMES[0]), FRAMES, "frames", where)[:1]
+    frames = chosen_names(options.pop("frames", FRAMES[0]), FRAMES, "frames", where)[0]
     scenes = _read_images(root, tables, cameras, keyframes_only=frames == "keyframes")
     locations = _locations(tables)
     parts = dict(sorted(scenes.items()))
@@ -135,7 +135,8 @@ def _read_table(folder: Path, name: str, fields: Sequence[str]) -> _Table:
 
 def _pose(row: _Row, where: str) -> Rigid3d:
     """Pose of a row's translation [m] and rotation, w first."""
-    values = [*row["translation"], *row["rotation"]]
+    translation, rotation = row["translation"], row["rotation"]
+    values = [*translation, *rotation] if isinstance(translation, list) and isinstance(rotation, list) else []
     if len(values) != len(_POSE):
         raise DatasetError(f"{where}: expected a translation of 3 numbers and a rotation of 4, w first")
     return parse_pose({name: str(value) for name, value in zip(_POSE, values, strict=True)}, where)

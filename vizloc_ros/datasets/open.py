@@ -18,6 +18,7 @@ from vizloc_ros.datasets.robotcar import open_robotcar
 from vizloc_ros.datasets.robotcar_seasons import open_robotcar_seasons
 from vizloc_ros.datasets.seven_scenes import open_seven_scenes
 from vizloc_ros.datasets.tum import open_tum
+from vizloc_ros.datasets.twelve_scenes import open_twelve_scenes
 from vizloc_ros.errors import DatasetError
 
 
@@ -45,6 +46,7 @@ _OPENERS: Mapping[str, tuple[str, Callable[[str], Dataset]]] = {
     "euroc": ("PATH[?camera=cam0,cam1&map=FIRST-LAST]", open_euroc),
     "tum": ("PATH[?camera=freiburg1&map=FIRST-LAST]", open_tum),
     "7scenes": ("PATH[?focal=525]", open_seven_scenes),
+    "12scenes": ("PATH", open_twelve_scenes),
     "cambridge": ("PATH", open_cambridge),
     "aachen": ("PATH[?model=FOLDER]", open_aachen),
     "nuscenes": ("PATH[?version=v1.0-mini&camera=CAM_FRONT,...&map=SCENE,SCENE]", open_nuscenes),
