@@ -1,5 +1,6 @@
-"""A spot in a raw image, and where it is seen in the rectified one."""
+"""Raw images of a lens: a spot, and where it is seen in the rectified image; and views that the lens distorts."""
 
+import cv2
 import numpy as np
 
 from vizloc_ros.arrays import UInt8
@@ -28,3 +29,14 @@ def assert_seen_at_spot(record: Record, point: tuple[float, float, float], toler
     pixels, visible = record.camera.project(in_camera[None])
     assert visible[0]
     np.testing.assert_allclose(pixels[0], spot_position(record.read_image()), atol=tolerance)
+
+
+def raw_image(record: Record, distortion: np.ndarray) -> np.ndarray:
+    """Image of a record as a lens with OpenCV's coefficients distorts it."""
+    camera = record.camera
+    columns, rows = np.meshgrid(np.arange(camera.width, dtype=float), np.arange(camera.height, dtype=float))
+    raw = np.stack([columns.ravel(), rows.ravel()], axis=1)[:, None]
+    rectified = cv2.undistortPoints(raw, camera.matrix, distortion, P=camera.matrix).reshape(
+        camera.height, camera.width, 2
+    )
+    return cv2.remap(record.read_image(), rectified.astype(np.float32), None, cv2.INTER_CUBIC)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from reprojection import raw_image
 from sfm_helpers import write_image
 
 from vizloc_ros.datasets.record import Record
@@ -45,7 +46,7 @@ def write_drive(folder: Path, records: Sequence[Record], sdk: Path) -> None:
     for record in records:
         stamp = record.timestamp_ns // 1000
         stamps.append(f"{stamp} 1")
-        write_image(folder / "stereo/centre" / f"{stamp}.png", _raw(record))
+        write_image(folder / "stereo/centre" / f"{stamp}.png", raw_image(record, _DISTORTION))
         assert record.world_from_cam is not None
         rows.append(_row(stamp, (record.world_from_cam * cam_from_ins).matrix()))
     (folder / "stereo.timestamps").write_text("\n".join(stamps) + "\n")
@@ -62,14 +63,3 @@ def _row(stamp: int, world_from_ins: np.ndarray) -> str:
     numbers = ",".join(repr(float(value)) for value in (north, east, -up))
     angles = ",".join(repr(float(value)) for value in (roll, pitch, yaw))
     return f"{stamp},INS_SOLUTION_GOOD,51.7,-1.2,{float(up)!r},{numbers},30U,0,0,0,{angles}"
-
-
-def _raw(record: Record) -> np.ndarray:
-    """Image as the lens distorts it. Each pixel of its Bayer pattern sees the same gray."""
-    camera = record.camera
-    columns, rows = np.meshgrid(np.arange(camera.width, dtype=float), np.arange(camera.height, dtype=float))
-    raw = np.stack([columns.ravel(), rows.ravel()], axis=1)[:, None]
-    rectified = cv2.undistortPoints(raw, camera.matrix, _DISTORTION, P=camera.matrix).reshape(
-        camera.height, camera.width, 2
-    )
-    return cv2.remap(record.read_image(), rectified.astype(np.float32), None, cv2.INTER_CUBIC)
