@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from vizloc_ros.cli.main import app
 from vizloc_ros.mapping.visual_map import VisualMap
 
-PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")])
+PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
 INTERFACE = REPOSITORY / "docs" / "topics_and_parameters.md"
 NODE_FILES = sorted(path for room in ("nodes", "ros") for path in (REPOSITORY / "vizloc_ros" / room).glob("*.py"))
 NODE_NAMES = ["hfnet", "visual_map_server", "localizer", "pixloc_tracker"]

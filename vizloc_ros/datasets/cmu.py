@@ -24,10 +24,11 @@ from urllib.parse import parse_qsl
 import numpy as np
 from pycolmap import Rigid3d
 
-from vizloc_ros.datasets.lenses import distorted_camera, parse_camera, read_rectified
+from vizloc_ros.datasets.camera_lists import read_camera_list
+from vizloc_ros.datasets.lenses import read_rectified
 from vizloc_ros.datasets.parsing import numbered_rows, parse_number, parse_unit_quaternion
 from vizloc_ros.datasets.record import Record, unknown_split
-from vizloc_ros.errors import CameraError, DatasetError
+from vizloc_ros.errors import DatasetError
 from vizloc_ros.geometry.poses import pose_from_quaternion
 from vizloc_ros.geometry.rectification import DistortedCamera, rectified_camera
 
@@ -36,7 +37,6 @@ IMAGE_NAME_TEXT = "img_NUMBER_CAMERA_TIMEus.jpg"
 QUATERNION = ("qw", "qx", "qy", "qz")
 CENTER = ("cx", "cy", "cz")
 POSE_LINE = " ".join(("name", *QUATERNION, *CENTER))
-CAMERA_LINE = "camera model width height parameters..."
 
 Listed = tuple[str, Rigid3d | None]  # file and line of an entry, and world_from_cam
 
@@ -124,7 +124,7 @@ def open_cmu(spec: str) -> CmuDataset:
     if options:
         raise DatasetError(f"cmu:{spec}: there is no option {', '.join(options)}; the only one is camera")
     intrinsics = _intrinsics_file(folder)
-    cameras = _read_cameras(intrinsics)
+    cameras = read_camera_list(intrinsics)
     if chosen is not None and chosen not in cameras:
         raise DatasetError(f"cmu:{spec}: camera={chosen}; {intrinsics} has the cameras {', '.join(cameras)}")
     query_poses: dict[str, Listed] = {}
@@ -177,22 +177,6 @@ def _ground_truth_file(folder: Path) -> Path:
             "has one: unpack it again"
         )
     return found[0]
-
-
-def _read_cameras(path: Path) -> dict[str, DistortedCamera]:
-    cameras: dict[str, DistortedCamera] = {}
-    for line, fields in numbered_rows(path):
-        where = f"{path}:{line}"
-        camera = parse_camera(fields, CAMERA_LINE, where)
-        name = fields[0]
-        try:
-            cameras[name] = distorted_camera(camera)
-            rectified_camera(cameras[name])
-        except CameraError as error:
-            raise DatasetError(f"{where}: {error}") from error
-    if not cameras:
-        raise DatasetError(f"{path}: there is no camera in it; expected lines '{CAMERA_LINE}'")
-    return cameras
 
 
 def _read_poses(path: Path) -> dict[str, Listed]:

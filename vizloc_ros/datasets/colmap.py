@@ -145,7 +145,7 @@ def open_colmap(spec: str) -> ColmapDataset:
     image_folder, undistorted = _image_folder(
         root, model, options.pop("images", None), options.pop("undistorted", None)
     )
-    images = _read_model(model, scale)
+    images = read_model(model, scale)
     parts = {"all": list(range(len(images)))}
     parts |= {split: _read_list(split, root / file, images, model) for split, file in options.items()} or {
         "map": [i for i in parts["all"] if i % QUERY_EVERY],
@@ -186,7 +186,7 @@ def _image_folder(root: Path, model: Path, images: str | None, undistorted: str 
     )
 
 
-def _read_model(folder: Path, scale: float) -> list[ColmapImage]:
+def read_model(folder: Path, scale: float) -> list[ColmapImage]:
     """Read the registered images, in order of their names."""
     if not all((folder / f"{file}.bin").is_file() for file in MODEL_FILES):
         check_text_model(folder)

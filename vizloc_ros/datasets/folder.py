@@ -16,18 +16,22 @@ import io
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 from pycolmap import Rigid3d
 
 from vizloc_ros.datasets.image_files import read_image
-from vizloc_ros.datasets.parsing import numbered_rows, parse_number, parse_timestamp, parse_unit_quaternion, read_text
+from vizloc_ros.datasets.parsing import (
+    QUATERNION,
+    TRANSLATION,
+    numbered_rows,
+    parse_number,
+    parse_pose,
+    parse_timestamp,
+    read_text,
+)
 from vizloc_ros.datasets.record import Record, unknown_split
 from vizloc_ros.errors import CameraError, DatasetError
 from vizloc_ros.geometry.camera import PinholeCamera
-from vizloc_ros.geometry.poses import pose_from_quaternion
 
-TRANSLATION = ("tx", "ty", "tz")
-QUATERNION = ("qx", "qy", "qz", "qw")
 POSE = TRANSLATION + QUATERNION
 COLUMNS = ("image", "split", "timestamp_s", *POSE)
 INTRINSICS = ("width", "height", "fx", "fy", "cx", "cy")
@@ -165,6 +169,4 @@ def _parse_pose(row: dict[str, str], where: str) -> Rigid3d | None:
         return None
     if empty:
         raise DatasetError(f"{where}: the pose lacks {', '.join(empty)}; give all seven values or none")
-    translation = np.array([parse_number(row[name], name, where) for name in TRANSLATION])
-    quaternion = parse_unit_quaternion([row[name] for name in QUATERNION], QUATERNION, where)
-    return pose_from_quaternion(translation, np.array(quaternion))
+    return parse_pose(row, where)

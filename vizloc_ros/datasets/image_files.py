@@ -22,6 +22,8 @@ from vizloc_ros.errors import ImageError
 DECODE_FLAGS = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 NO_END_MARKER = "the JPEG has no end marker, but all of its pixels: it is used"
 _SAMPLED_FILES = 16  # from which the bit depth of a folder is taken
+_PNG_START = b"\x89PNG"
+_PNG_SIZE_END = 24  # bytes: the signature, the first chunk's length and name, width, height
 _LOG = logging.getLogger(__name__)
 
 
@@ -79,6 +81,19 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> UInt8:
             "use the calibration of these images"
         )
     return image
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Size (width, height) [px] of an image; of a PNG, from its header. Raises ``ImageError`` as ``read_image``."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(_PNG_SIZE_END)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
+    if header.startswith(_PNG_START) and len(header) == _PNG_SIZE_END:
+        return int.from_bytes(header[16:20], "big"), int.from_bytes(header[20:24], "big")
+    height, width = read_image(path).shape[:2]
+    return width, height
 
 
 def decode_image(data: bytes, name: str, source: ImageSource | None = None) -> UInt8:

@@ -12,21 +12,20 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import parse_qsl
 
 import numpy as np
 from pycolmap import Rigid3d
 
-from vizloc_ros.arrays import Float64
 from vizloc_ros.datasets.image_files import read_image
-from vizloc_ros.datasets.parsing import numbered_rows, parse_number, parse_timestamp
+from vizloc_ros.datasets.matrices import nearest_pose, parse_matrix
+from vizloc_ros.datasets.parsing import numbered_rows, parse_timestamp
 from vizloc_ros.datasets.record import Record, unknown_split
+from vizloc_ros.datasets.specification import frame_ranges, parse_specification
 from vizloc_ros.errors import CameraError, DatasetError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import pose_from_matrix
 
 CAMERAS = ("0", "1", "2", "3")
-ORTHONORMAL_TOLERANCE = 1e-3
 
 
 class Calibration(NamedTuple):
@@ -106,32 +105,16 @@ def open_kitti(spec: str) -> KittiDataset:
     Raises:
         DatasetError: an option is invalid, or a file is missing or malformed; the text names the file and the line.
     """
-    folder_text, _, query = spec.partition("?")
-    folder = Path(folder_text)
-    if not folder.is_dir():
-        raise DatasetError(
-            f"{folder}: no such folder; it should be a KITTI sequence with image_0, calib.txt, times.txt"
-        )
-    options = dict(parse_qsl(query, keep_blank_values=True))
+    folder, options = parse_specification(spec, "a KITTI sequence with image_0, calib.txt, times.txt")
     index = options.pop("camera", "0")
     if index not in CAMERAS:
         raise DatasetError(f"kitti:{spec}: camera={index}; KITTI has the cameras {', '.join(CAMERAS)}")
     timestamps = _read_times(folder / "times.txt")
     poses = _read_poses(folder, len(timestamps))
-    ranges = {"all": range(len(timestamps))}
-    ranges |= {split: _parse_range(split, text, len(timestamps), f"kitti:{spec}") for split, text in options.items()}
+    ranges = frame_ranges(options, len(timestamps), f"kitti:{spec}")
     image_folder = folder / f"image_{index}"
     calibration = _read_calibration(folder / "calib.txt", f"P{index}:", image_size(image_folder))
     return KittiDataset(spec, image_folder, calibration, timestamps, poses, ranges)
-
-
-def _parse_range(split: str, text: str, count: int, where: str) -> range:
-    first, dash, last = text.partition("-")
-    if not (dash and first.isdecimal() and last.isdecimal()):
-        raise DatasetError(f"{where}: {split}={text}; write the frames as FIRST-LAST, for example {split}=90-230")
-    if not int(first) <= int(last) < count:
-        raise DatasetError(f"{where}: {split}={text}; the sequence has the frames 0-{count - 1}")
-    return range(int(first), int(last) + 1)
 
 
 def image_size(folder: Path) -> tuple[int, int]:
@@ -161,26 +144,11 @@ def _read_poses(folder: Path, count: int) -> list[Rigid3d] | None:
     if path is None:
         return None
     rows = numbered_rows(path)
-    poses = [_orthonormal(_matrix(fields, f"{path}:{line}"), f"{path}:{line}") for line, fields in rows]
+    poses = [nearest_pose(parse_matrix(fields, f"{path}:{line}"), f"{path}:{line}") for line, fields in rows]
     if len(poses) != count:
         where = f"{path}:{rows[-1][0]}" if rows else str(path)
         raise DatasetError(f"{where}: {len(poses)} poses, but times.txt of {folder} has {count} images")
     return poses
-
-
-def _matrix(fields: list[str], where: str) -> Float64:
-    """Parse a (3, 4) matrix of twelve fields."""
-    if len(fields) != 12:
-        raise DatasetError(f"{where}: {len(fields)} values; expected the 12 of a 3x4 matrix")
-    return np.array([parse_number(field, "a value", where) for field in fields]).reshape(3, 4)
-
-
-def _orthonormal(matrix: Float64, where: str) -> Rigid3d:
-    """Nearest pose to a (3, 4) matrix, whose digits are rounded."""
-    u, singular_values, vt = np.linalg.svd(matrix[:, :3])
-    if np.abs(singular_values - 1.0).max() > ORTHONORMAL_TOLERANCE or np.linalg.det(u @ vt) < 0:
-        raise DatasetError(f"{where}: columns 1-3 of the 3x4 matrix are not a rotation")
-    return pose_from_matrix(np.column_stack([u @ vt, matrix[:, 3]]))
 
 
 def _read_calibration(path: Path, key: str, size: tuple[int, int]) -> Calibration:
@@ -189,7 +157,7 @@ def _read_calibration(path: Path, key: str, size: tuple[int, int]) -> Calibratio
     if key not in rows:
         raise DatasetError(f"{path}: there is no line {key!r}; there are: {', '.join(rows) or 'none'}")
     line, fields = rows[key]
-    projection = _matrix(fields, f"{path}:{line}")
+    projection = parse_matrix(fields, f"{path}:{line}")
     (fx, _, cx), (_, fy, cy) = projection[0, :3], projection[1, :3]
     try:
         camera = PinholeCamera(*size, float(fx), float(fy), float(cx), float(cy))

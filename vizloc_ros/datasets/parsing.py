@@ -1,14 +1,20 @@
 """Parsing of the text files of datasets: rows, numbers and times, with errors that name the file and the line."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from math import hypot, isfinite
 from pathlib import Path
 
+import numpy as np
+from pycolmap import Rigid3d
+
 from vizloc_ros.errors import DatasetError
+from vizloc_ros.geometry.poses import pose_from_quaternion
 from vizloc_ros.timing import NANOSECONDS
 
 QUATERNION_NORM_TOLERANCE = 1e-3
+TRANSLATION = ("tx", "ty", "tz")
+QUATERNION = ("qx", "qy", "qz", "qw")
 LATEST_SECONDS = 2**31  # range of a ROS time stamp; nanoseconds given as seconds are far beyond it
 
 
@@ -22,10 +28,13 @@ def read_text(path: Path) -> str:
         raise DatasetError(f"{path}: not a text file in UTF-8 (byte {error.start}): save it as UTF-8") from error
 
 
-def numbered_rows(path: Path) -> list[tuple[int, list[str]]]:
-    """Read the (line number, fields between blanks) of each line that is neither blank nor a ``#`` comment."""
-    rows = ((number, line.split("#")[0].split()) for number, line in enumerate(read_text(path).splitlines(), start=1))
-    return [(number, fields) for number, fields in rows if fields]
+def numbered_rows(path: Path, separator: str | None = None) -> list[tuple[int, list[str]]]:
+    """Read the (line number, fields) of each line that is neither blank nor a ``#`` comment.
+
+    Fields lie between blanks, or between separators such as a comma.
+    """
+    lines = ((number, line.split("#")[0].strip()) for number, line in enumerate(read_text(path).splitlines(), start=1))
+    return [(number, [field.strip() for field in line.split(separator)]) for number, line in lines if line]
 
 
 def parse_number(text: str, what: str, where: str) -> float:
@@ -63,6 +72,13 @@ def parse_unit_quaternion(fields: Sequence[str], names: Sequence[str], where: st
     if abs(norm - 1.0) > QUATERNION_NORM_TOLERANCE:
         raise DatasetError(f"{where}: the quaternion {' '.join(names)} has the norm {norm:.4g}; it must be 1")
     return quaternion
+
+
+def parse_pose(fields: Mapping[str, str], where: str) -> Rigid3d:
+    """Parse the fields ``tx ty tz qx qy qz qw``; others do not matter. Raises ``DatasetError`` as ``parse_number``."""
+    translation = np.array([parse_number(fields[name], name, where) for name in TRANSLATION])
+    quaternion = parse_unit_quaternion([fields[name] for name in QUATERNION], QUATERNION, where)
+    return pose_from_quaternion(translation, np.array(quaternion))
 
 
 def parse_timestamp(text: str, what: str, where: str) -> int:

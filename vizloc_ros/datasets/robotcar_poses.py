@@ -1,0 +1,127 @@
+"""Poses of the Oxford RobotCar: ``ins.csv`` or ``rtk.csv``, interpolated at the times of images.
+
+Both are tables with a header; columns are found by their names: ``timestamp`` [us], ``northing``, ``easting`` and
+``down`` [m] in UTM, ``roll``, ``pitch`` and ``yaw`` [rad] of the inertial sensor (x forward, y right, z down) in north,
+east, down. ``ins.csv`` has an ``ins_status``, too.
+
+The world of the poses is local, with the axes of ROS: x east, y north, z up, less an origin in UTM.
+"""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pycolmap import Rigid3d
+from scipy.spatial.transform import Rotation, Slerp
+
+from vizloc_ros.arrays import Float64, Int64
+from vizloc_ros.datasets.parsing import parse_number, read_text
+from vizloc_ros.errors import DatasetError
+from vizloc_ros.geometry.poses import pose_from_matrix, pose_from_quaternion
+
+ORIGIN = (620000.0, 5735000.0, 110.0)  # easting, northing, altitude [m]: the same for all drives, in central Oxford
+GOOD = ("INS_SOLUTION_GOOD", "INS_ALIGNMENT_COMPLETE")
+LONGEST_GAP_US = 500_000  # between two poses; the files have 5 to 50 a second
+_COLUMNS = ("timestamp", "northing", "easting", "down", "roll", "pitch", "yaw")
+_MOVING_M = 0.05  # between two rows; the direction of shorter moves is noise
+_ENU_FROM_NED = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
+
+
+@dataclass(frozen=True)
+class DrivePoses:
+    """Poses of the inertial sensor on a drive.
+
+    Attributes:
+        stamps: (N,) times [us], ascending.
+        positions: (N, 3) positions in the local world [m].
+        rotations: N rotations world_from_ins.
+    """
+
+    stamps: Int64
+    positions: Float64
+    rotations: Rotation
+
+    def at(self, stamps: Sequence[int]) -> list[Rigid3d | None]:
+        """world_from_ins at (M,) times [us]; None outside the drive or in a gap between poses."""
+        times = np.array(stamps, np.int64)
+        after = np.searchsorted(self.stamps, times, side="left")
+        inside = (times >= self.stamps[0]) & (times <= self.stamps[-1])
+        after = np.clip(after, 1, len(self.stamps) - 1)
+        exact = (self.stamps[after] == times) | (self.stamps[after - 1] == times)
+        known = inside & (exact | (self.stamps[after] - self.stamps[after - 1] <= LONGEST_GAP_US))
+        if not known.any():
+            return [None] * len(times)
+        seconds = (self.stamps - self.stamps[0]) * 1e-6
+        wanted = (times[known] - self.stamps[0]) * 1e-6
+        rotations = Slerp(seconds, self.rotations)(wanted).as_quat()
+        positions = np.stack([np.interp(wanted, seconds, axis) for axis in self.positions.T], axis=1)
+        poses = iter(map(pose_from_quaternion, positions, rotations))
+        return [next(poses) if is_known else None for is_known in known]
+
+
+def read_drive_poses(path: Path, origin: Sequence[float] = ORIGIN) -> DrivePoses:
+    """Read ``ins.csv`` or ``rtk.csv``, without rows whose solution is not good.
+
+    Args:
+        path: path of the file.
+        origin: easting, northing and altitude [m] of the local world's origin in UTM.
+
+    Raises:
+        DatasetError: the file is missing or malformed; the text names the file and the line.
+    """
+    rows = _rows(path)
+    if len(rows) < 2:
+        raise DatasetError(f"{path}: {len(rows)} rows with a good solution; at least 2 are needed")
+    table = np.array([[row[name] for name in _COLUMNS[1:]] for row in rows])
+    north_east_down, roll_pitch_yaw = table[:, :3], table[:, 3:]
+    roll_pitch_yaw[:, 2] += _quarter_turns(north_east_down, roll_pitch_yaw[:, 2]) * np.pi / 2
+    in_ned = Rotation.from_euler("ZYX", roll_pitch_yaw[:, ::-1]).as_matrix()
+    stamps = np.array([int(row["timestamp"]) for row in rows], np.int64)
+    positions = north_east_down @ _ENU_FROM_NED.T - np.array(origin)
+    # The matrix of ENU from NED is a rotation: two axes are exchanged, and one is turned around.
+    return DrivePoses(stamps, positions, Rotation.from_matrix(_ENU_FROM_NED @ in_ned))
+
+
+def _quarter_turns(north_east_down: Float64, yaw: Float64) -> int:
+    """Quarter turns by which the yaws differ from the direction of most moves, -1 to 2. The car drives forward.
+
+    The yaw of ``rtk.csv`` is a quarter turn off, see the SDK's issues 30 and 40.
+    """
+    north, east = np.diff(north_east_down[:, :2], axis=0).T
+    moving = np.hypot(north, east) > _MOVING_M
+    if not moving.any():
+        return 0
+    turns = np.round((np.arctan2(east, north) - yaw[:-1])[moving] / (np.pi / 2)).astype(int) % 4
+    most = int(np.bincount(turns, minlength=4).argmax())
+    return most - 4 if most == 3 else most
+
+
+def _rows(path: Path) -> list[Mapping[str, float]]:
+    """Numbers of the named columns of each row with a good solution."""
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    missing = [name for name in _COLUMNS if name not in (reader.fieldnames or [])]
+    if missing:
+        raise DatasetError(f"{path}:1: the header lacks {', '.join(missing)}; expected that of ins.csv or rtk.csv")
+    rows: list[Mapping[str, float]] = []
+    for fields in reader:
+        where = f"{path}:{reader.line_num}"
+        if fields.get("ins_status", GOOD[0]) not in GOOD:
+            continue
+        row = {name: parse_number(fields[name] or "", name, where) for name in _COLUMNS}
+        if rows and row["timestamp"] <= rows[-1]["timestamp"]:
+            raise DatasetError(f"{where}: the timestamp is not later than the one before it: copy the file again")
+        rows.append(row)
+    return rows
+
+
+def read_extrinsics(path: Path) -> Rigid3d:
+    """Pose of a file of extrinsics, ``x y z roll pitch yaw`` [m, rad]. Raises ``DatasetError`` that names it."""
+    fields = read_text(path).split()
+    if len(fields) != 6:
+        raise DatasetError(f"{path}: {len(fields)} values; expected 'x y z roll pitch yaw'")
+    x, y, z, roll, pitch, yaw = (parse_number(field, "a value", str(path)) for field in fields)
+    rotation = Rotation.from_euler("ZYX", [yaw, pitch, roll]).as_matrix()
+    return pose_from_matrix(np.column_stack([rotation, [x, y, z]]))

@@ -1,0 +1,54 @@
+"""Specifications of datasets behind their reader: ``PATH?option=value&split=FIRST-LAST``."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from vizloc_ros.errors import DatasetError
+
+
+def parse_specification(spec: str, expected: str) -> tuple[Path, dict[str, str]]:
+    """Split ``PATH?option=value&...`` into the folder and the options. Raises ``DatasetError`` without the folder.
+
+    Args:
+        spec: text behind the reader's name and its colon.
+        expected: the folder's content, for the error.
+    """
+    folder_text, _, query = spec.partition("?")
+    folder = Path(folder_text)
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: no such folder; it should be {expected}")
+    return folder, dict(parse_qsl(query, keep_blank_values=True))
+
+
+def require_no_options(options: Mapping[str, str], known: Sequence[str], where: str) -> None:
+    """Raise ``DatasetError`` for options that no reader took; it lists those that are known."""
+    if options:
+        raise DatasetError(f"{where}: there is no option {', '.join(options)}; there is {', '.join(known) or 'none'}")
+
+
+def chosen_names(text: str, known: Sequence[str], option: str, where: str) -> list[str]:
+    """Names of a list with commas. Raises ``DatasetError`` for a name that is not known."""
+    names = text.split(",")
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise DatasetError(f"{where}: {option}={','.join(unknown)}; there is {', '.join(known) or 'none'}")
+    return names
+
+
+def frame_ranges(options: Mapping[str, str], count: int, where: str) -> dict[str, range]:
+    """Frame numbers of the split "all", and of one split for each option ``NAME=FIRST-LAST``, both included.
+
+    Raises:
+        DatasetError: a range is malformed, or not within the ``count`` frames.
+    """
+    return {"all": range(count)} | {split: _range(split, text, count, where) for split, text in options.items()}
+
+
+def _range(split: str, text: str, count: int, where: str) -> range:
+    first, dash, last = text.partition("-")
+    if not (dash and first.isdecimal() and last.isdecimal()):
+        raise DatasetError(f"{where}: {split}={text}; write the frames as FIRST-LAST, for example {split}=90-230")
+    if not int(first) <= int(last) < count:
+        raise DatasetError(f"{where}: {split}={text}; the sequence has the frames 0-{count - 1}")
+    return range(int(first), int(last) + 1)
