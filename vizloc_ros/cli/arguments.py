@@ -29,6 +29,7 @@ ProviderOption = Annotated[str, typer.Option(help="Device of the network: cpu, c
 ConfigOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="YAML file of options (docs/map_build.md, docs/evaluation.md)")
 ]
+StagesOption = Annotated[bool, typer.Option(help="Show all figures of the report, such as the times of each stage")]
 RollOption = Annotated[
     str,
     typer.Option(help="Roll of the camera: none, clockwise, upside_down, counterclockwise; auto: whichever localizes"),

@@ -12,6 +12,7 @@ from vizloc_ros.cli.arguments import (
     ExtractorOption,
     ProviderOption,
     SeedOption,
+    StagesOption,
     command_line,
 )
 from vizloc_ros.cli.config_file import read_mapping
@@ -36,6 +37,7 @@ def demo(
     rate: Annotated[float, typer.Option(help="Speed of playback; 1: real time")] = 1.0,
     composed: Annotated[bool, typer.Option(help="All nodes in one process instead of one each")] = False,
     tracking: Annotated[bool, typer.Option(help="With the tracker; without it, the localizer alone")] = True,
+    stages: StagesOption = False,
     seed: SeedOption = 0,
 ) -> None:
     """Run the whole system: build a map from the split `map`, localize the split `query` through the ROS 2 nodes."""
@@ -70,7 +72,7 @@ def demo(
     result = evaluate_replay(
         bag, map_path, out, rate=rate, provider=provider, composed=composed, domain_id=domain, details=details
     )
-    print_replay(console, result)
+    print_replay(console, result, stages)
     console.print(f"report and figures: {out}/report.json, trajectory.png, errors.png, overlay.png")
     if not result["num_poses"]:
         raise typer.Exit(1)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from vizloc_ros.cli.arguments import (
@@ -13,6 +14,7 @@ from vizloc_ros.cli.arguments import (
     LongSideOption,
     MapArgument,
     ProviderOption,
+    StagesOption,
     TrackerModelOption,
     command_line,
 )
@@ -48,6 +50,7 @@ def replay(
     truth_topic: TruthTopicOption = "",
     truth_frame: TruthFrameOption = "",
     max_gap: MaxGapOption = 0.5,
+    stages: StagesOption = False,
 ) -> None:
     """Replay a bag through the nodes and evaluate the published poses; exit code 1 if there is none."""
     from vizloc_ros.replay.bag_replay import private_domain
@@ -73,7 +76,7 @@ def replay(
         options=options,
         details={"command": command_line()},
     )
-    print_replay(console, report)
+    print_replay(console, report, stages)
     console.print(f"written to {out}")
     if not report["num_poses"]:
         raise typer.Exit(1)
@@ -81,15 +84,28 @@ def replay(
 
 _NOT_SHOWN = ("reasons", "warnings", "notes", "truth")
 _REASONS_SHOWN = 8
+_RIGHT = "0.5m_5deg"
+_OF_ALL_IMAGES = ("num_images", "recall")
 
 
-def print_replay(console: Console, report: Mapping[str, Any]) -> None:
-    """Show the report of a replay, the reasons for which images have no pose, and a remedy for dropped ones."""
+def print_replay(console: Console, report: Mapping[str, Any], stages: bool) -> None:
+    """Show the result of a replay, the reasons for which images have no pose, and a remedy for dropped ones.
+
+    Args:
+        console: console to print to.
+        report: the report.
+        stages: show all of the report's figures, too.
+    """
     if report["truth"]:
         console.print(Text(f"ground truth: {report['truth']}"))
     for note in report["notes"]:
         console.print(Text(note, style="yellow"))
-    console.print(report_table({key: value for key, value in report.items() if key not in _NOT_SHOWN}))
+    console.print(_summary(report))
+    if stages:
+        shown = {key: value for key, value in report.items() if key not in _NOT_SHOWN}
+        # While the tracker runs, the localizer takes few images: its recall of all of them would look like a failure.
+        shown["localizer"] = {key: value for key, value in report["localizer"].items() if key not in _OF_ALL_IMAGES}
+        console.print(report_table(shown))
     _print_reasons(console, report)
     if report["dropped"] and report["processed_hz"]:
         arriving = report["processed_hz"] * report["num_images"] / max(report["num_processed"], 1)
@@ -98,6 +114,29 @@ def print_replay(console: Console, report: Mapping[str, Any]) -> None:
             f"{report['processed_hz']:.1f} of {arriving:.1f} images a second and takes the newest ones; recall counts "
             "the dropped ones as wrong, recall of processed does not. A slower --rate processes all of them."
         )
+
+
+def _summary(report: Mapping[str, Any]) -> Table:
+    """Table of the four figures that tell how well a replay went."""
+    images, poses = report["num_images"], report["num_poses"]
+    right, error = f"{poses} of {images} with a pose; no ground truth", "-"
+    if report["recall"]:
+        right = f"{100 * report['recall'][_RIGHT]:.1f} % of {images} within 0.5 m, 5 deg"
+        if report["median_translation_m"] is not None:
+            error = f"{report['median_translation_m']:.3f} m, {report['median_rotation_deg']:.3f} deg"
+    rate = "-" if report["processed_hz"] is None else f"{report['processed_hz']:.1f} images a second"
+    latency = report["latency_ms"]
+    table = Table(title="Result", title_justify="left", show_header=False)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    for row in (
+        ("images right", right),
+        ("median error", error),
+        ("rate", f"{rate}, {report['dropped']} dropped"),
+        ("latency", "-" if latency is None else f"{latency['p50']:.0f} ms, 99 % within {latency['p99']:.0f} ms"),
+    ):
+        table.add_row(*map(Text, row))
+    return table
 
 
 def _print_reasons(console: Console, report: Mapping[str, Any]) -> None:
