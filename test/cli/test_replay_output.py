@@ -1,4 +1,4 @@
-"""What a replay and the demo show: four figures first, then reasons; the figures of all stages on request."""
+"""Output of a replay and of the demo: four figures first, then reasons; the figures of all stages on request."""
 
 import io
 from typing import Any

@@ -142,7 +142,7 @@ def _chosen_camera_info(bag: Path, info: BagInfo, image: str, given: str) -> str
 
 
 def _fits(bag: Path, info_topic: str, size: tuple[int, int] | None) -> bool:
-    """Whether a camera_info is that of images of a size [px]; one that cannot be read is if width and height are."""
+    """Return true if a camera_info is that of images of a size [px]; one that cannot be read, by width and height."""
     info = _first(bag, info_topic)
     try:
         camera = camera_of_message(info)
@@ -152,7 +152,7 @@ def _fits(bag: Path, info_topic: str, size: tuple[int, int] | None) -> bool:
 
 
 def _is_no_camera(bag: Path, topic: str) -> bool:
-    """Whether an image topic is known to show something else than a camera sees."""
+    """Return true if an image topic is known to show something else than a camera sees."""
     if any(word in part for part in topic.lower().split("/") for word in _NO_CAMERA_WORDS):
         return True
     first = _first(bag, topic)

@@ -113,7 +113,7 @@ def replay_bag(
 ) -> Replay:
     """Start the nodes as processes, play a bag to them, and collect what they publish until all images are processed.
 
-    What the bag lacks comes from the choices that its camera was opened with: a calibration is published as
+    Topics that the bag lacks come from the choices that its camera was opened with: a calibration is published as
     camera_info, and a pose of the camera that is not on the bag's ``/tf_static`` is a parameter of the nodes.
 
     Args:
