@@ -21,6 +21,7 @@ REQUIRED = [
     "typer>=0.16,<1",
     "rich>=13.7,<16",
     "matplotlib>=3.8,<4",
+    "Pillow>=10.2,<14",
     "threadpoolctl>=3.5,<4",
     "onnxruntime>=1.19,<2",  # the first for numpy 2
 ]

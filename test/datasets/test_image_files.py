@@ -80,6 +80,17 @@ def test_a_folder_without_end_markers_is_named_once(
     assert record.getMessage().startswith(f"{tmp_path}: the JPEG has no end marker, but all of its pixels")
 
 
+@pytest.mark.parametrize("kind", JPEGS)
+def test_the_terminal_stays_quiet_about_frames_without_end_markers(
+    kind: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """OpenCV's decoder would write a line for each of them, and for each attempt to see whether pixels are missing."""
+    decode_image(JPEGS[kind][:-2], "x")
+    with pytest.raises(ImageError, match="truncated"):
+        decode_image(JPEGS[kind][: len(JPEGS[kind]) * 2 // 3], "x")
+    assert "JPEG data" not in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("suffix", [".png", ".tiff"])
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
 @pytest.mark.parametrize("is_color", [False, True])

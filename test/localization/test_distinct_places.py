@@ -99,7 +99,7 @@ def test_the_retrieved_keyframes_are_ordered_by_the_averages_with_their_neighbor
     ordered, similarities = retrieved(point_map, descriptor, top_k=4, spacing=0, neighbors=3)
     assert set(ordered.tolist()) == set(plain.tolist())
     descriptors = np.asarray(point_map.global_descriptors)
-    averaged = averaged_over_neighbors(descriptors @ descriptor, descriptors, 3)
+    averaged = averaged_over_neighbors(descriptors @ descriptor, descriptors, np.arange(len(descriptors)), 3)
     np.testing.assert_allclose(similarities, averaged[ordered], atol=1e-5)
     assert (np.diff(similarities) <= 0).all()
 

@@ -48,18 +48,24 @@ def unit_rows(*rows: list[float]) -> np.ndarray:
 def test_a_place_of_two_keyframes_beats_a_chance_resemblance() -> None:
     descriptors = unit_rows([1, 0.1, 0], [1, -0.1, 0], [0, 0, 1])
     similarities = np.array([0.5, 0.4, 0.52], np.float32)
-    averaged = averaged_over_neighbors(similarities, descriptors, 1)
+    averaged = averaged_over_neighbors(similarities, descriptors, np.arange(3), 1)
     weight = float(descriptors[0] @ descriptors[1]) ** 3
     expected = [(0.5 + 0.4 * weight) / (1 + weight), (0.4 + 0.5 * weight) / (1 + weight), 0.52]
     np.testing.assert_allclose(averaged, expected, atol=1e-6)  # the third has no neighbor: weights of 0
-    assert averaged_over_neighbors(similarities, descriptors, 0) is similarities
+    np.testing.assert_array_equal(
+        averaged_over_neighbors(similarities, descriptors, np.array([2, 0]), 0), similarities[[2, 0]]
+    )
+    some = averaged_over_neighbors(similarities, descriptors, np.array([2, 0]), 1)
+    np.testing.assert_allclose(some, averaged[[2, 0]], atol=1e-6)
 
 
 @given(st.integers(1, 12), st.integers(0, 20), st.integers(0, 2**32 - 1))
 def test_averages_stay_between_the_similarities(count: int, neighbors: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     similarities = rng.normal(size=count).astype(np.float32)
-    averaged = averaged_over_neighbors(similarities, unit_rows(*rng.normal(size=(count, 5)).tolist()), neighbors)
+    averaged = averaged_over_neighbors(
+        similarities, unit_rows(*rng.normal(size=(count, 5)).tolist()), np.arange(count), neighbors
+    )
     assert averaged.shape == (count,)
     assert (averaged >= similarities.min() - 1e-5).all()
     assert (averaged <= similarities.max() + 1e-5).all()

@@ -24,11 +24,12 @@ ROSDEP_KEYS = {
     *("ament_index_python", "ros2launch", "ros2bag", "rviz2"),
     *("sensor_msgs", "geometry_msgs", "nav_msgs", "std_msgs", "std_srvs", "diagnostic_msgs", "tf2_msgs"),
     *("python3-numpy", "python3-scipy", "python3-opencv", "python3-yaml", "python3-matplotlib", "python3-rich"),
+    "python3-pil",
     *("python3-pydantic", "python3-typer", "python3-rosbags-pip", "python3-onnxruntime-pip"),
     *("python3-pytest", "python3-pytest-timeout", "python3-hypothesis"),
 }
 # where the module is not called as its distribution
-MODULES = {"opencv-python-headless": "cv2", "PyYAML": "yaml", "faiss-cpu": "faiss"}
+MODULES = {"opencv-python-headless": "cv2", "PyYAML": "yaml", "faiss-cpu": "faiss", "Pillow": "PIL"}
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_what_rosdep_cannot_bring_is_named_with_the_line_for_pip():
 def test_every_requirement_comes_from_rosdep_or_is_named(distribution):
     """A requirement without a key of rosdep is in the message, and in package.xml with its range."""
     keys = {key.removeprefix("python3-").removesuffix("-pip") for key in dependencies("exec_depend")}
-    with_other_names = {"opencv-python-headless": "opencv", "PyYAML": "yaml"}
+    with_other_names = {"opencv-python-headless": "opencv", "PyYAML": "yaml", "Pillow": "pil"}
     in_comment = {
         Requirement(text) for text in re.findall(r"'(\w+[=<>][^']*)'", (REPOSITORY / "package.xml").read_text())
     }

@@ -6,15 +6,20 @@ frames from those that are cut off: they fill the rest with gray.
 
 import re
 from enum import Enum
+from io import BytesIO
 
-import cv2
 import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from vizloc_ros.arrays import UInt8
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG"
 _JPEG_END, _PNG_END = b"\xff\xd9", b"IEND\xaeB`\x82"
 _SCAN = 0xDA  # marker of the segment that coded pixels follow
+_PROGRESSIVE = 0xC2  # marker of the frame's segment of a JPEG with many scans
 _MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)  # among coded pixels: no stuffed byte, no restart
-_CONTINUATIONS = (b"", b"\x55" * 64, b"\xaa" * 64, b"\0" * 64)  # where pixels are missing, each decodes otherwise
+_CONTINUATIONS = (b"\x55" * 64, b"\xaa" * 64, b"\0" * 64)  # where pixels are missing, each decodes otherwise
+_BLOCK = 8  # px
 
 
 class End(Enum):
@@ -45,7 +50,33 @@ def without_padding(data: bytes) -> bytes:
 
 
 def _has_end_marker(data: bytes) -> bool:
-    """Follow the segments of a JPEG to its end marker. One inside a segment is that of a preview."""
+    """Find the end marker of a JPEG behind the beginning of its first scan. One inside a segment is that of a preview.
+
+    Among coded pixels, no other two bytes are an end marker. Between the scans of a progressive JPEG there are more
+    segments, so its markers are followed one by one, which takes a hundred times as long.
+    """
+    scan, is_progressive = _first_scan(data)
+    if scan is None or data.find(_JPEG_END, scan) < 0:
+        return False
+    return not is_progressive or _leads_to_end(data)
+
+
+def _first_scan(data: bytes) -> tuple[int | None, bool]:
+    """Position behind the head of the first scan, None without one, and whether the JPEG is progressive."""
+    position, is_progressive = len(_JPEG) - 1, False
+    while marker := _MARKER.match(data, position):
+        kind, position = marker[1][0], marker.end()
+        if kind == _JPEG_END[1]:
+            break
+        position += int.from_bytes(data[position : position + 2], "big")
+        if kind == _SCAN:
+            return position, is_progressive
+        is_progressive |= kind == _PROGRESSIVE
+    return None, is_progressive
+
+
+def _leads_to_end(data: bytes) -> bool:
+    """Follow all segments and scans of a JPEG to its end marker."""
     position = len(_JPEG) - 1
     while marker := _MARKER.match(data, position):
         kind, position = marker[1][0], marker.end()
@@ -59,10 +90,26 @@ def _has_end_marker(data: bytes) -> bool:
 
 
 def _has_all_pixels(data: bytes) -> bool:
-    """Decode the data with several continuations: if no pixel is missing, they make no difference."""
-    images = [
-        cv2.imdecode(np.frombuffer(data + continuation + _JPEG_END, np.uint8), cv2.IMREAD_GRAYSCALE)
-        for continuation in _CONTINUATIONS
-    ]
-    first = images[0]
-    return first is not None and all(image is not None and np.array_equal(first, image) for image in images)
+    """Decode the data of a JPEG without end marker with continuations, which differ only where pixels are missing.
+
+    Decoders fill missing blocks with one gray value. If the last block is not of one value, one continuation is enough,
+    unless later scans may be missing. Colors do not count, as images become gray.
+    """
+    image = _decoded(data + _JPEG_END)
+    if image is None:
+        return False
+    last_row, last_column = ((side - 1) // _BLOCK * _BLOCK for side in image.shape)
+    is_filled = np.ptp(image[last_row:, last_column:]) == 0
+    continuations = _CONTINUATIONS if is_filled or _first_scan(data)[1] else _CONTINUATIONS[:1]
+    others = (_decoded(data + continuation + _JPEG_END) for continuation in continuations)
+    return all(other is not None and np.array_equal(image, other) for other in others)
+
+
+def _decoded(data: bytes) -> UInt8 | None:
+    """Gray image of a JPEG, by Pillow: OpenCV's decoder writes a line to the terminal for every fault of the data."""
+    try:
+        with Image.open(BytesIO(data)) as image:
+            image.draft("L", None)  # luma alone: chroma is interpolated across blocks
+            return np.asarray(image.convert("L"), np.uint8)
+    except (UnidentifiedImageError, OSError, SyntaxError):  # the last two are Pillow's for damaged data
+        return None

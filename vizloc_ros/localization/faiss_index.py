@@ -69,6 +69,10 @@ class FaissIndex:
         keyframes = self._shortlisted(np.ascontiguousarray(query[None], np.float32), max(self._shortlist, k))
         return best_first(keyframes, self._descriptors[keyframes] @ query, k)
 
+    def descriptors_of(self, keyframes: Int64) -> Float32:
+        """Global descriptors (k, G) of keyframes."""
+        return self._descriptors[keyframes]
+
     def _shortlisted(self, query: Float32, count: int) -> Int64:
         """At most ``count`` keyframes for a (1, G) query, in ascending order."""
         if count >= self._index.ntotal:

@@ -26,6 +26,10 @@ class GlobalSearch(Protocol):
         """
         ...
 
+    def descriptors_of(self, keyframes: Int64) -> Float32:
+        """Return the global descriptors (k, G) of keyframes."""
+        ...
+
 
 def open_search(visual_map: VisualMap, options: RetrievalOptions) -> GlobalSearch:
     """Open the search that the options select.

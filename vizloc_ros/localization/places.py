@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from vizloc_ros.arrays import Float32, Int8, Int32, Int64
 from vizloc_ros.localization.global_search import open_search
 from vizloc_ros.localization.localization_options import RetrievalOptions
-from vizloc_ros.localization.retrieval import averaged_over_neighbors, spacing_of, suppress_neighbors
+from vizloc_ros.localization.retrieval import averaged_over_neighbors, best_first, spacing_of, suppress_neighbors
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.timing import Stopwatch
 
@@ -123,9 +123,13 @@ class PlaceFinder:
         further = np.zeros(0, np.int64)
         if options.further_k and similarities[0] < options.confident_similarity:
             further = np.setdiff1d(self._spaced(keyframes, options.top_k + options.further_k), chosen)
-        averaged = averaged_over_neighbors(similarities, self._map.global_descriptors[keyframes], options.neighbors)
-        chosen = np.concatenate([part[np.argsort(-averaged[part], kind="stable")] for part in (chosen, further)])
-        return keyframes[chosen], averaged[chosen]
+        descriptors = self._index.descriptors_of(keyframes)
+        ordered = [
+            best_first(part, averaged_over_neighbors(similarities, descriptors, part, options.neighbors), len(part))
+            for part in (chosen, further)
+        ]
+        rows, averaged = (np.concatenate(parts) for parts in zip(*ordered, strict=True))
+        return keyframes[rows], averaged
 
     def _clusters(self, keyframes: Int64) -> list[Int64]:
         """Covisible clusters of the first ``top_k`` keyframes, then those of all that have one of the others."""

@@ -32,6 +32,10 @@ class GlobalIndex:
             candidates = np.arange(len(similarity))
         return best_first(candidates, similarity[candidates], k)
 
+    def descriptors_of(self, keyframes: Int64) -> Float32:
+        """Global descriptors (k, G) of keyframes, from memory."""
+        return self._descriptors[keyframes]
+
 
 def best_first(keyframes: Int64, similarities: Float32, k: int) -> tuple[Int64, Float32]:
     """Return the k most similar of ascending keyframes and their similarities; of equals, the lower index first."""
@@ -55,8 +59,8 @@ _NEIGHBOR_POWER = (
 )
 
 
-def averaged_over_neighbors(similarities: Float32, descriptors: Float32, neighbors: int) -> Float32:
-    """Average the similarity of each keyframe to a query with those of the keyframes that are most similar to it.
+def averaged_over_neighbors(similarities: Float32, descriptors: Float32, rows: Int64, neighbors: int) -> Float32:
+    """Average the similarity of keyframes to a query with those of the keyframes that are most similar to them.
 
     A place is in several keyframes, a chance resemblance mostly in one. This is augmentation of the database (Turcot
     and Lowe, ICCV workshops 2009; Arandjelovic and Zisserman, CVPR 2012), applied to the similarities: descriptors of
@@ -65,15 +69,16 @@ def averaged_over_neighbors(similarities: Float32, descriptors: Float32, neighbo
     Args:
         similarities: (P,) cosines of P keyframes and the query.
         descriptors: (P, G) their global descriptors.
+        rows: (R,) indices of the keyframes to average.
         neighbors: number of the most similar ones of the P to average with; 0 changes nothing.
 
     Returns:
-        (P,) means, weighted by the third power of the cosine of the keyframe and its neighbor.
+        (R,) means, weighted by the third power of the cosine of the keyframe and its neighbor.
     """
     count = min(neighbors + 1, len(similarities))
     if count < 2:
-        return similarities
-    cosines = descriptors @ descriptors.T
+        return similarities[rows]
+    cosines = descriptors[rows] @ descriptors.T
     nearest = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
     weights = np.take_along_axis(cosines, nearest, axis=1).clip(min=0) ** _NEIGHBOR_POWER
     averaged: Float32 = (weights * similarities[nearest]).sum(axis=1) / weights.sum(axis=1)
