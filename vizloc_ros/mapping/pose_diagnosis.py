@@ -16,6 +16,7 @@ from vizloc_ros.arrays import Float64, evenly
 from vizloc_ros.datasets.exif import orientation_text
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.epipolar import epipolar_distance, fundamental_matrix, in_front
+from vizloc_ros.geometry.quarter_turns import Roll
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.pair_matching import PairMatches
 from vizloc_ros.timing import NANOSECONDS
@@ -64,22 +65,23 @@ def _all_intrinsics(factor: float) -> _CameraChange:
     return lambda c: replace(c, fx=c.fx * factor, fy=c.fy * factor, cx=c.cx * factor, cy=c.cy * factor)
 
 
-def _turned_camera(orientation: int) -> _CameraChange:
+def _turned_camera(roll: Roll) -> _CameraChange:
     """Change intrinsics of the upright image into those of the image as it is stored."""
-    turns: dict[int, _CameraChange] = {
-        3: lambda c: replace(c, cx=c.width - 1 - c.cx, cy=c.height - 1 - c.cy),
-        6: lambda c: replace(c, fx=c.fy, fy=c.fx, cx=c.cy, cy=c.height - 1 - c.cx),
-        8: lambda c: replace(c, fx=c.fy, fy=c.fx, cx=c.width - 1 - c.cy, cy=c.cx),
-    }
-    return turns[orientation]
+
+    def change(camera: PinholeCamera) -> PinholeCamera:
+        width, height = roll.turn_size(camera.size)
+        return roll.inverse.turn_camera(replace(camera, width=width, height=height))
+
+    return change
 
 
-# Axes of a stored image in the one that viewers show, by its EXIF orientation.
-_UPRIGHT_FROM_STORED = {
-    3: [[-1, 0, 0], [0, -1, 0], [0, 0, 1]],
-    6: [[0, -1, 0], [1, 0, 0], [0, 0, 1]],
-    8: [[0, 1, 0], [-1, 0, 0], [0, 0, 1]],
-}
+def _turned_pose(roll: Roll) -> _PoseChange:
+    """Change the pose of the upright image into that of the image as it is stored."""
+    return lambda pose: pose * roll.upright_from_cam
+
+
+# Roll of the camera that stores an upright scene with an EXIF orientation.
+_STORED = {3: Roll.UPSIDE_DOWN, 6: Roll.CLOCKWISE, 8: Roll.COUNTERCLOCKWISE}
 _TURNED = (
     "turned images: {} are those of an image as viewers show it with the {}, but the pixels are used as they are "
     "stored; give those of the stored images, or turn the pixels"
@@ -105,16 +107,16 @@ _CONVENTION_ERRORS = (
         lambda pose: Rigid3d(pose.rotation.inverse(), pose.translation),
     ),
     *(
-        _ConventionError(_TURNED.format("the poses", orientation_text(orientation)), _rotated(matrix))
-        for orientation, matrix in _UPRIGHT_FROM_STORED.items()
+        _ConventionError(_TURNED.format("the poses", orientation_text(orientation)), _turned_pose(roll))
+        for orientation, roll in _STORED.items()
     ),
     *(
         _ConventionError(
             _TURNED.format("poses and intrinsics", orientation_text(orientation)),
-            _rotated(matrix),
-            _turned_camera(orientation),
+            _turned_pose(roll),
+            _turned_camera(roll),
         )
-        for orientation, matrix in _UPRIGHT_FROM_STORED.items()
+        for orientation, roll in _STORED.items()
     ),
     *(
         _ConventionError(

@@ -75,8 +75,8 @@ class ImageInput:
 
     @property
     def camera(self) -> PinholeCamera | None:
-        """Camera of the rectified images; None before the first valid camera_info."""
-        return self._rectified
+        """Camera of the rectified images; None without a valid camera_info."""
+        return self._rectified if self._camera is not None else None
 
     def decode_and_rectify(
         self, msg: Image | CompressedImage, stopwatch: Stopwatch, prefix: str
