@@ -168,8 +168,8 @@ def test_poses_are_interpolated_but_not_across_gaps(tmp_path: Path) -> None:
     ]
     (tmp_path / "ins.csv").write_text("\n".join(rows))
     poses = read_drive_poses(tmp_path / "ins.csv", ORIGIN)
-    start, turning, gap, end, before, after = poses.at(
-        [T, T + 300_000, T + 700_000, T + 1_000_000, T - 1, T + 1_000_001]
+    start, turning, gap, end, before, after = (
+        poses.at(1000 * time) for time in (T, T + 300_000, T + 700_000, T + 1_000_000, T - 1, T + 1_000_001)
     )
     assert start is not None
     assert turning is not None

@@ -13,12 +13,12 @@ from pycolmap import Rigid3d, Rotation3d
 from vizloc_ros.bags.bag_camera import REPEATED, UNSTAMPED, open_camera
 from vizloc_ros.bags.bag_messages import header, make, pose_message, stamp_ns_of, transform_message
 from vizloc_ros.bags.bag_options import BagOptions, parse_base_from_cam
-from vizloc_ros.bags.pose_track import PoseTrack
 from vizloc_ros.bags.writer import write_bag
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import BagError, CameraError, ConfigError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import pose_error
+from vizloc_ros.geometry.trajectory import Trajectory
 
 pytestmark = pytest.mark.e2e
 
@@ -393,11 +393,11 @@ def test_a_trajectory_that_is_not_there_is_answered_with_those_there_are(bag: An
 def test_no_pose_is_made_up_in_a_gap_before_and_after() -> None:
     second = 1_000_000_000
     poses = {n * second: Rigid3d(Rotation3d(), np.array([n, 0.0, 0])) for n in (0, 1, 5)}
-    track = PoseTrack(poses, max_gap=1.0)
+    track = Trajectory.of(poses, max_gap_ns=second)
     assert [track.at(stamp) is None for stamp in (-1, 0, second // 2, second, second + 1, 5 * second, 6 * second)] == [
         *(True, False, False, False, True, False, True)
     ]
     halfway = track.at(second // 2)
     assert halfway is not None
     np.testing.assert_allclose(halfway.translation, [0.5, 0, 0])
-    assert PoseTrack({}).at(0) is None
+    assert Trajectory.of({}).at(0) is None

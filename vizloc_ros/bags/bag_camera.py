@@ -142,7 +142,7 @@ class BagCamera:
 
     def world_from_cam(self, stamp_ns: int) -> Rigid3d | None:
         """Ground-truth pose of the camera at a time [ns]; None if it is not known. Raises ``BagError`` as the above."""
-        pose = self.truth.at(stamp_ns)
+        pose = self.truth.trajectory.at(stamp_ns)
         return None if pose is None else pose * self._truth_from_cam
 
     def images(self) -> Iterator[tuple[int, Any]]:

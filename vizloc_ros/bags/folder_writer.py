@@ -57,7 +57,7 @@ def write_folder(
     """
     _check_split(out, split, overwrite)
     chosen = list(camera.index.bag_times)[::every]
-    posed = len(camera.truth) > 0
+    posed = len(camera.truth.trajectory.poses) > 0
     left_out: Counter[str] = Counter(camera.index.left_out)
     pinhole: PinholeCamera | None = read_intrinsics(out / "intrinsics.txt") if _has_others(out, split) else None
     rows: dict[int, list[object]] = {}

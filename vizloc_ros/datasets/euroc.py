@@ -18,10 +18,10 @@ from vizloc_ros.datasets.listed import ListedDataset, ListedImage, sequence_part
 from vizloc_ros.datasets.matrices import nearest_pose
 from vizloc_ros.datasets.parsing import numbered_rows, parse_pose, read_text
 from vizloc_ros.datasets.specification import chosen_names, parse_specification
-from vizloc_ros.datasets.trajectory import Trajectory
 from vizloc_ros.errors import CameraError, DatasetError
 from vizloc_ros.geometry.camera_info import camera_from_info
 from vizloc_ros.geometry.rectification import DistortedCamera
+from vizloc_ros.geometry.trajectory import Trajectory
 
 GROUND_TRUTH = "state_groundtruth_estimate0"
 POSE = ("tx", "ty", "tz", "qw", "qx", "qy", "qz")

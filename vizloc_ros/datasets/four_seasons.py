@@ -21,10 +21,10 @@ from vizloc_ros.datasets.listed import ListedDataset, ListedImage, sequence_part
 from vizloc_ros.datasets.matrices import nearest_pose, parse_matrix
 from vizloc_ros.datasets.parsing import QUATERNION, TRANSLATION, numbered_rows, parse_number, parse_pose, read_text
 from vizloc_ros.datasets.specification import chosen_names, parse_specification
-from vizloc_ros.datasets.trajectory import Trajectory
 from vizloc_ros.errors import CameraError, DatasetError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.rectification import DistortedCamera
+from vizloc_ros.geometry.trajectory import Trajectory
 
 CAMERAS = ("cam0", "cam1")
 TRANSFORMATIONS = "Transformations.txt"

@@ -106,7 +106,7 @@ def _record(image: KaptureImage, split: str) -> Record:
     except CameraError as error:
         raise DatasetError(f"{image.sensor.where}: {error}") from error
     read = partial(read_rectified, image.path, lens)
-    return Record(image.name, image.timestamp_ns, camera, split, image.world_from_cam, read)
+    return Record(image.name, image.timestamp_ns, camera, split, image.world_from_cam, read, image.path)
 
 
 def open_kapture(spec: str) -> KaptureDataset:

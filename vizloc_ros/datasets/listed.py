@@ -74,7 +74,7 @@ def _record(image: ListedImage, split: str) -> Record:
     except CameraError as error:
         raise DatasetError(f"{image.where}: camera of {image.name}: {error}") from error
     read = partial(read_rectified, image.path, image.lens)
-    return Record(image.name, image.timestamp_ns, camera, split, image.world_from_cam, read)
+    return Record(image.name, image.timestamp_ns, camera, split, image.world_from_cam, read, image.path)
 
 
 def in_order(images: Iterable[ListedImage]) -> list[ListedImage]:

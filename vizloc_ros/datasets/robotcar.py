@@ -27,8 +27,9 @@ from vizloc_ros.datasets.robotcar_camera import (
     image_folder,
     read_robotcar_camera,
 )
-from vizloc_ros.datasets.robotcar_poses import ORIGIN, DrivePoses, read_drive_poses, read_extrinsics
+from vizloc_ros.datasets.robotcar_poses import ORIGIN, read_drive_poses, read_extrinsics
 from vizloc_ros.errors import DatasetError
+from vizloc_ros.geometry.trajectory import Trajectory
 
 DEFAULT_CAMERA = "stereo_centre"
 SDK = "robotcar-dataset-sdk"
@@ -89,6 +90,7 @@ class RobotcarDataset:
                 split=split,
                 world_from_cam=image.world_from_cam,
                 read_image=partial(image.camera.read, image.path),
+                file=image.path,
             )
             for image in self.parts[split]
         ]
@@ -158,7 +160,7 @@ def _sdk_folder(root: Path, named: str | None) -> Path:
     )
 
 
-def _read_drive(root: Path, drive: Path, name: str, sdk: Path, poses: DrivePoses | None) -> list[RobotcarImage]:
+def _read_drive(root: Path, drive: Path, name: str, sdk: Path, poses: Trajectory | None) -> list[RobotcarImage]:
     """Images of a camera on a drive: those of the list whose files are there, for few download all parts."""
     sensor, folder = extrinsics_name(name), image_folder(drive, name)
     listed = drive / f"{sensor}.timestamps"
@@ -175,7 +177,7 @@ def _read_drive(root: Path, drive: Path, name: str, sdk: Path, poses: DrivePoses
     vehicle_from_ins = read_extrinsics(sdk / "extrinsics" / "ins.txt")
     body_from_vehicle = read_extrinsics(sdk / "extrinsics" / f"{sensor}.txt")
     ins_from_cam = vehicle_from_ins.inverse() * body_from_vehicle.inverse() * camera.body_from_optical
-    world_from_ins = [None] * len(stamps) if poses is None else poses.at(stamps)
+    world_from_ins = [None if poses is None else poses.at(1000 * stamp) for stamp in stamps]
     return [
         RobotcarImage(
             path=folder / f"{stamp}.png",

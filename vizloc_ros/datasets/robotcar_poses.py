@@ -10,60 +10,28 @@ The world of the poses is local, with the axes of ROS: x east, y north, z up, le
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from pycolmap import Rigid3d
-from scipy.spatial.transform import Rotation, Slerp
+from scipy.spatial.transform import Rotation
 
-from vizloc_ros.arrays import Float64, Int64
+from vizloc_ros.arrays import Float64
 from vizloc_ros.datasets.parsing import parse_number, read_text
 from vizloc_ros.errors import DatasetError
 from vizloc_ros.geometry.poses import pose_from_matrix, pose_from_quaternion
+from vizloc_ros.geometry.trajectory import Trajectory
 
 ORIGIN = (620000.0, 5735000.0, 110.0)  # easting, northing, altitude [m]: the same for all drives, in central Oxford
 GOOD = ("INS_SOLUTION_GOOD", "INS_ALIGNMENT_COMPLETE")
-LONGEST_GAP_US = 500_000  # between two poses; the files have 5 to 50 a second
+_MAX_GAP_NS = 500_000_000  # between two poses; the files have 5 to 50 a second
 _COLUMNS = ("timestamp", "northing", "easting", "down", "roll", "pitch", "yaw")
 _MOVING_M = 0.05  # between two rows; the direction of shorter moves is noise
 _ENU_FROM_NED = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
 
 
-@dataclass(frozen=True)
-class DrivePoses:
-    """Poses of the inertial sensor on a drive.
-
-    Attributes:
-        stamps: (N,) times [us], ascending.
-        positions: (N, 3) positions in the local world [m].
-        rotations: N rotations world_from_ins.
-    """
-
-    stamps: Int64
-    positions: Float64
-    rotations: Rotation
-
-    def at(self, stamps: Sequence[int]) -> list[Rigid3d | None]:
-        """world_from_ins at (M,) times [us]; None outside the drive or in a gap between poses."""
-        times = np.array(stamps, np.int64)
-        after = np.searchsorted(self.stamps, times, side="left")
-        inside = (times >= self.stamps[0]) & (times <= self.stamps[-1])
-        after = np.clip(after, 1, len(self.stamps) - 1)
-        exact = (self.stamps[after] == times) | (self.stamps[after - 1] == times)
-        known = inside & (exact | (self.stamps[after] - self.stamps[after - 1] <= LONGEST_GAP_US))
-        if not known.any():
-            return [None] * len(times)
-        seconds = (self.stamps - self.stamps[0]) * 1e-6
-        wanted = (times[known] - self.stamps[0]) * 1e-6
-        rotations = Slerp(seconds, self.rotations)(wanted).as_quat()
-        positions = np.stack([np.interp(wanted, seconds, axis) for axis in self.positions.T], axis=1)
-        poses = iter(map(pose_from_quaternion, positions, rotations))
-        return [next(poses) if is_known else None for is_known in known]
-
-
-def read_drive_poses(path: Path, origin: Sequence[float] = ORIGIN) -> DrivePoses:
-    """Read ``ins.csv`` or ``rtk.csv``, without rows whose solution is not good.
+def read_drive_poses(path: Path, origin: Sequence[float] = ORIGIN) -> Trajectory:
+    """Read world_from_ins of ``ins.csv`` or ``rtk.csv``, without rows whose solution is not good.
 
     Args:
         path: path of the file.
@@ -79,10 +47,11 @@ def read_drive_poses(path: Path, origin: Sequence[float] = ORIGIN) -> DrivePoses
     north_east_down, roll_pitch_yaw = table[:, :3], table[:, 3:]
     roll_pitch_yaw[:, 2] += _quarter_turns(north_east_down, roll_pitch_yaw[:, 2]) * np.pi / 2
     in_ned = Rotation.from_euler("ZYX", roll_pitch_yaw[:, ::-1]).as_matrix()
-    stamps = np.array([int(row["timestamp"]) for row in rows], np.int64)
+    stamps = [1000 * int(row["timestamp"]) for row in rows]
     positions = north_east_down @ _ENU_FROM_NED.T - np.array(origin)
     # The matrix of ENU from NED is a rotation: two axes are exchanged, and one is turned around.
-    return DrivePoses(stamps, positions, Rotation.from_matrix(_ENU_FROM_NED @ in_ned))
+    rotations = Rotation.from_matrix(_ENU_FROM_NED @ in_ned).as_quat()
+    return Trajectory(stamps, list(map(pose_from_quaternion, positions, rotations)), _MAX_GAP_NS)
 
 
 def _quarter_turns(north_east_down: Float64, yaw: Float64) -> int:

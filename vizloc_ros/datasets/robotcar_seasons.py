@@ -112,8 +112,9 @@ class SeasonsDataset:
 
     def _record(self, image: SeasonsImage, split: str) -> Record:
         camera = self.cameras[image.camera]
-        read = partial(read_image, self.folder / "images" / image.name, camera.size)
-        return Record(image.name, image.stamp * 1000, camera, split, self.poses.get(image.name), read)
+        path = self.folder / "images" / image.name
+        read = partial(read_image, path, camera.size)
+        return Record(image.name, image.stamp * 1000, camera, split, self.poses.get(image.name), read, path)
 
 
 def open_robotcar_seasons(spec: str) -> SeasonsDataset:

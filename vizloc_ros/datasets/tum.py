@@ -12,10 +12,10 @@ from pycolmap import Rigid3d
 from vizloc_ros.datasets.listed import ListedDataset, ListedImage, sequence_parts
 from vizloc_ros.datasets.parsing import QUATERNION, TRANSLATION, numbered_rows, parse_pose, parse_timestamp
 from vizloc_ros.datasets.specification import parse_specification
-from vizloc_ros.datasets.trajectory import Trajectory
 from vizloc_ros.errors import DatasetError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.rectification import DistortedCamera
+from vizloc_ros.geometry.trajectory import Trajectory
 
 _SIZE = (640, 480)
 # "Calibration of the color camera" on the benchmark's page of file formats: fx fy cx cy, then k1 k2 p1 p2 k3. The

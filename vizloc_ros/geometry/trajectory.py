@@ -1,4 +1,4 @@
-"""Poses at the times of images, interpolated between those of a ground truth."""
+"""Poses at the times of images, interpolated between those of a trajectory."""
 
 from bisect import bisect_left
 from collections.abc import Mapping
