@@ -25,6 +25,7 @@ from vizloc_ros.datasets.synthetic import SyntheticStreet
 from vizloc_ros.errors import ImageError
 from vizloc_ros.features.gray_image import gray_image
 from vizloc_ros.geometry.poses import Rigid3d
+from vizloc_ros.geometry.rectification import DistortedCamera
 
 
 @pytest.fixture
@@ -37,7 +38,8 @@ def bag_of(path: Path, records: Sequence[Record], topic: str, images: Sequence[A
     messages = [("/tf_static", transform_message(Rigid3d(), "camera", header(records[0].timestamp_ns, "base_link")))]
     base = topic.removesuffix("/compressed").rpartition("/")[0]
     messages += [
-        (f"{base}/camera_info", camera_info_message(r.camera, header(r.timestamp_ns, "camera"))) for r in records
+        (f"{base}/camera_info", camera_info_message(DistortedCamera(r.camera), header(r.timestamp_ns, "camera")))
+        for r in records
     ]
     messages += [(topic, image) for image in images]
     with Writer(path, version=9) as writer:

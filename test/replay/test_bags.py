@@ -24,7 +24,8 @@ from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from vizloc_ros.bags import bag_camera
 from vizloc_ros.bags.bag_messages import TYPES, header
 from vizloc_ros.bags.reader import BagTopic, read_info, read_messages, read_poses
-from vizloc_ros.bags.writer import BagTopics, qos, write_bag
+from vizloc_ros.bags.writer import qos, write_bag
+from vizloc_ros.bags.written_topics import BagTopics
 from vizloc_ros.datasets.corruptions import Degradation
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import BagError, ConfigError, ImageError, RosError

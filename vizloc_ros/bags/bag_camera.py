@@ -133,7 +133,7 @@ class BagCamera:
     @cached_property
     def truth(self) -> PoseTrack:
         """Ground-truth poses world_from_frame, of the frame that the track names."""
-        return read_track(self.bag, read_info(self.bag), self.options)
+        return read_track(self.bag, read_info(self.bag), self.options, self.topics.image)
 
     @cached_property
     def _truth_from_cam(self) -> Rigid3d:

@@ -1,5 +1,6 @@
 """Messages of a written bag, as classes of rosbags, which need no ROS installation."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import cv2
@@ -8,9 +9,10 @@ from pycolmap import Rigid3d
 from rosbags.typesys import Stores, get_typestore
 
 from vizloc_ros.arrays import UInt8
+from vizloc_ros.datasets.record import GnssFix
 from vizloc_ros.errors import BagError
-from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import array_of
+from vizloc_ros.geometry.rectification import DistortedCamera, rectified_camera
 from vizloc_ros.geometry.transform_tree import pose_of_fields
 from vizloc_ros.timing import NANOSECONDS
 
@@ -59,19 +61,22 @@ def compressed_image_message(image: UInt8, message_header: Any, file_format: str
     return make("sensor_msgs/msg/CompressedImage", header=message_header, format=text, data=data)
 
 
-def camera_info_message(camera: PinholeCamera, message_header: Any) -> Any:
-    """Message ``sensor_msgs/CameraInfo`` of a camera without distortion."""
+def camera_info_message(camera: DistortedCamera, message_header: Any) -> Any:
+    """Message ``sensor_msgs/CameraInfo``; its P is the camera of the rectified image. Raises ``CameraError``."""
+    pinhole, rectified = camera.pinhole, rectified_camera(camera)
+    d = np.zeros(max(5 if camera.model == "plumb_bob" else 0, len(camera.distortion)))
+    d[: len(camera.distortion)] = camera.distortion
     region = make("sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
     return make(
         "sensor_msgs/msg/CameraInfo",
         header=message_header,
-        height=camera.height,
-        width=camera.width,
-        distortion_model="plumb_bob",
-        d=np.zeros(5),
-        k=camera.matrix.reshape(-1),
+        height=pinhole.height,
+        width=pinhole.width,
+        distortion_model=camera.model,
+        d=d,
+        k=pinhole.matrix.reshape(-1),
         r=np.eye(3).reshape(-1),
-        p=np.column_stack([camera.matrix, np.zeros(3)]).reshape(-1),
+        p=np.column_stack([rectified.matrix, np.zeros(3)]).reshape(-1),
         binning_x=0,
         binning_y=0,
         roi=region,
@@ -93,16 +98,35 @@ def pose_of_message(pose: Any) -> Rigid3d:
 
 def transform_message(parent_from_child: Rigid3d, child: str, message_header: Any) -> Any:
     """Message ``tf2_msgs/TFMessage`` with one transform from the header's frame to the child."""
-    x, y, z, *quaternion = array_of(parent_from_child).tolist()
-    transform = make(
-        "geometry_msgs/msg/Transform",
-        translation=make("geometry_msgs/msg/Vector3", x=x, y=y, z=z),
-        rotation=_quaternion(quaternion),
+    return transforms_message({child: parent_from_child}, message_header)
+
+
+def transforms_message(parent_from: Mapping[str, Rigid3d], message_header: Any) -> Any:
+    """Message ``tf2_msgs/TFMessage`` with a transform from the header's frame to each child."""
+    transforms = []
+    for child, parent_from_child in parent_from.items():
+        x, y, z, *quaternion = array_of(parent_from_child).tolist()
+        translation, rotation = make("geometry_msgs/msg/Vector3", x=x, y=y, z=z), _quaternion(quaternion)
+        transform = make("geometry_msgs/msg/Transform", translation=translation, rotation=rotation)
+        name = "geometry_msgs/msg/TransformStamped"
+        transforms.append(make(name, header=message_header, child_frame_id=child, transform=transform))
+    return make("tf2_msgs/msg/TFMessage", transforms=transforms)
+
+
+def fix_message(fix: GnssFix, message_header: Any) -> Any:
+    """Message ``sensor_msgs/NavSatFix``."""
+    status = make("sensor_msgs/msg/NavSatStatus", status=0, service=1)  # STATUS_FIX, SERVICE_GPS
+    variances = np.zeros(3) if fix.std_m is None else np.square(fix.std_m)
+    return make(
+        "sensor_msgs/msg/NavSatFix",
+        header=message_header,
+        status=status,
+        latitude=fix.latitude,
+        longitude=fix.longitude,
+        altitude=fix.altitude,
+        position_covariance=np.diag(variances).reshape(-1),
+        position_covariance_type=0 if fix.std_m is None else 2,  # unknown, or the diagonal is known
     )
-    stamped = make(
-        "geometry_msgs/msg/TransformStamped", header=message_header, child_frame_id=child, transform=transform
-    )
-    return make("tf2_msgs/msg/TFMessage", transforms=[stamped])
 
 
 def _quaternion(xyzw: list[float]) -> Any:

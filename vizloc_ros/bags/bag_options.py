@@ -1,5 +1,6 @@
 """Choices about a bag: the topics of its camera, and what stands in for topics that it lacks."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +24,8 @@ class BagOptions:
         calibration: YAML file of camera_calibration, used instead of a camera_info.
         base_frame: frame of the vehicle.
         base_from_cam: pose of the camera's optical frame in ``base_frame``, used instead of ``/tf_static``.
-        truth_topic: topic of the ground truth; empty: ``/ground_truth/pose``, if the bag has it.
-        truth_frame: frame whose pose the ground truth is; empty: the camera for ``/ground_truth/pose``, for other
+        truth_topic: topic of the ground truth; empty: ``own_ground_truth`` of the images, if the bag has it.
+        truth_frame: frame whose pose the ground truth is; empty: the camera for ``.../ground_truth/pose``, for other
             topics the child frame of an Odometry, else ``base_frame``.
         max_gap: largest time between the two poses around an image [s].
     """
@@ -40,6 +41,17 @@ class BagOptions:
 
 
 DEFAULT_OPTIONS = BagOptions()
+
+
+def is_ground_truth(topic: str) -> bool:
+    """Return whether a topic has the poses of a camera by its name: that of all cameras, or of one of several."""
+    return topic.endswith(GROUND_TRUTH)
+
+
+def own_ground_truth(topics: Collection[str], image: str) -> str:
+    """Topic of the poses of a camera: ``/cam0/ground_truth/pose`` of ``/cam0/image``, else ``/ground_truth/pose``."""
+    own = f"{image.removesuffix('/compressed').rpartition('/')[0]}{GROUND_TRUTH}"
+    return own if own in topics else GROUND_TRUTH
 
 
 def parse_base_from_cam(text: str) -> Rigid3d | None:

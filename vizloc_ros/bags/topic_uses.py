@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from vizloc_ros.bags.bag_options import GROUND_TRUTH
+from vizloc_ros.bags.bag_options import GROUND_TRUTH, is_ground_truth
 from vizloc_ros.bags.camera_topics import CAMERA_INFO, image_candidates, own_camera_info
 from vizloc_ros.bags.reader import IMAGE_TYPES, POSE_TYPES, BagInfo, read_info
 from vizloc_ros.timing import NANOSECONDS
@@ -54,7 +54,7 @@ def _use(name: str, type_name: str, info: BagInfo, cameras: list[str]) -> str:
     if type_name == CAMERA_INFO:
         return "calibration (--camera-info-topic)"
     if type_name in POSE_TYPES:
-        return "ground truth" if name == GROUND_TRUTH else "trajectory (--truth-topic)"
+        return "ground truth" if is_ground_truth(name) else "trajectory (--truth-topic)"
     if type_name == "tf2_msgs/msg/TFMessage":
         return "pose of the camera on the vehicle" if name.endswith("tf_static") else "transforms that never change"
     return ""

@@ -1,7 +1,10 @@
-"""Writer of records as a rosbag2 (sqlite3, version 8) that ``ros2 bag play`` of Humble and later can read."""
+"""Writer of records as a rosbag2 (sqlite3, version 8) that ``ros2 bag play`` of Humble and later can read.
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+Images are written as they were recorded, with the distortion of their lens in camera_info, if the dataset has them so.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from heapq import merge
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,43 +18,21 @@ from vizloc_ros.bags.bag_messages import (
     TYPES,
     camera_info_message,
     compressed_image_message,
+    fix_message,
     header,
     image_message,
     pose_message,
-    transform_message,
+    transforms_message,
 )
+from vizloc_ros.bags.written_topics import FIX, FIX_FRAME, BagTopics, topics_of_cameras
 from vizloc_ros.datasets.corruptions import Degradation, degrade_records
-from vizloc_ros.datasets.record import Record
+from vizloc_ros.datasets.record import GnssFix, Record
 from vizloc_ros.errors import BagError
 from vizloc_ros.files import replacing_folder
+from vizloc_ros.geometry.rectification import DistortedCamera
 from vizloc_ros.parallel import Progress, silent
 
 FOREVER = QosTime(9223372036, 854775807)
-
-
-@dataclass(frozen=True)
-class BagTopics:
-    """Topics and frames of a written bag.
-
-    Attributes:
-        image: topic of ``sensor_msgs/Image``, mono8 or bgr8; compressed images go to this name + "/compressed".
-        camera_info: topic of ``sensor_msgs/CameraInfo``, one message with each image.
-        ground_truth: topic of ``geometry_msgs/PoseStamped``, the pose of the camera's optical frame (not the base's) in
-            ``map_frame``, one message with each image that has a pose; None writes none.
-        map_frame: frame of the dataset's poses.
-        base_frame: frame of the vehicle; ``/tf_static`` has the pose of the camera in it.
-        camera_frame: optical frame of the camera, z forward.
-    """
-
-    image: str = "/camera/image"
-    camera_info: str = "/camera/camera_info"
-    ground_truth: str | None = "/ground_truth/pose"
-    map_frame: str = "map"
-    base_frame: str = "base_link"
-    camera_frame: str = "camera_optical_frame"
-
-
-DEFAULT_TOPICS = BagTopics()
 
 
 def write_bag(
@@ -61,8 +42,9 @@ def write_bag(
     degradation: Degradation | None = None,
     seed: int = 0,
     compressed: Literal["png", "jpeg"] | None = None,
-    topics: BagTopics = DEFAULT_TOPICS,
+    topics: BagTopics | None = None,
     base_from_cam: Rigid3d | None = None,
+    fixes: Sequence[GnssFix] = (),
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> None:
@@ -74,8 +56,10 @@ def write_bag(
         degradation: degradation of each image.
         seed: seed of the degradation.
         compressed: format of compressed images, which are written instead of raw ones.
-        topics: topics and frames.
-        base_from_cam: pose of the camera on the vehicle, for ``/tf_static``; the identity by default.
+        topics: topics and frames of the only camera; by default those of ``topics_of_cameras``.
+        base_from_cam: pose of the only camera on the vehicle, for ``/tf_static``; by default that of the dataset. If it
+            is not known, the frame of the only camera is that of the vehicle, and one of several has no pose.
+        fixes: fixes of a GNSS receiver, in order of time.
         overwrite: whether to replace an existing file or folder at the path.
         progress: progress display.
 
@@ -89,17 +73,27 @@ def write_bag(
         raise BagError(f"{path}: exists already: take another path or ask to overwrite it")
     if degradation is not None:
         records = degrade_records(records, degradation, seed)
+    cameras = topics_of_cameras(records)
+    if topics is not None:
+        cameras = dict.fromkeys(cameras, topics)
+    mountings = _mountings(records, base_from_cam)
     try:
         with replacing_folder(path) as folder:
             written = folder / path.name  # the files of a bag bear its name
             with Writer(written, version=8, storage_plugin=StoragePlugin.SQLITE3) as writer:
-                _write_messages(
-                    writer,
-                    progress(records, "writing images", len(records)),
-                    compressed,
-                    topics,
-                    base_from_cam or Rigid3d(),
-                )
+                shown = progress(records, "writing images", len(records))
+                bag = _OpenBag(writer, cameras, compressed)
+                bag.write_mountings(records[0].timestamp_ns, mountings)
+                messages: Iterable[Record | GnssFix] = merge(shown, fixes, key=_stamp_of)
+                for message in messages:
+                    if isinstance(message, GnssFix):
+                        bag.write_fix(message)
+                        continue
+                    camera, pose = message.mounting.camera, message.mounting.base_from_cam
+                    if base_from_cam is None and pose is not None and pose != mountings[camera]:
+                        mountings[camera] = pose  # another vehicle, or calibrated again
+                        bag.write_mountings(message.timestamp_ns, mountings)
+                    bag.write_image(message)
             for file in list(written.iterdir()):
                 file.rename(folder / file.name)
             written.rmdir()
@@ -107,37 +101,66 @@ def write_bag(
         raise BagError(f"{path}: the bag cannot be written: {error}") from error
 
 
-def _write_messages(
-    writer: Writer, records: Iterable[Record], compressed: str | None, topics: BagTopics, base_from_cam: Rigid3d
-) -> None:
-    def connect(topic: str, type_name: str, *, latched: bool = False) -> Connection:
-        return writer.add_connection(topic, type_name, typestore=TYPES, offered_qos_profiles=[qos(latched)])
+def _stamp_of(message: Record | GnssFix) -> int:
+    return message.timestamp_ns
 
-    def write(connection: Connection, stamp_ns: int, message: Any) -> None:
-        writer.write(connection, stamp_ns, TYPES.serialize_cdr(message, connection.msgtype))
 
-    tf_static = connect("/tf_static", "tf2_msgs/msg/TFMessage", latched=True)
-    camera_info = connect(topics.camera_info, "sensor_msgs/msg/CameraInfo")
-    if compressed:
-        image_connection = connect(f"{topics.image}/compressed", "sensor_msgs/msg/CompressedImage")
-    else:
-        image_connection = connect(topics.image, "sensor_msgs/msg/Image")
-    truth = connect(topics.ground_truth, "geometry_msgs/msg/PoseStamped") if topics.ground_truth else None
+def _mountings(records: Sequence[Record], base_from_cam: Rigid3d | None) -> dict[str, Rigid3d]:
+    """First pose of each camera on the vehicle; without any, the only camera is at the vehicle's origin."""
+    cameras = {record.mounting.camera for record in records}
+    if base_from_cam is not None:
+        return dict.fromkeys(cameras, base_from_cam)
+    poses: dict[str, Rigid3d] = {}
+    for record in records:
+        if record.mounting.base_from_cam is not None:
+            poses.setdefault(record.mounting.camera, record.mounting.base_from_cam)
+    return poses or (dict.fromkeys(cameras, Rigid3d()) if len(cameras) == 1 else {})
 
-    for index, record in enumerate(records):
-        stamp = record.timestamp_ns
-        if index == 0:
-            base_header = header(stamp, topics.base_frame)
-            write(tf_static, stamp, transform_message(base_from_cam, topics.camera_frame, base_header))
+
+class _OpenBag:
+    """Bag that is being written; topics begin with their first message."""
+
+    def __init__(self, writer: Writer, cameras: Mapping[str, BagTopics], compressed: str | None) -> None:
+        self._writer, self._cameras, self._compressed = writer, cameras, compressed
+        self._connections: dict[str, Connection] = {}
+
+    def write_mountings(self, stamp_ns: int, base_from_cam: Mapping[str, Rigid3d]) -> None:
+        """Write the poses of cameras on the vehicle."""
+        if base_from_cam:
+            topics = next(iter(self._cameras.values()))
+            poses = {self._cameras[camera].camera_frame: pose for camera, pose in base_from_cam.items()}
+            message = transforms_message(poses, header(stamp_ns, topics.base_frame))
+            self._write("/tf_static", "tf2_msgs/msg/TFMessage", stamp_ns, message, latched=True)
+
+    def write_image(self, record: Record) -> None:
+        """Write an image with its calibration, and its pose."""
+        stamp, topics = record.timestamp_ns, self._cameras[record.mounting.camera]
         camera_header = header(stamp, topics.camera_frame)
-        image = record.read_image()
-        write(camera_info, stamp, camera_info_message(record.camera, camera_header))
-        if compressed:
-            write(image_connection, stamp, compressed_image_message(image, camera_header, compressed))
+        lens, read = (DistortedCamera(record.camera), record.read_image)
+        if record.raw is not None:
+            lens, read = record.raw.lens, record.raw.read
+        image = read()
+        self._write(topics.camera_info, "sensor_msgs/msg/CameraInfo", stamp, camera_info_message(lens, camera_header))
+        if self._compressed:
+            message = compressed_image_message(image, camera_header, self._compressed)
+            self._write(f"{topics.image}/compressed", "sensor_msgs/msg/CompressedImage", stamp, message)
         else:
-            write(image_connection, stamp, image_message(image, camera_header))
-        if truth and record.world_from_cam is not None:
-            write(truth, stamp, pose_message(record.world_from_cam, header(stamp, topics.map_frame)))
+            self._write(topics.image, "sensor_msgs/msg/Image", stamp, image_message(image, camera_header))
+        if topics.ground_truth and record.world_from_cam is not None:
+            pose = pose_message(record.world_from_cam, header(stamp, topics.map_frame))
+            self._write(topics.ground_truth, "geometry_msgs/msg/PoseStamped", stamp, pose)
+
+    def write_fix(self, fix: GnssFix) -> None:
+        """Write a fix of the GNSS receiver."""
+        message = fix_message(fix, header(fix.timestamp_ns, FIX_FRAME))
+        self._write(FIX, "sensor_msgs/msg/NavSatFix", fix.timestamp_ns, message)
+
+    def _write(self, topic: str, type_name: str, stamp_ns: int, message: Any, *, latched: bool = False) -> None:
+        if topic not in self._connections:
+            self._connections[topic] = self._writer.add_connection(
+                topic, type_name, typestore=TYPES, offered_qos_profiles=[qos(latched)]
+            )
+        self._writer.write(self._connections[topic], stamp_ns, TYPES.serialize_cdr(message, type_name))
 
 
 def qos(latched: bool) -> Qos:

@@ -25,6 +25,7 @@ from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.corruptions import Degradation
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import every as every_nth
+from vizloc_ros.datasets.record import fixes_of
 from vizloc_ros.errors import ConfigError
 
 app = typer.Typer(help="Write, play and read rosbags.", no_args_is_help=True)
@@ -43,12 +44,14 @@ def write(
     overwrite: Annotated[bool, typer.Option(help="Replace an existing bag")] = False,
     seed: SeedOption = 0,
 ) -> None:
-    """Write a dataset as a rosbag2 with images, camera_info, /tf_static and, where known, the ground-truth poses."""
+    """Write a dataset as a rosbag2: images as recorded, camera_info, /tf_static and, if known, poses and GNSS fixes."""
     from vizloc_ros.bags.writer import write_bag
+    from vizloc_ros.bags.written_topics import notes_on
 
     if compressed not in _COMPRESSIONS:
         raise ConfigError(f"--compressed {compressed}: give png or jpeg")
-    records = every_nth(open_dataset(dataset).records(split), every)
+    source = open_dataset(dataset)
+    records = every_nth(source.records(split), every)
     degradation = Degradation.parse(degrade) if degrade else None
     write_bag(
         records,
@@ -56,10 +59,13 @@ def write(
         degradation=degradation,
         seed=seed,
         compressed=_COMPRESSIONS[compressed],
+        fixes=fixes_of(source, split),
         overwrite=overwrite,
         progress=bar,
     )
     console.print(f"{len(records)} images written to {out}")
+    for note in notes_on(records):
+        console.print(Text(note, style="yellow"))
 
 
 @app.command()

@@ -4,7 +4,7 @@ The folder of a slice, as distributed by visuallocalization.net, holds the image
 car:
 
 * ``database/``: images of the sunny reference drive (the split "map");
-* ``query/``: images of all other drives (the split "query");
+* ``query/``: images of all other drives (the split "query", and one split for each day, such as "2010-09-15");
 * ``ground-truth-database-images-slice22.txt``: poses of the reference drive;
 * ``camera-poses/*.txt``: in training slices, poses of many other images (the split "posed").
 
@@ -15,22 +15,21 @@ camera in the world (README of the dataset: C = -R^T t).
 """
 
 import re
-from dataclasses import dataclass
-from functools import partial
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import parse_qsl
 
 import numpy as np
 from pycolmap import Rigid3d
 
 from vizloc_ros.datasets.camera_lists import read_camera_list
-from vizloc_ros.datasets.lenses import read_rectified
+from vizloc_ros.datasets.listed import ListedDataset, ListedImage, in_order
 from vizloc_ros.datasets.parsing import numbered_rows, parse_number, parse_unit_quaternion
-from vizloc_ros.datasets.record import Record, unknown_split
+from vizloc_ros.datasets.record import Mounting
+from vizloc_ros.datasets.specification import chosen_names, parse_specification, require_no_options
 from vizloc_ros.errors import DatasetError
 from vizloc_ros.geometry.poses import pose_from_quaternion
-from vizloc_ros.geometry.rectification import DistortedCamera, rectified_camera
+from vizloc_ros.geometry.rectification import DistortedCamera
+from vizloc_ros.timing import NANOSECONDS
 
 IMAGE_NAME = re.compile(r"img_\d+_(c\d+)_(\d+)us\.jpg")
 IMAGE_NAME_TEXT = "img_NUMBER_CAMERA_TIMEus.jpg"
@@ -41,92 +40,18 @@ POSE_LINE = " ".join(("name", *QUATERNION, *CENTER))
 Listed = tuple[str, Rigid3d | None]  # file and line of an entry, and world_from_cam
 
 
-class CmuImage(NamedTuple):
-    """Image of a slice.
-
-    Attributes:
-        path: path of the file.
-        camera: name of the camera, from the file's name.
-        timestamp_ns: time of exposure [ns], from the file's name.
-        world_from_cam: pose of the camera's optical frame; None if there is none.
-        where: file and line that list the image, for error messages.
-    """
-
-    path: Path
-    camera: str
-    timestamp_ns: int
-    world_from_cam: Rigid3d | None
-    where: str
-
-
-@dataclass(frozen=True)
-class CmuDataset:
-    """One slice; ``open_cmu`` opens it.
-
-    Attributes:
-        spec: text after ``cmu:`` that the dataset was opened with.
-        cameras: cameras with their distortion, by name.
-        parts: images of each split, in order of time.
-    """
-
-    spec: str
-    cameras: dict[str, DistortedCamera]
-    parts: dict[str, list[CmuImage]]
-
-    @property
-    def name(self) -> str:
-        """``cmu:PATH?...`` that the dataset was opened with."""
-        return f"cmu:{self.spec}"
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """Splits: "map" is the reference drive, "query" all others, and "posed" those of them that have poses."""
-        return tuple(self.parts)
-
-    def records(self, split: str) -> list[Record]:
-        """Return the records of a split in order of time.
-
-        Raises:
-            DatasetError: there is no such split, or an image of it is missing.
-        """
-        if split not in self.parts:
-            raise unknown_split(self.name, split, self.parts)
-        for image in self.parts[split]:
-            if not image.path.is_file():
-                raise DatasetError(f"{image.where}: there is no image {image.path}: unpack the slice again")
-        return [self._record(image, split) for image in self.parts[split]]
-
-    def _record(self, image: CmuImage, split: str) -> Record:
-        lens = self.cameras[image.camera]
-        return Record(
-            name=f"{image.path.parent.name}/{image.path.name}",
-            timestamp_ns=image.timestamp_ns,
-            camera=rectified_camera(lens),
-            split=split,
-            world_from_cam=image.world_from_cam,
-            read_image=partial(read_rectified, image.path, lens),
-            file=image.path,
-        )
-
-
-def open_cmu(spec: str) -> CmuDataset:
+def open_cmu(spec: str) -> ListedDataset:
     """Open ``PATH[?camera=c0]``; without a camera, the images of both.
 
     Raises:
         DatasetError: an option is invalid, or a file is missing or malformed; the text names the file and the line.
     """
-    folder_text, _, query = spec.partition("?")
-    folder = Path(folder_text)
-    if not folder.is_dir():
-        raise DatasetError(f"{folder}: no such folder; it should be a slice of Extended CMU Seasons, such as slice22")
-    options = dict(parse_qsl(query, keep_blank_values=True))
+    folder, options = parse_specification(spec, "a slice of Extended CMU Seasons, such as slice22")
     chosen = options.pop("camera", None)
-    if options:
-        raise DatasetError(f"cmu:{spec}: there is no option {', '.join(options)}; the only one is camera")
+    require_no_options(options, ["camera"], f"cmu:{spec}")
     intrinsics = _intrinsics_file(folder)
     cameras = read_camera_list(intrinsics)
-    if chosen is not None and chosen not in cameras:
-        raise DatasetError(f"cmu:{spec}: camera={chosen}; {intrinsics} has the cameras {', '.join(cameras)}")
+    names = list(cameras) if chosen is None else chosen_names(chosen, list(cameras), "camera", f"cmu:{spec}")
     query_poses: dict[str, Listed] = {}
     for poses in (folder / "camera-poses", folder.parent / "camera-poses"):
         for file in sorted(poses.glob("*.txt")):
@@ -137,25 +62,32 @@ def open_cmu(spec: str) -> CmuDataset:
         "query": (folder / "query", queries),
         "posed": (folder / "query", {name: query for name, query in queries.items() if query[1] is not None}),
     }
-    parts: dict[str, list[CmuImage]] = {}
+    parts: dict[str, list[ListedImage]] = {}
     for split, (images_folder, poses_of) in listed.items():
         images = [_image(images_folder / name, *at, cameras, intrinsics) for name, at in poses_of.items()]
-        kept = [image for image in images if chosen in (None, image.camera)]
-        if kept:
-            parts[split] = sorted(kept, key=lambda image: (image.timestamp_ns, image.path))
-    return CmuDataset(spec, cameras, parts)
+        if kept := in_order(image for image in images if image.mounting.camera in names):
+            parts[split] = kept
+    for image in parts.get("query", []):
+        parts.setdefault(_day(image), []).append(image)
+    return ListedDataset(f"cmu:{spec}", parts, "unpack the slice again")
 
 
 def _image(
     path: Path, where: str, pose: Rigid3d | None, cameras: dict[str, DistortedCamera], intrinsics: Path
-) -> CmuImage:
+) -> ListedImage:
     match = IMAGE_NAME.fullmatch(path.name)
     if match is None:
         raise DatasetError(f"{where}: {path.name!r} is no image of Extended CMU Seasons; expected {IMAGE_NAME_TEXT}")
     camera, microseconds = match.groups()
     if camera not in cameras:
         raise DatasetError(f"{where}: {path.name} is of camera {camera}; {intrinsics} has {', '.join(cameras)}")
-    return CmuImage(path, camera, int(microseconds) * 1000, pose, where)
+    name, stamp = f"{path.parent.name}/{path.name}", int(microseconds) * 1000
+    return ListedImage(path, name, stamp, cameras[camera], pose, where, Mounting(camera))
+
+
+def _day(image: ListedImage) -> str:
+    """Day of an image, which is that of its drive: no two drives were on the same day."""
+    return datetime.fromtimestamp(image.timestamp_ns // NANOSECONDS, timezone.utc).strftime("%Y-%m-%d")
 
 
 def _intrinsics_file(folder: Path) -> Path:

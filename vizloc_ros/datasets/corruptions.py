@@ -78,12 +78,16 @@ def degrade_records(records: Iterable[Record], degradation: Degradation, seed: i
     def seed_of(record: Record) -> int:
         return crc32(record.name.encode()) ^ seed
 
-    def read_degraded(record: Record) -> UInt8:
-        return degradation.apply(record.read_image(), seed_of(record))
+    def degraded(record: Record) -> Record:
+        def read(original: Callable[[], UInt8]) -> UInt8:
+            return degradation.apply(original(), seed_of(record))
+
+        raw = record.raw and replace(record.raw, read=partial(read, record.raw.read))
+        return replace(record, read_image=partial(read, record.read_image), raw=raw)
 
     if degradation.kind == ROLL:
         return [rolled(record, degradation.level, bool(seed_of(record) & 1)) for record in records]
-    return [replace(record, read_image=partial(read_degraded, record)) for record in records]
+    return [degraded(record) for record in records]
 
 
 def _night(image: UInt8, index: int, random: np.random.RandomState) -> UInt8:

@@ -17,6 +17,7 @@ from pycolmap import Rigid3d
 from vizloc_ros.datasets.listed import ListedDataset, ListedImage, sequence_parts
 from vizloc_ros.datasets.matrices import nearest_pose
 from vizloc_ros.datasets.parsing import numbered_rows, parse_pose, read_text
+from vizloc_ros.datasets.record import Mounting
 from vizloc_ros.datasets.specification import chosen_names, parse_specification
 from vizloc_ros.errors import CameraError, DatasetError
 from vizloc_ros.geometry.camera_info import camera_from_info
@@ -52,6 +53,7 @@ def open_euroc(spec: str) -> ListedDataset:
 def _read_images(folder: Path, trajectory: Trajectory) -> list[ListedImage]:
     """Read the images of a camera."""
     lens, body_from_cam = _read_sensor(folder / "sensor.yaml")
+    mounting = Mounting(folder.name, body_from_cam)
     path = folder / "data.csv"
     images: list[ListedImage] = []
     for line, fields in numbered_rows(path, ","):
@@ -62,7 +64,7 @@ def _read_images(folder: Path, trajectory: Trajectory) -> list[ListedImage]:
         world_from_body = trajectory.at(stamp)
         pose = None if world_from_body is None else world_from_body * body_from_cam
         file = folder / "data" / fields[1]
-        images.append(ListedImage(file, f"{folder.name}/data/{fields[1]}", stamp, lens, pose, where))
+        images.append(ListedImage(file, f"{folder.name}/data/{fields[1]}", stamp, lens, pose, where, mounting))
     if not images:
         raise DatasetError(f"{path}: there is no image in it; expected lines '{IMAGE_LINE}'")
     return images

@@ -20,9 +20,11 @@ from pycolmap import Rigid3d
 from vizloc_ros.datasets.listed import ListedDataset, ListedImage, sequence_parts
 from vizloc_ros.datasets.matrices import nearest_pose, parse_matrix
 from vizloc_ros.datasets.parsing import QUATERNION, TRANSLATION, numbered_rows, parse_number, parse_pose, read_text
+from vizloc_ros.datasets.record import Mounting
 from vizloc_ros.datasets.specification import chosen_names, parse_specification
 from vizloc_ros.errors import CameraError, DatasetError
 from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.geometry.poses import BODY_FROM_OPTICAL
 from vizloc_ros.geometry.rectification import DistortedCamera
 from vizloc_ros.geometry.trajectory import Trajectory
 
@@ -51,11 +53,12 @@ def open_four_seasons(spec: str) -> ListedDataset:
         cam0_from_cam = (
             Rigid3d() if camera == CAMERAS[0] else _read_stereo(calibration / "undistorted_calib_stereo.txt")
         )
+        mounting = Mounting(camera, BODY_FROM_OPTICAL * cam0_from_cam)
         for stamp, at in stamps:
             name = f"undistorted_images/{camera}/{stamp}.png"
             world_from_cam0 = trajectory.at(stamp)
             pose = None if world_from_cam0 is None else world_from_cam0 * cam0_from_cam
-            images.append(ListedImage(folder / name, name, stamp, lens, pose, at))
+            images.append(ListedImage(folder / name, name, stamp, lens, pose, at, mounting))
     return ListedDataset(where, sequence_parts(images, options, where), "unpack its stereo images again")
 
 

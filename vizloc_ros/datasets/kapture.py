@@ -8,7 +8,6 @@ nanoseconds by their size; numbers of images, 0, 1, 2 ..., are thus one second a
 """
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl
@@ -21,6 +20,7 @@ from vizloc_ros.datasets.kapture_text import (
     RIGS,
     SENSORS,
     TRAJECTORIES,
+    Rigs,
     Sensor,
     camera_from_world,
     known_camera,
@@ -29,11 +29,11 @@ from vizloc_ros.datasets.kapture_text import (
     read_snapshots,
     read_trajectories,
 )
-from vizloc_ros.datasets.lenses import distorted_camera, read_rectified
+from vizloc_ros.datasets.lenses import distorted_camera
+from vizloc_ros.datasets.listed import ListedImage, listed_record
 from vizloc_ros.datasets.parsing import LATEST_SECONDS
-from vizloc_ros.datasets.record import Record, unknown_split
+from vizloc_ros.datasets.record import Mounting, Record, unknown_split
 from vizloc_ros.errors import CameraError, DatasetError
-from vizloc_ros.geometry.rectification import rectified_camera
 from vizloc_ros.timing import NANOSECONDS
 
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # stamps per second
@@ -49,6 +49,7 @@ class KaptureImage(NamedTuple):
         name: path below ``sensors/records_data``.
         timestamp_ns: time of exposure [ns], or the image's number in seconds.
         sensor: its camera.
+        mounting: place of the camera on its rig.
         world_from_cam: pose of the camera's optical frame; None if there is none.
         where: file and line that list the image, for error messages.
     """
@@ -57,6 +58,7 @@ class KaptureImage(NamedTuple):
     name: str
     timestamp_ns: int
     sensor: Sensor
+    mounting: Mounting
     world_from_cam: Rigid3d | None
     where: str
 
@@ -102,11 +104,10 @@ class KaptureDataset:
 def _record(image: KaptureImage, split: str) -> Record:
     try:
         lens = distorted_camera(known_camera(image.sensor))
-        camera = rectified_camera(lens)
     except CameraError as error:
         raise DatasetError(f"{image.sensor.where}: {error}") from error
-    read = partial(read_rectified, image.path, lens)
-    return Record(image.name, image.timestamp_ns, camera, split, image.world_from_cam, read, image.path)
+    path, name, stamp, sensor, mounting, pose, _ = image
+    return listed_record(ListedImage(path, name, stamp, lens, pose, sensor.where, mounting), split)
 
 
 def open_kapture(spec: str) -> KaptureDataset:
@@ -180,9 +181,23 @@ def _read_images(folder: Path, cameras: set[str] | None, unit: str | None) -> li
             cam_from_world = camera_from_world(rigs, poses, stamp, sensor)
             pose = None if cam_from_world is None else cam_from_world.inverse()
             images.append(
-                KaptureImage(folder / RECORDS_DATA / name, name, stamp * factor, sensors[sensor], pose, where)
+                KaptureImage(
+                    folder / RECORDS_DATA / name,
+                    name,
+                    stamp * factor,
+                    sensors[sensor],
+                    _mounting(rigs, sensor),
+                    pose,
+                    where,
+                )
             )
     return sorted(images, key=lambda image: (image.timestamp_ns, image.name))
+
+
+def _mounting(rigs: Rigs, sensor: str) -> Mounting:
+    """Place of a sensor on its rig, whose frame is that of the vehicle; rigs on rigs are not followed."""
+    sensor_from_rig = [pose for _, pose in rigs.get(sensor, ())]
+    return Mounting(sensor, sensor_from_rig[0].inverse() if len(sensor_from_rig) == 1 else None)
 
 
 def _stamps_per_second(latest: int, unit: str | None, path: Path) -> int:

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from pycolmap import Rigid3d
 
+from vizloc_ros.datasets.image_files import read_image
 from vizloc_ros.datasets.lenses import read_rectified
-from vizloc_ros.datasets.record import Record, unknown_split
+from vizloc_ros.datasets.record import Mounting, RawImage, Record, unknown_split
 from vizloc_ros.datasets.specification import frame_ranges
 from vizloc_ros.errors import CameraError, DatasetError
 from vizloc_ros.geometry.rectification import DistortedCamera, rectified_camera
@@ -25,6 +26,7 @@ class ListedImage(NamedTuple):
         lens: camera of the raw image.
         world_from_cam: pose of the camera's optical frame; None if there is none.
         where: file, and line if it has some, that lists the image, for error messages.
+        mounting: place of the camera on the vehicle.
     """
 
     path: Path
@@ -33,6 +35,7 @@ class ListedImage(NamedTuple):
     lens: DistortedCamera
     world_from_cam: Rigid3d | None
     where: str
+    mounting: Mounting = Mounting()
 
 
 @dataclass(frozen=True)
@@ -65,16 +68,27 @@ class ListedDataset:
         for image in self.parts[split]:
             if not image.path.is_file():
                 raise DatasetError(f"{image.where}: there is no image {image.path}: {self.advice}")
-        return [_record(image, split) for image in self.parts[split]]
+        return [listed_record(image, split) for image in self.parts[split]]
 
 
-def _record(image: ListedImage, split: str) -> Record:
+def listed_record(image: ListedImage, split: str) -> Record:
+    """Record of an image. Raises ``DatasetError`` if its camera cannot be rectified."""
     try:
         camera = rectified_camera(image.lens)
     except CameraError as error:
         raise DatasetError(f"{image.where}: camera of {image.name}: {error}") from error
-    read = partial(read_rectified, image.path, image.lens)
-    return Record(image.name, image.timestamp_ns, camera, split, image.world_from_cam, read, image.path)
+    raw = RawImage(image.lens, partial(read_image, image.path, image.lens.pinhole.size))
+    return Record(
+        name=image.name,
+        timestamp_ns=image.timestamp_ns,
+        camera=camera,
+        split=split,
+        world_from_cam=image.world_from_cam,
+        read_image=partial(read_rectified, image.path, image.lens),
+        file=image.path,
+        mounting=image.mounting,
+        raw=raw if image.lens.is_distorted else None,
+    )
 
 
 def in_order(images: Iterable[ListedImage]) -> list[ListedImage]:

@@ -16,6 +16,7 @@ from pycolmap import Rigid3d
 
 from vizloc_ros.datasets.listed import ListedDataset, ListedImage, in_order
 from vizloc_ros.datasets.parsing import parse_pose, read_text
+from vizloc_ros.datasets.record import Mounting
 from vizloc_ros.datasets.specification import chosen_names, parse_specification
 from vizloc_ros.errors import CameraError, DatasetError
 from vizloc_ros.geometry.camera import PinholeCamera
@@ -98,14 +99,23 @@ def _read_images(
         key = (sensor_token, image["width"], image["height"])
         if key not in mountings:
             at = f"{sensors.path}: {sensor_token}"
-            mountings[key] = _camera(sensor, image["width"], image["height"], at), _pose(sensor, at)
-        lens, car_from_cam = mountings[key]
+            lens = _camera(sensor, image["width"], image["height"], at)
+            mountings[key] = lens, _pose(sensor, at)
+        lens, base_from_cam = mountings[key]
         ego_token = image["ego_pose_token"]
-        world_from_cam = _pose(poses.row(ego_token), f"{poses.path}: {ego_token}") * car_from_cam
+        world_from_cam = _pose(poses.row(ego_token), f"{poses.path}: {ego_token}") * base_from_cam
         scene = scenes.row(samples.row(image["sample_token"])["scene_token"])["name"]
         stamp = image["timestamp"] * 1000
         parts[scene].append(
-            ListedImage(root / image["filename"], image["filename"], stamp, lens, world_from_cam, where)
+            ListedImage(
+                root / image["filename"],
+                image["filename"],
+                stamp,
+                lens,
+                world_from_cam,
+                where,
+                Mounting(channel, base_from_cam),
+            )
         )
     return {scene: in_order(listed) for scene, listed in parts.items() if listed}
 

@@ -1,15 +1,65 @@
-"""Records, the common output of all datasets: posed or unposed images with their calibrated pinhole cameras."""
+"""Records, the common output of all datasets: posed or unposed images with their calibrated pinhole cameras.
 
+Bags get more of it, where a dataset has it: images before their rectification, poses on the vehicle, and GNSS fixes.
+"""
+
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.errors import ConfigError, DatasetError
 from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.geometry.rectification import DistortedCamera
+
+
+@dataclass(frozen=True)
+class Mounting:
+    """Place of a camera on its vehicle.
+
+    Attributes:
+        camera: name of the camera; empty for the only one.
+        base_from_cam: pose of its optical frame in the frame of the vehicle; None if it is not known.
+    """
+
+    camera: str = ""
+    base_from_cam: Rigid3d | None = None
+
+
+@dataclass(frozen=True)
+class RawImage:
+    """Image as it was recorded, before its rectification.
+
+    Attributes:
+        lens: camera with its distortion.
+        read: function that decodes the image, as ``Record.read_image``.
+    """
+
+    lens: DistortedCamera
+    read: Callable[[], UInt8]
+
+
+@dataclass(frozen=True)
+class GnssFix:
+    """Position of a GNSS receiver.
+
+    Attributes:
+        timestamp_ns: time [ns].
+        latitude: latitude, WGS 84 [deg].
+        longitude: longitude, WGS 84 [deg].
+        altitude: altitude [m].
+        std_m: standard deviations to the east, the north and up [m]; None if they are not known.
+    """
+
+    timestamp_ns: int
+    latitude: float
+    longitude: float
+    altitude: float
+    std_m: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -25,6 +75,8 @@ class Record:
         read_image: function that decodes or renders the image: (H, W) gray or (H, W, 3) BGR, uint8. Raises
             ``ImageError`` that names the file. It may be called from several threads.
         file: file of the image; None if it comes from elsewhere.
+        mounting: place of the camera on the vehicle.
+        raw: image before its rectification; None if ``read_image`` gives it as it was recorded.
     """
 
     name: str
@@ -34,6 +86,8 @@ class Record:
     world_from_cam: Rigid3d | None
     read_image: Callable[[], UInt8]
     file: Path | None = None
+    mounting: Mounting = Mounting()
+    raw: RawImage | None = None
 
 
 class Dataset(Protocol):
@@ -54,11 +108,31 @@ class Dataset(Protocol):
         ...
 
 
+@runtime_checkable
+class FixedDataset(Dataset, Protocol):
+    """Dataset with the fixes of a GNSS receiver."""
+
+    def fixes(self, split: str) -> list[GnssFix]:
+        """Return the fixes while a split was recorded, in order of time. Raises ``DatasetError`` as ``records``."""
+        ...
+
+
+def fixes_of(dataset: Dataset, split: str) -> list[GnssFix]:
+    """Return the fixes while a split was recorded; none if the dataset has no GNSS receiver."""
+    return dataset.fixes(split) if isinstance(dataset, FixedDataset) else []
+
+
 def every(records: Sequence[Record], n: int) -> list[Record]:
-    """Return the first and then every n-th record. Raises ``ConfigError`` if n < 1."""
+    """Return the first and then every n-th record, of each camera. Raises ``ConfigError`` if n < 1."""
     if n < 1:
         raise ConfigError(f"every {n}-th record cannot be kept; give a number of at least 1")
-    return list(records[::n])
+    counts: Counter[str] = Counter()
+    kept: list[Record] = []
+    for record in records:
+        if counts[record.mounting.camera] % n == 0:
+            kept.append(record)
+        counts[record.mounting.camera] += 1
+    return kept
 
 
 def unknown_split(dataset: str, split: str, splits: Iterable[str]) -> DatasetError:

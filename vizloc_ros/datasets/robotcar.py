@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
-from pycolmap import Rigid3d
+import numpy as np
+from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.datasets.kitti import image_size
 from vizloc_ros.datasets.parsing import numbered_rows, parse_number
-from vizloc_ros.datasets.record import Record, unknown_split
+from vizloc_ros.datasets.record import GnssFix, Mounting, Record, unknown_split
 from vizloc_ros.datasets.robotcar_camera import (
     CAMERAS,
     RobotcarCamera,
@@ -27,13 +28,16 @@ from vizloc_ros.datasets.robotcar_camera import (
     image_folder,
     read_robotcar_camera,
 )
-from vizloc_ros.datasets.robotcar_poses import ORIGIN, read_drive_poses, read_extrinsics
+from vizloc_ros.datasets.robotcar_poses import ORIGIN, read_drive_poses, read_extrinsics, read_fixes
 from vizloc_ros.errors import DatasetError
 from vizloc_ros.geometry.trajectory import Trajectory
 
 DEFAULT_CAMERA = "stereo_centre"
 SDK = "robotcar-dataset-sdk"
 _POSES = {"rtk": ("gps/rtk.csv", "rtk.csv"), "ins": ("gps/ins.csv", "ins.csv")}  # below the drive
+_FIXES = ("gps/gps.csv", "gps.csv")
+# The vehicle of the extrinsics has x forward, y right, z down; ROS has x forward, y left, z up.
+_BASE_FROM_VEHICLE = Rigid3d(Rotation3d(np.diag([1.0, -1, -1])), np.zeros(3))
 
 
 class RobotcarImage(NamedTuple):
@@ -44,6 +48,7 @@ class RobotcarImage(NamedTuple):
         name: path below the folder of the dataset.
         stamp: time of exposure [us].
         camera: its camera.
+        mounting: place of the camera on the vehicle.
         world_from_cam: pose of the optical frame in the local world; None where the drive has none.
     """
 
@@ -51,6 +56,7 @@ class RobotcarImage(NamedTuple):
     name: str
     stamp: int
     camera: RobotcarCamera
+    mounting: Mounting
     world_from_cam: Rigid3d | None
 
 
@@ -61,11 +67,13 @@ class RobotcarDataset:
     Attributes:
         spec: text after ``robotcar:`` that the dataset was opened with.
         parts: images of each split, in order of time.
+        drives: folder of the drive of each split.
         origin: easting, northing and altitude [m] in UTM that were subtracted from all positions.
     """
 
     spec: str
     parts: dict[str, list[RobotcarImage]]
+    drives: dict[str, Path]
     origin: tuple[float, float, float]
 
     @property
@@ -91,9 +99,22 @@ class RobotcarDataset:
                 world_from_cam=image.world_from_cam,
                 read_image=partial(image.camera.read, image.path),
                 file=image.path,
+                mounting=image.mounting,
             )
             for image in self.parts[split]
         ]
+
+    def fixes(self, split: str) -> list[GnssFix]:
+        """Return the fixes of the drive's ``gps.csv`` while the images of a split were taken; none without the file.
+
+        Raises:
+            DatasetError: there is no such split, or the file is malformed.
+        """
+        if split not in self.parts:
+            raise unknown_split(self.name, split, self.parts)
+        path = next((file for name in _FIXES if (file := self.drives[split] / name).is_file()), None)
+        first, last = (1000 * self.parts[split][index].stamp for index in (0, -1))
+        return [] if path is None else [fix for fix in read_fixes(path) if first <= fix.timestamp_ns <= last]
 
 
 def open_robotcar(spec: str) -> RobotcarDataset:
@@ -135,7 +156,7 @@ def open_robotcar(spec: str) -> RobotcarDataset:
         parts[split] = posed if split == "map" else images
         if split == "all" and 0 < len(posed) < len(images):
             parts["posed"] = posed
-    return RobotcarDataset(spec, parts, origin)
+    return RobotcarDataset(spec, parts, {split: drives.get(split, root) for split in parts}, origin)
 
 
 def _origin(text: str | None, spec: str) -> tuple[float, float, float]:
@@ -176,7 +197,9 @@ def _read_drive(root: Path, drive: Path, name: str, sdk: Path, poses: Trajectory
     camera = read_robotcar_camera(sdk / "models", name, image_size(folder))
     vehicle_from_ins = read_extrinsics(sdk / "extrinsics" / "ins.txt")
     body_from_vehicle = read_extrinsics(sdk / "extrinsics" / f"{sensor}.txt")
-    ins_from_cam = vehicle_from_ins.inverse() * body_from_vehicle.inverse() * camera.body_from_optical
+    vehicle_from_cam = body_from_vehicle.inverse() * camera.body_from_optical
+    mounting = Mounting(name, _BASE_FROM_VEHICLE * vehicle_from_cam)
+    ins_from_cam = vehicle_from_ins.inverse() * vehicle_from_cam
     world_from_ins = [None if poses is None else poses.at(1000 * stamp) for stamp in stamps]
     return [
         RobotcarImage(
@@ -184,6 +207,7 @@ def _read_drive(root: Path, drive: Path, name: str, sdk: Path, poses: Trajectory
             name=(folder / f"{stamp}.png").relative_to(root).as_posix(),
             stamp=stamp,
             camera=camera,
+            mounting=mounting,
             world_from_cam=None if pose is None else pose * ins_from_cam,
         )
         for stamp, pose in zip(stamps, world_from_ins, strict=True)

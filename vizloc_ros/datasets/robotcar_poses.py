@@ -1,8 +1,9 @@
-"""Poses of the Oxford RobotCar: ``ins.csv`` or ``rtk.csv``, interpolated at the times of images.
+"""Poses of the Oxford RobotCar: ``ins.csv`` or ``rtk.csv``, and the fixes of ``gps.csv``.
 
-Both are tables with a header; columns are found by their names: ``timestamp`` [us], ``northing``, ``easting`` and
+The poses are tables with a header; columns are found by their names: ``timestamp`` [us], ``northing``, ``easting`` and
 ``down`` [m] in UTM, ``roll``, ``pitch`` and ``yaw`` [rad] of the inertial sensor (x forward, y right, z down) in north,
-east, down. ``ins.csv`` has an ``ins_status``, too.
+east, down. ``ins.csv`` has an ``ins_status``, too. ``gps.csv`` has ``latitude`` and ``longitude`` [deg], ``altitude``
+[m], and their deviations ``latitude_sigma`` and so on [m].
 
 The world of the poses is local, with the axes of ROS: x east, y north, z up, less an origin in UTM.
 """
@@ -18,6 +19,7 @@ from scipy.spatial.transform import Rotation
 
 from vizloc_ros.arrays import Float64
 from vizloc_ros.datasets.parsing import parse_number, read_text
+from vizloc_ros.datasets.record import GnssFix
 from vizloc_ros.errors import DatasetError
 from vizloc_ros.geometry.poses import pose_from_matrix, pose_from_quaternion
 from vizloc_ros.geometry.trajectory import Trajectory
@@ -26,6 +28,8 @@ ORIGIN = (620000.0, 5735000.0, 110.0)  # easting, northing, altitude [m]: the sa
 GOOD = ("INS_SOLUTION_GOOD", "INS_ALIGNMENT_COMPLETE")
 _MAX_GAP_NS = 500_000_000  # between two poses; the files have 5 to 50 a second
 _COLUMNS = ("timestamp", "northing", "easting", "down", "roll", "pitch", "yaw")
+_FIX = ("timestamp", "latitude", "longitude", "altitude")
+_SIGMA = ("longitude_sigma", "latitude_sigma", "altitude_sigma")  # to the east, the north, and up
 _MOVING_M = 0.05  # between two rows; the direction of shorter moves is noise
 _ENU_FROM_NED = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
 
@@ -40,7 +44,11 @@ def read_drive_poses(path: Path, origin: Sequence[float] = ORIGIN) -> Trajectory
     Raises:
         DatasetError: the file is missing or malformed; the text names the file and the line.
     """
-    rows = _rows(path)
+    rows: list[Mapping[str, float]] = []
+    for where, row in _rows(path, _COLUMNS, "ins.csv or rtk.csv"):
+        if rows and row["timestamp"] <= rows[-1]["timestamp"]:
+            raise DatasetError(f"{where}: the timestamp is not later than the one before it: copy the file again")
+        rows.append(row)
     if len(rows) < 2:
         raise DatasetError(f"{path}: {len(rows)} rows with a good solution; at least 2 are needed")
     table = np.array([[row[name] for name in _COLUMNS[1:]] for row in rows])
@@ -68,21 +76,32 @@ def _quarter_turns(north_east_down: Float64, yaw: Float64) -> int:
     return most - 4 if most == 3 else most
 
 
-def _rows(path: Path) -> list[Mapping[str, float]]:
-    """Numbers of the named columns of each row with a good solution."""
+def read_fixes(path: Path) -> list[GnssFix]:
+    """Read ``gps.csv``, in order of time. Raises ``DatasetError`` that names the file and the line."""
+    fixes: list[GnssFix] = []
+    for _, row in _rows(path, _FIX, "gps.csv", _SIGMA):
+        stamp, latitude, longitude, altitude, *sigma = row.values()
+        std_m = (sigma[0], sigma[1], sigma[2]) if len(sigma) == len(_SIGMA) else None
+        fixes.append(GnssFix(1000 * int(stamp), latitude, longitude, altitude, std_m))
+    return sorted(fixes, key=lambda fix: fix.timestamp_ns)
+
+
+def _rows(
+    path: Path, columns: Sequence[str], name: str, more: Sequence[str] = ()
+) -> list[tuple[str, Mapping[str, float]]]:
+    """File and line, and numbers of the columns, and of ``more`` that the file has, of rows with a good solution."""
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
-    missing = [name for name in _COLUMNS if name not in (reader.fieldnames or [])]
+    names = reader.fieldnames or []
+    missing = [column for column in columns if column not in names]
     if missing:
-        raise DatasetError(f"{path}:1: the header lacks {', '.join(missing)}; expected that of ins.csv or rtk.csv")
-    rows: list[Mapping[str, float]] = []
+        raise DatasetError(f"{path}:1: the header lacks {', '.join(missing)}; expected that of {name}")
+    columns = [*columns, *(column for column in more if column in names)]
+    rows: list[tuple[str, Mapping[str, float]]] = []
     for fields in reader:
         where = f"{path}:{reader.line_num}"
         if fields.get("ins_status", GOOD[0]) not in GOOD:
             continue
-        row = {name: parse_number(fields[name] or "", name, where) for name in _COLUMNS}
-        if rows and row["timestamp"] <= rows[-1]["timestamp"]:
-            raise DatasetError(f"{where}: the timestamp is not later than the one before it: copy the file again")
-        rows.append(row)
+        rows.append((where, {column: parse_number(fields[column] or "", column, where) for column in columns}))
     return rows
 
 

@@ -16,19 +16,17 @@ TIME is in microseconds. Lists and models call the images ``.png``; the files ar
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import parse_qsl
 
-from pycolmap import Rigid3d
+import numpy as np
+from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.datasets.colmap import read_model
-from vizloc_ros.datasets.image_files import read_image
+from vizloc_ros.datasets.listed import ListedDataset, ListedImage, in_order
 from vizloc_ros.datasets.nvm import read_nvm
 from vizloc_ros.datasets.parsing import numbered_rows
-from vizloc_ros.datasets.record import Record, unknown_split
+from vizloc_ros.datasets.record import Mounting
 from vizloc_ros.datasets.robotcar_seasons_calibration import (
     CAMERAS,
     mean_rig,
@@ -36,8 +34,10 @@ from vizloc_ros.datasets.robotcar_seasons_calibration import (
     read_camera,
     read_train_poses,
 )
+from vizloc_ros.datasets.specification import chosen_names, parse_specification, require_no_options
 from vizloc_ros.errors import DatasetError
-from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.geometry.poses import BODY_FROM_OPTICAL
+from vizloc_ros.geometry.rectification import DistortedCamera
 
 REFERENCE = "overcast-reference"
 LOCATIONS = 49
@@ -48,6 +48,8 @@ _QUERIES = Path("3D-models/individual/queries_per_location")
 _TRAIN, _TEST = "robotcar_v2_train.txt", "robotcar_v2_test.txt"
 _NAME = re.compile(r"([\w-]+)/(left|rear|right)/(\d+)\.jpg")
 _NAME_TEXT = "CONDITION/CAMERA/TIME.jpg"
+# The vehicle has its origin at the rear camera, which looks back.
+_BASE_FROM_REAR = Rigid3d(Rotation3d(np.diag([-1.0, -1, 1])), np.zeros(3)) * BODY_FROM_OPTICAL
 
 
 class SeasonsImage(NamedTuple):
@@ -66,85 +68,29 @@ class SeasonsImage(NamedTuple):
     stamp: int
 
 
-@dataclass(frozen=True)
-class SeasonsDataset:
-    """RobotCar Seasons, or one location of it; ``open_robotcar_seasons`` opens it.
-
-    Attributes:
-        spec: text after ``robotcar-seasons:`` that the dataset was opened with.
-        folder: folder of the dataset.
-        cameras: cameras by name.
-        parts: images of each split, in order of time.
-        poses: world_from_cam of the images that have one, by name.
-    """
-
-    spec: str
-    folder: Path
-    cameras: dict[str, PinholeCamera]
-    parts: dict[str, list[SeasonsImage]]
-    poses: dict[str, Rigid3d]
-
-    @property
-    def name(self) -> str:
-        """``robotcar-seasons:PATH?...`` that the dataset was opened with."""
-        return f"robotcar-seasons:{self.spec}"
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """Splits: "map", "query", one for each condition, and "train" and "test" of version 2."""
-        return tuple(self.parts)
-
-    def records(self, split: str) -> list[Record]:
-        """Return the records of a split in order of time.
-
-        Raises:
-            DatasetError: there is no such split, or an image of it is missing.
-        """
-        if split not in self.parts:
-            raise unknown_split(self.name, split, self.parts)
-        for image in self.parts[split]:
-            if not (self.folder / "images" / image.name).is_file():
-                raise DatasetError(
-                    f"{self.folder / 'images' / image.name}: no such image, but it belongs to the split {split!r}: "
-                    f"unpack the images of {image.condition} again"
-                )
-        return [self._record(image, split) for image in self.parts[split]]
-
-    def _record(self, image: SeasonsImage, split: str) -> Record:
-        camera = self.cameras[image.camera]
-        path = self.folder / "images" / image.name
-        read = partial(read_image, path, camera.size)
-        return Record(image.name, image.stamp * 1000, camera, split, self.poses.get(image.name), read, path)
-
-
-def open_robotcar_seasons(spec: str) -> SeasonsDataset:
+def open_robotcar_seasons(spec: str) -> ListedDataset:
     """Open ``PATH[?location=1&camera=rear&model=PATH&rig=map]``; without a camera, the images of all three.
 
     Raises:
         DatasetError: an option is invalid, or a file is missing or malformed; the text names the file and the line.
     """
-    folder_text, _, query = spec.partition("?")
-    folder = Path(folder_text)
+    name = f"robotcar-seasons:{spec}"
+    folder, options = parse_specification(spec, f"RobotCar Seasons with images/{REFERENCE}")
     if not (folder / "images").is_dir():
         raise DatasetError(f"{folder / 'images'}: no such folder; expected RobotCar Seasons with images/{REFERENCE}")
-    options = dict(parse_qsl(query, keep_blank_values=True))
-    location = _location(options.pop("location", None), spec)
+    location = _location(options.pop("location", None), name)
     model, rig = options.pop("model", None), options.pop("rig", None)
-    chosen = options.pop("camera", ",".join(CAMERAS)).split(",")
-    if options:
-        raise DatasetError(
-            f"robotcar-seasons:{spec}: there is no option {', '.join(options)}; there are location, camera, model, rig"
-        )
-    if not set(chosen) <= set(CAMERAS):
-        raise DatasetError(f"robotcar-seasons:{spec}: camera={','.join(chosen)}; the cameras are {', '.join(CAMERAS)}")
-    if rig not in (None, *RIGS):
-        raise DatasetError(f"robotcar-seasons:{spec}: rig={rig}; expected one of {', '.join(RIGS)}")
+    chosen = chosen_names(options.pop("camera", ",".join(CAMERAS)), CAMERAS, "camera", name)
+    require_no_options(options, ["location", "camera", "model", "rig"], name)
     reference = _reference(folder, location, model)
     train = _by_name(read_train_poses(folder / _TRAIN)) if (folder / _TRAIN).is_file() else {}
+    mountings = {camera: Mounting(camera, _BASE_FROM_REAR if camera == "rear" else None) for camera in CAMERAS}
     if rig is not None:
+        chosen_names(rig, RIGS, "rig", name)
         at = {(image.stamp, image.camera): pose for image, pose in reference.items()}
-        mounting = published_rig(folder) if rig == "published" else mean_rig(at, folder)
-        train |= _of_rig(train, mounting)
+        rear_from_cam = published_rig(folder) if rig == "published" else mean_rig(at, folder)
+        mountings |= {camera: Mounting(camera, _BASE_FROM_REAR * pose) for camera, pose in rear_from_cam.items()}
+        train |= _of_rig(train, rear_from_cam)
     present = _present(folder, location)
     parts = {"map": list(reference), "query": present}
     parts |= {condition: [i for i in present if i.condition == condition] for condition in _conditions(present)}
@@ -152,18 +98,23 @@ def open_robotcar_seasons(spec: str) -> SeasonsDataset:
     parts["train"] = [image for image in train if image in found]
     if (folder / _TEST).is_file():
         parts["test"] = _listed(folder / _TEST, found)
-    parts = {split: [image for image in images if image.camera in chosen] for split, images in parts.items()}
-    parts = {split: sorted(images, key=lambda image: (image.stamp, image.name)) for split, images in parts.items()}
-    cameras = {camera: read_camera(folder / "intrinsics" / f"{camera}_intrinsics.txt") for camera in chosen}
+    lenses = {c: DistortedCamera(read_camera(folder / "intrinsics" / f"{c}_intrinsics.txt")) for c in chosen}
     poses = {image.name: pose for image, pose in (reference | train).items()}
-    return SeasonsDataset(spec, folder, cameras, {split: images for split, images in parts.items() if images}, poses)
+
+    def listed(image: SeasonsImage) -> ListedImage:
+        path, mounting = folder / "images" / image.name, mountings[image.camera]
+        pose = poses.get(image.name)
+        return ListedImage(path, image.name, image.stamp * 1000, lenses[image.camera], pose, str(folder), mounting)
+
+    ordered = {s: in_order(listed(image) for image in images if image.camera in chosen) for s, images in parts.items()}
+    return ListedDataset(name, {s: images for s, images in ordered.items() if images}, "unpack its condition again")
 
 
-def _location(text: str | None, spec: str) -> int | None:
+def _location(text: str | None, where: str) -> int | None:
     if text is None:
         return None
     if not text.isdecimal() or not 1 <= int(text) <= LOCATIONS:
-        raise DatasetError(f"robotcar-seasons:{spec}: location={text}; locations have the numbers 1 to {LOCATIONS}")
+        raise DatasetError(f"{where}: location={text}; locations have the numbers 1 to {LOCATIONS}")
     return int(text)
 
 

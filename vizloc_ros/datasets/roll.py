@@ -42,7 +42,7 @@ def rolled(record: Record, level: int, clockwise: bool) -> Record:
     pose = record.world_from_cam
     if pose is not None:
         pose = pose * Rigid3d(Rotation3d(rotation.T), np.zeros(3))
-    return replace(record, world_from_cam=pose, read_image=partial(_read_rolled, record, rotation))
+    return replace(record, world_from_cam=pose, read_image=partial(_read_rolled, record, rotation), raw=None)
 
 
 def _read_rolled(record: Record, rotation: Float64) -> UInt8:

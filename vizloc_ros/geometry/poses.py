@@ -5,6 +5,9 @@ from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.arrays import Float64
 
+# Axes of a vehicle (x forward, y left, z up; REP 103) from those of a camera that looks ahead (x right, y down).
+BODY_FROM_OPTICAL = Rigid3d(Rotation3d(np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])), np.zeros(3))
+
 
 def pose_from_quaternion(translation: Float64, quaternion_xyzw: Float64) -> Rigid3d:
     """Pose with a translation (3,) [m] and a quaternion (4,) xyzw of any positive norm."""
