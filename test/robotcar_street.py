@@ -22,6 +22,12 @@ _HEADER = (
 )
 
 
+_FIXES_HEADER = (
+    "timestamp,num_satellites,latitude,longitude,altitude,latitude_sigma,longitude_sigma,altitude_sigma,northing,"
+    "easting,down,utm_zone"
+)
+
+
 def write_sdk(folder: Path, camera: PinholeCamera) -> None:
     """Models and extrinsics of the SDK, for ``stereo/centre``."""
     (folder / "models").mkdir(parents=True)
@@ -52,6 +58,9 @@ def write_drive(folder: Path, records: Sequence[Record], sdk: Path) -> None:
     (folder / "stereo.timestamps").write_text("\n".join(stamps) + "\n")
     (folder / "gps").mkdir()
     (folder / "gps/ins.csv").write_text("\n".join(rows) + "\n")
+    middle = stamps[len(stamps) // 2].split()[0]
+    fixes = [f"{stamp},9,51.76,-1.26,110.5,0.5,0.25,2.0,0,0,0,30U" for stamp in (1, middle)]
+    (folder / "gps/gps.csv").write_text("\n".join([_FIXES_HEADER, *fixes]) + "\n")
 
 
 def _row(stamp: int, world_from_ins: np.ndarray) -> str:

@@ -1,4 +1,4 @@
-"""The synthetic street as drives of the Oxford RobotCar: read back as it was, mapped and localized from its files."""
+"""The synthetic street as drives of the Oxford RobotCar: read back as it was, mapped, and replayed from its files."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,8 @@ import pytest
 from cli_helpers import Vizloc
 from robotcar_street import write_drive, write_sdk
 
+from vizloc_ros.bags.bag_camera import open_camera
+from vizloc_ros.bags.reader import read_messages
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.synthetic import SyntheticStreet
 from vizloc_ros.geometry.poses import pose_error
@@ -41,12 +43,31 @@ def test_poses_and_images_come_back(robotcar: Path, street: SyntheticStreet) -> 
         assert np.abs(difference).mean() < 4  # twice resampled, and demosaiced
 
 
-@pytest.mark.e2e
-def test_one_drive_is_localized_on_the_map_of_another(vizloc: Vizloc, robotcar: Path, tmp_path: Path) -> None:
+def test_a_drive_becomes_a_bag_with_its_mounting_and_fixes(vizloc: Vizloc, robotcar: Path, tmp_path: Path) -> None:
+    """The stereo camera is the origin of the vehicle, and looks ahead; the fix before the first image is left out."""
+    dataset = f"robotcar:{robotcar / QUERY_DRIVE}"
+    ended = vizloc("bag", "write", dataset, "--split", "all", "--every", 8, "--out", tmp_path / "bag")
+    assert ended.code == 0, ended.err
+    camera = open_camera(tmp_path / "bag")
+    forward = camera.frame_from_cam("base_link").rotation.matrix() @ [0, 0, 1]
+    np.testing.assert_allclose(forward, [1, 0, 0], atol=1e-9)
+    right = camera.frame_from_cam("base_link").rotation.matrix() @ [1, 0, 0]
+    np.testing.assert_allclose(right, [0, -1, 0], atol=1e-9)
+    ((_, fix),) = read_messages(tmp_path / "bag", "/fix")
+    assert (fix.latitude, fix.longitude, fix.altitude) == (51.76, -1.26, 110.5)
+    assert fix.position_covariance.tolist() == [0.0625, 0, 0, 0, 0.25, 0, 0, 0, 4.0]  # east, north, up
+    assert fix.position_covariance_type == 2
+
+
+@pytest.mark.ros
+def test_one_drive_is_replayed_in_the_map_of_another(vizloc: Vizloc, robotcar: Path, tmp_path: Path) -> None:
+    """Published files to poses: raw images with a Bayer pattern, lookup tables and ins.csv; map, bag, nodes."""
     dataset = f"robotcar:{robotcar}?map={MAP_DRIVE}&query={QUERY_DRIVE}"
     ended = vizloc("map", "build", dataset, "--extractor", "rootsift", "--no-pixloc", "--out", tmp_path / "map")
     assert ended.code == 0, ended.err
-    ended = vizloc("localize", tmp_path / "map", dataset, "--every", 3, "--out", tmp_path / "out")
+    assert vizloc("bag", "write", dataset, "--out", tmp_path / "bag").code == 0
+    ended = vizloc("replay", tmp_path / "bag", tmp_path / "map", "--rate", 0.25, "--out", tmp_path / "out")
     assert ended.code == 0, ended.err
     report = json.loads((tmp_path / "out/report.json").read_text())
+    assert report["num_images"] == 24
     assert report["recall"]["0.25m_2deg"] >= 0.95

@@ -45,10 +45,9 @@ def test_real_queries_through_the_nodes_are_those_of_the_offline_command(kitti00
         assert rotation < 0.01
 
 
-@pytest.mark.parametrize("compressed", [None, "png"])
-def test_a_replay_reports_every_image(street, street_build, tmp_path, compressed) -> None:
+def test_a_replay_reports_every_image(street, street_build, tmp_path) -> None:
     records = street.records("query")[2:10]
-    write_bag(records, tmp_path / "bag", compressed=compressed)
+    write_bag(records, tmp_path / "bag", compressed="png")
     report = evaluate_replay(tmp_path / "bag", street_build[0], tmp_path / "out", rate=0.1)
     assert report == json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["num_images"] == report["num_processed"] == report["num_poses"] == len(records)
