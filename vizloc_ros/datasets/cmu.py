@@ -68,7 +68,7 @@ def open_cmu(spec: str) -> ListedDataset:
         if kept := in_order(image for image in images if image.mounting.camera in names):
             parts[split] = kept
     for image in parts.get("query", []):
-        parts.setdefault(_day(image), []).append(image)
+        parts.setdefault(day_of(image), []).append(image)
     return ListedDataset(f"cmu:{spec}", parts, "unpack the slice again")
 
 
@@ -85,7 +85,7 @@ def _image(
     return ListedImage(path, name, stamp, cameras[camera], pose, where, Mounting(camera))
 
 
-def _day(image: ListedImage) -> str:
+def day_of(image: ListedImage) -> str:
     """Day of an image, which is that of its drive: no two drives were on the same day."""
     return datetime.fromtimestamp(image.timestamp_ns // NANOSECONDS, timezone.utc).strftime("%Y-%m-%d")
 

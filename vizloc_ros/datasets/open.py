@@ -6,6 +6,7 @@ from pathlib import Path
 from vizloc_ros.datasets.aachen import open_aachen
 from vizloc_ros.datasets.cambridge import open_cambridge
 from vizloc_ros.datasets.cmu import open_cmu
+from vizloc_ros.datasets.cmu_seasons import open_cmu_seasons
 from vizloc_ros.datasets.colmap import open_colmap
 from vizloc_ros.datasets.euroc import open_euroc
 from vizloc_ros.datasets.folder import FolderDataset
@@ -37,6 +38,7 @@ _OPENERS: Mapping[str, tuple[str, Callable[[str], Dataset]]] = {
     "kitti": ("PATH[?map=FIRST-LAST&query=FIRST-LAST&camera=0]", open_kitti),
     "colmap": ("PATH[?model=FOLDER&images=FOLDER&...]", open_colmap),
     "cmu": ("PATH[?camera=c0]", open_cmu),
+    "cmu-seasons": ("PATH?slice=2[&camera=c0]", open_cmu_seasons),
     "kapture": ("PATH[?camera=ID,...&unit=s]", open_kapture),
     "robotcar-seasons": ("PATH[?location=1&camera=rear&model=PATH&rig=map]", open_robotcar_seasons),
     "robotcar": (
