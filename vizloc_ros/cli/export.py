@@ -14,21 +14,28 @@ app = typer.Typer(help="Export trained networks (pip install 'vizloc_ros\\[train
 
 @app.command()
 def hfnet(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Folder of `vizloc train hfnet`, a checkpoint in it, or EdgePoint2")
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...",
+            help="Folder of `vizloc train hfnet`, a checkpoint in it, or EdgePoint2; of several, the mean is exported",
+        ),
     ],
     out: Annotated[Path, typer.Option(help="The .onnx file to write", dir_okay=False)],
     size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Fixed size of the image; empty: any")] = "",
     max_keypoints: Annotated[int, typer.Option(help="Maximum number of keypoints of the file", min=1)] = 2048,
     half: Annotated[bool, typer.Option(help="Store weights in 16 bit")] = True,
 ) -> None:
-    """Export HF-Net to ONNX; from an EdgePoint2 file (ONNX), the network before its distillation."""
+    """Export HF-Net to ONNX; from an EdgePoint2 file (ONNX), the network before its distillation.
+
+    Of several runs the mean of the weights is exported, with the global head of the first. They must have started from
+    the same weights.
+    """
     require_torch()
     from vizloc_ros.features.hfnet.hfnet_export import export_onnx
-    from vizloc_ros.training.checkpoint import load_network
+    from vizloc_ros.training.checkpoint import load_mean_network
 
-    checkpoint = run / "checkpoint.pt" if run.is_dir() else run
-    network, details = load_network(checkpoint)
+    network, details = load_mean_network([run / "checkpoint.pt" if run.is_dir() else run for run in runs])
     export_onnx(network, out, size=_size(size), half=half, max_keypoints=max_keypoints, metadata=details)
     Console().print(f"written to {out} ({out.stat().st_size / 1e6:.1f} MB)", highlight=False)
 

@@ -1,7 +1,8 @@
-"""Checkpoints of a training run: everything that the next step depends on."""
+"""Checkpoints of a training run: everything that the next step depends on; and networks of one or several."""
 
 import json
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +98,38 @@ def load_network(checkpoint: Path) -> tuple[HfNet, dict[str, str]]:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"{checkpoint}: is no checkpoint of HF-Net ({error})") from error
     return network.eval(), {"training": json.dumps(without_folders(config)), "steps": str(state["step"])}
+
+
+def load_mean_network(checkpoints: Sequence[Path]) -> tuple[HfNet, dict[str, str]]:
+    """Load the mean of the weights of several runs that started from the same ones, with the first one's global head.
+
+    Such a mean is often better than each of them (Wortsman et al., Model soups, ICML 2022).
+
+    Returns:
+        The network, and the metadata of an exported file about its training.
+
+    Raises:
+        ConfigError: a file is no checkpoint of HF-Net, or of a network of another shape.
+    """
+    network, details = load_network(checkpoints[0])
+    if len(checkpoints) == 1:
+        return network, details
+    others = [load_network(path) for path in checkpoints[1:]]
+    mean = network.state_dict()
+    for path, (other, _) in zip(checkpoints[1:], others, strict=True):
+        weights = other.state_dict()
+        if {name: value.shape for name, value in weights.items() if not _is_global(name)} != {
+            name: value.shape for name, value in mean.items() if not _is_global(name)
+        }:
+            raise ConfigError(f"{path}: the network has another shape than that of {checkpoints[0]}")
+    for name, value in mean.items():
+        if value.is_floating_point() and not _is_global(name):
+            values = [value, *(other.state_dict()[name] for other, _ in others)]
+            mean[name] = torch.stack(values).mean(dim=0)
+    network.load_state_dict(mean)
+    return network, details | {f"mean_with_{index}": other["training"] for index, (_, other) in enumerate(others, 1)}
+
+
+def _is_global(name: str) -> bool:
+    """Return whether a weight is of the global head, by its name."""
+    return name.startswith("global_head.")
