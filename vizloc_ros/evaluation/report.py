@@ -180,18 +180,17 @@ def _draw_overlay_of(
     localizer: HierarchicalLocalizer,
 ) -> None:
     localized = ImageLocalizer(visual_map.extractor, localizer, tuple(Roll)).localize(image, record.camera)
-    features, outcome = localized.features, localized.outcome
-    if outcome.pose is None:
-        keypoints, projections = features.keypoints, None
-        inliers = np.zeros(len(keypoints), bool)
-    else:
-        pose = outcome.pose
-        keypoints = features.keypoints[np.concatenate([pose.keypoints, pose.rejected])]
-        inliers = np.arange(len(keypoints)) < len(pose.keypoints)
-        projections = np.zeros((len(keypoints), 2))
-        cam_from_map = map_from_cam.inverse()
-        projected, _ = record.camera.project(transform_points(cam_from_map, pose.positions))
-        correction = visual_map.info.intrinsics_correction(record.camera)
-        projections[inliers] = projected + correction.shift(projected, record.camera)  # pixels of the real camera
-    caption = f"{record.name}: {outcome.inliers} of {outcome.matches} matches are inliers"
+    features, pose = localized.features, localized.outcome.pose
+    if pose is None:
+        caption = f"{record.name}: all keypoints; localized again, {localized.outcome.reason}"
+        plot_overlay(path, image, features.keypoints.astype(np.float64), caption=caption)
+        return
+    keypoints = features.keypoints[np.concatenate([pose.keypoints, pose.rejected])]
+    inliers = np.arange(len(keypoints)) < len(pose.keypoints)
+    projections = np.zeros((len(keypoints), 2))
+    cam_from_map = map_from_cam.inverse()
+    projected, _ = record.camera.project(transform_points(cam_from_map, pose.positions))
+    correction = visual_map.info.intrinsics_correction(record.camera)
+    projections[inliers] = projected + correction.shift(projected, record.camera)  # pixels of the real camera
+    caption = f"{record.name}: {len(pose.keypoints)} of {len(keypoints)} matches are inliers"
     plot_overlay(path, image, keypoints.astype(np.float64), inliers, projections, caption)
