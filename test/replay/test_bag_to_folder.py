@@ -172,8 +172,10 @@ def test_nothing_is_left_behind_where_no_image_can_be_used(vizloc: Vizloc, bag: 
 def test_info_lists_topics_with_their_use(vizloc: Vizloc, bag: Any) -> None:
     ended = vizloc("bag", "info", bag(renamed(truth="/gnss")))
     assert ended.code == 0, ended.err
-    rows = {line.split()[1]: line for line in ended.out.splitlines() if line.startswith("│")}
-    assert "camera (--image-topic), calibration on /camera/camera_info" in rows["/camera/image"]
-    assert f" {COUNT} " in rows["/camera/image"]
-    assert "trajectory (--truth-topic)" in rows["/gnss"]
-    assert "pose of the camera" in rows["/tf_static"]
+    lines = ended.out.splitlines()
+    topics = {line.partition(":")[0]: (line, about) for line, about in zip(lines[::2], lines[1::2], strict=True)}
+    use, about = topics["/camera/image"]
+    assert use == "/camera/image: camera (--image-topic), calibration on /camera/camera_info"
+    assert about.startswith(f"    {COUNT} of sensor_msgs/msg/Image, ")
+    assert "trajectory (--truth-topic)" in topics["/gnss"][0]
+    assert "pose of the camera" in topics["/tf_static"][0]

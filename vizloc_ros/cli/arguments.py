@@ -24,7 +24,7 @@ ExtractorConfigOption = Annotated[
 TrackerModelOption = Annotated[
     str, typer.Option(help="The tracker's network, written by `vizloc export pixloc`; empty: the package's")
 ]
-LongSideOption = Annotated[int, typer.Option(help="Maximum longer side of its images \\[px]", min=64)]
+LongSideOption = Annotated[int, typer.Option(help="Maximum longer side of its images [px]", min=64)]
 ProviderOption = Annotated[str, typer.Option(help="Device of the network: cpu, cuda or tensorrt")]
 ConfigOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="YAML file of options (docs/map_build.md, docs/evaluation.md)")

@@ -40,7 +40,10 @@ def demo(
     stages: StagesOption = False,
     seed: SeedOption = 0,
 ) -> None:
-    """Run the whole system: build a map from the split `map`, localize the split `query` through the ROS 2 nodes."""
+    """Build a map, replay a drive through the nodes, evaluate it.
+
+    The map is built from the split `map`, the drive is the split `query`.
+    """
     from vizloc_ros.bags.writer import write_bag
     from vizloc_ros.features.device import Device
     from vizloc_ros.replay.bag_replay import private_domain

@@ -9,7 +9,7 @@ from rich.console import Console
 from vizloc_ros.cli.train import require_torch
 from vizloc_ros.errors import ConfigError
 
-app = typer.Typer(help="Export trained networks (pip install 'vizloc_ros\\[train]').", no_args_is_help=True)
+app = typer.Typer(help="Export trained networks (pip install 'vizloc_ros[train]').", no_args_is_help=True)
 
 
 @app.command()
@@ -22,7 +22,10 @@ def hfnet(
     max_keypoints: Annotated[int, typer.Option(help="Maximum number of keypoints of the file", min=1)] = 2048,
     half: Annotated[bool, typer.Option(help="Store weights in 16 bit")] = True,
 ) -> None:
-    """Export HF-Net to ONNX; from an EdgePoint2 file (ONNX), the network before its distillation."""
+    """Export HF-Net to ONNX.
+
+    From an EdgePoint2 file (ONNX), it is the network before its distillation.
+    """
     require_torch()
     from vizloc_ros.features.hfnet.hfnet_export import export_onnx
     from vizloc_ros.training.checkpoint import load_network
@@ -46,7 +49,10 @@ def pixloc(
     size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Fixed size of the image; empty: any")] = "",
     half: Annotated[bool, typer.Option(help="Store weights in 16 bit")] = True,
 ) -> None:
-    """Export PixLoc's network to ONNX; from an EdgePoint2 file (ONNX), the network before end-to-end training."""
+    """Export PixLoc's network to ONNX.
+
+    From an EdgePoint2 file (ONNX), it is the network before end-to-end training.
+    """
     require_torch()
     from vizloc_ros.pixloc.network.network_store import save_network
     from vizloc_ros.pixloc.network.pixloc_export import export_onnx

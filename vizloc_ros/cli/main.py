@@ -18,6 +18,7 @@ app = typer.Typer(
     help="Visual localization: build maps, localize images in them, replay bags through the ROS 2 nodes.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich's columns cut the names of options at 80 characters
 )
 app.add_typer(map_commands.app, name="map")
 app.add_typer(bag.app, name="bag")

@@ -52,7 +52,10 @@ def replay(
     max_gap: MaxGapOption = 0.5,
     stages: StagesOption = False,
 ) -> None:
-    """Replay a bag through the nodes and evaluate the published poses; exit code 1 if there is none."""
+    """Replay a bag through the nodes and evaluate the poses.
+
+    The exit code is 1 if no pose is published.
+    """
     from vizloc_ros.replay.bag_replay import private_domain
     from vizloc_ros.replay.replay_report import evaluate_replay
 

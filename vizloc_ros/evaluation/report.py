@@ -25,6 +25,7 @@ from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.localization.image_localizer import ImageLocalizer
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.timing import NANOSECONDS
+from vizloc_ros.wording import number_text
 
 PERCENTILES = {"p50", "p99"}
 RATIOS = ("recall", "recall_of_processed", "retrieval", "converged")
@@ -88,7 +89,7 @@ def _cell(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_cell(item)}" for key, item in value.items())
     if isinstance(value, float):
-        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+        return number_text(value)
     return str(value)
 
 
