@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from vizloc_ros.cli.arguments import BagArgument, DatasetArgument, DegradeOption, EveryOption, SeedOption
+from vizloc_ros.cli.arguments import BagArgument, DatasetArgument, DegradeOption, EveryOption, RateOption, SeedOption
 from vizloc_ros.cli.bag_choices import (
     BaseFrameOption,
     BaseFromCamOption,
@@ -67,10 +67,10 @@ def write(
 @app.command()
 def play(
     bag: BagArgument,
-    rate: Annotated[float, typer.Option(help="Speed of playback; 1: real time")] = 1.0,
+    rate: RateOption = 1.0,
     loop: Annotated[bool, typer.Option(help="Start over at the end until Ctrl-C")] = False,
-    start_offset: Annotated[float, typer.Option(help="Duration to leave out at the start [s]")] = 0.0,
-    delay: Annotated[float, typer.Option(help="Time before the first message [s]")] = 0.0,
+    start_offset: Annotated[float, typer.Option(help="Duration to leave out at the start [s]", min=0)] = 0.0,
+    delay: Annotated[float, typer.Option(help="Time before the first message [s]", min=0)] = 0.0,
     wait: Annotated[list[str] | None, typer.Option(metavar="TOPIC", help="Wait for a subscriber of this topic")] = None,
 ) -> None:
     """Play a bag with /clock, on machines without `ros2 bag`."""

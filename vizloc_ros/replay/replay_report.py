@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ def evaluate_replay(
     domain_id: int | None = None,
     options: BagOptions = DEFAULT_OPTIONS,
     details: Mapping[str, Any] | None = None,
+    on_checked: Callable[[bool], None] | None = None,
 ) -> dict[str, Any]:
     """Replay a bag, write poses, ``report.json`` and figures into a folder, and return the report.
 
@@ -53,12 +54,12 @@ def evaluate_replay(
         domain_id: ROS domain of the replay; ``private_domain()`` by default.
         options: choices about the bag.
         details: more entries of the report.
+        on_checked: called with true if the tracker runs, when all inputs can be used and before anything is started.
 
     Raises:
         BagError, MapError, RosError: as ``open_camera`` and ``replay_bag``.
         FeatureError: the map's reference features are of another network than the tracker's.
     """
-    out.mkdir(parents=True, exist_ok=True)
     check_map(map_path)  # the map server would refuse it, later
     visual_map = VisualMap.open(map_path)
     tracking = visual_map.info.pixloc is not None
@@ -67,6 +68,9 @@ def evaluate_replay(
     camera = open_camera(bag, options)
     base_from_cam = camera.frame_from_cam(options.base_frame)
     records = camera.records()
+    if on_checked is not None:
+        on_checked(tracking)
+    out.mkdir(parents=True, exist_ok=True)
     replay = replay_bag(
         camera,
         map_path,
@@ -89,6 +93,7 @@ def evaluate_replay(
         }
 
     estimates, localized = poses_of_camera(replay.poses), poses_of_camera(replay.localized)
+    asked = {by_stamp[stamp].name for stamp in replay.asked if stamp in by_stamp}
     truth = ground_truth(records)
     left_out = {f"the bag: images {reason}": count for reason, count in camera.index.left_out.most_common()}
     latency = percentiles(replay.latency_ms.values()) if replay.latency_ms else None
@@ -101,7 +106,7 @@ def evaluate_replay(
         "num_failed": replay.processed - len(replay.poses),
         "latency_ms": latency,
         "timings_ms": {**replay.timings_ms, **({"total": latency} if latency else {})},
-        "localizer": evaluate_poses(localized, truth).as_dict(),
+        "localizer": localizer_figures(localized, asked, truth),
         "map_bytes_per_keyframe": visual_map.info.bytes / visual_map.info.keyframes,
         "rate": rate,
         "seed": 0,
@@ -116,3 +121,17 @@ def evaluate_replay(
     if estimates:
         draw_overlay(out / "overlay.png", records, estimates, visual_map, HierarchicalLocalizer(visual_map))
     return written
+
+
+def localizer_figures(
+    localized: Mapping[str, Rigid3d], asked: Collection[str], truth: Mapping[str, Rigid3d]
+) -> dict[str, object]:
+    """Figures of the localizer over the images that it was asked for: it rests while the tracker is sure.
+
+    Args:
+        localized: its poses map_from_cam by image name.
+        asked: names of the images that it was asked for.
+        truth: ground-truth poses map_from_cam by image name.
+    """
+    figures = evaluate_poses(localized, {name: pose for name, pose in truth.items() if name in asked})
+    return {**figures.as_dict(), "num_images": len(asked), "num_poses": len(localized)}
