@@ -36,6 +36,8 @@ def without_camera(topic: str, message: Any, index: int) -> list[tuple[str, Any]
         ("bag", "nobag: there is no such bag"),
         ("map", "nomap: there is no such map"),
         ("camera", "there is no camera's image in it"),
+        ("device", "rootsift runs on the CPU only"),
+        ("provider", "no provider 'gpu'"),
         ("rate", "--rate"),
     ],
 )
@@ -46,8 +48,9 @@ def test_nothing_is_made_or_announced_for_a_wrong_input(
     if wrong == "camera":
         rewrite(good, bag, without_camera)
     folder = tmp_path / "nomap" if wrong == "map" else street_build[0]
-    ended = vizloc("replay", bag, folder, "--out", tmp_path / "out", "--rate", 0 if wrong == "rate" else 1)
-    assert ended.code == (2 if wrong == "rate" else 1)
+    option = {"rate": ("--rate", 0), "provider": ("--provider", "gpu"), "device": ("--provider", "cuda")}.get(wrong, ())
+    ended = vizloc("replay", bag, folder, "--out", tmp_path / "out", *option)
+    assert ended.code == (2 if wrong in ("rate", "provider") else 1)
     assert named in ended.err
     assert ended.out == ""
     assert not (tmp_path / "out").exists()

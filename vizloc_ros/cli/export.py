@@ -26,13 +26,14 @@ def hfnet(
 
     From an EdgePoint2 file (ONNX), it is the network before its distillation.
     """
+    fixed_size = _size(size)
     require_torch()
     from vizloc_ros.features.hfnet.hfnet_export import export_onnx
     from vizloc_ros.training.checkpoint import load_network
 
     checkpoint = run / "checkpoint.pt" if run.is_dir() else run
     network, details = load_network(checkpoint)
-    export_onnx(network, out, size=_size(size), half=half, max_keypoints=max_keypoints, metadata=details)
+    export_onnx(network, out, size=fixed_size, half=half, max_keypoints=max_keypoints, metadata=details)
     Console().print(f"written to {out} ({out.stat().st_size / 1e6:.1f} MB)", highlight=False)
 
 
@@ -53,6 +54,7 @@ def pixloc(
 
     From an EdgePoint2 file (ONNX), it is the network before end-to-end training.
     """
+    fixed_size = _size(size)
     require_torch()
     from vizloc_ros.pixloc.network.network_store import save_network
     from vizloc_ros.pixloc.network.pixloc_export import export_onnx
@@ -62,7 +64,7 @@ def pixloc(
     if out.suffix == ".safetensors":
         save_network(trained.network, trained.loss, out, trained.metadata)
     else:
-        export_onnx(trained.network, out, loss=trained.loss, half=half, size=_size(size), metadata=trained.metadata)
+        export_onnx(trained.network, out, loss=trained.loss, half=half, size=fixed_size, metadata=trained.metadata)
     Console().print(f"written to {out} ({out.stat().st_size / 1e6:.1f} MB)", highlight=False)
 
 

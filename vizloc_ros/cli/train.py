@@ -9,7 +9,7 @@ from rich.console import Console
 
 from vizloc_ros.cli.config_file import read_options
 from vizloc_ros.cli.progress import bar
-from vizloc_ros.errors import ConfigError
+from vizloc_ros.errors import InputError
 
 if TYPE_CHECKING:
     from vizloc_ros.training.training_run import TrainingRun
@@ -100,11 +100,11 @@ def pixloc(
 
 
 def require_torch(threads: int = 0) -> None:
-    """Set PyTorch's threads, 0 for all cores. Raises ``ConfigError`` if PyTorch is not installed."""
+    """Set PyTorch's threads, 0 for all cores. Raises ``InputError`` if PyTorch is not installed."""
     try:
         import torch
     except ImportError:
-        raise ConfigError("training and export need PyTorch: pip install 'vizloc_ros[train]'") from None
+        raise InputError("training and export need PyTorch: pip install 'vizloc_ros[train]'") from None
     if threads:
         torch.set_num_threads(threads)
 

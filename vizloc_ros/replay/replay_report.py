@@ -15,7 +15,7 @@ from vizloc_ros.evaluation.report import draw_overlay, write_results
 from vizloc_ros.features.device import Device
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.check import check_map
-from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.mapping.visual_map import VisualMap, open_map_extractor
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
 from vizloc_ros.pixloc.tracking_options import LONG_SIDE
 from vizloc_ros.replay.bag_replay import replay_bag
@@ -58,13 +58,16 @@ def evaluate_replay(
 
     Raises:
         BagError, MapError, RosError: as ``open_camera`` and ``replay_bag``.
+        ConfigError, DeviceError: there is no such provider, or it is not available.
         FeatureError: the map's reference features are of another network than the tracker's.
     """
     check_map(map_path)  # the map server would refuse it, later
     visual_map = VisualMap.open(map_path)
     tracking = visual_map.info.pixloc is not None
-    if tracking:  # the tracker would refuse it, later
-        visual_map.require_references(open_pyramid_extractor(model, Device(threads=1), long_side).model_id)
+    device = Device(provider=provider, threads=1)
+    open_map_extractor(map_path, visual_map.info, device)  # the nodes would refuse what cannot be used, later
+    if tracking:
+        visual_map.require_references(open_pyramid_extractor(model, device, long_side).model_id)
     camera = open_camera(bag, options)
     base_from_cam = camera.frame_from_cam(options.base_frame)
     records = camera.records()
