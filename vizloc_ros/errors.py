@@ -1,16 +1,31 @@
 """Exceptions of the package.
 
 Any fault of an input (a file, a topic, a parameter) is raised as a ``VizlocError``. Its text names the input and the
-remedy. The command line prints the text and exits with 1; the nodes put it into their diagnostics.
+remedy. The command line prints the text and ends with the error's exit code; the nodes put it into their diagnostics.
+
+The exit code is 2 if the command itself is wrong: an option, on the command line or in a file of options, has a value
+that is never allowed. It is 1 if an input is: a dataset and its specification, a map, a bag, a network, a folder.
 """
+
+from typing import ClassVar
 
 
 class VizlocError(Exception):
     """Base of all errors that this package raises on purpose."""
 
+    exit_code: ClassVar[int] = 1
+
 
 class ConfigError(VizlocError):
     """A parameter or option has a value that cannot be used."""
+
+    exit_code = 2
+
+
+class InputError(ConfigError):
+    """An option is right, but what it names cannot be used: a checkpoint, a network, images, a package."""
+
+    exit_code = 1
 
 
 class DeviceError(VizlocError):

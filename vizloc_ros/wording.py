@@ -2,10 +2,19 @@
 
 from collections.abc import Iterable
 
+import numpy as np
+
 
 def numbers_text(values: Iterable[float]) -> str:
     """Format numbers as ``(0.1, 2, nan)``, of Python or NumPy alike."""
     return f"({', '.join(f'{float(value):g}' for value in values)})"
+
+
+def number_text(value: float) -> str:
+    """Format a number for a table, never with an exponent: 54019, 740, 8.52, 0.0000123."""
+    if isinstance(value, int) or not abs(value) < 1000:
+        return f"{value:.0f}"
+    return np.format_float_positional(value, precision=3, fractional=False, trim="-")
 
 
 def name_text(name: str) -> str:

@@ -249,6 +249,14 @@ def test_version_and_help(vizloc: Vizloc) -> None:
             ["localize", "{map}", "folder:{data}", "--provider", "tensorrt", "--out", "{tmp}/out"],
             "rootsift runs on the CPU only",
         ),
+        (["map", "build", "{data}", "--out", "{tmp}/map"], r"write folder:{data}, or another reader: folder, "),
+        (["map", "build", "folder:{data}", "--extractor", "no.onnx", "--out", "{tmp}/map"], r"no.onnx: .* no such"),
+        (["map", "add-pixloc", "{map}", "--model", "no.onnx"], r"no.onnx: .* cannot be read"),
+        (["bag", "info", "{data}/poses.csv"], r"{data}/poses.csv: not a bag: a folder with metadata.yaml, a .db3 or "),
+        (
+            ["export", "hfnet", "{tmp}/nowhere", "--out", "{tmp}/x.onnx"],
+            r"nowhere: there is no such checkpoint|PyTorch",
+        ),
     ],
 )
 def test_an_error_about_the_input_ends_with_1_and_names_it(
@@ -279,6 +287,13 @@ def test_an_error_about_the_input_ends_with_1_and_names_it(
         (["map", "build", "folder:{data}", "--out", "{tmp}/y", "--extractor", "orb"], "no feature extractor 'orb'"),
         (["map", "build", "folder:{data}", "--out", "{tmp}/y", "--provider", "gpu"], "no provider 'gpu'"),
         (["bag", "write", "folder:{data}", "--out", "{tmp}/y", "--compressed", "gif"], "--compressed"),
+        (["bag", "play", "{tmp}/x", "--rate", "0"], "--rate"),
+        (["bag", "play", "{tmp}/x", "--delay", "-1"], "--delay"),
+        (["bag", "to-folder", "{tmp}/x", "--out", "{tmp}/y", "--base-from-cam", "1 2"], "--base-from-cam"),
+        (["localize", "{map}", "folder:{data}", "--out", "{tmp}/y", "--roll", "90"], "roll 90"),
+        (["evaluate", "degradations", "x:", "--extractor", "hfnet", "--out", "{tmp}/y", "--kinds", "fog"], "fog"),
+        (["export", "hfnet", "{tmp}/x", "--out", "{tmp}/y", "--size", "640"], "--size"),
+        (["demo", "--out", "{tmp}/y", "--provider", "gpu"], "no provider 'gpu'"),
     ],
 )
 def test_wrong_usage_ends_with_2_and_names_the_option(

@@ -213,7 +213,10 @@ def test_a_map_is_built_from_a_distorted_reconstruction(street: SyntheticStreet,
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("model=dense", r"scene/dense: no COLMAP reconstruction \(cameras, images, points3D.*model=FOLDER"),
+        (
+            "model=dense",
+            r"scene/dense: no COLMAP reconstruction \(cameras, images, points3D.*: colmap:.*scene\?model=FOLDER",
+        ),
         ("images=photos", r"scene/photos: no such folder of images; name it with images=FOLDER"),
         ("undistorted=photos", r"scene/photos: no such folder of images"),
         ("images=images&undistorted=images", r"images=images and undistorted=images: the images are one or the other"),

@@ -155,7 +155,7 @@ def test_missing_files_are_named(folder: Path) -> None:
 
 @pytest.mark.parametrize("spec", ["route", "rosbag:route", ""])
 def test_an_unknown_reader_is_answered_with_those_there_are(spec: str) -> None:
-    with pytest.raises(DatasetError, match=r"folder:PATH, kitti:PATH.*, synthetic:"):
+    with pytest.raises(DatasetError, match=r"folder, kitti, .*, synthetic \(docs/datasets.md\)"):
         open_dataset(spec)
 
 
@@ -318,4 +318,35 @@ def test_kitti00_posed_folder() -> None:
 def test_every_reader_is_in_the_list_and_has_a_page() -> None:
     table = (REPOSITORY / "docs" / "datasets.md").read_text()
     documented = re.findall(r"^\| `([\w-]+):[^|]*\|[^|]*\| \[[^|]*\) \|$", table, re.MULTILINE)
-    assert sorted(documented) == sorted(re.findall(r"([\w-]+):[A-Z[]", READERS))
+    assert sorted(documented) == sorted(READERS)
+
+
+@pytest.mark.parametrize(
+    ("file", "likely"),
+    [
+        ("", "folder:{path}"),
+        ("poses.csv", "folder:{path}"),
+        ("rgb.txt", "tum:{path}"),
+        ("mapping/sensors/sensors.txt", "kapture:{path}"),
+        ("v1.0-mini/sample_data.json", "nuscenes:{path}"),
+        ("stereo.timestamps", "robotcar:{path}"),
+    ],
+)
+def test_a_path_without_a_reader_gets_the_likely_one(tmp_path: Path, file: str, likely: str) -> None:
+    if file:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    with pytest.raises(DatasetError) as raised:
+        open_dataset(str(tmp_path))
+    text = str(raised.value)
+    assert f"has no reader; write {likely.format(path=tmp_path)}, or another reader: folder, kitti, " in text
+    assert len(text.replace(str(tmp_path), "")) < 250
+
+
+@pytest.mark.parametrize("reader", [reader for reader in READERS if reader != "synthetic"])
+def test_a_folder_of_something_else_is_named_before_any_option(tmp_path: Path, reader: str) -> None:
+    with pytest.raises(DatasetError) as raised:
+        open_dataset(f"{reader}:{tmp_path}")
+    first, _, _ = str(raised.value).partition(";")
+    assert first.startswith(str(tmp_path))
+    assert "=" not in first

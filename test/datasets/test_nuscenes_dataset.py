@@ -177,5 +177,9 @@ def test_what_is_missing_is_named(nuscenes: Path) -> None:
     (nuscenes / "v1.0-mini/ego_pose.json").unlink()
     with pytest.raises(DatasetError, match=r"ego_pose.json: cannot be read: No such file"):
         open_dataset(f"nuscenes:{nuscenes}")
-    with pytest.raises(DatasetError, match=r"samples: 0 versions with sample_data.json \(none\); name one of them"):
+    with pytest.raises(DatasetError, match=r"samples: there is no \*/sample_data.json in it; it should be nuScenes"):
         open_dataset(f"nuscenes:{nuscenes / 'samples'}")
+    (nuscenes / "v1.0-test").mkdir()
+    (nuscenes / "v1.0-test/sample_data.json").touch()
+    with pytest.raises(DatasetError, match=rf"2 versions .*; name one of them: nuscenes:{nuscenes}\?version=v1.0-mini"):
+        open_dataset(f"nuscenes:{nuscenes}")

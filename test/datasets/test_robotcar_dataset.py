@@ -268,7 +268,11 @@ def test_broken_files_are_named(drive: Path, file: str, text: str, message: str)
 @pytest.mark.parametrize(
     ("missing", "options", "message"),
     [
-        (f"{SDK}/models", "", r"no folders models and extrinsics; clone ori-mrg/robotcar-dataset-sdk beside the drive"),
+        (
+            f"{SDK}/models",
+            "",
+            r"no folders models and extrinsics; clone .*-sdk beside the drive, or give its path: robotcar:.*\?sdk=PATH",
+        ),
         (
             f"{SDK}/models/stereo_narrow_left_distortion_lut.bin",
             "",
@@ -277,7 +281,7 @@ def test_broken_files_are_named(drive: Path, file: str, text: str, message: str)
         (
             LIST,
             "",
-            r"stereo.timestamps: no such file; expected a drive with images of stereo_centre, or name one below ",
+            r"stereo.timestamps: no such file; expected a drive .*, or several drives .*\?map=DRIVE&query=",
         ),
         (
             None,
@@ -294,7 +298,7 @@ def test_broken_files_are_named(drive: Path, file: str, text: str, message: str)
         ),
         (None, "?origin=1,2", r"origin=1,2; expected EASTING,NORTHING,ALTITUDE in meters"),
         (None, "?sdk=nowhere", r"nowhere: no folders models and extrinsics"),
-        (GPS, "?map=.", r"no image of the map has a pose; give poses=rtk, poses=ins or the path of a file"),
+        (GPS, "?map=.", r"no image of the map has a pose; add poses=rtk, .*: robotcar:.*\?map=.&poses=rtk"),
     ],
 )
 def test_incomplete_and_wrong_trees_are_named(drive: Path, missing: str | None, options: str, message: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from repository import REPOSITORY
 
-from vizloc_ros.wording import name_text, numbers_text
+from vizloc_ros.wording import name_text, number_text, numbers_text
 
 PACKAGE = REPOSITORY / "vizloc_ros"
 SEQUENCES = {"tuple", "list", "tolist"}  # their texts show np.float64(...), or 17 digits
@@ -50,3 +50,9 @@ def test_the_check_sees_them(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(globals(), "REPOSITORY", tmp_path)
         assert [found.partition(": ")[2] for found in unformatted(copy)] == ["tuple(d)", "t.tolist()"]
+
+
+def test_numbers_of_tables_have_no_exponent() -> None:
+    numbers = (54019, 54019.4, 740.46, 8.517, 0.63194, 0.0000123, 0, 0.0, -2.5, 12345678, float("nan"))
+    shown = "54019 54019 740 8.52 0.632 0.0000123 0 0 -2.5 12345678 nan"
+    assert " ".join(map(number_text, numbers)) == shown

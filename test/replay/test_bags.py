@@ -152,8 +152,10 @@ def test_what_is_no_bag_is_named(bag: Path) -> None:
     with pytest.raises(BagError, match="not a bag: a folder with metadata"):
         read_info(bag.parent)
     (bag.parent / "text.txt").write_text("hello")
-    with pytest.raises(BagError, match=r"text\.txt: the bag cannot be read"):
+    with pytest.raises(BagError, match=r"text\.txt: not a bag: a folder with metadata"):
         read_info(bag.parent / "text.txt")
+    with pytest.raises(BagError, match=rf"metadata.yaml: not a bag: .* Name its folder: {bag}"):
+        read_info(bag / "metadata.yaml")
     with Writer(bag.parent / "empty", version=8) as writer:
         writer.add_connection("/a", "std_msgs/msg/Header", typestore=TYPES)
     with pytest.raises(BagError, match="empty: the bag holds no message"):

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 from cli_helpers import Vizloc
+from repository import REPOSITORY
 
 from vizloc_ros.bags.bag_camera import open_camera
 from vizloc_ros.bags.writer import write_bag
@@ -69,10 +70,14 @@ def test_the_trackers_network_of_a_replay_can_be_chosen(vizloc: Vizloc, street, 
     options = ("--out", tmp_path / "out", "--rate", 0.2, "--long-side", 320)
     ended = vizloc("replay", tmp_path / "bag", folder, *options)
     assert ended.code == 0, ended.err
+    assert "vizloc map add-pixloc" not in ended.out
+    assert f"rviz2 -d {REPOSITORY / 'config' / 'vizloc.rviz'}" in ended.out.splitlines()[-1]
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["num_poses"] >= len(records) // 2
     assert "align" in report["timings_ms"]
-    assert report["localizer"]["num_images"] == len(records)
+    localizer = report["localizer"]
+    assert 1 <= localizer["num_poses"] <= localizer["num_images"] <= len(records)
+    assert localizer["recall"]["5m_10deg"] == localizer["num_poses"] / localizer["num_images"]
     refused = vizloc("replay", tmp_path / "bag", folder, "--out", tmp_path / "refused")
     assert refused.code == 1
     assert "vizloc map add-pixloc" in refused.err

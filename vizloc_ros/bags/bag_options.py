@@ -11,6 +11,7 @@ from vizloc_ros.errors import ConfigError
 from vizloc_ros.geometry.poses import pose_from_quaternion
 
 GROUND_TRUTH = "/ground_truth/pose"
+SLOWEST_RATE, FASTEST_RATE = 0.01, 100.0  # of playback; 1 is real time
 _POSE = "'x y z qx qy qz qw'"
 
 

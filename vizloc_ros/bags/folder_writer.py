@@ -13,7 +13,7 @@ from vizloc_ros.arrays import UInt8
 from vizloc_ros.bags.bag_camera import BagCamera
 from vizloc_ros.datasets.folder import COLUMNS, POSE, FolderDataset, read_intrinsics
 from vizloc_ros.datasets.parsing import format_timestamp, read_text
-from vizloc_ros.errors import BagError, CameraError, ConfigError, ImageError
+from vizloc_ros.errors import BagError, CameraError, ConfigError, DatasetError, ImageError
 from vizloc_ros.files import replacing, replacing_folder
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import array_of
@@ -52,7 +52,8 @@ def write_folder(
 
     Raises:
         BagError: no image of the bag can be used, or the folder cannot be written.
-        ConfigError: the split exists already, or its name cannot be that of a folder.
+        ConfigError: the name of the split cannot be that of a folder.
+        DatasetError: the split exists already.
         DatasetError: the folder is that of another camera, or its files cannot be read.
     """
     _check_split(out, split, overwrite)
@@ -106,7 +107,7 @@ def _check_split(out: Path, split: str, overwrite: bool) -> None:
     if split in ("", ".", "..") or any(character in split for character in "/\\,\"'\n"):
         raise ConfigError(f"--split {split!r}: give a name that can be that of a folder")
     if not overwrite and ((out / split).exists() or split in _splits(out)):
-        raise ConfigError(f"{out} has a split {split} already: take another --split or --out, or --overwrite")
+        raise DatasetError(f"{out} has a split {split} already: take another --split or --out, or --overwrite")
 
 
 def _splits(out: Path) -> Collection[str]:

@@ -18,7 +18,7 @@ from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
-from vizloc_ros.bags.repair import remedy, why_unreadable
+from vizloc_ros.bags.repair import NO_BAG, remedy, why_unreadable
 from vizloc_ros.errors import BagError
 
 TYPES = get_typestore(Stores.LATEST)
@@ -124,9 +124,7 @@ def open_bag(path: Path) -> Iterator[OpenBag]:
         reader: Reader | AnyReader = AnyReader(ros1) if ros1 else Reader(path)
         reader.open()
     except FileNotFoundError as error:
-        raise BagError(
-            f"{path}: not a bag: a folder with metadata.yaml, a .db3 or .mcap file, or a .bag file of ROS 1"
-        ) from error
+        raise BagError(f"{path}: {NO_BAG}") from error
     except _OPENING_DAMAGE as error:
         raise BagError(f"{path}: the bag cannot be read: {error}{remedy(path)}") from error
     try:

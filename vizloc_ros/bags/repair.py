@@ -5,6 +5,7 @@ from pathlib import Path
 
 _COMPRESSED = (".zstd", ".zst")
 _STORAGES = (".db3", ".mcap")
+NO_BAG = "not a bag: a folder with metadata.yaml, a .db3 or .mcap file, or a .bag file of ROS 1"
 
 
 def why_unreadable(path: Path) -> str:
@@ -14,6 +15,9 @@ def why_unreadable(path: Path) -> str:
             return _compressed_file(path)
         if path.suffix == ".active":
             return f"its recording was not stopped properly. {_try(f'rosbag reindex {_quoted(path)}')}, then rename it"
+        if path.suffix not in (*_STORAGES, ".bag"):
+            folder = f". Name its folder: {path.parent}" if path.name == "metadata.yaml" else ""
+            return f"{NO_BAG}{folder}"
         return ""
     storages = sorted(file for file in path.iterdir() if _storage_suffix(file) in _STORAGES)
     if (path / "metadata.yaml").exists() or not storages:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from vizloc_ros.bags.bag_options import FASTEST_RATE, SLOWEST_RATE
+
 DATASET_HELP = "reader:PATH, e.g. folder:/data/route, kitti:/data/sequences/00 or synthetic:"
 
 DatasetArgument = Annotated[str, typer.Argument(metavar="DATASET", help=DATASET_HELP)]
@@ -24,7 +26,8 @@ ExtractorConfigOption = Annotated[
 TrackerModelOption = Annotated[
     str, typer.Option(help="The tracker's network, written by `vizloc export pixloc`; empty: the package's")
 ]
-LongSideOption = Annotated[int, typer.Option(help="Maximum longer side of its images \\[px]", min=64)]
+LongSideOption = Annotated[int, typer.Option(help="Maximum longer side of its images [px]", min=64)]
+RateOption = Annotated[float, typer.Option(help="Speed of playback; 1: real time", min=SLOWEST_RATE, max=FASTEST_RATE)]
 ProviderOption = Annotated[str, typer.Option(help="Device of the network: cpu, cuda or tensorrt")]
 ConfigOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="YAML file of options (docs/map_build.md, docs/evaluation.md)")

@@ -5,10 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from vizloc_ros.cli.arguments import BagArgument, DatasetArgument, DegradeOption, EveryOption, SeedOption
+from vizloc_ros.cli.arguments import BagArgument, DatasetArgument, DegradeOption, EveryOption, RateOption, SeedOption
 from vizloc_ros.cli.bag_choices import (
     BaseFrameOption,
     BaseFromCamOption,
@@ -44,7 +43,10 @@ def write(
     overwrite: Annotated[bool, typer.Option(help="Replace an existing bag")] = False,
     seed: SeedOption = 0,
 ) -> None:
-    """Write a dataset as a rosbag2: images as recorded, camera_info, /tf_static and, if known, poses and GNSS fixes."""
+    """Write a dataset as a rosbag2.
+
+    The bag has images as recorded, camera_info, /tf_static and, where known, ground-truth poses and GNSS fixes.
+    """
     from vizloc_ros.bags.writer import write_bag
     from vizloc_ros.bags.written_topics import notes_on
 
@@ -71,10 +73,10 @@ def write(
 @app.command()
 def play(
     bag: BagArgument,
-    rate: Annotated[float, typer.Option(help="Speed of playback; 1: real time")] = 1.0,
+    rate: RateOption = 1.0,
     loop: Annotated[bool, typer.Option(help="Start over at the end until Ctrl-C")] = False,
-    start_offset: Annotated[float, typer.Option(help="Duration to leave out at the start \\[s]")] = 0.0,
-    delay: Annotated[float, typer.Option(help="Time before the first message \\[s]")] = 0.0,
+    start_offset: Annotated[float, typer.Option(help="Duration to leave out at the start [s]", min=0)] = 0.0,
+    delay: Annotated[float, typer.Option(help="Time before the first message [s]", min=0)] = 0.0,
     wait: Annotated[list[str] | None, typer.Option(metavar="TOPIC", help="Wait for a subscriber of this topic")] = None,
 ) -> None:
     """Play a bag with /clock, on machines without `ros2 bag`."""
@@ -105,13 +107,10 @@ def info(bag: BagArgument) -> None:
     """List the topics of a bag, and what each can be used for."""
     from vizloc_ros.bags.topic_uses import topic_uses
 
-    table = Table(title=str(bag), title_justify="left")
-    for column in ("topic", "type", "messages", "Hz", "use"):
-        table.add_column(column, justify="right" if column in ("messages", "Hz") else "left", overflow="fold")
-    for use in topic_uses(bag):
-        rate = "-" if use.rate is None else f"{use.rate:.1f}"
-        table.add_row(*map(Text, (use.topic, use.type_name, str(use.count), rate, use.use)))
-    console.print(table)
+    for use in topic_uses(bag):  # no table: the names of topics and types are as wide as a terminal
+        rate = "" if use.rate is None else f", {use.rate:.1f} Hz"
+        console.print(Text.assemble((use.topic, "bold"), f": {use.use}" if use.use else ""), soft_wrap=True)
+        console.print(Text(f"    {use.count} of {use.type_name}{rate}"), soft_wrap=True)
 
 
 @app.command()
@@ -130,7 +129,10 @@ def to_folder(
     max_gap: MaxGapOption = 0.5,
     overwrite: Annotated[bool, typer.Option(help="Replace the split if it exists")] = False,
 ) -> None:
-    """Write the rectified images of a bag, with their poses, as a posed folder for `vizloc map build folder:DIR`."""
+    """Write images and poses of a bag as a posed folder.
+
+    The images are rectified. `vizloc map build folder:DIR` takes the folder.
+    """
     from vizloc_ros.bags.bag_camera import open_camera
     from vizloc_ros.bags.folder_writer import write_folder
     from vizloc_ros.bags.topic_uses import no_poses_text

@@ -25,7 +25,7 @@ BaseFromCamOption = Annotated[
     str,
     typer.Option(
         metavar="POSE",
-        help="Camera's optical frame in the base frame, instead of /tf_static: 'x y z qx qy qz qw' \\[m]",
+        help="Camera's optical frame in the base frame, instead of /tf_static: 'x y z qx qy qz qw' [m]",
     ),
 ]
 TruthTopicOption = Annotated[
@@ -39,7 +39,7 @@ TruthFrameOption = Annotated[
         "an Odometry, else the base frame",
     ),
 ]
-MaxGapOption = Annotated[float, typer.Option(help="Largest time between the two poses around an image \\[s]", min=0.0)]
+MaxGapOption = Annotated[float, typer.Option(help="Largest time between the two poses around an image [s]", min=0.0)]
 
 
 def bag_options(

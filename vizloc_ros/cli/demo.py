@@ -11,6 +11,7 @@ from vizloc_ros.cli.arguments import (
     ExtractorConfigOption,
     ExtractorOption,
     ProviderOption,
+    RateOption,
     SeedOption,
     StagesOption,
     command_line,
@@ -18,7 +19,7 @@ from vizloc_ros.cli.arguments import (
 from vizloc_ros.cli.config_file import read_mapping
 from vizloc_ros.cli.map import print_build, print_references
 from vizloc_ros.cli.progress import bar
-from vizloc_ros.cli.replay import print_replay
+from vizloc_ros.cli.replay import print_domain, print_replay
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.mapping.builder import BuildOptions, build_map
@@ -34,19 +35,22 @@ def demo(
     extractor: ExtractorOption = "hfnet",
     extractor_config: ExtractorConfigOption = None,
     provider: ProviderOption = "cpu",
-    rate: Annotated[float, typer.Option(help="Speed of playback; 1: real time")] = 1.0,
+    rate: RateOption = 1.0,
     composed: Annotated[bool, typer.Option(help="All nodes in one process instead of one each")] = False,
     tracking: Annotated[bool, typer.Option(help="With the tracker; without it, the localizer alone")] = True,
     stages: StagesOption = False,
     seed: SeedOption = 0,
 ) -> None:
-    """Run the whole system: build a map from the split `map`, localize the split `query` through the ROS 2 nodes."""
+    """Build a map, replay a drive through the nodes, evaluate it.
+
+    The map is built from the split `map`, the drive is the split `query`.
+    """
     from vizloc_ros.bags.writer import write_bag
     from vizloc_ros.features.device import Device
     from vizloc_ros.replay.bag_replay import private_domain
     from vizloc_ros.replay.replay_report import evaluate_replay
 
-    console = Console()
+    console, domain = Console(), private_domain()
     source = open_dataset(dataset)
     map_records, query_records = source.records("map"), source.records("query")
     map_path, bag = out / "map", out / "bag"
@@ -65,12 +69,18 @@ def demo(
         print_references(map_path, add_references(map_path, map_records, dense, bar))
     console.rule("2. Bag")
     write_bag(query_records, bag, overwrite=True, progress=bar)
-    domain = private_domain()
     console.rule(f"3. Replay through the nodes at {rate:g} times real time")
-    console.print(f"on ROS domain {domain}: watch it with ROS_DOMAIN_ID={domain} rviz2 -d config/vizloc.rviz")
     details = {"dataset": dataset, "extractor": extractor, "command": command_line(), "seed": seed}
     result = evaluate_replay(
-        bag, map_path, out, rate=rate, provider=provider, composed=composed, domain_id=domain, details=details
+        bag,
+        map_path,
+        out,
+        rate=rate,
+        provider=provider,
+        composed=composed,
+        domain_id=domain,
+        details=details,
+        on_checked=lambda _: print_domain(console, domain),
     )
     print_replay(console, result, stages)
     console.print(f"report and figures: {out}/report.json, trajectory.png, errors.png, overlay.png")

@@ -58,7 +58,10 @@ def matching(
     extractor_config: ExtractorConfigOption = None,
     provider: ProviderOption = "cpu",
 ) -> None:
-    """Match planar images of known homography, or the same places in different months."""
+    """Match planar images, or places in different months.
+
+    The homographies between the planar images are known.
+    """
     from vizloc_ros.features.device import Device
 
     if dataset.startswith("months:"):
@@ -96,7 +99,10 @@ def degradations(
     provider: ProviderOption = "cpu",
     seed: SeedOption = 0,
 ) -> None:
-    """Map a dataset, then localize its queries clean and degraded; an interrupted run is continued."""
+    """Localize queries of a dataset, clean and degraded.
+
+    The dataset is mapped first. An interrupted run is continued.
+    """
     from vizloc_ros.features.device import Device
 
     chosen = choose_degradations(kinds, levels)

@@ -70,7 +70,10 @@ def convergence(
     provider: ProviderOption = "cpu",
     seed: SeedOption = 0,
 ) -> None:
-    """Align images from priors that are more and more off; report the ratio that ends within 0.25 m and 1 degree."""
+    """Align images from priors that are more and more off.
+
+    The report has the ratio that ends within 0.25 m and 1 degree.
+    """
     from vizloc_ros.features.device import Device
 
     options, device = read_options(config, OptionTree), Device(provider=provider, threads=1)

@@ -9,7 +9,7 @@ from rich.console import Console
 from vizloc_ros.cli.train import require_torch
 from vizloc_ros.errors import ConfigError
 
-app = typer.Typer(help="Export trained networks (pip install 'vizloc_ros\\[train]').", no_args_is_help=True)
+app = typer.Typer(help="Export trained networks (pip install 'vizloc_ros[train]').", no_args_is_help=True)
 
 
 @app.command()
@@ -26,17 +26,18 @@ def hfnet(
     max_keypoints: Annotated[int, typer.Option(help="Maximum number of keypoints of the file", min=1)] = 2048,
     half: Annotated[bool, typer.Option(help="Store weights in 16 bit")] = True,
 ) -> None:
-    """Export HF-Net to ONNX; from an EdgePoint2 file (ONNX), the network before its distillation.
+    """Export HF-Net to ONNX.
 
-    Of several runs the mean of the weights is exported, with the global head of the first. They must have started from
-    the same weights.
+    From an EdgePoint2 file (ONNX), it is the network before its distillation. Of several runs the mean of the weights
+    is exported, with the global head of the first. They must have started from the same weights.
     """
+    fixed_size = _size(size)
     require_torch()
     from vizloc_ros.features.hfnet.hfnet_export import export_onnx
     from vizloc_ros.training.checkpoint import load_mean_network
 
     network, details = load_mean_network([run / "checkpoint.pt" if run.is_dir() else run for run in runs])
-    export_onnx(network, out, size=_size(size), half=half, max_keypoints=max_keypoints, metadata=details)
+    export_onnx(network, out, size=fixed_size, half=half, max_keypoints=max_keypoints, metadata=details)
     Console().print(f"written to {out} ({out.stat().st_size / 1e6:.1f} MB)", highlight=False)
 
 
@@ -53,7 +54,11 @@ def pixloc(
     size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Fixed size of the image; empty: any")] = "",
     half: Annotated[bool, typer.Option(help="Store weights in 16 bit")] = True,
 ) -> None:
-    """Export PixLoc's network to ONNX; from an EdgePoint2 file (ONNX), the network before end-to-end training."""
+    """Export PixLoc's network to ONNX.
+
+    From an EdgePoint2 file (ONNX), it is the network before end-to-end training.
+    """
+    fixed_size = _size(size)
     require_torch()
     from vizloc_ros.pixloc.network.network_store import save_network
     from vizloc_ros.pixloc.network.pixloc_export import export_onnx
@@ -63,7 +68,7 @@ def pixloc(
     if out.suffix == ".safetensors":
         save_network(trained.network, trained.loss, out, trained.metadata)
     else:
-        export_onnx(trained.network, out, loss=trained.loss, half=half, size=_size(size), metadata=trained.metadata)
+        export_onnx(trained.network, out, loss=trained.loss, half=half, size=fixed_size, metadata=trained.metadata)
     Console().print(f"written to {out} ({out.stat().st_size / 1e6:.1f} MB)", highlight=False)
 
 

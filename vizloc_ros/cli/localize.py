@@ -43,7 +43,7 @@ def localize(
     roll: RollOption = "none",
     refine: Annotated[str, typer.Option(help="Refine poses by alignment: pixloc; empty: not")] = "",
     perturb: Annotated[
-        float, typer.Option(help="Distance to move the localizer's poses by before refinement \\[m]", min=0)
+        float, typer.Option(help="Distance to move the localizer's poses by before refinement [m]", min=0)
     ] = 0.0,
     model: TrackerModelOption = "",
     long_side: LongSideOption = LONG_SIDE,
@@ -51,7 +51,7 @@ def localize(
     config: ConfigOption = None,
     seed: SeedOption = 0,
 ) -> None:
-    """Localize the images of a dataset in a map and evaluate their poses."""
+    """Localize images of a dataset in a map and evaluate the poses."""
     from vizloc_ros.features.device import Device
 
     device = Device(provider=provider)

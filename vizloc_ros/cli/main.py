@@ -12,12 +12,13 @@ from vizloc_ros.cli.demo import demo
 from vizloc_ros.cli.localize import localize
 from vizloc_ros.cli.replay import replay
 from vizloc_ros.cli.track import track
-from vizloc_ros.errors import ConfigError, VizlocError
+from vizloc_ros.errors import VizlocError
 
 app = typer.Typer(
     help="Visual localization: build maps, localize images in them, replay bags through the ROS 2 nodes.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich's columns cut the names of options at 80 characters
 )
 app.add_typer(map_commands.app, name="map")
 app.add_typer(bag.app, name="bag")
@@ -42,7 +43,7 @@ def main() -> None:
         app(prog_name="vizloc")
     except VizlocError as error:
         _print_error(error)
-        sys.exit(2 if isinstance(error, ConfigError) else 1)  # an option with an invalid value is wrong usage
+        sys.exit(error.exit_code)
     except OSError as error:  # a file that cannot be read or written; the text names it
         _print_error(error)
         sys.exit(1)

@@ -33,6 +33,7 @@ from vizloc_ros.mapping.check import map_problems
 from vizloc_ros.mapping.map_writer import add_to_map
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.tracking_options import LONG_SIDE
+from vizloc_ros.wording import number_text
 
 app = typer.Typer(help="Build and inspect maps.", no_args_is_help=True)
 console = Console()
@@ -77,7 +78,10 @@ def add_pixloc(
     long_side: LongSideOption = LONG_SIDE,
     provider: ProviderOption = "cpu",
 ) -> None:
-    """Compute the tracker's reference features, for a map without them or for another network."""
+    """Compute the tracker's reference features of a map.
+
+    This is for a map without them, or for another network.
+    """
     from vizloc_ros.features.device import Device
     from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
     from vizloc_ros.pixloc.reference_builder import add_references
@@ -145,15 +149,18 @@ def info(map_path: MapArgument) -> None:
     ):
         table.add_row(label, str(value))
     for key, value in described.build.items():
-        if isinstance(value, int | float):
-            table.add_row(f"build: {key}", f"{value:.4g}")
+        if isinstance(value, int | float) and not hasattr(described, key):  # others are above
+            table.add_row(f"build: {key}", number_text(value))
     console.print(table)
     _print_build_warnings(visual_map)
 
 
 @app.command()
 def check(map_path: MapArgument) -> None:
-    """Verify every byte of a map; exit code 1 if files are missing, corrupt or of another map."""
+    """Verify every byte of a map.
+
+    The exit code is 1 if files are missing, corrupt or of another map.
+    """
     if problems := map_problems(map_path, bar):
         raise MapError("\n".join(problems))
     console.print(f"{map_path}: whole", style="green")
@@ -162,7 +169,10 @@ def check(map_path: MapArgument) -> None:
 
 @app.command()
 def index(map_path: MapArgument, seed: SeedOption = 0) -> None:
-    """Add an index of the global descriptors (FAISS) to a large map, or rebuild it."""
+    """Add an index (FAISS) to a large map, or rebuild it.
+
+    The index is that of the global descriptors.
+    """
     visual_map = VisualMap.open(map_path)
     keyframes, start = visual_map.info.keyframes, time.perf_counter()
     added = add_to_map(

@@ -47,7 +47,10 @@ def track(
     config: ConfigOption = None,
     seed: SeedOption = 0,
 ) -> None:
-    """Track the images of a dataset, from the localizer's first pose on, and evaluate the poses."""
+    """Track images of a dataset in a map and evaluate the poses.
+
+    The localizer gives the first pose, and one whenever the tracker is lost.
+    """
     from vizloc_ros.features.device import Device
 
     options, device = read_options(config, OptionTree), Device(provider=provider, threads=threads)

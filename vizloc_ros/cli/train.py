@@ -9,12 +9,12 @@ from rich.console import Console
 
 from vizloc_ros.cli.config_file import read_options
 from vizloc_ros.cli.progress import bar
-from vizloc_ros.errors import ConfigError
+from vizloc_ros.errors import InputError
 
 if TYPE_CHECKING:
     from vizloc_ros.training.training_run import TrainingRun
 
-app = typer.Typer(help="Train networks (pip install 'vizloc_ros\\[train]').", no_args_is_help=True)
+app = typer.Typer(help="Train networks (pip install 'vizloc_ros[train]').", no_args_is_help=True)
 console = Console()
 
 ConfigOption = Annotated[Path, typer.Option(help="YAML file of the run (docs/training.md)", dir_okay=False)]
@@ -50,7 +50,10 @@ def global_head(
     until: UntilOption = None,
     threads: ThreadsOption = 0,
 ) -> None:
-    """Train the global head of a distilled HF-Net on whole images."""
+    """Train the global head of a distilled HF-Net.
+
+    It is trained on whole images.
+    """
     require_torch(threads)
     from vizloc_ros.training.global_head.global_head_options import GlobalTraining
     from vizloc_ros.training.global_head.global_head_trainer import GlobalHeadTrainer
@@ -63,7 +66,10 @@ def global_head(
 
 @app.command("hfnet-vocabulary")
 def vocabulary(config: ConfigOption, out: OutOption, threads: ThreadsOption = 0) -> None:
-    """Learn the global head of a distilled HF-Net on EdgePoint2's encoder: vocabulary and whitening of VLAD."""
+    """Learn the global head on EdgePoint2's encoder.
+
+    It is a vocabulary and the whitening of VLAD.
+    """
     require_torch(threads)
     from vizloc_ros.training.vocabulary import VocabularyTraining, learn_vocabulary
 
@@ -94,11 +100,11 @@ def pixloc(
 
 
 def require_torch(threads: int = 0) -> None:
-    """Set PyTorch's threads, 0 for all cores. Raises ``ConfigError`` if PyTorch is not installed."""
+    """Set PyTorch's threads, 0 for all cores. Raises ``InputError`` if PyTorch is not installed."""
     try:
         import torch
     except ImportError:
-        raise ConfigError("training and export need PyTorch: pip install 'vizloc_ros[train]'") from None
+        raise InputError("training and export need PyTorch: pip install 'vizloc_ros[train]'") from None
     if threads:
         torch.set_num_threads(threads)
 

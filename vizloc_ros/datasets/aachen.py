@@ -80,7 +80,7 @@ def _read_map(folder: Path, named: str | None) -> dict[str, _Entry]:
             return _read_colmap(path)
     raise DatasetError(
         f"{folder / models[0][0]}: there is no 3D model ({', '.join(f'{file}.bin' for file in MODEL_FILES)}): unpack "
-        "aachen_v1_1.zip, or name its folder with model=FOLDER"
+        f"aachen_v1_1.zip, or name its folder: aachen:{folder}?model=FOLDER"
     )
 
 

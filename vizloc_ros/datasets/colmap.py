@@ -161,7 +161,7 @@ def _model_folder(root: Path, named: str | None) -> Path:
             return folder
     raise DatasetError(
         f"{', '.join(map(str, candidates))}: no COLMAP reconstruction ({', '.join(MODEL_FILES)}, all .bin or all "
-        ".txt); name its folder with model=FOLDER"
+        f".txt); name its folder: colmap:{root}?model=FOLDER"
     )
 
 

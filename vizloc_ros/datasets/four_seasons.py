@@ -42,7 +42,9 @@ def open_four_seasons(spec: str) -> ListedDataset:
         DatasetError: an option is invalid, or a file is missing or malformed; the text names the file and the line.
     """
     where = f"4seasons:{spec}"
-    folder, options = parse_specification(spec, "a recording of 4Seasons with times.txt and undistorted_images")
+    folder, options = parse_specification(
+        spec, "a recording of 4Seasons with times.txt and undistorted_images", "times.txt"
+    )
     cameras = chosen_names(options.pop("camera", CAMERAS[0]), CAMERAS, "camera", where)
     calibration = _calibration_folder(folder, options.pop("calibration", None))
     trajectory = _read_trajectory(folder, Path(options.pop("world", folder)))
@@ -72,7 +74,7 @@ def _calibration_folder(folder: Path, named: str | None) -> Path:
             return candidate
     raise DatasetError(
         f"{candidates[0]}: there is no undistorted_calib_0.txt; unpack calibration.zip beside the recording, or name "
-        "its folder with calibration=PATH"
+        f"its folder: 4seasons:{folder}?calibration=PATH"
     )
 
 

@@ -48,7 +48,7 @@ def open_nuscenes(spec: str) -> ListedDataset:
         DatasetError: an option is invalid, or a table is missing or malformed; the text names the file.
     """
     where = f"nuscenes:{spec}"
-    root, options = parse_specification(spec, "nuScenes with samples, sweeps and v1.0-mini")
+    root, options = parse_specification(spec, "nuScenes with samples, sweeps and v1.0-mini", "*/sample_data.json")
     tables = _tables(root, options.pop("version", None))
     cameras = chosen_names(options.pop("camera", CAMERAS[0]), CAMERAS, "camera", where)
     frames = chosen_names(options.pop("frames", FRAMES[0]), FRAMES, "frames", where)[0]
@@ -71,8 +71,12 @@ def _tables(root: Path, version: str | None) -> Path:
         return root / found[0]
     if version in found:
         return root / version
-    named = "name one of them with version=" if version is None else f"version={version} is none of them"
-    raise DatasetError(f"{root}: {len(found)} versions with sample_data.json ({', '.join(found) or 'none'}); {named}")
+    named = (
+        f"name one of them: nuscenes:{root}?version={found[0]}"
+        if version is None
+        else f"version={version} is none of them"
+    )
+    raise DatasetError(f"{root}: {len(found)} versions with sample_data.json ({', '.join(found)}); {named}")
 
 
 def _read_images(

@@ -33,29 +33,27 @@ def _open_synthetic(argument: str) -> Dataset:
     return open_synthetic(argument)
 
 
-_OPENERS: Mapping[str, tuple[str, Callable[[str], Dataset]]] = {
-    "folder": ("PATH", _open_folder),
-    "kitti": ("PATH[?map=FIRST-LAST&query=FIRST-LAST&camera=0]", open_kitti),
-    "colmap": ("PATH[?model=FOLDER&images=FOLDER&...]", open_colmap),
-    "cmu": ("PATH[?camera=c0]", open_cmu),
-    "cmu-seasons": ("PATH?slice=2[&camera=c0]", open_cmu_seasons),
-    "kapture": ("PATH[?camera=ID,...&unit=s]", open_kapture),
-    "robotcar-seasons": ("PATH[?location=1&camera=rear&model=PATH&rig=map]", open_robotcar_seasons),
-    "robotcar": (
-        "PATH[?camera=stereo_centre&poses=rtk&sdk=PATH&origin=E,N,U&map=DRIVE&query=DRIVE]",
-        open_robotcar,
-    ),
-    "euroc": ("PATH[?camera=cam0,cam1&map=FIRST-LAST]", open_euroc),
-    "tum": ("PATH[?camera=freiburg1&map=FIRST-LAST]", open_tum),
-    "7scenes": ("PATH[?focal=525]", open_seven_scenes),
-    "12scenes": ("PATH", open_twelve_scenes),
-    "cambridge": ("PATH", open_cambridge),
-    "aachen": ("PATH[?model=FOLDER]", open_aachen),
-    "nuscenes": ("PATH[?version=v1.0-mini&camera=CAM_FRONT,...&map=SCENE,SCENE]", open_nuscenes),
-    "4seasons": ("PATH[?camera=cam0,cam1&world=PATH&calibration=PATH&map=FIRST-LAST]", open_four_seasons),
-    "synthetic": ("[seed=0,length=20,...]", _open_synthetic),
+# Each with files or folders that tell the dataset: one of the patterns is in its folder.
+_OPENERS: Mapping[str, tuple[Callable[[str], Dataset], tuple[str, ...]]] = {
+    "folder": (_open_folder, ("poses.csv",)),
+    "kitti": (open_kitti, ("calib.txt",)),
+    "colmap": (open_colmap, ("sparse",)),
+    "cmu": (open_cmu, ("ground-truth-database-images-slice*.txt",)),
+    "cmu-seasons": (open_cmu_seasons, ("query_lists",)),
+    "kapture": (open_kapture, ("sensors/sensors.txt", "mapping/sensors/sensors.txt")),
+    "robotcar-seasons": (open_robotcar_seasons, ("images/overcast-reference",)),
+    "robotcar": (open_robotcar, ("*.timestamps",)),
+    "euroc": (open_euroc, ("mav0", "cam0/data.csv")),
+    "tum": (open_tum, ("rgb.txt",)),
+    "7scenes": (open_seven_scenes, ("TrainSplit.txt",)),
+    "12scenes": (open_twelve_scenes, ("info.txt",)),
+    "cambridge": (open_cambridge, ("dataset_train.txt",)),
+    "aachen": (open_aachen, ("3D-models",)),
+    "nuscenes": (open_nuscenes, ("*/sample_data.json",)),
+    "4seasons": (open_four_seasons, ("GNSSPoses.txt",)),
+    "synthetic": (_open_synthetic, ()),
 }
-READERS = ", ".join(f"{reader}:{usage}" for reader, (usage, _) in _OPENERS.items())
+READERS = tuple(_OPENERS)
 
 
 def open_dataset(spec: str) -> Dataset:
@@ -66,7 +64,18 @@ def open_dataset(spec: str) -> Dataset:
     """
     reader, colon, argument = spec.partition(":")
     if not colon:
-        raise DatasetError(f"dataset {spec!r} has no reader; write one of: {READERS}")
+        raise DatasetError(f"dataset {spec!r} has no reader; {_likely(spec)}: {_all_readers()}")
     if reader not in _OPENERS:
-        raise DatasetError(f"dataset {spec!r} has an unknown reader {reader!r}; write one of: {READERS}")
-    return _OPENERS[reader][1](argument)
+        raise DatasetError(f"dataset {spec!r} has an unknown reader {reader!r}; write one of: {_all_readers()}")
+    return _OPENERS[reader][0](argument)
+
+
+def _likely(path: str) -> str:
+    """Advice for a path without its reader: those whose files are there, else the one for users' own images."""
+    folder = Path(path.partition("?")[0])
+    found = [reader for reader, (_, patterns) in _OPENERS.items() if any(any(folder.glob(p)) for p in patterns)]
+    return f"write {' or '.join(f'{reader}:{path}' for reader in found or ['folder'])}, or another reader"
+
+
+def _all_readers() -> str:
+    return f"{', '.join(READERS)} (docs/datasets.md)"

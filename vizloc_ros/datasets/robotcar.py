@@ -9,6 +9,7 @@ those of robotcar-dataset-sdk.
 vehicle in the frame of the camera, as the SDK uses them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -135,15 +136,13 @@ def open_robotcar(spec: str) -> RobotcarDataset:
         raise DatasetError(f"robotcar:{spec}: camera={','.join(cameras)}; the cameras are {', '.join(CAMERAS)}")
     origin = _origin(options.pop("origin", None), spec)
     poses = options.pop("poses", None)
-    sdk = _sdk_folder(root, options.pop("sdk", None))
+    named_sdk = options.pop("sdk", None)
     drives = {split: root / folder for split, folder in options.items()} or {"all": root}
+    for split, drive in drives.items():
+        _require_drive(root, split, drive, cameras)
+    sdk = _sdk_folder(root, named_sdk)
     parts: dict[str, list[RobotcarImage]] = {}
     for split, drive in drives.items():
-        if not drive.is_dir():
-            raise DatasetError(
-                f"{drive}: no such folder; {split}=FOLDER gives the split {split!r} its drive. The other options are "
-                "camera, poses, sdk, origin"
-            )
         file = _poses_file(drive, poses)
         drive_poses = None if file is None else read_drive_poses(file, origin)
         images = [image for camera in cameras for image in _read_drive(root, drive, camera, sdk, drive_poses)]
@@ -151,7 +150,8 @@ def open_robotcar(spec: str) -> RobotcarDataset:
         posed = [image for image in images if image.world_from_cam is not None]
         if split == "map" and not posed:
             raise DatasetError(
-                f"{drive}: no image of the map has a pose; give poses=rtk, poses=ins or the path of a file"
+                f"{drive}: no image of the map has a pose; add poses=rtk, poses=ins or poses=PATH: "
+                f"robotcar:{spec}&poses=rtk"
             )
         parts[split] = posed if split == "map" else images
         if split == "all" and 0 < len(posed) < len(images):
@@ -177,19 +177,33 @@ def _sdk_folder(root: Path, named: str | None) -> Path:
             return folder
     raise DatasetError(
         f"{', '.join(map(str, candidates))}: no folders models and extrinsics; clone ori-mrg/{SDK} beside the drive, "
-        "or give its path with sdk=PATH"
+        f"or give its path: robotcar:{root}?sdk=PATH"
     )
+
+
+def _list_of(drive: Path, camera: str) -> Path:
+    return drive / f"{extrinsics_name(camera)}.timestamps"
+
+
+def _require_drive(root: Path, split: str, drive: Path, cameras: Sequence[str]) -> None:
+    """Raise ``DatasetError`` if a folder is no drive with images of these cameras."""
+    if not drive.is_dir():
+        raise DatasetError(
+            f"{drive}: no such folder; {split}=FOLDER gives the split {split!r} its drive. The other options are "
+            "camera, poses, sdk, origin"
+        )
+    for camera in cameras:
+        if not _list_of(drive, camera).is_file():
+            raise DatasetError(
+                f"{_list_of(drive, camera)}: no such file; expected a drive of the Oxford RobotCar with images of "
+                f"{camera}, or several drives below {root}: robotcar:{root}?map=DRIVE&query=DRIVE"
+            )
 
 
 def _read_drive(root: Path, drive: Path, name: str, sdk: Path, poses: Trajectory | None) -> list[RobotcarImage]:
     """Images of a camera on a drive: those of the list whose files are there, for few download all parts."""
     sensor, folder = extrinsics_name(name), image_folder(drive, name)
-    listed = drive / f"{sensor}.timestamps"
-    if not listed.is_file():
-        raise DatasetError(
-            f"{listed}: no such file; expected a drive with images of {name}, or name one below {root.name} with "
-            "map=DRIVE or query=DRIVE"
-        )
+    listed = _list_of(drive, name)
     stamps = _read_stamps(listed)
     stamps = [stamp for stamp in stamps if (folder / f"{stamp}.png").is_file()]
     if not stamps:

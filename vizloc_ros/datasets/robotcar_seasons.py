@@ -147,7 +147,7 @@ def _reference(folder: Path, location: int | None, model: str | None) -> dict[Se
     if missing or not paths:
         raise DatasetError(
             f"{missing[0] if missing else folder / _MERGED}: there is no 3D model; download {_MERGED}, or unpack "
-            f"{_INDIVIDUAL / 'NNN_aligned.zip'}, or name another model with model=PATH"
+            f"{_INDIVIDUAL / 'NNN_aligned.zip'}, or name another model: robotcar-seasons:{folder}?model=PATH"
         )
     poses: dict[SeasonsImage, Rigid3d] = {}
     for path in paths:

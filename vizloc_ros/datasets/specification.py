@@ -7,17 +7,23 @@ from urllib.parse import parse_qsl
 from vizloc_ros.errors import DatasetError
 
 
-def parse_specification(spec: str, expected: str) -> tuple[Path, dict[str, str]]:
-    """Split ``PATH?option=value&...`` into the folder and the options. Raises ``DatasetError`` without the folder.
+def parse_specification(spec: str, expected: str, holds: str = "") -> tuple[Path, dict[str, str]]:
+    """Split ``PATH?option=value&...`` into the folder and the options.
 
     Args:
         spec: text behind the reader's name and its colon.
         expected: the folder's content, for the error.
+        holds: pattern of a file that is in every folder of the dataset; empty: not checked here.
+
+    Raises:
+        DatasetError: there is no such folder, or it does not hold the file; options are not yet looked at.
     """
     folder_text, _, query = spec.partition("?")
     folder = Path(folder_text)
     if not folder.is_dir():
         raise DatasetError(f"{folder}: no such folder; it should be {expected}")
+    if holds and not any(folder.glob(holds)):
+        raise DatasetError(f"{folder}: there is no {holds} in it; it should be {expected}")
     return folder, dict(parse_qsl(query, keep_blank_values=True))
 
 

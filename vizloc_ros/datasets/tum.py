@@ -39,7 +39,7 @@ def open_tum(spec: str) -> ListedDataset:
     Raises:
         DatasetError: an option is invalid, or a file is missing or malformed; the text names the file and the line.
     """
-    folder, options = parse_specification(spec, "a sequence of TUM RGB-D with rgb.txt and rgb")
+    folder, options = parse_specification(spec, "a sequence of TUM RGB-D with rgb.txt and rgb", "rgb.txt")
     lens = _camera(folder, options.pop("camera", None), f"tum:{spec}")
     truth = folder / "groundtruth.txt"
     trajectory = _read_trajectory(truth) if truth.is_file() else Trajectory([], [])
@@ -51,7 +51,9 @@ def _camera(folder: Path, named: str | None, where: str) -> DistortedCamera:
     if named is None:
         of_folder = [lens for name, lens in CAMERAS.items() if name in folder.resolve().name]
         if not of_folder:
-            raise DatasetError(f"{folder}: its name tells no camera; give camera={'|'.join(CAMERAS)}")
+            raise DatasetError(
+                f"{folder}: its name tells no camera; write tum:{folder}?camera=NAME, of {', '.join(CAMERAS)}"
+            )
         return of_folder[0]
     if named not in CAMERAS:
         raise DatasetError(f"{where}: camera={named}; the benchmark has the cameras {', '.join(CAMERAS)}")

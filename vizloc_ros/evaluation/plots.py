@@ -147,7 +147,8 @@ def plot_errors(
     """
     x = np.arange(len(names)) if times_s is None else times_s - times_s[:1]
     found = np.array([name in report.errors for name in names], dtype=bool)
-    failed = ~found & np.array([name not in skipped for name in names], dtype=bool)
+    passed_over = ~found & np.array([name in skipped for name in names], dtype=bool)
+    failed = ~found & ~passed_over
     errors = np.array([report.errors[name] for name in names if name in report.errors]).reshape(-1, 2)
     with figure_at(path, width=10.0, height=5.4) as figure:
         panels = figure.subplots(2, 1, sharex=True)
@@ -155,7 +156,12 @@ def plot_errors(
             zip(panels, ("translation error", "rotation error"), ("m", "deg"), strict=True)
         ):
             axes.vlines(x[failed], 0, 1, transform=axes.get_xaxis_transform(), color=RED, alpha=0.25, lw=2)
-            axes.plot(x[found], errors[:, column].clip(ERROR_FLOOR), ".", color=BLUE, ms=6)
+            below = errors[:, column] < ERROR_FLOOR
+            axes.plot(x[found][~below], errors[~below, column], ".", color=BLUE, ms=6)
+            if below.any():  # at the lower end of the axis, since a logarithm has none
+                label = f"{int(below.sum())} below {ERROR_FLOOR:g} {unit}"
+                axes.plot(x[found][below], np.full(below.sum(), ERROR_FLOOR), "v", color=BLUE, ms=5, label=label)
+                axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderpad=0.0, handletextpad=0.2)
             for tolerance, color in zip(TOLERANCES, TOLERANCE_COLORS, strict=True):
                 axes.axhline(tolerance[column], color=color, lw=1, ls="--")
                 axes.annotate(
@@ -175,11 +181,11 @@ def plot_errors(
             axes.yaxis.set_major_formatter("{x:g}")
             axes.grid(True)
         panels[0].set_title(title)
-        recall = ",  ".join(f"{readable(key)}: {100 * ratio:.1f} %" for key, ratio in report.recall.items())
+        recall = ",  ".join(f"{100 * ratio:.1f} % within {readable(key)}" for key, ratio in report.recall.items())
         panels[1].set_xlabel("query image" if times_s is None else "time [s]")
-        figure.supxlabel(
+        figure.supxlabel(  # two lines: one would be wider than the figure
             f"{report.num_poses} of {report.num_images} queries localized, {int(failed.sum())} without a pose (red)"
-            f"{f', {len(skipped)} not processed' if skipped else ''}    |    recall {recall}",
+            f"{f', {int(passed_over.sum())} not processed' if passed_over.any() else ''}\nrecall: {recall}",
             fontsize=10,
             color=MUTED,
         )
@@ -189,17 +195,17 @@ def plot_overlay(
     path: Path,
     image: UInt8,
     keypoints: Float64,
-    inliers: Bool,
+    inliers: Bool | None = None,
     projections: Float64 | None = None,
     caption: str = "",
 ) -> None:
-    """Draw a query image with its matches.
+    """Draw a query image with its matches, or with its keypoints alone.
 
     Args:
         path: file of the figure.
         image: (H, W) gray or (H, W, 3) BGR image.
-        keypoints: (N, 2) matched keypoints [px].
-        inliers: (N,) mask of the inlier matches.
+        keypoints: (N, 2) matched keypoints [px]; all of the image without ``inliers``.
+        inliers: (N,) mask of the inlier matches; None if there are no matches.
         projections: (N, 2) matched landmarks projected with the estimated pose [px]; drawn for the inliers.
         caption: title of the figure, e.g. the errors.
     """
@@ -207,20 +213,27 @@ def plot_overlay(
     with figure_at(path, width=10.0, height=10.0 * height / width + 1.1) as figure:
         axes = figure.add_subplot()
         axes.imshow(image if image.ndim == 2 else image[..., ::-1], cmap="gray", vmin=0, vmax=255)
-        out, used = keypoints[~inliers], keypoints[inliers]
-        axes.scatter(*out.T, s=9, c=RED, linewidths=0, alpha=0.8, label=f"rejected matches ({len(out)})")
-        if projections is not None:
-            ends = np.stack([used, projections[inliers]], axis=1)
-            axes.plot(*ends.transpose(2, 1, 0), color="#fde047", lw=1.2)
-            ring = {"marker": "o", "facecolors": "none", "edgecolors": "#fde047", "linewidths": 1.0}
-            axes.scatter(*projections[inliers].T, s=34, label="landmarks, projected with the estimated pose", **ring)
-        axes.scatter(*used.T, s=9, c="#34d399", linewidths=0, label=f"inlier matches ({len(used)})")
+        if inliers is None:
+            axes.scatter(*keypoints.T, s=9, c=ORANGE, linewidths=0, label=f"keypoints ({len(keypoints)})")
+        else:
+            _draw_matches(axes, keypoints, inliers, projections)
         axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
         axes.set_axis_off()
         axes.set_title(caption)
         legend = figure.legend(loc="outside lower center", ncols=3)
         for text in legend.get_texts():
             text.set_color(INK)
+
+
+def _draw_matches(axes: Any, keypoints: Float64, inliers: Bool, projections: Float64 | None) -> None:
+    out, used = keypoints[~inliers], keypoints[inliers]
+    axes.scatter(*out.T, s=9, c=RED, linewidths=0, alpha=0.8, label=f"rejected matches ({len(out)})")
+    if projections is not None:
+        ends = np.stack([used, projections[inliers]], axis=1)
+        axes.plot(*ends.transpose(2, 1, 0), color="#fde047", lw=1.2)
+        ring = {"marker": "o", "facecolors": "none", "edgecolors": "#fde047", "linewidths": 1.0}
+        axes.scatter(*projections[inliers].T, s=34, label="landmarks, projected with the estimated pose", **ring)
+    axes.scatter(*used.T, s=9, c="#34d399", linewidths=0, label=f"inlier matches ({len(used)})")
 
 
 @contextmanager

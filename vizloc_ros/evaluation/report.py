@@ -25,6 +25,7 @@ from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.localization.image_localizer import ImageLocalizer
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.timing import NANOSECONDS
+from vizloc_ros.wording import number_text
 
 PERCENTILES = {"p50", "p99"}
 RATIOS = ("recall", "recall_of_processed", "retrieval", "converged")
@@ -88,7 +89,7 @@ def _cell(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_cell(item)}" for key, item in value.items())
     if isinstance(value, float):
-        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+        return number_text(value)
     return str(value)
 
 
@@ -180,18 +181,17 @@ def _draw_overlay_of(
     localizer: HierarchicalLocalizer,
 ) -> None:
     localized = ImageLocalizer(visual_map.extractor, localizer, tuple(Roll)).localize(image, record.camera)
-    features, outcome = localized.features, localized.outcome
-    if outcome.pose is None:
-        keypoints, projections = features.keypoints, None
-        inliers = np.zeros(len(keypoints), bool)
-    else:
-        pose = outcome.pose
-        keypoints = features.keypoints[np.concatenate([pose.keypoints, pose.rejected])]
-        inliers = np.arange(len(keypoints)) < len(pose.keypoints)
-        projections = np.zeros((len(keypoints), 2))
-        cam_from_map = map_from_cam.inverse()
-        projected, _ = record.camera.project(transform_points(cam_from_map, pose.positions))
-        correction = visual_map.info.intrinsics_correction(record.camera)
-        projections[inliers] = projected + correction.shift(projected, record.camera)  # pixels of the real camera
-    caption = f"{record.name}: {outcome.inliers} of {outcome.matches} matches are inliers"
+    features, pose = localized.features, localized.outcome.pose
+    if pose is None:
+        caption = f"{record.name}: all keypoints; localized again, {localized.outcome.reason}"
+        plot_overlay(path, image, features.keypoints.astype(np.float64), caption=caption)
+        return
+    keypoints = features.keypoints[np.concatenate([pose.keypoints, pose.rejected])]
+    inliers = np.arange(len(keypoints)) < len(pose.keypoints)
+    projections = np.zeros((len(keypoints), 2))
+    cam_from_map = map_from_cam.inverse()
+    projected, _ = record.camera.project(transform_points(cam_from_map, pose.positions))
+    correction = visual_map.info.intrinsics_correction(record.camera)
+    projections[inliers] = projected + correction.shift(projected, record.camera)  # pixels of the real camera
+    caption = f"{record.name}: {len(pose.keypoints)} of {len(keypoints)} matches are inliers"
     plot_overlay(path, image, keypoints.astype(np.float64), inliers, projections, caption)

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from vizloc_ros.arrays import Float32, UInt8
-from vizloc_ros.errors import ConfigError, FeatureError
+from vizloc_ros.errors import FeatureError, InputError
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.onnx_session import ORT_ERRORS, described, one_line, open_session, read_network
 from vizloc_ros.geometry.interpolation import Corners, interpolate_channels_first
@@ -97,7 +97,7 @@ class DenseNetwork:
 
         Raises:
             FeatureError: the file is missing or no network.
-            ConfigError: outputs are missing or ambiguous.
+            InputError: outputs are missing or ambiguous.
             DeviceError: the device is not available.
         """
         self.path = path
@@ -106,12 +106,12 @@ class DenseNetwork:
         (self._input, *others) = self._session.get_inputs()
         if others or len(self._input.shape) != 4 or self._input.shape[1] not in (1, 3):
             inputs = described(self._session.get_inputs())
-            raise ConfigError(f"{path}: its input must be one image of 1 or 3 channels, not {inputs}")
+            raise InputError(f"{path}: its input must be one image of 1 or 3 channels, not {inputs}")
         outputs = {output.name: output for output in self._session.get_outputs()}
         self._scores = config.scores or self._only(outputs, "scores", _is_scores)
         self._descriptors = config.descriptors or self._only(outputs, "descriptors", _is_descriptors)
         if missing := {self._scores, self._descriptors} - set(outputs):
-            raise ConfigError(f"{path}: has no output {sorted(missing)}; it has {described(outputs.values())}")
+            raise InputError(f"{path}: has no output {sorted(missing)}; it has {described(outputs.values())}")
         self._kind: ScoreKind = config.score_kind or _score_kind(outputs[self._scores])
         self._reliability = [name for name in outputs if _is_reliability(name) and self._kind != "logit"][:1]
 
@@ -160,10 +160,10 @@ class DenseNetwork:
         return scores[0] + np.float32(self.config.score_offset) if self._kind == "logit" else scores[0]
 
     def _only(self, outputs: Mapping[str, Any], setting: str, fits: Callable[[Any], bool]) -> str:
-        """Name of the only output that fits. Raises ``ConfigError`` for none or several."""
+        """Name of the only output that fits. Raises ``InputError`` for none or several."""
         found = [name for name, output in outputs.items() if fits(output)]
         if len(found) != 1:
-            raise ConfigError(
+            raise InputError(
                 f"{self.path}: its {setting} cannot be told from its outputs {described(outputs.values())}: name one "
                 f"in the setting '{setting}', or choose a network with dense {setting}"
             )

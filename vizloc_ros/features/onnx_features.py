@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import AfterValidator, Field
 
 from vizloc_ros.arrays import Float32, Int64, UInt8
-from vizloc_ros.errors import ConfigError, FeatureError
+from vizloc_ros.errors import FeatureError, InputError
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.onnx_dense_network import DenseMaps, DenseNetwork, DenseNetworkConfig
 from vizloc_ros.features.onnx_session import ORT_ERRORS, described, one_line, open_session, read_network
@@ -56,12 +56,12 @@ class DescriptorHead:
     """Network that turns the dense descriptors of an image into descriptors of its keypoints."""
 
     def __init__(self, path: Path, device: Device) -> None:
-        """Open a file. Raises ``FeatureError`` if it is no network, ``ConfigError`` if it is no descriptor head."""
+        """Open a file. Raises ``FeatureError`` if it is no network, ``InputError`` if it is no descriptor head."""
         self._path, self._session = path, open_session(read_network(path), device)
         inputs = self._session.get_inputs()
         by_rank = {len(value.shape): value.name for value in inputs}
         if sorted(len(value.shape) for value in inputs) != [2, 4]:
-            raise ConfigError(f"{path}: a descriptor head takes dense features and keypoints, not {described(inputs)}")
+            raise InputError(f"{path}: a descriptor head takes dense features and keypoints, not {described(inputs)}")
         self._dense, self._keypoints = by_rank[4], by_rank[2]
 
     def describe(self, maps: DenseMaps, points: Float32) -> Float32:
@@ -94,7 +94,7 @@ class OnnxFeatures(LocalVlad):
         """Open the extractor, see ``open_extractor``, with ``path`` among the settings.
 
         Raises:
-            ConfigError: a setting is wrong, or the settings leave an output of the network open.
+            InputError: a setting is wrong, or the settings leave an output of the network open.
             DeviceError: the device is not available.
             FeatureError: a file is missing, no network, or not the one that the map was built with.
         """

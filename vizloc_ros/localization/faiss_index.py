@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from vizloc_ros.arrays import Float32, Int64
-from vizloc_ros.errors import ConfigError, MapError
+from vizloc_ros.errors import InputError, MapError
 from vizloc_ros.localization.retrieval import best_first, require_query
 from vizloc_ros.parallel import Progress, silent
 
@@ -35,7 +35,7 @@ class FaissIndex:
             shortlist: number of keyframes that are compared exactly.
 
         Raises:
-            ConfigError: FAISS is not installed.
+            InputError: FAISS is not installed.
             MapError: the file is missing, damaged, or belongs to other descriptors; the text names it.
         """
         faiss = import_faiss("set the parameter 'search' to exact")
@@ -85,7 +85,7 @@ def write_index(global_descriptors: Float32, path: Path, seed: int = 0, progress
     """Build and write the index of (K, G) global descriptors, which may be memory-mapped.
 
     Raises:
-        ConfigError: FAISS is not installed.
+        InputError: FAISS is not installed.
         MapError: the file cannot be written.
     """
     faiss = import_faiss("leave small maps without an index: they need none")
@@ -113,12 +113,12 @@ def import_faiss(otherwise: str) -> Any:
         otherwise: advice for users who do not want to install it.
 
     Raises:
-        ConfigError: FAISS is not installed.
+        InputError: FAISS is not installed.
     """
     try:
         return importlib.import_module("faiss")
     except ImportError as error:
-        raise ConfigError(f"FAISS is not installed ({error}): pip install faiss-cpu, or {otherwise}") from error
+        raise InputError(f"FAISS is not installed ({error}): pip install faiss-cpu, or {otherwise}") from error
 
 
 def _brief(error: Exception) -> str:

@@ -4,7 +4,7 @@ import logging
 from typing import Protocol
 
 from vizloc_ros.arrays import Float32, Int64
-from vizloc_ros.errors import ConfigError, MapError
+from vizloc_ros.errors import InputError, MapError
 from vizloc_ros.localization.faiss_index import INDEX_FILE, FaissIndex, import_faiss
 from vizloc_ros.localization.localization_options import RetrievalOptions
 from vizloc_ros.localization.retrieval import GlobalIndex
@@ -35,7 +35,7 @@ def open_search(visual_map: VisualMap, options: RetrievalOptions) -> GlobalSearc
     """Open the search that the options select.
 
     Raises:
-        ConfigError: ``search`` is faiss, but the map has no index, or FAISS is not installed.
+        InputError: ``search`` is faiss, but the map has no index, or FAISS is not installed.
         MapError: the index is not the one that map.yaml names.
     """
     if options.search == "exact" or (options.search == "auto" and not _index_pays(visual_map)):
@@ -43,7 +43,7 @@ def open_search(visual_map: VisualMap, options: RetrievalOptions) -> GlobalSearc
     path, expected = visual_map.folder / INDEX_FILE, visual_map.info.files.get(INDEX_FILE)
     again = f"run 'vizloc map index {visual_map.folder}' again"
     if expected is None:
-        raise ConfigError(
+        raise InputError(
             f"parameter 'search' is faiss, but the map {visual_map.folder} has no index: "
             f"run 'vizloc map index {visual_map.folder}', or set it to auto or exact"
         )
@@ -63,7 +63,7 @@ def _index_pays(visual_map: VisualMap) -> bool:
     try:
         import_faiss("set the parameter 'search' to exact")
         missing = "" if INDEX_FILE in visual_map.info.files else f"run 'vizloc map index {visual_map.folder}'"
-    except ConfigError as error:
+    except InputError as error:
         missing = str(error)
     if missing:
         _LOG.warning(

@@ -64,6 +64,7 @@ class Replay:
     Attributes:
         poses: poses map_from_base by image stamp [ns]; the tracker's if it ran, else the localizer's.
         localized: poses map_from_base of the localizer by image stamp [ns].
+        asked: stamps of the images that the localizer was asked for; beside the tracker, few.
         latency_ms: time from the publication of an image to the reception of its pose, by stamp.
         num_images: number of published images, those without a stamp or with a repeated one included.
         skipped: stamps of the dropped images.
@@ -76,6 +77,7 @@ class Replay:
 
     poses: dict[int, Rigid3d]
     localized: dict[int, Rigid3d]
+    asked: set[int]
     latency_ms: dict[int, float]
     num_images: int
     skipped: set[int]
@@ -224,6 +226,7 @@ def _result(recorder: Recorder, published: _Published, tracking: bool) -> Replay
     return Replay(
         poses={stamp: pose.map_from_base for stamp, pose in sorted(found.items())},
         localized={stamp: pose.map_from_base for stamp, pose in sorted(recorder.poses.items())},
+        asked=sent.keys() & (recorder.extracted | recorder.poses.keys()),
         latency_ms={stamp: (pose.monotonic_ns - sent[stamp]) * 1e-6 for stamp, pose in found.items() if stamp in sent},
         num_images=published.count,
         skipped=set() if tracking else _skipped(recorder, sent.keys()),

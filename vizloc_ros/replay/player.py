@@ -17,8 +17,9 @@ from typing import Any
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 
+from vizloc_ros.bags.bag_options import FASTEST_RATE, SLOWEST_RATE
 from vizloc_ros.bags.opened import TYPES, BagTopic, open_bag
-from vizloc_ros.errors import BagError, ConfigError, RosError
+from vizloc_ros.errors import BagError, ConfigError, InputError, RosError
 from vizloc_ros.ros.rclpy_errors import RCLError
 from vizloc_ros.timing import NANOSECONDS
 
@@ -99,15 +100,16 @@ class BagPlayer:
 
         Raises:
             BagError: the bag cannot be read, or nothing in it can be published.
-            ConfigError: the rate, the offset or the delay is out of range.
+            ConfigError: the rate or the delay is out of range.
+            InputError: the bag ends before the offset.
         """
         with open_bag(path) as bag:
             begin_ns, end_ns, topics, is_ros1 = bag.start_ns, bag.end_ns, bag.topics, bag.is_ros1
         length_s = (end_ns - begin_ns) / NANOSECONDS
-        if not 0.01 <= rate <= 100.0:
-            raise ConfigError(f"the rate is {rate:g}; it must be from 0.01 to 100")
+        if not SLOWEST_RATE <= rate <= FASTEST_RATE:
+            raise ConfigError(f"the rate is {rate:g}; it must be from {SLOWEST_RATE:g} to {FASTEST_RATE:g}")
         if not 0.0 <= start_offset_s <= length_s:
-            raise ConfigError(f"the start is at {start_offset_s:g} s, but {path} is {length_s:g} s long")
+            raise InputError(f"the start is at {start_offset_s:g} s, but {path} is {length_s:g} s long")
         if not 0.0 <= delay_s < math.inf:
             raise ConfigError(f"the delay is {delay_s:g} s; it must be 0 or more")
         self._node, self._path, self._rate, self._loop, self._delay_s = node, path, rate, loop, delay_s

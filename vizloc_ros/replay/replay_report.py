@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from vizloc_ros.evaluation.report import draw_overlay, write_results
 from vizloc_ros.features.device import Device
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.check import check_map
-from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.mapping.visual_map import VisualMap, open_map_extractor
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
 from vizloc_ros.pixloc.tracking_options import LONG_SIDE
 from vizloc_ros.replay.bag_replay import replay_bag
@@ -35,6 +35,7 @@ def evaluate_replay(
     domain_id: int | None = None,
     options: BagOptions = DEFAULT_OPTIONS,
     details: Mapping[str, Any] | None = None,
+    on_checked: Callable[[bool], None] | None = None,
 ) -> dict[str, Any]:
     """Replay a bag, write poses, ``report.json`` and figures into a folder, and return the report.
 
@@ -53,20 +54,26 @@ def evaluate_replay(
         domain_id: ROS domain of the replay; ``private_domain()`` by default.
         options: choices about the bag.
         details: more entries of the report.
+        on_checked: called with true if the tracker runs, when all inputs can be used and before anything is started.
 
     Raises:
         BagError, MapError, RosError: as ``open_camera`` and ``replay_bag``.
+        ConfigError, DeviceError: there is no such provider, or it is not available.
         FeatureError: the map's reference features are of another network than the tracker's.
     """
-    out.mkdir(parents=True, exist_ok=True)
     check_map(map_path)  # the map server would refuse it, later
     visual_map = VisualMap.open(map_path)
     tracking = visual_map.info.pixloc is not None
-    if tracking:  # the tracker would refuse it, later
-        visual_map.require_references(open_pyramid_extractor(model, Device(threads=1), long_side).model_id)
+    device = Device(provider=provider, threads=1)
+    open_map_extractor(map_path, visual_map.info, device)  # the nodes would refuse what cannot be used, later
+    if tracking:
+        visual_map.require_references(open_pyramid_extractor(model, device, long_side).model_id)
     camera = open_camera(bag, options)
     base_from_cam = camera.frame_from_cam(options.base_frame)
     records = camera.records()
+    if on_checked is not None:
+        on_checked(tracking)
+    out.mkdir(parents=True, exist_ok=True)
     replay = replay_bag(
         camera,
         map_path,
@@ -89,6 +96,7 @@ def evaluate_replay(
         }
 
     estimates, localized = poses_of_camera(replay.poses), poses_of_camera(replay.localized)
+    asked = {by_stamp[stamp].name for stamp in replay.asked if stamp in by_stamp}
     truth = ground_truth(records)
     left_out = {f"the bag: images {reason}": count for reason, count in camera.index.left_out.most_common()}
     latency = percentiles(replay.latency_ms.values()) if replay.latency_ms else None
@@ -101,7 +109,7 @@ def evaluate_replay(
         "num_failed": replay.processed - len(replay.poses),
         "latency_ms": latency,
         "timings_ms": {**replay.timings_ms, **({"total": latency} if latency else {})},
-        "localizer": evaluate_poses(localized, truth).as_dict(),
+        "localizer": localizer_figures(localized, asked, truth),
         "map_bytes_per_keyframe": visual_map.info.bytes / visual_map.info.keyframes,
         "rate": rate,
         "seed": 0,
@@ -116,3 +124,17 @@ def evaluate_replay(
     if estimates:
         draw_overlay(out / "overlay.png", records, estimates, visual_map, HierarchicalLocalizer(visual_map))
     return written
+
+
+def localizer_figures(
+    localized: Mapping[str, Rigid3d], asked: Collection[str], truth: Mapping[str, Rigid3d]
+) -> dict[str, object]:
+    """Figures of the localizer over the images that it was asked for: it rests while the tracker is sure.
+
+    Args:
+        localized: its poses map_from_cam by image name.
+        asked: names of the images that it was asked for.
+        truth: ground-truth poses map_from_cam by image name.
+    """
+    figures = evaluate_poses(localized, {name: pose for name, pose in truth.items() if name in asked})
+    return {**figures.as_dict(), "num_images": len(asked), "num_poses": len(localized)}

@@ -41,7 +41,7 @@ def ensure_profile(profile: Profile = "network") -> str:
         profile = "localhost"
     # Fast DDS 2 reads only the older name; with Fast DDS 3 (Kilted and later) that name is a deprecation warning.
     variable = _FAST_DDS_2_VARIABLE if _uses_fast_dds_2() else _FAST_DDS_3_VARIABLE
-    os.environ[variable] = str(_shipped_config(_PROFILES[profile]))
+    os.environ[variable] = str(shipped_config(_PROFILES[profile]))
     seen_by = "this host only" if profile == "localhost" else "this host and others"
     return f"Fast DDS carries large images with {os.environ[variable]}, for {seen_by}; to choose, set {variable}"
 
@@ -62,7 +62,7 @@ def _uses_fast_dds_2() -> bool:
     return any((Path(prefix) / "share" / "fastrtps" / "cmake").is_dir() for prefix in prefixes)
 
 
-def _shipped_config(name: str) -> Path:
+def shipped_config(name: str) -> Path:
     """Path of a file of ``config/``, searched in the folders above this module.
 
     Installed (pip or colcon), a folder above is the prefix that holds ``share/``; in the source tree, a folder above

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel, TypeAdapter
 
-from vizloc_ros.errors import ConfigError
+from vizloc_ros.errors import InputError
 from vizloc_ros.features.hfnet.hfnet_config import EdgePointConfig, NetworkConfig
 from vizloc_ros.features.hfnet.hfnet_network import EdgePointHfNet, HfNet, build_hfnet
 from vizloc_ros.files import replacing
@@ -25,13 +25,13 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint; nothing in the file is executed. Raises ``ConfigError`` if it is missing or damaged."""
+    """Read a checkpoint; nothing in the file is executed. Raises ``InputError`` if it is missing or damaged."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such checkpoint") from None
+        raise InputError(f"{path}: there is no such checkpoint") from None
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise ConfigError(f"{path}: is no checkpoint, or is damaged ({error})") from error
+        raise InputError(f"{path}: is no checkpoint, or is damaged ({error})") from error
 
 
 def load_state(path: Path, options: BaseModel, resume: bool) -> dict[str, Any] | None:
@@ -43,12 +43,12 @@ def load_state(path: Path, options: BaseModel, resume: bool) -> dict[str, Any] |
         resume: continue the run.
 
     Raises:
-        ConfigError: there is a run that would be overwritten, or none to resume, or one of another stage, or one whose
+        InputError: there is a run that would be overwritten, or none to resume, or one of another stage, or one whose
             options differ in others than those that may change.
     """
     if not resume:
         if path.exists():
-            raise ConfigError(f"{path}: there is a run already: give --resume, or another --out")
+            raise InputError(f"{path}: there is a run already: give --resume, or another --out")
         return None
     state = load_checkpoint(path)
     try:
@@ -56,10 +56,10 @@ def load_state(path: Path, options: BaseModel, resume: bool) -> dict[str, Any] |
         before = type(options).model_validate(saved.get("global_training", saved))
     except (KeyError, TypeError, ValueError) as error:
         details = " ".join(str(error).split())
-        raise ConfigError(f"{path}: is no checkpoint of this stage of training ({details})") from error
+        raise InputError(f"{path}: is no checkpoint of this stage of training ({details})") from error
     old, new = dict(fixed_options(before)), dict(fixed_options(options))
     if changed := sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key)):
-        raise ConfigError(
+        raise InputError(
             f"{path}: the run was started with another {', '.join(changed)}: resume it with that, or start a new one "
             "with another --out"
         )
@@ -67,12 +67,12 @@ def load_state(path: Path, options: BaseModel, resume: bool) -> dict[str, Any] |
 
 
 def restore(path: Path, state: dict[str, Any], parts: dict[str, Any]) -> None:
-    """Load a checkpoint's state into modules and optimizers. Raises ``ConfigError`` if it is that of other ones."""
+    """Load a checkpoint's state into modules and optimizers. Raises ``InputError`` if it is that of other ones."""
     try:
         for name, part in parts.items():
             part.load_state_dict(state[name])
     except (KeyError, RuntimeError, ValueError) as error:
-        raise ConfigError(f"{path}: is a checkpoint of another network ({error})") from error
+        raise InputError(f"{path}: is a checkpoint of another network ({error})") from error
 
 
 def load_network(checkpoint: Path) -> tuple[HfNet, dict[str, str]]:
@@ -84,7 +84,7 @@ def load_network(checkpoint: Path) -> tuple[HfNet, dict[str, str]]:
         The network, and the metadata of an exported file about its training.
 
     Raises:
-        ConfigError: the file is no checkpoint of HF-Net.
+        InputError: the file is no checkpoint of HF-Net.
     """
     if checkpoint.suffix == ".onnx":
         published = EdgePointHfNet(EdgePointConfig())
@@ -96,7 +96,7 @@ def load_network(checkpoint: Path) -> tuple[HfNet, dict[str, str]]:
         network = build_hfnet(TypeAdapter(NetworkConfig).validate_python(config["network"]))
         network.load_state_dict(state["network"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"{checkpoint}: is no checkpoint of HF-Net ({error})") from error
+        raise InputError(f"{checkpoint}: is no checkpoint of HF-Net ({error})") from error
     return network.eval(), {"training": json.dumps(without_folders(config)), "steps": str(state["step"])}
 
 

@@ -8,7 +8,7 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from vizloc_ros.errors import ConfigError
+from vizloc_ros.errors import InputError
 from vizloc_ros.features.hfnet.edgepoint2 import (
     DETECTOR_ORDER,
     ENCODER_ORDER,
@@ -32,7 +32,7 @@ def load_edgepoint2(path: Path, encoder: EdgePoint2Encoder, detector: EdgePoint2
 
     Raises:
         FeatureError: the file cannot be read.
-        ConfigError: it is not an EdgePoint2 network of the same sizes.
+        InputError: it is not an EdgePoint2 network of the same sizes.
     """
     content = read_network(path)
     try:
@@ -47,7 +47,7 @@ def load_edgepoint2(path: Path, encoder: EdgePoint2Encoder, detector: EdgePoint2
             kept = DETECTOR_ORDER if detector.second is not None else DETECTOR_ORDER[:-2]
             load_convolutions(detector, {name: published[name] for name in kept})
     except (ValueError, KeyError, RuntimeError, TypeError, onnx.checker.ValidationError) as error:
-        raise ConfigError(
+        raise InputError(
             f"{path}: is no EdgePoint2 of these sizes ({' '.join(str(error).split())[:200]}): give "
             "edgepoint2_e64.onnx, or no file to start from"
         ) from error

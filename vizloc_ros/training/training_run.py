@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from vizloc_ros.errors import ConfigError, VizlocError
+from vizloc_ros.errors import InputError, VizlocError
 from vizloc_ros.parallel import Progress, silent
 from vizloc_ros.training.checkpoint import load_state, restore, save_checkpoint
 from vizloc_ros.training.log import Report, TrainingLog
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 OptionsOfRun = TypeVar("OptionsOfRun", bound=RunOptions)
 
 
-class DivergedError(ConfigError):
+class DivergedError(InputError):
     """Error for a loss or gradient that is not finite."""
 
 
@@ -163,7 +163,7 @@ class TrainingRun(ABC, Generic[OptionsOfRun]):
             True if the run is resumed.
 
         Raises:
-            ConfigError: the saved state is that of another network.
+            InputError: the saved state is that of another network.
         """
         self._parts = parts
         if self._state is None:

@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 
 from vizloc_ros.arrays import Float32, UInt8
-from vizloc_ros.errors import ConfigError
+from vizloc_ros.errors import InputError
 from vizloc_ros.features.hfnet.hfnet_network import EdgePointHfNet, HfNet
 from vizloc_ros.features.hfnet.image_size import shrink_to_cells
 from vizloc_ros.features.hfnet.postprocessing import Extraction
@@ -67,12 +67,12 @@ def learn_vocabulary(options: VocabularyTraining, out: Path, progress: Progress 
         progress: progress display.
 
     Raises:
-        ConfigError: the checkpoint is of another network, or there are too few images.
+        InputError: the checkpoint is of another network, or there are too few images.
         VizlocError: an image or the checkpoint cannot be read.
     """
     network, details = load_network(options.checkpoint)
     if not isinstance(network, EdgePointHfNet):
-        raise ConfigError(f"{options.checkpoint}: its global head is NetVLAD: use 'vizloc train hfnet-global'")
+        raise InputError(f"{options.checkpoint}: its global head is NetVLAD: use 'vizloc train hfnet-global'")
     described = list(_descriptors(options, network, progress))
     head, rng = network.global_head, np.random.default_rng(options.seed)
     words = k_means(_sample(described, rng), len(head.words), rng)
@@ -122,7 +122,7 @@ def _sample(described: list[Float32], rng: np.random.Generator) -> Float32:
 def _whitening(vectors: Float32, size: int, power: float) -> tuple[Float32, Float32]:
     """Mean (I,) and projection (size, I) of (N, I) vectors to their principal components, scaled by their deviation."""
     if len(vectors) <= size:
-        raise ConfigError(
+        raise InputError(
             f"num_images: {len(vectors)} views cannot whiten a global descriptor of {size} elements: give more images "
             "or views, or make network.global_dimension of the first stage smaller"
         )

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from vizloc_ros.arrays import UInt8
-from vizloc_ros.errors import ConfigError
+from vizloc_ros.errors import ConfigError, InputError
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.hfnet.hfnet_network import EdgePointHfNet, MobileHfNet, build_hfnet
 from vizloc_ros.features.onnx_dense_network import DenseNetwork
@@ -147,10 +147,10 @@ class HfNetTrainer(TrainingRun[HfNetTraining]):
         return joined
 
     def _check_teacher(self, store: TargetStore) -> None:
-        """Raise ``ConfigError`` if the teacher's descriptors are not as long as the network's."""
+        """Raise ``InputError`` if the teacher's descriptors are not as long as the network's."""
         length = len(store.load(self.images.held_out[0])[1].descriptors)
         if length != self.options.network.descriptor_dimension:
-            raise ConfigError(
+            raise InputError(
                 f"network.descriptor_dimension is {self.options.network.descriptor_dimension}, and the descriptors of "
                 f"teacher.path {self.options.teacher.path} have {length} elements: make them equal"
             )

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vizloc_ros.errors import ConfigError
+from vizloc_ros.errors import InputError
 from vizloc_ros.features.hfnet.hfnet_network import Backbone, InvertedResidual
 
 _STAGES = ((0,), (1, 2), (3,), (4,), (5,), (6, 7, 8, 9), (10, 11, 12), (13, 14, 15), (16,))
@@ -32,14 +32,14 @@ def load_imagenet(backbone: Backbone, path: Path, images: Tensor) -> None:
         images: (B, 1, H, W) gray values for the statistics of the batch norms.
 
     Raises:
-        ConfigError: the file is missing or has other weights.
+        InputError: the file is missing or has other weights.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
             weights = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
         _copy(backbone, weights, images)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise ConfigError(f"imagenet: {path}: no MobileNetV2 weights ({error})") from error
+        raise InputError(f"imagenet: {path}: no MobileNetV2 weights ({error})") from error
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vizloc_ros.arrays import Float64, UInt8
-from vizloc_ros.errors import ConfigError
+from vizloc_ros.errors import InputError
 from vizloc_ros.features.hfnet.hfnet_network import EdgePointHfNet, log_odds_of_cells
 from vizloc_ros.features.hfnet.postprocessing import sample_cells
 from vizloc_ros.features.types import dequantize
@@ -40,10 +40,10 @@ class NormalEquations:
         self._right += (weighted.T @ outputs.double()).numpy()
 
     def solve(self, layer: nn.Conv2d) -> None:
-        """Set a 1x1 convolution to the solution. Raises ``ConfigError`` if nothing was added."""
+        """Set a 1x1 convolution to the solution. Raises ``InputError`` if nothing was added."""
         ridge = _RIDGE * self._normal.trace() / len(self._normal)
         if not ridge:
-            raise ConfigError("'fit_images': the teacher has no keypoint in the images: give others, or set it to 0")
+            raise InputError("'fit_images': the teacher has no keypoint in the images: give others, or set it to 0")
         solution: Float64 = np.linalg.solve(self._normal + ridge * np.eye(len(self._normal)), self._right)
         values = torch.from_numpy(solution).float()
         layer.weight.data.copy_(values[:-1].T[:, :, None, None])
@@ -61,7 +61,7 @@ def fit_last_layers(network: EdgePointHfNet, examples: Iterable[tuple[UInt8, Tar
         detector: True to fit the detector, too.
 
     Raises:
-        ConfigError: the teacher has no keypoint in the images.
+        InputError: the teacher has no keypoint in the images.
     """
     network.eval()
     config, encoder, scorer = network.config, network.encoder, network.detector

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vizloc_ros.arrays import UNREADABLE_ARRAY, Float32, UInt8
-from vizloc_ros.errors import ConfigError, FeatureError
+from vizloc_ros.errors import FeatureError, InputError
 from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features
 from vizloc_ros.features.vlad import Vlad
 from vizloc_ros.files import replacing
@@ -39,7 +39,7 @@ def run_vlad(path: Path, options: HfNetTraining, images: TrainingImages, store: 
         store: teacher's targets of the images.
 
     Raises:
-        ConfigError: there are too few images for the network's global descriptors, or the file is another run's.
+        InputError: there are too few images for the network's global descriptors, or the file is another run's.
     """
     dimension = options.network.global_dimension
     chosen = images.sample(_NUM_IMAGES, options.seed)
@@ -53,7 +53,7 @@ def run_vlad(path: Path, options: HfNetTraining, images: TrainingImages, store: 
     features = [_as_features(*store.load(file)) for file in chosen]
     vlad = Vlad.learn(features, words=options.vlad_words, dimension=dimension, seed=options.seed)
     if vlad.dimension != dimension:
-        raise ConfigError(
+        raise InputError(
             f"network.global_dimension: {dimension} is more than these images teach: lower it to {vlad.dimension}, or "
             "give at least twice as many images as dimensions"
         )
@@ -71,24 +71,24 @@ def read_vlad(path: Path, dimension: int, origin: Mapping[str, str]) -> Vlad:
         origin: required entries of the file by name, about the inputs that it was made from.
 
     Raises:
-        ConfigError: the file is missing, damaged, for global descriptors of another length, or of another origin.
+        InputError: the file is missing, damaged, for global descriptors of another length, or of another origin.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
             vlad = Vlad(arrays["words"], arrays["mean"], arrays["projection"])
             changed = [name for name, value in origin.items() if str(arrays[name]) != value]
     except (*UNREADABLE_ARRAY, KeyError, zipfile.BadZipFile, FeatureError) as error:
-        raise ConfigError(
+        raise InputError(
             f"{path}: is no vocabulary that 'vizloc train hfnet' wrote ({error}): delete it, and the first stage makes "
             "it again if it trains its global head; or set 'vlad' of the second stage to another"
         ) from error
     if vlad.dimension != dimension:
-        raise ConfigError(
+        raise InputError(
             f"{path}: is for global descriptors of {vlad.dimension} elements, the network's have {dimension}: "
             "take the vocabulary of the run that trained it"
         )
     if changed:
-        raise ConfigError(
+        raise InputError(
             f"{path}: was learned with another {', '.join(changed)}: give that again, or delete the file, and the "
             "first stage makes it again"
         )

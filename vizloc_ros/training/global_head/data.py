@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vizloc_ros.arrays import UNREADABLE_ARRAY, Float32
-from vizloc_ros.errors import ConfigError
+from vizloc_ros.errors import InputError
 from vizloc_ros.files import replacing
 from vizloc_ros.parallel import Progress
 from vizloc_ros.training.distillation.vlad_targets import global_target, read_vlad
@@ -77,7 +77,7 @@ class GlobalData:
             options.images, options.held_out, options.max_images, options.seed, options.long_side
         )
         if len(photos) < options.batch:
-            raise ConfigError(
+            raise InputError(
                 f"batch: {options.batch} different images are needed, and there are {len(photos)} to train on"
             )
         targets = None
@@ -115,12 +115,12 @@ def _target_function(
 
 
 def _targets(photos: Sequence[Photo], target: Callable[[Photo], Float32], kept: Path, progress: Progress) -> Float32:
-    """Targets (N, G) of photos, from a ``.npy`` file or computed. Raises ``ConfigError`` if the file is damaged."""
+    """Targets (N, G) of photos, from a ``.npy`` file or computed. Raises ``InputError`` if the file is damaged."""
     if kept.exists():
         try:
             return np.load(kept, allow_pickle=False)
         except UNREADABLE_ARRAY as error:
-            raise ConfigError(f"{kept}: cannot be read ({error}): delete it, and it is made again") from error
+            raise InputError(f"{kept}: cannot be read ({error}): delete it, and it is made again") from error
 
     targets = np.array([target(photo) for photo in progress(photos, "teacher", len(photos))], np.float32)
     with replacing(kept) as file:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vizloc_ros.errors import ConfigError
+from vizloc_ros.errors import InputError
 from vizloc_ros.parallel import Progress
 from vizloc_ros.training.checkpoint import load_network
 from vizloc_ros.training.distillation.distillation_losses import global_loss
@@ -47,7 +47,7 @@ class GlobalHeadTrainer(SelectingRun[GlobalTraining]):
         self.optimizer: torch.optim.Optimizer = optimizer(self.head.parameters(), lr=options.learning_rate)
         resumed = self._restore(network=self.network, optimizer=self.optimizer)
         if resumed and split_network(self.network, options.layers).encoder_id != split.encoder_id:
-            raise ConfigError(f"{options.checkpoint}: is not the checkpoint that {self.latest} started from")
+            raise InputError(f"{options.checkpoint}: is not the checkpoint that {self.latest} started from")
         cache, dimension = options.cache or self.folder / "cache", self.network.config.global_dimension
         self.data = GlobalData.prepare(options, cache, split, dimension, threads, progress)
         if not resumed and options.reduction == "whiten":

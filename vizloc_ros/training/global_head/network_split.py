@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vizloc_ros.errors import ConfigError
+from vizloc_ros.errors import InputError
 from vizloc_ros.features.hfnet.hfnet_network import HfNet, MobileHfNet
 
 Layers = Literal["head", "deep"]
@@ -34,10 +34,10 @@ def split_network(network: HfNet, layers: Layers) -> NetworkSplit:
     """Freeze all of a network except its global head and, for ``deep``, the encoder behind layer 7.
 
     Raises:
-        ConfigError: the network has no NetVLAD.
+        InputError: the network has no NetVLAD.
     """
     if not isinstance(network, MobileHfNet):
-        raise ConfigError("encoder edgepoint2 has no NetVLAD to train: use 'vizloc train hfnet-vocabulary'")
+        raise InputError("encoder edgepoint2 has no NetVLAD to train: use 'vizloc train hfnet-vocabulary'")
     backbone = network.backbone
     device = next(network.parameters()).device
     network.eval().requires_grad_(False).to(memory_format=torch.channels_last)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vizloc_ros.arrays import Int64
-from vizloc_ros.errors import ConfigError
+from vizloc_ros.errors import InputError
 from vizloc_ros.features.hfnet.hfnet_network import NetVlad
 from vizloc_ros.training.global_head.view_bank import ViewBank, describe_views
 
@@ -39,7 +39,7 @@ def whiten_reduction(head: nn.Sequential, bank: ViewBank, neighbors: Int64) -> N
         neighbors: (M, 2) pairs of images of one place.
 
     Raises:
-        ConfigError: there are too few images.
+        InputError: there are too few images.
     """
     vlad = cast(NetVlad, head[-1])
     pooling = nn.Sequential(*head[:-1], _Pooling(vlad))
@@ -62,11 +62,11 @@ def whitening_of_changes(vectors: Tensor, size: int, neighbors: Int64 | None = N
         (size, I) weight and (size,) bias.
 
     Raises:
-        ConfigError: there are too few images.
+        InputError: there are too few images.
     """
     count = vectors.shape[1]
     if count <= size:
-        raise ConfigError(
+        raise InputError(
             f"reduction: whiten: {count} images cannot whiten a global descriptor of {size} elements: give more than "
             f"{size} (raise max_images), or make network.global_dimension smaller"
         )

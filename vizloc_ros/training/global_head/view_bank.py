@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vizloc_ros.arrays import UNREADABLE_ARRAY
-from vizloc_ros.errors import ConfigError
+from vizloc_ros.errors import InputError
 from vizloc_ros.files import replacing
 from vizloc_ros.parallel import Progress, silent
 from vizloc_ros.training.global_head.photos import Photo
@@ -67,12 +67,12 @@ class ViewBank:
         return bank
 
     def load(self, photo: int, view: int) -> Tensor:
-        """Activations (C, h, w) of a view. Raises ``ConfigError`` if its file is missing or damaged."""
+        """Activations (C, h, w) of a view. Raises ``InputError`` if its file is missing or damaged."""
         path = self._file(photo)
         try:
             return torch.from_numpy(np.load(path, mmap_mode="r")[view].astype(np.float32))
         except UNREADABLE_ARRAY as error:
-            raise ConfigError(f"{path}: cannot be read ({error}): delete it, and it is made again") from error
+            raise InputError(f"{path}: cannot be read ({error}): delete it, and it is made again") from error
 
     def _file(self, photo: int) -> Path:
         return self._folder / f"{photo:06}.npy"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from vizloc_ros.errors import ConfigError
+from vizloc_ros.errors import InputError
 from vizloc_ros.pixloc.network.light import LightNetwork
 from vizloc_ros.pixloc.network.model import PixLocNetwork
 from vizloc_ros.pixloc.network.network_store import load_network
@@ -29,7 +29,7 @@ def open_trained(path: Path) -> Trained:
     """Load the network of a file.
 
     Raises:
-        ConfigError, FeatureError: the file is missing, damaged, or of another kind.
+        InputError, FeatureError: the file is missing, damaged, or of another kind.
     """
     if path.suffix == ".safetensors":
         return Trained(*load_network(path))
@@ -46,5 +46,5 @@ def open_trained(path: Path) -> Trained:
         network.load_state_dict(state["network"])
         loss = BarronLoss(0.0, float(saved["robust_scale"]))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"{path}: is no checkpoint of PixLoc ({error})") from error
+        raise InputError(f"{path}: is no checkpoint of PixLoc ({error})") from error
     return Trained(network.eval(), loss, {"training": json.dumps(saved), "steps": str(state["step"])})

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from vizloc_ros.arrays import Float32, UInt8
-from vizloc_ros.errors import ConfigError, FeatureError
+from vizloc_ros.errors import FeatureError, InputError
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.onnx_session import ORT_ERRORS, described, one_line, open_session, read_network
 from vizloc_ros.options import Options
@@ -48,26 +48,24 @@ class GlobalTeacher:
 
         Raises:
             FeatureError: the file is missing or is not a network.
-            ConfigError: its input is not one image, or its outputs are ambiguous.
+            InputError: its input is not one image, or its outputs are ambiguous.
         """
         self._options, self._dimension = options, dimension
         self._session = open_session(read_network(options.path), Device(options.provider, threads))
         self.fingerprint = teacher_fingerprint(options.path, options)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[1] not in (1, 3):
-            raise ConfigError(
-                f"{options.path}: its input must be one image of 1 or 3 channels, not {described(inputs)}"
-            )
+            raise InputError(f"{options.path}: its input must be one image of 1 or 3 channels, not {described(inputs)}")
         names = [output.name for output in outputs if options.output in (None, output.name)]
         if len(names) != 1:
-            raise ConfigError(f"{options.path}: name one of its outputs in global_teacher.output: {described(outputs)}")
+            raise InputError(f"{options.path}: name one of its outputs in global_teacher.output: {described(outputs)}")
         self._input, self._output = inputs[0], names[0]
 
     def describe(self, image: UInt8) -> Float32:
         """Unit vector (G,) of a whole (H, W) gray image, which is resized for a network of fixed size.
 
         Raises:
-            ConfigError: the vector has another length than the student's.
+            InputError: the vector has another length than the student's.
             FeatureError: the network fails on the image, or its vector is zero or not finite.
         """
         path, (_, channels, *fixed) = self._options.path, self._input.shape
@@ -81,7 +79,7 @@ class GlobalTeacher:
             size = f"{image.shape[1]}x{image.shape[0]}"
             raise FeatureError(f"{path}: fails on an image of {size} ({one_line(error)})") from error
         if len(vector) != self._dimension:
-            raise ConfigError(
+            raise InputError(
                 f"global_teacher.path: {path} makes {len(vector)} elements, and network.global_dimension of the first "
                 f"stage is {self._dimension}: they must be equal"
             )

@@ -13,7 +13,7 @@ from zlib import crc32
 import numpy as np
 
 from vizloc_ros.arrays import UNREADABLE_ARRAY, Float32, UInt8
-from vizloc_ros.errors import ConfigError
+from vizloc_ros.errors import InputError
 from vizloc_ros.features.onnx_dense_network import DenseMaps, DenseNetwork
 from vizloc_ros.features.onnx_features import local_maxima
 from vizloc_ros.files import replacing
@@ -46,7 +46,7 @@ class JoinedDescriptors:
             images: gray images.
 
         Raises:
-            ConfigError: the images have too few keypoints.
+            InputError: the images have too few keypoints.
         """
         samples: list[Float32] = []
         dimension = 0
@@ -57,7 +57,7 @@ class JoinedDescriptors:
             samples.append(side_by_side(maps, points))
         joined = np.concatenate(samples) if samples else np.zeros((0, 1), np.float32)
         if len(joined) < _MIN_SAMPLES * joined.shape[1]:
-            raise ConfigError(
+            raise InputError(
                 f"'joined': the images have {len(joined)} keypoints, too few to join descriptors of "
                 f"{joined.shape[1]} elements: give more images"
             )
@@ -67,11 +67,11 @@ class JoinedDescriptors:
 
     @classmethod
     def read(cls, path: Path, networks: Sequence[DenseNetwork]) -> "JoinedDescriptors":
-        """Read the projection. Raises ``ConfigError`` if the file is damaged."""
+        """Read the projection. Raises ``InputError`` if the file is damaged."""
         try:
             return cls(tuple(networks), np.load(path, allow_pickle=False))
         except UNREADABLE_ARRAY as error:
-            raise ConfigError(f"{path}: cannot be read ({error}): delete it, and it is made again") from error
+            raise InputError(f"{path}: cannot be read ({error}): delete it, and it is made again") from error
 
     def write(self, path: Path) -> None:
         """Write the projection to a ``.npy`` file."""
