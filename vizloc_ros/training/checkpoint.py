@@ -109,7 +109,7 @@ def load_mean_network(checkpoints: Sequence[Path]) -> tuple[HfNet, dict[str, str
         The network, and the metadata of an exported file about its training.
 
     Raises:
-        ConfigError: a file is no checkpoint of HF-Net, or of a network of another shape.
+        InputError: a file is no checkpoint of HF-Net, or of a network of another shape.
     """
     network, details = load_network(checkpoints[0])
     if len(checkpoints) == 1:
@@ -121,7 +121,7 @@ def load_mean_network(checkpoints: Sequence[Path]) -> tuple[HfNet, dict[str, str
         if {name: value.shape for name, value in weights.items() if not _is_global(name)} != {
             name: value.shape for name, value in mean.items() if not _is_global(name)
         }:
-            raise ConfigError(f"{path}: the network has another shape than that of {checkpoints[0]}")
+            raise InputError(f"{path}: the network has another shape than that of {checkpoints[0]}")
     for name, value in mean.items():
         if value.is_floating_point() and not _is_global(name):
             values = [value, *(other.state_dict()[name] for other, _ in others)]
