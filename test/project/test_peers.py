@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +33,7 @@ def _benchmarks() -> Any:
 @pytest.fixture(scope="module")
 def views(point_map: VisualMap) -> list[View]:
     """Views of the map's points with their global descriptors."""
-    street, describe = PointStreet(seed=1), point_map.extractor.describe  # type: ignore[attr-defined]
+    street, describe = PointStreet(seed=1), point_map.extractor.describe
     views = [street.view(distance, noise_px=0.3, clutter=150) for distance in _DISTANCES]
     return [replace(v, keyframe=replace(v.keyframe, features=describe(v.keyframe.features))) for v in views]
 
@@ -93,14 +92,9 @@ def test_the_query_is_matched_with_each_keyframe_and_no_pair_counts_twice(settin
 
 @pytest.mark.parametrize("method", ["pycolmap", "clusters", "opencv"])
 def test_the_pose_is_found(method: str, setting: "Setting", truth: dict[str, Rigid3d]) -> None:
-    from peers.pairwise import Pairwise, by_opencv
+    from peers.pairwise import Pairwise, by_opencv, by_pycolmap
 
-    make = {
-        "pycolmap": Pairwise,
-        "clusters": partial(Pairwise, clusters=True),
-        "opencv": partial(Pairwise, estimate=by_opencv),
-    }
-    peer = make[method](setting)
+    peer = Pairwise(setting, by_opencv if method == "opencv" else by_pycolmap, clusters=method == "clusters")
     for name, query in setting.queries.items():
         clock = Stopwatch()
         pose = peer.localize(query, clock)
