@@ -1,15 +1,12 @@
-"""Map build and all stages of a query on real images (kitti00), beside the plain pipeline."""
+"""Map build and all stages of a query on real images (kitti00)."""
 
 import os
-from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from statistics import median
 
 from machine import product_ms, read_ms
 from measure import Cell, Table
-from plain_hloc import PlainHloc
-from pycolmap import Rigid3d
 
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import Record
@@ -21,11 +18,9 @@ from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.builder import BuildReport, build_map
 from vizloc_ros.mapping.visual_map import VisualMap
-from vizloc_ros.timing import StageTimings, Stopwatch
+from vizloc_ros.timing import Stopwatch
 
 DATA = Path(os.environ.get("VIZLOC_DATA", Path(__file__).parents[1] / "../shared/data")) / "kitti00"
-_PLAIN_EVERY = 4
-_STAGES = ("retrieve", "cluster", "match", "pose")
 
 
 def records(split: str) -> list[Record]:
@@ -43,18 +38,13 @@ def built_map(out: Path) -> tuple[Path, BuildReport]:
 
 
 def benchmark(out: Path) -> list[Table]:
-    """Measure the build, the queries and the plain pipeline."""
+    """Measure the build and the queries."""
     folder, report = built_map(out)
     visual_map, queries = VisualMap.open(folder), records("query")
     localizer = HierarchicalLocalizer(visual_map)
     localize_records(queries[:3], visual_map, localizer)  # warm-up
     run = localize_records(queries, visual_map, localizer, keep_features=True)
-    subset = queries[::_PLAIN_EVERY]
-    return [
-        _build_table(report),
-        _query_table(run, visual_map, localizer),
-        _comparison_table(subset, run, visual_map, localizer),
-    ]
+    return [_build_table(report), _query_table(run, visual_map, localizer)]
 
 
 def _build_table(report: BuildReport) -> Table:
@@ -94,53 +84,6 @@ def _query_table(run: OfflineRun, visual_map: VisualMap, localizer: Hierarchical
         _accuracy("accuracy", evaluate_poses(run.estimates, ground_truth(records("query")))),
     ]
     return Table("kitti00: one query", ("stage", "p50 [ms]", "p99 [ms]", "limit [ms]"), rows, notes)
-
-
-def _comparison_table(
-    subset: Sequence[Record], run: OfflineRun, visual_map: VisualMap, localizer: HierarchicalLocalizer
-) -> Table:
-    """Compare both pipelines query by query in turn, so that both have the same load of the machine."""
-    features = [run.features[r.name] for r in subset]
-    plain = PlainHloc(visual_map, {r.name: r for r in records("map")}, features)
-    ours_times, plain_times = StageTimings(), StageTimings()
-    ours_poses: dict[str, Rigid3d] = {}
-    plain_poses: dict[str, Rigid3d] = {}
-    plain.localize(features[0], subset[0].camera, Stopwatch())  # warm-up
-    for record, query in zip(subset, features, strict=True):
-        clock = Stopwatch()
-        with clock("total"):
-            outcome, _ = localizer.localize_with_candidates(query, record.camera, clock)
-        ours_times.add_all(clock.milliseconds)
-        if outcome.pose is not None:
-            ours_poses[record.name] = outcome.pose.map_from_cam
-        clock = Stopwatch()
-        with clock("total"):
-            pose = plain.localize(query, record.camera, clock)
-        plain_times.add_all(clock.milliseconds)
-        if pose is not None:
-            plain_poses[record.name] = pose
-    ours, theirs = ours_times.overall(), plain_times.overall()
-    truth = ground_truth(subset)
-    notes = [
-        f"{len(subset)} queries, the two in turn in one run, without feature extraction. Plain: the query's keypoints "
-        "against all of each of the 10 retrieved keyframes, mutual nearest neighbors, one PnP; in NumPy with the same "
-        "features, map and solver. hloc itself was measured once on 2 cores: matching 1660 ms, PnP 170 ms.",
-        _accuracy("one product per place", evaluate_poses(ours_poses, truth)),
-        _accuracy("plain", evaluate_poses(plain_poses, truth)),
-    ]
-    return Table(
-        "kitti00: one product per place against pair by pair",
-        ("stage", "p50 [ms]", "p99 [ms]", "plain p50 [ms]", "plain p99 [ms]", "plain / ours, p50"),
-        [_compared(stage, ours, theirs) for stage in (*_STAGES, "total")],
-        notes,
-    )
-
-
-def _compared(
-    stage: str, ours: Mapping[str, Mapping[str, float]], plain: Mapping[str, Mapping[str, float]]
-) -> list[Cell]:
-    a, b = ours[stage], plain.get(stage)
-    return [stage, a["p50"], a["p99"], *([b["p50"], b["p99"], b["p50"] / a["p50"]] if b else [None, None, None])]
 
 
 def _accuracy(name: str, recall: RecallReport) -> str:

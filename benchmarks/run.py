@@ -20,6 +20,7 @@ import robotcar_size
 import typer
 from machine import machine_table
 from measure import Table
+from peers import comparison
 from rich.console import Console
 
 from vizloc_ros.errors import VizlocError
@@ -29,6 +30,7 @@ BENCHMARKS: dict[str, Callable[[Path], list[Table]]] = {
     "extraction": extraction.benchmark,
     "quantization": quantization.benchmark,
     "kitti00": kitti00.benchmark,
+    "peers": comparison.benchmark,
     "alignment": alignment.benchmark,
     "robotcar_size": robotcar_size.benchmark,
     "retrieval_scale": retrieval_scale.benchmark,
@@ -46,7 +48,10 @@ def run(
     extractor: Annotated[
         str, typer.Option(metavar="hfnet|PATH.onnx", help="HF-Net of extraction and quantization")
     ] = "hfnet",
-    every: Annotated[int, typer.Option(help="quantization takes every N-th pair and query", min=1)] = 1,
+    every: Annotated[int, typer.Option(help="quantization and peers take every N-th pair and query", min=1)] = 1,
+    degrade: Annotated[
+        str, typer.Option(metavar="KIND:LEVEL", help="Degradation of the second part of peers; empty for none")
+    ] = comparison.DEGRADE,
 ) -> None:
     """Measure the machine and the stages of mapping and localization."""
     chosen = only or list(BENCHMARKS)
@@ -56,6 +61,7 @@ def run(
     benchmarks = BENCHMARKS | {
         "extraction": partial(extraction.benchmark, extractor=extractor),
         "quantization": partial(quantization.benchmark, extractor=extractor, every=every),
+        "peers": partial(comparison.benchmark, degrade=degrade, every=every),
         "retrieval_scale": partial(retrieval_scale.benchmark, keyframes=keyframes),
     }
     console = Console()

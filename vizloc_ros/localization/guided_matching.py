@@ -9,7 +9,7 @@ import numpy as np
 from pycolmap import Rigid3d
 from scipy.spatial import cKDTree
 
-from vizloc_ros.arrays import Float32, Int8, Int64
+from vizloc_ros.arrays import Int64
 from vizloc_ros.features.types import Features, dequantize
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import transform_points
@@ -46,7 +46,7 @@ def guided_matches(
     )
     landmarks, keypoints = seen[near["i"]], near["j"]
     rows, pair = _observations(by_landmark, first[landmarks], counts[landmarks])
-    similarity = _similarities(features.descriptors, keypoints[pair], place.descriptors, rows)
+    similarity = np.einsum("nd,nd->n", dequantize(features.descriptors)[keypoints[pair]], place.unit_descriptors[rows])
     best = np.argsort(-similarity, kind="stable")
     best = _first_of_each(best, keypoints[pair[best]])
     best = _first_of_each(best, landmarks[pair[best]])
@@ -71,10 +71,6 @@ def _observations(by_landmark: Int64, first: Int64, counts: Int64) -> tuple[Int6
     pair = np.repeat(np.arange(len(counts)), counts)
     within = np.arange(len(pair)) - np.repeat(np.cumsum(counts) - counts, counts)
     return by_landmark[np.repeat(first, counts) + within], pair
-
-
-def _similarities(of_query: Int8, keypoints: Int64, of_place: Int8, rows: Int64) -> Float32:
-    return np.einsum("nd,nd->n", dequantize(of_query[keypoints]), dequantize(of_place[rows]))
 
 
 def _first_of_each(order: Int64, labels: Int64) -> Int64:

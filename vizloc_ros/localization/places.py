@@ -4,13 +4,13 @@ The map server runs this half of the hierarchical localization; the localizer ru
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial.transform import Rotation
 
-from vizloc_ros.arrays import Float32, Int8, Int32, Int64
+from vizloc_ros.arrays import Bool, Float32, Int8, Int32, Int64
+from vizloc_ros.features.types import dequantize
 from vizloc_ros.localization.global_search import open_search
 from vizloc_ros.localization.localization_options import RetrievalOptions
 from vizloc_ros.localization.retrieval import averaged_over_neighbors, best_first, spacing_of, suppress_neighbors
@@ -31,6 +31,11 @@ class Place:
     positions: Float32
     landmark_ids: Int32
     descriptors: Int8
+
+    @cached_property
+    def unit_descriptors(self) -> Float32:
+        """The descriptors as (N, D) unit vectors; one place may be matched twice."""
+        return dequantize(self.descriptors)
 
     @classmethod
     def of_keyframes(cls, visual_map: VisualMap, keyframes: Int64, per_landmark: int) -> "Place":
@@ -65,15 +70,27 @@ def covisible_clusters(visual_map: VisualMap, keyframes: Int64) -> list[Int64]:
         keyframes keep the order of retrieval.
     """
     landmarks = [visual_map.landmarks_of(int(k)) for k in keyframes]
-    rows = np.repeat(np.arange(len(keyframes)), [len(observed) for observed in landmarks])
-    distinct, columns = np.unique(np.concatenate(landmarks), return_inverse=True)
-    # The shape must be given: a keyframe without landmarks has no entry.
-    observes = csr_matrix((np.ones(len(rows), np.int32), (rows, columns)), shape=(len(keyframes), len(distinct)))
-    count, label = connected_components(observes @ observes.T, directed=False)
-    clusters = [keyframes[label == c] for c in range(count)]
-    first_rank = [int(np.flatnonzero(label == c)[0]) for c in range(count)]
-    order = sorted(range(count), key=lambda c: (-len(clusters[c]), first_rank[c]))
-    return [clusters[c] for c in order]
+    rank = np.repeat(np.arange(len(keyframes)), [len(observed) for observed in landmarks])
+    observed = np.concatenate(landmarks)
+    order = np.argsort(observed)
+    observed, rank = observed[order], rank[order]
+    same = observed[1:] == observed[:-1]  # one after the other, the keyframes of a landmark are a chain of edges
+    linked = np.zeros((len(keyframes), len(keyframes)), bool)
+    linked[rank[1:][same], rank[:-1][same]] = True
+    clusters = [keyframes[members] for members in _components(linked | linked.T)]
+    return sorted(clusters, key=len, reverse=True)
+
+
+def _components(linked: Bool) -> list[Bool]:
+    """Masks (N,) of the connected components of a graph with a symmetric (N, N) matrix, by their first nodes."""
+    components, left = [], np.ones(len(linked), bool)
+    while left.any():
+        reached = np.arange(len(linked)) == left.argmax()
+        while not np.array_equal(wider := reached | linked[reached].any(axis=0), reached):
+            reached = wider
+        components.append(reached)
+        left &= ~reached
+    return components
 
 
 _PROPOSALS = 10  # candidates of the non-maximum suppression for each retrieved keyframe
@@ -126,7 +143,7 @@ class PlaceFinder:
         descriptors = self._index.descriptors_of(keyframes)
         ordered = [
             best_first(part, averaged_over_neighbors(similarities, descriptors, part, options.neighbors), len(part))
-            for part in (chosen, further)
+            for part in ((chosen, further) if len(further) else (chosen,))
         ]
         rows, averaged = (np.concatenate(parts) for parts in zip(*ordered, strict=True))
         return keyframes[rows], averaged

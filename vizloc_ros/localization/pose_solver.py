@@ -46,7 +46,7 @@ def match_to_place(descriptors: Int8, place: Place, ratio: float) -> tuple[Int32
     """
     if len(descriptors) == 0 or len(place.landmark_ids) < 2:
         return np.zeros(0, np.int32), np.zeros(0, np.int32)
-    similarity = dequantize(descriptors) @ dequantize(place.descriptors).T
+    similarity = dequantize(descriptors) @ place.unit_descriptors.T
     rows = np.arange(len(descriptors))
     nearest = similarity.argmax(axis=1)
     best = similarity[rows, nearest]
@@ -172,7 +172,7 @@ class PoseSolver:
             keypoints=found.keypoints[inlier],
             landmark_ids=found.landmark_ids[inlier],
             positions=found.positions[inlier],
-            rejected=np.setdiff1d(pose.rejected, found.keypoints),
+            rejected=_without(pose.rejected, found.keypoints, len(features)),
             reprojection_rms=float(np.sqrt(np.square(errors[inlier]).mean())),
         )
 
@@ -258,6 +258,14 @@ def _matches(features: Features, place: Place, ratio: float) -> Matches:
     keypoints, rows = match_to_place(features.descriptors, place, ratio)
     pixels, positions = features.keypoints[keypoints], place.positions[rows]
     return Matches(keypoints, pixels.astype(np.float64), place.landmark_ids[rows], positions.astype(np.float64))
+
+
+def _without(indices: Int32, others: Int32, count: int) -> Int32:
+    """Ascending distinct indices below ``count`` that are not among the others."""
+    kept = np.zeros(count, bool)
+    kept[indices] = True
+    kept[others] = False
+    return np.flatnonzero(kept).astype(np.int32)
 
 
 class _RejectedError(Exception):

@@ -128,5 +128,7 @@ def suppress_neighbors(positions: Float64, directions: Float64, spacing: float, 
         remaining &= ~(near & (directions @ directions[best] > _SAME_DIRECTION))
         remaining[best] = False
         kept.append(best)
-    suppressed = np.setdiff1d(np.arange(len(positions)), kept)
-    return np.sort(np.concatenate([kept, suppressed[: count - len(kept)]]).astype(np.int64))
+    chosen = np.zeros(len(positions), bool)
+    chosen[kept] = True
+    chosen[np.flatnonzero(~chosen)[: count - len(kept)]] = True
+    return np.flatnonzero(chosen)

@@ -1,0 +1,1 @@
+"""Localization by others beside ours: the same queries, features and map, each method in a process of its own."""
