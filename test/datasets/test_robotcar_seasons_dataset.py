@@ -52,7 +52,7 @@ def seasons(tmp_path: Path) -> Path:
 
 def make_version_2(seasons: Path) -> None:
     (seasons / "robotcar_v2_train.txt").write_text(f"rain/rear/{TRAIN}.jpg {MATRIX}\n")
-    (seasons / "robotcar_v2_test.txt").write_text(f"night/rear/{NIGHT}.png\ndusk/rear/1418755264041247.png\n")
+    (seasons / "robotcar_v2_test.txt").write_text(f"rear/{NIGHT}.png\nrear/1418755264041247.png\n")  # as published
 
 
 def names(root: Path, options: str, split: str) -> list[str]:
