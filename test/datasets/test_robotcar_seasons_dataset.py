@@ -181,6 +181,7 @@ def test_one_location_has_a_model_and_queries_of_its_own(seasons: Path) -> None:
         ),
         ("robotcar_v2_train.txt", "", r"train.txt: there is no image in it; expected lines of a name and the 16"),
         ("robotcar_v2_test.txt", "", r"test.txt: there is no image in it; expected one name a line"),
+        ("robotcar_v2_test.txt", "front/1.png\n", r"test.txt:1: 'front/1.png' is no .*; expected CAMERA/TIME.png"),
         ("images/night/rear/photo.jpg", "", r"photo.jpg: 'night/rear/photo.jpg' is no image of RobotCar Seasons"),
     ],
 )
