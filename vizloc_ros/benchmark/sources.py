@@ -115,3 +115,17 @@ CMU = Source(
     file_name,
 )
 KITTI00 = Source("kitti00", "kitti00, a posed folder", ("kitti00",), "folder:{path}", "docs/benchmark.md#kitti00")
+CAMBRIDGE = Source(
+    "cambridge",
+    "Cambridge Landmarks",
+    ("CambridgeLandmarks/*", "*cambridge*/*"),
+    "cambridge:{path}",
+    "docs/datasets/cambridge.md",
+)
+SEVEN_SCENES = Source(
+    "7scenes",
+    "7-Scenes",
+    ("7scenes/*", "*7*scenes*/*"),
+    "7scenes:{path}",
+    "docs/datasets/seven_scenes.md",
+)

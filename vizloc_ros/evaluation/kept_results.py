@@ -71,13 +71,19 @@ def localization_origin(
     """Everything that the results of localizing queries depend on; results of another origin are not used."""
     return {
         "feature_id": visual_map.extractor.feature_id,
-        "map": f"{zlib.crc32((visual_map.folder / INFO_FILE).read_bytes()):08x}",
+        "map": map_id(visual_map),
         "dataset": dataset,
         "queries": names_id(query.name for query in queries),
         "retrieval": localizer.finder.options.model_dump(mode="json"),
         "pose": localizer.solver.options.model_dump(mode="json"),
         "seed": seed,
     }
+
+
+def map_id(visual_map: VisualMap) -> str:
+    """Checksum of the build of a map; reference features and an index that are added later do not change it."""
+    build = visual_map.info.model_dump_json(exclude={"pixloc", "files"})
+    return f"{zlib.crc32(build.encode()):08x}"
 
 
 def names_id(names: Iterable[str]) -> str:
