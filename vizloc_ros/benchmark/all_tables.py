@@ -2,10 +2,16 @@
 
 from vizloc_ros.benchmark.hfnet_table1 import HFNET_TABLE1
 from vizloc_ros.benchmark.hfnet_table2 import HFNET_TABLE2
+from vizloc_ros.benchmark.hfnet_table3 import HFNET_TABLE3
+from vizloc_ros.benchmark.hfnet_table4 import HFNET_TABLE4
+from vizloc_ros.benchmark.hfnet_table5 import HFNET_TABLE5
+from vizloc_ros.benchmark.hfnet_table6 import HFNET_TABLE6
 from vizloc_ros.benchmark.paper_table import PaperTable
 from vizloc_ros.errors import ConfigError
 
-TABLES = {table.name: table for table in (HFNET_TABLE1, HFNET_TABLE2)}
+TABLES = {
+    table.name: table for table in (HFNET_TABLE1, HFNET_TABLE2, HFNET_TABLE3, HFNET_TABLE4, HFNET_TABLE5, HFNET_TABLE6)
+}
 
 
 def find_table(name: str) -> PaperTable:

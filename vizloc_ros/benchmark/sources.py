@@ -44,7 +44,8 @@ class Source:
             text. Of several patterns, the first with a folder counts, with all its folders.
         reader: specification with ``{path}`` for the folder.
         page: page of the documentation that says where to get it.
-        submitted_name: for visuallocalization.net: name of an image in a submission; None where truth is public.
+        submission: begin of the name of a submission to visuallocalization.net; empty where ground truth is public.
+        submitted_name: function that makes the name of an image in a submission from the record's name.
     """
 
     key: str
@@ -52,7 +53,8 @@ class Source:
     folders: tuple[str, ...]
     reader: str
     page: str
-    submitted_name: Callable[[str], str] | None = None
+    submission: str = ""
+    submitted_name: Callable[[str], str] = file_name
 
     def present(self, data: Path) -> list[Present]:
         """Parts below a folder, in the order of the numbers in their names; none if the dataset is missing."""
@@ -96,7 +98,7 @@ AACHEN = Source(
     ("Aachen-Day-Night-v1.1", "Aachen-Day-Night", "aachen*"),
     "aachen:{path}",
     "docs/datasets/aachen.md",
-    file_name,
+    "Aachen_eval",
 )
 ROBOTCAR_SEASONS = Source(
     "robotcar-seasons",
@@ -104,6 +106,7 @@ ROBOTCAR_SEASONS = Source(
     ("RobotCar-Seasons", "RobotCar-Seasons-v2", "robotcar*seasons*"),
     "robotcar-seasons:{path}?camera=rear",
     "docs/datasets/robotcar_seasons.md",
+    "RobotCar_eval",
     camera_and_file_name,
 )
 CMU = Source(
@@ -112,6 +115,6 @@ CMU = Source(
     ("Extended-CMU-Seasons/slice*", "*cmu*/slice*"),
     "cmu:{path}",
     "docs/datasets.md#extended-cmu-seasons",
-    file_name,
+    "CMU_eval",
 )
 KITTI00 = Source("kitti00", "kitti00, a posed folder", ("kitti00",), "folder:{path}", "docs/benchmark.md#kitti00")
