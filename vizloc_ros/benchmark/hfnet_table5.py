@@ -67,7 +67,7 @@ HFNET_TABLE5 = PaperTable(
     PAPERS,
     (AACHEN, ROBOTCAR_SEASONS, KITTI00),
     rows,
-    "Milliseconds of feature extraction, global search, covisibility clustering, local matching, PnP, and in total. Ours "
-    "are medians on the machine below, with one image at a time; reading and rectifying images is not included. The "
+    "Milliseconds of feature extraction, global search, covisibility clustering, local matching, PnP, and in total. "
+    "Ours are medians on the machine below, one image at a time; reading and rectifying is not included. The "
     "paper used a Core i7-7820X with a GeForce GTX 1080. kitti00 is not in the paper.",
 )

@@ -48,10 +48,10 @@ def console_table(table: PaperTable, rows: Sequence[TableRow]) -> Table:
         shown.add_column("dataset", overflow="fold")
     shown.add_column("method", overflow="fold")
     for column in table.columns:
-        shown.add_column(Text(column.title), justify="right")
+        shown.add_column(Text(column.title), justify="right", min_width=max(map(len, column.title.split())))
     for of_paper, ordered in ((True, table.papers), (False, rows)):
         for row in ordered:
-            names = ([row.group] if grouped else []) + [row.method if of_paper else f"{row.method} ({OURS})"]
+            names = ([row.group] if grouped else []) + [row.method if of_paper else f"ours: {row.method}"]
             cells = [*names, *(row.cell(column) for column in table.columns)]
             shown.add_row(*map(Text, cells), style="" if of_paper else "bold")
         shown.add_section()
