@@ -105,28 +105,37 @@ class BenchmarkRun:
         return self.out / "maps" / method / part.name
 
     def localized(self, method: str, part: Present, split: str) -> dict[str, Any]:
+        """Report of ``localized_in`` the map of a method."""
+        return self.localized_in(self.visual_map(method, part), method, part, split)
+
+    def localized_in(self, visual_map: VisualMap, method: str, part: Present, split: str) -> dict[str, Any]:
         """Report of ``vizloc localize`` on a split, of an earlier run or a new one.
 
         Beside its keys it has ``num_posed``, the number of images with ground truth, ``weights``, and ``poses``, the
-        file of the poses in the format of visuallocalization.net. Poses and figures are in ``localized/``.
+        file of the poses in the format of visuallocalization.net, relative to the run's folder.
+
+        Args:
+            visual_map: map to localize in.
+            method: name of the method, for the folder of its poses and figures.
+            part: dataset of the map.
+            split: split to localize.
 
         Raises:
-            DatasetError, ImageError, MapError: as ``build_map`` and ``evaluate_localization``.
+            DatasetError, ImageError: as ``evaluate_localization``.
         """
-        visual_map, records = self.visual_map(method, part), self.chosen(open_dataset(part.spec).records(split))
+        records = self.chosen(open_dataset(part.spec).records(split))
         pose = self.options.pose.model_copy(update={"seed": self.seed})
         localizer = HierarchicalLocalizer(visual_map, self.options.retrieval, pose)
         folder = self.out / "localized" / method / part.name / split
 
         def compute() -> dict[str, Any]:
-            details = {"command": self.command, "dataset": part.spec}
             report = evaluate_localization(
                 visual_map,
                 records,
                 folder,
                 options=self.options,
                 seed=self.seed,
-                details=details,
+                details={"command": self.command, "dataset": part.spec},
                 progress=self.progress,
             )
             posed = sum(record.world_from_cam is not None for record in records)

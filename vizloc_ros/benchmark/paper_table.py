@@ -23,6 +23,7 @@ class TableRow:
         group: dataset of the row; empty in tables with one row for each method.
         figures: figures behind our row, for ``report.json``, by dataset; empty for the papers' rows.
         weights: identifier of weights and settings of our row.
+        submissions: files for visuallocalization.net, relative to the run's folder.
     """
 
     method: str
@@ -30,6 +31,7 @@ class TableRow:
     group: str = ""
     figures: Mapping[str, object] = field(default_factory=dict)
     weights: str = ""
+    submissions: Sequence[str] = ()
 
     def cell(self, column: "Column") -> str:
         """Text of the cell in a column."""

@@ -69,28 +69,28 @@ Report = Mapping[str, Any]
 def rows(run: BenchmarkRun) -> Iterator[TableRow]:
     """Rows of each extractor's map: priors, localizer, and alignments from both priors."""
     pixloc = open_pixloc(run)
-    scenes = [
-        *_scenes(run, _CAMBRIDGE, run.present(CAMBRIDGE)),
-        *_scenes(run, _SEVEN_SCENES, run.present(SEVEN_SCENES)),
-    ]
+    scenes = _scenes(run)
     for method in run.extractors:
-        localized = {key: run.localized(method, part, "query") for key, part in scenes}
+        localized = {key: run.localized(method, part, "query") for key, part in scenes.items()}
         of_prior = {
-            prior: {key: aligned(run, method, part, "query", prior, pixloc) for key, part in scenes}
+            prior: {key: aligned(run, method, part, "query", prior, pixloc) for key, part in scenes.items()}
             for prior in (Prior.RETRIEVAL, Prior.ORACLE)
         }
         for name, prior in (("IR", Prior.RETRIEVAL), ("IR Oracle", Prior.ORACLE)):
             yield _row(f"{name} ({method})", of_prior[prior], _of_priors)
-        parts = dict(scenes)
-        yield _row(f"localizer ({method})", localized, lambda key, report: _of_poses(run, parts[key], report))
-        for name, prior in (("PixLoc", Prior.RETRIEVAL), ("PixLoc + Oracle prior", Prior.ORACLE)):
-            yield _row(f"{name} ({method})", of_prior[prior], lambda key, report: _of_poses(run, parts[key], report))
+        found = {
+            "PixLoc": of_prior[Prior.RETRIEVAL],
+            "PixLoc + Oracle prior": of_prior[Prior.ORACLE],
+            "localizer": localized,
+        }
+        for name, reports in found.items():
+            yield _row(f"{name} ({method})", reports, lambda key, report: _of_poses(run, scenes[key], report))
 
 
-def _scenes(run: BenchmarkRun, titles: Mapping[str, str], parts: list[Present]) -> list[tuple[str, Present]]:
-    """Parts with a column, by its key, in the order of the columns."""
-    found = {part.name.lower(): part for part in parts}
-    return [(key, found[key.lower()]) for key in titles if key.lower() in found]
+def _scenes(run: BenchmarkRun) -> dict[str, Present]:
+    """Parts that are present and have a column, by its key, in the order of the columns."""
+    found = {part.name.lower(): part for source in (CAMBRIDGE, SEVEN_SCENES) for part in run.present(source)}
+    return {key: found[key.lower()] for key in _CAMBRIDGE | _SEVEN_SCENES if key.lower() in found}
 
 
 Errors = tuple[float, float, float | None]  # medians [m] and [deg], and recall at 5 cm and 5 deg
@@ -141,7 +141,8 @@ PIXLOC_TABLE1 = PaperTable(
     PAPERS,
     (CAMBRIDGE, SEVEN_SCENES),
     rows,
-    "Median errors [cm/deg], and the mean recall [%] of the scenes of 7-Scenes at 5 cm and 5 deg. IR is the pose of the "
-    "most similar keyframe, Oracle that of the retrieved one with the most inliers of the localizer. A query without a "
-    "pose counts as infinitely wrong. The paper's 7-Scenes has depth maps; ours has triangulated landmarks.",
+    "Median errors [cm/deg], and the mean recall [%] of the scenes of 7-Scenes at 5 cm and 5 deg. IR is the pose of "
+    "the most similar keyframe, Oracle that of the retrieved one with the most inliers of the localizer. A query "
+    "without a pose counts as infinitely wrong. The paper's landmarks of 7-Scenes come from depth maps, ours from "
+    "triangulation.",
 )

@@ -112,7 +112,7 @@ PIXLOC_TABLE3 = PaperTable(
     (KITTI00, CMU),
     rows,
     "Alignments [%] that end within 0.25 m and 1 deg of the true pose, from priors that are moved by this much, and "
-    "from the pose of the most similar keyframe. The paper draws recall curves of difficult pairs of images of CMU, and "
-    "gives the areas under them: another measure, so it has no rows here. The network trained without unrolled "
-    "optimization is a model of 'vizloc evaluate ablation --pretrained'.",
+    "from the pose of the most similar keyframe. The paper draws recall curves of difficult pairs of images of CMU and "
+    "gives the areas under them, another measure, so its rows are left out. The network before end-to-end training is "
+    "added by 'vizloc evaluate ablation --pretrained'.",
 )

@@ -1,7 +1,6 @@
 """Datasets that the papers' tables need: their folders below ``--data``, and how they are opened."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,16 +22,6 @@ class Present(NamedTuple):
     spec: str
 
 
-def file_name(image: str) -> str:
-    """Name of an image without its folders."""
-    return image.rsplit("/", 1)[-1]
-
-
-def camera_and_file_name(image: str) -> str:
-    """Name of an image with the last of its folders, ``rear/1.jpg``."""
-    return "/".join(image.split("/")[-2:])
-
-
 @dataclass(frozen=True)
 class Source:
     """Dataset of one or several tables.
@@ -44,7 +33,7 @@ class Source:
             text. Of several patterns, the first with a folder counts, with all its folders.
         reader: specification with ``{path}`` for the folder.
         page: page of the documentation that says where to get it.
-        submitted_name: for visuallocalization.net: name of an image in a submission; None where truth is public.
+        submission: begin of the name of a submission to visuallocalization.net; empty where ground truth is public.
     """
 
     key: str
@@ -52,7 +41,7 @@ class Source:
     folders: tuple[str, ...]
     reader: str
     page: str
-    submitted_name: Callable[[str], str] | None = None
+    submission: str = ""
 
     def present(self, data: Path) -> list[Present]:
         """Parts below a folder, in the order of the numbers in their names; none if the dataset is missing."""
@@ -96,7 +85,7 @@ AACHEN = Source(
     ("Aachen-Day-Night-v1.1", "Aachen-Day-Night", "aachen*"),
     "aachen:{path}",
     "docs/datasets/aachen.md",
-    file_name,
+    "Aachen_eval",
 )
 ROBOTCAR_SEASONS = Source(
     "robotcar-seasons",
@@ -104,7 +93,7 @@ ROBOTCAR_SEASONS = Source(
     ("RobotCar-Seasons", "RobotCar-Seasons-v2", "robotcar*seasons*"),
     "robotcar-seasons:{path}?camera=rear",
     "docs/datasets/robotcar_seasons.md",
-    camera_and_file_name,
+    "RobotCar_eval",
 )
 CMU = Source(
     "cmu",
@@ -112,7 +101,7 @@ CMU = Source(
     ("Extended-CMU-Seasons/slice*", "*cmu*/slice*"),
     "cmu:{path}",
     "docs/datasets.md#extended-cmu-seasons",
-    file_name,
+    "CMU_eval",
 )
 KITTI00 = Source("kitti00", "kitti00, a posed folder", ("kitti00",), "folder:{path}", "docs/benchmark.md#kitti00")
 CAMBRIDGE = Source(

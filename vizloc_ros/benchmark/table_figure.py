@@ -15,7 +15,6 @@ _PANELS_ABREAST = 4
 _PANEL_WIDTH, _ROW_HEIGHT, _HEAD_HEIGHT = 2.7, 0.24, 0.9
 _LABEL_WIDTH = 2.4
 _BAR = 0.74
-_LOG_FROM = 100.0  # ratio of the largest number to the smallest from which the axis is logarithmic
 
 
 def plot_table(path: Path, table: PaperTable, rows: Sequence[TableRow]) -> None:
@@ -40,14 +39,14 @@ def plot_table(path: Path, table: PaperTable, rows: Sequence[TableRow]) -> None:
         panels = figure.subplots(lines, abreast, sharey=True, squeeze=False)
         for panel, column in zip(panels.flat, columns, strict=False):
             _draw_column(panel, column, shown)
+            panel.tick_params(axis="y", length=0)
         for panel in panels.flat[len(columns) :]:
             panel.set_visible(False)
         for panel in panels[:, 0]:
             panel.set_yticks(range(len(shown)), [_label(row) for row, _ in shown])
             for label, (_, color) in zip(panel.get_yticklabels(), shown, strict=True):
                 label.set_color(BLUE if color == BLUE else INK)
-            panel.invert_yaxis()
-            panel.tick_params(axis="y", length=0)
+        panels[0, 0].invert_yaxis()  # of all: they share it
         figure.savefig(path)
 
 
@@ -58,8 +57,6 @@ def _label(row: TableRow) -> str:
 def _draw_column(axes: Any, column: Column, shown: Sequence[tuple[TableRow, str]]) -> None:
     """Draw the bars of a column; of several numbers in a cell, the larger ones are lighter."""
     found = [numbers_of(row.cell(column)) for row, _ in shown]
-    positive = [number for numbers in found for number in numbers if number > 0]
-    logarithmic = bool(positive) and max(positive) > _LOG_FROM * min(positive)
     for y, ((row, color), numbers) in enumerate(zip(shown, found, strict=True)):
         for alpha, number in zip(np.linspace(0.3, 1, len(numbers)), sorted(numbers, reverse=True), strict=True):
             axes.barh(y, number, height=_BAR, color=color, alpha=alpha if len(numbers) > 1 else 1, linewidth=0)
@@ -72,8 +69,6 @@ def _draw_column(axes: Any, column: Column, shown: Sequence[tuple[TableRow, str]
             fontsize=7,
             color=MUTED if not numbers else INK,
         )
-    if logarithmic:
-        axes.set_xscale("log")
     axes.margins(x=0.55 if max(map(len, found)) > 1 else 0.35)
     axes.set_title(column.title)
     axes.xaxis.set_visible(False)

@@ -48,10 +48,10 @@ def console_table(table: PaperTable, rows: Sequence[TableRow]) -> Table:
         shown.add_column("dataset", overflow="fold")
     shown.add_column("method", overflow="fold")
     for column in table.columns:
-        shown.add_column(Text(column.title), justify="right")
+        shown.add_column(Text(column.title), justify="right", min_width=max(map(len, column.title.split())))
     for of_paper, ordered in ((True, table.papers), (False, rows)):
         for row in ordered:
-            names = ([row.group] if grouped else []) + [row.method if of_paper else f"{row.method} ({OURS})"]
+            names = ([row.group] if grouped else []) + [row.method if of_paper else f"ours: {row.method}"]
             cells = [*names, *(row.cell(column) for column in table.columns)]
             shown.add_row(*map(Text, cells), style="" if of_paper else "bold")
         shown.add_section()
@@ -73,6 +73,7 @@ def table_markdown(table: PaperTable, rows: Sequence[TableRow], run: BenchmarkRu
             lines.append(_line([*names, *(row.cell(column) for column in table.columns)]))
     lines += ["", f"Made by `{run.command}`, seed {run.seed}."]
     lines += ["", *(f"- {note}" for note in (*partial_notes(run), *notes))]
+    lines += [f"- submission to visuallocalization.net: `{name}`" for name in submissions(rows)]
     weights = {row.method: row.weights for row in rows if row.weights}
     lines += [*(f"- {method}: `{identifier}`" for method, identifier in weights.items())]
     lines += [f"- {name} {version}" for name, version in versions().items()]
@@ -94,6 +95,7 @@ def table_report(
         "paper": [_row(row) for row in table.papers],
         "figures": ours,
         "weights": weights,
+        "submissions": submissions(rows),
         "every": run.every,
         "map_every": run.map_every,
         "limit": run.limit,
@@ -102,6 +104,11 @@ def table_report(
         "command": run.command,
         "seed": run.seed,
     }
+
+
+def submissions(rows: Sequence[TableRow]) -> list[str]:
+    """Files of submissions, relative to the run's folder."""
+    return list(dict.fromkeys(name for row in rows for name in row.submissions))
 
 
 def partial_notes(run: BenchmarkRun) -> list[str]:

@@ -44,7 +44,7 @@ def benchmark(
     """Make a table of the papers from the datasets that are present, our rows beside the paper's."""
     from vizloc_ros.benchmark.all_tables import find_table
     from vizloc_ros.benchmark.benchmark_run import BenchmarkRun
-    from vizloc_ros.benchmark.table_output import console_table, write_table
+    from vizloc_ros.benchmark.table_output import console_table, submissions, write_table
     from vizloc_ros.features.device import Device
 
     if list_tables or not table:
@@ -76,6 +76,8 @@ def benchmark(
     rows = list(chosen.rows(run))
     write_table(chosen, rows, run, missing)
     console.print(console_table(chosen, rows))
+    for name in submissions(rows):
+        console.print(f"for visuallocalization.net: {out / name}", markup=False, highlight=False)
     console.print(f"written to {out}")
 
 

@@ -59,10 +59,10 @@ def evaluate_extractor(
     metrics: dict[int, list[PairMetrics]] = {count: [] for count in counts}
     shown = progress(pairs, f"matching {extractor.name}", len(pairs))
     for image_a, group in groupby(shown, attrgetter("image_a")):  # extract image_a once for all its pairs
-        gray_a, small_from_a = _read(image_a, long_side)
+        gray_a, small_from_a = read_shrunk(image_a, long_side)
         features_a = extractor.extract(gray_a)
         for pair in group:
-            gray_b, small_from_b = _read(pair.image_b, long_side)
+            gray_b, small_from_b = read_shrunk(pair.image_b, long_side)
             features_b = extractor.extract(gray_b)
             b_from_a = small_from_b @ pair.b_from_a @ np.linalg.inv(small_from_a)
             for count in counts:
@@ -70,8 +70,8 @@ def evaluate_extractor(
     return {count: _summarize(pairs, pair_metrics) for count, pair_metrics in metrics.items()}
 
 
-def _read(path: Path, long_side: int | None) -> tuple[UInt8, Float64]:
-    """Gray image of at most a longer side, and the (3, 3) matrix from pixels of the file's image to its pixels."""
+def read_shrunk(path: Path, long_side: int | None) -> tuple[UInt8, Float64]:
+    """Gray image of at most a longer side, and the (3, 3) matrix to its pixels from those of the file's image."""
     gray = gray_image(read_image(path))
     height, width = gray.shape
     if long_side is None or max(width, height) <= long_side:
