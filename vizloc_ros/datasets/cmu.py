@@ -106,6 +106,8 @@ class CmuDataset:
             world_from_cam=image.world_from_cam,
             read_image=partial(read_rectified, image.path, lens),
             file=image.path,
+            # The file's name, without the slice (README of the dataset).
+            submitted_name=None if split == "map" else image.path.name,
         )
 
 

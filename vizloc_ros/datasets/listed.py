@@ -25,6 +25,7 @@ class ListedImage(NamedTuple):
         lens: camera of the raw image.
         world_from_cam: pose of the camera's optical frame; None if there is none.
         where: file, and line if it has some, that lists the image, for error messages.
+        submitted_name: as in ``Record``.
     """
 
     path: Path
@@ -33,6 +34,7 @@ class ListedImage(NamedTuple):
     lens: DistortedCamera
     world_from_cam: Rigid3d | None
     where: str
+    submitted_name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,9 @@ def _record(image: ListedImage, split: str) -> Record:
     except CameraError as error:
         raise DatasetError(f"{image.where}: camera of {image.name}: {error}") from error
     read = partial(read_rectified, image.path, image.lens)
-    return Record(image.name, image.timestamp_ns, camera, split, image.world_from_cam, read, image.path)
+    return Record(
+        image.name, image.timestamp_ns, camera, split, image.world_from_cam, read, image.path, image.submitted_name
+    )
 
 
 def in_order(images: Iterable[ListedImage]) -> list[ListedImage]:

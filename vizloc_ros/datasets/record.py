@@ -25,6 +25,7 @@ class Record:
         read_image: function that decodes or renders the image: (H, W) gray or (H, W, 3) BGR, uint8. Raises
             ``ImageError`` that names the file. It may be called from several threads.
         file: file of the image; None if it comes from elsewhere.
+        submitted_name: name in a submission to visuallocalization.net; None for an image that is no query of it.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Record:
     world_from_cam: Rigid3d | None
     read_image: Callable[[], UInt8]
     file: Path | None = None
+    submitted_name: str | None = None
 
 
 class Dataset(Protocol):

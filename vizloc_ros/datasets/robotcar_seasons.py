@@ -9,7 +9,7 @@ The folder, as distributed by visuallocalization.net, holds the rectified images
 * ``3D-models/individual/queries_per_location/queries_location_025.txt``: queries of a location;
 * ``intrinsics/rear_intrinsics.txt`` and ``extrinsics/rear_extrinsics.txt``, for each camera;
 * ``robotcar_v2_train.txt`` and ``robotcar_v2_test.txt`` of version 2: rear images with a pose (the split "train"), and
-  those that are to be localized ("test").
+  those that are to be localized ("test"), named without their condition.
 
 TIME is in microseconds. Lists and models call the images ``.png``; the files are ``.jpg``.
 """
@@ -47,6 +47,7 @@ _INDIVIDUAL = Path("3D-models/individual/colmap_reconstructions")
 _QUERIES = Path("3D-models/individual/queries_per_location")
 _TRAIN, _TEST = "robotcar_v2_train.txt", "robotcar_v2_test.txt"
 _NAME = re.compile(r"([\w-]+)/(left|rear|right)/(\d+)\.jpg")
+_LISTED_NAME = re.compile(r"(?:[\w-]+/)?(left|rear|right)/(\d+)\.(?:jpg|png)")
 _NAME_TEXT = "CONDITION/CAMERA/TIME.jpg"
 
 
@@ -114,7 +115,10 @@ class SeasonsDataset:
         camera = self.cameras[image.camera]
         path = self.folder / "images" / image.name
         read = partial(read_image, path, camera.size)
-        return Record(image.name, image.stamp * 1000, camera, split, self.poses.get(image.name), read, path)
+        # Camera and file, without the condition (README of the dataset).
+        submitted_name = None if split == "map" else f"{image.camera}/{path.name}"
+        pose = self.poses.get(image.name)
+        return Record(image.name, image.stamp * 1000, camera, split, pose, read, path, submitted_name)
 
 
 def open_robotcar_seasons(spec: str) -> SeasonsDataset:
@@ -225,11 +229,22 @@ def _conditions(images: Iterable[SeasonsImage]) -> list[str]:
 
 
 def _listed(path: Path, present: set[SeasonsImage]) -> list[SeasonsImage]:
-    """Images that the list of version 2 names, of those that are present."""
-    images = [parse_name(fields[0], f"{path}:{line}") for line, fields in numbered_rows(path)]
-    if not images:
+    """Images that the list of version 2 names, of those that are present.
+
+    The published list leaves the condition away, since no two drives have a time in common.
+    """
+    images = {(image.camera, image.stamp): image for image in present}
+    listed = [_camera_and_stamp(fields[0], f"{path}:{line}") for line, fields in numbered_rows(path)]
+    if not listed:
         raise DatasetError(f"{path}: there is no image in it; expected one name a line")
-    return [image for image in images if image in present]
+    return [images[key] for key in listed if key in images]
+
+
+def _camera_and_stamp(text: str, where: str) -> tuple[str, int]:
+    match = _LISTED_NAME.fullmatch(text)
+    if match is None:
+        raise DatasetError(f"{where}: {text!r} is no image of RobotCar Seasons; expected CAMERA/TIME.png")
+    return match[1], int(match[2])
 
 
 def _of_rig(train: Mapping[SeasonsImage, Rigid3d], rear_from_cam: Mapping[str, Rigid3d]) -> dict[SeasonsImage, Rigid3d]:
