@@ -59,7 +59,8 @@ def write_robotcar_seasons(
     (folder / "robotcar_v2_train.txt").write_text(
         "".join(f"{name}.png {' '.join(map(repr, row.tolist()))}\n" for name, row in rows.items())
     )
-    (folder / "robotcar_v2_test.txt").write_text("".join(f"{name}.png\n" for name in test))
+    listed = (name.partition("/")[2] for name in test)  # without the condition
+    (folder / "robotcar_v2_test.txt").write_text("".join(f"{name}.png\n" for name in listed))
 
 
 def write_cmu_slice(folder: Path, mapped: Sequence[Record], queries: Sequence[Record], training: bool) -> None:

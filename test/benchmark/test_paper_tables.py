@@ -9,7 +9,7 @@ from vizloc_ros.benchmark.all_tables import TABLES, find_table
 from vizloc_ros.benchmark.hfnet_table3 import combined, table_column
 from vizloc_ros.benchmark.hfnet_table6 import combined_models
 from vizloc_ros.benchmark.paper_table import Column, TableRow, numbers_of, paper_rows
-from vizloc_ros.benchmark.sources import AACHEN, CMU, HPATCHES, ROBOTCAR_SEASONS, Present, camera_and_file_name
+from vizloc_ros.benchmark.sources import AACHEN, CMU, HPATCHES, ROBOTCAR_SEASONS, Present
 from vizloc_ros.errors import ConfigError
 
 
@@ -98,12 +98,6 @@ def test_folders_are_found_whatever_their_case_and_in_the_order_of_their_numbers
     (part,) = ROBOTCAR_SEASONS.present(tmp_path)
     assert part.spec.endswith("robotcar-seasons-v2?camera=rear")
     assert AACHEN.present(tmp_path) == HPATCHES.present(tmp_path / "nowhere") == []
-
-
-def test_names_in_submissions() -> None:
-    assert AACHEN.submitted_name("query/night/nexus5x/IMG_1.jpg") == "IMG_1.jpg"
-    assert CMU.submitted_name("query/img_00200_c0_1283347879534213us.jpg") == "img_00200_c0_1283347879534213us.jpg"
-    assert ROBOTCAR_SEASONS.submitted_name("night/rear/1.jpg") == camera_and_file_name("rear/1.jpg") == "rear/1.jpg"
 
 
 @pytest.mark.parametrize(("slice_name", "column"), [("slice2", "urban"), ("slice9", "suburban"), ("slice25", "park")])

@@ -1,7 +1,6 @@
 """Datasets that the papers' tables need: their folders below ``--data``, and how they are opened."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,16 +22,6 @@ class Present(NamedTuple):
     spec: str
 
 
-def file_name(image: str) -> str:
-    """Name of an image without its folders."""
-    return image.rsplit("/", 1)[-1]
-
-
-def camera_and_file_name(image: str) -> str:
-    """Name of an image with the last of its folders, ``rear/1.jpg``."""
-    return "/".join(image.split("/")[-2:])
-
-
 @dataclass(frozen=True)
 class Source:
     """Dataset of one or several tables.
@@ -45,7 +34,6 @@ class Source:
         reader: specification with ``{path}`` for the folder.
         page: page of the documentation that says where to get it.
         submission: begin of the name of a submission to visuallocalization.net; empty where ground truth is public.
-        submitted_name: function that makes the name of an image in a submission from the record's name.
     """
 
     key: str
@@ -54,7 +42,6 @@ class Source:
     reader: str
     page: str
     submission: str = ""
-    submitted_name: Callable[[str], str] = file_name
 
     def present(self, data: Path) -> list[Present]:
         """Parts below a folder, in the order of the numbers in their names; none if the dataset is missing."""
@@ -107,7 +94,6 @@ ROBOTCAR_SEASONS = Source(
     "robotcar-seasons:{path}?camera=rear",
     "docs/datasets/robotcar_seasons.md",
     "RobotCar_eval",
-    camera_and_file_name,
 )
 CMU = Source(
     "cmu",

@@ -1,8 +1,7 @@
-"""Submissions to visuallocalization.net, where the ground truth of queries is private.
+"""Files for visuallocalization.net, where the ground truth of queries is private.
 
-A line is ``name qw qx qy qz tx ty tz``, cam_from_world, for each image with a pose; the file is called
-``Aachen_eval_METHOD.txt``, ``RobotCar_eval_METHOD.txt`` or ``CMU_eval_METHOD.txt`` (READMEs of the datasets). Images of
-Aachen and CMU have names without folders, those of RobotCar ``rear/TIME.jpg``.
+READMEs of the datasets ask for the names ``Aachen_eval_METHOD.txt``, ``RobotCar_eval_METHOD.txt`` and
+``CMU_eval_METHOD.txt``; ``vizloc evaluate submission`` checks the lines.
 """
 
 from collections.abc import Iterable, Mapping
@@ -37,7 +36,7 @@ def write_submission(
         for line in (run.out / report["poses"]).read_text(encoding="utf-8").splitlines():
             name, _, pose = line.partition(" ")
             if name in asked[part.name]:
-                lines.setdefault(source.submitted_name(name), pose)
+                lines.setdefault(name, pose)
     if not any(asked.values()):
         return []
     path = run.out / f"{source.submission}_{method}.txt"
@@ -47,14 +46,13 @@ def write_submission(
 
 
 def images_to_submit(dataset: Dataset) -> set[str]:
-    """Names of the images whose poses the benchmark asks for.
+    """Names in a submission of the images whose poses the benchmark asks for.
 
     They are those of the split "test" (RobotCar Seasons v2), or of "query" unless some of it has poses, as the training
     slices of Extended CMU Seasons have.
     """
-    if "test" in dataset.splits:
-        return {record.name for record in dataset.records("test")}
-    queries = dataset.records("query") if "query" in dataset.splits else []
-    if any(record.world_from_cam is not None for record in queries):
+    split = "test" if "test" in dataset.splits else "query"
+    records = dataset.records(split) if split in dataset.splits else []
+    if split == "query" and any(record.world_from_cam is not None for record in records):
         return set()
-    return {record.name for record in queries}
+    return {record.submitted_name for record in records if record.submitted_name is not None}
