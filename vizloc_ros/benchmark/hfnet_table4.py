@@ -6,7 +6,7 @@ from vizloc_ros.benchmark.benchmark_run import BenchmarkRun
 from vizloc_ros.benchmark.mixed_map import mix_maps
 from vizloc_ros.benchmark.paper_table import Column, PaperTable, TableRow, paper_rows, percent
 from vizloc_ros.benchmark.sources import AACHEN, KITTI00
-from vizloc_ros.benchmark.submission import write_submission
+from vizloc_ros.benchmark.submission_files import write_submission
 
 COLUMNS = (Column("aachen_day", "Aachen day"), Column("aachen_night", "Aachen night"), Column("kitti00", "kitti00"))
 PAPERS = paper_rows(

@@ -8,7 +8,7 @@ from vizloc_ros.benchmark.benchmark_run import BenchmarkRun
 from vizloc_ros.benchmark.hfnet_table3 import combined, conditions, table_column
 from vizloc_ros.benchmark.paper_table import Column, PaperTable, TableRow, paper_rows, percent
 from vizloc_ros.benchmark.sources import AACHEN, CMU, ROBOTCAR_SEASONS, Present, Source
-from vizloc_ros.benchmark.submission import write_submission
+from vizloc_ros.benchmark.submission_files import write_submission
 from vizloc_ros.evaluation.prior_poses import Prior
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 

@@ -1,8 +1,7 @@
-"""Submissions to visuallocalization.net, where the ground truth of queries is private.
+"""Files for visuallocalization.net, where the ground truth of queries is private.
 
-A line is ``name qw qx qy qz tx ty tz``, cam_from_world, for each image with a pose; the file is called
-``Aachen_eval_METHOD.txt``, ``RobotCar_eval_METHOD.txt`` or ``CMU_eval_METHOD.txt`` (READMEs of the datasets). Names are
-``Record.submitted_name``.
+READMEs of the datasets ask for the names ``Aachen_eval_METHOD.txt``, ``RobotCar_eval_METHOD.txt`` and
+``CMU_eval_METHOD.txt``. Lines are checked as by ``vizloc evaluate submission``.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,8 +10,8 @@ from typing import Any
 from vizloc_ros.benchmark.benchmark_run import BenchmarkRun
 from vizloc_ros.benchmark.sources import Present, Source
 from vizloc_ros.datasets.open import open_dataset
-from vizloc_ros.datasets.record import Dataset, Record
-from vizloc_ros.evaluation.submission import check_submission, query_names
+from vizloc_ros.datasets.record import Dataset
+from vizloc_ros.evaluation.submission import check_submission
 from vizloc_ros.files import replacing
 
 
@@ -29,12 +28,15 @@ def write_submission(
 
     Returns:
         The file's path relative to the run's folder, or nothing if no image is to be submitted.
+
+    Raises:
+        DatasetError: a line is not as the benchmark asks for.
     """
     lines: dict[str, str] = {}
-    asked: dict[str, list[str]] = {}
+    asked: dict[str, set[str]] = {}
     for part, report in reports:
         if part.name not in asked:
-            asked[part.name] = query_names(images_to_submit(open_dataset(part.spec)), part.spec)
+            asked[part.name] = images_to_submit(open_dataset(part.spec))
         for line in (run.out / report["poses"]).read_text(encoding="utf-8").splitlines():
             name, _, pose = line.partition(" ")
             if name in asked[part.name]:
@@ -44,19 +46,18 @@ def write_submission(
     path = run.out / f"{source.submission}_{method}.txt"
     with replacing(path) as file:
         file.write("".join(f"{name} {pose}\n" for name, pose in lines.items()).encode())
-    check_submission(path, [name for names in asked.values() for name in names])
+    check_submission(path, set().union(*asked.values()))
     return [path.name]
 
 
-def images_to_submit(dataset: Dataset) -> list[Record]:
-    """Images whose poses the benchmark asks for.
+def images_to_submit(dataset: Dataset) -> set[str]:
+    """Names in a submission of the images whose poses the benchmark asks for.
 
     They are those of the split "test" (RobotCar Seasons v2), or of "query" unless some of it has poses, as the training
     slices of Extended CMU Seasons have.
     """
-    if "test" in dataset.splits:
-        return dataset.records("test")
-    queries = dataset.records("query") if "query" in dataset.splits else []
-    if any(record.world_from_cam is not None for record in queries):
-        return []
-    return queries
+    split = "test" if "test" in dataset.splits else "query"
+    records = dataset.records(split) if split in dataset.splits else []
+    if split == "query" and any(record.world_from_cam is not None for record in records):
+        return set()
+    return {record.submitted_name for record in records if record.submitted_name is not None}
