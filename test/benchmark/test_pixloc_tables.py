@@ -101,6 +101,13 @@ def data(small_street: SyntheticStreet, tmp_path_factory: pytest.TempPathFactory
     return data
 
 
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No figures of single runs, which take most of the time and are looked at elsewhere; the table's one stays."""
+    for name in ("plot_trajectory", "plot_errors", "plot_overlay"):
+        monkeypatch.setattr(f"vizloc_ros.evaluation.report.{name}", lambda *_: None)
+
+
 def benchmark(vizloc: Vizloc, table: str, data: Path, out: Path) -> dict[str, Any]:
     ended = vizloc("benchmark", table, "--data", data, "--out", out, "--extractor", "rootsift")
     assert ended.code == 0, ended.err
@@ -112,6 +119,7 @@ def benchmark(vizloc: Vizloc, table: str, data: Path, out: Path) -> dict[str, An
 
 
 @pytest.mark.e2e
+@pytest.mark.usefixtures("without_figures")
 def test_table_1_has_the_scene_that_is_there(vizloc: Vizloc, data: Path, tmp_path: Path) -> None:
     report = benchmark(vizloc, "pixloc-table1", data, tmp_path)
     rows = {row["method"]: row for row in report["rows"]}
@@ -126,6 +134,7 @@ def test_table_1_has_the_scene_that_is_there(vizloc: Vizloc, data: Path, tmp_pat
 
 
 @pytest.mark.e2e
+@pytest.mark.usefixtures("without_figures")
 def test_table_2_scores_public_truth_and_submits_the_rest(
     vizloc: Vizloc, data: Path, small_street: SyntheticStreet, tmp_path: Path
 ) -> None:
