@@ -93,7 +93,7 @@ def test_refined_poses_are_no_worse(
 def test_images_are_aligned_from_a_prior_instead_of_the_localizers_pose(
     vizloc: Vizloc, tracked: Path, street: SyntheticStreet, tmp_path: Path
 ) -> None:
-    ended = vizloc("localize", tracked, street.name, "--out", tmp_path, "--every", 4, "--prior", "top3")
+    ended = vizloc("localize", tracked, street.name, "--out", tmp_path, "--every", 6, "--prior", "top3")
     assert ended.code == 0, ended.err
     assert "(the priors)" in ended.out
     report = report_of(tmp_path)
