@@ -90,6 +90,27 @@ def test_refined_poses_are_no_worse(
         assert report["median_translation_m"] < 0.1
 
 
+def test_images_are_aligned_from_a_prior_instead_of_the_localizers_pose(
+    vizloc: Vizloc, tracked: Path, street: SyntheticStreet, tmp_path: Path
+) -> None:
+    ended = vizloc("localize", tracked, street.name, "--out", tmp_path, "--every", 6, "--prior", "top3")
+    assert ended.code == 0, ended.err
+    assert "(the priors)" in ended.out
+    report = report_of(tmp_path)
+    assert (report["prior"], report["num_failed"]) == ("top3", 0)
+    assert report["num_poses"] == report["num_images"]
+    assert set(report["retrieval"]) == {"r1_5m", "r10_5m", "landmarks"}
+    assert set(report["timings_ms"]) == {"extract", "retrieve", "total"}
+    assert report["recall"]["0.25m_2deg"] == 1.0 > report["unrefined"]["recall"]["0.25m_2deg"]
+    refused = vizloc("localize", tracked, street.name, "--out", tmp_path / "no", "--prior", "nearest")
+    assert refused.code == 2
+    assert "prior nearest: there is no such prior; there is retrieval, top3, oracle" in refused.err
+    refused = vizloc("localize", tracked, street.name, "--out", tmp_path / "no", "--prior", "oracle", "--roll", "auto")
+    assert refused.code == 2
+    assert "prior oracle: needs the roll of the camera" in refused.err
+    assert not (tmp_path / "no").exists()
+
+
 def test_a_map_without_references_or_of_other_ones_is_refused(
     vizloc: Vizloc, street_build: tuple[Path, BuildReport], tracked: Path, street: SyntheticStreet, tmp_path: Path
 ) -> None:
@@ -99,6 +120,7 @@ def test_a_map_without_references_or_of_other_ones_is_refused(
         vizloc("track", street_build[0], street.name, "--out", tmp_path / "out"),
         vizloc("localize", street_build[0], street.name, "--out", tmp_path / "out", "--refine", "pixloc"),
         vizloc("localize", tracked, street.name, "--out", tmp_path / "out", "--refine", "pixloc", "--long-side", 384),
+        vizloc("localize", street_build[0], street.name, "--out", tmp_path / "out", "--prior", "retrieval"),
         vizloc("track", tracked, street.name, "--out", tmp_path / "out", "--config", options),
     ):
         assert refused.code == 1

@@ -52,7 +52,7 @@ def seasons(tmp_path: Path) -> Path:
 
 def make_version_2(seasons: Path) -> None:
     (seasons / "robotcar_v2_train.txt").write_text(f"rain/rear/{TRAIN}.jpg {MATRIX}\n")
-    (seasons / "robotcar_v2_test.txt").write_text(f"night/rear/{NIGHT}.png\ndusk/rear/1418755264041247.png\n")
+    (seasons / "robotcar_v2_test.txt").write_text(f"rear/{NIGHT}.png\nrear/1418755264041247.png\n")  # as published
 
 
 def names(root: Path, options: str, split: str) -> list[str]:
@@ -181,6 +181,7 @@ def test_one_location_has_a_model_and_queries_of_its_own(seasons: Path) -> None:
         ),
         ("robotcar_v2_train.txt", "", r"train.txt: there is no image in it; expected lines of a name and the 16"),
         ("robotcar_v2_test.txt", "", r"test.txt: there is no image in it; expected one name a line"),
+        ("robotcar_v2_test.txt", "front/1.png\n", r"test.txt:1: 'front/1.png' is no .*; expected CAMERA/TIME.png"),
         ("images/night/rear/photo.jpg", "", r"photo.jpg: 'night/rear/photo.jpg' is no image of RobotCar Seasons"),
     ],
 )

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from planar_sequences import LAYOUTS, write_sequence
 from repository import DATA
 from typer.testing import CliRunner
 
 from vizloc_ros.cli.main import app
 from vizloc_ros.datasets.homographies import open_homographies
 from vizloc_ros.errors import ConfigError, DatasetError, DeviceError, ImageError
-from vizloc_ros.evaluation.homography_matching import evaluate_extractor, matching_report, plot_mma
+from vizloc_ros.evaluation.homography_matching import evaluate_extractor, matching_report, plot_mma, read_shrunk
 from vizloc_ros.evaluation.matching_metrics import (
     MMA_THRESHOLDS_PX,
     MatchingSummary,
@@ -34,7 +35,6 @@ pytestmark = pytest.mark.e2e
 SIZE = (200, 100)
 IDENTITY = np.eye(3)
 SHIFT_RIGHT_50 = np.array([[1.0, 0, 50], [0, 1, 0], [0, 0, 1]])
-LAYOUTS = {"oxford": ("img{}.png", "H1to{}p"), "hpatches": ("{}.ppm", "H_1_{}")}
 
 
 def features(points: list[tuple[float, float]], words: list[int], similarity: float = 1.0) -> Features:
@@ -224,21 +224,6 @@ def test_a_summary_is_the_mean_over_pairs() -> None:
     assert MatchingSummary.of([poor]).as_dict()["localization_error_px"] is None
 
 
-def write_sequence(folder: Path, layout: str, shift: float = 4.0) -> Path:
-    """Six views of a textured plane, each ``shift`` pixels further to the left."""
-    image_name, homography_name = LAYOUTS[layout]
-    folder.mkdir(parents=True)
-    plane = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 255, (120, 260), np.uint8), (0, 0), 2)
-    plane = cv2.normalize(plane, None, 0, 255, cv2.NORM_MINMAX)
-    for k in range(1, 7):
-        start = round(shift) * (k - 1)
-        view = cv2.cvtColor(plane[:, start : start + 160], cv2.COLOR_GRAY2BGR)
-        cv2.imwrite(str(folder / image_name.format(k)), view)
-        if k > 1:
-            (folder / homography_name.format(k)).write_text(f"2 0 {-2 * start}\n 0 2 0\n0\t0 2\n\n")
-    return folder
-
-
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_readers_yield_the_pairs_of_all_sequences_or_of_one(layout: str, tmp_path: Path) -> None:
     for name in ("v_second", "i_first"):
@@ -317,6 +302,21 @@ def test_a_run_is_summarized_overall_and_by_sequence(tmp_path: Path) -> None:
     report = matching_report({"rootsift": runs})
     assert report["matching"]["rootsift"]["200"] == runs[200].overall.as_dict()
     assert report["sequences"]["rootsift"]["50"]["v_moved"] == moved.as_dict()
+
+
+def test_shrunk_images_have_shrunk_homographies(tmp_path: Path) -> None:
+    """Pixels are centered on whole numbers: at half the size, pixel 0.5 of the file's image is pixel 0."""
+    write_sequence(tmp_path / "v_moved", "hpatches")
+    pairs = open_homographies(f"hpatches:{tmp_path}")
+    (run,) = evaluate_extractor(open_extractor("rootsift"), pairs, [50], long_side=80).values()
+    assert run.overall.repeatability > 0.85
+    assert run.overall.localization_error_px < 0.4
+    small, small_from_file = read_shrunk(pairs[0].image_a, 80)
+    assert small.shape == (60, 80)
+    np.testing.assert_allclose(small_from_file, [[0.5, 0, -0.25], [0, 0.5, -0.25], [0, 0, 1]])
+    whole, same = read_shrunk(pairs[0].image_a, 160)
+    assert whole.shape == (120, 160)
+    np.testing.assert_array_equal(same, np.eye(3))
 
 
 def test_the_command_writes_report_and_picture(tmp_path: Path) -> None:

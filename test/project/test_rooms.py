@@ -20,7 +20,7 @@ ORDER = (
     ("localization", "pixloc"),
     ("option_tree",),
     ("evaluation", "bags", "ros"),
-    ("training", "nodes", "launching"),
+    ("training", "nodes", "launching", "benchmark"),
     ("replay",),
     ("cli",),
 )

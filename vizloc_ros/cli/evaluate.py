@@ -1,8 +1,8 @@
-"""``vizloc evaluate``: matching, degradations, convergence, ablation."""
+"""``vizloc evaluate``: matching, degradations, convergence, ablation, submission."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -11,14 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from vizloc_ros.cli.arguments import DatasetArgument, ExtractorConfigOption, ProviderOption, SeedOption, command_line
-from vizloc_ros.cli.config_file import read_mapping
 from vizloc_ros.cli.evaluate_alignment import ablation, convergence
+from vizloc_ros.cli.evaluate_submission import submission
+from vizloc_ros.cli.extractor_choice import open_extractors, open_named_extractors
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.displacements import DISPLACEMENTS_READER, open_displacements
 from vizloc_ros.datasets.homographies import HOMOGRAPHY_READERS, open_homographies
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import every as every_nth
-from vizloc_ros.errors import ConfigError
 from vizloc_ros.evaluation.homography_matching import evaluate_extractor, matching_report, plot_mma
 from vizloc_ros.evaluation.matching_metrics import HOMOGRAPHY_THRESHOLDS_PX, MatchingSummary
 from vizloc_ros.evaluation.recall import readable
@@ -33,14 +33,12 @@ from vizloc_ros.evaluation.robustness import (
     plot_degradations,
 )
 from vizloc_ros.evaluation.season_matching import evaluate_seasons, season_report
-from vizloc_ros.features.extractor import FeatureExtractor, open_extractor
-
-if TYPE_CHECKING:
-    from vizloc_ros.features.device import Device
+from vizloc_ros.features.extractor import FeatureExtractor
 
 app = typer.Typer(help="Evaluate single parts of the system.", no_args_is_help=True)
 app.command()(convergence)
 app.command()(ablation)
+app.command()(submission)
 console = Console()
 _KEYPOINTS = [300, 1000]  # HF-Net, section 5.1, has 300 for all metrics but MMA
 _COLUMNS = ("matches", "Rep", "MLE", "MS", "mAP", "MMA@3", *(f"HA@{px}" for px in HOMOGRAPHY_THRESHOLDS_PX))
@@ -65,10 +63,10 @@ def matching(
     from vizloc_ros.features.device import Device
 
     if dataset.startswith("months:"):
-        _match_seasons(dataset, _open(extractor, extractor_config, Device(provider)), out)
+        _match_seasons(dataset, open_extractors(extractor, extractor_config, Device(provider)), out)
         return
     pairs = open_homographies(dataset)
-    extractors = _open(extractor, extractor_config, Device(provider))  # fails now, and not after the work
+    extractors = open_extractors(extractor, extractor_config, Device(provider))  # fails now, and not after the work
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)  # as well
     counts = sorted(set(keypoints))
@@ -107,9 +105,7 @@ def degradations(
 
     chosen = choose_degradations(kinds, levels)
     device = Device(provider, threads=1)  # images are processed in parallel
-    extractors = {_short_name(name): opened for name, opened in _open(extractor, extractor_config, device).items()}
-    if len(extractors) < len(extractor):
-        raise ConfigError(f"--extractor: two of {', '.join(extractor)} have the same name: rename a file")
+    extractors = open_named_extractors(extractor, extractor_config, device)
     source = open_dataset(dataset)
     mapped, queries = every_nth(source.records(map_split), map_every), every_nth(source.records(split), every)
     task = DegradationTask(dataset, mapped, queries, chosen, seed)
@@ -143,18 +139,6 @@ def _match_seasons(dataset: str, extractors: Mapping[str, FeatureExtractor], out
         report = {**season_report(found), "dataset": dataset, "command": command_line()}
         write_report(out / "report.json", report)
         console.print(f"written to {out}")
-
-
-def _open(names: Sequence[str], config: Path | None, device: "Device") -> dict[str, FeatureExtractor]:
-    """Open extractors by name. Raises ``ConfigError`` if one file of options is given for several."""
-    if config is not None and len(names) > 1:
-        raise ConfigError(f"--extractor-config {config} is for one extractor, not for {', '.join(names)}: give one")
-    settings = read_mapping(config)
-    return {name: open_extractor(name, settings, device=device) for name in names}
-
-
-def _short_name(extractor: str) -> str:
-    return Path(extractor).stem if extractor.endswith(".onnx") else extractor
 
 
 def _recall_table(

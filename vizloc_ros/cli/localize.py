@@ -23,6 +23,7 @@ from vizloc_ros.cli.config_file import read_options
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.errors import ConfigError
 from vizloc_ros.evaluation.offline_localization import evaluate_localization, open_queries
+from vizloc_ros.evaluation.prior_poses import Prior
 from vizloc_ros.evaluation.report import report_table
 from vizloc_ros.geometry.quarter_turns import rolls_to_try
 from vizloc_ros.mapping.visual_map import VisualMap
@@ -41,10 +42,11 @@ def localize(
     every: EveryOption = 1,
     degrade: DegradeOption = "",
     roll: RollOption = "none",
+    prior: Annotated[
+        str, typer.Option(help="Align from a prior, not from the localizer's pose: retrieval, top3 or oracle")
+    ] = "",
     refine: Annotated[str, typer.Option(help="Refine poses by alignment: pixloc; empty: not")] = "",
-    perturb: Annotated[
-        float, typer.Option(help="Distance to move the localizer's poses by before refinement [m]", min=0)
-    ] = 0.0,
+    perturb: Annotated[float, typer.Option(help="Distance to move the poses by before refinement [m]", min=0)] = 0.0,
     model: TrackerModelOption = "",
     long_side: LongSideOption = LONG_SIDE,
     provider: ProviderOption = "cpu",
@@ -63,7 +65,8 @@ def localize(
         out,
         options=read_options(config, OptionTree),
         rolls=rolls_to_try(roll),
-        refine_with=open_pyramid_extractor(model, device, long_side) if refine else None,
+        prior=Prior.named(prior) if prior else None,
+        refine_with=open_pyramid_extractor(model, device, long_side) if refine or prior else None,
         perturb=perturb,
         seed=seed,
         details={"command": command_line()},
@@ -72,5 +75,5 @@ def localize(
     console = Console()
     console.print(report_table({key: value for key, value in report.items() if key not in _NOT_SHOWN}))
     if "unrefined" in report:
-        console.print(report_table(report["unrefined"]), "(before they were refined)")
+        console.print(report_table(report["unrefined"]), f"({'the priors' if prior else 'before they were refined'})")
     console.print(f"written to {out}")

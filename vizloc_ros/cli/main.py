@@ -8,6 +8,7 @@ from rich.console import Console
 from vizloc_ros import __version__
 from vizloc_ros.cli import bag, evaluate, export, train
 from vizloc_ros.cli import map as map_commands
+from vizloc_ros.cli.benchmark import benchmark
 from vizloc_ros.cli.demo import demo
 from vizloc_ros.cli.localize import localize
 from vizloc_ros.cli.replay import replay
@@ -29,6 +30,7 @@ app.command()(localize)
 app.command()(track)
 app.command()(replay)
 app.command()(demo)
+app.command()(benchmark)
 
 
 @app.command()

@@ -62,11 +62,17 @@ def open_aachen(spec: str) -> ListedDataset:
     stamps = {name: index * NANOSECONDS for index, name in enumerate(names)}
     parts = {
         split: in_order(
-            ListedImage(images / name, name, stamps[name], lens, pose, at) for name, (lens, pose, at) in entries.items()
+            ListedImage(images / name, name, stamps[name], lens, pose, at, submitted_name=_submitted_name(name, split))
+            for name, (lens, pose, at) in entries.items()
         )
         for split, entries in listed.items()
     }
     return ListedDataset(where, parts, "unpack images/database_and_query_images.zip, and for v1.1 aachen_v1_1.zip")
+
+
+def _submitted_name(name: str, split: str) -> str | None:
+    """Name of a query for visuallocalization.net: that of the file, without folders (README of the dataset)."""
+    return None if split == "map" else name.rsplit("/", 1)[-1]
 
 
 def _read_map(folder: Path, named: str | None) -> dict[str, _Entry]:

@@ -82,7 +82,9 @@ def _image(
     if camera not in cameras:
         raise DatasetError(f"{where}: {path.name} is of camera {camera}; {intrinsics} has {', '.join(cameras)}")
     name, stamp = f"{path.parent.name}/{path.name}", int(microseconds) * 1000
-    return ListedImage(path, name, stamp, cameras[camera], pose, where, Mounting(camera))
+    # A submission has the file's name, without the slice (README of the dataset).
+    submitted_name = path.name if path.parent.name == "query" else None
+    return ListedImage(path, name, stamp, cameras[camera], pose, where, Mounting(camera), submitted_name)
 
 
 def day_of(image: ListedImage) -> str:

@@ -88,4 +88,6 @@ def _image(
     if camera not in lenses:
         raise DatasetError(f"{where}: {name} is of camera {camera}, of which the list of queries has no image")
     path = folder / Path(name).name
-    return ListedImage(path, f"{folder.name}/{path.name}", stamp * 1000, lenses[camera], pose, where, Mounting(camera))
+    name, stamp = f"{folder.name}/{path.name}", stamp * 1000
+    submitted_name = path.name if folder.name == "query" else None  # without the slice (README of the dataset)
+    return ListedImage(path, name, stamp, lenses[camera], pose, where, Mounting(camera), submitted_name)

@@ -27,6 +27,7 @@ class ListedImage(NamedTuple):
         world_from_cam: pose of the camera's optical frame; None if there is none.
         where: file, and line if it has some, that lists the image, for error messages.
         mounting: place of the camera on the vehicle.
+        submitted_name: as in ``Record``.
     """
 
     path: Path
@@ -36,6 +37,7 @@ class ListedImage(NamedTuple):
     world_from_cam: Rigid3d | None
     where: str
     mounting: Mounting = Mounting()
+    submitted_name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ def listed_record(image: ListedImage, split: str) -> Record:
         file=image.path,
         mounting=image.mounting,
         raw=raw if image.lens.is_distorted else None,
+        submitted_name=image.submitted_name,
     )
 
 

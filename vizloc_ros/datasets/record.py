@@ -77,6 +77,7 @@ class Record:
         file: file of the image; None if it comes from elsewhere.
         mounting: place of the camera on the vehicle.
         raw: image before its rectification; None if ``read_image`` gives it as it was recorded.
+        submitted_name: name in a submission to visuallocalization.net; None for an image that is no query of it.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Record:
     file: Path | None = None
     mounting: Mounting = Mounting()
     raw: RawImage | None = None
+    submitted_name: str | None = None
 
 
 class Dataset(Protocol):

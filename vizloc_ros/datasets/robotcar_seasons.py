@@ -9,7 +9,7 @@ The folder, as distributed by visuallocalization.net, holds the rectified images
 * ``3D-models/individual/queries_per_location/queries_location_025.txt``: queries of a location;
 * ``intrinsics/rear_intrinsics.txt`` and ``extrinsics/rear_extrinsics.txt``, for each camera;
 * ``robotcar_v2_train.txt`` and ``robotcar_v2_test.txt`` of version 2: rear images with a pose (the split "train"), and
-  those that are to be localized ("test").
+  those that are to be localized ("test"), named without their condition.
 
 TIME is in microseconds. Lists and models call the images ``.png``; the files are ``.jpg``.
 """
@@ -47,6 +47,7 @@ _INDIVIDUAL = Path("3D-models/individual/colmap_reconstructions")
 _QUERIES = Path("3D-models/individual/queries_per_location")
 _TRAIN, _TEST = "robotcar_v2_train.txt", "robotcar_v2_test.txt"
 _NAME = re.compile(r"([\w-]+)/(left|rear|right)/(\d+)\.jpg")
+_LISTED_NAME = re.compile(r"(?:[\w-]+/)?(left|rear|right)/(\d+)\.(?:jpg|png)")
 _NAME_TEXT = "CONDITION/CAMERA/TIME.jpg"
 # The vehicle has its origin at the rear camera, which looks back.
 _BASE_FROM_REAR = Rigid3d(Rotation3d(np.diag([-1.0, -1, 1])), np.zeros(3)) * BODY_FROM_OPTICAL
@@ -101,12 +102,22 @@ def open_robotcar_seasons(spec: str) -> ListedDataset:
     lenses = {c: DistortedCamera(read_camera(folder / "intrinsics" / f"{c}_intrinsics.txt")) for c in chosen}
     poses = {image.name: pose for image, pose in (reference | train).items()}
 
-    def listed(image: SeasonsImage) -> ListedImage:
-        path, mounting = folder / "images" / image.name, mountings[image.camera]
-        pose = poses.get(image.name)
-        return ListedImage(path, image.name, image.stamp * 1000, lenses[image.camera], pose, str(folder), mounting)
+    def listed(image: SeasonsImage, split: str) -> ListedImage:
+        return ListedImage(
+            path=folder / "images" / image.name,
+            name=image.name,
+            timestamp_ns=image.stamp * 1000,
+            lens=lenses[image.camera],
+            world_from_cam=poses.get(image.name),
+            where=str(folder),
+            mounting=mountings[image.camera],
+            # Camera and file, without the condition (README of the dataset).
+            submitted_name=None if split == "map" else f"{image.camera}/{image.stamp}.jpg",
+        )
 
-    ordered = {s: in_order(listed(image) for image in images if image.camera in chosen) for s, images in parts.items()}
+    ordered = {
+        s: in_order(listed(image, s) for image in images if image.camera in chosen) for s, images in parts.items()
+    }
     return ListedDataset(name, {s: images for s, images in ordered.items() if images}, "unpack its condition again")
 
 
@@ -176,11 +187,22 @@ def _conditions(images: Iterable[SeasonsImage]) -> list[str]:
 
 
 def _listed(path: Path, present: set[SeasonsImage]) -> list[SeasonsImage]:
-    """Images that the list of version 2 names, of those that are present."""
-    images = [parse_name(fields[0], f"{path}:{line}") for line, fields in numbered_rows(path)]
-    if not images:
+    """Images that the list of version 2 names, of those that are present.
+
+    The published list leaves the condition away, since no two drives have a time in common.
+    """
+    images = {(image.camera, image.stamp): image for image in present}
+    listed = [_camera_and_stamp(fields[0], f"{path}:{line}") for line, fields in numbered_rows(path)]
+    if not listed:
         raise DatasetError(f"{path}: there is no image in it; expected one name a line")
-    return [image for image in images if image in present]
+    return [images[key] for key in listed if key in images]
+
+
+def _camera_and_stamp(text: str, where: str) -> tuple[str, int]:
+    match = _LISTED_NAME.fullmatch(text)
+    if match is None:
+        raise DatasetError(f"{where}: {text!r} is no image of RobotCar Seasons; expected CAMERA/TIME.png")
+    return match[1], int(match[2])
 
 
 def _of_rig(train: Mapping[SeasonsImage, Rigid3d], rear_from_cam: Mapping[str, Rigid3d]) -> dict[SeasonsImage, Rigid3d]:

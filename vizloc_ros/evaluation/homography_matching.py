@@ -6,6 +6,10 @@ from itertools import cycle, groupby
 from operator import attrgetter
 from pathlib import Path
 
+import cv2
+import numpy as np
+
+from vizloc_ros.arrays import Float64, UInt8
 from vizloc_ros.datasets.homographies import HomographyPair
 from vizloc_ros.datasets.image_files import read_image
 from vizloc_ros.evaluation.matching_metrics import MMA_THRESHOLDS_PX, MatchingSummary, PairMetrics, evaluate_pair
@@ -33,16 +37,18 @@ def evaluate_extractor(
     pairs: Sequence[HomographyPair],
     counts: Sequence[int],
     progress: Progress = silent,
+    long_side: int | None = None,
 ) -> dict[int, MatchingRun]:
     """Evaluate an extractor on at least one pair.
 
-    The extractor gets gray images, uncropped and in full size; its keypoints are used as they are.
+    The extractor gets gray, uncropped images; its keypoints are used as they are.
 
     Args:
         extractor: extractor to evaluate.
         pairs: pairs of images.
         counts: numbers of keypoints; each is evaluated with this many best keypoints of every image.
         progress: progress display.
+        long_side: longer images are shrunk to this longer side, and distances are of shrunk images; None for full size.
 
     Returns:
         Metrics by number of keypoints.
@@ -53,12 +59,29 @@ def evaluate_extractor(
     metrics: dict[int, list[PairMetrics]] = {count: [] for count in counts}
     shown = progress(pairs, f"matching {extractor.name}", len(pairs))
     for image_a, group in groupby(shown, attrgetter("image_a")):  # extract image_a once for all its pairs
-        features_a = extractor.extract(gray_image(read_image(image_a)))
+        gray_a, small_from_a = read_shrunk(image_a, long_side)
+        features_a = extractor.extract(gray_a)
         for pair in group:
-            features_b = extractor.extract(gray_image(read_image(pair.image_b)))
+            gray_b, small_from_b = read_shrunk(pair.image_b, long_side)
+            features_b = extractor.extract(gray_b)
+            b_from_a = small_from_b @ pair.b_from_a @ np.linalg.inv(small_from_a)
             for count in counts:
-                metrics[count].append(evaluate_pair(features_a, features_b, pair.b_from_a, count))
+                metrics[count].append(evaluate_pair(features_a, features_b, b_from_a, count))
     return {count: _summarize(pairs, pair_metrics) for count, pair_metrics in metrics.items()}
+
+
+def read_shrunk(path: Path, long_side: int | None) -> tuple[UInt8, Float64]:
+    """Gray image of at most a longer side, and the (3, 3) matrix to its pixels from those of the file's image."""
+    gray = gray_image(read_image(path))
+    height, width = gray.shape
+    if long_side is None or max(width, height) <= long_side:
+        return gray, np.eye(3)
+    scale = long_side / max(width, height)
+    size = round(scale * width), round(scale * height)
+    sx, sy = size[0] / width, size[1] / height
+    shift_x, shift_y = (sx - 1) / 2, (sy - 1) / 2  # OpenCV's pixels are centered on whole numbers
+    small: UInt8 = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
+    return small, np.array([[sx, 0, shift_x], [0, sy, shift_y], [0, 0, 1]])
 
 
 def _summarize(pairs: Sequence[HomographyPair], metrics: Sequence[PairMetrics]) -> MatchingRun:

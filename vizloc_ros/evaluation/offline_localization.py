@@ -1,5 +1,6 @@
 """Localization of a dataset's images in a map, without ROS: the run, the refinement of its poses, and the report."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,11 +15,13 @@ from vizloc_ros.datasets.corruptions import Degradation, degrade_records
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.record import every as every_nth
+from vizloc_ros.errors import ConfigError
 from vizloc_ros.evaluation.convergence import Perturbation
+from vizloc_ros.evaluation.prior_poses import Prior, PriorPoses
 from vizloc_ros.evaluation.recall import evaluate_poses, ground_truth
 from vizloc_ros.evaluation.report import draw_overlay, write_results
 from vizloc_ros.evaluation.retrieval_recall import RetrievalQuality, VisibleLandmarks, retrieval_recall
-from vizloc_ros.features.types import Features
+from vizloc_ros.features.types import Features, turned_back
 from vizloc_ros.geometry.quarter_turns import Roll
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.localization.image_localizer import ImageLocalizer
@@ -27,7 +30,7 @@ from vizloc_ros.localization.pose_solver import Localization
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, parallel_map, silent
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
-from vizloc_ros.pixloc.pose_refiner import PoseRefiner
+from vizloc_ros.pixloc.pose_refiner import MAX_REFINEMENT, PoseRefiner
 from vizloc_ros.timing import StageTimings, Stopwatch
 
 
@@ -56,6 +59,7 @@ class OfflineRun:
     Attributes:
         top_k: number of retrieved keyframes.
         outcomes: localizations by name, in order of time.
+        priors: instead of them, priors map_from_cam by name, see ``prior_records``.
         features: features by name; empty unless they were to be kept.
         retrieved: quality of the retrieval by name, of the queries with a ground-truth pose.
         rolls: rolls of the camera with which the queries were localized, by name.
@@ -64,6 +68,7 @@ class OfflineRun:
 
     top_k: int
     outcomes: dict[str, Localization] = field(default_factory=dict)
+    priors: dict[str, Rigid3d] = field(default_factory=dict)
     features: dict[str, Features] = field(default_factory=dict)
     retrieved: dict[str, RetrievalQuality] = field(default_factory=dict)
     rolls: dict[str, Roll] = field(default_factory=dict)
@@ -71,8 +76,8 @@ class OfflineRun:
 
     @property
     def estimates(self) -> dict[str, Rigid3d]:
-        """Poses map_from_cam of the localized queries by name."""
-        return {name: o.pose.map_from_cam for name, o in self.outcomes.items() if o.pose is not None}
+        """Poses map_from_cam of the localized queries by name, or the priors."""
+        return self.priors | {name: o.pose.map_from_cam for name, o in self.outcomes.items() if o.pose is not None}
 
     @property
     def unlocalized(self) -> dict[str, str]:
@@ -120,6 +125,32 @@ def localize_records(
     return run
 
 
+def prior_records(
+    records: Sequence[Record],
+    visual_map: VisualMap,
+    localizer: HierarchicalLocalizer,
+    prior: Prior,
+    roll: Roll = Roll.NONE,
+    progress: Progress = silent,
+) -> OfflineRun:
+    """Find the prior of every record, see ``PriorPoses``. Raises ``ImageError`` for an image that cannot be read."""
+    run = OfflineRun(localizer.finder.options.top_k)
+    of_images = PriorPoses(visual_map, localizer, prior, roll)
+    visible = VisibleLandmarks(visual_map)
+    for record in progress(records, "retrieving", len(records)):
+        image = record.read_image()
+        stopwatch = Stopwatch()
+        with stopwatch("total"):
+            with stopwatch("extract"):
+                features = turned_back(visual_map.extractor.extract(roll.turn_image(image)), roll)
+            found = of_images.of(features, record.camera, stopwatch)
+        run.timings.add_all(stopwatch.milliseconds)
+        run.priors[record.name] = found.map_from_cam
+        if record.world_from_cam is not None:
+            run.retrieved[record.name] = visible.evaluate(found.keyframes, record.world_from_cam, record.camera)
+    return run
+
+
 def perturbed_estimates(poses: Mapping[str, Rigid3d], distance: float, seed: int) -> dict[str, Rigid3d]:
     """Poses map_from_cam, each moved by a distance [m] in a random direction that depends on its name and the seed."""
     perturbation = Perturbation(distance, 0.0)
@@ -154,6 +185,7 @@ def evaluate_localization(
     *,
     options: LocalizationOptions | None = None,
     rolls: Sequence[Roll] = (Roll.NONE,),
+    prior: Prior | None = None,
     refine_with: PyramidExtractor | None = None,
     perturb: float = 0.0,
     seed: int = 0,
@@ -167,9 +199,10 @@ def evaluate_localization(
         records: images to localize, see ``open_queries``.
         out: folder of the files.
         options: options of retrieval and pose.
-        rolls: rolls of the camera to try, the first ones first.
+        rolls: rolls of the camera to try, the first ones first; with a prior there is one.
+        prior: prior that is taken as the pose of every image, instead of the localizer's pose.
         refine_with: feature extractor of the map's reference features, with which poses are refined; None to keep them.
-        perturb: distance by which the localizer's poses are moved before they are refined [m].
+        perturb: distance by which the poses are moved before they are refined [m].
         seed: seed of the localizer and of the perturbation.
         details: further keys of the report.
         progress: progress display.
@@ -178,16 +211,24 @@ def evaluate_localization(
         The report, as in ``report.json``.
 
     Raises:
+        ConfigError: there is a prior, and more than one roll.
         FeatureError: the map has no reference features of ``refine_with``.
         ImageError: an image cannot be read.
     """
+    if prior is not None and len(rolls) != 1:
+        raise ConfigError(f"prior {prior.value}: needs the roll of the camera, because nothing tells a right one apart")
     chosen = options or LocalizationOptions()
     localizer = HierarchicalLocalizer(visual_map, chosen.retrieval, chosen.pose.model_copy(update={"seed": seed}))
-    refiner = PoseRefiner(visual_map, refine_with) if refine_with is not None else None
+    farthest = MAX_REFINEMENT if prior is None else math.inf
+    refiner = PoseRefiner(visual_map, refine_with, max_distance=farthest) if refine_with is not None else None
     out.mkdir(parents=True, exist_ok=True)  # fails now, and not after the work, if it cannot be written
-    run = localize_records(records, visual_map, localizer, progress, rolls=rolls)
+    if prior is None:
+        run = localize_records(records, visual_map, localizer, progress, rolls=rolls)
+    else:
+        run = prior_records(records, visual_map, localizer, prior, rolls[0], progress)
     estimates = perturbed_estimates(run.estimates, perturb, seed) if perturb else run.estimates
     report: dict[str, Any] = {
+        **({} if prior is None else {"prior": prior.value}),
         "retrieval": run.retrieval,
         "num_failed": len(run.unlocalized),
         "unlocalized": run.unlocalized,

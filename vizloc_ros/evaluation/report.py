@@ -131,7 +131,8 @@ def write_results(
     write_report(out / "report.json", report)
     found = [r for r in records if r.name in estimates]
     write_tum(out / "poses_tum.txt", ((r.timestamp_ns, estimates[r.name]) for r in found))
-    write_visuallocalization(out / "poses_visuallocalization.txt", {r.name: estimates[r.name] for r in found})
+    submitted = {r.submitted_name or r.name: estimates[r.name] for r in found}
+    write_visuallocalization(out / "poses_visuallocalization.txt", submitted)
     step = -(-len(visual_map.landmark_positions) // _MAX_POINTS_DRAWN)
     landmarks = np.array(visual_map.landmark_positions[::step], np.float64)
     plot_trajectory(out / "trajectory.png", landmarks, visual_map.keyframe_poses[:, :3], truth, estimates, skipped)

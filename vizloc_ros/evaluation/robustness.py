@@ -3,10 +3,7 @@
 Maps and results are written into one folder as soon as they are complete, so that an interrupted run is continued.
 """
 
-import json
-import zlib
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -16,7 +13,8 @@ import numpy as np
 
 from vizloc_ros.datasets.corruptions import ALL_KINDS, KINDS, LEVELS, Degradation, degrade_records
 from vizloc_ros.datasets.record import Record
-from vizloc_ros.errors import ConfigError, DatasetError, VizlocError
+from vizloc_ros.errors import ConfigError, DatasetError
+from vizloc_ros.evaluation.kept_results import kept_figures, kept_map, localization_origin
 from vizloc_ros.evaluation.offline_localization import OfflineRun, localize_records
 from vizloc_ros.evaluation.plots import BLUE, GREEN, INK, ORANGE, RED, STYLE
 from vizloc_ros.evaluation.recall import TOLERANCES, evaluate_poses, ground_truth, readable
@@ -24,8 +22,6 @@ from vizloc_ros.evaluation.report import write_report
 from vizloc_ros.features.extractor import FeatureExtractor
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.localization.localization_options import PoseOptions
-from vizloc_ros.mapping.builder import BuildOptions, build_map
-from vizloc_ros.mapping.map_format import INFO_FILE
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, parallel_map, silent
 
@@ -103,11 +99,13 @@ def evaluate_degradations(
     Raises:
         DatasetError, ImageError, MapError: as ``build_map`` and ``localize_records``.
     """
-    visual_map = _map(extractor, task, out / "maps" / name, progress, device)
+    folder = out / "maps" / name
+    visual_map = kept_map(folder, task.mapped, extractor, task.dataset, task.seed, progress, device)
     localizer = HierarchicalLocalizer(visual_map, None, PoseOptions(seed=task.seed))
-    path, origin = out / "figures" / f"{name}.json", _origin(visual_map, localizer, task)
+    path = out / "figures" / f"{name}.json"
+    origin = localization_origin(visual_map, localizer, task.dataset, task.queries, task.seed)
     path.parent.mkdir(parents=True, exist_ok=True)
-    done = _read_figures(path, origin)
+    done = kept_figures(path, origin)
     figures: dict[str, Figures] = {}
     for degradation in (None, *task.degradations):
         key = str(degradation or CLEAN)
@@ -136,56 +134,6 @@ def mean_of_hard(figures: Mapping[str, Figures]) -> dict[str, Any] | None:
 def _entries(text: str) -> list[str]:
     """Entries of a comma-separated list, without repetitions."""
     return list(dict.fromkeys(entry.strip() for entry in text.split(",") if entry.strip()))
-
-
-def _map(
-    extractor: FeatureExtractor, task: DegradationTask, folder: Path, progress: Progress, device: "Device | None"
-) -> VisualMap:
-    """Open the map in ``folder`` if it is the task's; otherwise build it."""
-    if (folder / INFO_FILE).is_file():
-        with suppress(VizlocError):  # damaged, or with features of other weights
-            visual_map = VisualMap.open(folder, device)
-            if _is_map_of(visual_map, extractor, task):
-                return visual_map
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    options = BuildOptions(seed=task.seed)
-    build_map(task.mapped, extractor, folder, dataset=task.dataset, options=options, progress=progress)
-    return VisualMap.open(folder, device)
-
-
-def _is_map_of(visual_map: VisualMap, extractor: FeatureExtractor, task: DegradationTask) -> bool:
-    """Return true if a map is the task's. Raises ``FeatureError`` if the weights of its extractor have changed."""
-    info, own = visual_map.info, visual_map.extractor
-    return (
-        (own.name, own.settings) == (extractor.name, extractor.settings)
-        and (info.dataset, info.build.get("seed")) == (task.dataset, task.seed)
-        and visual_map.keyframe_names == [record.name for record in task.mapped]
-    )
-
-
-def _origin(visual_map: VisualMap, localizer: HierarchicalLocalizer, task: DegradationTask) -> dict[str, Any]:
-    """Everything that the results depend on; results of another origin are not used."""
-    names = "\n".join(record.name for record in task.queries)
-    return {
-        "feature_id": visual_map.extractor.feature_id,
-        "map": f"{zlib.crc32((visual_map.folder / INFO_FILE).read_bytes()):08x}",
-        "dataset": task.dataset,
-        "queries": f"{len(task.queries)}-{zlib.crc32(names.encode()):08x}",
-        "retrieval": localizer.finder.options.model_dump(mode="json"),
-        "pose": localizer.solver.options.model_dump(mode="json"),
-        "seed": task.seed,
-    }
-
-
-def _read_figures(path: Path, origin: Mapping[str, Any]) -> dict[str, Figures]:
-    """Results of an earlier run with the same origin. Raises ``DatasetError`` if the file cannot be read."""
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return dict(content["figures"]) if content["origin"] == origin else {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{path}: cannot be read ({error}): delete it to measure again") from error
 
 
 def _localize(

@@ -112,13 +112,18 @@ class RetrievedPlaces:
 
 
 class PlaceFinder:
-    """Retrieval of places of a map by global descriptor."""
+    """Retrieval of places of a map by global descriptor.
+
+    Attributes:
+        options: options of the retrieval.
+        index: search among all keyframes of the map.
+    """
 
     def __init__(self, visual_map: VisualMap, options: RetrievalOptions | None = None) -> None:
         """Open the search that the options select. Raises ``ConfigError`` or ``MapError`` as ``open_search`` does."""
         self._map = visual_map
         self.options = options or RetrievalOptions()
-        self._index = open_search(visual_map, self.options)
+        self.index = open_search(visual_map, self.options)
         self._spacing = spacing_of(visual_map) if self.options.spacing < 0 else self.options.spacing
 
     def find(self, global_descriptor: Float32, stopwatch: Stopwatch) -> RetrievedPlaces:
@@ -135,12 +140,12 @@ class PlaceFinder:
     def _retrieve(self, global_descriptor: Float32) -> tuple[Int64, Float32]:
         """Best keyframes and their similarities: ``top_k``, and ``further_k`` if none of them is similar."""
         options = self.options
-        keyframes, similarities = self._index.search(global_descriptor, _PROPOSALS * options.top_k)
+        keyframes, similarities = self.index.search(global_descriptor, _PROPOSALS * options.top_k)
         chosen = self._spaced(keyframes, options.top_k)
         further = np.zeros(0, np.int64)
         if options.further_k and similarities[0] < options.confident_similarity:
             further = np.setdiff1d(self._spaced(keyframes, options.top_k + options.further_k), chosen)
-        descriptors = self._index.descriptors_of(keyframes)
+        descriptors = self.index.descriptors_of(keyframes)
         ordered = [
             best_first(part, averaged_over_neighbors(similarities, descriptors, part, options.neighbors), len(part))
             for part in ((chosen, further) if len(further) else (chosen,))

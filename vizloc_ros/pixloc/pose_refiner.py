@@ -70,7 +70,7 @@ class MapAligner:
         return MapAlignment(alignment.turned_back(roll), references, pyramid, roll)
 
 
-_MAX_DISTANCE = 1.0  # m; a refinement that moves the pose farther has converged to another minimum
+MAX_REFINEMENT = 1.0  # m; a refinement that moves a localizer's pose farther has converged to another minimum
 
 
 @dataclass(frozen=True)
@@ -92,14 +92,27 @@ class PoseRefiner:
     """Refines poses in a map with reference features."""
 
     def __init__(
-        self, visual_map: VisualMap, extractor: PyramidExtractor, options: TrackingOptions | None = None
+        self,
+        visual_map: VisualMap,
+        extractor: PyramidExtractor,
+        options: TrackingOptions | None = None,
+        *,
+        max_distance: float = MAX_REFINEMENT,
     ) -> None:
-        """Open a map. Raises ``FeatureError`` if it has no reference features of this extractor."""
+        """Open a map. Raises ``FeatureError`` if it has no reference features of this extractor.
+
+        Args:
+            visual_map: map with reference features.
+            extractor: extractor of these features.
+            options: options of the alignment.
+            max_distance: maximum distance of a refined pose from the given one [m].
+        """
         visual_map.require_references(extractor.model_id)
         self._aligner = MapAligner(visual_map, extractor, options)
+        self._max_distance = max_distance
 
     def refine(self, image: UInt8, camera: PinholeCamera, map_from_cam: Rigid3d) -> Refinement:
-        """Refine a pose map_from_cam of the localizer. Raises ``ImageError`` for an image too small or too long."""
+        """Refine a pose map_from_cam. Raises ``ImageError`` for an image too small or too long."""
         aligned = self._aligner.align(image, camera, map_from_cam)
         if aligned is None:
             return Refinement(map_from_cam, None, "the map has nothing around the pose")
@@ -108,6 +121,6 @@ class PoseRefiner:
             return Refinement(map_from_cam, None, verification.reason)
         refined = aligned.alignment.cam_from_map.inverse()
         distance, _ = pose_error(refined, map_from_cam)
-        if distance > _MAX_DISTANCE:
+        if distance > self._max_distance:
             return Refinement(map_from_cam, None, f"the alignment ended {distance:.2g} m away")
         return Refinement(refined, aligned.alignment.covariance, "")

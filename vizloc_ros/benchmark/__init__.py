@@ -1,0 +1,1 @@
+"""The papers' tables: datasets below one folder in, our rows beside the papers' out."""
