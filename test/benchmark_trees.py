@@ -69,11 +69,11 @@ def write_cmu_slice(folder: Path, mapped: Sequence[Record], queries: Sequence[Re
     intrinsics = f"c0 OPENCV {c.width} {c.height} {c.fx} {c.fy} {c.cx + 0.5} {c.cy + 0.5} 0 0 0 0\n"
     folder.mkdir(parents=True)
     (folder.parent / "intrinsics.txt").write_text(intrinsics)
-    number = folder.name.removeprefix("slice")
+    first = 1_300_000_000_000_000 + 1_000_000_000 * int(folder.name.removeprefix("slice"))  # us
     for part, records in (("database", mapped), ("query", queries)):
         lines = []
         for index, record in enumerate(records):
-            name = f"img_{index:05d}_c0_{number}{record.timestamp_ns // 1000:015d}us.jpg"
+            name = f"img_{index:05d}_c0_{first + record.timestamp_ns // 1000}us.jpg"
             write_image(folder / part / name, record.read_image())
             lines.append(f"{name} {_centered(posed(record))}\n")
         if part == "database":
