@@ -127,7 +127,7 @@ def test_detectors_and_descriptors_of_any_network(data: Path, tmp_path: Path) ->
         "method": "rootsift",
         **dict.fromkeys(("hpatches_homography", "hpatches_ms", "hpatches_map"), "1.000"),
     }
-    assert "not the whole dataset: every 1. query, at most 1 of a split" in descriptors.page
+    assert "- not the whole dataset: --limit 1\n" in descriptors.page
     assert "matching" in descriptors.shown, "another set of sequences is matched anew"
     assert drawn(tmp_path / "out" / "hfnet-table1.png")
 

@@ -56,7 +56,7 @@ def rows(run: BenchmarkRun) -> Iterator[TableRow]:
         for source in (AACHEN, ROBOTCAR_SEASONS, CMU):
             localized = []
             for part in run.present(source):
-                for split in _conditions(part):
+                for split in _splits(source, part):
                     localized.append((part, run.localized(method, part, split)))
                     reports.setdefault(table_column(source, part, split), []).append(localized[-1][1])
             submissions += write_submission(run, source, method, localized)
@@ -66,10 +66,10 @@ def rows(run: BenchmarkRun) -> Iterator[TableRow]:
         yield TableRow(method, cells, figures=figures, weights=weights, submissions=submissions)
 
 
-def _conditions(part: Present) -> list[str]:
-    """Splits of a part to localize: all conditions, or all queries where there are none."""
+def _splits(source: Source, part: Present) -> list[str]:
+    """Splits of a part to localize: all conditions, or all queries of a slice."""
     splits = open_dataset(part.spec).splits
-    return [split for split in splits if split not in (*_NOT_CONDITIONS, "posed")] or ["query"]
+    return [split for split in splits if (split == "query" if source is CMU else split not in _NOT_CONDITIONS)]
 
 
 def table_column(source: Source, part: Present, split: str) -> str:
