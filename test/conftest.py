@@ -5,18 +5,16 @@
 
 from pathlib import Path
 
-import cv2
 import pytest
 from cli_helpers import Vizloc
 from pixloc_helpers import with_references
 from point_street import PointStreet, View, write_point_map
+from posed_folder import write_posed_folder
 from repository import DATA
 from rich.console import Console, ConsoleDimensions
 
-from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.synthetic import SyntheticStreet, open_synthetic
 from vizloc_ros.features.extractor import open_extractor
-from vizloc_ros.geometry.poses import array_of
 from vizloc_ros.mapping.builder import BuildReport, build_map
 from vizloc_ros.mapping.visual_map import VisualMap
 
@@ -61,19 +59,6 @@ def street_folder(street: SyntheticStreet, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("posed")
     write_posed_folder(folder, [*street.records("map")[2:10], *street.records("query")[3:9:2]])
     return folder
-
-
-def write_posed_folder(folder: Path, records: list[Record]) -> None:
-    """Writes records as the ``folder:`` reader takes them."""
-    rows = ["image,split,timestamp_s,tx,ty,tz,qx,qy,qz,qw"]
-    for record in records:
-        (folder / record.name).parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(folder / f"{record.name}.png"), record.read_image())
-        pose = ",".join(repr(float(value)) for value in array_of(record.world_from_cam))
-        rows.append(f"{record.name}.png,{record.split},{record.timestamp_ns / 1e9:.9f},{pose}")
-    (folder / "poses.csv").write_text("\n".join(rows) + "\n")
-    c = records[0].camera
-    (folder / "intrinsics.txt").write_text(f"{c.width} {c.height} {c.fx!r} {c.fy!r} {c.cx!r} {c.cy!r}\n")
 
 
 @pytest.fixture(scope="session")

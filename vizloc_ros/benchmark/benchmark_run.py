@@ -62,11 +62,6 @@ class BenchmarkRun:
         """Every N-th item, and at most ``limit`` of them."""
         return list(items[:: self.every][: self.limit])
 
-    @property
-    def is_partial(self) -> bool:
-        """True if not every image is mapped and localized, so that figures are none of the paper's."""
-        return (self.every, self.map_every, self.limit) != (1, 1, None)
-
     def kept(
         self, method: str, name: str, origin: Mapping[str, Any], compute: Callable[[], Mapping[str, Any]]
     ) -> dict[str, Any]:

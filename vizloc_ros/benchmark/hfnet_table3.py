@@ -42,7 +42,7 @@ PAPERS = paper_rows(
 | 4.7 / 16.8 / 21.8 | 90.4 / 93.1 / 96.1 | 71.8 / 78.2 / 87.1
     """,
 )
-_NOT_CONDITIONS = ("map", "query", "train", "test")
+_NOT_CONDITIONS = ("map", "query", "posed", "train", "test")
 _URBAN, _SUBURBAN = range(2, 9), range(9, 18)  # slices; the paper's CMU Seasons has 9, 10 and 17 of the suburban ones
 
 Report = Mapping[str, Any]
@@ -56,7 +56,7 @@ def rows(run: BenchmarkRun) -> Iterator[TableRow]:
         for source in (AACHEN, ROBOTCAR_SEASONS, CMU):
             localized = []
             for part in run.present(source):
-                for split in conditions(part):
+                for split in conditions(source, part):
                     localized.append((part, run.localized(method, part, split)))
                     reports.setdefault(table_column(source, part, split), []).append(localized[-1][1])
             submissions += write_submission(run, source, method, localized)
@@ -66,10 +66,11 @@ def rows(run: BenchmarkRun) -> Iterator[TableRow]:
         yield TableRow(method, cells, figures=figures, weights=weights, submissions=submissions)
 
 
-def conditions(part: Present) -> list[str]:
-    """Splits of a part to localize: all conditions, or all queries where there are none."""
+def conditions(source: Source, part: Present) -> list[str]:
+    """Splits of a part to localize: all conditions, or all queries where there are none; slices of CMU are whole."""
     splits = open_dataset(part.spec).splits
-    return [split for split in splits if split not in (*_NOT_CONDITIONS, "posed")] or ["query"]
+    named = [split for split in splits if split not in _NOT_CONDITIONS]
+    return ["query"] if source is CMU or not named else named
 
 
 def table_column(source: Source, part: Present, split: str) -> str:

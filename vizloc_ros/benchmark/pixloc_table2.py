@@ -93,7 +93,9 @@ def _row(run: BenchmarkRun, name: str, localize: Localize, submitted_as: str = "
     submissions: list[str] = []
     for source in _PRIORS:
         localized = [
-            (part, split, localize(source, part, split)) for part in run.present(source) for split in conditions(part)
+            (part, split, localize(source, part, split))
+            for part in run.present(source)
+            for split in conditions(source, part)
         ]
         for part, split, report in localized:
             reports.setdefault(_column(source, part, split), []).append(report)

@@ -56,20 +56,24 @@ def _label(row: TableRow) -> str:
 
 def _draw_column(axes: Any, column: Column, shown: Sequence[tuple[TableRow, str]]) -> None:
     """Draw the bars of a column; of several numbers in a cell, the larger ones are lighter."""
-    found = [numbers_of(row.cell(column)) for row, _ in shown]
-    for y, ((row, color), numbers) in enumerate(zip(shown, found, strict=True)):
-        for alpha, number in zip(np.linspace(0.3, 1, len(numbers)), sorted(numbers, reverse=True), strict=True):
-            axes.barh(y, number, height=_BAR, color=color, alpha=alpha if len(numbers) > 1 else 1, linewidth=0)
-        axes.annotate(
+    found = [sorted(numbers_of(row.cell(column)), reverse=True) for row, _ in shown]
+    depth = max(map(len, found))
+    for alpha, level in zip(np.linspace(0.3, 1, depth) if depth > 1 else [1.0], range(depth), strict=True):
+        bars = [(y, numbers[level]) for y, numbers in enumerate(found) if level < len(numbers)]
+        colors = [shown[y][1] for y, _ in bars]
+        axes.barh(*zip(*bars, strict=True), height=_BAR, color=colors, alpha=alpha, linewidth=0)
+    for y, ((row, _), numbers) in enumerate(zip(shown, found, strict=True)):
+        text = axes.annotate(
             row.cell(column),
             (max(numbers, default=0), y),
             xytext=(3, 0),
             textcoords="offset points",
             va="center",
             fontsize=7,
-            color=MUTED if not numbers else INK,
+            color=INK if numbers else MUTED,
         )
-    axes.margins(x=0.55 if max(map(len, found)) > 1 else 0.35)
+        text.set_in_layout(False)  # its place is in the margin, and to lay it out takes most of the time
+    axes.margins(x=0.55 if depth > 1 else 0.35)
     axes.set_title(column.title)
     axes.xaxis.set_visible(False)
     axes.spines["bottom"].set_visible(False)

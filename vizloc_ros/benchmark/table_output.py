@@ -113,10 +113,10 @@ def submissions(rows: Sequence[TableRow]) -> list[str]:
 
 def partial_notes(run: BenchmarkRun) -> list[str]:
     """Remark that a run takes only some of the images, if so."""
-    if not run.is_partial:
-        return []
-    taken = f"every {run.every}. query" + (f", at most {run.limit} of a split" if run.limit is not None else "")
-    return [f"not the whole dataset: {taken}; every {run.map_every}. image of the map"]
+    taken = [f"--every {run.every}"] if run.every > 1 else []
+    taken += [f"--map-every {run.map_every}"] if run.map_every > 1 else []
+    taken += [f"--limit {run.limit}"] if run.limit is not None else []
+    return [f"not the whole dataset: {', '.join(taken)}"] if taken else []
 
 
 def versions() -> dict[str, str]:
