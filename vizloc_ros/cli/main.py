@@ -12,6 +12,7 @@ from vizloc_ros.cli.demo import demo
 from vizloc_ros.cli.localize import localize
 from vizloc_ros.cli.replay import replay
 from vizloc_ros.cli.track import track
+from vizloc_ros.cli.view import view
 from vizloc_ros.errors import ConfigError, VizlocError
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ app.command()(localize)
 app.command()(track)
 app.command()(replay)
 app.command()(demo)
+app.command()(view)
 
 
 @app.command()

@@ -29,6 +29,7 @@ from vizloc_ros.cli.bag_choices import (
     TruthTopicOption,
     bag_options,
 )
+from vizloc_ros.cli.view import ViewOption, require_rerun, show_result
 from vizloc_ros.evaluation.report import report_table
 from vizloc_ros.pixloc.tracking_options import LONG_SIDE
 
@@ -51,11 +52,14 @@ def replay(
     truth_frame: TruthFrameOption = "",
     max_gap: MaxGapOption = 0.5,
     stages: StagesOption = False,
+    view: ViewOption = False,
 ) -> None:
     """Replay a bag through the nodes and evaluate the published poses; exit code 1 if there is none."""
     from vizloc_ros.replay.bag_replay import private_domain
     from vizloc_ros.replay.replay_report import evaluate_replay
 
+    if view:
+        require_rerun()
     options = bag_options(
         image_topic, camera_info_topic, calibration, base_frame, base_from_cam, truth_topic, truth_frame, max_gap
     )
@@ -78,6 +82,8 @@ def replay(
     )
     print_replay(console, report, stages)
     console.print(f"written to {out}")
+    if view:
+        show_result(out)
     if not report["num_poses"]:
         raise typer.Exit(1)
 
