@@ -20,8 +20,9 @@ SETUP := scripts/setup.sh $(VENV) $(PYTHON) "$(ROS)"
 setup:
 	@$(SETUP)
 
-demo: setup
-	$(VENV)/bin/vizloc demo --out demo_output $(DATASET:%=--dataset %) $(EXTRACTOR:%=--extractor %) $(ARGS)
+demo:
+	@$(SETUP) $(VIEW:%=view)
+	$(VENV)/bin/vizloc demo --out demo_output $(DATASET:%=--dataset %) $(EXTRACTOR:%=--extractor %) $(VIEW:%=--view) $(ARGS)
 
 test:
 	@$(SETUP) train

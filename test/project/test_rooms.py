@@ -26,7 +26,12 @@ ORDER = (
 )
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 # Who may import these at module level; elsewhere they are optional, or the module must do without.
-ONLY_IN = {"rclpy": ("ros", "nodes", "replay", "launching"), "launch": ("launching",), "torch": ("training",), "rerun": ("view",)}
+ONLY_IN = {
+    "rclpy": ("ros", "nodes", "replay", "launching"),
+    "launch": ("launching",),
+    "torch": ("training",),
+    "rerun": ("view",),
+}
 GRAPHS = ("features/hfnet", "pixloc/network", "features/onnx_export.py")  # what torch trains and exports
 
 

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from vizloc_ros.view.viewed import Viewed
 
 RECORDING = "view.rrd"
-ViewOption = Annotated[bool, typer.Option("--view", help="Show the result in rerun's viewer at the end (docs/viewer.md)")]
+ViewOption = Annotated[
+    bool, typer.Option("--view", help="Show the result in rerun's viewer at the end (docs/viewer.md)")
+]
 
 
 def view(
@@ -90,6 +92,4 @@ def _show(viewed: "Viewed", file: Path, *, web: bool, open_viewer: bool) -> None
     elif open_viewer and has_display():
         open_window(file)
     else:
-        console.print(
-            Text(f"open it with: rerun {file}, on a machine with a display, or with: vizloc view PATH --web")
-        )
+        console.print(Text(f"open it with: rerun {file}, on a machine with a display, or with: vizloc view PATH --web"))

@@ -116,7 +116,7 @@ class ImageResults:
         """Write the file, whole or not at all."""
         images = self.images
         counts = [len(image.matches.landmarks) for image in images]
-        arrays = {
+        arrays: dict[str, Any] = {
             "map_path": np.array(str(self.map_path)),
             "source": np.array(json.dumps(self.source, default=str)),
             "names": np.array([image.name for image in images], np.str_),

@@ -1,12 +1,11 @@
 """Images in a recording, on a time line: camera, matches with residuals, status, plots of errors, log."""
 
-
 import cv2
 import numpy as np
 import rerun as rr
 from pycolmap import Rigid3d
 
-from vizloc_ros.arrays import Float64, evenly
+from vizloc_ros.arrays import Float32, Float64, evenly
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import VizlocError
 from vizloc_ros.evaluation.image_results import ImageMatches, ImageResult
@@ -22,6 +21,7 @@ IMAGE = f"{CAMERA}/image"
 _MAX_IMAGES = 500  # with their pixels; poses and plots have all
 _MAX_PROJECTIONS = 400
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 85)
+_POINT = rr.Radius.ui_points(2.5)
 _GREEN, _YELLOW, _RED = (16, 185, 129), (250, 204, 21), (220, 38, 38)
 _FIRST_CALENDAR_STAMP = 10**17  # ns, 1973: smaller stamps count from the start of a recording
 
@@ -39,7 +39,9 @@ class ImageLog:
         self._visible = None if self._map is None else VisibleLandmarks(self._map)
         poses = [pose for image in viewed.images if (pose := image.estimate or image.truth) is not None]
         self._depth = 2 * frustum_depth(np.array([pose.translation for pose in poses]).reshape(-1, 3))
+        self._last_pose = poses[0] if poses else None
         self._last_status = ""
+        self._drawn: set[str] = set()
         self.notes: list[str] = []
 
     def log_all(self, progress: Progress = silent) -> None:
@@ -49,7 +51,8 @@ class ImageLog:
         with_pixels = {readable[i] for i in evenly(len(readable), min(len(readable), _MAX_IMAGES))} if readable else {}
         if len(with_pixels) < len(readable):
             self.notes.append(f"{len(with_pixels)} of {len(readable)} images are shown; poses and plots have all")
-        self._log_styles()
+        if images:
+            self._log_styles()
         for i, image in progress(list(enumerate(images)), "recording", len(images)):
             self._set_time(i, image.stamp_ns)
             self._log_status(image)
@@ -79,7 +82,7 @@ class ImageLog:
 
     def _log_status(self, image: ImageResult) -> None:
         """Log the text about an image, its errors, and a line of the log if its status is a new one."""
-        lines = [f"**{image.name}**"]
+        lines = [f"**{image.name}**" + ("" if image.estimate is not None else ", no pose")]
         if image.estimate is not None and image.truth is not None:
             translation, rotation = pose_error(image.estimate, image.truth)
             self._recording.log("plots/error/translation", rr.Scalars(translation))
@@ -101,11 +104,11 @@ class ImageLog:
         self._recording.log("status", rr.TextDocument("\n\n".join(lines), media_type=rr.MediaType.MARKDOWN))
 
     def _log_camera(self, image: ImageResult, camera: PinholeCamera) -> None:
-        """Log the pose and the frustum of the camera: the estimate or, without one, the ground truth."""
-        self._recording.log(CAMERA, rr.Clear(recursive=True))
-        pose = image.estimate or image.truth
+        """Log the frustum of the camera at the estimate, else at the ground truth, else where it was last."""
+        pose = image.estimate or image.truth or self._last_pose
         if pose is None:
             return
+        self._last_pose = pose
         values = array_of(pose)
         self._recording.log(CAMERA, rr.Transform3D(translation=values[:3], quaternion=values[3:]))
         self._recording.log(
@@ -127,21 +130,30 @@ class ImageLog:
             return
         encoded = cv2.imencode(".jpg", pixels, _JPEG)[1].tobytes()
         self._recording.log(IMAGE, rr.EncodedImage(contents=encoded, media_type="image/jpeg"))
+        before, self._drawn = self._drawn, set()
         pose = image.estimate or image.truth
         if len(image.matches.pixels):
             self._log_matches(image.matches, image.estimate, record.camera)
         elif pose is not None:
             self._log_projections(pose, record.camera)
+        for entity in before - self._drawn:  # of the image before
+            self._recording.log(entity, rr.Clear(recursive=False))
+
+    def _draw(self, name: str, drawing: rr.Points2D | rr.LineStrips2D) -> None:
+        """Log something that is drawn into the image."""
+        entity = f"{IMAGE}/{name}"
+        self._recording.log(entity, drawing)
+        self._drawn.add(entity)
 
     def _log_matches(self, matches: ImageMatches, pose: Rigid3d | None, camera: PinholeCamera) -> None:
         inliers = matches.inliers
-        self._recording.log(f"{IMAGE}/outliers", rr.Points2D(matches.outliers, colors=_RED, radii=_POINT))
-        self._recording.log(f"{IMAGE}/inliers", rr.Points2D(inliers.pixels, colors=_GREEN, radii=_POINT))
+        self._draw("outliers", rr.Points2D(matches.outliers, colors=_RED, radii=_POINT))
+        self._draw("inliers", rr.Points2D(inliers.pixels, colors=_GREEN, radii=_POINT))
         if self._map is None or pose is None or not len(inliers.pixels):
             return
-        ends = self._projected(pose, np.asarray(self._map.landmark_positions[inliers.landmarks]), camera)
+        ends = self._projected(pose, self._map.landmark_positions[inliers.landmarks], camera)
         lines = np.stack([inliers.pixels.astype(np.float64), ends], axis=1)
-        self._recording.log(f"{IMAGE}/residuals", rr.LineStrips2D(lines, colors=_YELLOW))
+        self._draw("residuals", rr.LineStrips2D(lines, colors=_YELLOW))
         residuals = np.linalg.norm(lines[:, 0] - lines[:, 1], axis=1)
         self._recording.log("plots/residual/median", rr.Scalars(float(np.median(residuals))))
 
@@ -155,24 +167,15 @@ class ImageLog:
         positions = self._map.landmark_positions[visible[evenly(len(visible), min(len(visible), _MAX_PROJECTIONS))]]
         distances = np.linalg.norm(positions - pose.translation, axis=1)
         levels = 1 - np.argsort(np.argsort(distances)) / len(distances)
-        self._recording.log(
-            f"{IMAGE}/landmarks",
-            rr.Points2D(
-                self._projected(pose, positions, camera),
-                colors=colormapped(levels, cv2.COLORMAP_TURBO),
-                radii=_POINT,
-            ),
-        )
+        pixels, colors = self._projected(pose, positions, camera), colormapped(levels, cv2.COLORMAP_TURBO)
+        self._draw("landmarks", rr.Points2D(pixels, colors=colors, radii=_POINT))
 
-    def _projected(self, map_from_cam: Rigid3d, positions: Float64, camera: PinholeCamera) -> Float64:
+    def _projected(self, map_from_cam: Rigid3d, positions: Float32, camera: PinholeCamera) -> Float64:
         """Pixels (N, 2) of the real camera, whose calibration the map corrects."""
         pixels, _ = camera.project(transform_points(map_from_cam.inverse(), positions.astype(np.float64)))
         if self._map is None:
             return pixels
         return pixels + self._map.info.intrinsics_correction(camera).shift(pixels, camera)
-
-
-_POINT = rr.Radius.ui_points(2.5)
 
 
 def status_of(image: ImageResult) -> str:

@@ -6,7 +6,7 @@ import rerun as rr
 import rerun.blueprint as rrb
 
 from vizloc_ros.parallel import Progress, silent
-from vizloc_ros.view.image_entities import IMAGE, ImageLog
+from vizloc_ros.view.image_entities import CAMERA, IMAGE, ImageLog
 from vizloc_ros.view.map_entities import log_map
 from vizloc_ros.view.trajectory_entities import log_trajectories
 from vizloc_ros.view.viewed import Viewed
@@ -45,7 +45,9 @@ def write_recording(viewed: Viewed, path: Path, progress: Progress = silent) -> 
 
 def _layout(viewed: Viewed) -> rrb.Blueprint:
     """Panels: the map, and for images beside it the image, its status, plots over time and the log."""
-    scene = rrb.Spatial3DView(origin="world", name="map and trajectories")
+    is_posed = any(image.estimate or image.truth for image in viewed.images)
+    contents = ["$origin/**"] if is_posed else ["$origin/**", f"- {CAMERA}/**"]  # it has no place in the map
+    scene = rrb.Spatial3DView(origin="world", contents=contents, name="map and trajectories")
     collapsed = rrb.BlueprintPanel(state="collapsed"), rrb.SelectionPanel(state="collapsed")
     if not viewed.images:
         return rrb.Blueprint(scene, *collapsed, rrb.TimePanel(state="hidden"))
@@ -61,4 +63,5 @@ def _layout(viewed: Viewed) -> rrb.Blueprint:
         plots,
         row_shares=[5, 2, 4],
     )
-    return rrb.Blueprint(rrb.Horizontal(scene, column, column_shares=[3, 2]), *collapsed)
+    views = rrb.Horizontal(scene, column, column_shares=[3, 2])
+    return rrb.Blueprint(views, *collapsed, rrb.TimePanel(state="collapsed"))

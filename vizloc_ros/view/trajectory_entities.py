@@ -12,7 +12,7 @@ from vizloc_ros.evaluation.image_results import ImageResult
 from vizloc_ros.evaluation.plots import ERROR_RANGE_M
 from vizloc_ros.view.map_entities import colormapped
 
-_TRUTH_COLOR = (240, 240, 240)
+_TRUTH_COLOR = (245, 158, 11)
 _ESTIMATE_COLOR = (37, 99, 235)
 _LOST_COLOR = (220, 38, 38)
 

@@ -9,6 +9,7 @@ from vizloc_ros.errors import ConfigError
 
 LOCAL = "127.0.0.1"  # a recording holds images: it is served to this machine only
 PAGE_PORT, DATA_PORT = 9090, 9876  # rerun's own
+PAGE = f"http://localhost:{PAGE_PORT}?url=rerun%2Bhttp%3A%2F%2Flocalhost%3A{DATA_PORT}%2Fproxy"
 
 
 def has_display() -> bool:
