@@ -87,3 +87,15 @@ def test_choices_about_a_bag_come_back_from_texts(tmp_path: Path) -> None:
     without = [(o.image_topic, o.camera_info_topic, o.calibration, o.base_frame) for o in (read, options)]
     assert without[0] == without[1]
     assert (read.truth_topic, read.truth_frame, read.max_gap) == ("/odom", "imu", 0.25)
+
+
+def test_states_of_a_replay_are_those_at_the_next_image() -> None:
+    pytest.importorskip("rclpy")
+    from vizloc_ros.replay.bag_replay import states_of_images
+
+    changes = [(15, "NOT_LOCALIZED"), (31, "TRACKING"), (95, "LOST")]
+    published = {1000: 10, 1100: 20, 1200: 30, 1300: 40, 1400: 50}
+    found = {1000: "NOT_LOCALIZED", 1100: "NOT_LOCALIZED", 1200: "TRACKING", 1300: "TRACKING", 1400: "LOST"}
+    assert states_of_images(changes, published) == found
+    assert states_of_images([], published) == {}
+    assert states_of_images(changes[1:], {1000: 10, 1100: 20}) == {1100: "LOST"}

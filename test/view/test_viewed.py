@@ -1,12 +1,12 @@
 """What ``vizloc view`` opens: results, maps and bags, and what it says of everything else. rerun is not needed."""
 
-import os
 import sys
 from pathlib import Path
 
 import pytest
 from cli_helpers import Vizloc
 
+from vizloc_ros.bags.bag_options import BagOptions
 from vizloc_ros.bags.writer import write_bag
 from vizloc_ros.datasets.synthetic import SyntheticStreet
 from vizloc_ros.errors import ConfigError, DatasetError, MapError
@@ -35,7 +35,7 @@ def test_a_map_and_a_bag_are_recognized(street: SyntheticStreet, street_map: Vis
 @pytest.mark.parametrize(
     ("name", "said"), [("missing", "does not exist"), ("empty", "is neither a result"), ("x.txt", "is n")]
 )
-def test_other_paths_are_refused_with_what_is_expected(vizloc: Vizloc, tmp_path: Path, name: str, said: str) -> None:
+def test_other_paths_are_refused_with_what_is_expected(tmp_path: Path, name: str, said: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "x.txt").write_text("x")
     with pytest.raises(ConfigError, match=rf"{name}: {said}.*images\.npz.*map\.yaml.*metadata\.yaml.*\.mcap"):
@@ -78,8 +78,6 @@ def test_a_result_that_was_moved_finds_its_map_and_bag_beside_it(
     records = street.records("query")[:1]
     write_bag(records, tmp_path / "bag")
     (tmp_path / "map").symlink_to(street_map.folder)
-    from vizloc_ros.bags.bag_options import BagOptions
-
     source = {"bag": "/other/machine/bag", **BagOptions().as_texts()}
     name = open_viewed(tmp_path / "bag").images[0].name
     image = ImageResult(name, records[0].timestamp_ns, None, None)
@@ -103,4 +101,4 @@ def test_without_rerun_the_command_for_pip_is_said_before_anything_is_done(
     ended = vizloc(*words)
     assert ended.code == 2
     assert "pip install 'vizloc_ros[view]'" in ended.err
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []

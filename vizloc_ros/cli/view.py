@@ -80,16 +80,18 @@ def require_rerun() -> None:
 def _show(viewed: "Viewed", file: Path, *, web: bool, open_viewer: bool) -> None:
     """Write the recording, and open it or say how that is done."""
     from vizloc_ros.view.recording import write_recording
-    from vizloc_ros.view.viewer import DATA_PORT, PAGE_PORT, has_display, open_window, serve_page
+    from vizloc_ros.view.viewer import PAGE, has_display, open_window, serve_page
 
     console = Console()
     for note in write_recording(viewed, file, bar):
         console.print(Text(note, style="yellow"))
-    console.print(f"written to {file} ({file.stat().st_size / 1e6:.1f} MB)", highlight=False)
+    size = file.stat().st_size / 1e6
+    console.print(Text(f"written to {file} ({size:.1f} MB)"), soft_wrap=True)
     if web:
-        console.print(f"serving it on this machine's ports {PAGE_PORT} and {DATA_PORT} until Ctrl-C", highlight=False)
+        console.print(Text(f"until Ctrl-C, a browser on this machine shows it: {PAGE}"), soft_wrap=True)
         serve_page(file)
     elif open_viewer and has_display():
         open_window(file)
     else:
-        console.print(Text(f"open it with: rerun {file}, on a machine with a display, or with: vizloc view PATH --web"))
+        text = f"open it on a machine with a display: rerun {file}; or in a browser: vizloc view PATH --web"
+        console.print(Text(text), soft_wrap=True)
