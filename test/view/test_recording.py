@@ -1,9 +1,11 @@
 """Recordings for rerun's viewer, read back with rerun's own tools: its entities, counts and values."""
 
 import re
+import socket
 import subprocess
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from cli_helpers import Vizloc
 from vizloc_ros.bags.writer import write_bag
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.synthetic import SyntheticStreet
+from vizloc_ros.errors import ConfigError
 from vizloc_ros.evaluation.image_results import IMAGES_FILE, ImageResult, ImageResults
 from vizloc_ros.evaluation.offline_localization import evaluate_localization, open_queries
 from vizloc_ros.geometry.poses import pose_error
@@ -25,6 +28,7 @@ from vizloc_ros.view.map_entities import up_axis
 from vizloc_ros.view.recording import write_recording
 from vizloc_ros.view.trajectory_entities import unbroken
 from vizloc_ros.view.viewed import open_viewed
+from vizloc_ros.view.viewer import DATA_PORT, LOCAL, serve_page
 
 
 def rerun(*arguments: object) -> str:
@@ -200,3 +204,12 @@ def test_lines_are_broken_where_poses_are_missing(street: SyntheticStreet) -> No
 )
 def test_up_is_that_of_the_images(quaternion: list[float], axis: int) -> None:
     assert up_axis(np.array([[0.0, 0, 0, *quaternion]] * 3)) == axis
+
+
+def test_a_port_that_is_in_use_is_named(recording: Path) -> None:
+    with socket.socket() as taken:
+        with suppress(OSError):  # another program may have it
+            taken.bind((LOCAL, DATA_PORT))
+            taken.listen()
+        with pytest.raises(ConfigError, match=rf"port {DATA_PORT} cannot be served"):
+            serve_page(recording)

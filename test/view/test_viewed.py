@@ -94,7 +94,7 @@ def test_a_result_that_was_moved_finds_its_map_and_bag_beside_it(
 def test_without_rerun_the_command_for_pip_is_said_before_anything_is_done(
     vizloc: Vizloc, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    if words[0] == "replay":
+    if words[0] != "view":  # the others import the nodes first
         pytest.importorskip("rclpy")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "rerun", None)

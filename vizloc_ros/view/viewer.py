@@ -1,6 +1,7 @@
 """rerun's viewer for a recording: its window, or its page in a browser."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -23,9 +24,26 @@ def open_window(recording: Path) -> None:
 
 
 def serve_page(recording: Path) -> None:
-    """Serve rerun's page, and open it where there is a browser, until Ctrl-C. Raises ``ConfigError`` if it ends."""
+    """Serve rerun's page, and open it where there is a browser, until Ctrl-C.
+
+    Raises:
+        ConfigError: one of its ports is in use, or the viewer ends by itself.
+    """
+    for port in (PAGE_PORT, DATA_PORT):
+        _require_free(port)
     mode = "--web-viewer" if has_display() else "--serve-web"
-    _run([str(recording), mode, "--bind", LOCAL], f"are the ports {PAGE_PORT} and {DATA_PORT} free?")
+    _run([str(recording), mode, "--bind", LOCAL], "see its message above")
+
+
+def _require_free(port: int) -> None:
+    """Raise ``ConfigError`` if a port is in use: some versions of rerun would wait for ever."""
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((LOCAL, port))
+        except OSError as error:
+            text = f"port {port} cannot be served ({error.strerror}): end the viewer or program that uses it"
+            raise ConfigError(text) from error
 
 
 def _run(arguments: list[str], advice: str) -> None:
