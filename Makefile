@@ -3,11 +3,13 @@
 #   ROS        release of ROS 2 from wheels: kilted in .venv, jazzy in .venv-jazzy (default: kilted, or what is sourced)
 #   DATASET    for demo: what to localize in, e.g. folder:/data/route (default: the synthetic street)
 #   EXTRACTOR  for demo: hfnet (default), rootsift or the path of an .onnx file
+#   VIEW       for demo: 1 shows the result in rerun's viewer (installs it; docs/viewer.md)
 #   ARGS       for demo, quick, test and bench: anything more
 PYTHON ?= python3
 ROS ?=
 DATASET ?=
 EXTRACTOR ?=
+VIEW ?=
 ARGS ?=
 
 VENV := $(if $(filter-out kilted,$(ROS)),.venv-$(ROS),.venv)
@@ -18,8 +20,9 @@ SETUP := scripts/setup.sh $(VENV) $(PYTHON) "$(ROS)"
 setup:
 	@$(SETUP)
 
-demo: setup
-	$(VENV)/bin/vizloc demo --out demo_output $(DATASET:%=--dataset %) $(EXTRACTOR:%=--extractor %) $(ARGS)
+demo:
+	@$(SETUP) $(VIEW:%=view)
+	$(VENV)/bin/vizloc demo --out demo_output $(DATASET:%=--dataset %) $(EXTRACTOR:%=--extractor %) $(VIEW:%=--view) $(ARGS)
 
 test:
 	@$(SETUP) train

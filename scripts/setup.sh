@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Usage: scripts/setup.sh VENV PYTHON ROS [train]
+# Usage: scripts/setup.sh VENV PYTHON ROS [train|view]
 # Makes the environment VENV: what the package needs, ROS 2 from PyPI wheels unless a ROS 2 installation is sourced, and
 # the package. ROS is the release of the wheels, kilted or jazzy; if it is empty, kilted or what is sourced.
-# With "train", also what training and export of networks need (PyTorch; large).
+# With "train", also what training and export of networks need (PyTorch; large); with "view", rerun's viewer.
 # Each step leaves the fingerprint of its inputs in .venv/.setup and is skipped until they change.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -84,6 +84,10 @@ install_training() {
     pip install -qq -r scripts/requirements-train.txt -c scripts/constraints.txt
 }
 
+install_viewer() {
+    pip install -qq -r scripts/requirements-view.txt -c scripts/constraints.txt
+}
+
 # Not editable: share/ and the ament index are part of the package. ROS looks for executables in lib/vizloc_ros.
 install_package() {
     rm -rf build/lib build/bdist.*
@@ -107,5 +111,8 @@ else
 fi
 if [[ $extra == train ]]; then
     once train "$(fingerprint scripts/requirements-train.txt scripts/constraints.txt)" install_training
+fi
+if [[ $extra == view ]]; then
+    once view "$(fingerprint scripts/requirements-view.txt scripts/constraints.txt)" install_viewer
 fi
 once package "$(fingerprint $(sources))" install_package

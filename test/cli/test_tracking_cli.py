@@ -12,6 +12,7 @@ from trajectory_readers import read_visuallocalization
 
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.synthetic import SyntheticStreet
+from vizloc_ros.evaluation.image_results import IMAGES_FILE, ImageResults
 from vizloc_ros.features.device import Device
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.builder import BuildReport
@@ -55,6 +56,9 @@ def test_a_drive_is_tracked_and_compared_with_the_localizer(
     assert report["median_translation_m"] <= report["p99_translation_m"] < 0.25
     assert report["localizer"]["num_images"] == len(records)
     assert {"features", "align", "total"} <= set(report["timings_ms"])
+    images = ImageResults.read(out / IMAGES_FILE)
+    assert images.source["every"] == 4
+    assert [image.state for image in images.images] == ["TRACKING"] * len(records)
     poses = read_visuallocalization(out / "poses_visuallocalization.txt")
     assert all(pose_error(poses[record.name], record.world_from_cam)[0] < 0.25 for record in records)
     pictures = list(debug.iterdir())

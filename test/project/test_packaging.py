@@ -29,7 +29,13 @@ ROSDEP_KEYS = {
     *("python3-pytest", "python3-pytest-timeout", "python3-hypothesis"),
 }
 # where the module is not called as its distribution
-MODULES = {"opencv-python-headless": "cv2", "PyYAML": "yaml", "faiss-cpu": "faiss", "Pillow": "PIL"}
+MODULES = {
+    "opencv-python-headless": "cv2",
+    "PyYAML": "yaml",
+    "faiss-cpu": "faiss",
+    "Pillow": "PIL",
+    "rerun-sdk": "rerun",
+}
 
 
 @pytest.fixture
@@ -128,7 +134,7 @@ def test_every_executable_has_its_function(distribution):
 
 
 def test_every_import_is_declared(distribution):
-    optional = [*distribution.extras_require["faiss"], *distribution.extras_require["train"]]
+    optional = [line for extra in ("faiss", "train", "view") for line in distribution.extras_require[extra]]
     declared = {MODULES.get(name, name) for name in map(requirement_name, [*distribution.install_requires, *optional])}
     declared |= dependencies("exec_depend") | set(sys.stdlib_module_names) | {"vizloc_ros"}
     imported = {
@@ -160,7 +166,9 @@ def test_pins_are_within_the_tested_ranges(distribution, python):
             if pin.marker is None or pin.marker.evaluate({"python_version": python}):
                 pins[pin.name.lower()] = next(iter(pin.specifier)).version
     extras = distribution.extras_require
-    for requirement in map(Requirement, [*distribution.install_requires, *extras["dev"], *extras["train"]]):
+    for requirement in map(
+        Requirement, [*distribution.install_requires, *extras["dev"], *extras["train"], *extras["view"]]
+    ):
         assert requirement.specifier.contains(pins[requirement.name.lower()]), requirement
 
 

@@ -20,13 +20,18 @@ ORDER = (
     ("localization", "pixloc"),
     ("option_tree",),
     ("evaluation", "bags", "ros"),
-    ("training", "nodes", "launching", "benchmark"),
+    ("training", "nodes", "launching", "benchmark", "view"),
     ("replay",),
     ("cli",),
 )
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 # Who may import these at module level; elsewhere they are optional, or the module must do without.
-ONLY_IN = {"rclpy": ("ros", "nodes", "replay", "launching"), "launch": ("launching",), "torch": ("training",)}
+ONLY_IN = {
+    "rclpy": ("ros", "nodes", "replay", "launching"),
+    "launch": ("launching",),
+    "torch": ("training",),
+    "rerun": ("view",),
+}
 GRAPHS = ("features/hfnet", "pixloc/network", "features/onnx_export.py")  # what torch trains and exports
 
 

@@ -11,6 +11,7 @@ from vizloc_ros.bags.bag_camera import open_camera
 from vizloc_ros.bags.writer import write_bag
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import every
+from vizloc_ros.evaluation.image_results import IMAGES_FILE, ImageResults
 from vizloc_ros.evaluation.offline_localization import localize_records
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.extractor import open_extractor
@@ -78,6 +79,9 @@ def test_the_trackers_network_of_a_replay_can_be_chosen(vizloc: Vizloc, street, 
     localizer = report["localizer"]
     assert 1 <= localizer["num_poses"] <= localizer["num_images"] <= len(records)
     assert localizer["recall"]["5m_10deg"] == localizer["num_poses"] / localizer["num_images"]
+    results = ImageResults.read(tmp_path / "out" / IMAGES_FILE)
+    assert results.source["bag"] == str(tmp_path / "bag")
+    assert [image.state for image in results.images].count("TRACKING") >= report["num_poses"] - 1
     refused = vizloc("replay", tmp_path / "bag", folder, "--out", tmp_path / "refused")
     assert refused.code == 1
     assert "vizloc map add-pixloc" in refused.err

@@ -1,14 +1,14 @@
 """Choices about a bag: the topics of its camera, and what stands in for topics that it lacks."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 from pycolmap import Rigid3d
 
 from vizloc_ros.errors import ConfigError
-from vizloc_ros.geometry.poses import pose_from_quaternion
+from vizloc_ros.geometry.poses import array_of, pose_from_quaternion
 
 GROUND_TRUTH = "/ground_truth/pose"
 SLOWEST_RATE, FASTEST_RATE = 0.01, 100.0  # of playback; 1 is real time
@@ -39,6 +39,24 @@ class BagOptions:
     truth_topic: str = ""
     truth_frame: str = ""
     max_gap: float = 0.5
+
+    def as_texts(self) -> dict[str, str]:
+        """Fields as texts, for files; ``of_texts`` gives the options back."""
+        pose = "" if self.base_from_cam is None else " ".join(map(repr, array_of(self.base_from_cam).tolist()))
+        calibration = "" if self.calibration is None else str(self.calibration.absolute())
+        texts = {field.name: str(getattr(self, field.name)) for field in fields(self)}
+        return texts | {"base_from_cam": pose, "calibration": calibration}
+
+    @classmethod
+    def of_texts(cls, texts: Mapping[str, str]) -> "BagOptions":
+        """Options of ``as_texts``."""
+        return cls(
+            **{name: texts[name] for name in ("image_topic", "camera_info_topic", "truth_topic", "truth_frame")},
+            base_frame=texts["base_frame"],
+            calibration=Path(texts["calibration"]) if texts["calibration"] else None,
+            base_from_cam=parse_base_from_cam(texts["base_from_cam"]),
+            max_gap=float(texts["max_gap"]),
+        )
 
 
 DEFAULT_OPTIONS = BagOptions()

@@ -20,6 +20,7 @@ from vizloc_ros.cli.config_file import read_mapping
 from vizloc_ros.cli.map import print_build, print_references
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.cli.replay import print_domain, print_replay
+from vizloc_ros.cli.view import ViewOption, require_rerun, show_result
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.mapping.builder import BuildOptions, build_map
@@ -39,6 +40,7 @@ def demo(
     composed: Annotated[bool, typer.Option(help="All nodes in one process instead of one each")] = False,
     tracking: Annotated[bool, typer.Option(help="With the tracker; without it, the localizer alone")] = True,
     stages: StagesOption = False,
+    view: ViewOption = False,
     seed: SeedOption = 0,
 ) -> None:
     """Build a map, replay a drive through the nodes, evaluate it.
@@ -50,6 +52,8 @@ def demo(
     from vizloc_ros.replay.bag_replay import private_domain
     from vizloc_ros.replay.replay_report import evaluate_replay
 
+    if view:
+        require_rerun()
     console, domain = Console(), private_domain()
     source = open_dataset(dataset)
     map_records, query_records = source.records("map"), source.records("query")
@@ -84,5 +88,7 @@ def demo(
     )
     print_replay(console, result, stages)
     console.print(f"report and figures: {out}/report.json, trajectory.png, errors.png, overlay.png")
+    if view:
+        show_result(out)
     if not result["num_poses"]:
         raise typer.Exit(1)

@@ -1,7 +1,7 @@
 """``vizloc localize``: localization of a dataset in a map, without ROS."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -59,9 +59,16 @@ def localize(
     device = Device(provider=provider)
     if refine not in ("", "pixloc"):
         raise ConfigError(f"--refine {refine}: there is only pixloc")
+    queries: dict[str, Any] = {
+        "dataset": dataset,
+        "split": split,
+        "every": every,
+        "degrade": degrade,
+        "seed": seed,
+    }
     report = evaluate_localization(
         VisualMap.open(map_path, device),
-        open_queries(dataset, split, every, degrade, seed),
+        open_queries(**queries),
         out,
         options=read_options(config, OptionTree),
         rolls=rolls_to_try(roll),
@@ -69,6 +76,7 @@ def localize(
         refine_with=open_pyramid_extractor(model, device, long_side) if refine or prior else None,
         perturb=perturb,
         seed=seed,
+        source=queries,
         details={"command": command_line()},
         progress=bar,
     )

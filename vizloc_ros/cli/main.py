@@ -13,6 +13,7 @@ from vizloc_ros.cli.demo import demo
 from vizloc_ros.cli.localize import localize
 from vizloc_ros.cli.replay import replay
 from vizloc_ros.cli.track import track
+from vizloc_ros.cli.view import view
 from vizloc_ros.errors import VizlocError
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ app.command()(track)
 app.command()(replay)
 app.command()(demo)
 app.command()(benchmark)
+app.command()(view)
 
 
 @app.command()

@@ -30,6 +30,7 @@ from vizloc_ros.cli.bag_choices import (
     TruthTopicOption,
     bag_options,
 )
+from vizloc_ros.cli.view import ViewOption, require_rerun, show_result
 from vizloc_ros.evaluation.report import report_table
 from vizloc_ros.pixloc.tracking_options import LONG_SIDE
 
@@ -52,6 +53,7 @@ def replay(
     truth_frame: TruthFrameOption = "",
     max_gap: MaxGapOption = 0.5,
     stages: StagesOption = False,
+    view: ViewOption = False,
 ) -> None:
     """Replay a bag through the nodes and evaluate the poses.
 
@@ -60,6 +62,8 @@ def replay(
     from vizloc_ros.replay.bag_replay import private_domain
     from vizloc_ros.replay.replay_report import evaluate_replay
 
+    if view:
+        require_rerun()
     options = bag_options(
         image_topic, camera_info_topic, calibration, base_frame, base_from_cam, truth_topic, truth_frame, max_gap
     )
@@ -87,6 +91,8 @@ def replay(
     )
     print_replay(console, report, stages)
     console.print(Text(f"written to {out}"), soft_wrap=True)
+    if view:
+        show_result(out)
     if not report["num_poses"]:
         raise typer.Exit(1)
     watch = f"to see the poses in RViz, start {_rviz(domain)}, and repeat this command with ROS_DOMAIN_ID={domain}"

@@ -1,7 +1,7 @@
 """``vizloc track``: tracking of a dataset in a map, without ROS."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -54,9 +54,16 @@ def track(
     from vizloc_ros.features.device import Device
 
     options, device = read_options(config, OptionTree), Device(provider=provider, threads=threads)
+    queries: dict[str, Any] = {
+        "dataset": dataset,
+        "split": split,
+        "every": every,
+        "degrade": degrade,
+        "seed": seed,
+    }
     report = evaluate_tracking(
         VisualMap.open(map_path, device),
-        open_queries(dataset, split, every, degrade, seed),
+        open_queries(**queries),
         out,
         open_pyramid_extractor(model, device, options.long_side),
         options=options,
@@ -64,6 +71,7 @@ def track(
         localizer_alone=localizer,
         alignments=debug,
         seed=seed,
+        source=queries,
         details={"command": command_line()},
         progress=bar,
     )

@@ -17,6 +17,7 @@ from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.record import every as every_nth
 from vizloc_ros.errors import ConfigError
 from vizloc_ros.evaluation.convergence import Perturbation
+from vizloc_ros.evaluation.image_results import ImageDetails, ImageMatches
 from vizloc_ros.evaluation.prior_poses import Prior, PriorPoses
 from vizloc_ros.evaluation.recall import evaluate_poses, ground_truth
 from vizloc_ros.evaluation.report import draw_overlay, write_results
@@ -63,6 +64,7 @@ class OfflineRun:
         features: features by name; empty unless they were to be kept.
         retrieved: quality of the retrieval by name, of the queries with a ground-truth pose.
         rolls: rolls of the camera with which the queries were localized, by name.
+        matches: matches of the localized queries by name.
         timings: times by stage, and "total" from the image to the pose.
     """
 
@@ -72,6 +74,7 @@ class OfflineRun:
     features: dict[str, Features] = field(default_factory=dict)
     retrieved: dict[str, RetrievalQuality] = field(default_factory=dict)
     rolls: dict[str, Roll] = field(default_factory=dict)
+    matches: dict[str, ImageMatches] = field(default_factory=dict)
     timings: StageTimings = field(default_factory=StageTimings)
 
     @property
@@ -116,6 +119,7 @@ def localize_records(
         run.outcomes[record.name] = localized.outcome
         if localized.outcome.pose is not None:
             run.rolls[record.name] = localized.roll
+            run.matches[record.name] = ImageMatches.of(localized.features, localized.outcome.pose)
         if keep_features:
             run.features[record.name] = localized.features
         if record.world_from_cam is not None:
@@ -189,6 +193,7 @@ def evaluate_localization(
     refine_with: PyramidExtractor | None = None,
     perturb: float = 0.0,
     seed: int = 0,
+    source: Mapping[str, Any] | None = None,
     details: Mapping[str, Any] | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
@@ -204,6 +209,7 @@ def evaluate_localization(
         refine_with: feature extractor of the map's reference features, with which poses are refined; None to keep them.
         perturb: distance by which the poses are moved before they are refined [m].
         seed: seed of the localizer and of the perturbation.
+        source: arguments of ``open_queries`` that give ``records``, for viewers.
         details: further keys of the report.
         progress: progress display.
 
@@ -241,6 +247,7 @@ def evaluate_localization(
     if refiner is not None:
         report["unrefined"] = evaluate_poses(estimates, ground_truth(records)).as_dict()
         estimates, report["not_refined"] = refine_poses(records, estimates, refiner, progress)
-    written = write_results(out, records, estimates, visual_map, report)
+    known = ImageDetails(source or {}, reasons=run.unlocalized, matches=run.matches)
+    written = write_results(out, records, estimates, visual_map, report, images=known)
     draw_overlay(out / "overlay.png", records, estimates, visual_map, localizer)
     return written

@@ -10,6 +10,7 @@ from pycolmap import Rigid3d
 
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.evaluation.convergence_figures import draw_alignments
+from vizloc_ros.evaluation.image_results import ImageDetails
 from vizloc_ros.evaluation.offline_localization import localize_records
 from vizloc_ros.evaluation.recall import evaluate_poses, ground_truth
 from vizloc_ros.evaluation.report import write_results
@@ -52,6 +53,11 @@ class TrackingRun:
     def reasons(self) -> dict[str, str]:
         """Reason of the failure by name, of the other images."""
         return {name: t.reason for name, t in self.tracked.items() if t.map_from_cam is None}
+
+    @property
+    def states(self) -> dict[str, str]:
+        """State of the tracker after each image, by name."""
+        return {name: t.state.value for name, t in self.tracked.items()}
 
 
 def submaps_of(selector: SubmapSelector) -> Callable[[Rigid3d], References | None]:
@@ -117,6 +123,7 @@ def evaluate_tracking(
     localizer_alone: bool = True,
     alignments: Path | None = None,
     seed: int = 0,
+    source: Mapping[str, Any] | None = None,
     details: Mapping[str, Any] | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
@@ -132,6 +139,7 @@ def evaluate_tracking(
         localizer_alone: also localize every image by itself, for comparison; key ``localizer`` of the report.
         alignments: folder for figures of some alignments; None for no figures.
         seed: seed of the localizer.
+        source: arguments of ``open_queries`` that give ``records``, for viewers.
         details: further keys of the report.
         progress: progress display.
 
@@ -164,7 +172,8 @@ def evaluate_tracking(
             "timings_ms": alone.timings.overall(),
         }
     report |= {**(details or {}), "seed": seed}
-    written = write_results(out, records, run.estimates, visual_map, report)
+    known = ImageDetails(source or {}, run.states, run.reasons)
+    written = write_results(out, records, run.estimates, visual_map, report, images=known)
     if alignments is not None:
         priors = {n: t.prediction.map_from_cam for n, t in run.tracked.items() if t.prediction is not None}
         draw_alignments(alignments, records, priors, visual_map, extractor, chosen)

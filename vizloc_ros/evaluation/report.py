@@ -15,6 +15,7 @@ from rich.text import Text
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import CameraError, ImageError
+from vizloc_ros.evaluation.image_results import IMAGES_FILE, NO_MATCHES, ImageDetails, ImageResult, ImageResults
 from vizloc_ros.evaluation.plots import plot_errors, plot_overlay, plot_trajectory
 from vizloc_ros.evaluation.recall import evaluate_poses, ground_truth, readable
 from vizloc_ros.evaluation.trajectories import write_tum, write_visuallocalization
@@ -108,6 +109,7 @@ def write_results(
     visual_map: VisualMap,
     details: Mapping[str, Any],
     skipped: Collection[str] = (),
+    images: ImageDetails | None = None,
 ) -> dict[str, Any]:
     """Evaluate poses by image name and write the report, the poses and the figures.
 
@@ -118,6 +120,7 @@ def write_results(
         visual_map: map of the estimates.
         details: further keys of the report.
         skipped: names of images that were not processed, such as those that a node dropped.
+        images: what is known of each image beside the poses, for viewers.
 
     Returns:
         The report.
@@ -133,6 +136,7 @@ def write_results(
     write_tum(out / "poses_tum.txt", ((r.timestamp_ns, estimates[r.name]) for r in found))
     submitted = {r.submitted_name or r.name: estimates[r.name] for r in found}
     write_visuallocalization(out / "poses_visuallocalization.txt", submitted)
+    _write_images(out / IMAGES_FILE, records, estimates, visual_map, skipped, images or ImageDetails())
     step = -(-len(visual_map.landmark_positions) // _MAX_POINTS_DRAWN)
     landmarks = np.array(visual_map.landmark_positions[::step], np.float64)
     plot_trajectory(out / "trajectory.png", landmarks, visual_map.keyframe_poses[:, :3], truth, estimates, skipped)
@@ -141,6 +145,30 @@ def write_results(
         seconds = np.array([r.timestamp_ns for r in posed]) / NANOSECONDS
         plot_errors(out / "errors.png", recall, [r.name for r in posed], seconds, skipped)
     return report
+
+
+def _write_images(
+    path: Path,
+    records: Sequence[Record],
+    estimates: Mapping[str, Rigid3d],
+    visual_map: VisualMap,
+    skipped: Collection[str],
+    known: ImageDetails,
+) -> None:
+    """Write what is known of each image."""
+    images = [
+        ImageResult(
+            name=record.name,
+            stamp_ns=record.timestamp_ns,
+            truth=record.world_from_cam,
+            estimate=estimates.get(record.name),
+            state=known.states.get(record.name, ""),
+            reason=known.reasons.get(record.name, "not processed" if record.name in skipped else ""),
+            matches=known.matches.get(record.name, NO_MATCHES),
+        )
+        for record in records
+    ]
+    ImageResults(visual_map.folder.absolute(), known.source, images).write(path)
 
 
 def draw_overlay(

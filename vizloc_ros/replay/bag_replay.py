@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -73,6 +74,7 @@ class Replay:
         timings_ms: timings {stage: {"p50", "p99"}} of all nodes, of their last 200 images.
         reasons: number of images without a pose by node and what it said, most frequent first.
         warnings: number of other diagnostics that were not OK, by node and message.
+        states: state of the tracker when the next image was published, by stamp; empty if it did not run.
     """
 
     poses: dict[int, Rigid3d]
@@ -86,6 +88,7 @@ class Replay:
     timings_ms: dict[str, dict[str, float]]
     reasons: dict[str, int]
     warnings: dict[str, int]
+    states: dict[int, str]
 
     @property
     def dropped(self) -> int:
@@ -236,7 +239,21 @@ def _result(recorder: Recorder, published: _Published, tracking: bool) -> Replay
         timings_ms=recorder.timings(),
         reasons=recorder.reasons.images,
         warnings=recorder.reasons.warnings,
+        states=states_of_images(recorder.states, sent) if tracking else {},
     )
+
+
+def states_of_images(changes: Sequence[tuple[int, str]], published: Mapping[int, int]) -> dict[int, str]:
+    """State of the tracker by the stamp of each image: the one when the next image was published, or the last one.
+
+    Args:
+        changes: (``time.monotonic_ns()``, state) at every change, see ``Recorder``.
+        published: ``time.monotonic_ns()`` of the publication by stamp [ns].
+    """
+    times, stamps = [at for at, _ in changes], sorted(published, key=lambda stamp: published[stamp])
+    ends = [published[stamp] for stamp in stamps[1:]]
+    counts = [*(bisect_right(times, end) for end in ends), len(times)]
+    return {stamp: changes[count - 1][1] for stamp, count in zip(stamps, counts, strict=False) if count}
 
 
 @contextmanager

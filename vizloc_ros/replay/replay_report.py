@@ -10,6 +10,7 @@ from pycolmap import Rigid3d
 
 from vizloc_ros.bags.bag_camera import open_camera
 from vizloc_ros.bags.bag_options import DEFAULT_OPTIONS, BagOptions
+from vizloc_ros.evaluation.image_results import ImageDetails
 from vizloc_ros.evaluation.recall import RecallReport, evaluate_poses, ground_truth
 from vizloc_ros.evaluation.report import draw_overlay, write_results
 from vizloc_ros.features.device import Device
@@ -120,7 +121,11 @@ def evaluate_replay(
         **(details or {}),
     }
     skipped = {by_stamp[stamp].name for stamp in replay.skipped if stamp in by_stamp}
-    written = write_results(out, records, estimates, visual_map, report, skipped)
+    known = ImageDetails(
+        source={"bag": bag.absolute(), **options.as_texts()},
+        states={by_stamp[stamp].name: state for stamp, state in replay.states.items() if stamp in by_stamp},
+    )
+    written = write_results(out, records, estimates, visual_map, report, skipped, known)
     if estimates:
         draw_overlay(out / "overlay.png", records, estimates, visual_map, HierarchicalLocalizer(visual_map))
     return written

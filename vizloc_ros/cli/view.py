@@ -1,0 +1,97 @@
+"""``vizloc view``: a result, a map or a bag in rerun's viewer; needs the extra ``vizloc_ros[view]``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from vizloc_ros.cli.bag_choices import (
+    BaseFrameOption,
+    BaseFromCamOption,
+    CalibrationOption,
+    CameraInfoTopicOption,
+    ImageTopicOption,
+    MaxGapOption,
+    TruthFrameOption,
+    TruthTopicOption,
+    bag_options,
+)
+from vizloc_ros.cli.progress import bar
+from vizloc_ros.errors import ConfigError
+
+if TYPE_CHECKING:
+    from vizloc_ros.view.viewed import Viewed
+
+RECORDING = "view.rrd"
+ViewOption = Annotated[
+    bool, typer.Option("--view", help="Show the result in rerun's viewer at the end (docs/viewer.md)")
+]
+
+
+def view(
+    path: Annotated[
+        Path, typer.Argument(metavar="RESULT|MAP|BAG", help="--out of localize, track, replay or demo; a map; a bag")
+    ],
+    map_path: Annotated[
+        Path | None, typer.Option("--map", metavar="MAP", help="The map's folder; by default that of the result")
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option(metavar="FILE.rrd", help="Write the recording only", dir_okay=False)
+    ] = None,
+    web: Annotated[bool, typer.Option("--web", help="Serve the viewer's page for a browser on this machine")] = False,
+    image_topic: ImageTopicOption = "",
+    camera_info_topic: CameraInfoTopicOption = "",
+    calibration: CalibrationOption = None,
+    base_frame: BaseFrameOption = "base_link",
+    base_from_cam: BaseFromCamOption = "",
+    truth_topic: TruthTopicOption = "",
+    truth_frame: TruthFrameOption = "",
+    max_gap: MaxGapOption = 0.5,
+) -> None:
+    """Show a map, trajectories and images with their matches in rerun's viewer, without ROS (docs/viewer.md)."""
+    require_rerun()
+    from vizloc_ros.view.viewed import Kind, kind_of, open_viewed
+
+    options = bag_options(
+        image_topic, camera_info_topic, calibration, base_frame, base_from_cam, truth_topic, truth_frame, max_gap
+    )
+    file = save or (path / RECORDING if kind_of(path) is Kind.RESULT else Path(RECORDING))
+    _show(open_viewed(path, map_path, options), file, web=web, open_viewer=save is None)
+
+
+def show_result(out: Path) -> None:
+    """Write ``view.rrd`` into the folder of a result, and open it where there is a display."""
+    require_rerun()
+    from vizloc_ros.view.viewed import open_viewed
+
+    _show(open_viewed(out), out / RECORDING, web=False, open_viewer=True)
+
+
+def require_rerun() -> None:
+    """Raise ``ConfigError`` if rerun is not installed."""
+    try:
+        import rerun  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(f"the viewer needs rerun ({error}): pip install 'vizloc_ros[view]', or rerun-sdk") from None
+
+
+def _show(viewed: "Viewed", file: Path, *, web: bool, open_viewer: bool) -> None:
+    """Write the recording, and open it or say how that is done."""
+    from vizloc_ros.view.recording import write_recording
+    from vizloc_ros.view.viewer import PAGE, has_display, open_window, serve_page
+
+    console = Console()
+    for note in write_recording(viewed, file, bar):
+        console.print(Text(note, style="yellow"))
+    size = file.stat().st_size / 1e6
+    console.print(Text(f"written to {file} ({size:.1f} MB)"), soft_wrap=True)
+    if web:
+        console.print(Text(f"until Ctrl-C, a browser on this machine shows it: {PAGE}"), soft_wrap=True)
+        serve_page(file)
+    elif open_viewer and has_display():
+        open_window(file)
+    else:
+        text = f"open it on a machine with a display: rerun {file}; or in a browser: vizloc view PATH --web"
+        console.print(Text(text), soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Viewer without RViz: maps, results and bags as recordings of rerun."""
