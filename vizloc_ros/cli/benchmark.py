@@ -41,7 +41,10 @@ def benchmark(
     config: ConfigOption = None,
     seed: SeedOption = 0,
 ) -> None:
-    """Make a table of the papers from the datasets that are present, our rows beside the paper's."""
+    """Make a table of the papers.
+
+    It takes the datasets that are present, and shows our rows beside the paper's.
+    """
     from vizloc_ros.benchmark.all_tables import find_table
     from vizloc_ros.benchmark.benchmark_run import BenchmarkRun
     from vizloc_ros.benchmark.table_output import console_table, submissions, write_table

@@ -19,7 +19,10 @@ def submission(
     dataset: Annotated[list[str], typer.Argument(metavar="DATASET...", help=f"{DATASET_HELP}; all slices of CMU")],
     split: Annotated[str, typer.Option(help="Split with the queries; test for RobotCar Seasons v2")] = "query",
 ) -> None:
-    """Check a file of poses for visuallocalization.net: its lines, and its names against the queries."""
+    """Check a file of poses for visuallocalization.net.
+
+    Its lines are checked, and its names against the queries.
+    """
     records = [record for spec in dataset for record in open_dataset(spec).records(split)]
     found = check_submission(file, query_names(records, f"{', '.join(dataset)}, split {split}"))
     console.print(report_table(found.as_dict()))

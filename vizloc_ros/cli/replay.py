@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from vizloc_ros.cli.arguments import (
-    BagArgument,
     LongSideOption,
     MapArgument,
     ProviderOption,
@@ -30,15 +29,17 @@ from vizloc_ros.cli.bag_choices import (
     TruthTopicOption,
     bag_options,
 )
+from vizloc_ros.cli.progress import bar
 from vizloc_ros.cli.view import ViewOption, require_rerun, show_result
 from vizloc_ros.evaluation.report import report_table
 from vizloc_ros.pixloc.tracking_options import LONG_SIDE
 
 
 def replay(
-    bag: BagArgument,
+    source: Annotated[str, typer.Argument(metavar="BAG|DATASET", help="A rosbag as in `bag info`, or a dataset")],
     map_path: MapArgument,
     out: Annotated[Path, typer.Option(help="Folder for poses, report.json and figures", file_okay=False)],
+    split: Annotated[str, typer.Option(help="Split of a dataset to replay, written as OUT/bag")] = "query",
     rate: RateOption = 1.0,
     model: TrackerModelOption = "",
     long_side: LongSideOption = LONG_SIDE,
@@ -55,7 +56,7 @@ def replay(
     stages: StagesOption = False,
     view: ViewOption = False,
 ) -> None:
-    """Replay a bag through the nodes and evaluate the poses.
+    """Replay a bag or dataset through the nodes, evaluate the poses.
 
     The exit code is 1 if no pose is published.
     """
@@ -76,7 +77,7 @@ def replay(
         print_domain(console, domain)
 
     report = evaluate_replay(
-        bag,
+        _bag(console, source, split, map_path, out),
         map_path,
         out,
         rate=rate,
@@ -97,6 +98,27 @@ def replay(
         raise typer.Exit(1)
     watch = f"to see the poses in RViz, start {_rviz(domain)}, and repeat this command with ROS_DOMAIN_ID={domain}"
     console.print(Text(watch), soft_wrap=True)
+
+
+def _bag(console: Console, source: str, split: str, map_path: Path, out: Path) -> Path:
+    """Path of a bag, which is written first if the source is a dataset."""
+    from vizloc_ros.datasets.open import READERS
+
+    if Path(source).exists() or source.partition(":")[0] not in READERS:
+        return Path(source)
+    from vizloc_ros.bags.writer import write_bag
+    from vizloc_ros.bags.written_topics import notes_on
+    from vizloc_ros.datasets.open import open_dataset
+    from vizloc_ros.datasets.record import fixes_of
+    from vizloc_ros.mapping.visual_map import VisualMap
+
+    VisualMap.open(map_path)  # before the long work
+    dataset = open_dataset(source)
+    records = dataset.records(split)
+    write_bag(records, out / "bag", fixes=fixes_of(dataset, split), overwrite=True, progress=bar)
+    for note in notes_on(records):
+        console.print(Text(note, style="yellow"))
+    return out / "bag"
 
 
 def print_domain(console: Console, domain: int) -> None:

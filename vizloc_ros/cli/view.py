@@ -50,7 +50,10 @@ def view(
     truth_frame: TruthFrameOption = "",
     max_gap: MaxGapOption = 0.5,
 ) -> None:
-    """Show a map, trajectories and images with their matches in rerun's viewer, without ROS (docs/viewer.md)."""
+    """Show a result, map or bag in rerun's viewer, without ROS.
+
+    It shows landmarks, trajectories, and images with their matches (docs/viewer.md).
+    """
     require_rerun()
     from vizloc_ros.view.viewed import Kind, kind_of, open_viewed
 
