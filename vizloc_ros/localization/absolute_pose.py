@@ -10,6 +10,7 @@ from vizloc_ros.arrays import Bool, Float64, Int32
 from vizloc_ros.geometry.camera import PIXEL_CENTRE, PinholeCamera
 from vizloc_ros.geometry.colmap_camera import colmap_camera
 from vizloc_ros.geometry.poses import transform_points
+from vizloc_ros.localization.pose_refinement import refine_absolute_pose
 
 
 @dataclass(frozen=True)
@@ -60,27 +61,13 @@ def estimate_absolute_pose(
     estimation.ransac.max_error = max_error
     estimation.ransac.max_num_trials = max_trials
     estimation.ransac.random_seed = seed
-    answer = pycolmap.estimate_and_refine_absolute_pose(
-        pixels + PIXEL_CENTRE, positions, colmap_camera(camera), estimation, pycolmap.AbsolutePoseRefinementOptions()
-    )
+    answer = pycolmap.estimate_absolute_pose(pixels + PIXEL_CENTRE, positions, colmap_camera(camera), estimation)
     if answer is None:
         return None
-    cam_from_map = answer["cam_from_world"]
-    # RANSAC's own mask belongs to the pose before the refinement.
+    inliers = np.asarray(answer["inlier_mask"])
+    cam_from_map = refine_absolute_pose(answer["cam_from_world"], pixels[inliers], positions[inliers], camera)
+    # RANSAC's mask belongs to the pose before the refinement.
     return AbsolutePose(cam_from_map, reprojection_errors(cam_from_map, pixels, positions, camera) <= max_error)
-
-
-def refine_absolute_pose(cam_from_map: Rigid3d, pixels: Float64, positions: Float64, camera: PinholeCamera) -> Rigid3d:
-    """Refine a pose on (N, 2) pixels and (N, 3) positions, with a robust loss; the pose itself if this fails."""
-    answer = pycolmap.refine_absolute_pose(
-        cam_from_map,
-        pixels + PIXEL_CENTRE,
-        positions,
-        np.ones(len(pixels), bool),
-        colmap_camera(camera),
-        pycolmap.AbsolutePoseRefinementOptions(),
-    )
-    return cam_from_map if answer is None else answer["cam_from_world"]
 
 
 def reprojection_errors(cam_from_map: Rigid3d, pixels: Float64, positions: Float64, camera: PinholeCamera) -> Float64:

@@ -18,12 +18,12 @@ from vizloc_ros.localization.absolute_pose import (
     Matches,
     estimate_absolute_pose,
     pose_covariance,
-    refine_absolute_pose,
     reprojection_errors,
 )
 from vizloc_ros.localization.guided_matching import guided_matches
 from vizloc_ros.localization.localization_options import PoseOptions
 from vizloc_ros.localization.places import Place
+from vizloc_ros.localization.pose_refinement import refine_absolute_pose
 from vizloc_ros.timing import Stopwatch
 
 _GUIDED_RADIUS = 0.375  # of a guided match, as a ratio of max_reprojection_error: the pose is known better by then
