@@ -328,9 +328,9 @@ class TestWithoutFaiss:
         (message,) = caplog.messages
         assert "pip install faiss-cpu" in message
 
-    def test_indexing_ends_with_2_and_leaves_the_map(
+    def test_indexing_ends_with_1_and_leaves_the_map(
         self, map_folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert map_index(map_folder) == 2
+        assert map_index(map_folder) == 1
         assert "pip install faiss-cpu" in capsys.readouterr().err
         assert map_problems(map_folder) == []
