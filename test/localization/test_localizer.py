@@ -60,7 +60,7 @@ def test_the_evaluation_is_a_function_that_returns_its_report(
     assert json.loads((out / "report.json").read_text()) == json.loads(json.dumps(report))
     assert {path.name for path in out.iterdir()} == {
         *("report.json", "poses_tum.txt", "poses_visuallocalization.txt"),
-        *("trajectory.png", "errors.png", "overlay.png"),
+        *("trajectory.png", "errors.png", "overlay.png", "images.npz"),
     }
 
 
