@@ -63,10 +63,10 @@ class PoseOptions(Options):
         0.3, ge=0, le=1, description="inlier ratio from which no further place is tried"
     )
     first_keypoints: int = Field(
-        1024, ge=1, le=10_000, description="keypoints with the best scores, which are tried alone first"
+        512, ge=1, le=10_000, description="keypoints with the best scores, which are tried alone first"
     )
     enough_inliers: int = Field(
-        250, ge=4, le=10_000, description="inliers among the first keypoints from which the others are not matched"
+        100, ge=4, le=10_000, description="inliers among the first keypoints from which the others are not matched"
     )
     max_position_std: float = Field(
         1.0, gt=0, le=1000, description="maximum standard deviation of an accepted position [m]"
