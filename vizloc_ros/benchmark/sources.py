@@ -100,7 +100,7 @@ CMU = Source(
     "Extended CMU Seasons",
     ("Extended-CMU-Seasons/slice*", "*cmu*/slice*"),
     "cmu:{path}",
-    "docs/datasets.md#extended-cmu-seasons",
+    "docs/datasets/cmu.md",
     "CMU_eval",
 )
 KITTI00 = Source("kitti00", "kitti00, a posed folder", ("kitti00",), "folder:{path}", "docs/benchmark.md#kitti00")

@@ -58,7 +58,7 @@ def query_names(records: Iterable[Record], source: str) -> list[str]:
         if name is None:
             raise DatasetError(
                 f"{source}: {record.name} is no query of visuallocalization.net; readers of its benchmarks are aachen, "
-                "cmu and robotcar-seasons"
+                "cmu, cmu-seasons and robotcar-seasons"
             )
         if name in names:
             raise DatasetError(f"{source}: {names[name]} and {record.name} have the same name {name} in a submission")
