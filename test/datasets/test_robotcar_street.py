@@ -68,5 +68,11 @@ def test_one_drive_is_replayed_in_the_map_of_another(vizloc: Vizloc, robotcar: P
     ended = vizloc("replay", dataset, tmp_path / "map", "--rate", 0.25, "--out", tmp_path / "out")
     assert ended.code == 0, ended.err
     report = json.loads((tmp_path / "out/report.json").read_text())
-    assert report["num_images"] == 24
+    assert report["num_images"] == report["num_processed"] == 24
+    assert report["dropped"] == 0
     assert report["recall"]["0.25m_2deg"] >= 0.95
+    assert report["median_translation_m"] < 0.05
+    assert 0 < report["latency_ms"]["p50"] <= report["latency_ms"]["p99"]
+    assert {"extract", "retrieve", "cluster", "match", "pose"} <= report["timings_ms"].keys()
+    for file in ("trajectory.png", "errors.png", "overlay.png", "poses_tum.txt", "poses_visuallocalization.txt"):
+        assert (tmp_path / "out" / file).stat().st_size > 100

@@ -199,11 +199,3 @@ def test_an_image_size_that_changes_ends_no_replay(replay: Any) -> None:
     assert ended.code == 0, ended.err
     assert (report["num_images"], report["num_poses"]) == (COUNT, COUNT // 2)
     assert "camera_info is for 400x250 but the image is 400x125" in " ".join(ended.out.split())
-
-
-def test_the_bag_as_it_is_has_all_poses(replay: Any) -> None:
-    ended, report = replay()
-    assert ended.code == 0
-    assert report["num_poses"] == COUNT
-    assert report["reasons"] == {}
-    assert "Reasons" not in ended.out

@@ -22,7 +22,6 @@ from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
 from vizloc_ros.pixloc.reference_builder import add_references
 from vizloc_ros.replay.bag_replay import replay_bag
-from vizloc_ros.replay.replay_report import evaluate_replay
 
 pytestmark = pytest.mark.ros
 
@@ -45,21 +44,6 @@ def test_real_queries_through_the_nodes_are_those_of_the_offline_command(kitti00
         translation, rotation = pose_error(through_nodes[name], pose)
         assert translation < 1e-3
         assert rotation < 0.01
-
-
-def test_a_replay_reports_every_image(street, street_build, tmp_path) -> None:
-    records = street.records("query")[2:10]
-    write_bag(records, tmp_path / "bag", compressed="png")
-    report = evaluate_replay(tmp_path / "bag", street_build[0], tmp_path / "out", rate=0.1)
-    assert report == json.loads((tmp_path / "out" / "report.json").read_text())
-    assert report["num_images"] == report["num_processed"] == report["num_poses"] == len(records)
-    assert report["dropped"] == 0
-    assert report["recall"] == {"0.25m_2deg": 1.0, "0.5m_5deg": 1.0, "5m_10deg": 1.0}
-    assert report["median_translation_m"] < 0.05
-    assert 0 < report["latency_ms"]["p50"] <= report["latency_ms"]["p99"]
-    assert {"extract", "retrieve", "cluster", "match", "pose"} <= report["timings_ms"].keys()
-    for file in ("trajectory.png", "errors.png", "overlay.png", "poses_tum.txt", "poses_visuallocalization.txt"):
-        assert (tmp_path / "out" / file).stat().st_size > 100
 
 
 def test_the_trackers_network_of_a_replay_can_be_chosen(vizloc: Vizloc, street, street_build, tmp_path) -> None:
