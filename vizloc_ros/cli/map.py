@@ -30,6 +30,7 @@ from vizloc_ros.localization.faiss_index import INDEX_FILE, write_index
 from vizloc_ros.localization.global_search import EXACT_UP_TO
 from vizloc_ros.mapping.builder import BuildOptions, BuildReport, build_map
 from vizloc_ros.mapping.check import map_problems
+from vizloc_ros.mapping.keyframe_choice import ChosenKeyframes, choose_keyframes
 from vizloc_ros.mapping.map_writer import add_to_map
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.tracking_options import LONG_SIDE
@@ -46,6 +47,9 @@ def build(
     out: Annotated[Path, typer.Option(help="Folder of the new map; an existing map is replaced after success")],
     split: Annotated[str, typer.Option(help="Split of the dataset to map")] = "map",
     every: EveryOption = 1,
+    keyframe_distance: Annotated[
+        float | None, typer.Option(help="Distance between keyframes, by motion and quality; 0: all images [m]", min=0)
+    ] = None,
     extractor: ExtractorOption = "hfnet",
     extractor_config: ExtractorConfigOption = None,
     provider: ProviderOption = "cpu",
@@ -60,6 +64,12 @@ def build(
 
     records = every_nth(open_dataset(dataset).records(split), every)
     options = read_options(config, BuildOptions, seed=seed)
+    if keyframe_distance is not None:
+        keyframes = options.keyframes.model_copy(update={"min_distance": keyframe_distance})
+        options = options.model_copy(update={"keyframes": keyframes})
+    chosen = choose_keyframes(records, options.keyframes, bar)
+    print_choice(chosen, len(records))
+    records = chosen.records
     device = Device(provider=provider, threads=1)  # images are processed in parallel
     opened = open_extractor(extractor, read_mapping(extractor_config), device=device)
     dense = open_pyramid_extractor(device=device) if pixloc else None
@@ -90,6 +100,13 @@ def add_pixloc(
     dense = open_pyramid_extractor(model, Device(provider=provider, threads=1), long_side)
     records = open_dataset(dataset or visual_map.info.dataset).records(split)
     print_references(map_path, add_references(map_path, records, dense, bar))
+
+
+def print_choice(chosen: ChosenKeyframes, count: int) -> None:
+    """Show which images of a drive are no keyframes, if there are such."""
+    if chosen.left_out:
+        reasons = ", ".join(f"{number} {reason}" for reason, number in chosen.left_out.most_common())
+        console.print(f"{len(chosen.records)} of {count} images are keyframes; the others: {reasons}", soft_wrap=True)
 
 
 def print_references(map_path: Path, size: int) -> None:

@@ -18,6 +18,7 @@ from vizloc_ros.features.types import Features, corrected
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.mapping.guided_pairs import match_along_lines
+from vizloc_ros.mapping.keyframe_choice import KeyframeOptions
 from vizloc_ros.mapping.keyframe_pairs import Keyframe, PairOptions, keyframe_pairs
 from vizloc_ros.mapping.map_writer import MapContent, require_replaceable, write_map
 from vizloc_ros.mapping.pair_matching import MatchOptions, PairMatches, match_pairs
@@ -79,6 +80,7 @@ _FLOAT32_SAFE_RANGE = 16_000.0  # m; beyond, float32 coordinates are coarser tha
 class BuildOptions(Options):
     """Options of a map build."""
 
+    keyframes: KeyframeOptions = KeyframeOptions()
     rotated_views: RotatedViewOptions = RotatedViewOptions()
     pairs: PairOptions = PairOptions()
     matches: MatchOptions = MatchOptions()
