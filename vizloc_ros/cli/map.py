@@ -30,13 +30,17 @@ from vizloc_ros.localization.faiss_index import INDEX_FILE, write_index
 from vizloc_ros.localization.global_search import EXACT_UP_TO
 from vizloc_ros.mapping.builder import BuildOptions, BuildReport, build_map
 from vizloc_ros.mapping.check import map_problems
+from vizloc_ros.mapping.georeference import Georeference, parse_datum
 from vizloc_ros.mapping.map_writer import add_to_map
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.tracking_options import LONG_SIDE
-from vizloc_ros.wording import number_text
+from vizloc_ros.wording import number_text, numbers_text
 
 app = typer.Typer(help="Build and inspect maps.", no_args_is_help=True)
 console = Console()
+DatumOption = Annotated[
+    str, typer.Option(help="Place of the dataset's origin: LATITUDE,LONGITUDE,ALTITUDE or a UTM zone, e.g. 32N")
+]
 _MAX_SHOWN = 5
 
 
@@ -50,6 +54,7 @@ def build(
     extractor_config: ExtractorConfigOption = None,
     provider: ProviderOption = "cpu",
     config: ConfigOption = None,
+    datum: DatumOption = "",
     pixloc: Annotated[bool, typer.Option(help="Also compute the tracker's reference features")] = True,
     seed: SeedOption = 0,
 ) -> None:
@@ -63,7 +68,8 @@ def build(
     device = Device(provider=provider, threads=1)  # images are processed in parallel
     opened = open_extractor(extractor, read_mapping(extractor_config), device=device)
     dense = open_pyramid_extractor(device=device) if pixloc else None
-    report = build_map(records, opened, out, dataset=dataset, options=options, progress=bar)
+    place = parse_datum(datum)
+    report = build_map(records, opened, out, dataset=dataset, options=options, datum=place, progress=bar)
     print_build(report, out)
     if dense is not None:
         print_references(out, add_references(out, records, dense, bar))
@@ -138,6 +144,7 @@ def info(map_path: MapArgument) -> None:
         ("created", f"{described.created} by vizloc_ros {described.vizloc_version}"),
         ("dataset", described.dataset),
         ("frame", described.frame),
+        *place_rows(described.place),
         ("features", described.extractor.feature_id),
         ("tracker's reference features", described.pixloc.model_id if described.pixloc else "none"),
         ("keyframes", described.keyframes),
@@ -153,6 +160,18 @@ def info(map_path: MapArgument) -> None:
             table.add_row(f"build: {key}", number_text(value))
     console.print(table)
     _print_build_warnings(visual_map)
+
+
+def place_rows(place: Georeference) -> list[tuple[str, str]]:
+    """Labels and texts of a map's place in its dataset and on the earth, as far as there is something to say."""
+    rows = []
+    if place.is_moved:
+        *origin, qx, qy, qz, qw = place.world_from_map
+        turned = "" if qw == 1 else f", quaternion {numbers_text((qx, qy, qz, qw))}"
+        rows.append(("origin in the dataset", f"{', '.join(f'{value:.3f}' for value in origin)} m{turned}"))
+    if place.datum is not None:
+        rows.append(("origin on the earth", place.datum.text))
+    return rows
 
 
 @app.command()

@@ -54,6 +54,11 @@ class Wgs84(BaseModel):
         turned = Rigid3d(_rotation(self.enu_from_frame), np.zeros(3))
         return earth_from_enu(self.latitude, self.longitude, self.altitude) * turned
 
+    @property
+    def text(self) -> str:
+        """Position of the origin for a table."""
+        return f"{self.latitude:.7f}, {self.longitude:.7f} deg, {self.altitude:.2f} m (WGS 84)"
+
     def moved(self, frame_from_other: Rigid3d) -> "Wgs84":
         """Place of another frame, by its pose in this one."""
         return Wgs84.of(self.earth_from_frame * frame_from_other)
@@ -101,6 +106,11 @@ class Utm(BaseModel):
         enu_from_grid = Rotation3d(np.array([0.0, 0.0, -math.radians(convergence)]))
         turned = Rigid3d(enu_from_grid * _rotation(self.grid_from_frame), np.zeros(3))
         return earth_from_enu(latitude, longitude, self.altitude) * turned
+
+    @property
+    def text(self) -> str:
+        """Position of the origin for a table."""
+        return f"{self.zone}{self.hemisphere} {self.easting:.2f} {self.northing:.2f}, {self.altitude:.2f} m (UTM)"
 
     def moved(self, frame_from_other: Rigid3d) -> "Utm":
         """Place of another frame, by its pose in this one."""
