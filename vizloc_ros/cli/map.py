@@ -1,4 +1,4 @@
-"""``vizloc map``: build, add-pixloc, info, check, index."""
+"""``vizloc map``: build, add-pixloc, info, check, index, align."""
 
 import time
 from pathlib import Path
@@ -21,6 +21,7 @@ from vizloc_ros.cli.arguments import (
     TrackerModelOption,
 )
 from vizloc_ros.cli.config_file import read_mapping, read_options
+from vizloc_ros.cli.map_align import align, place_rows
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import every as every_nth
@@ -30,11 +31,11 @@ from vizloc_ros.localization.faiss_index import INDEX_FILE, write_index
 from vizloc_ros.localization.global_search import EXACT_UP_TO
 from vizloc_ros.mapping.builder import BuildOptions, BuildReport, build_map
 from vizloc_ros.mapping.check import map_problems
-from vizloc_ros.mapping.georeference import Georeference, parse_datum
+from vizloc_ros.mapping.georeference import parse_datum
 from vizloc_ros.mapping.map_writer import add_to_map
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.tracking_options import LONG_SIDE
-from vizloc_ros.wording import number_text, numbers_text
+from vizloc_ros.wording import number_text
 
 app = typer.Typer(help="Build and inspect maps.", no_args_is_help=True)
 console = Console()
@@ -42,6 +43,7 @@ DatumOption = Annotated[
     str, typer.Option(help="Place of the dataset's origin: LATITUDE,LONGITUDE,ALTITUDE or a UTM zone, e.g. 32N")
 ]
 _MAX_SHOWN = 5
+app.command()(align)
 
 
 @app.command()
@@ -160,18 +162,6 @@ def info(map_path: MapArgument) -> None:
             table.add_row(f"build: {key}", number_text(value))
     console.print(table)
     _print_build_warnings(visual_map)
-
-
-def place_rows(place: Georeference) -> list[tuple[str, str]]:
-    """Labels and texts of a map's place in its dataset and on the earth, as far as there is something to say."""
-    rows = []
-    if place.is_moved:
-        *origin, qx, qy, qz, qw = place.world_from_map
-        turned = "" if qw == 1 else f", quaternion {numbers_text((qx, qy, qz, qw))}"
-        rows.append(("origin in the dataset", f"{', '.join(f'{value:.3f}' for value in origin)} m{turned}"))
-    if place.datum is not None:
-        rows.append(("origin on the earth", place.datum.text))
-    return rows
 
 
 @app.command()
