@@ -1,12 +1,12 @@
 """Maps around an origin of their own, with the poses of all outputs in the coordinates of the dataset."""
 
 import hashlib
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from moved_records import UTM_ORIGIN, moved
 from pixloc_helpers import small_extractor, with_references
 from pycolmap import Rigid3d, Rotation3d
 
@@ -25,13 +25,6 @@ from vizloc_ros.mapping.georeference import Georeference, Utm, Wgs84, parse_datu
 from vizloc_ros.mapping.map_format import read_info, write_info
 from vizloc_ros.mapping.visual_map import VisualMap
 
-UTM_ORIGIN = np.array([456_000.0, 5_428_000.0, 0.0])
-
-
-def _moved(records: list[Record], offset: np.ndarray) -> list[Record]:
-    to_utm = Rigid3d(Rotation3d(), offset)
-    return [replace(record, world_from_cam=to_utm * record.world_from_cam) for record in records]
-
 
 @pytest.fixture(scope="module")
 def queries(street: SyntheticStreet) -> list[Record]:
@@ -43,7 +36,7 @@ def maps(street: SyntheticStreet, tmp_path_factory: pytest.TempPathFactory) -> t
     """Maps of some meters of the street, at the origin and in UTM coordinates, with references for the tracker."""
     folder, datum = tmp_path_factory.mktemp("georeference"), Utm(zone=32, hemisphere="N")
     records = street.records("map")[2:10]
-    for name, mapped in (("near", records), ("utm", _moved(records, UTM_ORIGIN))):
+    for name, mapped in (("near", records), ("utm", moved(records, UTM_ORIGIN))):
         extractor, placed = open_extractor("rootsift"), None if name == "near" else datum
         build_map(mapped, extractor, folder / f"{name}0", dataset=street.name, datum=placed)
         with_references(folder / f"{name}0", mapped, folder / name)
@@ -74,16 +67,16 @@ def test_localizer_and_tracker_are_as_exact_in_utm_and_write_poses_in_utm(
 ) -> None:
     near_map, utm_map = maps
     near, far = tmp_path / "near", tmp_path / "far"
-    in_utm, extractor = _moved(queries, UTM_ORIGIN), small_extractor()
+    in_utm, extractor = moved(queries, UTM_ORIGIN), small_extractor()
     for evaluate in (
         lambda visual_map, records, out: evaluate_localization(visual_map, records, out, refine_with=extractor),
         lambda visual_map, records, out: evaluate_tracking(visual_map, records, out, extractor, localizer_alone=False),
     ):
-        at_origin, moved = evaluate(near_map, queries, near), evaluate(utm_map, in_utm, far)
-        assert at_origin.get("retrieval") == moved.get("retrieval")
-        assert at_origin["num_poses"] == moved["num_poses"] == len(queries)
-        assert moved["median_translation_m"] == pytest.approx(at_origin["median_translation_m"], abs=1e-3)
-        assert moved["median_rotation_deg"] == pytest.approx(at_origin["median_rotation_deg"], abs=1e-3)
+        at_origin, in_utm_report = evaluate(near_map, queries, near), evaluate(utm_map, in_utm, far)
+        assert at_origin.get("retrieval") == in_utm_report.get("retrieval")
+        assert at_origin["num_poses"] == in_utm_report["num_poses"] == len(queries)
+        assert in_utm_report["median_translation_m"] == pytest.approx(at_origin["median_translation_m"], abs=1e-3)
+        assert in_utm_report["median_rotation_deg"] == pytest.approx(at_origin["median_rotation_deg"], abs=1e-3)
         written, truth = read_visuallocalization(far / "poses_visuallocalization.txt"), ground_truth(in_utm)
         assert max(pose_error(written[name], truth[name])[0] for name in truth) < 0.3
         tum = np.loadtxt(far / "poses_tum.txt")[:, 1:4]
@@ -109,6 +102,11 @@ def test_the_origin_by_hand(positions: list[list[float]], origin: list[float] | 
     assert (None if found is None else list(found.world_from_map[:3])) == origin
 
 
+def _write_yaml(folder: Path, content: dict[str, object]) -> None:
+    text = yaml.safe_dump(content, sort_keys=False)
+    (folder / "map.yaml").write_text(f"{text}checksum: {hashlib.sha256(text.encode()).hexdigest()}\n")
+
+
 def test_map_yaml_keeps_every_digit_and_old_maps_have_none(utm_map: VisualMap, tmp_path: Path) -> None:
     exact = Georeference(
         world_from_map=(456_000.123456789, 5_428_000.000000001, -0.1, 0.6, 0.0, 0.0, 0.8),
@@ -119,18 +117,18 @@ def test_map_yaml_keeps_every_digit_and_old_maps_have_none(utm_map: VisualMap, t
     write_info(tmp_path, utm_map.info.model_copy(update={"georeference": None}))
     assert "georeference: null" in (tmp_path / "map.yaml").read_text()
     assert not read_info(tmp_path).place.is_moved
-    whole = utm_map.info.model_dump(mode="json") | {"georeference": {"world_from_map": [1.0, 2.0]}}
-    text = yaml.safe_dump(whole, sort_keys=False)
-    checksum = hashlib.sha256(text.encode()).hexdigest()
-    (tmp_path / "map.yaml").write_text(f"{text}checksum: {checksum}\n")
+    without = {key: value for key, value in utm_map.info.model_dump(mode="json").items() if key != "georeference"}
+    _write_yaml(tmp_path, without)
+    assert read_info(tmp_path).georeference is None
+    _write_yaml(tmp_path, {**without, "georeference": {"world_from_map": [1.0, 2.0]}})
     with pytest.raises(MapError, match=r"map.yaml.*georeference"):
         read_info(tmp_path)
 
 
 def test_a_moved_datum_by_hand() -> None:
     turned = Utm(zone=32, hemisphere="N", easting=400_000, northing=5e6, grid_from_frame=(0, 0, 0.5**0.5, 0.5**0.5))
-    moved = turned.moved(Rigid3d(Rotation3d(), [10.0, 0, 2]))  # ahead is the grid's north
-    assert (moved.easting, moved.northing, moved.altitude) == pytest.approx((400_000, 5_000_010, 2))
+    ahead = turned.moved(Rigid3d(Rotation3d(), [10.0, 0, 2]))  # ahead is the grid's north
+    assert (ahead.easting, ahead.northing, ahead.altitude) == pytest.approx((400_000, 5_000_010, 2))
     # 1 degree of the equator to the east: axes turn with the earth.
     radius = 6_378_137.0
     one = np.radians(1)

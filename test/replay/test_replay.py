@@ -3,8 +3,11 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from cli_helpers import Vizloc
+from moved_records import UTM_ORIGIN, moved
+from pycolmap import Rigid3d, Rotation3d
 from repository import REPOSITORY
 
 from vizloc_ros.bags.bag_camera import open_camera
@@ -18,6 +21,8 @@ from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.builder import build_map
+from vizloc_ros.mapping.georeference import Georeference
+from vizloc_ros.mapping.map_alignment import set_georeference
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
 from vizloc_ros.pixloc.reference_builder import add_references
@@ -47,10 +52,17 @@ def test_real_queries_through_the_nodes_are_those_of_the_offline_command(kitti00
         assert rotation < 0.01
 
 
-def test_a_replay_reports_every_image(street, street_build, tmp_path) -> None:
-    records = street.records("query")[2:10]
+def test_a_replay_reports_every_image_in_the_coordinates_of_the_bag(street, street_build, tmp_path) -> None:
+    """The bag is in UTM, and the map has a local origin there; the nodes publish in the map."""
+    records = moved(street.records("query")[2:10], UTM_ORIGIN)
     write_bag(records, tmp_path / "bag", compressed="png")
-    report = evaluate_replay(tmp_path / "bag", street_build[0], tmp_path / "out", rate=0.1)
+    folder = tmp_path / "map"
+    shutil.copytree(street_build[0], folder)
+    set_georeference(VisualMap.open(folder), Georeference.of(Rigid3d(Rotation3d(), UTM_ORIGIN)))
+    report = evaluate_replay(tmp_path / "bag", folder, tmp_path / "out", rate=0.1)
+    positions = np.loadtxt(tmp_path / "out" / "poses_tum.txt")[:, 1:4]
+    true_positions = np.array([record.world_from_cam.translation for record in records])
+    assert np.abs(positions - true_positions).max() < 0.5
     assert report == json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["num_images"] == report["num_processed"] == report["num_poses"] == len(records)
     assert report["dropped"] == 0
