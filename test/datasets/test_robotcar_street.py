@@ -11,6 +11,7 @@ from robotcar_street import write_drive, write_sdk
 from vizloc_ros.bags.bag_camera import open_camera
 from vizloc_ros.bags.reader import read_messages
 from vizloc_ros.datasets.open import open_dataset
+from vizloc_ros.datasets.robotcar_poses import ORIGIN
 from vizloc_ros.datasets.synthetic import SyntheticStreet
 from vizloc_ros.geometry.poses import pose_error
 
@@ -61,8 +62,11 @@ def test_a_drive_becomes_a_bag_with_its_mounting_and_fixes(vizloc: Vizloc, robot
 
 @pytest.mark.ros
 def test_one_drive_is_replayed_in_the_map_of_another(vizloc: Vizloc, robotcar: Path, tmp_path: Path) -> None:
-    """Published files to poses: raw images with a Bayer pattern, lookup tables and ins.csv; map, bag, nodes."""
-    dataset = f"robotcar:{robotcar}?map={MAP_DRIVE}&query={QUERY_DRIVE}"
+    """Published files to poses: raw images with a Bayer pattern, lookup tables and ins.csv; map, bag, nodes.
+
+    Poses are in UTM; the map has a local origin, in which the nodes publish, and the report is in UTM again.
+    """
+    dataset = f"robotcar:{robotcar}?map={MAP_DRIVE}&query={QUERY_DRIVE}&origin=0,0,0"
     ended = vizloc("map", "build", dataset, "--extractor", "rootsift", "--no-pixloc", "--out", tmp_path / "map")
     assert ended.code == 0, ended.err
     ended = vizloc("replay", dataset, tmp_path / "map", "--rate", 0.25, "--out", tmp_path / "out")
@@ -74,5 +78,7 @@ def test_one_drive_is_replayed_in_the_map_of_another(vizloc: Vizloc, robotcar: P
     assert report["median_translation_m"] < 0.05
     assert 0 < report["latency_ms"]["p50"] <= report["latency_ms"]["p99"]
     assert {"extract", "retrieve", "cluster", "match", "pose"} <= report["timings_ms"].keys()
+    positions = np.loadtxt(tmp_path / "out/poses_tum.txt")[:, 1:4]
+    np.testing.assert_allclose(positions.mean(axis=0), ORIGIN, atol=100.0)
     for file in ("trajectory.png", "errors.png", "overlay.png", "poses_tum.txt", "poses_visuallocalization.txt"):
         assert (tmp_path / "out" / file).stat().st_size > 100

@@ -77,8 +77,9 @@ def _ablation(
         mapped = mapped_records(run, part)
         photometric = open_pyramid_extractor("photometric", long_side=options.long_side)
         models = {**ablated(full, mapped), "photometric": photometric}
-        sets = alignment_sets(queries, seed=run.seed)
-        sets[RETRIEVED] = AlignmentSet(queries, retrieved_priors(visual_map, queries, run.progress))
+        posed = visual_map.info.place.records_in_map(queries)
+        sets = alignment_sets(posed, seed=run.seed)
+        sets[RETRIEVED] = AlignmentSet(posed, retrieved_priors(visual_map, posed, run.progress))
         details = {
             "num_images": len(queries),
             "weights": {name: model.model_id for name, model in models.items()},

@@ -1,6 +1,6 @@
 """``vizloc evaluate convergence`` and ``vizloc evaluate ablation``: alignments from perturbed priors."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -127,11 +127,11 @@ def _named(model: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class _Images:
-    """Map, images of the map, and queries that have a ground-truth pose."""
+    """Map, images of the map, and queries with a ground-truth pose in the map."""
 
     visual_map: VisualMap
     mapped: list[Record]
-    queries: list[Record]
+    queries: Sequence[Record]
 
 
 def _open(map_path: Path, dataset: str, map_split: str, split: str, every: int) -> _Images:
@@ -139,7 +139,7 @@ def _open(map_path: Path, dataset: str, map_split: str, split: str, every: int) 
     queries = [r for r in every_nth(source.records(split), every) if r.world_from_cam is not None]
     if not queries:
         raise DatasetError(f"{dataset}: no image of split '{split}' has a pose to compare with")
-    return _Images(visual_map, list(source.records(map_split)), queries)
+    return _Images(visual_map, list(source.records(map_split)), visual_map.info.place.records_in_map(queries))
 
 
 def _degradations(kinds: str, levels: str) -> list[Degradation]:

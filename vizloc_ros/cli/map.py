@@ -1,4 +1,4 @@
-"""``vizloc map``: build, add-pixloc, info, check, index."""
+"""``vizloc map``: build, add-pixloc, info, check, index, align."""
 
 import time
 from pathlib import Path
@@ -21,6 +21,7 @@ from vizloc_ros.cli.arguments import (
     TrackerModelOption,
 )
 from vizloc_ros.cli.config_file import read_mapping, read_options
+from vizloc_ros.cli.map_align import align, place_rows
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import every as every_nth
@@ -30,6 +31,7 @@ from vizloc_ros.localization.faiss_index import INDEX_FILE, write_index
 from vizloc_ros.localization.global_search import EXACT_UP_TO
 from vizloc_ros.mapping.builder import BuildOptions, BuildReport, build_map
 from vizloc_ros.mapping.check import map_problems
+from vizloc_ros.mapping.georeference import parse_datum
 from vizloc_ros.mapping.keyframe_choice import ChosenKeyframes, choose_keyframes
 from vizloc_ros.mapping.map_writer import add_to_map
 from vizloc_ros.mapping.visual_map import VisualMap
@@ -38,7 +40,11 @@ from vizloc_ros.wording import number_text
 
 app = typer.Typer(help="Build and inspect maps.", no_args_is_help=True)
 console = Console()
+DatumOption = Annotated[
+    str, typer.Option(help="Place of the dataset's origin: LATITUDE,LONGITUDE,ALTITUDE or a UTM zone, e.g. 32N")
+]
 _MAX_SHOWN = 5
+app.command()(align)
 
 
 @app.command()
@@ -54,6 +60,7 @@ def build(
     extractor_config: ExtractorConfigOption = None,
     provider: ProviderOption = "cpu",
     config: ConfigOption = None,
+    datum: DatumOption = "",
     pixloc: Annotated[bool, typer.Option(help="Also compute the tracker's reference features")] = True,
     seed: SeedOption = 0,
 ) -> None:
@@ -73,7 +80,8 @@ def build(
     device = Device(provider=provider, threads=1)  # images are processed in parallel
     opened = open_extractor(extractor, read_mapping(extractor_config), device=device)
     dense = open_pyramid_extractor(device=device) if pixloc else None
-    report = build_map(records, opened, out, dataset=dataset, options=options, progress=bar)
+    place = parse_datum(datum)
+    report = build_map(records, opened, out, dataset=dataset, options=options, datum=place, progress=bar)
     print_build(report, out)
     if dense is not None:
         print_references(out, add_references(out, records, dense, bar))
@@ -155,6 +163,7 @@ def info(map_path: MapArgument) -> None:
         ("created", f"{described.created} by vizloc_ros {described.vizloc_version}"),
         ("dataset", described.dataset),
         ("frame", described.frame),
+        *place_rows(described.place),
         ("features", described.extractor.feature_id),
         ("tracker's reference features", described.pixloc.model_id if described.pixloc else "none"),
         ("keyframes", described.keyframes),

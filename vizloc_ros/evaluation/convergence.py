@@ -172,7 +172,7 @@ def alignment_sets(
     """Sets of the clean queries from every perturbation, and of the degraded queries from 1 m and 2 deg, by name.
 
     Args:
-        queries: images with ground-truth poses.
+        queries: images with ground-truth poses in the map, see ``Georeference.records_in_map``.
         degradations: degradations of the images.
         seed: seed of perturbations and degradations.
     """

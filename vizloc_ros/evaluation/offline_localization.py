@@ -106,7 +106,10 @@ def localize_records(
     keep_features: bool = False,
     rolls: Sequence[Roll] = (Roll.NONE,),
 ) -> OfflineRun:
-    """Localize every record, see ``ImageLocalizer``. Raises ``ImageError`` for an image that cannot be read."""
+    """Localize every record, see ``ImageLocalizer``. Raises ``ImageError`` for an image that cannot be read.
+
+    Poses of the records, which the retrieval is judged by, are in the map, see ``Georeference.records_in_map``.
+    """
     run = OfflineRun(localizer.finder.options.top_k)
     of_images = ImageLocalizer(visual_map.extractor, localizer, rolls)
     visible = VisibleLandmarks(visual_map)
@@ -137,7 +140,7 @@ def prior_records(
     roll: Roll = Roll.NONE,
     progress: Progress = silent,
 ) -> OfflineRun:
-    """Find the prior of every record, see ``PriorPoses``. Raises ``ImageError`` for an image that cannot be read."""
+    """Find the prior of every record, see ``PriorPoses``. Records and error as of ``localize_records``."""
     run = OfflineRun(localizer.finder.options.top_k)
     of_images = PriorPoses(visual_map, localizer, prior, roll)
     visible = VisibleLandmarks(visual_map)
@@ -201,7 +204,7 @@ def evaluate_localization(
 
     Args:
         visual_map: map to localize in.
-        records: images to localize, see ``open_queries``.
+        records: images to localize, see ``open_queries``; their poses are in the world of the map's dataset.
         out: folder of the files.
         options: options of retrieval and pose.
         rolls: rolls of the camera to try, the first ones first; with a prior there is one.
@@ -223,7 +226,7 @@ def evaluate_localization(
     """
     if prior is not None and len(rolls) != 1:
         raise ConfigError(f"prior {prior.value}: needs the roll of the camera, because nothing tells a right one apart")
-    chosen = options or LocalizationOptions()
+    chosen, records = options or LocalizationOptions(), visual_map.info.place.records_in_map(records)
     localizer = HierarchicalLocalizer(visual_map, chosen.retrieval, chosen.pose.model_copy(update={"seed": seed}))
     farthest = MAX_REFINEMENT if prior is None else math.inf
     refiner = PoseRefiner(visual_map, refine_with, max_distance=farthest) if refine_with is not None else None

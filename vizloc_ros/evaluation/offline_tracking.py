@@ -131,7 +131,8 @@ def evaluate_tracking(
 
     Args:
         visual_map: map to track in.
-        records: images to track, in order of time, see ``open_queries``.
+        records: images to track, in order of time, see ``open_queries``; their poses are in the world of the map's
+            dataset.
         out: folder of the files.
         extractor: feature extractor of the map's reference features.
         options: options of localizer, tracker and submaps.
@@ -150,7 +151,7 @@ def evaluate_tracking(
         FeatureError: the map has no reference features of this extractor.
         ImageError: an image cannot be read.
     """
-    chosen = options or OptionTree()
+    chosen, records = options or OptionTree(), visual_map.info.place.records_in_map(records)
     visual_map.require_references(extractor.model_id)
     localizer = HierarchicalLocalizer(visual_map, chosen.retrieval, chosen.pose.model_copy(update={"seed": seed}))
     out.mkdir(parents=True, exist_ok=True)  # fails now, and not after the work, if it cannot be written

@@ -51,10 +51,10 @@ def plot_trajectory(
 
     Args:
         path: file of the figure.
-        landmarks: (N, 3) landmarks [m, map]; a subset of many is drawn.
-        keyframes: (K, 3) positions of the keyframes [m, map].
-        truth: ground-truth poses map_from_cam of the queries, in order of time; may be empty.
-        estimates: estimated poses map_from_cam by the same names; missing ones are marked.
+        landmarks: (N, 3) landmarks [m]; a subset of many is drawn.
+        keyframes: (K, 3) positions of the keyframes [m], in the same frame as all others.
+        truth: ground-truth poses of the queries, in order of time; may be empty.
+        estimates: estimated poses by the same names; missing ones are marked.
         skipped: names of queries that were not processed.
         title: title of the figure.
     """

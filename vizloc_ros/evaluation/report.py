@@ -115,8 +115,9 @@ def write_results(
 
     Args:
         out: folder of the files, created if it does not exist.
-        records: all images of the evaluation, in order of time.
-        estimates: estimated poses map_from_cam; images without one count as wrong.
+        records: all images of the evaluation, in order of time, with poses in the map (``records_in_map``).
+        estimates: estimated poses map_from_cam; images without one count as wrong. Files of poses and the figure of the
+            trajectory are in the coordinates of the map's dataset, ``images.npz`` in those of the map.
         visual_map: map of the estimates.
         details: further keys of the report.
         skipped: names of images that were not processed, such as those that a node dropped.
@@ -132,14 +133,17 @@ def write_results(
     recall = evaluate_poses(estimates, truth)
     report = {**recall.as_dict(), "num_images": len(records), "num_poses": len(estimates), **details}
     write_report(out / "report.json", report)
+    place = visual_map.info.place
+    in_world = place.poses_in_world(estimates)
     found = [r for r in records if r.name in estimates]
-    write_tum(out / "poses_tum.txt", ((r.timestamp_ns, estimates[r.name]) for r in found))
-    submitted = {r.submitted_name or r.name: estimates[r.name] for r in found}
+    write_tum(out / "poses_tum.txt", ((r.timestamp_ns, in_world[r.name]) for r in found))
+    submitted = {r.submitted_name or r.name: in_world[r.name] for r in found}
     write_visuallocalization(out / "poses_visuallocalization.txt", submitted)
     _write_images(out / IMAGES_FILE, records, estimates, visual_map, skipped, images or ImageDetails())
     step = -(-len(visual_map.landmark_positions) // _MAX_POINTS_DRAWN)
-    landmarks = np.array(visual_map.landmark_positions[::step], np.float64)
-    plot_trajectory(out / "trajectory.png", landmarks, visual_map.keyframe_poses[:, :3], truth, estimates, skipped)
+    landmarks = place.points_in_world(np.array(visual_map.landmark_positions[::step], np.float64))
+    keyframes = place.points_in_world(visual_map.keyframe_poses[:, :3])
+    plot_trajectory(out / "trajectory.png", landmarks, keyframes, place.poses_in_world(truth), in_world, skipped)
     if truth:
         posed = [r for r in records if r.name in truth]
         seconds = np.array([r.timestamp_ns for r in posed]) / NANOSECONDS

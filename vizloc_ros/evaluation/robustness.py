@@ -107,10 +107,11 @@ def evaluate_degradations(
     path.parent.mkdir(parents=True, exist_ok=True)
     done = kept_figures(path, origin)
     figures: dict[str, Figures] = {}
+    clean = visual_map.info.place.records_in_map(task.queries)
     for degradation in (None, *task.degradations):
         key = str(degradation or CLEAN)
         if key not in done:
-            queries = degrade_records(task.queries, degradation, task.seed) if degradation else task.queries
+            queries = degrade_records(clean, degradation, task.seed) if degradation else clean
             run = _localize(queries, visual_map, localizer, f"{name}, {key}", progress)
             done[key] = _figures(run, queries)
             write_report(path, {"origin": origin, "figures": done})

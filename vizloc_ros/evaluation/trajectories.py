@@ -12,22 +12,22 @@ from vizloc_ros.geometry.poses import array_of, pose_from_quaternion
 
 
 def write_tum(path: Path, poses: Iterable[tuple[int, Rigid3d]]) -> None:
-    """Write (timestamp [ns], map_from_cam) pairs as lines ``timestamp[s] tx ty tz qx qy qz qw``."""
+    """Write (timestamp [ns], world_from_cam) pairs as lines ``timestamp[s] tx ty tz qx qy qz qw``."""
     lines = (f"{format_timestamp(stamp)} {_numbers(*array_of(pose))}\n" for stamp, pose in poses)
     path.write_text("# timestamp tx ty tz qx qy qz qw\n" + "".join(lines), encoding="utf-8")
 
 
-def write_visuallocalization(path: Path, map_from_cam: Mapping[str, Rigid3d]) -> None:
-    """Write poses by image name as lines ``name qw qx qy qz tx ty tz`` of cam_from_map."""
+def write_visuallocalization(path: Path, world_from_cam: Mapping[str, Rigid3d]) -> None:
+    """Write poses by image name as lines ``name qw qx qy qz tx ty tz`` of cam_from_world."""
     lines = []
-    for name, pose in map_from_cam.items():
+    for name, pose in world_from_cam.items():
         tx, ty, tz, qx, qy, qz, qw = array_of(pose.inverse())
         lines.append(f"{name} {_numbers(qw, qx, qy, qz, tx, ty, tz)}\n")
     path.write_text("".join(lines), encoding="utf-8")
 
 
 def read_visuallocalization(path: Path) -> dict[str, Rigid3d]:
-    """Read map_from_cam by image name from a file of ``write_visuallocalization``. Raises ``DatasetError``."""
+    """Read world_from_cam by image name from a file of ``write_visuallocalization``. Raises ``DatasetError``."""
     poses = {}
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         where, (name, *fields) = f"{path}:{number}", line.rsplit(" ", 7)

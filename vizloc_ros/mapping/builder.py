@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
+from pycolmap import Rigid3d
 from pydantic import BaseModel, ConfigDict, Field
 
 from vizloc_ros import __version__
@@ -17,6 +18,7 @@ from vizloc_ros.features.extractor import FeatureExtractor
 from vizloc_ros.features.types import Features, corrected
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import transform_points
+from vizloc_ros.mapping.georeference import Georeference, Utm, Wgs84
 from vizloc_ros.mapping.guided_pairs import match_along_lines
 from vizloc_ros.mapping.keyframe_choice import KeyframeOptions
 from vizloc_ros.mapping.keyframe_pairs import Keyframe, PairOptions, keyframe_pairs
@@ -98,16 +100,19 @@ def build_map(
     *,
     dataset: str,
     options: BuildOptions | None = None,
+    datum: Wgs84 | Utm | None = None,
     progress: Progress = silent,
 ) -> BuildReport:
     """Build a map of posed records and write it to ``out``; an old map there is replaced only by a complete new one.
 
     Args:
-        records: posed records of one or more cameras in one world, which becomes the map frame.
+        records: posed records of one or more cameras in one world. The map frame has its axes, and its origin unless
+            positions are far from that, see ``Georeference.around``.
         extractor: feature extractor; learns its vocabulary from the records if it needs one.
         out: folder of the map.
         dataset: name of the dataset, for map.yaml.
         options: options of the build; None for the defaults.
+        datum: place of the world on the earth; None if it is not known.
         progress: progress display of every stage.
 
     Raises:
@@ -118,7 +123,9 @@ def build_map(
     options = options or BuildOptions()
     clock = Stopwatch()
     require_replaceable(out)  # before the work, not after it
-    _require_poses(records, dataset, options.triangulation.min_track_length)
+    poses = _require_poses(records, dataset, options.triangulation.min_track_length)
+    georeference = Georeference.around(np.array([pose.translation for pose in poses]), datum)
+    records = (georeference or Georeference()).records_in_map(records)
     with clock("extract"):
         features = parallel_map(_extraction(extractor, options.rotated_views), records, "extracting features", progress)
     with clock("learn"):
@@ -174,18 +181,20 @@ def build_map(
             __version__,
             datetime.now(timezone.utc),
             corrections,
+            georeference,
         )
         written = write_map(content, report.model_dump(mode="json", exclude_none=True), out)
     return report.model_copy(update={"map_bytes_per_keyframe": written / len(keyframes), "seconds": clock.seconds})
 
 
-def _require_poses(records: Sequence[Record], dataset: str, needed: int) -> None:
+def _require_poses(records: Sequence[Record], dataset: str, needed: int) -> list[Rigid3d]:
     if len(records) < needed:
         raise DatasetError(f"{dataset}: a map needs at least {needed} images, this split has {len(records)}")
     if unposed := [record.name for record in records if record.world_from_cam is None]:
         raise DatasetError(
             f"{dataset}: {len(unposed)} images have no pose, the first is {unposed[0]}: a map needs poses"
         )
+    return [record.world_from_cam for record in records if record.world_from_cam is not None]
 
 
 def _extraction(extractor: FeatureExtractor, views: RotatedViewOptions) -> Callable[[Record], Features]:
@@ -226,8 +235,8 @@ def _range_warnings(keyframes: Sequence[Keyframe]) -> list[str]:
     if farthest <= _FLOAT32_SAFE_RANGE:
         return []
     return [
-        f"positions reach {farthest:.0f} m: subtract an offset, so that the map is near its origin (landmarks are "
-        "float32, as RViz wants them)"
+        f"positions reach {farthest:.0f} m from the map's origin: build several maps (landmarks are float32, as RViz "
+        "wants them, which is coarser than a millimeter there)"
     ]
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from vizloc_ros.arrays import UNREADABLE_ARRAY
 from vizloc_ros.errors import ConfigError, FeatureError, MapError
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
+from vizloc_ros.mapping.georeference import Georeference
 from vizloc_ros.options import validated
 
 FORMAT_VERSION = 1
@@ -78,7 +79,7 @@ class MapInfo(BaseModel):
         created: time of the build, ISO 8601.
         dataset: dataset that the map was built from.
         frame: name of the map frame.
-        georeference: unused in this version of the format.
+        georeference: pose of the map in its dataset's world and on the earth; None if it is the world's and unknown.
         extractor: features of the map.
         cameras: cameras of the keyframes.
         camera_corrections: intrinsics correction of each camera; empty in maps without self-calibration.
@@ -99,7 +100,7 @@ class MapInfo(BaseModel):
     created: str
     dataset: str
     frame: str = "map"
-    georeference: dict[str, float] | None = None
+    georeference: Georeference | None = None
     extractor: ExtractorInfo
     cameras: list[PinholeCamera]
     camera_corrections: list[IntrinsicsCorrection] = []
@@ -111,6 +112,11 @@ class MapInfo(BaseModel):
     pixloc: PixLocInfo | None = None
     build: dict[str, Any] = {}
     files: dict[str, FileInfo]
+
+    @property
+    def place(self) -> Georeference:
+        """Georeference of the map; without one, the map's coordinates are those of its dataset."""
+        return self.georeference or Georeference()
 
     @property
     def bytes(self) -> int:

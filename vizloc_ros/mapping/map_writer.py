@@ -15,6 +15,7 @@ from vizloc_ros.features.extractor import FeatureExtractor
 from vizloc_ros.files import replacing_folder
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import array_of
+from vizloc_ros.mapping.georeference import Georeference
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.map_format import (
     FORMAT_VERSION,
@@ -42,6 +43,7 @@ class MapContent:
         version: version of the package.
         created: time of the build.
         corrections: intrinsics corrections of the cameras that have one.
+        georeference: pose of the map in the dataset's world and on the earth.
     """
 
     keyframes: Sequence[Keyframe]
@@ -52,6 +54,7 @@ class MapContent:
     version: str
     created: datetime
     corrections: Mapping[PinholeCamera, IntrinsicsCorrection] = field(default_factory=dict)
+    georeference: Georeference | None = None
 
 
 def require_replaceable(out: Path) -> None:
@@ -163,6 +166,7 @@ def _info(content: MapContent, cameras: Sequence[Any], build: dict[str, Any], fi
         created=content.created.isoformat(timespec="seconds"),
         dataset=content.dataset,
         frame=content.frame,
+        georeference=content.georeference,
         extractor=ExtractorInfo(
             name=extractor.name, settings=dict(extractor.settings), feature_id=extractor.feature_id
         ),

@@ -22,9 +22,12 @@ from vizloc_ros.ros.messages import header_of, pose_from_msg, poses_to_msg, stam
 from vizloc_ros.ros.node_options import VISUAL_MAP_SERVER, VisualMapServerOptions
 from vizloc_ros.ros.parameters import declare_options
 from vizloc_ros.ros.pipeline_node import PipelineNode
+from vizloc_ros.ros.publishers import TransformPublisher
 from vizloc_ros.ros.qos import FEATURES, LATCHED, POSE
 from vizloc_ros.ros.runner import run_node
 from vizloc_ros.timing import Stopwatch
+
+EARTH_FRAME = "earth"  # ECEF, by REP 105
 
 # Keys of the diagnostics
 CANDIDATES_LISTENERS = "candidates_listeners"
@@ -51,6 +54,7 @@ class VisualMapServerNode(PipelineNode):
         self._model_number = 0
         self._last_submap: Submap | None = None
         self.diagnostics.watch(SUBMAP_LISTENERS, self._submap.get_subscription_count)
+        self._earth: TransformPublisher | None = None
         self._requests = self.add_worker("submap", self._answer_request)
         self.load_with_retry(self._load_map)
         self.create_subscription(PointCloud2, "global_descriptor", self.submit, FEATURES)
@@ -74,6 +78,7 @@ class VisualMapServerNode(PipelineNode):
         self.diagnostics.set_value("keyframes", visual_map.info.keyframes)
         self.diagnostics.set_value("landmarks", visual_map.info.landmarks)
         self._publish_map(visual_map)
+        self._publish_earth(visual_map)
         self.get_logger().info(
             f"map {folder}: {visual_map.info.keyframes} keyframes, {visual_map.info.landmarks} landmarks, "
             f"{visual_map.info.extractor.feature_id}"
@@ -84,6 +89,16 @@ class VisualMapServerNode(PipelineNode):
         step = -(-visual_map.info.landmarks // self.options.max_map_points)
         self.diagnostics.send(self._points, map_points_to_msg(np.array(visual_map.landmark_positions[::step]), header))
         self.diagnostics.send(self._keyframes, poses_to_msg(map(pose_of, visual_map.keyframe_poses), header))
+
+    def _publish_earth(self, visual_map: VisualMap) -> None:
+        """Latch the pose of the map on the earth, if it is known."""
+        datum = visual_map.info.place.datum
+        if datum is None or not self.options.publish_earth:
+            return
+        if self._earth is None:
+            self._earth = TransformPublisher(self, static=True)
+        header = header_of(self.get_clock().now().nanoseconds, EARTH_FRAME)
+        self._earth.publish(datum.earth_from_frame, header, self.map_frame)
 
     def _answer_descriptor(self, msg: PointCloud2) -> None:
         """Publish the candidates for a global descriptor, in the worker.

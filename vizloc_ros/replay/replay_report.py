@@ -71,7 +71,7 @@ def evaluate_replay(
         visual_map.require_references(open_pyramid_extractor(model, device, long_side).model_id)
     camera = open_camera(bag, options)
     base_from_cam = camera.frame_from_cam(options.base_frame)
-    records = camera.records()
+    camera_records = camera.records()
     if on_checked is not None:
         on_checked(tracking)
     out.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def evaluate_replay(
         domain_id=domain_id,
         log=out / "nodes.log",
     )
-    by_stamp = {record.timestamp_ns: record for record in records}
+    by_stamp = {record.timestamp_ns: record for record in camera_records}
 
     def poses_of_camera(poses: Mapping[int, Rigid3d]) -> dict[str, Rigid3d]:
         """Poses map_from_cam by name of the record, of map_from_base by stamp."""
@@ -98,6 +98,7 @@ def evaluate_replay(
 
     estimates, localized = poses_of_camera(replay.poses), poses_of_camera(replay.localized)
     asked = {by_stamp[stamp].name for stamp in replay.asked if stamp in by_stamp}
+    records = visual_map.info.place.records_in_map(camera_records)
     truth = ground_truth(records)
     left_out = {f"the bag: images {reason}": count for reason, count in camera.index.left_out.most_common()}
     latency = percentiles(replay.latency_ms.values()) if replay.latency_ms else None

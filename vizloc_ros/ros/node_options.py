@@ -120,6 +120,9 @@ class VisualMapServerOptions(Options):
 
     map_path: MapPath = _map_path("map")
     map_frame: str = Field("", description="name of the map frame; empty: the one in the map")
+    publish_earth: bool = Field(
+        True, description="publish earth -> map frame on /tf_static if the map has a datum (REP 105)"
+    )
     verify_map: bool = Field(True, description="check every byte of the map against its checksums before it is used")
     max_map_points: int = Field(
         200_000, ge=1, le=5_000_000, description="maximum landmarks on map/points, an even selection"

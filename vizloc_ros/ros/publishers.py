@@ -1,4 +1,4 @@
-"""Publishers of ``path`` and ``/tf``."""
+"""Publishers of ``path``, ``/tf`` and ``/tf_static``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from std_msgs.msg import Header
 
 from vizloc_ros.ros.extrinsics import tf_message_type
 from vizloc_ros.ros.messages import pose_to_msg, transform_to_msg
-from vizloc_ros.ros.qos import TF
+from vizloc_ros.ros.qos import TF, TF_STATIC
 
 
 class PathPublisher:
@@ -49,11 +49,15 @@ class PathPublisher:
 
 
 class TransformPublisher:
-    """Publisher of ``/tf`` for a node with diagnostics."""
+    """Publisher of ``/tf``, or of a transform that never changes on ``/tf_static``, for a node with diagnostics."""
 
-    def __init__(self, node: Any) -> None:
+    def __init__(self, node: Any, *, static: bool = False) -> None:
         self._node, self._type = node, tf_message_type()
-        self._publisher = node.create_publisher(self._type, "/tf", TF)
+        self._publisher = (
+            node.create_publisher(self._type, "/tf_static", TF_STATIC)
+            if static
+            else node.create_publisher(self._type, "/tf", TF)
+        )
 
     def publish(self, parent_from_child: Rigid3d, header: Header, child: str) -> None:
         """Publish the pose of a child in the header's frame."""

@@ -87,8 +87,9 @@ def open_viewed(path: Path, map_path: Path | None = None, options: BagOptions = 
             raise ConfigError(f"--map {map_path}: {path} is a map itself; leave one of them out")
         return Viewed(path.absolute().name, VisualMap.open(path))
     records = open_camera(path, options).records()
-    images = [ImageResult(record.name, record.timestamp_ns, record.world_from_cam, None) for record in records]
     visual_map = None if map_path is None else VisualMap.open(map_path)
+    posed = records if visual_map is None else visual_map.info.place.records_in_map(records)
+    images = [ImageResult(record.name, record.timestamp_ns, record.world_from_cam, None) for record in posed]
     return Viewed(path.absolute().name, visual_map, images, {record.name: record for record in records})
 
 

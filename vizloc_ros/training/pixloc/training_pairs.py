@@ -109,9 +109,8 @@ class PairDrive:
         first = len(queries) - round(source.held_out * len(queries))
         self._records = [by_name[name] for name in self._map.keyframe_names]
         chosen = {record.name: record for record in (*self._records, *queries)}
-        views = parallel_map(
-            lambda record: self._view(record, long_side), list(chosen.values()), "reading images", progress
-        )
+        posed = self._map.info.place.records_in_map(list(chosen.values()))
+        views = parallel_map(lambda record: self._view(record, long_side), posed, "reading images", progress)
         self._views = dict(zip(chosen, views, strict=True))
         self._centers = self._map.keyframe_poses[:, :3]
         self._directions = Rotation.from_quat(self._map.keyframe_poses[:, 3:]).as_matrix()[:, :, 2]
