@@ -22,10 +22,10 @@ from vizloc_ros.cli.bag_choices import (
 )
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.corruptions import Degradation
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import every as every_nth
 from vizloc_ros.datasets.record import fixes_of
 from vizloc_ros.errors import ConfigError
+from vizloc_ros.readers import open_dataset
 
 app = typer.Typer(help="Write, play and read rosbags.", no_args_is_help=True)
 console = Console()

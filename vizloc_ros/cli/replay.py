@@ -102,15 +102,15 @@ def replay(
 
 def _bag(console: Console, source: str, split: str, map_path: Path, out: Path) -> Path:
     """Path of a bag, which is written first if the source is a dataset."""
-    from vizloc_ros.datasets.open import READERS
+    from vizloc_ros.readers import READERS
 
     if Path(source).exists() or source.partition(":")[0] not in READERS:
         return Path(source)
     from vizloc_ros.bags.writer import write_bag
     from vizloc_ros.bags.written_topics import notes_on
-    from vizloc_ros.datasets.open import open_dataset
     from vizloc_ros.datasets.record import fixes_of
     from vizloc_ros.mapping.visual_map import VisualMap
+    from vizloc_ros.readers import open_dataset
 
     VisualMap.open(map_path)  # before the long work
     dataset = open_dataset(source)
