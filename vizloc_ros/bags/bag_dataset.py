@@ -129,12 +129,10 @@ def _notes(camera: BagCamera) -> list[str]:
 
 
 def _parse_options(given: Mapping[str, str], where: str) -> BagOptions:
-    numbers = {
-        name: str(parse_number(given[name], name, where))
-        for name in _NUMBERS
-        if given.get(name) not in (None, "", AUTO)
-    }
     texts = {name: text for name, text in given.items() if name in OPTIONS and text}
+    if texts.get("time_offset") == AUTO:
+        del texts["time_offset"]
+    numbers = {name: str(parse_number(texts[name], name, where)) for name in _NUMBERS if name in texts}
     return BagOptions.of_texts(BagOptions().as_texts() | texts | numbers)
 
 

@@ -76,8 +76,8 @@ def estimate_offset(camera: BagCamera) -> ClockOffset:
             found.append((before, after, rotation))
     if len(found) < _FEWEST_PAIRS:
         raise BagError(
-            f"{camera.bag}: {len(found)} pairs of images have poses {LARGEST:g} s around them and points in common, too "
-            f"few to tell the --time-offset (at least {_FEWEST_PAIRS}): give it in seconds"
+            f"{camera.bag}: {len(found)} pairs of images have poses {LARGEST:g} s around them and points in common, "
+            f"too few to tell the --time-offset (at least {_FEWEST_PAIRS}): give it in seconds"
         )
     seen = np.array([rotation for _, _, rotation in found])
 
