@@ -9,13 +9,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from bag_helpers import IMAGE, TF_STATIC, TRUTH, Change, rewrite, rewrite_as_ros1, without
+from bag_helpers import IMAGE, TF_STATIC, TRUTH, Change, copied, rewrite, rewrite_as_ros1, without
 from cli_helpers import Vizloc
 from pycolmap import Rigid3d, Rotation3d
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2.enums import CompressionMode
 
-from vizloc_ros.bags.bag_messages import fix_message, header, make, pose_message, transform_message
+from vizloc_ros.bags.bag_messages import fix_message, header, make, pose_message, stamp_ns_of, transform_message
 from vizloc_ros.bags.topic_uses import topic_uses
 from vizloc_ros.bags.writer import write_bag
 from vizloc_ros.datasets.record import Dataset, GnssFix, Mounting, RawImage, Record, fixes_of
@@ -97,6 +97,11 @@ def at_times(period_ms: int = 30) -> list[tuple[int, float]]:
 
 def poses() -> list[tuple[str, Any]]:
     return [("/trajectory", pose_message(world_from_base(t), header(stamp, "map"))) for stamp, t in at_times()]
+
+
+def stamped_later(message: Any, shift_ns: int) -> Any:
+    """The message with a later stamp."""
+    return copied(message, header=header(stamp_ns_of(message.header) + shift_ns, message.header.frame_id))
 
 
 def transforms() -> list[tuple[str, Any]]:
@@ -251,10 +256,11 @@ def test_several_cameras_are_one_dataset(tmp_path: Path) -> None:
     rear = Rigid3d(Rotation3d(np.array([0.5, -0.5, -0.5, 0.5])), np.array([0, 0, 1.5]))
     places = (("front", BASE_FROM_CAM), ("rear", rear))
     rig = [make_record(index, Mounting(name, pose)) for index in range(4) for name, pose in places]
-    write_bag(rig, tmp_path / "bag")
+    write_bag(rig, tmp_path / "rig")
+    path = rewrite(tmp_path / "rig", tmp_path / "bag", storage=StoragePlugin.MCAP) / "bag.mcap"
     with pytest.raises(DatasetError, match=r"images of 2 cameras: choose one with image_topic=: /front/image, /rear"):
-        open_dataset(f"bag:{tmp_path / 'bag'}")
-    records = open_dataset(f"bag:{tmp_path / 'bag'}?image_topic=/front/image,/rear/image").records("all")
+        open_dataset(f"bag:{path}")
+    records = open_dataset(f"bag:{path}?image_topic=/front/image,/rear/image").records("all")
     assert [record.name.split("/")[0] for record in records] == ["front", "rear"] * 4
     for record, original in zip(records, rig, strict=True):
         assert record.mounting.camera == original.mounting.camera
@@ -377,14 +383,38 @@ def test_images_beyond_the_poses_are_not_mapped(bag: Any, good: Path, tmp_path: 
     assert open_dataset(f"bag:{without_poses}").records("map") == []
 
 
+@pytest.mark.parametrize(
+    ("options", "shift_ns", "cause"),
+    [
+        (
+            "",
+            10**12,
+            r"/trajectory; they are from 1700000999.* s, the images from 1700000000.*: give a time_offset",
+        ),
+        (
+            "?max_gap=0.01",
+            5_000_000,
+            r"/trajectory; they are 0\.03 s apart, and max_gap=0\.01: raise it",
+        ),
+    ],
+    ids=["another time", "seldom"],
+)
+def test_poses_that_no_image_can_have_are_an_error(bag: Any, options: str, shift_ns: int, cause: str) -> None:
+    def shifted() -> list[tuple[str, Any]]:
+        return [
+            ("/trajectory", pose_message(world_from_base(t), header(stamp + shift_ns, "map")))
+            for stamp, t in at_times()
+        ]
+
+    with pytest.raises(DatasetError, match=f"no image has one of the poses of {cause}"):
+        open_dataset(f"bag:{bag(with_messages(shifted))}{options}")
+
+
 def test_poses_with_a_clock_of_their_own(bag: Any) -> None:
     """Stamped 0.25 s later than the images of the same moment."""
 
     def late() -> list[tuple[str, Any]]:
-        return [
-            ("/trajectory", pose_message(world_from_base(t), header(stamp + 250_000_000, "map")))
-            for stamp, t in at_times()
-        ]
+        return [(topic, stamped_later(message, 250_000_000)) for topic, message in poses()]
 
     path = bag(with_messages(late))
     assert largest_error(open_dataset(f"bag:{path}?time_offset=0.25"), "map") < (0.03, 0.01)

@@ -15,16 +15,19 @@ from itertools import chain
 from pathlib import Path
 from urllib.parse import parse_qsl
 
+import numpy as np
+
 from vizloc_ros.bags.bag_camera import BagCamera, open_camera
 from vizloc_ros.bags.bag_options import BagOptions
 from vizloc_ros.bags.clock_offset import estimate_offset
 from vizloc_ros.bags.gnss_track import read_bag_fixes
 from vizloc_ros.bags.pose_choice import with_found_poses
 from vizloc_ros.bags.reader import FIX_TYPE, read_info
-from vizloc_ros.datasets.parsing import parse_number
+from vizloc_ros.datasets.parsing import format_timestamp, parse_number
 from vizloc_ros.datasets.record import GnssFix, Mounting, Record, unknown_split
 from vizloc_ros.datasets.splits import sequence_splits
 from vizloc_ros.errors import BagError, ConfigError, DatasetError
+from vizloc_ros.timing import NANOSECONDS
 
 _LOG = logging.getLogger(__name__)
 OPTIONS = tuple(field.name for field in fields(BagOptions))
@@ -97,6 +100,8 @@ def open_bag_dataset(spec: str) -> BagDataset:
     except (BagError, ConfigError) as error:
         raise DatasetError(_as_in_a_specification(str(error))) from error
     records = sorted(chain.from_iterable(found), key=lambda record: (record.timestamp_ns, record.name))
+    for camera, part in zip(cameras, found, strict=True):
+        _require_overlap(camera, part)
     parts = _parts(records, names[0], ranges, where)
     notes = list(dict.fromkeys(note for camera in cameras for note in _notes(camera)))
     for note in notes:
@@ -120,6 +125,25 @@ def _open_cameras(bag: Path, given: Mapping[str, str], where: str) -> list[BagCa
         return cameras
     offset = estimate_offset(cameras[0])
     return [camera.with_offset(offset.seconds, offset.description) for camera in cameras]
+
+
+def _require_overlap(camera: BagCamera, records: Sequence[Record]) -> None:
+    """Raise ``DatasetError`` if there are poses, but none that an image could have."""
+    stamps = camera.truth.trajectory.stamps_ns
+    if not stamps or not records or any(record.world_from_cam is not None for record in records):
+        return
+    first, last = records[0].timestamp_ns, records[-1].timestamp_ns
+    inside = [stamp for stamp in stamps if first <= stamp <= last]
+    if len(inside) > 1:
+        apart = float(np.median(np.diff(inside))) / NANOSECONDS
+        cause = f"they are {apart:.2g} s apart, and max_gap={camera.options.max_gap:g}: raise it"
+    else:
+        cause = (
+            f"they are from {format_timestamp(stamps[0])} to {format_timestamp(stamps[-1])} s, the images from "
+            f"{format_timestamp(first)} to {format_timestamp(last)} s: give a time_offset"
+        )
+    topic = camera.truth.topic
+    raise DatasetError(f"{camera.bag}: no image has one of the poses of {topic}; {cause}, or truth_topic=none")
 
 
 def _notes(camera: BagCamera) -> list[str]:

@@ -3,6 +3,7 @@
 The world is x east, y north, z up, with its origin at the first fix (WGS 84).
 """
 
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from vizloc_ros.geometry.east_north_up import EastNorthUp
 from vizloc_ros.geometry.poses import pose_from_quaternion
 from vizloc_ros.timing import NANOSECONDS
 
+_FIRST_MESSAGES = 100  # of an Imu; a drive has hundreds of thousands
 _SHORTEST_M, _DEVIATIONS = 1.0, 10.0  # way over which a direction is taken, and the same in deviations of a fix
 _MAX_SPREAD, _MAX_TURN = np.radians(20.0), np.radians(3.0)  # between the yaws of an Imu and the motion
 
@@ -138,8 +140,8 @@ def _imu_rotations(
 
 
 def has_orientations(bag: Path, topic: str) -> bool:
-    """Return true if an Imu estimates its orientation. Raises ``BagError`` if the bag cannot be read."""
-    return any(_is_oriented(message) for _, message in read_messages(bag, topic))
+    """Return true if an Imu estimates its orientation, by its first messages. Raises ``BagError`` as the reader."""
+    return any(_is_oriented(message) for _, message in islice(read_messages(bag, topic), _FIRST_MESSAGES))
 
 
 def _is_oriented(message: Any) -> bool:
