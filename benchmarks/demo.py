@@ -8,12 +8,12 @@ from typing import Any
 from measure import Cell, Table
 
 from vizloc_ros.bags.writer import write_bag
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.mapping.builder import build_map
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
 from vizloc_ros.pixloc.reference_builder import add_references
+from vizloc_ros.readers import open_dataset
 from vizloc_ros.replay.replay_report import evaluate_replay
 
 _TRACKED = "HF-Net and tracker"

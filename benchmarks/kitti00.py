@@ -8,7 +8,6 @@ from statistics import median
 from machine import product_ms, read_ms
 from measure import Cell, Table
 
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import DatasetError
 from vizloc_ros.evaluation.offline_localization import OfflineRun, localize_records
@@ -18,6 +17,7 @@ from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.builder import BuildReport, build_map
 from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.readers import open_dataset
 from vizloc_ros.timing import Stopwatch
 
 DATA = Path(os.environ.get("VIZLOC_DATA", Path(__file__).parents[1] / "../shared/data")) / "kitti00"

@@ -14,7 +14,6 @@ import numpy as np
 from measure import Cell, Table
 
 from vizloc_ros.datasets.homographies import open_homographies
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import every as every_nth
 from vizloc_ros.errors import DatasetError
 from vizloc_ros.evaluation.homography_matching import evaluate_extractor
@@ -29,6 +28,7 @@ from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping import check, map_writer, visual_map
 from vizloc_ros.mapping.builder import build_map
 from vizloc_ros.mapping.visual_map import ARRAYS, VisualMap
+from vizloc_ros.readers import open_dataset
 
 _DATA = Path(os.environ.get("VIZLOC_DATA", Path(__file__).parents[1] / "../shared/data"))
 _KINDS = ("float32", "int8")

@@ -22,13 +22,13 @@ from typer.testing import CliRunner
 from vizloc_ros.benchmark import benchmark_run, table_output
 from vizloc_ros.benchmark.all_tables import TABLES
 from vizloc_ros.cli.main import app
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.synthetic import SyntheticStreet
 from vizloc_ros.evaluation import kept_results
 from vizloc_ros.evaluation.submission import check_submission, query_names
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.readers import open_dataset
 
 pytestmark = pytest.mark.e2e
 

@@ -16,12 +16,12 @@ from repository import REPOSITORY
 from trajectory_readers import read_tum, read_visuallocalization
 
 from vizloc_ros import __version__
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.evaluation.recall import evaluate_poses
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.check import map_problems
 from vizloc_ros.mapping.map_format import read_info
 from vizloc_ros.mapping.visual_map import open_map_extractor
+from vizloc_ros.readers import open_dataset
 
 pytestmark = pytest.mark.e2e
 

@@ -9,8 +9,8 @@ from pycolmap import Rigid3d, Rotation3d
 from reprojection import assert_seen_at_spot, spot
 from sfm_helpers import pattern, posed, write_image, write_model
 
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.errors import DatasetError
+from vizloc_ros.readers import open_dataset
 
 SIZE = (160, 120)  # a tenth of the camera's
 H = 0.7071067811865476

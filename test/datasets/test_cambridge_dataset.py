@@ -10,8 +10,8 @@ from sfm_helpers import pattern, posed, write_image
 
 from vizloc_ros.datasets.image_files import image_size
 from vizloc_ros.datasets.nvm import nvm_camera
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.errors import CameraError, DatasetError
+from vizloc_ros.readers import open_dataset
 
 SIZE = (480, 270)  # a quarter of the dataset's 1920x1080
 H = "0.70710678118"

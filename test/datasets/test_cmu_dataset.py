@@ -11,8 +11,8 @@ from pycolmap import Rigid3d, Rotation3d
 from sfm_helpers import pattern, posed, rays_of, same_pose, write_image
 
 from vizloc_ros.datasets.lenses import distorted_camera, rectifier
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.errors import DatasetError
+from vizloc_ros.readers import open_dataset
 
 # The dataset's own intrinsics.txt, and the example of its README.
 INTRINSICS = """# camera model width height fx fy cx cy k1 k2 p1 p2

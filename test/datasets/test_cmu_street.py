@@ -11,9 +11,9 @@ from sfm_helpers import posed, write_image
 
 from vizloc_ros.bags.bag_camera import open_camera
 from vizloc_ros.bags.reader import read_messages
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.synthetic import SyntheticStreet
+from vizloc_ros.readers import open_dataset
 
 DISTORTION = np.array([-0.1, 0.01, 0.0002, -0.0001])  # k1 k2 p1 p2
 DAY = "2023-11-15"  # of the street's second lap

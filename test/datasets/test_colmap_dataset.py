@@ -11,13 +11,13 @@ from sfm_helpers import SIZE, pattern, pose_of, posed, rays_of, same_pose, write
 
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.datasets.lenses import distorted_camera, undistorted_camera
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.synthetic import SyntheticStreet
 from vizloc_ros.errors import CameraError, DatasetError, ImageError
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.rectification import rectified_camera
 from vizloc_ros.mapping.builder import build_map
+from vizloc_ros.readers import open_dataset
 
 pytestmark = pytest.mark.e2e
 

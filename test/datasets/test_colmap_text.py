@@ -9,8 +9,8 @@ import pycolmap
 import pytest
 from sfm_helpers import pose_of, posed, same_pose, write_image, write_model
 
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.errors import DatasetError
+from vizloc_ros.readers import open_dataset
 
 PINHOLE = pycolmap.Camera(camera_id=1, model="PINHOLE", width=96, height=64, params=[80, 82, 48, 32])
 CAMERAS = "# Number of cameras: 1\n7 PINHOLE 96 64 80 82 48.5 32\n"

@@ -13,10 +13,10 @@ from repository import DATA, REPOSITORY
 
 from vizloc_ros.datasets.folder import FolderDataset
 from vizloc_ros.datasets.image_files import decode_image, read_image
-from vizloc_ros.datasets.open import READERS, open_dataset
 from vizloc_ros.datasets.parsing import format_timestamp, parse_timestamp
 from vizloc_ros.datasets.record import every
 from vizloc_ros.errors import ConfigError, DatasetError, ImageError
+from vizloc_ros.readers import READERS, open_dataset
 
 HEADER = "image,split,timestamp_s,tx,ty,tz,qx,qy,qz,qw"
 ROWS = [

@@ -7,10 +7,10 @@ import pytest
 from reprojection import raw_image
 from sfm_helpers import posed, write_image
 
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.synthetic import SyntheticStreet
 from vizloc_ros.geometry.poses import array_of, pose_error, pose_from_matrix
+from vizloc_ros.readers import open_dataset
 
 DISTORTION = np.array([-0.28340811, 0.07395907, 0.00019359, 1.76187114e-05])
 BODY_FROM_CAM = np.array(  # EuRoC's cam0

@@ -10,10 +10,10 @@ import pytest
 from reprojection import assert_seen_at_spot, spot
 from sfm_helpers import posed, write_image
 
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.robotcar import RobotcarDataset
 from vizloc_ros.datasets.robotcar_poses import ORIGIN, read_drive_poses, read_extrinsics
 from vizloc_ros.errors import DatasetError, ImageError
+from vizloc_ros.readers import open_dataset
 
 SIZE = (96, 64)
 MODEL = """50.000000 50.000000 48.000000 32.000000

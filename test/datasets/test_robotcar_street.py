@@ -10,10 +10,10 @@ from robotcar_street import write_drive, write_sdk
 
 from vizloc_ros.bags.bag_camera import open_camera
 from vizloc_ros.bags.reader import read_messages
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.robotcar_poses import ORIGIN
 from vizloc_ros.datasets.synthetic import SyntheticStreet
 from vizloc_ros.geometry.poses import pose_error
+from vizloc_ros.readers import open_dataset
 
 MAP_DRIVE, QUERY_DRIVE = "2014-11-28-12-07-13", "2014-12-09-13-21-02"
 

@@ -7,8 +7,8 @@ import pytest
 from reprojection import assert_seen_at_spot, spot
 from sfm_helpers import pattern, posed, write_image
 
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.errors import DatasetError
+from vizloc_ros.readers import open_dataset
 
 # Tabs, blanks and three digits of exponents, as in the published files. Camera z is the world's -x, camera x its y.
 POSE = """ 0.0000000e+000\t 0.0000000e+000\t-1.0000000e+000\t 5.0000000e-001\t

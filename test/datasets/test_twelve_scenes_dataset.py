@@ -7,8 +7,8 @@ import pytest
 from reprojection import assert_seen_at_spot, spot
 from sfm_helpers import pattern, posed, write_image
 
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.errors import DatasetError
+from vizloc_ros.readers import open_dataset
 
 SIZE = (162, 121)  # an eighth of the dataset's
 INFO = """m_versionNumber = 4

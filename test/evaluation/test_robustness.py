@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 
 from vizloc_ros.cli.main import app
 from vizloc_ros.datasets.corruptions import Degradation, degrade_records
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.errors import ConfigError, DatasetError, DeviceError
 from vizloc_ros.evaluation.offline_localization import localize_records
 from vizloc_ros.evaluation.recall import evaluate_poses
@@ -29,6 +28,7 @@ from vizloc_ros.features.onnx_session import NetworkFile, open_session
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Item
+from vizloc_ros.readers import open_dataset
 
 pytestmark = pytest.mark.e2e
 

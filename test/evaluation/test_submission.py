@@ -10,13 +10,13 @@ from cli_helpers import Vizloc
 from pycolmap import Rigid3d, Rotation3d
 from sfm_helpers import write_image, write_model
 
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.synthetic import SyntheticStreet
 from vizloc_ros.errors import DatasetError
 from vizloc_ros.evaluation.report import write_results
 from vizloc_ros.evaluation.submission import check_submission, query_names
 from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.readers import open_dataset
 
 # The examples of the READMEs of Aachen Day-Night, RobotCar Seasons and CMU Seasons.
 AACHEN = "IMG_20140520_182846.jpg 0.0043004 -0.00971127 0.0871046 0.996143 724.380999999999972 23.5118 180.934"

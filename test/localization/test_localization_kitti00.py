@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.evaluation.offline_localization import OfflineRun, localize_records
 from vizloc_ros.evaluation.recall import RecallReport, evaluate_poses
 from vizloc_ros.features.device import Device
@@ -15,6 +14,7 @@ from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.builder import BuildReport, build_map
 from vizloc_ros.mapping.check import map_problems
 from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.readers import open_dataset
 
 pytestmark = pytest.mark.e2e
 

@@ -11,13 +11,13 @@ from pycolmap import Rigid3d, Rotation3d
 from sfm_helpers import posed
 
 from vizloc_ros.datasets.folder import COLUMNS
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.parsing import format_timestamp
 from vizloc_ros.datasets.synthetic import SyntheticStreet
 from vizloc_ros.errors import MapError
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.mapping.builder import build_map
+from vizloc_ros.readers import open_dataset
 
 pytestmark = pytest.mark.e2e
 

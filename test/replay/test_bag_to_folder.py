@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from bag_helpers import IMAGE, TRUTH, changed, copied, renamed, rewrite, rewrite_as_ros1
+from bag_helpers import IMAGE, TRUTH, changed, copied, renamed, rewrite, rewrite_as_ros1, without
 from cli_helpers import Vizloc
 
 from vizloc_ros.bags.bag_messages import header, make, stamp_ns_of
@@ -153,10 +153,20 @@ def test_images_outside_of_the_trajectory_and_of_another_size_are_left_out_and_c
 
 
 def test_without_a_trajectory_the_images_have_no_poses_and_it_says_so(vizloc: Vizloc, bag: Any, tmp_path: Path) -> None:
-    ended = vizloc("bag", "to-folder", bag(renamed(truth="/gnss")), "--out", tmp_path / "route", "--split", "query")
+    ended = vizloc("bag", "to-folder", bag(without(TRUTH)), "--out", tmp_path / "route", "--split", "query")
     assert ended.code == 0, ended.err
-    assert "without poses: /ground_truth/pose is not in the bag; choose a topic with --truth-topic: /gnss" in ended.out
+    assert (
+        "without poses: no topic has any (PoseStamped, PoseWithCovarianceStamped, Odometry, TFMessage, NavSat"
+        in ended.out
+    )
     assert {record.world_from_cam for record in FolderDataset(tmp_path / "route").records("query")} == {None}
+
+
+def test_the_only_trajectory_is_taken(vizloc: Vizloc, bag: Any, tmp_path: Path) -> None:
+    options = ("--out", tmp_path / "route", "--split", "query")
+    ended = vizloc("bag", "to-folder", bag(renamed(truth="/gnss")), *options)
+    assert ended.code == 0, ended.err
+    assert "poses: /gnss, those of base_link" in ended.out
 
 
 def test_nothing_is_left_behind_where_no_image_can_be_used(vizloc: Vizloc, bag: Any, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from repository import REPOSITORY
 
 from vizloc_ros.bags.bag_camera import open_camera
 from vizloc_ros.bags.writer import write_bag
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import every
 from vizloc_ros.evaluation.image_results import IMAGES_FILE, ImageResults
 from vizloc_ros.evaluation.offline_localization import localize_records
@@ -21,6 +20,7 @@ from vizloc_ros.mapping.builder import build_map
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
 from vizloc_ros.pixloc.reference_builder import add_references
+from vizloc_ros.readers import open_dataset
 from vizloc_ros.replay.bag_replay import replay_bag
 
 pytestmark = pytest.mark.ros

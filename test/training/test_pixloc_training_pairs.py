@@ -13,13 +13,13 @@ from pycolmap import Rigid3d
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install 'vizloc_ros[train]'")
 
-from vizloc_ros.datasets.open import open_dataset  # noqa: E402
 from vizloc_ros.datasets.record import Record  # noqa: E402
 from vizloc_ros.errors import DatasetError  # noqa: E402
 from vizloc_ros.features.extractor import open_extractor  # noqa: E402
 from vizloc_ros.geometry.poses import perturbed  # noqa: E402
 from vizloc_ros.mapping.builder import build_map  # noqa: E402
 from vizloc_ros.mapping.visual_map import VisualMap  # noqa: E402
+from vizloc_ros.readers import open_dataset  # noqa: E402
 from vizloc_ros.training.appearance import Appearance  # noqa: E402
 from vizloc_ros.training.pixloc.pixloc_training_options import InitialPoses, PairSource, Partners  # noqa: E402
 from vizloc_ros.training.pixloc.training_pairs import Pair, PairDrive  # noqa: E402

@@ -13,7 +13,6 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 
 from sfm_helpers import posed, write_image, write_model  # noqa: E402
 
-from vizloc_ros.datasets.open import open_dataset  # noqa: E402
 from vizloc_ros.datasets.synthetic import SyntheticStreet  # noqa: E402
 from vizloc_ros.errors import DatasetError  # noqa: E402
 from vizloc_ros.features.extractor import open_extractor  # noqa: E402
@@ -22,6 +21,7 @@ from vizloc_ros.geometry.colmap_camera import colmap_camera  # noqa: E402
 from vizloc_ros.geometry.se3 import so3_exp  # noqa: E402
 from vizloc_ros.mapping.builder import build_map  # noqa: E402
 from vizloc_ros.pixloc.image_fit import scale_to_multiples  # noqa: E402
+from vizloc_ros.readers import open_dataset  # noqa: E402
 from vizloc_ros.training.pixloc.pair_batches import collate  # noqa: E402
 from vizloc_ros.training.pixloc.pixloc_trainer import PixLocTrainer  # noqa: E402
 from vizloc_ros.training.pixloc.pixloc_training_options import InitialPoses, PairSource, Partners, PixLocTraining  # noqa: E402

@@ -19,7 +19,6 @@ from pixloc_small import write_edgepoint2  # noqa: E402
 
 from vizloc_ros.cli.config_file import read_options  # noqa: E402
 from vizloc_ros.cli.main import app  # noqa: E402
-from vizloc_ros.datasets.open import open_dataset  # noqa: E402
 from vizloc_ros.errors import ConfigError  # noqa: E402
 from vizloc_ros.features.extractor import open_extractor  # noqa: E402
 from vizloc_ros.features.hfnet.edgepoint2 import ENCODER_ORDER  # noqa: E402
@@ -27,6 +26,7 @@ from vizloc_ros.mapping.builder import build_map  # noqa: E402
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor  # noqa: E402
 from vizloc_ros.pixloc.network.light import LightNetwork  # noqa: E402
 from vizloc_ros.pixloc.network.pixloc_config import LightConfig  # noqa: E402
+from vizloc_ros.readers import open_dataset  # noqa: E402
 from vizloc_ros.training.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from vizloc_ros.training.pixloc.objective import Aligned, align_batch  # noqa: E402
 from vizloc_ros.training.pixloc.pair_batches import Batch  # noqa: E402

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -21,20 +21,22 @@ from vizloc_ros.bags.bag_options import DEFAULT_OPTIONS, BagOptions
 from vizloc_ros.bags.bag_transforms import BagTransforms, missing_transform, read_transforms
 from vizloc_ros.bags.camera_topics import CameraTopics, camera_topics
 from vizloc_ros.bags.pose_track import PoseTrack, read_track
-from vizloc_ros.bags.reader import read_info, read_messages
+from vizloc_ros.bags.reader import MessageSource, read_info, read_messages
 from vizloc_ros.datasets.camera_info_yaml import read_camera_info
 from vizloc_ros.datasets.image_messages import ImageDecoder
 from vizloc_ros.datasets.lenses import rectifier
 from vizloc_ros.datasets.parsing import format_timestamp
-from vizloc_ros.datasets.record import Record
+from vizloc_ros.datasets.record import Mounting, RawImage, Record
 from vizloc_ros.errors import BagError, CameraError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.camera_info import camera_frame, camera_of_message, first_camera, frame_difference
 from vizloc_ros.geometry.rectification import DistortedCamera, rectified_camera
 from vizloc_ros.geometry.transform_tree import frame_name
+from vizloc_ros.timing import NANOSECONDS
 
 UNSTAMPED = "without a stamp (header.stamp is zero): the camera driver must fill it in"
 REPEATED = "with the stamp of another image"
+NO_MOUNTING = Mounting()
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,10 @@ class BagCamera:
     frame: str
     notes: tuple[str, ...]
 
+    def with_offset(self, seconds: float, note: str) -> BagCamera:
+        """Camera with another offset of the clock of its poses [s], and a remark about it."""
+        return replace(self, options=replace(self.options, time_offset=seconds), notes=(*self.notes, note))
+
     @property
     def first_calibration(self) -> DistortedCamera:
         """Calibration of the first image."""
@@ -132,8 +138,9 @@ class BagCamera:
 
     @cached_property
     def truth(self) -> PoseTrack:
-        """Ground-truth poses world_from_frame, of the frame that the track names."""
-        return read_track(self.bag, read_info(self.bag), self.options, self.topics.image)
+        """Poses world_from_frame, of the frame that the track names."""
+        info = read_info(self.bag)
+        return read_track(self.bag, info, self.options, self.topics.image, self.frame, lambda: self.transforms)
 
     @cached_property
     def _truth_from_cam(self) -> Rigid3d:
@@ -141,7 +148,11 @@ class BagCamera:
         return Rigid3d() if is_camera else self.frame_from_cam(self.truth.frame)
 
     def world_from_cam(self, stamp_ns: int) -> Rigid3d | None:
-        """Ground-truth pose of the camera at a time [ns]; None if it is not known. Raises ``BagError`` as the above."""
+        """Pose of the camera at the stamp of an image [ns]; None if it is not known. Raises ``BagError`` as above."""
+        return self.pose_at(stamp_ns + round(self.options.time_offset * NANOSECONDS))
+
+    def pose_at(self, stamp_ns: int) -> Rigid3d | None:
+        """Pose of the camera at a time of the clock of the poses [ns]; None if it is not known."""
         pose = self.truth.trajectory.at(stamp_ns)
         return None if pose is None else pose * self._truth_from_cam
 
@@ -152,8 +163,8 @@ class BagCamera:
                 yield stamp, message
 
     @cached_property
-    def _decoder(self) -> ImageDecoder:
-        return ImageDecoder(self.topics.image)
+    def _reader(self) -> ImageReader:
+        return ImageReader(self.bag, self.topics.image)
 
     def rectified(self, stamp_ns: int, message: Any) -> tuple[UInt8, PinholeCamera]:
         """Gray image (H, W) of a message without distortion, and its camera.
@@ -162,35 +173,65 @@ class BagCamera:
             CameraError: the calibration is of another image size, or cannot be used.
             ImageError: the image cannot be decoded.
         """
-        gray = self._decoder.gray(message)
+        gray = self._reader.decoder.gray(message)
         camera = rectifier(self.calibrations.at(stamp_ns, (gray.shape[1], gray.shape[0])))
         return camera.rectify(gray), camera.rectified
 
-    def records(self) -> list[Record]:
+    def records(self, mounting: Mounting = NO_MOUNTING, split: str = "bag") -> list[Record]:
         """Records of the usable images in order of time, named by their stamp; an image is read when it is asked for.
 
-        Raises:
-            BagError: the ground truth cannot be read, or is of a frame whose pose to the camera is not known.
-        """
-        return [
-            Record(
-                name=format_timestamp(stamp),
-                timestamp_ns=stamp,
-                camera=rectified_camera(self.calibrations.at(stamp, self.index.sizes.get(stamp))),
-                split="bag",
-                world_from_cam=self.world_from_cam(stamp),
-                read_image=partial(self._read_image, stamp),
-            )
-            for stamp in self.index.bag_times
-        ]
+        Args:
+            mounting: place of the camera on the vehicle; with a name of the camera, this is the folder of the names.
+            split: name of the split.
 
-    def _read_image(self, stamp_ns: int) -> UInt8:
-        """Read one image, each time it is called: the images of a bag together may not fit into memory."""
-        bag_time = self.index.bag_times[stamp_ns]
-        for _, message in read_messages(self.bag, self.topics.image, bag_time, bag_time + 1):
+        Raises:
+            BagError: the trajectory cannot be read, or is of a frame whose pose to the camera is not known.
+        """
+        folder = f"{mounting.camera}/" if mounting.camera else ""
+        records: list[Record] = []
+        for stamp, bag_time in self.index.bag_times.items():
+            lens = self.calibrations.at(stamp, self.index.sizes.get(stamp))
+            raw = RawImage(lens, partial(self._reader.raw, stamp, bag_time)) if lens.is_distorted else None
+            records.append(
+                Record(
+                    name=f"{folder}{format_timestamp(stamp)}",
+                    timestamp_ns=stamp,
+                    camera=rectified_camera(lens),
+                    split=split,
+                    world_from_cam=self.world_from_cam(stamp),
+                    read_image=partial(self._reader.rectified, stamp, bag_time, self.calibrations),
+                    mounting=mounting,
+                    raw=raw,
+                )
+            )
+        return records
+
+
+class ImageReader:
+    """Images of a topic one by one: those of a bag together may not fit into memory.
+
+    Attributes:
+        decoder: decoder of all of them.
+    """
+
+    def __init__(self, bag: Path, topic: str) -> None:
+        self.decoder = ImageDecoder(topic)
+        self._bag, self._topic, self._messages = bag, topic, MessageSource(bag, topic)
+
+    def __reduce__(self) -> tuple[type[ImageReader], tuple[Path, str]]:
+        return ImageReader, (self._bag, self._topic)  # another process opens the bag for itself
+
+    def raw(self, stamp_ns: int, bag_time_ns: int) -> UInt8:
+        """Gray image (H, W) as recorded. Raises ``BagError``, ``ImageError`` if it cannot be read."""
+        for message in self._messages.at(bag_time_ns):
             if stamp_ns_of(message.header) == stamp_ns:
-                return self.rectified(stamp_ns, message)[0]
-        raise BagError(f"{self.bag}: the image of {format_timestamp(stamp_ns)} is gone")
+                return self.decoder.gray(message)
+        raise BagError(f"{self._bag}: the image of {format_timestamp(stamp_ns)} is gone")
+
+    def rectified(self, stamp_ns: int, bag_time_ns: int, calibrations: Calibrations) -> UInt8:
+        """Gray image (H, W) without distortion. Raises as ``raw``, and ``CameraError`` if it is of another size."""
+        gray = self.raw(stamp_ns, bag_time_ns)
+        return rectifier(calibrations.at(stamp_ns, (gray.shape[1], gray.shape[0]))).rectify(gray)
 
 
 def open_camera(bag: Path, options: BagOptions = DEFAULT_OPTIONS) -> BagCamera:

@@ -11,6 +11,7 @@ from vizloc_ros.errors import ConfigError
 from vizloc_ros.geometry.poses import array_of, pose_from_quaternion
 
 GROUND_TRUTH = "/ground_truth/pose"
+NONE = "none"  # of the topics that there may be
 SLOWEST_RATE, FASTEST_RATE = 0.01, 100.0  # of playback; 1 is real time
 _POSE = "'x y z qx qy qz qw'"
 
@@ -25,10 +26,16 @@ class BagOptions:
         calibration: YAML file of camera_calibration, used instead of a camera_info.
         base_frame: frame of the vehicle.
         base_from_cam: pose of the camera's optical frame in ``base_frame``, used instead of ``/tf_static``.
-        truth_topic: topic of the ground truth; empty: ``own_ground_truth`` of the images, if the bag has it.
+        truth_topic: topic of the trajectory: of poses, transforms or GNSS fixes; empty: ``own_ground_truth`` of the
+            images, if the bag has it; "none": no poses.
         truth_frame: frame whose pose the ground truth is; empty: the camera for ``.../ground_truth/pose``, for other
-            topics the child frame of an Odometry, else ``base_frame``.
+            topics the child frame of an Odometry, else ``base_frame``; the camera for ``poses``.
         max_gap: largest time between the two poses around an image [s].
+        poses: file of the trajectory, used instead of a topic.
+        map_frame: frame of the poses on ``/tf``; empty: map, odom, or the topmost.
+        imu_topic: topic of the rotations of GNSS positions; empty: the only one with orientations; "none": they follow
+            from the motion.
+        time_offset: time by which poses are stamped later than images of the same moment [s].
     """
 
     image_topic: str = ""
@@ -39,13 +46,18 @@ class BagOptions:
     truth_topic: str = ""
     truth_frame: str = ""
     max_gap: float = 0.5
+    poses: Path | None = None
+    map_frame: str = ""
+    imu_topic: str = ""
+    time_offset: float = 0.0
 
     def as_texts(self) -> dict[str, str]:
         """Fields as texts, for files; ``of_texts`` gives the options back."""
         pose = "" if self.base_from_cam is None else " ".join(map(repr, array_of(self.base_from_cam).tolist()))
-        calibration = "" if self.calibration is None else str(self.calibration.absolute())
+        files = {"calibration": self.calibration, "poses": self.poses}
         texts = {field.name: str(getattr(self, field.name)) for field in fields(self)}
-        return texts | {"base_from_cam": pose, "calibration": calibration}
+        paths = {name: "" if file is None else str(file.absolute()) for name, file in files.items()}
+        return texts | {"base_from_cam": pose} | paths
 
     @classmethod
     def of_texts(cls, texts: Mapping[str, str]) -> "BagOptions":
@@ -56,6 +68,11 @@ class BagOptions:
             calibration=Path(texts["calibration"]) if texts["calibration"] else None,
             base_from_cam=parse_base_from_cam(texts["base_from_cam"]),
             max_gap=float(texts["max_gap"]),
+            # Results of older versions lack these.
+            poses=Path(texts["poses"]) if texts.get("poses") else None,
+            map_frame=texts.get("map_frame", ""),
+            imu_topic=texts.get("imu_topic", ""),
+            time_offset=float(texts.get("time_offset", 0.0)),
         )
 
 

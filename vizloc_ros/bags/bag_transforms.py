@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 from pycolmap import Rigid3d
 
-from vizloc_ros.bags.reader import BagInfo, read_messages
+from vizloc_ros.bags.reader import TF_TYPE, BagInfo, read_messages
 from vizloc_ros.errors import BagError, RosError
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.geometry.transform_tree import TransformTree, frame_name, pose_of_fields
 from vizloc_ros.wording import name_text
 
 TF_STATIC = "/tf_static"
-_TF_TYPE = "tf2_msgs/msg/TFMessage"
 _STILL = (1e-4, 1e-3)  # m, deg; repeated transforms differ by rounding only
 
 
@@ -37,7 +36,7 @@ class BagTransforms:
 def read_transforms(bag: Path, info: BagInfo) -> BagTransforms:
     """Read the static transforms of a bag. Raises ``BagError`` if the bag cannot be read."""
     own, everything, problems = TransformTree(), TransformTree(), dict[str, None]()
-    topics = info.topics_of(_TF_TYPE)
+    topics = info.topics_of(TF_TYPE)
     moving = [topic for topic in topics if topic.rpartition("/")[2] == "tf"]
     static = [topic for topic in topics if topic.rpartition("/")[2] == "tf_static"]
     for topic in moving:

@@ -1,6 +1,8 @@
 """Reader of the messages of bags; every problem of a bag is a ``BagError`` that names it."""
 
-from collections.abc import Iterator
+import os
+import threading
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,10 +10,11 @@ from typing import Any
 from pycolmap import Rigid3d
 
 from vizloc_ros.bags.bag_messages import pose_of_message, stamp_ns_of
-from vizloc_ros.bags.opened import TYPES, BagTopic, open_bag
+from vizloc_ros.bags.opened import TYPES, BagTopic, OpenBag, open_bag
 from vizloc_ros.errors import BagError, RosError
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+TF_TYPE, FIX_TYPE, IMU_TYPE = "tf2_msgs/msg/TFMessage", "sensor_msgs/msg/NavSatFix", "sensor_msgs/msg/Imu"
 POSE_TYPES = ("geometry_msgs/msg/PoseStamped", "geometry_msgs/msg/PoseWithCovarianceStamped", "nav_msgs/msg/Odometry")
 
 
@@ -54,15 +57,48 @@ def read_messages(
         BagError: the bag cannot be read, or lacks the topic; the message lists its topics.
     """
     with open_bag(path) as bag:
-        if topic not in bag.topics:
-            raise BagError(
-                f"{path}: the bag has no topic {topic}; there are: {', '.join(sorted(bag.topics)) or 'none'}"
-            )
-        type_name = bag.topics[topic].type_name
-        if type_name not in TYPES.types:
-            raise BagError(f"{path}: {topic} has the type {type_name}, which is not a standard message")
-        for _, time_ns, data in bag.messages([topic], start_ns, stop_ns):
-            yield time_ns, TYPES.deserialize_cdr(data, type_name)
+        yield from _messages(bag, path, topic, start_ns, stop_ns)
+
+
+def _messages(
+    bag: OpenBag, path: Path, topic: str, start_ns: int | None, stop_ns: int | None
+) -> Iterator[tuple[int, Any]]:
+    if topic not in bag.topics:
+        raise BagError(f"{path}: the bag has no topic {topic}; there are: {', '.join(sorted(bag.topics)) or 'none'}")
+    type_name = bag.topics[topic].type_name
+    if type_name not in TYPES.types:
+        raise BagError(f"{path}: {topic} has the type {type_name}, which is not a standard message")
+    for _, time_ns, data in bag.messages([topic], start_ns, stop_ns):
+        yield time_ns, TYPES.deserialize_cdr(data, type_name)
+
+
+class MessageSource:
+    """Messages of a topic one by one, from a bag that stays open: to open one may take seconds. Thread-safe."""
+
+    def __init__(self, path: Path, topic: str) -> None:
+        self._path, self._topic = path, topic
+        self._lock = threading.Lock()
+        self._reading: Generator[list[Any], int, None] | None = None
+        self._process = 0
+
+    def at(self, time_ns: int) -> list[Any]:
+        """Return the messages at a time in the bag [ns]. Raises ``BagError`` as ``read_messages``."""
+        with self._lock:
+            if self._reading is None or self._process != os.getpid():  # no file is shared with a forked process
+                self._reading, self._process = self._answers(), os.getpid()
+                next(self._reading)
+            try:
+                return self._reading.send(time_ns)
+            except BagError:
+                self._reading = None
+                raise
+
+    def _answers(self) -> Generator[list[Any], int, None]:
+        found: list[Any] = []
+        with open_bag(self._path) as bag:
+            while True:
+                time_ns = yield found
+                found = [message for _, message in _messages(bag, self._path, self._topic, time_ns, time_ns + 1)]
 
 
 def read_poses(path: Path, topic: str = "/ground_truth/pose") -> dict[int, Rigid3d]:

@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from vizloc_ros.bags.bag_options import GROUND_TRUTH, is_ground_truth
+from vizloc_ros.bags.bag_options import is_ground_truth
+from vizloc_ros.bags.bag_transforms import read_transforms
 from vizloc_ros.bags.camera_topics import CAMERA_INFO, image_candidates, own_camera_info
-from vizloc_ros.bags.reader import IMAGE_TYPES, POSE_TYPES, BagInfo, read_info
+from vizloc_ros.bags.gnss_track import has_orientations
+from vizloc_ros.bags.reader import FIX_TYPE, IMAGE_TYPES, IMU_TYPE, POSE_TYPES, TF_TYPE, BagInfo, read_info
+from vizloc_ros.bags.tf_track import MovingTransforms
 from vizloc_ros.timing import NANOSECONDS
 
 
@@ -31,21 +34,13 @@ def topic_uses(bag: Path) -> list[TopicUse]:
             topic.type_name,
             topic.count,
             (topic.count - 1) / length_s if topic.count > 1 and length_s > 0 else None,
-            _use(name, topic.type_name, info, cameras),
+            _use(bag, name, topic.type_name, info, cameras),
         )
         for name, topic in sorted(info.topics.items())
     ]
 
 
-def no_poses_text(bag: Path) -> str:
-    """Advice for a bag whose trajectory was not found."""
-    topics = read_info(bag).topics_of(*POSE_TYPES)
-    if topics:
-        return f"{GROUND_TRUTH} is not in the bag; choose a topic with --truth-topic: {', '.join(topics)}"
-    return f"the bag has no topic of poses ({', '.join(name.rpartition('/')[2] for name in POSE_TYPES)})"
-
-
-def _use(name: str, type_name: str, info: BagInfo, cameras: list[str]) -> str:
+def _use(bag: Path, name: str, type_name: str, info: BagInfo, cameras: list[str]) -> str:
     if type_name in IMAGE_TYPES:
         if name not in cameras:
             return "an image, but not the one of its camera that is used, or of no camera"
@@ -55,6 +50,13 @@ def _use(name: str, type_name: str, info: BagInfo, cameras: list[str]) -> str:
         return "calibration (--camera-info-topic)"
     if type_name in POSE_TYPES:
         return "ground truth" if is_ground_truth(name) else "trajectory (--truth-topic)"
-    if type_name == "tf2_msgs/msg/TFMessage":
-        return "pose of the camera on the vehicle" if name.endswith("tf_static") else "transforms that never change"
+    if type_name == FIX_TYPE:
+        return "trajectory (--truth-topic): positions, with the rotations of an Imu or of the motion"
+    if type_name == IMU_TYPE and has_orientations(bag, name):
+        return "rotations of the positions of a GNSS receiver (--imu-topic)"
+    if type_name == TF_TYPE and name.endswith("tf_static"):
+        return "pose of the camera on the vehicle"
+    if type_name == TF_TYPE:
+        moving = MovingTransforms(bag, name, read_transforms(bag, info)).pairs
+        return f"trajectory (--truth-topic): {', '.join(moving)}" if moving else "transforms that never change"
     return ""

@@ -4,7 +4,6 @@ from typing import Any
 
 from vizloc_ros.benchmark.benchmark_run import BenchmarkRun
 from vizloc_ros.benchmark.sources import Present
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.record import every as every_nth
 from vizloc_ros.evaluation.kept_results import localization_origin
@@ -14,6 +13,7 @@ from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor, open_pyramid_extractor
 from vizloc_ros.pixloc.reference_builder import add_references
+from vizloc_ros.readers import open_dataset
 
 REFINED = "refined"  # poses of the localizer, aligned
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from vizloc_ros import __version__
 from vizloc_ros.benchmark.sources import Present, Source
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import every as every_nth
 from vizloc_ros.evaluation.kept_results import kept_figures, kept_map, localization_origin
 from vizloc_ros.evaluation.offline_localization import evaluate_localization
@@ -17,6 +16,7 @@ from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.option_tree import OptionTree
 from vizloc_ros.parallel import Progress, silent
+from vizloc_ros.readers import open_dataset
 
 if TYPE_CHECKING:
     from vizloc_ros.features.device import Device

@@ -8,8 +8,8 @@ from vizloc_ros.benchmark.benchmark_run import BenchmarkRun
 from vizloc_ros.benchmark.paper_table import Column, PaperTable, TableRow, paper_rows, percent
 from vizloc_ros.benchmark.sources import AACHEN, CMU, ROBOTCAR_SEASONS, Present, Source
 from vizloc_ros.benchmark.submission_files import write_submission
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.evaluation.recall import TOLERANCES
+from vizloc_ros.readers import open_dataset
 
 COLUMNS = (
     Column("aachen_day", "Aachen day"),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from vizloc_ros.benchmark.benchmark_run import BenchmarkRun
 from vizloc_ros.benchmark.paper_table import Column, PaperTable, TableRow, paper_rows
 from vizloc_ros.benchmark.sources import AACHEN, KITTI00, ROBOTCAR_SEASONS
-from vizloc_ros.datasets.open import open_dataset
+from vizloc_ros.readers import open_dataset
 
 COLUMNS = (
     Column("extract", "Features"),

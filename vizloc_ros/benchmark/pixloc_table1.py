@@ -11,10 +11,10 @@ from vizloc_ros.benchmark.alignments import aligned, open_pixloc
 from vizloc_ros.benchmark.benchmark_run import BenchmarkRun
 from vizloc_ros.benchmark.paper_table import MISSING, Column, PaperTable, TableRow, paper_rows
 from vizloc_ros.benchmark.sources import CAMBRIDGE, SEVEN_SCENES, Present
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.evaluation.prior_poses import Prior
 from vizloc_ros.evaluation.recall import Tolerance, evaluate_poses, ground_truth
 from vizloc_ros.evaluation.trajectories import read_visuallocalization
+from vizloc_ros.readers import open_dataset
 
 _CAMBRIDGE = {
     "GreatCourt": "Court",

@@ -7,7 +7,6 @@ from vizloc_ros.benchmark.alignments import mapped_records, open_pixloc
 from vizloc_ros.benchmark.benchmark_run import BenchmarkRun
 from vizloc_ros.benchmark.paper_table import Column, PaperTable, TableRow
 from vizloc_ros.benchmark.sources import CMU, KITTI00, Present, Source
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.evaluation.convergence import (
     PERTURBATIONS,
@@ -21,6 +20,7 @@ from vizloc_ros.evaluation.convergence import (
 from vizloc_ros.evaluation.kept_results import map_id, names_id
 from vizloc_ros.evaluation.recall import readable
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor, open_pyramid_extractor
+from vizloc_ros.readers import open_dataset
 
 _PRIORS = (*(str(perturbation) for perturbation in PERTURBATIONS), RETRIEVED)
 _SPLITS = {KITTI00: "query", CMU: "posed"}  # queries with public poses

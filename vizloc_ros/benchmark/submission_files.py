@@ -9,10 +9,10 @@ from typing import Any
 
 from vizloc_ros.benchmark.benchmark_run import BenchmarkRun
 from vizloc_ros.benchmark.sources import Present, Source
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import Dataset
 from vizloc_ros.evaluation.submission import check_submission
 from vizloc_ros.files import replacing
+from vizloc_ros.readers import open_dataset
 
 
 def write_submission(

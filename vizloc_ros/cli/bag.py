@@ -14,7 +14,11 @@ from vizloc_ros.cli.bag_choices import (
     CalibrationOption,
     CameraInfoTopicOption,
     ImageTopicOption,
+    ImuTopicOption,
+    MapFrameOption,
     MaxGapOption,
+    PosesOption,
+    TimeOffsetOption,
     TruthFrameOption,
     TruthTopicOption,
     bag_options,
@@ -22,10 +26,10 @@ from vizloc_ros.cli.bag_choices import (
 )
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.corruptions import Degradation
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import every as every_nth
 from vizloc_ros.datasets.record import fixes_of
 from vizloc_ros.errors import ConfigError
+from vizloc_ros.readers import open_dataset
 
 app = typer.Typer(help="Write, play and read rosbags.", no_args_is_help=True)
 console = Console()
@@ -127,6 +131,10 @@ def to_folder(
     truth_topic: TruthTopicOption = "",
     truth_frame: TruthFrameOption = "",
     max_gap: MaxGapOption = 0.5,
+    poses: PosesOption = None,
+    map_frame: MapFrameOption = "",
+    imu_topic: ImuTopicOption = "",
+    time_offset: TimeOffsetOption = 0.0,
     overwrite: Annotated[bool, typer.Option(help="Replace the split if it exists")] = False,
 ) -> None:
     """Write images and poses of a bag as a posed folder.
@@ -135,16 +143,29 @@ def to_folder(
     """
     from vizloc_ros.bags.bag_camera import open_camera
     from vizloc_ros.bags.folder_writer import write_folder
-    from vizloc_ros.bags.topic_uses import no_poses_text
+    from vizloc_ros.bags.pose_choice import with_found_poses
+    from vizloc_ros.bags.reader import FIX_TYPE, POSE_TYPES, TF_TYPE
 
     options = bag_options(
-        image_topic, camera_info_topic, calibration, base_frame, base_from_cam, truth_topic, truth_frame, max_gap
+        image_topic,
+        camera_info_topic,
+        calibration,
+        base_frame,
+        base_from_cam,
+        truth_topic,
+        truth_frame,
+        max_gap,
+        poses,
+        map_frame,
+        imu_topic,
+        time_offset,
     )
-    camera = open_camera(bag, options)
+    camera = with_found_poses(open_camera(bag, options))
     print_camera(console, camera)
     written = write_folder(camera, out, split=split, every=every, overwrite=overwrite, progress=bar)
     console.print(f"{written.written} images written to {out}, split {split}")
     for reason, count in written.left_out.most_common():
         console.print(Text(f"{count:6d}  left out: {reason}"))
     if not written.posed:
-        console.print(Text(f"without poses: {no_poses_text(bag)}", style="yellow"))
+        kinds = ", ".join(kind.rpartition("/")[2] for kind in (*POSE_TYPES, TF_TYPE, FIX_TYPE))
+        console.print(Text(f"without poses: no topic has any ({kinds})", style="yellow"))

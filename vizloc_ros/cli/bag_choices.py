@@ -29,7 +29,11 @@ BaseFromCamOption = Annotated[
     ),
 ]
 TruthTopicOption = Annotated[
-    str, typer.Option(metavar="TOPIC", help="Topic of the trajectory; empty: /ground_truth/pose, if it is there")
+    str,
+    typer.Option(
+        metavar="TOPIC",
+        help="Topic of the trajectory: poses, /tf or GNSS fixes; empty: /ground_truth/pose, if it is there",
+    ),
 ]
 TruthFrameOption = Annotated[
     str,
@@ -40,6 +44,20 @@ TruthFrameOption = Annotated[
     ),
 ]
 MaxGapOption = Annotated[float, typer.Option(help="Largest time between the two poses around an image [s]", min=0.0)]
+PosesOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Trajectory from a file (TUM or CSV), instead of a topic", dir_okay=False),
+]
+MapFrameOption = Annotated[
+    str, typer.Option(metavar="FRAME", help="Frame of the poses on /tf; empty: map, odom, or the topmost")
+]
+ImuTopicOption = Annotated[
+    str,
+    typer.Option(
+        metavar="TOPIC", help="Imu with the rotations of GNSS positions; empty: the only one; none: the motion's"
+    ),
+]
+TimeOffsetOption = Annotated[float, typer.Option(help="Time by which poses are stamped later than images [s]")]
 
 
 def bag_options(
@@ -51,6 +69,10 @@ def bag_options(
     truth_topic: str,
     truth_frame: str,
     max_gap: float,
+    poses: Path | None,
+    map_frame: str,
+    imu_topic: str,
+    time_offset: float,
 ) -> BagOptions:
     """Choices of the command line. Raises ``ConfigError`` for a ``--base-from-cam`` that is no pose."""
     return BagOptions(
@@ -62,6 +84,10 @@ def bag_options(
         truth_topic=truth_topic,
         truth_frame=truth_frame,
         max_gap=max_gap,
+        poses=poses,
+        map_frame=map_frame,
+        imu_topic=imu_topic,
+        time_offset=time_offset,
     )
 
 
@@ -70,5 +96,5 @@ def print_camera(console: Console, camera: BagCamera) -> None:
     calibration = camera.options.calibration or camera.topics.camera_info
     console.print(Text(f"camera: {camera.topics.image}, calibration: {calibration}"))
     console.print(Text(f"poses: {camera.truth.description or 'none'}"))
-    for note in camera.notes:
+    for note in (*camera.notes, *camera.truth.notes):
         console.print(Text(note, style="yellow"))

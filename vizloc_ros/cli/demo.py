@@ -21,11 +21,11 @@ from vizloc_ros.cli.map import print_build, print_references
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.cli.replay import print_domain, print_replay
 from vizloc_ros.cli.view import ViewOption, require_rerun, show_result
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.mapping.builder import BuildOptions, build_map
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
 from vizloc_ros.pixloc.reference_builder import add_references
+from vizloc_ros.readers import open_dataset
 
 
 def demo(

@@ -17,7 +17,6 @@ from vizloc_ros.cli.extractor_choice import open_extractors, open_named_extracto
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.displacements import DISPLACEMENTS_READER, open_displacements
 from vizloc_ros.datasets.homographies import HOMOGRAPHY_READERS, open_homographies
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import every as every_nth
 from vizloc_ros.evaluation.homography_matching import evaluate_extractor, matching_report, plot_mma
 from vizloc_ros.evaluation.matching_metrics import HOMOGRAPHY_THRESHOLDS_PX, MatchingSummary
@@ -34,6 +33,7 @@ from vizloc_ros.evaluation.robustness import (
 )
 from vizloc_ros.evaluation.season_matching import evaluate_seasons, season_report
 from vizloc_ros.features.extractor import FeatureExtractor
+from vizloc_ros.readers import open_dataset
 
 app = typer.Typer(help="Evaluate single parts of the system.", no_args_is_help=True)
 app.command()(convergence)

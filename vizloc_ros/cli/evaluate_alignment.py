@@ -23,7 +23,6 @@ from vizloc_ros.cli.arguments import (
 from vizloc_ros.cli.config_file import read_options
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.corruptions import Degradation
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.record import every as every_nth
 from vizloc_ros.errors import DatasetError
@@ -42,6 +41,7 @@ from vizloc_ros.evaluation.robustness import choose_degradations
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.option_tree import OptionTree
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor, open_pyramid_extractor
+from vizloc_ros.readers import open_dataset
 
 console = Console()
 _MODEL_HELP = "NAME=FILE, or a FILE that `vizloc export pixloc` wrote, or photometric; empty: the package's network"

@@ -7,9 +7,9 @@ import typer
 from rich.console import Console
 
 from vizloc_ros.cli.arguments import DATASET_HELP
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.evaluation.report import report_table
 from vizloc_ros.evaluation.submission import check_submission, query_names
+from vizloc_ros.readers import open_dataset
 
 console = Console()
 

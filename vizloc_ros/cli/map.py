@@ -23,7 +23,6 @@ from vizloc_ros.cli.arguments import (
 from vizloc_ros.cli.config_file import read_mapping, read_options
 from vizloc_ros.cli.map_align import align, place_rows
 from vizloc_ros.cli.progress import bar
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import every as every_nth
 from vizloc_ros.errors import MapError
 from vizloc_ros.features.extractor import open_extractor
@@ -36,6 +35,7 @@ from vizloc_ros.mapping.keyframe_choice import ChosenKeyframes, choose_keyframes
 from vizloc_ros.mapping.map_writer import add_to_map
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.tracking_options import LONG_SIDE
+from vizloc_ros.readers import open_dataset
 from vizloc_ros.wording import number_text
 
 app = typer.Typer(help="Build and inspect maps.", no_args_is_help=True)

@@ -24,7 +24,11 @@ from vizloc_ros.cli.bag_choices import (
     CalibrationOption,
     CameraInfoTopicOption,
     ImageTopicOption,
+    ImuTopicOption,
+    MapFrameOption,
     MaxGapOption,
+    PosesOption,
+    TimeOffsetOption,
     TruthFrameOption,
     TruthTopicOption,
     bag_options,
@@ -53,6 +57,10 @@ def replay(
     truth_topic: TruthTopicOption = "",
     truth_frame: TruthFrameOption = "",
     max_gap: MaxGapOption = 0.5,
+    poses: PosesOption = None,
+    map_frame: MapFrameOption = "",
+    imu_topic: ImuTopicOption = "",
+    time_offset: TimeOffsetOption = 0.0,
     stages: StagesOption = False,
     view: ViewOption = False,
 ) -> None:
@@ -66,7 +74,18 @@ def replay(
     if view:
         require_rerun()
     options = bag_options(
-        image_topic, camera_info_topic, calibration, base_frame, base_from_cam, truth_topic, truth_frame, max_gap
+        image_topic,
+        camera_info_topic,
+        calibration,
+        base_frame,
+        base_from_cam,
+        truth_topic,
+        truth_frame,
+        max_gap,
+        poses,
+        map_frame,
+        imu_topic,
+        time_offset,
     )
     console, domain = Console(), private_domain()
 
@@ -102,15 +121,15 @@ def replay(
 
 def _bag(console: Console, source: str, split: str, map_path: Path, out: Path) -> Path:
     """Path of a bag, which is written first if the source is a dataset."""
-    from vizloc_ros.datasets.open import READERS
+    from vizloc_ros.readers import READERS
 
     if Path(source).exists() or source.partition(":")[0] not in READERS:
         return Path(source)
     from vizloc_ros.bags.writer import write_bag
     from vizloc_ros.bags.written_topics import notes_on
-    from vizloc_ros.datasets.open import open_dataset
     from vizloc_ros.datasets.record import fixes_of
     from vizloc_ros.mapping.visual_map import VisualMap
+    from vizloc_ros.readers import open_dataset
 
     VisualMap.open(map_path)  # before the long work
     dataset = open_dataset(source)

@@ -13,7 +13,11 @@ from vizloc_ros.cli.bag_choices import (
     CalibrationOption,
     CameraInfoTopicOption,
     ImageTopicOption,
+    ImuTopicOption,
+    MapFrameOption,
     MaxGapOption,
+    PosesOption,
+    TimeOffsetOption,
     TruthFrameOption,
     TruthTopicOption,
     bag_options,
@@ -49,6 +53,10 @@ def view(
     truth_topic: TruthTopicOption = "",
     truth_frame: TruthFrameOption = "",
     max_gap: MaxGapOption = 0.5,
+    poses: PosesOption = None,
+    map_frame: MapFrameOption = "",
+    imu_topic: ImuTopicOption = "",
+    time_offset: TimeOffsetOption = 0.0,
 ) -> None:
     """Show a result, map or bag in rerun's viewer, without ROS.
 
@@ -58,7 +66,18 @@ def view(
     from vizloc_ros.view.viewed import Kind, kind_of, open_viewed
 
     options = bag_options(
-        image_topic, camera_info_topic, calibration, base_frame, base_from_cam, truth_topic, truth_frame, max_gap
+        image_topic,
+        camera_info_topic,
+        calibration,
+        base_frame,
+        base_from_cam,
+        truth_topic,
+        truth_frame,
+        max_gap,
+        poses,
+        map_frame,
+        imu_topic,
+        time_offset,
     )
     file = save or (path / RECORDING if kind_of(path) is Kind.RESULT else Path(RECORDING))
     _show(open_viewed(path, map_path, options), file, web=web, open_viewer=save is None)

@@ -4,7 +4,8 @@ The folder of a sequence holds the images ``image_0/000000.png`` ..., ``calib.tx
 camera 0 are in ``poses.txt`` or ``../../poses/00.txt``; the world is the frame of camera 0 at the first image. Without
 poses, the records are unposed.
 
-The split "all" is the whole sequence. Each ``NAME=FIRST-LAST`` (frame numbers, both included) adds a split. Only the
+The split "all" is the whole sequence. Each ``NAME=FIRST-LAST`` (frame numbers, both included), or a range of
+``sequence_splits`` in seconds or meters, adds a split. Only the
 images of the splits that are read must exist.
 """
 
@@ -20,7 +21,8 @@ from vizloc_ros.datasets.image_files import read_image
 from vizloc_ros.datasets.matrices import nearest_pose, parse_matrix
 from vizloc_ros.datasets.parsing import numbered_rows, parse_timestamp
 from vizloc_ros.datasets.record import Record, unknown_split
-from vizloc_ros.datasets.specification import frame_ranges, parse_specification
+from vizloc_ros.datasets.specification import parse_specification
+from vizloc_ros.datasets.splits import sequence_splits
 from vizloc_ros.errors import CameraError, DatasetError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import pose_from_matrix
@@ -58,7 +60,7 @@ class KittiDataset:
     calibration: Calibration
     timestamps_ns: list[int]
     world_from_cam0: list[Rigid3d] | None
-    ranges: dict[str, range]
+    ranges: dict[str, list[int]]
 
     @property
     def name(self) -> str:
@@ -111,7 +113,7 @@ def open_kitti(spec: str) -> KittiDataset:
         raise DatasetError(f"kitti:{spec}: camera={index}; KITTI has the cameras {', '.join(CAMERAS)}")
     timestamps = _read_times(folder / "times.txt")
     poses = _read_poses(folder, len(timestamps))
-    ranges = frame_ranges(options, len(timestamps), f"kitti:{spec}")
+    ranges = sequence_splits(options, timestamps, poses or [None] * len(timestamps), f"kitti:{spec}")
     image_folder = folder / f"image_{index}"
     calibration = _read_calibration(folder / "calib.txt", f"P{index}:", image_size(image_folder))
     return KittiDataset(spec, image_folder, calibration, timestamps, poses, ranges)

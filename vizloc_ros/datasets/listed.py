@@ -11,7 +11,7 @@ from pycolmap import Rigid3d
 from vizloc_ros.datasets.image_files import read_image
 from vizloc_ros.datasets.lenses import read_rectified
 from vizloc_ros.datasets.record import Mounting, RawImage, Record, unknown_split
-from vizloc_ros.datasets.specification import frame_ranges
+from vizloc_ros.datasets.splits import sequence_splits
 from vizloc_ros.errors import CameraError, DatasetError
 from vizloc_ros.geometry.rectification import DistortedCamera, rectified_camera
 
@@ -104,13 +104,14 @@ def sequence_parts(
 ) -> dict[str, list[ListedImage]]:
     """Splits of a sequence: "all", "posed" if only some images have poses, and a range for each option.
 
-    The ranges count images in order of time. The split "map" leaves out images without a pose, which cannot be mapped.
+    The ranges are those of ``sequence_splits``. The split "map" leaves out images without a pose.
 
     Raises:
         DatasetError: an option is no range of the images.
     """
     ordered = in_order(images)
-    ranges = frame_ranges(options, len(ordered), where)
+    stamps, poses = [image.timestamp_ns for image in ordered], [image.world_from_cam for image in ordered]
+    ranges = sequence_splits(options, stamps, poses, where)
     parts = {split: [ordered[i] for i in frames] for split, frames in ranges.items()}
     posed = _posed(ordered)
     if "map" in parts:

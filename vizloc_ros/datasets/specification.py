@@ -40,21 +40,3 @@ def chosen_names(text: str, known: Sequence[str], option: str, where: str) -> li
     if unknown:
         raise DatasetError(f"{where}: {option}={','.join(unknown)}; there is {', '.join(known) or 'none'}")
     return names
-
-
-def frame_ranges(options: Mapping[str, str], count: int, where: str) -> dict[str, range]:
-    """Frame numbers of the split "all", and of one split for each option ``NAME=FIRST-LAST``, both included.
-
-    Raises:
-        DatasetError: a range is malformed, or not within the ``count`` frames.
-    """
-    return {"all": range(count)} | {split: _range(split, text, count, where) for split, text in options.items()}
-
-
-def _range(split: str, text: str, count: int, where: str) -> range:
-    first, dash, last = text.partition("-")
-    if not (dash and first.isdecimal() and last.isdecimal()):
-        raise DatasetError(f"{where}: {split}={text}; write the frames as FIRST-LAST, for example {split}=90-230")
-    if not int(first) <= int(last) < count:
-        raise DatasetError(f"{where}: {split}={text}; the sequence has the frames 0-{count - 1}")
-    return range(int(first), int(last) + 1)

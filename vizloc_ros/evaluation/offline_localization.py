@@ -12,7 +12,6 @@ import numpy as np
 from pycolmap import Rigid3d
 
 from vizloc_ros.datasets.corruptions import Degradation, degrade_records
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.record import every as every_nth
 from vizloc_ros.errors import ConfigError
@@ -32,6 +31,7 @@ from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, parallel_map, silent
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.pose_refiner import MAX_REFINEMENT, PoseRefiner
+from vizloc_ros.readers import open_dataset
 from vizloc_ros.timing import StageTimings, Stopwatch
 
 

@@ -66,6 +66,11 @@ class TransformTree:
                 return from_parent[ancestor].inverse() * ancestor_from_child
         return None
 
+    def parent(self, child: str) -> tuple[str, Rigid3d] | None:
+        """Parent of a frame and pose parent_from_child; None if it has none."""
+        with self._lock:
+            return self._parents.get(frame_name(child))
+
     def connected(self, frame: str) -> list[str]:
         """Other frames that are connected with a frame, in order of the alphabet."""
         with self._lock:

@@ -192,7 +192,8 @@ def _require_poses(records: Sequence[Record], dataset: str, needed: int) -> list
         raise DatasetError(f"{dataset}: a map needs at least {needed} images, this split has {len(records)}")
     if unposed := [record.name for record in records if record.world_from_cam is None]:
         raise DatasetError(
-            f"{dataset}: {len(unposed)} images have no pose, the first is {unposed[0]}: a map needs poses"
+            f"{dataset}: {len(unposed)} images have no pose, the first is {unposed[0]}: a map needs poses. Take a "
+            "split with poses only, such as map or posed"
         )
     return [record.world_from_cam for record in records if record.world_from_cam is not None]
 

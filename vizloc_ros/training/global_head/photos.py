@@ -12,11 +12,11 @@ from pydantic import Field
 
 from vizloc_ros.arrays import Bool, Float64, Int64, UInt8
 from vizloc_ros.datasets.image_files import read_image
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.errors import DatasetError
 from vizloc_ros.features.gray_image import gray_image
 from vizloc_ros.features.hfnet.image_size import shrink_to_cells
 from vizloc_ros.options import Options
+from vizloc_ros.readers import open_dataset
 from vizloc_ros.training.training_images import ImageSource, split_images
 from vizloc_ros.training.training_options import MAY_CHANGE
 

@@ -9,7 +9,6 @@ from pycolmap import Rigid3d
 from scipy.spatial.transform import Rotation
 
 from vizloc_ros.arrays import Bool, Float32, Float64, UInt8
-from vizloc_ros.datasets.open import open_dataset
 from vizloc_ros.datasets.record import Record, every
 from vizloc_ros.errors import DatasetError, ImageError
 from vizloc_ros.features.extractor import open_extractor
@@ -22,6 +21,7 @@ from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, parallel_map, silent
 from vizloc_ros.pixloc.image_fit import scale_to_multiples
 from vizloc_ros.pixloc.optimizer.projection import project
+from vizloc_ros.readers import open_dataset
 from vizloc_ros.training.pixloc.pixloc_training_options import InitialPoses, PairSource, Partners
 
 MIN_LANDMARKS = 16  # landmarks that both images of a pair contain

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from vizloc_ros.bags.bag_dataset import open_bag_dataset
 from vizloc_ros.datasets.aachen import open_aachen
 from vizloc_ros.datasets.cambridge import open_cambridge
 from vizloc_ros.datasets.cmu import open_cmu
@@ -51,6 +52,7 @@ _OPENERS: Mapping[str, tuple[Callable[[str], Dataset], tuple[str, ...]]] = {
     "aachen": (open_aachen, ("3D-models",)),
     "nuscenes": (open_nuscenes, ("*/sample_data.json",)),
     "4seasons": (open_four_seasons, ("GNSSPoses.txt",)),
+    "bag": (open_bag_dataset, ("metadata.yaml", "*.bag", "*.mcap", "*.db3")),
     "synthetic": (_open_synthetic, ()),
 }
 READERS = tuple(_OPENERS)
