@@ -3,7 +3,7 @@
 Observations are in CSR order: those of keyframe k are the rows ``offsets[k]:offsets[k + 1]``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vizloc_ros.arrays import Float32, Float64, Int8, Int32, Int64
+from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import ConfigError, FeatureError, MapError
 from vizloc_ros.features.extractor import FeatureExtractor, open_extractor
 from vizloc_ros.mapping.map_format import MapInfo, no_references, open_array, read_info
@@ -97,6 +98,16 @@ class VisualMap:
     def landmarks_of(self, keyframe: int) -> Int32:
         """Landmarks that a keyframe observes."""
         return self.observation_landmarks[self.observations_of(keyframe)]
+
+    def images_among(self, records: Sequence[Record]) -> list[Record]:
+        """Images of the keyframes, found by name. Raises ``MapError`` if one is not among the records."""
+        by_name = {record.name: record for record in records}
+        if missing := [name for name in self.keyframe_names if name not in by_name]:
+            raise MapError(
+                f"{self.folder}: {len(missing)} of its images are not in the dataset, the first is {missing[0]}: "
+                "give the dataset and the split that the map was built from"
+            )
+        return [by_name[name] for name in self.keyframe_names]
 
     @cached_property
     def extractor(self) -> FeatureExtractor:
