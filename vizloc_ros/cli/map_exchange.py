@@ -8,6 +8,7 @@ from rich.console import Console
 
 from vizloc_ros.cli.arguments import MapArgument
 from vizloc_ros.cli.progress import bar
+from vizloc_ros.mapping.ply import Coloring, export_ply
 from vizloc_ros.mapping.visual_map import VisualMap
 
 app = typer.Typer()
@@ -42,3 +43,19 @@ def export_colmap(
         f"{out}: {model.num_images()} images, {model.num_points3D()} points, {model.compute_num_observations()} "
         f"observations, reprojection error {model.compute_mean_reprojection_error():.2f} px"
     )
+
+
+@app.command("export")
+def export(
+    map_path: MapArgument,
+    out: Annotated[Path, typer.Option(metavar="FILE.ply", help="File of the landmarks", dir_okay=False)],
+    color: Annotated[Coloring, typer.Option(help="Meaning of the colors")] = Coloring.HEIGHT,
+) -> None:
+    """Write a map's landmarks and keyframes as PLY files for viewers.
+
+    The keyframes, with their viewing directions as normals, are in a second file.
+    """
+    visual_map = VisualMap.open(map_path)
+    keyframes = export_ply(visual_map, out, color)
+    console.print(f"{out}: {visual_map.info.landmarks} landmarks, colored by {color.value}")
+    console.print(f"{keyframes}: {visual_map.info.keyframes} keyframes")
