@@ -1,6 +1,7 @@
 """``vizloc map``: build, add-pixloc, info, check, index."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from vizloc_ros.cli.arguments import (
     ExtractorOption,
     LongSideOption,
     MapArgument,
+    PixLocOption,
     ProviderOption,
     SeedOption,
     TrackerModelOption,
@@ -23,6 +25,7 @@ from vizloc_ros.cli.arguments import (
 from vizloc_ros.cli.config_file import read_mapping, read_options
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.open import open_dataset
+from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.record import every as every_nth
 from vizloc_ros.errors import MapError
 from vizloc_ros.features.extractor import open_extractor
@@ -50,16 +53,30 @@ def build(
     extractor_config: ExtractorConfigOption = None,
     provider: ProviderOption = "cpu",
     config: ConfigOption = None,
-    pixloc: Annotated[bool, typer.Option(help="Also compute the tracker's reference features")] = True,
+    pixloc: PixLocOption = True,
     seed: SeedOption = 0,
 ) -> None:
     """Build a map from posed images."""
+    records = every_nth(open_dataset(dataset).records(split), every)
+    options = read_options(config, BuildOptions, seed=seed)
+    build_and_print(records, dataset, out, options, extractor, extractor_config, provider, pixloc)
+
+
+def build_and_print(
+    records: Sequence[Record],
+    dataset: str,
+    out: Path,
+    options: BuildOptions,
+    extractor: str,
+    extractor_config: Path | None,
+    provider: str,
+    pixloc: bool,
+) -> None:
+    """Build a map of posed records, add the tracker's reference features if ``pixloc``, and show the reports."""
     from vizloc_ros.features.device import Device
     from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
     from vizloc_ros.pixloc.reference_builder import add_references
 
-    records = every_nth(open_dataset(dataset).records(split), every)
-    options = read_options(config, BuildOptions, seed=seed)
     device = Device(provider=provider, threads=1)  # images are processed in parallel
     opened = open_extractor(extractor, read_mapping(extractor_config), device=device)
     dense = open_pyramid_extractor(device=device) if pixloc else None

@@ -6,18 +6,65 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from vizloc_ros.cli.arguments import MapArgument
+from vizloc_ros.cli.arguments import (
+    ConfigOption,
+    EveryOption,
+    ExtractorConfigOption,
+    ExtractorOption,
+    MapArgument,
+    PixLocOption,
+    ProviderOption,
+    SeedOption,
+)
+from vizloc_ros.cli.config_file import read_options
+from vizloc_ros.cli.map import build_and_print
 from vizloc_ros.cli.progress import bar
+from vizloc_ros.datasets.record import every as every_nth
+from vizloc_ros.mapping.builder import BuildOptions
 from vizloc_ros.mapping.ply import Coloring, export_ply
 from vizloc_ros.mapping.visual_map import VisualMap
 
 app = typer.Typer()
 console = Console()
 
+OutMapOption = Annotated[
+    Path, typer.Option(help="Folder of the new map; an existing map is replaced after success", file_okay=False)
+]
+ScaleOption = Annotated[float, typer.Option(help="Meters per unit of the model", min=0)]
 MapImagesOption = Annotated[
     str, typer.Option(metavar="DATASET", help="The map's images, if they have moved; empty: as at the build")
 ]
 MapSplitOption = Annotated[str, typer.Option(help="Split of the dataset that was mapped")]
+
+
+@app.command("import-colmap")
+def import_colmap(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of the COLMAP model", file_okay=False)],
+    images: Annotated[Path, typer.Option(help="Folder of the model's images", file_okay=False)],
+    out: OutMapOption,
+    scale: ScaleOption = 1.0,
+    names: Annotated[
+        Path | None, typer.Option("--list", metavar="FILE", help="Images to map, one name a line; by default all")
+    ] = None,
+    every: EveryOption = 1,
+    extractor: ExtractorOption = "hfnet",
+    extractor_config: ExtractorConfigOption = None,
+    provider: ProviderOption = "cpu",
+    config: ConfigOption = None,
+    pixloc: PixLocOption = True,
+    seed: SeedOption = 0,
+) -> None:
+    """Build a map from a COLMAP model and its images.
+
+    Cameras and poses are those of the model. Features and landmarks are new.
+    """
+    from vizloc_ros.datasets.colmap import colmap_specification, open_colmap
+
+    spec = colmap_specification(model, images=images, scale=scale, **({"map": names} if names else {}))
+    dataset = open_colmap(spec)
+    records = every_nth(dataset.records("map" if names else "all"), every)
+    options = read_options(config, BuildOptions, seed=seed)
+    build_and_print(records, dataset.name, out, options, extractor, extractor_config, provider, pixloc)
 
 
 @app.command("export-colmap")

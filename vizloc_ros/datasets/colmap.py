@@ -7,22 +7,24 @@ again, because MegaDepth does not include them.
 A reconstruction has no times: the images, in order of their names, get times one second apart.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import numpy as np
 import pycolmap
 from pycolmap import Rigid3d
 
+from vizloc_ros.arrays import UInt8
+from vizloc_ros.datasets.colmap_lens import rectified_reader
 from vizloc_ros.datasets.colmap_text import check_text_model
 from vizloc_ros.datasets.image_files import read_image
-from vizloc_ros.datasets.lenses import distorted_camera, read_rectified, undistorted_camera
+from vizloc_ros.datasets.lenses import undistorted_camera
 from vizloc_ros.datasets.parsing import QUATERNION_NORM_TOLERANCE, numbered_rows, parse_number
 from vizloc_ros.datasets.record import Record, unknown_split
 from vizloc_ros.errors import CameraError, DatasetError
-from vizloc_ros.geometry.rectification import rectified_camera
 from vizloc_ros.timing import NANOSECONDS
 
 MODELS = (".", "sparse", "sparse/0", "sparse/manhattan/0")  # of COLMAP and of MegaDepth
@@ -112,11 +114,9 @@ class ColmapDataset:
             if self.undistorted:
                 height, width = read_image(path).shape[:2]
                 camera = undistorted_camera(image.camera, (width, height))
-                read = partial(read_image, path, camera.size)
+                read: Callable[[], UInt8] = partial(read_image, path, camera.size)
             else:
-                lens = distorted_camera(image.camera)
-                camera = rectified_camera(lens)
-                read = partial(read_rectified, path, lens)
+                camera, read = rectified_reader(image.camera, path)
         except CameraError as error:
             raise DatasetError(
                 f"{self.model}: camera {image.camera.camera_id} of image {image.name}: {error}; or leave the image "
@@ -152,6 +152,20 @@ def open_colmap(spec: str) -> ColmapDataset:
         "query": parts["all"][::QUERY_EVERY],
     }
     return ColmapDataset(spec, model, images, image_folder, undistorted, parts)
+
+
+def colmap_specification(model: Path, images: Path, scale: float = 1.0, **lists: Path) -> str:
+    """Text with which ``open_colmap`` reads a model and its images, wherever it is opened from.
+
+    Args:
+        model: folder of the model.
+        images: folder of its images.
+        scale: meters per unit of the model.
+        lists: file with the names of the images of a split, by the split's name.
+    """
+    options = {"images": str(images.resolve())} | ({} if scale == 1 else {"scale": repr(scale)})
+    options |= {split: str(file.resolve()) for split, file in lists.items()}
+    return f"{model.resolve()}?{urlencode(options, safe='/')}"
 
 
 def _model_folder(root: Path, named: str | None) -> Path:
