@@ -63,7 +63,7 @@ def triangulate(
     keyframes: Sequence[Keyframe], matches: Sequence[PairMatches], options: TriangulationOptions, progress: Progress
 ) -> Triangulation:
     """Triangulate the verified matches with fixed poses, refine the points, and drop outliers and short tracks."""
-    model = _posed_model(keyframes)
+    model = posed_model(keyframes)
     graph = _correspondence_graph(keyframes, matches)
     observations = pycolmap.ObservationManager(model, graph)
     triangulator = pycolmap.IncrementalTriangulator(graph, model, observations)
@@ -95,7 +95,7 @@ def _drop_short_tracks(model: pycolmap.Reconstruction, options: TriangulationOpt
             model.delete_point3D(point_id)
 
 
-def _posed_model(keyframes: Sequence[Keyframe]) -> pycolmap.Reconstruction:
+def posed_model(keyframes: Sequence[Keyframe]) -> pycolmap.Reconstruction:
     """Reconstruction with cameras, registered images and keypoints, but without points."""
     model = pycolmap.Reconstruction()
     camera_ids: dict[PinholeCamera, int] = {}
@@ -144,7 +144,7 @@ def _refine_points(model: pycolmap.Reconstruction) -> None:
 
 def _renumbered(keyframes: Sequence[Keyframe], model: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
     """Copy of the model whose point ids are 1 to L, without the gaps of dropped points."""
-    renumbered = _posed_model(keyframes)
+    renumbered = posed_model(keyframes)
     for point_id in sorted(model.point3D_ids()):
         point = model.point3D(point_id)
         renumbered.add_point3D(point.xyz, point.track)
