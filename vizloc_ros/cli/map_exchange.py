@@ -16,8 +16,8 @@ from vizloc_ros.cli.arguments import (
     ProviderOption,
     SeedOption,
 )
-from vizloc_ros.cli.config_file import read_options
-from vizloc_ros.cli.map import build_and_print
+from vizloc_ros.cli.config_file import read_mapping, read_options
+from vizloc_ros.cli.map import build_and_print, print_references
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.record import every as every_nth
 from vizloc_ros.mapping.builder import BuildOptions
@@ -65,6 +65,61 @@ def import_colmap(
     records = every_nth(dataset.records("map" if names else "all"), every)
     options = read_options(config, BuildOptions, seed=seed)
     build_and_print(records, dataset.name, out, options, extractor, extractor_config, provider, pixloc)
+
+
+@app.command("import-hloc")
+def import_hloc(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of hloc's outputs", file_okay=False)],
+    out: OutMapOption,
+    extractor: Annotated[
+        str, typer.Option(help="Extractor of these features: PATH.onnx, hfnet or rootsift; empty: not at hand")
+    ] = "",
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the images, to compare the extractor and for --pixloc", file_okay=False),
+    ] = None,
+    sfm: Annotated[Path | None, typer.Option(help="Folder of the model, if DIR has several", file_okay=False)] = None,
+    features: Annotated[Path | None, typer.Option(metavar="FILE.h5", help="Local features, likewise")] = None,
+    global_features: Annotated[
+        Path | None, typer.Option("--global", metavar="FILE.h5", help="Global descriptors, likewise")
+    ] = None,
+    scale: ScaleOption = 1.0,
+    extractor_config: ExtractorConfigOption = None,
+    provider: ProviderOption = "cpu",
+    pixloc: PixLocOption = True,
+    seed: SeedOption = 0,
+) -> None:
+    """Make a map of hloc's features and its model.
+
+    Queries are localized with --extractor, which must make the same features.
+    """
+    from vizloc_ros.datasets.hloc_features import HlocFiles
+    from vizloc_ros.datasets.open import open_dataset
+    from vizloc_ros.features.device import Device
+    from vizloc_ros.features.extractor import open_extractor
+    from vizloc_ros.mapping.hloc_import import import_hloc
+    from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
+    from vizloc_ros.pixloc.reference_builder import add_references
+
+    device = Device(provider=provider)
+    files = HlocFiles.find(folder, sfm, features, global_features)
+    opened = open_extractor(extractor, read_mapping(extractor_config), device=device) if extractor else None
+    report = import_hloc(files, out, extractor=opened, images=images, scale=scale, seed=seed, progress=bar)
+    console.print(
+        f"{out}: {report['keyframes']} keyframes, {report['landmarks']} landmarks, reprojection error "
+        f"{report['mean_reprojection_error_px']:.2f} px"
+    )
+    for warning in report["warnings"]:
+        console.print(f"warning: {warning}", style="bold yellow")
+    visual_map = VisualMap.open(out)
+    if opened is None:
+        text = f"queries need the same features ({visual_map.info.extractor.name}): name their network with --extractor"
+        console.print(text, style="yellow", soft_wrap=True)
+    elif images is None:
+        console.print("the extractor was not compared with the features: name the images with --images", style="yellow")
+    if pixloc and images is not None:
+        records = open_dataset(visual_map.info.dataset).records("all")
+        print_references(out, add_references(out, records, open_pyramid_extractor(device=device), bar))
 
 
 @app.command("export-colmap")

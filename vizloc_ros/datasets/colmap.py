@@ -171,7 +171,7 @@ def colmap_specification(model: Path, images: Path, scale: float = 1.0, **lists:
 def _model_folder(root: Path, named: str | None) -> Path:
     candidates = [root / folder for folder in (MODELS if named is None else (named,))]
     for folder in candidates:
-        if any(all((folder / f"{file}{suffix}").is_file() for file in MODEL_FILES) for suffix in (".bin", ".txt")):
+        if has_model(folder):
             return folder
     raise DatasetError(
         f"{', '.join(map(str, candidates))}: no COLMAP reconstruction ({', '.join(MODEL_FILES)}, all .bin or all "
@@ -202,17 +202,26 @@ def _image_folder(root: Path, model: Path, images: str | None, undistorted: str 
 
 def read_model(folder: Path, scale: float) -> list[ColmapImage]:
     """Read the registered images, in order of their names."""
+    return posed_images(read_reconstruction(folder), folder, scale)
+
+
+def read_reconstruction(folder: Path) -> pycolmap.Reconstruction:
+    """Read a reconstruction, binary or text. Raises ``DatasetError`` for a file that COLMAP cannot read."""
     if not all((folder / f"{file}.bin").is_file() for file in MODEL_FILES):
         check_text_model(folder)
     for path in sorted(folder.glob("*.bin")):
         if path.stem in MODEL_FILES and path.stat().st_size < COUNT_BYTES:  # COLMAP would read a count of anything
             raise DatasetError(f"{path}: the file is empty ({path.stat().st_size} bytes): copy it again")
     try:
-        model = pycolmap.Reconstruction(folder)
+        return pycolmap.Reconstruction(folder)
     except UNREADABLE_MODEL as error:
         raise DatasetError(
             f"{folder}: COLMAP cannot read the reconstruction: {error}; copy or export it again"
         ) from error
+
+
+def posed_images(model: pycolmap.Reconstruction, folder: Path, scale: float) -> list[ColmapImage]:
+    """Registered images of a reconstruction, in order of their names. Raises ``DatasetError`` if it has none."""
     images = [
         ColmapImage(image.name, model.cameras[image.camera_id], _world_from_cam(image, scale, folder))
         for image in model.images.values()
@@ -221,6 +230,11 @@ def read_model(folder: Path, scale: float) -> list[ColmapImage]:
     if not images:
         raise DatasetError(f"{folder}: the reconstruction has no image with a pose")
     return sorted(images, key=lambda image: image.name)
+
+
+def has_model(folder: Path) -> bool:
+    """Return True if a folder has the files of a model, all binary or all text."""
+    return any(all((folder / f"{file}{suffix}").is_file() for file in MODEL_FILES) for suffix in (".bin", ".txt"))
 
 
 def _world_from_cam(image: pycolmap.Image, scale: float, folder: Path) -> Rigid3d:

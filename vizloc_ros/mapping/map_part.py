@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pycolmap
 
 from vizloc_ros import __version__
-from vizloc_ros.arrays import Bool, Float64, Int32, Int64
+from vizloc_ros.arrays import Bool, Int64
 from vizloc_ros.errors import MapError
 from vizloc_ros.features.types import Features
 from vizloc_ros.geometry.poses import pose_of
@@ -18,7 +17,7 @@ from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.map_format import ExtractorInfo, MapInfo
 from vizloc_ros.mapping.map_writer import MapContent, add_to_map, write_map
 from vizloc_ros.mapping.reference_arrays import ReferenceArrays, array_files
-from vizloc_ros.mapping.triangulation import Triangulation, posed_model
+from vizloc_ros.mapping.triangulation import triangulation_of
 from vizloc_ros.mapping.visual_map import EXTRACTOR_FOLDER, VisualMap
 
 _MADE_ANEW = {
@@ -123,17 +122,9 @@ class MapPart:
         positions = np.asarray(visual_map.landmark_positions[kept], np.float64)
         owners = np.searchsorted(self.keyframes, of_rows)
         keypoints = np.arange(len(self.rows)) - starts[owners]
-        model = _model(keyframes, positions, owners, keypoints, landmarks.astype(np.int32))
         return MapContent(
             keyframes,
-            Triangulation(
-                positions,
-                owners,
-                keypoints,
-                landmarks.astype(np.int32),
-                float(model.compute_mean_reprojection_error()),
-                model,
-            ),
+            triangulation_of(keyframes, positions, owners, keypoints, landmarks.astype(np.int32)),
             StoredKind(info.extractor, visual_map.folder / EXTRACTOR_FOLDER),
             info.dataset,
             info.frame,
@@ -161,17 +152,3 @@ def _keyframe(visual_map: VisualMap, index: int, rows: Int64) -> Keyframe:
     )
     pose = pose_of(visual_map.keyframe_poses[index])
     return Keyframe(visual_map.keyframe_names[index], int(visual_map.keyframe_stamps[index]), camera, pose, features)
-
-
-def _model(
-    keyframes: list[Keyframe], positions: Float64, owners: Int64, keypoints: Int64, landmarks: Int32
-) -> pycolmap.Reconstruction:
-    """COLMAP model of landmarks (L, 3) and their (M,) observations."""
-    model = posed_model(keyframes)
-    order = np.argsort(landmarks, kind="stable")
-    ends = np.cumsum(np.bincount(landmarks, minlength=len(positions)))
-    for position, rows in zip(positions, np.split(order, ends[:-1]), strict=True):
-        elements = [pycolmap.TrackElement(int(owners[row]) + 1, int(keypoints[row])) for row in rows]
-        model.add_point3D(position, pycolmap.Track(elements))
-    model.update_point_3d_errors()
-    return model

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 NAMES_FILE = "keyframe_names.txt"
 EXTRACTOR_FOLDER = "extractor"
 MODEL_FOLDER = "sfm"
+FOREIGN_FEATURES = "hloc"  # name of the extractor of a map, up to a colon, whose network is not at hand
 
 _Shape = Callable[[MapInfo], tuple[int, ...]]
 ARRAYS: Mapping[str, tuple[type[np.generic], _Shape]] = {
@@ -141,6 +142,11 @@ def open_map_extractor(folder: Path, info: MapInfo, device: "Device | None" = No
         DeviceError: the device is not available.
     """
     wanted = info.extractor
+    if wanted.name.startswith(f"{FOREIGN_FEATURES}:"):
+        raise FeatureError(
+            f"{folder}: its features are {wanted.name}, imported without their network, and queries need the same: "
+            "import the map again with --extractor PATH.onnx"
+        )
     try:
         extractor = open_extractor(wanted.name, wanted.settings, folder / EXTRACTOR_FOLDER, device)
     except ConfigError as error:
