@@ -128,6 +128,34 @@ def test_colmap_takes_distortion_out_of_images(tmp_path: Path) -> None:
     assert ignored.mean() > 10 * difference.mean()
 
 
+# One of every model that OpenCV lacks.
+OTHER_PARAMETERS = {
+    "FOV": [85, 80, 48, 32, 0.6],
+    "THIN_PRISM_FISHEYE": [80, 82, 48, 32, 0.05, -0.02, 2e-3, -3e-3, 0, 0, 5e-3, -4e-3],
+    "RAD_TAN_THIN_PRISM_FISHEYE": [80, 82, 48, 32, 0.05, -0.02, 0, 0, 0, 0, 2e-3, -3e-3, 5e-3, 0, -4e-3, 0],
+    "SIMPLE_DIVISION": [80, 48, 32, -0.15],
+    "DIVISION": [80, 82, 48, 32, -0.15],
+    "EUCM": [80, 82, 48, 32, 0.6, 1.1],
+}
+
+
+@pytest.mark.parametrize("name", OTHER_PARAMETERS)
+def test_lenses_that_opencv_lacks_are_rectified_as_colmap_bends_them(tmp_path: Path, name: str) -> None:
+    camera = pycolmap.Camera(camera_id=1, model=name, width=96, height=64, params=OTHER_PARAMETERS[name])
+    wide = PinholeCamera(192, 128, 80, 80, 95.5, 63.5)
+    write_model(tmp_path, {"a.png": (camera, pose_of(1))})
+    write_image(tmp_path / "images" / "a.png", seen_through(camera, wide, pattern(wide.size)))
+    (record,) = open_dataset(f"colmap:{tmp_path}").records("all")
+    x, y = np.meshgrid(np.arange(record.camera.width), np.arange(record.camera.height))
+    pixels, _ = wide.project(record.camera.rays(np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float64)))
+    maps = pixels.reshape(*x.shape, 2).astype(np.float32)
+    expected = cv2.remap(pattern(wide.size), maps, None, cv2.INTER_CUBIC)
+    inner = (slice(3, -3),) * 2
+    difference = np.abs(record.read_image().astype(float) - expected)[inner]
+    assert record.read_image().shape == x.shape
+    assert difference.mean() < 1.5
+
+
 def megadepth(root: Path) -> tuple[Path, dict[str, PinholeCamera]]:
     """A scene as MegaDepth comes, with a camera an image, undistorted by COLMAP itself; and the cameras it made."""
     scene = root / "MegaDepth_v1_SfM" / "0015"
@@ -262,9 +290,11 @@ def test_colmap_says_which_camera_does_not_fit(scene: Path) -> None:
     write_model(scene / "sparse" / "0", {"0.png": (folded, pose_of(0))})
     with pytest.raises(DatasetError, match=r"camera 4 of image 0\.png: .*% of the rectified image empty or folded"):
         open_dataset(f"colmap:{scene}").records("all")
-    fov = pycolmap.Camera(camera_id=5, model="FOV", width=96, height=64, params=[80, 80, 48, 32, 0.9])
-    write_model(scene / "sparse" / "0", {"0.png": (fov, pose_of(0))})
-    with pytest.raises(DatasetError, match=r"sparse/0: camera 5 of image 0\.png: the camera model FOV .* \(all=FILE\)"):
+    around = pycolmap.Camera(camera_id=5, model="EQUIRECTANGULAR", width=96, height=64, params=[96, 64])
+    write_model(scene / "sparse" / "0", {"0.png": (around, pose_of(0))})
+    with pytest.raises(
+        DatasetError, match=r"sparse/0: camera 5 of image 0\.png: .*EQUIRECT.* too wide .* \(all=FILE\)"
+    ):
         open_dataset(f"colmap:{scene}").records("all")
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vizloc_ros.datasets.record import Record
+from vizloc_ros.evaluation.map_comparison import recall_of_maps
 from vizloc_ros.evaluation.offline_localization import OfflineRun, localize_records
 from vizloc_ros.evaluation.recall import RecallReport, evaluate_poses
 from vizloc_ros.features.device import Device
@@ -13,6 +15,7 @@ from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.builder import BuildReport, build_map
 from vizloc_ros.mapping.check import map_problems
+from vizloc_ros.mapping.prune import choose_part
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.readers import open_dataset
 
@@ -61,17 +64,22 @@ def build(extractor: str, kitti00: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="module")
-def localized(kitti00: Path, build: tuple[VisualMap, BuildReport]) -> tuple[OfflineRun, RecallReport]:
+def queries(kitti00: Path, build: tuple[VisualMap, BuildReport]) -> list[Record]:
     """Every sixth frame of the second pass that is where the map is."""
     visual_map, _ = build
     centres = visual_map.keyframe_poses[:, :3]
-    records = [
+    return [
         record
         for record in open_dataset(f"folder:{kitti00}").records("query")
         if np.linalg.norm(centres - record.world_from_cam.translation, axis=1).min() < NEAR_M
     ][::6]
-    run = localize_records(records, visual_map, HierarchicalLocalizer(visual_map))
-    return run, evaluate_poses(run.estimates, {record.name: record.world_from_cam for record in records})
+
+
+@pytest.fixture(scope="module")
+def localized(queries: list[Record], build: tuple[VisualMap, BuildReport]) -> tuple[OfflineRun, RecallReport]:
+    visual_map, _ = build
+    run = localize_records(queries, visual_map, HierarchicalLocalizer(visual_map))
+    return run, evaluate_poses(run.estimates, {record.name: record.world_from_cam for record in queries})
 
 
 def test_the_map_is_dense_and_agrees_with_its_poses(build: tuple[VisualMap, BuildReport], golden: Golden) -> None:
@@ -99,3 +107,18 @@ def test_the_second_pass_is_localized(localized: tuple[OfflineRun, RecallReport]
     assert run.retrieval["r1_5m"] >= golden.r1_5m
     assert run.retrieval["r10_5m"] == 1.0
     assert min(len(outcome.pose.keypoints) for outcome in run.outcomes.values()) >= golden.inliers
+
+
+def test_half_of_the_map_localizes_as_well(
+    build: tuple[VisualMap, BuildReport], queries: list[Record], golden: Golden, tmp_path: Path
+) -> None:
+    """Docs: on the whole street, a half costs no recall."""
+    visual_map, _ = build
+    choose_part(visual_map, 0.5).write({}, tmp_path / "half")
+    half = VisualMap.open(tmp_path / "half", Device(threads=1))
+    assert map_problems(half.folder) == []
+    assert half.info.observations <= 0.5 * visual_map.info.observations
+    (recall,) = recall_of_maps([half], queries)
+    assert recall.recall["0.25m_2deg"] == 1.0
+    assert recall.median_translation_m is not None
+    assert recall.median_translation_m < 2 * golden.median_m

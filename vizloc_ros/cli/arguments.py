@@ -28,6 +28,7 @@ TrackerModelOption = Annotated[
 ]
 LongSideOption = Annotated[int, typer.Option(help="Maximum longer side of its images [px]", min=64)]
 RateOption = Annotated[float, typer.Option(help="Speed of playback; 1: real time", min=SLOWEST_RATE, max=FASTEST_RATE)]
+PixLocOption = Annotated[bool, typer.Option(help="Also compute the tracker's reference features")]
 ProviderOption = Annotated[str, typer.Option(help="Device of the network: cpu, cuda or tensorrt")]
 ConfigOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="YAML file of options (docs/map_build.md, docs/evaluation.md)")

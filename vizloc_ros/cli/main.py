@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 
 from vizloc_ros import __version__
-from vizloc_ros.cli import bag, evaluate, export, train
+from vizloc_ros.cli import bag, evaluate, export, map_exchange, map_upkeep, train
 from vizloc_ros.cli import map as map_commands
 from vizloc_ros.cli.benchmark import benchmark
 from vizloc_ros.cli.demo import demo
@@ -22,6 +22,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich's columns cut the names of options at 80 characters
 )
+map_commands.app.add_typer(map_exchange.app)
+map_commands.app.add_typer(map_upkeep.app)
 app.add_typer(map_commands.app, name="map")
 app.add_typer(bag.app, name="bag")
 app.add_typer(evaluate.app, name="evaluate")

@@ -1,6 +1,7 @@
 """``vizloc map``: build, add-pixloc, info, check, index, align."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from vizloc_ros.cli.arguments import (
     ExtractorOption,
     LongSideOption,
     MapArgument,
+    PixLocOption,
     ProviderOption,
     SeedOption,
     TrackerModelOption,
@@ -23,6 +25,7 @@ from vizloc_ros.cli.arguments import (
 from vizloc_ros.cli.config_file import read_mapping, read_options
 from vizloc_ros.cli.map_align import align, place_rows
 from vizloc_ros.cli.progress import bar
+from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.record import every as every_nth
 from vizloc_ros.errors import MapError
 from vizloc_ros.features.extractor import open_extractor
@@ -30,7 +33,7 @@ from vizloc_ros.localization.faiss_index import INDEX_FILE, write_index
 from vizloc_ros.localization.global_search import EXACT_UP_TO
 from vizloc_ros.mapping.builder import BuildOptions, BuildReport, build_map
 from vizloc_ros.mapping.check import map_problems
-from vizloc_ros.mapping.georeference import parse_datum
+from vizloc_ros.mapping.georeference import Utm, Wgs84, parse_datum
 from vizloc_ros.mapping.keyframe_choice import ChosenKeyframes, choose_keyframes
 from vizloc_ros.mapping.map_writer import add_to_map
 from vizloc_ros.mapping.visual_map import VisualMap
@@ -61,27 +64,41 @@ def build(
     provider: ProviderOption = "cpu",
     config: ConfigOption = None,
     datum: DatumOption = "",
-    pixloc: Annotated[bool, typer.Option(help="Also compute the tracker's reference features")] = True,
+    pixloc: PixLocOption = True,
     seed: SeedOption = 0,
 ) -> None:
     """Build a map from posed images."""
-    from vizloc_ros.features.device import Device
-    from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
-    from vizloc_ros.pixloc.reference_builder import add_references
-
     records = every_nth(open_dataset(dataset).records(split), every)
     options = read_options(config, BuildOptions, seed=seed)
     if keyframe_distance is not None:
         keyframes = options.keyframes.model_copy(update={"min_distance": keyframe_distance})
         options = options.model_copy(update={"keyframes": keyframes})
+    build_and_print(records, dataset, out, options, extractor, extractor_config, provider, pixloc, parse_datum(datum))
+
+
+def build_and_print(
+    records: Sequence[Record],
+    dataset: str,
+    out: Path,
+    options: BuildOptions,
+    extractor: str,
+    extractor_config: Path | None,
+    provider: str,
+    pixloc: bool,
+    datum: Wgs84 | Utm | None = None,
+) -> None:
+    """Build a map of posed records, add the tracker's reference features if ``pixloc``, and show the reports."""
+    from vizloc_ros.features.device import Device
+    from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
+    from vizloc_ros.pixloc.reference_builder import add_references
+
     chosen = choose_keyframes(records, options.keyframes, bar)
     print_choice(chosen, len(records))
     records = chosen.records
     device = Device(provider=provider, threads=1)  # images are processed in parallel
     opened = open_extractor(extractor, read_mapping(extractor_config), device=device)
     dense = open_pyramid_extractor(device=device) if pixloc else None
-    place = parse_datum(datum)
-    report = build_map(records, opened, out, dataset=dataset, options=options, datum=place, progress=bar)
+    report = build_map(records, opened, out, dataset=dataset, options=options, datum=datum, progress=bar)
     print_build(report, out)
     if dense is not None:
         print_references(out, add_references(out, records, dense, bar))

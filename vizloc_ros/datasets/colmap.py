@@ -7,22 +7,24 @@ again, because MegaDepth does not include them.
 A reconstruction has no times: the images, in order of their names, get times one second apart.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import numpy as np
 import pycolmap
 from pycolmap import Rigid3d
 
+from vizloc_ros.arrays import UInt8
+from vizloc_ros.datasets.colmap_lens import rectified_reader
 from vizloc_ros.datasets.colmap_text import check_text_model
 from vizloc_ros.datasets.image_files import read_image
-from vizloc_ros.datasets.lenses import distorted_camera, read_rectified, undistorted_camera
+from vizloc_ros.datasets.lenses import undistorted_camera
 from vizloc_ros.datasets.parsing import QUATERNION_NORM_TOLERANCE, numbered_rows, parse_number
 from vizloc_ros.datasets.record import Record, unknown_split
 from vizloc_ros.errors import CameraError, DatasetError
-from vizloc_ros.geometry.rectification import rectified_camera
 from vizloc_ros.timing import NANOSECONDS
 
 MODELS = (".", "sparse", "sparse/0", "sparse/manhattan/0")  # of COLMAP and of MegaDepth
@@ -112,11 +114,9 @@ class ColmapDataset:
             if self.undistorted:
                 height, width = read_image(path).shape[:2]
                 camera = undistorted_camera(image.camera, (width, height))
-                read = partial(read_image, path, camera.size)
+                read: Callable[[], UInt8] = partial(read_image, path, camera.size)
             else:
-                lens = distorted_camera(image.camera)
-                camera = rectified_camera(lens)
-                read = partial(read_rectified, path, lens)
+                camera, read = rectified_reader(image.camera, path)
         except CameraError as error:
             raise DatasetError(
                 f"{self.model}: camera {image.camera.camera_id} of image {image.name}: {error}; or leave the image "
@@ -154,10 +154,24 @@ def open_colmap(spec: str) -> ColmapDataset:
     return ColmapDataset(spec, model, images, image_folder, undistorted, parts)
 
 
+def colmap_specification(model: Path, images: Path, scale: float = 1.0, **lists: Path) -> str:
+    """Text with which ``open_colmap`` reads a model and its images, wherever it is opened from.
+
+    Args:
+        model: folder of the model.
+        images: folder of its images.
+        scale: meters per unit of the model.
+        lists: file with the names of the images of a split, by the split's name.
+    """
+    options = {"images": str(images.resolve())} | ({} if scale == 1 else {"scale": repr(scale)})
+    options |= {split: str(file.resolve()) for split, file in lists.items()}
+    return f"{model.resolve()}?{urlencode(options, safe='/')}"
+
+
 def _model_folder(root: Path, named: str | None) -> Path:
     candidates = [root / folder for folder in (MODELS if named is None else (named,))]
     for folder in candidates:
-        if any(all((folder / f"{file}{suffix}").is_file() for file in MODEL_FILES) for suffix in (".bin", ".txt")):
+        if has_model(folder):
             return folder
     raise DatasetError(
         f"{', '.join(map(str, candidates))}: no COLMAP reconstruction ({', '.join(MODEL_FILES)}, all .bin or all "
@@ -188,17 +202,26 @@ def _image_folder(root: Path, model: Path, images: str | None, undistorted: str 
 
 def read_model(folder: Path, scale: float) -> list[ColmapImage]:
     """Read the registered images, in order of their names."""
+    return posed_images(read_reconstruction(folder), folder, scale)
+
+
+def read_reconstruction(folder: Path) -> pycolmap.Reconstruction:
+    """Read a reconstruction, binary or text. Raises ``DatasetError`` for a file that COLMAP cannot read."""
     if not all((folder / f"{file}.bin").is_file() for file in MODEL_FILES):
         check_text_model(folder)
     for path in sorted(folder.glob("*.bin")):
         if path.stem in MODEL_FILES and path.stat().st_size < COUNT_BYTES:  # COLMAP would read a count of anything
             raise DatasetError(f"{path}: the file is empty ({path.stat().st_size} bytes): copy it again")
     try:
-        model = pycolmap.Reconstruction(folder)
+        return pycolmap.Reconstruction(folder)
     except UNREADABLE_MODEL as error:
         raise DatasetError(
             f"{folder}: COLMAP cannot read the reconstruction: {error}; copy or export it again"
         ) from error
+
+
+def posed_images(model: pycolmap.Reconstruction, folder: Path, scale: float) -> list[ColmapImage]:
+    """Registered images of a reconstruction, in order of their names. Raises ``DatasetError`` if it has none."""
     images = [
         ColmapImage(image.name, model.cameras[image.camera_id], _world_from_cam(image, scale, folder))
         for image in model.images.values()
@@ -207,6 +230,11 @@ def read_model(folder: Path, scale: float) -> list[ColmapImage]:
     if not images:
         raise DatasetError(f"{folder}: the reconstruction has no image with a pose")
     return sorted(images, key=lambda image: image.name)
+
+
+def has_model(folder: Path) -> bool:
+    """Return True if a folder has the files of a model, all binary or all text."""
+    return any(all((folder / f"{file}{suffix}").is_file() for file in MODEL_FILES) for suffix in (".bin", ".txt"))
 
 
 def _world_from_cam(image: pycolmap.Image, scale: float, folder: Path) -> Rigid3d:

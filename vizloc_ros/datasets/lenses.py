@@ -54,10 +54,15 @@ def parse_camera(fields: Sequence[str], expected: str, where: str) -> pycolmap.C
     return pycolmap.Camera(model=model, width=int(width), height=int(height), params=params)
 
 
+def has_opencv_model(camera: pycolmap.Camera) -> bool:
+    """Return True if OpenCV has the model of a camera of COLMAP, so that ``distorted_camera`` converts it."""
+    return camera.model.name in _LENSES
+
+
 def distorted_camera(camera: pycolmap.Camera) -> DistortedCamera:
     """Convert a camera of COLMAP. Raises ``CameraError`` if its model or parameters cannot be used."""
     name = camera.model.name
-    if name not in _LENSES:
+    if not has_opencv_model(camera):
         raise CameraError(
             f"the camera model {name} cannot be rectified, only {', '.join(_LENSES)}: undistort the images "
             "(colmap image_undistorter) and read its output"

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from vizloc_ros.features.device import Device
 
 
-class FeatureExtractor(Protocol):
-    """Extractor of ``Features`` from rectified images. Thread-safe."""
+class FeatureKind(Protocol):
+    """Kind of features: all that a map stores of its extractor."""
 
     @property
     def name(self) -> str:
@@ -35,6 +35,14 @@ class FeatureExtractor(Protocol):
         """Settings with which ``open_extractor`` makes the same extractor again; plain YAML values."""
         ...
 
+    def save(self, folder: Path) -> None:
+        """Write the result of ``learn`` as ``.npy`` files into an existing folder."""
+        ...
+
+
+class FeatureExtractor(FeatureKind, Protocol):
+    """Extractor of ``Features`` from rectified images. Thread-safe."""
+
     def warm_up(self, size: tuple[int, int]) -> None:
         """Prepare for images of (width, height), so that the first one takes no longer than the others."""
         ...
@@ -49,10 +57,6 @@ class FeatureExtractor(Protocol):
 
     def learn(self, features: Sequence[Features], seed: int) -> "FeatureExtractor":
         """Return an extractor whose global descriptor is learned on the features of a map's images."""
-        ...
-
-    def save(self, folder: Path) -> None:
-        """Write the result of ``learn`` as ``.npy`` files into an existing folder."""
         ...
 
 

@@ -10,14 +10,12 @@ from pycolmap import Rigid3d
 from pydantic import BaseModel, ConfigDict, Field
 
 from vizloc_ros import __version__
-from vizloc_ros.arrays import Float64
 from vizloc_ros.datasets.exif import UPRIGHT, exif_orientation, orientation_text
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import DatasetError, ImageError, MapError
 from vizloc_ros.features.extractor import FeatureExtractor
 from vizloc_ros.features.types import Features, corrected
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
-from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.mapping.georeference import Georeference, Utm, Wgs84
 from vizloc_ros.mapping.guided_pairs import match_along_lines
 from vizloc_ros.mapping.keyframe_choice import KeyframeOptions
@@ -28,7 +26,7 @@ from vizloc_ros.mapping.parallax import needed_parallax, no_parallax
 from vizloc_ros.mapping.pose_diagnosis import median_speed, pose_agreement, pose_warnings, scale_warnings
 from vizloc_ros.mapping.rotated_views import RotatedViewOptions, with_rotated_views
 from vizloc_ros.mapping.self_calibration import SelfCalibrationOptions, calibration_warnings, estimate_corrections
-from vizloc_ros.mapping.triangulation import Triangulation, TriangulationOptions, triangulate
+from vizloc_ros.mapping.triangulation import TriangulationOptions, observation_depths, triangulate
 from vizloc_ros.options import Options
 from vizloc_ros.parallel import Progress, parallel_map, silent
 from vizloc_ros.timing import Stopwatch
@@ -152,7 +150,7 @@ def build_map(
     if len(triangulation.positions) == 0:
         at_rest = no_parallax(keyframes, matches, options.triangulation.min_angle)
         raise MapError(at_rest or _no_landmarks(keyframes, pose_agreement(matches), warnings))
-    warnings += scale_warnings(keyframes, _depths(keyframes, triangulation)) + _range_warnings(keyframes)
+    warnings += scale_warnings(keyframes, observation_depths(keyframes, triangulation)) + _range_warnings(keyframes)
     observed = np.bincount(triangulation.keyframes, minlength=len(keyframes))
     report = BuildReport(
         keyframes=len(keyframes),
@@ -164,7 +162,7 @@ def build_map(
         matches_per_pair=float(np.mean([len(m.verified) for m in matches])),
         pose_agreement=pose_agreement(matches),
         median_speed_mps=median_speed(keyframes),
-        median_depth_m=float(np.median(_depths(keyframes, triangulation))),
+        median_depth_m=float(np.median(observation_depths(keyframes, triangulation))),
         calibration_shift_px=max((c.max_shift(camera) for camera, c in corrections.items()), default=0.0),
         weak_keyframes=[k.name for k, n in zip(keyframes, observed, strict=True) if n < options.min_observations],
         warnings=warnings,
@@ -220,15 +218,6 @@ def _keyframe(record: Record, features: Features) -> Keyframe:
 def _with_correct_keypoints(keyframe: Keyframe, corrections: Mapping[PinholeCamera, IntrinsicsCorrection]) -> Keyframe:
     correction = corrections.get(keyframe.camera, IntrinsicsCorrection())
     return replace(keyframe, features=corrected(keyframe.features, correction, keyframe.camera))
-
-
-def _depths(keyframes: Sequence[Keyframe], triangulation: Triangulation) -> Float64:
-    """(M,) depth [m] of every observation."""
-    points = triangulation.positions[triangulation.landmarks]
-    rows = triangulation.rows_of_keyframes(len(keyframes))
-    return np.concatenate(
-        [transform_points(k.map_from_cam.inverse(), points[r])[:, 2] for k, r in zip(keyframes, rows, strict=True)]
-    )
 
 
 def _range_warnings(keyframes: Sequence[Keyframe]) -> list[str]:

@@ -167,18 +167,23 @@ class Georeference(BaseModel):
         """True if the map's coordinates are not those of the world."""
         return self.world_from_map != _UNMOVED
 
+    @property
+    def world_from_map_pose(self) -> Rigid3d:
+        """Pose of the map in the world of its dataset."""
+        return pose_of(np.array(self.world_from_map))
+
     def poses_in_world(self, map_from_cam: Mapping[str, Rigid3d]) -> Mapping[str, Rigid3d]:
         """Poses world_from_cam of poses map_from_cam by name; the same ones if the map is not moved."""
         if not self.is_moved:
             return map_from_cam
-        world_from_map = pose_of(np.array(self.world_from_map))
+        world_from_map = self.world_from_map_pose
         return {name: world_from_map * pose for name, pose in map_from_cam.items()}
 
     def points_in_world(self, points: Float64) -> Float64:
         """Points (N, 3) [m] of the map in the world; the same ones if the map is not moved."""
         if not self.is_moved:
             return points
-        world_from_map = pose_of(np.array(self.world_from_map))
+        world_from_map = self.world_from_map_pose
         return points @ world_from_map.rotation.matrix().T + world_from_map.translation
 
     def records_in_map(self, records: Sequence[Record]) -> Sequence[Record]:

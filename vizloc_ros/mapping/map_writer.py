@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vizloc_ros.errors import MapError
-from vizloc_ros.features.extractor import FeatureExtractor
+from vizloc_ros.features.extractor import FeatureKind
 from vizloc_ros.files import replacing_folder
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import array_of
@@ -37,24 +37,26 @@ class MapContent:
     Attributes:
         keyframes: keyframes of the map, with corrected keypoints.
         triangulation: landmarks and their observations.
-        extractor: extractor of the features, with its vocabulary.
+        extractor: kind of the features, with the vocabulary of its extractor.
         dataset: dataset of the keyframes.
         frame: name of the map frame.
         version: version of the package.
         created: time of the build.
         corrections: intrinsics corrections of the cameras that have one.
         georeference: pose of the map in the dataset's world and on the earth.
+        changes: further keys of map.yaml, for a map made from another one.
     """
 
     keyframes: Sequence[Keyframe]
     triangulation: Triangulation
-    extractor: FeatureExtractor
+    extractor: FeatureKind
     dataset: str
     frame: str
     version: str
     created: datetime
     corrections: Mapping[PinholeCamera, IntrinsicsCorrection] = field(default_factory=dict)
     georeference: Georeference | None = None
+    changes: Mapping[str, object] = field(default_factory=dict)
 
 
 def require_replaceable(out: Path) -> None:
@@ -90,7 +92,7 @@ def write_map(content: MapContent, build: dict[str, Any], out: Path) -> int:
             write_model(content.triangulation.model, folder / MODEL_FOLDER)
             paths = sorted(path for path in folder.rglob("*") if path.is_file())
             files = {str(path.relative_to(folder)): FileInfo.of(path) for path in paths}
-            write_info(folder, _info(content, cameras, build, files))
+            write_info(folder, _info(content, cameras, build, files).model_copy(update=dict(content.changes)))
     except OSError as error:
         raise MapError(f"{out}: the map cannot be written: {error}") from error
     return sum(file.bytes for file in files.values())

@@ -201,10 +201,15 @@ def scale_warnings(keyframes: Sequence[Keyframe], depths: Float64) -> list[str]:
             f"wrong scale: the camera moves at {speed:.3g} m/s by poses and time stamps: are positions in metres and "
             "times in seconds?"
         )
+    return warnings + depth_warnings(depths)
+
+
+def depth_warnings(depths: Float64) -> list[str]:
+    """Warning if the (M,) depths [m] of the observations are unusual in a street."""
     depth = float(np.median(depths)) if len(depths) else float("nan")
     if np.isfinite(depth) and not _DEPTHS[0] <= depth <= _DEPTHS[1]:
-        warnings.append(f"wrong scale: landmarks are {depth:.3g} m from the camera in the median: metres?")
-    return warnings
+        return [f"wrong scale: landmarks are {depth:.3g} m from the camera in the median: metres?"]
+    return []
 
 
 def median_speed(keyframes: Sequence[Keyframe]) -> float:

@@ -16,6 +16,7 @@ from pydantic import Field
 from vizloc_ros.arrays import Float64, Int32, Int64
 from vizloc_ros.geometry.camera import PIXEL_CENTRE, PinholeCamera
 from vizloc_ros.geometry.colmap_camera import colmap_camera
+from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.pair_matching import PairMatches
 from vizloc_ros.options import Options
@@ -63,7 +64,7 @@ def triangulate(
     keyframes: Sequence[Keyframe], matches: Sequence[PairMatches], options: TriangulationOptions, progress: Progress
 ) -> Triangulation:
     """Triangulate the verified matches with fixed poses, refine the points, and drop outliers and short tracks."""
-    model = _posed_model(keyframes)
+    model = posed_model(keyframes)
     graph = _correspondence_graph(keyframes, matches)
     observations = pycolmap.ObservationManager(model, graph)
     triangulator = pycolmap.IncrementalTriangulator(graph, model, observations)
@@ -95,7 +96,7 @@ def _drop_short_tracks(model: pycolmap.Reconstruction, options: TriangulationOpt
             model.delete_point3D(point_id)
 
 
-def _posed_model(keyframes: Sequence[Keyframe]) -> pycolmap.Reconstruction:
+def posed_model(keyframes: Sequence[Keyframe]) -> pycolmap.Reconstruction:
     """Reconstruction with cameras, registered images and keypoints, but without points."""
     model = pycolmap.Reconstruction()
     camera_ids: dict[PinholeCamera, int] = {}
@@ -144,7 +145,7 @@ def _refine_points(model: pycolmap.Reconstruction) -> None:
 
 def _renumbered(keyframes: Sequence[Keyframe], model: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
     """Copy of the model whose point ids are 1 to L, without the gaps of dropped points."""
-    renumbered = _posed_model(keyframes)
+    renumbered = posed_model(keyframes)
     for point_id in sorted(model.point3D_ids()):
         point = model.point3D(point_id)
         renumbered.add_point3D(point.xyz, point.track)
@@ -165,6 +166,39 @@ def _collect(keyframes: Sequence[Keyframe], model: pycolmap.Reconstruction) -> T
     observed = np.array(rows, np.int64).reshape(-1, 3)
     mean_error = float(model.compute_mean_reprojection_error()) if count else float("nan")
     return Triangulation(positions, observed[:, 0], observed[:, 1], observed[:, 2].astype(np.int32), mean_error, model)
+
+
+def triangulation_of(
+    keyframes: Sequence[Keyframe], positions: Float64, owners: Int64, keypoints: Int64, landmarks: Int32
+) -> Triangulation:
+    """Join landmarks that are known already with their observations.
+
+    Args:
+        keyframes: keyframes with their features.
+        positions: (L, 3) positions of the landmarks in the map frame [m].
+        owners: (M,) index of each observation's keyframe, ascending.
+        keypoints: (M,) index of its keypoint in that keyframe.
+        landmarks: (M,) index of its landmark.
+    """
+    model = posed_model(keyframes)
+    order = np.argsort(landmarks, kind="stable")
+    ends = np.cumsum(np.bincount(landmarks, minlength=len(positions)))
+    for landmark, position in enumerate(positions):
+        rows = order[ends[landmark - 1] if landmark else 0 : ends[landmark]]
+        track = pycolmap.Track([pycolmap.TrackElement(int(owners[row]) + 1, int(keypoints[row])) for row in rows])
+        model.add_point3D(position, track)
+    model.update_point_3d_errors()
+    mean_error = float(model.compute_mean_reprojection_error()) if len(positions) else float("nan")
+    return Triangulation(positions, owners, keypoints, landmarks, mean_error, model)
+
+
+def observation_depths(keyframes: Sequence[Keyframe], triangulation: Triangulation) -> Float64:
+    """(M,) depth [m] of every observation."""
+    points = triangulation.positions[triangulation.landmarks]
+    rows = triangulation.rows_of_keyframes(len(keyframes))
+    return np.concatenate(
+        [transform_points(k.map_from_cam.inverse(), points[r])[:, 2] for k, r in zip(keyframes, rows, strict=True)]
+    )
 
 
 def write_model(model: pycolmap.Reconstruction, folder: Path) -> None:

@@ -3,7 +3,7 @@
 Observations are in CSR order: those of keyframe k are the rows ``offsets[k]:offsets[k + 1]``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vizloc_ros.arrays import Float32, Float64, Int8, Int32, Int64
+from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import ConfigError, FeatureError, MapError
 from vizloc_ros.features.extractor import FeatureExtractor, open_extractor
 from vizloc_ros.mapping.map_format import MapInfo, no_references, open_array, read_info
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 NAMES_FILE = "keyframe_names.txt"
 EXTRACTOR_FOLDER = "extractor"
 MODEL_FOLDER = "sfm"
+FOREIGN_FEATURES = "hloc"  # name of the extractor of a map, up to a colon, whose network is not at hand
 
 _Shape = Callable[[MapInfo], tuple[int, ...]]
 ARRAYS: Mapping[str, tuple[type[np.generic], _Shape]] = {
@@ -98,6 +100,16 @@ class VisualMap:
         """Landmarks that a keyframe observes."""
         return self.observation_landmarks[self.observations_of(keyframe)]
 
+    def images_among(self, records: Sequence[Record]) -> list[Record]:
+        """Images of the keyframes, found by name. Raises ``MapError`` if one is not among the records."""
+        by_name = {record.name: record for record in records}
+        if missing := [name for name in self.keyframe_names if name not in by_name]:
+            raise MapError(
+                f"{self.folder}: {len(missing)} of its images are not in the dataset, the first is {missing[0]}: "
+                "give the dataset and the split that the map was built from"
+            )
+        return [by_name[name] for name in self.keyframe_names]
+
     @cached_property
     def extractor(self) -> FeatureExtractor:
         """Extractor of the map's features, for queries. Raises as ``open_map_extractor``."""
@@ -130,6 +142,11 @@ def open_map_extractor(folder: Path, info: MapInfo, device: "Device | None" = No
         DeviceError: the device is not available.
     """
     wanted = info.extractor
+    if wanted.name.startswith(f"{FOREIGN_FEATURES}:"):
+        raise FeatureError(
+            f"{folder}: its features are {wanted.name}, imported without their network, and queries need the same: "
+            "import the map again with --extractor PATH.onnx"
+        )
     try:
         extractor = open_extractor(wanted.name, wanted.settings, folder / EXTRACTOR_FOLDER, device)
     except ConfigError as error:

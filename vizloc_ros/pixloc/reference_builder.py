@@ -7,7 +7,6 @@ import numpy as np
 
 from vizloc_ros.arrays import Float64, Int64
 from vizloc_ros.datasets.record import Record
-from vizloc_ros.errors import MapError
 from vizloc_ros.geometry.poses import pose_of, transform_points
 from vizloc_ros.mapping.map_format import PixLocInfo
 from vizloc_ros.mapping.map_writer import add_to_map
@@ -44,16 +43,10 @@ def compute_references(
     visual_map: VisualMap, records: Sequence[Record], extractor: PyramidExtractor, progress: Progress = silent
 ) -> ReferenceArrays:
     """Compute the reference features of all observations of a map; arguments and errors as ``add_references``."""
-    by_name = {record.name: record for record in records}
-    if missing := [name for name in visual_map.keyframe_names if name not in by_name]:
-        raise MapError(
-            f"{visual_map.folder}: {len(missing)} of its images are not in the dataset, the first is {missing[0]}: "
-            "give the dataset and the split that the map was built from"
-        )
+    images = visual_map.images_among(records)
 
     def of_keyframe(keyframe: int) -> list[QuantizedLevel]:
-        record = by_name[visual_map.keyframe_names[keyframe]]
-        levels = extractor.extract(record.read_image()).levels
+        levels = extractor.extract(images[keyframe].read_image()).levels
         pixels = _pixels_of_landmarks(visual_map, keyframe)
         return [
             QuantizedLevel.of(sample_references(level, pixels, normalize=extractor.unit_features)) for level in levels
