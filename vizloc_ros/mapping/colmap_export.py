@@ -31,8 +31,9 @@ def export_colmap(
 ) -> pycolmap.Reconstruction:
     """Write the COLMAP model of a map into a new folder, which ``colmap:OUT`` reads with its images.
 
-    Positions are in the coordinates of the map's dataset. A camera that the map's self-calibration corrected is an OPENCV camera with the correction, and its observations
-    are where the images show them: the correction of the map moves the observations instead.
+    Positions are in the coordinates of the map's dataset. A camera that the map's self-calibration corrected is an
+    OPENCV camera with the correction, and its observations are where the images show them: the correction of the map
+    moves the observations instead.
 
     Args:
         visual_map: the map.
