@@ -153,7 +153,7 @@ def export(
     out: Annotated[Path, typer.Option(metavar="FILE.ply", help="File of the landmarks", dir_okay=False)],
     color: Annotated[Coloring, typer.Option(help="Meaning of the colors")] = Coloring.HEIGHT,
 ) -> None:
-    """Write a map's landmarks and keyframes as PLY files for viewers.
+    """Write landmarks and keyframes as PLY files for viewers.
 
     The keyframes, with their viewing directions as normals, are in a second file.
     """

@@ -67,7 +67,7 @@ def prune(
     split: Annotated[str, typer.Option(help="Split of these queries")] = "query",
     every: EveryOption = 1,
 ) -> None:
-    """Make a smaller map of the most useful keyframes and landmarks.
+    """Make a smaller map of the most useful landmarks.
 
     Keyframes go whose landmarks others see; landmarks go that few keyframes see or that look like others.
     """

@@ -16,6 +16,7 @@ from vizloc_ros.errors import CameraError
 from vizloc_ros.geometry.camera import PIXEL_CENTRE, PinholeCamera
 from vizloc_ros.geometry.colmap_camera import pinhole_camera
 from vizloc_ros.geometry.rectification import rectified_camera
+from vizloc_ros.wording import numbers_text
 
 _MIN_COVERAGE = 0.95  # ratio of the rectified image that must come from inside the raw one
 
@@ -71,8 +72,8 @@ class _ColmapLens:
         inside = PinholeCamera(camera.width, camera.height, 1, 1, 0, 0).contains(lens.raw_pixels.reshape(-1, 2))
         if inside.mean() < _MIN_COVERAGE:
             raise CameraError(
-                f"the camera model {name} with parameters {camera.params.tolist()} would leave {1 - inside.mean():.0%} "
-                "of the rectified image empty: undistort the images, or calibrate again"
+                f"the camera model {name} with parameters {numbers_text(camera.params)} would leave "
+                f"{1 - inside.mean():.0%} of the rectified image empty: undistort the images, or calibrate again"
             )
         return lens
 
