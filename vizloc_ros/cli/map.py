@@ -1,4 +1,4 @@
-"""``vizloc map``: build, add-pixloc, info, check, index."""
+"""``vizloc map``: build, from-images, add-pixloc, info, check, index."""
 
 import time
 from pathlib import Path
@@ -138,6 +138,7 @@ def info(map_path: MapArgument) -> None:
         ("created", f"{described.created} by vizloc_ros {described.vizloc_version}"),
         ("dataset", described.dataset),
         ("frame", described.frame),
+        ("scale", described.scale),
         ("features", described.extractor.feature_id),
         ("tracker's reference features", described.pixloc.model_id if described.pixloc else "none"),
         ("keyframes", described.keyframes),

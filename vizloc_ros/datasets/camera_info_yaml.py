@@ -1,4 +1,4 @@
-"""Reader and writer of a camera's calibration in a file: YAML of ROS's camera_calibration, or a message that was printed.
+"""A camera's calibration in a file, read and written: YAML of ROS's camera_calibration, or a message that was printed.
 
 The first is what camera_calibration and camera_info_manager write (``image_width``, ``camera_matrix``,
 ``distortion_coefficients``), the second the output of ``ros2 topic echo camera_info``.

@@ -62,8 +62,5 @@ def match_images(
         return [mutual_matches(descriptors @ dequantize(features[j].descriptors).T, ratio) for j in partners[i]]
 
     matched = parallel_map(match_image, list(partners), "matching images", progress)
-    return {
-        (i, j): m
-        for i, of_image in zip(partners, matched, strict=True)
-        for j, m in zip(partners[i], of_image, strict=True)
-    }
+    found = [m for of_image in matched for m in of_image]
+    return dict(zip([(i, j) for i, others in partners.items() for j in others], found, strict=True))

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from vizloc_ros.arrays import UNREADABLE_ARRAY
 from vizloc_ros.errors import ConfigError, FeatureError, MapError
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
+from vizloc_ros.mapping.sfm_report import Scale
 from vizloc_ros.options import validated
 
 FORMAT_VERSION = 1
@@ -79,6 +80,7 @@ class MapInfo(BaseModel):
         dataset: dataset that the map was built from.
         frame: name of the map frame.
         georeference: unused in this version of the format.
+        scale: "metric"; "unknown" if one unit of the map is not a meter.
         extractor: features of the map.
         cameras: cameras of the keyframes.
         camera_corrections: intrinsics correction of each camera; empty in maps without self-calibration.
@@ -100,6 +102,7 @@ class MapInfo(BaseModel):
     dataset: str
     frame: str = "map"
     georeference: dict[str, float] | None = None
+    scale: Scale = "metric"
     extractor: ExtractorInfo
     cameras: list[PinholeCamera]
     camera_corrections: list[IntrinsicsCorrection] = []

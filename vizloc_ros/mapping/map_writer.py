@@ -25,6 +25,7 @@ from vizloc_ros.mapping.map_format import (
     read_info,
     write_info,
 )
+from vizloc_ros.mapping.sfm_report import Scale
 from vizloc_ros.mapping.triangulation import Triangulation, write_model
 from vizloc_ros.mapping.visual_map import ARRAYS, EXTRACTOR_FOLDER, MODEL_FOLDER, NAMES_FILE
 
@@ -42,6 +43,7 @@ class MapContent:
         version: version of the package.
         created: time of the build.
         corrections: intrinsics corrections of the cameras that have one.
+        scale: "metric", or "unknown" if one unit of the map is not a meter.
     """
 
     keyframes: Sequence[Keyframe]
@@ -52,6 +54,7 @@ class MapContent:
     version: str
     created: datetime
     corrections: Mapping[PinholeCamera, IntrinsicsCorrection] = field(default_factory=dict)
+    scale: Scale = "metric"
 
 
 def require_replaceable(out: Path) -> None:
@@ -163,6 +166,7 @@ def _info(content: MapContent, cameras: Sequence[Any], build: dict[str, Any], fi
         created=content.created.isoformat(timespec="seconds"),
         dataset=content.dataset,
         frame=content.frame,
+        scale=content.scale,
         extractor=ExtractorInfo(
             name=extractor.name, settings=dict(extractor.settings), feature_id=extractor.feature_id
         ),

@@ -6,6 +6,7 @@ The poses have the scale and the frame that the mapper chose. In COLMAP, (0.5, 0
 import queue
 from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -175,7 +176,7 @@ def _run(
             cancellation_token=token,
         )
 
-    with ThreadPoolExecutor(1) as pool:
+    with _quiet(), ThreadPoolExecutor(1) as pool:
         mapping = pool.submit(run)
         try:
             for _ in progress(_events(registered, mapping, count), "registering images", count):
@@ -184,6 +185,17 @@ def _run(
         except BaseException:
             token.cancel()
             raise
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Context in which COLMAP logs errors only."""
+    level = pycolmap.logging.minloglevel
+    pycolmap.logging.minloglevel = pycolmap.logging.ERROR.value
+    try:
+        yield
+    finally:
+        pycolmap.logging.minloglevel = level
 
 
 def _events(
@@ -201,7 +213,7 @@ def _events(
             yield number
 
 
-def refine(model: pycolmap.Reconstruction, constant: Set[int]) -> None:
+def refine(model: pycolmap.Reconstruction, constant: Set[int]) -> dict[int, Float64]:
     """Adjust poses, points and intrinsics with a robust loss, drop what does not fit, and adjust again.
 
     Right matches of learned keypoints are off by half a pixel, and wrong ones on epipolar lines by a few: with a
@@ -210,31 +222,26 @@ def refine(model: pycolmap.Reconstruction, constant: Set[int]) -> None:
     Args:
         model: reconstruction to refine in place.
         constant: ids of the cameras whose intrinsics are known.
+
+    Returns:
+        Standard deviations (2,) of focal length [px] and k1 of each other camera, of the model SIMPLE_RADIAL, from the
+        spread of the residuals; without those that the images do not determine.
     """
-    for _ in range(2):
-        _adjuster(model, constant).solve()
-        pycolmap.ObservationManager(model).filter_all_points3D(_MAX_REFINED_ERROR, _MIN_REFINED_ANGLE)
-    model.update_point_3d_errors()
-
-
-def intrinsics_std(model: pycolmap.Reconstruction, constant: Set[int]) -> dict[int, Float64]:
-    """Standard deviations (2,) of focal length [px] and k1 of each SIMPLE_RADIAL camera, as far as they are variable.
-
-    They follow from the spread of the residuals. Cameras are left out where the adjustment is singular.
-    """
+    _adjuster(model, constant).solve()
+    pycolmap.ObservationManager(model).filter_all_points3D(_MAX_REFINED_ERROR, _MIN_REFINED_ANGLE)
     adjuster = _adjuster(model, constant)
     adjuster.solve()
+    model.update_point_3d_errors()
+    variable = set(model.cameras) - constant
+    if not variable:
+        return {}
     settings = pycolmap.BACovarianceOptions(params=pycolmap.BACovarianceOptionsParams.ALL)
     covariance = pycolmap.estimate_ba_covariance(settings, model, adjuster)
     if covariance is None:
         return {}
     noise = float(model.compute_mean_reprojection_error())
-    found = {}
-    for camera_id, camera in model.cameras.items():
-        block = None if camera_id in constant else covariance.get_other_params_cov(camera.params)
-        if block is not None:
-            found[camera_id] = noise * np.sqrt(np.diag(block))
-    return found
+    blocks = {camera_id: covariance.get_other_params_cov(model.cameras[camera_id].params) for camera_id in variable}
+    return {camera_id: noise * np.sqrt(np.diag(block)) for camera_id, block in blocks.items() if block is not None}
 
 
 def _adjuster(model: pycolmap.Reconstruction, constant: Set[int]) -> pycolmap.CeresBundleAdjuster:
