@@ -18,7 +18,7 @@ _TYPICAL_DEPTH = 10.0  # units between camera and landmarks in a map of unknown 
 _MIN_POSES = 3
 _MIN_GROUND_POINTS, _MIN_GROUND_RATIO = 50, 0.15  # ratio of the points below the camera
 _GROUND_TOLERANCE, _MAX_GROUND_TILT, _GROUND_DIP = 0.04, 0.35, 0.1  # of the height; rad; tangent below the horizon
-_GROUND_TRIALS, _MAX_GROUND_SAMPLE = 2000, 5000
+_GROUND_TRIALS, _MAX_GROUND_SAMPLE = 1000, 5000
 _MAX_FIX_GAP_NS = 2_000_000_000
 
 

@@ -42,7 +42,7 @@ class SfmReport(BaseModel):
         images: number of images.
         registered: number of images with a pose.
         unregistered: names of the others.
-        other_models: number of images of each further model, which is not connected to the one that was taken.
+        other_models: number of such images in each further model, not connected to the one that was taken.
         pairs: number of pairs that were matched.
         verified_pairs: number of pairs with enough matches that fit the geometry of two views.
         reprojection_error_px: mean reprojection error [px].
@@ -74,7 +74,7 @@ class SfmReport(BaseModel):
         warnings = []
         if self.unregistered:
             shown = ", ".join(self.unregistered[:5]) + (" ..." if len(self.unregistered) > 5 else "")
-            others = f"; further models have {', '.join(map(str, self.other_models))} images" * bool(self.other_models)
+            others = f"; further models have {', '.join(map(str, self.other_models))} of them" * bool(self.other_models)
             warnings.append(
                 f"{len(self.unregistered)} of the {self.images} images are not in the map: {shown}{others}: they share "
                 "too little with it, take images in between"

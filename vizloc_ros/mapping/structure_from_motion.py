@@ -123,15 +123,23 @@ def reconstruct(
         extract_colors=False,
         constant_cameras={k + 1 for k, camera in enumerate(cameras) if camera.model.name == "PINHOLE"},
     )
-    mapper.mapper.init_max_forward_motion = options.max_forward_motion
-    mapper.mapper.init_min_tri_angle = options.min_first_angle
     mapper.triangulation.ignore_two_view_tracks = False
     with TemporaryDirectory(prefix="vizloc_sfm_") as folder:
         database = Path(folder) / "database.db"
         with pycolmap.Database.open(database) as opened:
             _write(opened, images, cameras, geometries)
-        models = _run(database, Path(folder), mapper, len(images), progress)
-    return sorted(models, key=lambda model: -model.num_reg_images())
+        # Pairs of a straight drive have no side movement, so that they begin a model only if nothing better does.
+        for max_forward_motion, min_angle in (
+            (options.max_forward_motion, options.min_first_angle),
+            (1.0, options.min_first_angle / 8),
+        ):
+            mapper.mapper.init_max_forward_motion = max_forward_motion
+            mapper.mapper.init_min_tri_angle = min_angle
+            models = _run(database, Path(folder), mapper, len(images), progress)
+            large = [model for model in models if model.num_reg_images() >= _MIN_IMAGES]
+            if large:
+                break
+    return sorted(large, key=lambda model: -model.num_reg_images())
 
 
 def _write(
@@ -189,9 +197,9 @@ def _run(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Context in which COLMAP logs errors only."""
+    """Context in which COLMAP logs nothing: what goes wrong is in its result."""
     level = pycolmap.logging.minloglevel
-    pycolmap.logging.minloglevel = pycolmap.logging.ERROR.value
+    pycolmap.logging.minloglevel = pycolmap.logging.FATAL.value
     try:
         yield
     finally:

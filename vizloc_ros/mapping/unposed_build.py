@@ -30,6 +30,7 @@ from vizloc_ros.parallel import Progress, parallel_map, silent
 from vizloc_ros.timing import Stopwatch
 
 _MIN_IMAGES = 3
+_FOCAL_RANGE = (0.3, 6.0)  # of the longer side of an image: a view of 118 to 10 degrees
 
 
 class UnposedBuildOptions(Options):
@@ -118,6 +119,7 @@ def build_from_images(
     model, constant = models[0], {k + 1 for k, (_, _, o) in enumerate(kinds) if o is Calibration.KNOWN}
     with clock("refine"):
         deviations = refine(model, constant)
+        _require_plausible(model, dataset)
     posed, lenses = _posed_model(records, model, constant, dataset)
     similarity, deviation = metric_similarity(posed, scale, fixes, seed)
     mapped = [
@@ -129,7 +131,7 @@ def build_from_images(
         images=len(records),
         registered=len(mapped),
         unregistered=[r.name for r in records if r.name not in registered],
-        other_models=[m.num_reg_images() for m in models[1:]],
+        other_models=[n for m in models[1:] if (n := len(set(m.reg_image_ids()) - set(model.reg_image_ids())))],
         pairs=len(pairs),
         verified_pairs=len(geometries),
         reprojection_error_px=float(model.compute_mean_reprojection_error()),
@@ -158,6 +160,19 @@ def _first_camera(camera: PinholeCamera, origin: Calibration, camera_id: int) ->
         )
     first.has_prior_focal_length = origin is not Calibration.GUESSED
     return first
+
+
+def _require_plausible(model: pycolmap.Reconstruction, dataset: str) -> None:
+    """Raise ``MapError`` if the focal length ran away: on a straight drive, any fits."""
+    low, high = _FOCAL_RANGE
+    for camera in model.cameras.values():
+        focal = float(camera.mean_focal_length())
+        if not low <= focal / max(camera.width, camera.height) <= high:
+            raise MapError(
+                f"{dataset}: the focal length cannot be told from these images ({focal:.3g} px for "
+                f"{camera.width}x{camera.height}), as on a straight drive: give focal=PIXELS or camera=FILE, or images "
+                "with turns and from the side"
+            )
 
 
 def _posed_model(
