@@ -15,6 +15,7 @@ from vizloc_ros.datasets.four_seasons import open_four_seasons
 from vizloc_ros.datasets.kapture import open_kapture
 from vizloc_ros.datasets.kitti import open_kitti
 from vizloc_ros.datasets.nuscenes import open_nuscenes
+from vizloc_ros.datasets.pictures import open_pictures
 from vizloc_ros.datasets.record import Dataset
 from vizloc_ros.datasets.robotcar import open_robotcar
 from vizloc_ros.datasets.robotcar_seasons import open_robotcar_seasons
@@ -53,6 +54,7 @@ _OPENERS: Mapping[str, tuple[Callable[[str], Dataset], tuple[str, ...]]] = {
     "nuscenes": (open_nuscenes, ("*/sample_data.json",)),
     "4seasons": (open_four_seasons, ("GNSSPoses.txt",)),
     "bag": (open_bag_dataset, ("metadata.yaml", "*.bag", "*.mcap", "*.db3")),
+    "images": (open_pictures, ()),
     "synthetic": (_open_synthetic, ()),
 }
 READERS = tuple(_OPENERS)

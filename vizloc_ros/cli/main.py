@@ -11,6 +11,7 @@ from vizloc_ros.cli import map as map_commands
 from vizloc_ros.cli.benchmark import benchmark
 from vizloc_ros.cli.demo import demo
 from vizloc_ros.cli.localize import localize
+from vizloc_ros.cli.map_from_images import from_images
 from vizloc_ros.cli.replay import replay
 from vizloc_ros.cli.track import track
 from vizloc_ros.cli.view import view
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 map_commands.app.add_typer(map_exchange.app)
 map_commands.app.add_typer(map_upkeep.app)
+map_commands.app.command("from-images")(from_images)
 app.add_typer(map_commands.app, name="map")
 app.add_typer(bag.app, name="bag")
 app.add_typer(evaluate.app, name="evaluate")

@@ -1,4 +1,4 @@
-"""``vizloc map``: build, add-pixloc, info, check, index, align."""
+"""``vizloc map``: build, from-images, add-pixloc, info, check, index, align."""
 
 import time
 from collections.abc import Sequence
@@ -181,6 +181,7 @@ def info(map_path: MapArgument) -> None:
         ("dataset", described.dataset),
         ("frame", described.frame),
         *place_rows(described.place),
+        ("scale", described.scale),
         ("features", described.extractor.feature_id),
         ("tracker's reference features", described.pixloc.model_id if described.pixloc else "none"),
         ("keyframes", described.keyframes),

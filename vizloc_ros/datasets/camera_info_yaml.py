@@ -1,4 +1,4 @@
-"""Reader of a camera's calibration from a file: YAML of ROS's camera_calibration, or a message that was printed.
+"""A camera's calibration in a file, read and written: YAML of ROS's camera_calibration, or a message that was printed.
 
 The first is what camera_calibration and camera_info_manager write (``image_width``, ``camera_matrix``,
 ``distortion_coefficients``), the second the output of ``ros2 topic echo camera_info``.
@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
+from vizloc_ros.arrays import Float64
 from vizloc_ros.datasets.parsing import read_text
 from vizloc_ros.errors import CameraError, DatasetError
 from vizloc_ros.geometry.camera_info import camera_from_info
@@ -33,6 +35,27 @@ def read_camera_info(path: Path) -> DistortedCamera:
         return _of_message(content) if "width" in content else _of_calibration(content)
     except CameraError as error:
         raise CameraError(f"{path}: {error}") from error
+
+
+def write_camera_info(path: Path, camera: DistortedCamera, name: str = "camera") -> None:
+    """Write a camera as camera_calibration does."""
+    pinhole, count = camera.pinhole, len(camera.distortion)
+    rectified = np.column_stack([pinhole.matrix, np.zeros(3)])
+    content = {
+        "image_width": pinhole.width,
+        "image_height": pinhole.height,
+        "camera_name": name,
+        "camera_matrix": _written(pinhole.matrix),
+        "distortion_model": camera.model,
+        "distortion_coefficients": {"rows": 1, "cols": count, "data": list(camera.distortion)},
+        "rectification_matrix": _written(np.eye(3)),
+        "projection_matrix": _written(rectified),
+    }
+    path.write_text(yaml.safe_dump(content, sort_keys=False, default_flow_style=None), encoding="utf-8")
+
+
+def _written(matrix: Float64) -> dict[str, Any]:
+    return {"rows": matrix.shape[0], "cols": matrix.shape[1], "data": matrix.ravel().tolist()}
 
 
 def _of_calibration(content: _Content) -> DistortedCamera:

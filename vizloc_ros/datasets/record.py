@@ -6,6 +6,7 @@ Bags get more of it, where a dataset has it: images before their rectification, 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -15,6 +16,14 @@ from vizloc_ros.arrays import UInt8
 from vizloc_ros.errors import ConfigError, DatasetError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.rectification import DistortedCamera
+
+
+class Calibration(Enum):
+    """Origin of the intrinsics of an image."""
+
+    KNOWN = "known"
+    EXIF = "of EXIF"
+    GUESSED = "guessed"
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,7 @@ class Record:
         mounting: place of the camera on the vehicle.
         raw: image before its rectification; None if ``read_image`` gives it as it was recorded.
         submitted_name: name in a submission to visuallocalization.net; None for an image that is no query of it.
+        calibration: origin of the intrinsics of ``camera``.
     """
 
     name: str
@@ -90,6 +100,7 @@ class Record:
     mounting: Mounting = Mounting()
     raw: RawImage | None = None
     submitted_name: str | None = None
+    calibration: Calibration = Calibration.KNOWN
 
 
 class Dataset(Protocol):
@@ -122,6 +133,20 @@ class FixedDataset(Dataset, Protocol):
 def fixes_of(dataset: Dataset, split: str) -> list[GnssFix]:
     """Return the fixes while a split was recorded; none if the dataset has no GNSS receiver."""
     return dataset.fixes(split) if isinstance(dataset, FixedDataset) else []
+
+
+@runtime_checkable
+class UncalibratedDataset(Dataset, Protocol):
+    """Dataset whose images may have no calibration; ``records`` refuses those, because poses need one."""
+
+    def pictures(self, split: str) -> list[Record]:
+        """Return the records of a split, with or without a calibration. Raises ``DatasetError`` as ``records``."""
+        ...
+
+
+def pictures_of(dataset: Dataset, split: str) -> list[Record]:
+    """Return the records of a split, also those without a calibration."""
+    return dataset.pictures(split) if isinstance(dataset, UncalibratedDataset) else dataset.records(split)
 
 
 def every(records: Sequence[Record], n: int) -> list[Record]:

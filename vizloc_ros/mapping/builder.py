@@ -26,6 +26,7 @@ from vizloc_ros.mapping.parallax import needed_parallax, no_parallax
 from vizloc_ros.mapping.pose_diagnosis import median_speed, pose_agreement, pose_warnings, scale_warnings
 from vizloc_ros.mapping.rotated_views import RotatedViewOptions, with_rotated_views
 from vizloc_ros.mapping.self_calibration import SelfCalibrationOptions, calibration_warnings, estimate_corrections
+from vizloc_ros.mapping.sfm_report import SfmReport
 from vizloc_ros.mapping.triangulation import TriangulationOptions, observation_depths, triangulate
 from vizloc_ros.options import Options
 from vizloc_ros.parallel import Progress, parallel_map, silent
@@ -52,6 +53,7 @@ class BuildReport(BaseModel):
         seed: seed of the build.
         map_bytes_per_keyframe: size of the map's files, divided by the number of keyframes [bytes].
         seconds: duration of every stage [s].
+        sfm: figures of the structure from motion; None for a map of known poses.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -72,6 +74,7 @@ class BuildReport(BaseModel):
     seed: int
     map_bytes_per_keyframe: float | None = None
     seconds: dict[str, float] = {}
+    sfm: SfmReport | None = None
 
 
 _FLOAT32_SAFE_RANGE = 16_000.0  # m; beyond, float32 coordinates are coarser than a millimeter
@@ -100,6 +103,7 @@ def build_map(
     options: BuildOptions | None = None,
     datum: Wgs84 | Utm | None = None,
     progress: Progress = silent,
+    sfm: SfmReport | None = None,
 ) -> BuildReport:
     """Build a map of posed records and write it to ``out``; an old map there is replaced only by a complete new one.
 
@@ -112,6 +116,7 @@ def build_map(
         options: options of the build; None for the defaults.
         datum: place of the world on the earth; None if it is not known.
         progress: progress display of every stage.
+        sfm: report of the structure from motion that the poses are from; None for known poses, which are in meters.
 
     Raises:
         DatasetError: there are too few records, or one has no pose.
@@ -150,7 +155,9 @@ def build_map(
     if len(triangulation.positions) == 0:
         at_rest = no_parallax(keyframes, matches, options.triangulation.min_angle)
         raise MapError(at_rest or _no_landmarks(keyframes, pose_agreement(matches), warnings))
-    warnings += scale_warnings(keyframes, observation_depths(keyframes, triangulation)) + _range_warnings(keyframes)
+    is_metric = sfm is None or sfm.scale == "metric"
+    warnings += scale_warnings(keyframes, observation_depths(keyframes, triangulation)) if is_metric else []
+    warnings += _range_warnings(keyframes) + (sfm.warnings if sfm else [])
     observed = np.bincount(triangulation.keyframes, minlength=len(keyframes))
     report = BuildReport(
         keyframes=len(keyframes),
@@ -168,6 +175,7 @@ def build_map(
         warnings=warnings,
         seed=options.seed,
         seconds=clock.seconds,
+        sfm=sfm,
     )
     with clock("write"):
         content = MapContent(
@@ -180,6 +188,7 @@ def build_map(
             datetime.now(timezone.utc),
             corrections,
             georeference,
+            sfm.scale if sfm else "metric",
         )
         written = write_map(content, report.model_dump(mode="json", exclude_none=True), out)
     return report.model_copy(update={"map_bytes_per_keyframe": written / len(keyframes), "seconds": clock.seconds})

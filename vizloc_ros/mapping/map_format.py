@@ -14,6 +14,7 @@ from vizloc_ros.arrays import UNREADABLE_ARRAY
 from vizloc_ros.errors import ConfigError, FeatureError, MapError
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.mapping.georeference import Georeference
+from vizloc_ros.mapping.sfm_report import Scale
 from vizloc_ros.options import validated
 
 FORMAT_VERSION = 1
@@ -80,6 +81,7 @@ class MapInfo(BaseModel):
         dataset: dataset that the map was built from.
         frame: name of the map frame.
         georeference: pose of the map in its dataset's world and on the earth; None if it is the world's and unknown.
+        scale: "metric"; "unknown" if one unit of the map is not a meter.
         extractor: features of the map.
         cameras: cameras of the keyframes.
         camera_corrections: intrinsics correction of each camera; empty in maps without self-calibration.
@@ -101,6 +103,7 @@ class MapInfo(BaseModel):
     dataset: str
     frame: str = "map"
     georeference: Georeference | None = None
+    scale: Scale = "metric"
     extractor: ExtractorInfo
     cameras: list[PinholeCamera]
     camera_corrections: list[IntrinsicsCorrection] = []

@@ -26,6 +26,7 @@ from vizloc_ros.mapping.map_format import (
     read_info,
     write_info,
 )
+from vizloc_ros.mapping.sfm_report import Scale
 from vizloc_ros.mapping.triangulation import Triangulation, write_model
 from vizloc_ros.mapping.visual_map import ARRAYS, EXTRACTOR_FOLDER, MODEL_FOLDER, NAMES_FILE
 
@@ -44,6 +45,7 @@ class MapContent:
         created: time of the build.
         corrections: intrinsics corrections of the cameras that have one.
         georeference: pose of the map in the dataset's world and on the earth.
+        scale: "metric", or "unknown" if one unit of the map is not a meter.
         changes: further keys of map.yaml, for a map made from another one.
     """
 
@@ -56,6 +58,7 @@ class MapContent:
     created: datetime
     corrections: Mapping[PinholeCamera, IntrinsicsCorrection] = field(default_factory=dict)
     georeference: Georeference | None = None
+    scale: Scale = "metric"
     changes: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -169,6 +172,7 @@ def _info(content: MapContent, cameras: Sequence[Any], build: dict[str, Any], fi
         dataset=content.dataset,
         frame=content.frame,
         georeference=content.georeference,
+        scale=content.scale,
         extractor=ExtractorInfo(
             name=extractor.name, settings=dict(extractor.settings), feature_id=extractor.feature_id
         ),

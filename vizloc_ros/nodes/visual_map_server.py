@@ -15,6 +15,7 @@ from vizloc_ros.geometry.poses import pose_of
 from vizloc_ros.localization.places import PlaceFinder
 from vizloc_ros.mapping.check import check_map
 from vizloc_ros.mapping.map_format import feature_number, no_references
+from vizloc_ros.mapping.sfm_report import UNKNOWN_SCALE
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.submap import Submap, SubmapSelector
 from vizloc_ros.ros.clouds import global_descriptor_from_msg, map_points_to_msg, places_to_msg, submap_to_msg
@@ -65,7 +66,8 @@ class VisualMapServerNode(PipelineNode):
         """Frame of all messages of this node."""
         return self.options.map_frame or (self._map.info.frame if self._map else "map")
 
-    def _load_map(self) -> None:
+    def _load_map(self) -> str | None:
+        """Open the map and publish it; return a warning about it, if there is one."""
         folder = Path(self.options.map_path)
         if self.options.verify_map:
             check_map(folder)
@@ -83,6 +85,10 @@ class VisualMapServerNode(PipelineNode):
             f"map {folder}: {visual_map.info.keyframes} keyframes, {visual_map.info.landmarks} landmarks, "
             f"{visual_map.info.extractor.feature_id}"
         )
+        if visual_map.info.scale == "metric":
+            return None
+        self.get_logger().warning(f"map {folder}: {UNKNOWN_SCALE}")
+        return f"map {folder}: {UNKNOWN_SCALE}"
 
     def _publish_map(self, visual_map: VisualMap) -> None:
         header = header_of(self.get_clock().now().nanoseconds, self.map_frame)

@@ -74,19 +74,22 @@ class PipelineNode(Node):
         if (age := self.age(stamp_ns)) is not None:
             self.diagnostics.timings.add_all({stage: age * 1e3})
 
-    def load_with_retry(self, load: Callable[[], None]) -> None:
-        """Call ``load`` now and, while it raises ``VizlocError``, again every two seconds: a map may come later."""
+    def load_with_retry(self, load: Callable[[], str | None]) -> None:
+        """Call ``load`` now and, while it raises ``VizlocError``, again every two seconds: a map may come later.
+
+        What it returns, if anything, is a warning that stands in the diagnostics.
+        """
 
         def attempt() -> None:
             try:
-                load()
+                warning = load()
             except VizlocError as error:
                 self.load_error = str(error)
                 self.diagnostics.set_standing(Level.ERROR, self.load_error)
                 self.get_logger().error(f"{error} (trying again)", throttle_duration_sec=30.0)
             else:
                 timer.cancel()
-                self.diagnostics.set_standing(Level.OK, "ok")
+                self.diagnostics.set_standing(Level.WARN if warning else Level.OK, warning or "ok")
 
         timer = self.create_timer(_RETRY_SECONDS, attempt, clock=self.diagnostics.clock)
         attempt()
