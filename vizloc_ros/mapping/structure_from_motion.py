@@ -173,13 +173,17 @@ def _run(
     registered: queue.SimpleQueue[None] = queue.SimpleQueue()
     token = pycolmap.CancellationToken()
 
+    def first_pair() -> None:
+        registered.put(None)
+        registered.put(None)
+
     def run() -> dict[int, pycolmap.Reconstruction]:
         return pycolmap.incremental_mapping(
             database,
             folder,  # of the images: no colors are read
             folder,
             options,
-            initial_image_pair_callback=lambda: [registered.put(None), registered.put(None)],
+            initial_image_pair_callback=first_pair,
             next_image_callback=lambda: registered.put(None),
             cancellation_token=token,
         )
