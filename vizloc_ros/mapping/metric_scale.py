@@ -182,7 +182,7 @@ def _by_height(model: PosedModel, height: float, seed: int) -> tuple[float, floa
     best_inliers = 0
     for _ in range(_GROUND_TRIALS):
         try:  # the plane q x = 1, whose normal is q and whose distance is 1 / |q|
-            plane = np.linalg.solve(points[rng.choice(len(points), 3, replace=False)], np.ones(3))
+            plane: Float64 = np.linalg.solve(points[rng.choice(len(points), 3, replace=False)], np.ones(3))
         except np.linalg.LinAlgError:
             continue
         tilted = plane[1] < np.cos(_MAX_GROUND_TILT) * np.linalg.norm(plane)
@@ -195,8 +195,8 @@ def _by_height(model: PosedModel, height: float, seed: int) -> tuple[float, floa
             "plane: the ground shows too little, or the camera does not look along it. Give another source of the scale"
         )
     on_plane = points[np.abs(points @ best - 1) < _GROUND_TOLERANCE]
-    plane = np.linalg.lstsq(on_plane, np.ones(len(on_plane)), rcond=None)[0]
-    return height * float(np.linalg.norm(plane)), float(np.median(np.abs(on_plane @ plane - 1)))
+    best = np.asarray(np.linalg.lstsq(on_plane, np.ones(len(on_plane)), rcond=None)[0], np.float64)
+    return height * float(np.linalg.norm(best)), float(np.median(np.abs(on_plane @ best - 1)))
 
 
 def _by_depth(model: PosedModel) -> tuple[float, None]:

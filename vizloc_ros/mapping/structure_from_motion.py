@@ -173,9 +173,9 @@ def _run(
     registered: queue.SimpleQueue[None] = queue.SimpleQueue()
     token = pycolmap.CancellationToken()
 
-    def first_two() -> None:
-        for _ in range(2):
-            registered.put(None)
+    def first_pair() -> None:
+        registered.put(None)
+        registered.put(None)
 
     def run() -> dict[int, pycolmap.Reconstruction]:
         return pycolmap.incremental_mapping(
@@ -183,7 +183,7 @@ def _run(
             folder,  # of the images: no colors are read
             folder,
             options,
-            initial_image_pair_callback=first_two,
+            initial_image_pair_callback=first_pair,
             next_image_callback=lambda: registered.put(None),
             cancellation_token=token,
         )
