@@ -73,10 +73,8 @@ def test_a_pose_through_the_body_and_a_distorted_pixel_by_hand(euroc: Path) -> N
 
 
 def test_cameras_are_chosen(euroc: Path) -> None:
-    both = open_dataset(f"euroc:{euroc / 'mav0'}?camera=cam0,cam1&map=0-2").records("map")
-    assert [record.name for record in both] == [f"{camera}/data/{FIRST}.png" for camera in ("cam0", "cam1")] + [
-        f"cam0/data/{SECOND}.png"
-    ]
+    both = open_dataset(f"euroc:{euroc / 'mav0'}?camera=cam0,cam1&map=0-0").records("map")
+    assert [record.name for record in both] == [f"{camera}/data/{FIRST}.png" for camera in ("cam0", "cam1")]
     (right,) = open_dataset(f"euroc:{euroc}?camera=cam1&query=1-1").records("query")
     assert right.name == f"cam1/data/{SECOND}.png"
 

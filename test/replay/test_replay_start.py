@@ -1,6 +1,7 @@
 """Start of a replay: inputs are checked before anything is made or started, and the user learns what will run."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pycolmap import Rigid3d, Rotation3d
 from repository import REPOSITORY
 
 from vizloc_ros.bags.writer import write_bag
+from vizloc_ros.datasets.record import Mounting
 from vizloc_ros.errors import RosError
 
 pytest.importorskip("rclpy")
@@ -53,6 +55,40 @@ def test_nothing_is_made_or_announced_for_a_wrong_input(
     assert ended.code == (2 if wrong in ("rate", "provider") else 1)
     assert named in ended.err
     assert ended.out == ""
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_gap_between_drives_is_not_waited_for(
+    vizloc: Vizloc, street: Any, street_build: tuple[Path, Any], tmp_path: Path
+) -> None:
+    write_bag([*street.records("map")[:2], *street.records("query")[:2]], tmp_path / "bag")
+    ended = vizloc("replay", tmp_path / "bag", street_build[0], "--out", tmp_path / "out")
+    assert ended.code == 1
+    assert "s without an image, which the replay would wait for" in ended.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["map", "bag"])
+def test_results_are_not_written_into_a_map_or_a_bag(
+    vizloc: Vizloc, good: Path, street_build: tuple[Path, Any], kind: str
+) -> None:
+    folder = {"map": street_build[0], "bag": good}[kind]
+    before = sorted(folder.iterdir())
+    for command in (("replay", good, street_build[0]), ("localize", street_build[0], "synthetic:length=12")):
+        ended = vizloc(*command, "--out", folder)
+        assert ended.code == 1
+        assert f"is the folder of a {kind}: give results another one" in ended.err
+    assert sorted(folder.iterdir()) == before
+
+
+def test_of_several_cameras_one_must_be_chosen_before_the_bag_is_written(
+    vizloc: Vizloc, monkeypatch: pytest.MonkeyPatch, street: Any, street_build: tuple[Path, Any], tmp_path: Path
+) -> None:
+    records = [replace(r, mounting=Mounting(camera)) for r in street.records("query")[:2] for camera in ("c0", "c1")]
+    monkeypatch.setattr(type(street), "records", lambda _, split: records)
+    ended = vizloc("replay", "synthetic:length=12&width=400&height=250", street_build[0], "--out", tmp_path / "out")
+    assert ended.code == 1
+    assert "2 cameras: choose one with ?camera=c0, or with --image-topic: /c0/image, /c1/image" in ended.err
     assert not (tmp_path / "out").exists()
 
 

@@ -99,6 +99,6 @@ def test_without_rerun_the_command_for_pip_is_said_before_anything_is_done(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "rerun", None)
     ended = vizloc(*words)
-    assert ended.code == 2
+    assert ended.code == 1
     assert "pip install 'vizloc_ros[view]'" in ended.err
     assert list(tmp_path.iterdir()) == []

@@ -35,7 +35,8 @@ from vizloc_ros.cli.bag_choices import (
 )
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.cli.view import ViewOption, require_rerun, show_result
-from vizloc_ros.evaluation.report import report_table
+from vizloc_ros.errors import DatasetError
+from vizloc_ros.evaluation.report import report_table, require_result_folder
 from vizloc_ros.pixloc.tracking_options import LONG_SIDE
 
 
@@ -96,7 +97,7 @@ def replay(
         print_domain(console, domain)
 
     report = evaluate_replay(
-        _bag(console, source, split, map_path, out),
+        _bag(console, source, split, map_path, out, image_topic),
         map_path,
         out,
         rate=rate,
@@ -119,14 +120,14 @@ def replay(
     console.print(Text(watch), soft_wrap=True)
 
 
-def _bag(console: Console, source: str, split: str, map_path: Path, out: Path) -> Path:
-    """Path of a bag, which is written first if the source is a dataset."""
+def _bag(console: Console, source: str, split: str, map_path: Path, out: Path, image_topic: str) -> Path:
+    """Path of a bag, which is written first if the source is a dataset. Raises ``DatasetError`` for several cameras."""
     from vizloc_ros.readers import READERS
 
     if Path(source).exists() or source.partition(":")[0] not in READERS:
         return Path(source)
     from vizloc_ros.bags.writer import write_bag
-    from vizloc_ros.bags.written_topics import notes_on
+    from vizloc_ros.bags.written_topics import notes_on, topics_of_cameras
     from vizloc_ros.datasets.record import fixes_of
     from vizloc_ros.mapping.visual_map import VisualMap
     from vizloc_ros.readers import open_dataset
@@ -134,6 +135,13 @@ def _bag(console: Console, source: str, split: str, map_path: Path, out: Path) -
     VisualMap.open(map_path)  # before the long work
     dataset = open_dataset(source)
     records = dataset.records(split)
+    cameras = list(dict.fromkeys(record.mounting.camera for record in records))
+    if len(cameras) > 1 and not image_topic:
+        raise DatasetError(
+            f"{source}: the split {split!r} has images of {len(cameras)} cameras: choose one with ?camera="
+            f"{cameras[0]}, or with --image-topic: {', '.join(t.image for t in topics_of_cameras(records).values())}"
+        )
+    require_result_folder(out)
     write_bag(records, out / "bag", fixes=fixes_of(dataset, split), overwrite=True, progress=bar)
     for note in notes_on(records):
         console.print(Text(note, style="yellow"))

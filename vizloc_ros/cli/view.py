@@ -23,7 +23,7 @@ from vizloc_ros.cli.bag_choices import (
     bag_options,
 )
 from vizloc_ros.cli.progress import bar
-from vizloc_ros.errors import ConfigError
+from vizloc_ros.errors import InputError
 
 if TYPE_CHECKING:
     from vizloc_ros.view.viewed import Viewed
@@ -92,11 +92,11 @@ def show_result(out: Path) -> None:
 
 
 def require_rerun() -> None:
-    """Raise ``ConfigError`` if rerun is not installed."""
+    """Raise ``InputError`` if rerun is not installed."""
     try:
         import rerun  # noqa: F401
     except ImportError as error:
-        raise ConfigError(f"the viewer needs rerun ({error}): pip install 'vizloc_ros[view]', or rerun-sdk") from None
+        raise InputError(f"the viewer needs rerun ({error}): pip install 'vizloc_ros[view]', or rerun-sdk") from None
 
 
 def _show(viewed: "Viewed", file: Path, *, web: bool, open_viewer: bool) -> None:

@@ -1,6 +1,6 @@
 """Datasets that are lists of image files: with their raw cameras, and poses where they are known."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -104,15 +104,22 @@ def sequence_parts(
 ) -> dict[str, list[ListedImage]]:
     """Splits of a sequence: "all", "posed" if only some images have poses, and a range for each option.
 
-    The ranges are those of ``sequence_splits``. The split "map" leaves out images without a pose.
+    The ranges are those of ``sequence_splits``, and count the images of the first camera; those of others belong
+    to the image nearest in time. The split "map" leaves out images without a pose.
 
     Raises:
         DatasetError: an option is no range of the images.
     """
     ordered = in_order(images)
-    stamps, poses = [image.timestamp_ns for image in ordered], [image.world_from_cam for image in ordered]
+    counted = [image for image in ordered if image.mounting.camera == ordered[0].mounting.camera] if ordered else []
+    stamps, poses = [image.timestamp_ns for image in counted], [image.world_from_cam for image in counted]
     ranges = sequence_splits(options, stamps, poses, where)
-    parts = {split: [ordered[i] for i in frames] for split, frames in ranges.items()}
+    single = len(counted) == len(ordered)  # times may be equal, then
+    frame_of = range(len(ordered)) if single else _nearest([image.timestamp_ns for image in ordered], stamps)
+    parts = {
+        split: [image for image, frame in zip(ordered, frame_of, strict=True) if frame in frames]
+        for split, frames in ((split, set(frames)) for split, frames in ranges.items())
+    }
     posed = _posed(ordered)
     if "map" in parts:
         parts["map"] = _posed(parts["map"])
@@ -121,3 +128,13 @@ def sequence_parts(
 
 def _posed(images: Iterable[ListedImage]) -> list[ListedImage]:
     return [image for image in images if image.world_from_cam is not None]
+
+
+def _nearest(stamps_ns: Sequence[int], counted_ns: Sequence[int]) -> list[int]:
+    """Index of the counted image nearest in time to each image; both in order of time."""
+    frames, frame = [], 0
+    for stamp in stamps_ns:
+        while frame + 1 < len(counted_ns) and abs(counted_ns[frame + 1] - stamp) <= abs(counted_ns[frame] - stamp):
+            frame += 1
+        frames.append(frame)
+    return frames

@@ -19,7 +19,7 @@ from vizloc_ros.evaluation.convergence import Perturbation
 from vizloc_ros.evaluation.image_results import ImageDetails, ImageMatches
 from vizloc_ros.evaluation.prior_poses import Prior, PriorPoses
 from vizloc_ros.evaluation.recall import evaluate_poses, ground_truth
-from vizloc_ros.evaluation.report import draw_overlay, write_results
+from vizloc_ros.evaluation.report import draw_overlay, require_result_folder, write_results
 from vizloc_ros.evaluation.retrieval_recall import RetrievalQuality, VisibleLandmarks, retrieval_recall
 from vizloc_ros.features.types import Features, turned_back
 from vizloc_ros.geometry.quarter_turns import Roll
@@ -226,6 +226,7 @@ def evaluate_localization(
     """
     if prior is not None and len(rolls) != 1:
         raise ConfigError(f"prior {prior.value}: needs the roll of the camera, because nothing tells a right one apart")
+    require_result_folder(out)
     chosen, records = options or LocalizationOptions(), visual_map.info.place.records_in_map(records)
     localizer = HierarchicalLocalizer(visual_map, chosen.retrieval, chosen.pose.model_copy(update={"seed": seed}))
     farthest = MAX_REFINEMENT if prior is None else math.inf

@@ -13,7 +13,7 @@ from vizloc_ros.evaluation.convergence_figures import draw_alignments
 from vizloc_ros.evaluation.image_results import ImageDetails
 from vizloc_ros.evaluation.offline_localization import localize_records
 from vizloc_ros.evaluation.recall import evaluate_poses, ground_truth
-from vizloc_ros.evaluation.report import write_results
+from vizloc_ros.evaluation.report import require_result_folder, write_results
 from vizloc_ros.geometry.covariance import position_and_rotation_std
 from vizloc_ros.geometry.quarter_turns import Roll
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
@@ -151,6 +151,7 @@ def evaluate_tracking(
         FeatureError: the map has no reference features of this extractor.
         ImageError: an image cannot be read.
     """
+    require_result_folder(out)
     chosen, records = options or OptionTree(), visual_map.info.place.records_in_map(records)
     visual_map.require_references(extractor.model_id)
     localizer = HierarchicalLocalizer(visual_map, chosen.retrieval, chosen.pose.model_copy(update={"seed": seed}))

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.datasets.record import Record
-from vizloc_ros.errors import CameraError, ImageError
+from vizloc_ros.errors import CameraError, ImageError, InputError
 from vizloc_ros.evaluation.image_results import IMAGES_FILE, NO_MATCHES, ImageDetails, ImageResult, ImageResults
 from vizloc_ros.evaluation.plots import plot_errors, plot_overlay, plot_trajectory
 from vizloc_ros.evaluation.recall import evaluate_poses, ground_truth, readable
@@ -24,6 +24,7 @@ from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.geometry.quarter_turns import Roll
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.localization.image_localizer import ImageLocalizer
+from vizloc_ros.mapping.map_format import INFO_FILE
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.timing import NANOSECONDS
 from vizloc_ros.wording import number_text
@@ -100,6 +101,13 @@ def _size(size: float) -> str:
 
 
 _MAX_POINTS_DRAWN = 20_000
+
+
+def require_result_folder(out: Path) -> None:
+    """Raise ``InputError`` if results would be written among the files of a map or a bag."""
+    for file, kind in ((INFO_FILE, "map"), ("metadata.yaml", "bag")):
+        if (out / file).is_file():
+            raise InputError(f"--out {out}: is the folder of a {kind}: give results another one")
 
 
 def write_results(

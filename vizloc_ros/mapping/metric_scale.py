@@ -182,7 +182,8 @@ def _by_height(model: PosedModel, height: float, seed: int) -> tuple[float, floa
     best_inliers = 0
     for _ in range(_GROUND_TRIALS):
         try:  # the plane q x = 1, whose normal is q and whose distance is 1 / |q|
-            plane: Float64 = np.linalg.solve(points[rng.choice(len(points), 3, replace=False)], np.ones(3))
+            three = points[rng.choice(len(points), 3, replace=False)]
+            plane = np.asarray(np.linalg.solve(three, np.ones(3)), np.float64)
         except np.linalg.LinAlgError:
             continue
         tilted = plane[1] < np.cos(_MAX_GROUND_TILT) * np.linalg.norm(plane)

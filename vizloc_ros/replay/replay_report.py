@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from pycolmap import Rigid3d
 
-from vizloc_ros.bags.bag_camera import open_camera
+from vizloc_ros.bags.bag_camera import BagCamera, open_camera
 from vizloc_ros.bags.bag_options import DEFAULT_OPTIONS, BagOptions
+from vizloc_ros.errors import BagError
 from vizloc_ros.evaluation.image_results import ImageDetails
 from vizloc_ros.evaluation.recall import RecallReport, evaluate_poses, ground_truth
-from vizloc_ros.evaluation.report import draw_overlay, write_results
+from vizloc_ros.evaluation.report import draw_overlay, require_result_folder, write_results
 from vizloc_ros.features.device import Device
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.check import check_map
@@ -20,7 +22,9 @@ from vizloc_ros.mapping.visual_map import VisualMap, open_map_extractor
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
 from vizloc_ros.pixloc.tracking_options import LONG_SIDE
 from vizloc_ros.replay.bag_replay import replay_bag
-from vizloc_ros.timing import percentiles
+from vizloc_ros.timing import NANOSECONDS, percentiles
+
+_LONGEST_WAIT_S = 300.0  # between two images of a replay
 
 
 def evaluate_replay(
@@ -72,6 +76,8 @@ def evaluate_replay(
     camera = open_camera(bag, options)
     base_from_cam = camera.frame_from_cam(options.base_frame)
     camera_records = camera.records()
+    require_result_folder(out)
+    _require_short_gaps(camera, rate)
     if on_checked is not None:
         on_checked(tracking)
     out.mkdir(parents=True, exist_ok=True)
@@ -130,6 +136,17 @@ def evaluate_replay(
     if estimates:
         draw_overlay(out / "overlay.png", records, estimates, visual_map, HierarchicalLocalizer(visual_map))
     return written
+
+
+def _require_short_gaps(camera: BagCamera, rate: float) -> None:
+    """Raise ``BagError`` if a replay would wait for minutes, as between two drives in one bag."""
+    times = sorted(camera.index.bag_times.values())
+    gap_s = max((after - before for before, after in pairwise(times)), default=0) / NANOSECONDS
+    if gap_s > _LONGEST_WAIT_S * rate:
+        raise BagError(
+            f"{camera.bag}: there are {gap_s:.0f} s without an image, which the replay would wait for: replay one "
+            "drive, for example a split of the dataset, or give a faster --rate"
+        )
 
 
 def localizer_figures(

@@ -9,7 +9,7 @@ from typing import Any
 from vizloc_ros.bags.bag_camera import open_camera
 from vizloc_ros.bags.bag_options import DEFAULT_OPTIONS, BagOptions
 from vizloc_ros.datasets.record import Record
-from vizloc_ros.errors import ConfigError, VizlocError
+from vizloc_ros.errors import ConfigError, InputError, VizlocError
 from vizloc_ros.evaluation.image_results import IMAGES_FILE, ImageResult, ImageResults
 from vizloc_ros.evaluation.offline_localization import open_queries
 from vizloc_ros.mapping.map_format import INFO_FILE
@@ -47,7 +47,7 @@ class Viewed:
 
 
 def kind_of(path: Path) -> Kind:
-    """Kind of a path, by the files in it. Raises ``ConfigError`` that says what is expected."""
+    """Kind of a path, by the files in it. Raises ``InputError`` that says what is expected."""
     if (path / IMAGES_FILE).is_file():
         return Kind.RESULT
     if (path / INFO_FILE).is_file():
@@ -56,12 +56,12 @@ def kind_of(path: Path) -> Kind:
     if is_bag_folder or (path.is_file() and path.suffix in _BAG_FILES):
         return Kind.BAG
     if (path / "report.json").is_file():
-        raise ConfigError(
+        raise InputError(
             f"{path}: has a report but no {IMAGES_FILE}: view the --out folder of vizloc localize, track, replay or "
             "demo; one that an older version wrote must be made again"
         )
     found = "is neither a result, nor a map, nor a bag" if path.exists() else "does not exist"
-    raise ConfigError(
+    raise InputError(
         f"{path}: {found}. Expected: an --out folder of vizloc localize, track, replay or demo (with {IMAGES_FILE}), "
         f"a map (with {INFO_FILE}), or a bag (a folder with {_BAG_INFO}, or a .bag, .mcap or .db3 file)"
     )
@@ -76,7 +76,7 @@ def open_viewed(path: Path, map_path: Path | None = None, options: BagOptions = 
         options: choices about a bag.
 
     Raises:
-        ConfigError: the path is none of these.
+        InputError: the path is none of these.
         BagError, DatasetError, MapError: it is damaged, or the map of ``map_path`` is.
     """
     kind = kind_of(path)
