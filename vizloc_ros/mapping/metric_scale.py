@@ -178,26 +178,26 @@ def _by_height(model: PosedModel, height: float, seed: int) -> tuple[float, floa
         raise MapError(f"--scale-from camera-height: only {len(points)} landmarks are below the horizon of the images")
     if len(points) > _MAX_GROUND_SAMPLE:
         points = points[rng.choice(len(points), _MAX_GROUND_SAMPLE, replace=False)]
-    best: Float64 = np.zeros(3)
-    best_inliers = 0
-    for _ in range(_GROUND_TRIALS):
-        try:  # the plane q x = 1, whose normal is q and whose distance is 1 / |q|
-            three = points[rng.choice(len(points), 3, replace=False)]
-            plane = np.asarray(np.linalg.solve(three, np.ones(3)), np.float64)
-        except np.linalg.LinAlgError:
-            continue
-        tilted = plane[1] < np.cos(_MAX_GROUND_TILT) * np.linalg.norm(plane)
-        inliers = 0 if tilted else int((np.abs(points @ plane - 1) < _GROUND_TOLERANCE).sum())
-        if inliers > best_inliers:
-            best, best_inliers = plane.astype(np.float64), inliers
+    planes = [_plane(points[rng.choice(len(points), 3, replace=False)]) for _ in range(_GROUND_TRIALS)]
+    level = [p for p in planes if p is not None and p[1] >= np.cos(_MAX_GROUND_TILT) * np.linalg.norm(p)]
+    inliers = [int((np.abs(points @ plane - 1) < _GROUND_TOLERANCE).sum()) for plane in level]
+    best_inliers = max(inliers, default=0)
     if best_inliers < max(_MIN_GROUND_POINTS, _MIN_GROUND_RATIO * len(points)):
         raise MapError(
             f"--scale-from camera-height: {best_inliers} of {len(points)} landmarks below the horizon lie on one "
             "plane: the ground shows too little, or the camera does not look along it. Give another source of the scale"
         )
-    on_plane = points[np.abs(points @ best - 1) < _GROUND_TOLERANCE]
-    best = np.asarray(np.linalg.lstsq(on_plane, np.ones(len(on_plane)), rcond=None)[0], np.float64)
+    on_plane = points[np.abs(points @ level[inliers.index(best_inliers)] - 1) < _GROUND_TOLERANCE]
+    best = np.linalg.lstsq(on_plane, np.ones(len(on_plane)), rcond=None)[0]
     return height * float(np.linalg.norm(best)), float(np.median(np.abs(on_plane @ best - 1)))
+
+
+def _plane(points: Float64) -> Float64 | None:
+    """Plane q x = 1 through (3, 3) points, with the normal q and the distance 1 / |q|; None if it is not determined."""
+    try:
+        return np.asarray(np.linalg.solve(points, np.ones(3)), np.float64)
+    except np.linalg.LinAlgError:
+        return None
 
 
 def _by_depth(model: PosedModel) -> tuple[float, None]:
