@@ -91,7 +91,7 @@ SIFT = ("--extractor", "rootsift")
 
 @pytest.fixture(scope="module", autouse=True)
 def no_figures_of_trajectories() -> Iterator[None]:
-    """Which take most of the time, and are tested elsewhere."""
+    """Leave out the pictures, which take most of the time and are tested elsewhere."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("report.plot_trajectory", "report.plot_errors", "offline_localization.draw_overlay"):
             patch.setattr(f"vizloc_ros.evaluation.{name}", lambda *_, **__: None)

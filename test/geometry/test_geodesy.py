@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from vizloc_ros.geometry.geodesy import earth_from_enu, ecef_from_geodetic, geodetic_from_ecef, geodetic_from_utm
+from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.mapping.georeference import Utm
 
 POLAR_RADIUS = 6_356_752.314245  # m, WGS 84
@@ -16,6 +17,7 @@ POLAR_RADIUS = 6_356_752.314245  # m, WGS 84
         ((0, 90, 100), (0, 6_378_237, 0)),
         ((90, 0, 0), (0, 0, POLAR_RADIUS)),
         ((-90, 0, 5), (0, 0, -POLAR_RADIUS - 5)),
+        ((0, 90, 10), (0, 6_378_147, 0)),
         # normal N = a / sqrt(1 - e^2 / 2) = 6388838.290 m; x = N cos 45, z = N (1 - e^2) sin 45
         ((45, 180, 0), (-4_517_590.879, 0, 4_487_348.409)),
     ],
@@ -54,3 +56,14 @@ def test_the_axes_of_the_grid_on_the_earth(zone: tuple[str, float, float]) -> No
     step = here.earth_from_frame.inverse() * ahead.earth_from_frame.translation
     assert step == pytest.approx([0, 1, 0], abs=1e-3)
     assert abs(step[0]) < 1e-6
+
+
+def test_a_small_step_is_that_of_the_radii_of_curvature() -> None:
+    """At 45 degrees: 6367381.816 m to the north, 6388838.290 m to the east before the cosine (WGS 84)."""
+    step = 1e-5
+    geodetic = np.array([[45.0, 8 + step, 100.0], [45 + step, 8.0, 100.0], [45.0, 8.0, 103.0]])
+    east, north, up = transform_points(earth_from_enu(45.0, 8.0, 100.0).inverse(), ecef_from_geodetic(geodetic))
+    radians = np.radians(step)
+    np.testing.assert_allclose(east, (radians * (6388838.290 + 100) * np.cos(np.pi / 4), 0, 0), atol=1e-5)
+    np.testing.assert_allclose(north, (0, radians * (6367381.816 + 100), 0), atol=1e-5)
+    np.testing.assert_allclose(up, (0, 0, 3), atol=1e-7)

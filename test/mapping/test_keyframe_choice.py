@@ -38,7 +38,10 @@ def indices(records: Sequence[Record]) -> list[int]:
 
 
 def test_without_a_distance_all_images_are_keyframes_and_none_is_read() -> None:
-    unreadable = replace(record(0, 0), read_image=lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+    def unread() -> np.ndarray:
+        raise AssertionError("the image was read")
+
+    unreadable = replace(record(0, 0), read_image=unread)
     chosen = choose_keyframes([unreadable] * 3, KeyframeOptions())
     assert (len(chosen.records), chosen.left_out) == (3, Counter())
 

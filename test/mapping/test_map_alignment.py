@@ -10,7 +10,7 @@ from cli_helpers import Vizloc
 from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.bags.bag_messages import fix_message, header
-from vizloc_ros.bags.fix_track import read_fixes
+from vizloc_ros.bags.gnss_fixes import only_fix_topic, read_fixes
 from vizloc_ros.bags.opened import TYPES
 from vizloc_ros.datasets.record import GnssFix
 from vizloc_ros.errors import BagError, DatasetError, MapError
@@ -149,9 +149,9 @@ def test_align_with_fixes_of_a_bag(own_map: VisualMap, vizloc: Vizloc, tmp_path:
             place = geodetic_from_ecef(EARTH * pose_of(pose).translation)
             message = fix_message(GnssFix(stamp, *place), header(stamp, "gnss"))
             writer.write(connection, stamp, TYPES.serialize_cdr(message, type_name))
-    assert len(read_fixes(bag)) == 12
+    assert len(read_fixes(bag, only_fix_topic(bag))) == 12
     with pytest.raises(BagError, match=r"no fixes on /fix; topics of NavSatFix: /gnss/fix"):
-        read_fixes(bag, "/fix")
+        only_fix_topic(bag, "/fix")
     ended = vizloc("map", "align", own_map.folder, "--gnss", f"bag:{bag}", "--max-error", 0.5)
     assert ended.code == 0, ended.err
     place = VisualMap.open(own_map.folder).info.place

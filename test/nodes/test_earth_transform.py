@@ -1,4 +1,4 @@
-"""Where the map is on the earth, from the map server."""
+"""Pose of the map on the earth, from the map server."""
 
 import shutil
 from pathlib import Path

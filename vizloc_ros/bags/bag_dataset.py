@@ -20,12 +20,12 @@ import numpy as np
 from vizloc_ros.bags.bag_camera import BagCamera, open_camera
 from vizloc_ros.bags.bag_options import BagOptions
 from vizloc_ros.bags.clock_offset import estimate_offset
-from vizloc_ros.bags.gnss_track import read_bag_fixes
+from vizloc_ros.bags.gnss_fixes import read_fixes
 from vizloc_ros.bags.pose_choice import with_found_poses
 from vizloc_ros.bags.reader import FIX_TYPE, read_info
 from vizloc_ros.datasets.parsing import format_timestamp, parse_number
 from vizloc_ros.datasets.record import GnssFix, Mounting, Record, unknown_split
-from vizloc_ros.datasets.splits import sequence_splits
+from vizloc_ros.datasets.splits import splits_of_cameras
 from vizloc_ros.errors import BagError, ConfigError, DatasetError
 from vizloc_ros.timing import NANOSECONDS
 
@@ -79,11 +79,11 @@ class BagDataset:
         if len(topics) != 1 or not records:
             return []
         first, last = records[0].timestamp_ns, records[-1].timestamp_ns
-        return [fix for fix in read_bag_fixes(bag, topics[0]) if first <= fix.timestamp_ns <= last]
+        return [fix for fix in read_fixes(bag, topics[0]) if first <= fix.timestamp_ns <= last]
 
 
 def open_bag_dataset(spec: str) -> BagDataset:
-    """Open ``PATH[?option=value&NAME=RANGE]``; ranges are those of ``sequence_splits``.
+    """Open ``PATH[?option=value&NAME=RANGE]``; ranges are those of ``splits_of_cameras``.
 
     Raises:
         CameraError: the calibration file cannot be used.
@@ -102,7 +102,7 @@ def open_bag_dataset(spec: str) -> BagDataset:
     records = sorted(chain.from_iterable(found), key=lambda record: (record.timestamp_ns, record.name))
     for camera, part in zip(cameras, found, strict=True):
         _require_overlap(camera, part)
-    parts = _parts(records, names[0], ranges, where)
+    parts = _parts(records, ranges, where)
     notes = list(dict.fromkeys(note for camera in cameras for note in _notes(camera)))
     for note in notes:
         _LOG.warning("%s: %s", path, note)
@@ -178,12 +178,11 @@ def _mounting(camera: BagCamera, name: str) -> Mounting:
         return Mounting(name)
 
 
-def _parts(records: list[Record], measured: str, ranges: Mapping[str, str], where: str) -> dict[str, list[Record]]:
-    """Splits by their name; distances are those that the measured camera was moved by."""
-    poses = [record.world_from_cam if record.mounting.camera == measured else None for record in records]
-    stamps = [record.timestamp_ns for record in records]
+def _parts(records: list[Record], ranges: Mapping[str, str], where: str) -> dict[str, list[Record]]:
+    """Splits by their name, as ``splits_of_cameras``."""
+    poses, stamps = [record.world_from_cam for record in records], [record.timestamp_ns for record in records]
     try:
-        indices = sequence_splits(ranges, stamps, poses, where)
+        indices = splits_of_cameras(ranges, stamps, poses, [record.mounting.camera for record in records], where)
     except DatasetError as error:
         raise DatasetError(f"{error}. The other options are {', '.join(OPTIONS)}") from error
     parts = {name: [records[i] for i in chosen] for name, chosen in indices.items()}

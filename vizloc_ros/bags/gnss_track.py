@@ -15,32 +15,16 @@ from vizloc_ros.arrays import Float64
 from vizloc_ros.bags.bag_messages import stamp_ns_of
 from vizloc_ros.bags.bag_options import NONE
 from vizloc_ros.bags.bag_transforms import BagTransforms
+from vizloc_ros.bags.gnss_fixes import read_fixes
 from vizloc_ros.bags.reader import IMU_TYPE, BagInfo, read_messages
-from vizloc_ros.datasets.record import GnssFix
 from vizloc_ros.errors import BagError
-from vizloc_ros.geometry.east_north_up import EastNorthUp
-from vizloc_ros.geometry.poses import pose_from_quaternion
+from vizloc_ros.geometry.geodesy import earth_from_enu, ecef_from_geodetic
+from vizloc_ros.geometry.poses import pose_from_quaternion, transform_points
 from vizloc_ros.timing import NANOSECONDS
 
 _FIRST_MESSAGES = 100  # of an Imu; a drive has hundreds of thousands
 _SHORTEST_M, _DEVIATIONS = 1.0, 10.0  # way over which a direction is taken, and the same in deviations of a fix
 _MAX_SPREAD, _MAX_TURN = np.radians(20.0), np.radians(3.0)  # between the yaws of an Imu and the motion
-
-
-def read_bag_fixes(bag: Path, topic: str) -> list[GnssFix]:
-    """Usable fixes of a topic in order of time. Raises ``BagError`` if the bag cannot be read."""
-    fixes: dict[int, GnssFix] = {}
-    for _, message in read_messages(bag, topic):
-        position = (float(message.latitude), float(message.longitude), float(message.altitude))
-        if message.status.status < 0 or not np.isfinite(position[:2]).all():
-            continue
-        variances = np.asarray(message.position_covariance).reshape(3, 3).diagonal()
-        known = message.position_covariance_type > 0 and bool(np.all(variances > 0))
-        east, north, up = (float(value) for value in np.sqrt(variances)) if known else (0.0, 0.0, 0.0)
-        altitude = position[2] if np.isfinite(position[2]) else 0.0
-        stamp = stamp_ns_of(message.header)
-        fixes[stamp] = GnssFix(stamp, position[0], position[1], altitude, (east, north, up) if known else None)
-    return [fixes[stamp] for stamp in sorted(fixes)]
 
 
 def gnss_poses(
@@ -59,18 +43,18 @@ def gnss_poses(
     Raises:
         BagError: the fixes cannot be used, or there are several Imus.
     """
-    fixes = read_bag_fixes(bag, topic)
+    fixes = read_fixes(bag, topic)
     if len(fixes) < 2:
         raise BagError(f"{bag}: {topic} has {len(fixes)} usable fixes; at least 2 are needed")
     notes: list[str] = []
     stamps = [fix.timestamp_ns for fix in fixes]
     seconds = np.array([stamp - stamps[0] for stamp in stamps]) / NANOSECONDS
-    latitudes, longitudes, altitudes = np.array([(fix.latitude, fix.longitude, fix.altitude) for fix in fixes]).T
-    origin = EastNorthUp(float(latitudes[0]), float(longitudes[0]), float(altitudes[0]))
-    positions = origin.positions(latitudes, longitudes, altitudes)
+    geodetic = np.array([(fix.latitude, fix.longitude, fix.altitude) for fix in fixes])
+    latitude, longitude, altitude = geodetic[0].tolist()
+    positions = transform_points(earth_from_enu(latitude, longitude, altitude).inverse(), ecef_from_geodetic(geodetic))
     notes.append(
-        f"the world is east, north, up around the first fix: latitude {origin.latitude:.8f}, longitude "
-        f"{origin.longitude:.8f}, altitude {origin.altitude:.3f} m"
+        f"the world is east, north, up around the first fix: latitude {latitude:.8f}, longitude {longitude:.8f}, "
+        f"altitude {altitude:.3f} m"
     )
     deviations = [max(fix.std_m[:2]) for fix in fixes if fix.std_m is not None]
     way = max(_SHORTEST_M, _DEVIATIONS * float(np.median(deviations)) if deviations else 0.0)

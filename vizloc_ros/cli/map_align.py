@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vizloc_ros.cli.arguments import MapArgument, SeedOption
-from vizloc_ros.errors import ConfigError
+from vizloc_ros.errors import BagError, ConfigError
 from vizloc_ros.mapping.georeference import Georeference, parse_datum
 from vizloc_ros.mapping.map_alignment import (
     KnownPositions,
@@ -84,9 +84,12 @@ def align(
 def _known_positions(visual_map: VisualMap, path: Path, is_bag: bool, topic: str) -> KnownPositions:
     if not is_bag:
         return read_positions(path, visual_map.keyframe_names)
-    from vizloc_ros.bags.fix_track import read_fixes
+    from vizloc_ros.bags.gnss_fixes import only_fix_topic, read_fixes
 
-    fixes = read_fixes(path, topic)
+    chosen = only_fix_topic(path, topic)
+    fixes = read_fixes(path, chosen)
+    if not fixes:
+        raise BagError(f"{path}: {chosen} has no message of a receiver with a fix")
     return KnownPositions.by_time(str(path), {f.timestamp_ns: (f.latitude, f.longitude, f.altitude) for f in fixes})
 
 

@@ -1,6 +1,6 @@
 """Datasets that are lists of image files: with their raw cameras, and poses where they are known."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from pycolmap import Rigid3d
 from vizloc_ros.datasets.image_files import read_image
 from vizloc_ros.datasets.lenses import read_rectified
 from vizloc_ros.datasets.record import Mounting, RawImage, Record, unknown_split
-from vizloc_ros.datasets.splits import sequence_splits
+from vizloc_ros.datasets.splits import splits_of_cameras
 from vizloc_ros.errors import CameraError, DatasetError
 from vizloc_ros.geometry.rectification import DistortedCamera, rectified_camera
 
@@ -104,22 +104,20 @@ def sequence_parts(
 ) -> dict[str, list[ListedImage]]:
     """Splits of a sequence: "all", "posed" if only some images have poses, and a range for each option.
 
-    The ranges are those of ``sequence_splits``, and count the images of the first camera; those of others belong
-    to the image nearest in time. The split "map" leaves out images without a pose.
+    The ranges are those of ``splits_of_cameras``. The split "map" leaves out images without a pose.
 
     Raises:
         DatasetError: an option is no range of the images.
     """
     ordered = in_order(images)
-    counted = [image for image in ordered if image.mounting.camera == ordered[0].mounting.camera] if ordered else []
-    stamps, poses = [image.timestamp_ns for image in counted], [image.world_from_cam for image in counted]
-    ranges = sequence_splits(options, stamps, poses, where)
-    single = len(counted) == len(ordered)  # times may be equal, then
-    frame_of = range(len(ordered)) if single else _nearest([image.timestamp_ns for image in ordered], stamps)
-    parts = {
-        split: [image for image, frame in zip(ordered, frame_of, strict=True) if frame in frames]
-        for split, frames in ((split, set(frames)) for split, frames in ranges.items())
-    }
+    indices = splits_of_cameras(
+        options,
+        [image.timestamp_ns for image in ordered],
+        [image.world_from_cam for image in ordered],
+        [image.mounting.camera for image in ordered],
+        where,
+    )
+    parts = {split: [ordered[index] for index in chosen] for split, chosen in indices.items()}
     posed = _posed(ordered)
     if "map" in parts:
         parts["map"] = _posed(parts["map"])
@@ -128,13 +126,3 @@ def sequence_parts(
 
 def _posed(images: Iterable[ListedImage]) -> list[ListedImage]:
     return [image for image in images if image.world_from_cam is not None]
-
-
-def _nearest(stamps_ns: Sequence[int], counted_ns: Sequence[int]) -> list[int]:
-    """Index of the counted image nearest in time to each image; both in order of time."""
-    frames, frame = [], 0
-    for stamp in stamps_ns:
-        while frame + 1 < len(counted_ns) and abs(counted_ns[frame + 1] - stamp) <= abs(counted_ns[frame] - stamp):
-            frame += 1
-        frames.append(frame)
-    return frames

@@ -19,6 +19,49 @@ _SECONDS, _METERS = "s", "m"
 _RANGE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)([sm]?)-(\d+(?:\.\d*)?|\.\d+)([sm]?)", re.ASCII)
 
 
+def splits_of_cameras(
+    options: Mapping[str, str],
+    stamps_ns: Sequence[int],
+    poses: Sequence[Rigid3d | None],
+    cameras: Sequence[str],
+    where: str,
+) -> dict[str, list[int]]:
+    """Indices of images as ``sequence_splits``, of one or several cameras.
+
+    The ranges count the images of the first camera. An image of another one belongs with that which is nearest in time.
+
+    Args:
+        options: range of each split by its name.
+        stamps_ns: time of each image, in ascending order [ns].
+        poses: pose of each image; None where it is not known.
+        cameras: name of the camera of each image.
+        where: specification of the dataset, for the error.
+
+    Raises:
+        DatasetError: as ``sequence_splits``.
+    """
+    counted = [index for index, camera in enumerate(cameras) if camera == cameras[0]]
+    if len(counted) == len(cameras):
+        return sequence_splits(options, stamps_ns, poses, where)
+    times = [stamps_ns[index] for index in counted]
+    chosen = sequence_splits(options, times, [poses[index] for index in counted], where)
+    frame_of = _nearest(stamps_ns, times)
+    return {
+        split: [index for index, frame in enumerate(frame_of) if frame in frames]
+        for split, frames in ((split, set(frames)) for split, frames in chosen.items())
+    }
+
+
+def _nearest(stamps_ns: Sequence[int], counted_ns: Sequence[int]) -> list[int]:
+    """Index of the counted image nearest in time to each image; both in order of time."""
+    frames, frame = [], 0
+    for stamp in stamps_ns:
+        while frame + 1 < len(counted_ns) and abs(counted_ns[frame + 1] - stamp) <= abs(counted_ns[frame] - stamp):
+            frame += 1
+        frames.append(frame)
+    return frames
+
+
 def sequence_splits(
     options: Mapping[str, str], stamps_ns: Sequence[int], poses: Sequence[Rigid3d | None], where: str
 ) -> dict[str, list[int]]:

@@ -60,7 +60,7 @@ NO_MATCHES = ImageMatches(np.zeros((0, 2), np.float32), np.zeros(0, np.int32))
 
 @dataclass(frozen=True)
 class ImageDetails:
-    """What a run knows beside the poses.
+    """Details of a run beside its poses.
 
     Attributes:
         source: how the images are opened again: the arguments of ``open_queries``, or ``bag`` and the choices about it.

@@ -129,6 +129,21 @@ class IntrinsicsCorrection:
         return float(np.linalg.norm(shift, axis=1).max())
 
 
+def ray_jacobian(x: Float64, y: Float64, inverse_depth: Float64) -> tuple[Float64, Float64]:
+    """Derivatives (6, M) of the rays x and y of points by a motion [rho, phi] of the points, ``exp([rho, phi])``.
+
+    Args:
+        x: (M,) rays to the points at depth 1, to the right.
+        y: (M,) rays to the points at depth 1, down.
+        inverse_depth: (M,) inverse depths of the points [1/m].
+    """
+    dx, dy = np.zeros((6, len(x))), np.zeros((6, len(x)))
+    xy = x * y
+    dx[0], dx[2], dx[3], dx[4], dx[5] = inverse_depth, -x * inverse_depth, -xy, 1 + x * x, -y
+    dy[1], dy[2], dy[3], dy[4], dy[5] = inverse_depth, -y * inverse_depth, -1 - y * y, xy, x
+    return dx, dy
+
+
 def shift_jacobian(pixels: Float64, camera: PinholeCamera) -> Float64:
     """Derivatives (N, 2, 4) of ``IntrinsicsCorrection.shift`` by its four attributes, at (N, 2) pixels."""
     scale = np.array([camera.fx, camera.fy])

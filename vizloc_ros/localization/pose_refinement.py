@@ -8,7 +8,7 @@ import numpy as np
 from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.arrays import Float64
-from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.geometry.camera import PinholeCamera, ray_jacobian
 from vizloc_ros.geometry.poses import transform_points
 
 _LOSS_PX = 1.0  # scale of the Cauchy loss: larger errors count less and less
@@ -59,17 +59,14 @@ def refine_absolute_pose(cam_from_map: Rigid3d, pixels: Float64, positions: Floa
     return pose
 
 
-def projection_jacobian(points: Float64, camera: PinholeCamera) -> Float64:
-    """(2, 6, N) Jacobian of the pixels of (3, N) points in the camera's frame by a motion of them.
+def projection_jacobian(points: Float64, camera: PinholeCamera) -> tuple[Float64, Float64]:
+    """Jacobians (6, N) of columns and rows of the pixels of (3, N) points in the camera's frame by a motion of them.
 
     The motion is a translation t [m], then a rotation by w [rad] about the camera's origin: ``x + t + w x x``.
     """
     x, y = points[:2] / points[2]
-    by_depth = 1.0 / points[2]
-    zero = np.zeros_like(x)
-    by_column = camera.fx * np.stack([by_depth, zero, -x * by_depth, -x * y, 1 + x * x, -y])
-    by_row = camera.fy * np.stack([zero, by_depth, -y * by_depth, -1 - y * y, x * y, x])
-    return np.stack([by_column, by_row])
+    by_column, by_row = ray_jacobian(x, y, 1.0 / points[2])
+    return camera.fx * by_column, camera.fy * by_row
 
 
 def _normal_equations(points: Float64, errors: Float64, camera: PinholeCamera) -> tuple[Float64, Float64]:

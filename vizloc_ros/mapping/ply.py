@@ -23,7 +23,7 @@ _POINT = [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("red", "|u1"), ("green", "|
 
 
 class Coloring(str, Enum):
-    """What the colors of landmarks show, from blue (low) to red (high)."""
+    """Quantity that the colors of landmarks show, from blue (low) to red (high)."""
 
     HEIGHT = "height"
     OBSERVATIONS = "observations"

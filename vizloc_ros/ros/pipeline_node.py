@@ -77,7 +77,7 @@ class PipelineNode(Node):
     def load_with_retry(self, load: Callable[[], str | None]) -> None:
         """Call ``load`` now and, while it raises ``VizlocError``, again every two seconds: a map may come later.
 
-        What it returns, if anything, is a warning that stands in the diagnostics.
+        A text that it returns is a warning, which stands in the diagnostics.
         """
 
         def attempt() -> None:

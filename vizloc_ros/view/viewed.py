@@ -1,4 +1,4 @@
-"""What is viewed: a result, a map or a bag, opened with the images and the map that belong to it."""
+"""Content of a view: a result, a map or a bag, opened with the images and the map that belong to it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vizloc_ros.arrays import Bool, Float64, Int64
-from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
+from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera, ray_jacobian
 
 _SMALL_ANGLE = 1e-4  # rad; below, the limits are exact to double precision
 MIN_DEPTH = 0.1  # m; nearer landmarks, and those behind the camera, are not visible
@@ -83,12 +83,9 @@ class LevelCamera:
             y: (M,) rays to the landmarks at depth 1, down.
             inverse_depth: (M,) inverse depths [1/m].
         """
-        du, dv = np.zeros((6, len(x))), np.zeros((6, len(x)))
-        xy = x * y
-        du[0], du[2], du[3], du[4], du[5] = inverse_depth, -x * inverse_depth, -xy, 1 + x * x, -y
-        dv[1], dv[2], dv[3], dv[4], dv[5] = inverse_depth, -y * inverse_depth, -1 - y * y, xy, x
+        dx, dy = ray_jacobian(x, y, inverse_depth)
         focal = 1 + self.correction.focal
-        return focal * self.scale[0] * self.camera.fx * du, focal * self.scale[1] * self.camera.fy * dv
+        return focal * self.scale[0] * self.camera.fx * dx, focal * self.scale[1] * self.camera.fy * dy
 
 
 class ProjectedPixels(NamedTuple):
