@@ -15,7 +15,8 @@ from vizloc_ros.evaluation.recall import RecallReport, evaluate_poses, ground_tr
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
-from vizloc_ros.mapping.builder import BuildReport, build_map
+from vizloc_ros.mapping.build_report import BuildReport
+from vizloc_ros.mapping.builder import build_map
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.readers import open_dataset
 from vizloc_ros.timing import Stopwatch

@@ -15,7 +15,8 @@ from rich.console import Console, ConsoleDimensions
 
 from vizloc_ros.datasets.synthetic import SyntheticStreet, open_synthetic
 from vizloc_ros.features.extractor import open_extractor
-from vizloc_ros.mapping.builder import BuildReport, build_map
+from vizloc_ros.mapping.build_report import BuildReport
+from vizloc_ros.mapping.builder import build_map
 from vizloc_ros.mapping.visual_map import VisualMap
 
 

@@ -14,7 +14,7 @@ from vizloc_ros.datasets.synthetic import SyntheticStreet
 from vizloc_ros.evaluation.image_results import IMAGES_FILE, ImageResults
 from vizloc_ros.features.device import Device
 from vizloc_ros.geometry.poses import pose_error
-from vizloc_ros.mapping.builder import BuildReport
+from vizloc_ros.mapping.build_report import BuildReport
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
 from vizloc_ros.pixloc.reference_builder import add_references
 from vizloc_ros.readers import open_dataset

@@ -13,7 +13,8 @@ from vizloc_ros.evaluation.recall import RecallReport, evaluate_poses
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
-from vizloc_ros.mapping.builder import BuildReport, build_map
+from vizloc_ros.mapping.build_report import BuildReport
+from vizloc_ros.mapping.builder import build_map
 from vizloc_ros.mapping.check import map_problems
 from vizloc_ros.mapping.prune import choose_part
 from vizloc_ros.mapping.visual_map import VisualMap

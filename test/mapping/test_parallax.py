@@ -17,7 +17,8 @@ from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.synthetic import SyntheticStreet
 from vizloc_ros.errors import MapError
 from vizloc_ros.features.extractor import open_extractor
-from vizloc_ros.mapping.builder import BuildReport, build_map
+from vizloc_ros.mapping.build_report import BuildReport
+from vizloc_ros.mapping.builder import build_map
 from vizloc_ros.mapping.parallax import median_parallax, no_parallax
 from vizloc_ros.mapping.pose_diagnosis import scale_warnings
 

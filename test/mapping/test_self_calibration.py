@@ -19,7 +19,8 @@ from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera, shif
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping import self_calibration
-from vizloc_ros.mapping.builder import BuildOptions, BuildReport, build_map
+from vizloc_ros.mapping.build_report import BuildReport
+from vizloc_ros.mapping.builder import BuildOptions, build_map
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.map_format import read_info
 from vizloc_ros.mapping.map_writer import write_map

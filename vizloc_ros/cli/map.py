@@ -31,7 +31,8 @@ from vizloc_ros.errors import MapError
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.localization.faiss_index import INDEX_FILE, write_index
 from vizloc_ros.localization.global_search import EXACT_UP_TO
-from vizloc_ros.mapping.builder import BuildOptions, BuildReport, build_map
+from vizloc_ros.mapping.build_report import BuildReport
+from vizloc_ros.mapping.builder import BuildOptions, build_map
 from vizloc_ros.mapping.check import map_problems
 from vizloc_ros.mapping.georeference import Utm, Wgs84, parse_datum
 from vizloc_ros.mapping.keyframe_choice import ChosenKeyframes, choose_keyframes

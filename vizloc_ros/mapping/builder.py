@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from pycolmap import Rigid3d
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from vizloc_ros import __version__
 from vizloc_ros.datasets.exif import UPRIGHT, exif_orientation, orientation_text
@@ -16,6 +16,7 @@ from vizloc_ros.errors import DatasetError, ImageError, MapError
 from vizloc_ros.features.extractor import FeatureExtractor
 from vizloc_ros.features.types import Features, corrected
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
+from vizloc_ros.mapping.build_report import BuildReport
 from vizloc_ros.mapping.georeference import Georeference, Utm, Wgs84
 from vizloc_ros.mapping.guided_pairs import match_along_lines
 from vizloc_ros.mapping.keyframe_choice import KeyframeOptions
@@ -31,51 +32,6 @@ from vizloc_ros.mapping.triangulation import TriangulationOptions, observation_d
 from vizloc_ros.options import Options
 from vizloc_ros.parallel import Progress, parallel_map, silent
 from vizloc_ros.timing import Stopwatch
-
-
-class BuildReport(BaseModel):
-    """Figures and warnings of a map build, for map.yaml and ``vizloc map build``.
-
-    Attributes:
-        keyframes: number of keyframes.
-        landmarks: number of landmarks.
-        observations: number of observations of landmarks in keyframes.
-        mean_track_length: mean number of keyframes that observe a landmark.
-        mean_reprojection_error_px: mean reprojection error of the observations [px].
-        pairs: number of matched pairs of keyframes.
-        matches_per_pair: mean number of verified matches of a pair.
-        pose_agreement: ratio of the tentative matches that lie on the epipolar lines of the known poses.
-        median_speed_mps: median speed of the camera [m/s].
-        median_depth_m: median depth of the observations [m].
-        calibration_shift_px: maximum shift of a pixel by the self-calibration [px]; 0 without a correction.
-        weak_keyframes: names of the keyframes with too few observations.
-        warnings: probable errors of the input and their causes.
-        seed: seed of the build.
-        map_bytes_per_keyframe: size of the map's files, divided by the number of keyframes [bytes].
-        seconds: duration of every stage [s].
-        sfm: figures of the structure from motion; None for a map of known poses.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    keyframes: int
-    landmarks: int
-    observations: int
-    mean_track_length: float
-    mean_reprojection_error_px: float
-    pairs: int
-    matches_per_pair: float
-    pose_agreement: float
-    median_speed_mps: float
-    median_depth_m: float
-    calibration_shift_px: float
-    weak_keyframes: list[str]
-    warnings: list[str]
-    seed: int
-    map_bytes_per_keyframe: float | None = None
-    seconds: dict[str, float] = {}
-    sfm: SfmReport | None = None
-
 
 _FLOAT32_SAFE_RANGE = 16_000.0  # m; beyond, float32 coordinates are coarser than a millimeter
 

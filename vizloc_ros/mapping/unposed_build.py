@@ -19,7 +19,8 @@ from vizloc_ros.geometry.camera import PIXEL_CENTRE, PinholeCamera
 from vizloc_ros.geometry.colmap_camera import colmap_camera
 from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.geometry.rectification import DistortedCamera
-from vizloc_ros.mapping.builder import BuildOptions, BuildReport, build_map
+from vizloc_ros.mapping.build_report import BuildReport
+from vizloc_ros.mapping.builder import BuildOptions, build_map
 from vizloc_ros.mapping.image_pairs import ImagePairOptions, image_pairs, match_images
 from vizloc_ros.mapping.map_writer import add_to_map, require_replaceable
 from vizloc_ros.mapping.metric_scale import PosedModel, ScaleSource, metric_similarity
