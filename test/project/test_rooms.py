@@ -14,6 +14,7 @@ PACKAGE = REPOSITORY / "vizloc_ros"
 ORDER = (
     ("dependencies", "errors", "arrays"),
     ("files", "options", "parallel", "timing", "wording"),
+    ("work",),
     ("geometry",),
     ("datasets", "features"),
     ("mapping", "bags"),

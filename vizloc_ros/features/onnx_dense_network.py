@@ -102,7 +102,8 @@ class DenseNetwork:
         """
         self.path = path
         self.config = config = config or DenseNetworkConfig()
-        self._session = open_session(read_network(path), device or Device())
+        self._device = device or Device()
+        self._session = open_session(read_network(path), self._device)
         (self._input, *others) = self._session.get_inputs()
         if others or len(self._input.shape) != 4 or self._input.shape[1] not in (1, 3):
             inputs = described(self._session.get_inputs())
@@ -114,6 +115,9 @@ class DenseNetwork:
             raise InputError(f"{path}: has no output {sorted(missing)}; it has {described(outputs.values())}")
         self._kind: ScoreKind = config.score_kind or _score_kind(outputs[self._scores])
         self._reliability = [name for name in outputs if _is_reliability(name) and self._kind != "logit"][:1]
+
+    def __reduce__(self) -> "tuple[type[DenseNetwork], tuple[Path, DenseNetworkConfig, Device]]":
+        return DenseNetwork, (self.path, self.config, self._device)  # another process opens its own session
 
     def maps(self, image: UInt8) -> DenseMaps:
         """Run detector and descriptors on an (H, W) gray or (H, W, 3) BGR image.

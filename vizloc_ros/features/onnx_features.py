@@ -57,12 +57,16 @@ class DescriptorHead:
 
     def __init__(self, path: Path, device: Device) -> None:
         """Open a file. Raises ``FeatureError`` if it is no network, ``InputError`` if it is no descriptor head."""
-        self._path, self._session = path, open_session(read_network(path), device)
+        self._path, self._device = path, device
+        self._session = open_session(read_network(path), device)
         inputs = self._session.get_inputs()
         by_rank = {len(value.shape): value.name for value in inputs}
         if sorted(len(value.shape) for value in inputs) != [2, 4]:
             raise InputError(f"{path}: a descriptor head takes dense features and keypoints, not {described(inputs)}")
         self._dense, self._keypoints = by_rank[4], by_rank[2]
+
+    def __reduce__(self) -> "tuple[type[DescriptorHead], tuple[Path, Device]]":
+        return DescriptorHead, (self._path, self._device)
 
     def describe(self, maps: DenseMaps, points: Float32) -> Float32:
         """Unit descriptors (N, D) at (N, 2) pixels."""

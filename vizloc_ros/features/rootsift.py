@@ -32,6 +32,9 @@ class RootSift:
     max_keypoints: int = 2048
     contrast_threshold: float = 0.02
 
+    def __reduce__(self) -> "tuple[type[RootSift], tuple[int, float]]":
+        return RootSift, (self.max_keypoints, self.contrast_threshold)  # OpenCV's detector cannot be pickled
+
     @cached_property
     def _sift(self) -> Any:
         options: dict[str, Any] = {"nfeatures": self.max_keypoints, "contrastThreshold": self.contrast_threshold}

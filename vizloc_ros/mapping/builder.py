@@ -1,7 +1,6 @@
 """Map build: extract, learn, match, self-calibrate, match again, triangulate, write (HF-Net, section 5.3)."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -12,26 +11,27 @@ from pydantic import Field
 from vizloc_ros import __version__
 from vizloc_ros.datasets.exif import UPRIGHT, exif_orientation, orientation_text
 from vizloc_ros.datasets.record import Record
-from vizloc_ros.errors import DatasetError, ImageError, MapError
+from vizloc_ros.errors import DatasetError, MapError
 from vizloc_ros.features.extractor import FeatureExtractor
-from vizloc_ros.features.types import Features, corrected
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.mapping.build_report import BuildReport
 from vizloc_ros.mapping.georeference import Georeference, Utm, Wgs84
 from vizloc_ros.mapping.guided_pairs import match_along_lines
+from vizloc_ros.mapping.image_features import correct_keypoints, describe_features, extract_features, keyframe_of
 from vizloc_ros.mapping.keyframe_choice import KeyframeOptions
 from vizloc_ros.mapping.keyframe_pairs import Keyframe, PairOptions, keyframe_pairs
 from vizloc_ros.mapping.map_writer import MapContent, require_replaceable, write_map
 from vizloc_ros.mapping.pair_matching import MatchOptions, PairMatches, match_pairs
 from vizloc_ros.mapping.parallax import needed_parallax, no_parallax
 from vizloc_ros.mapping.pose_diagnosis import median_speed, pose_agreement, pose_warnings, scale_warnings
-from vizloc_ros.mapping.rotated_views import RotatedViewOptions, with_rotated_views
+from vizloc_ros.mapping.rotated_views import RotatedViewOptions
 from vizloc_ros.mapping.self_calibration import SelfCalibrationOptions, calibration_warnings, estimate_corrections
 from vizloc_ros.mapping.sfm_report import SfmReport
 from vizloc_ros.mapping.triangulation import TriangulationOptions, observation_depths, triangulate
 from vizloc_ros.options import Options
-from vizloc_ros.parallel import Progress, parallel_map, silent
+from vizloc_ros.parallel import Progress, silent
 from vizloc_ros.timing import Stopwatch
+from vizloc_ros.work.stages import IN_MEMORY, Stages
 
 _FLOAT32_SAFE_RANGE = 16_000.0  # m; beyond, float32 coordinates are coarser than a millimeter
 
@@ -58,6 +58,7 @@ def build_map(
     dataset: str,
     options: BuildOptions | None = None,
     datum: Wgs84 | Utm | None = None,
+    work: Stages = IN_MEMORY,
     progress: Progress = silent,
     sfm: SfmReport | None = None,
 ) -> BuildReport:
@@ -71,6 +72,7 @@ def build_map(
         dataset: name of the dataset, for map.yaml.
         options: options of the build; None for the defaults.
         datum: place of the world on the earth; None if it is not known.
+        work: place where features and matches are computed and kept, such as a ``WorkFolder``.
         progress: progress display of every stage.
         sfm: report of the structure from motion that the poses are from; None for known poses, which are in meters.
 
@@ -86,15 +88,16 @@ def build_map(
     georeference = Georeference.around(np.array([pose.translation for pose in poses]), datum)
     records = (georeference or Georeference()).records_in_map(records)
     with clock("extract"):
-        features = parallel_map(_extraction(extractor, options.rotated_views), records, "extracting features", progress)
+        features = extract_features(records, extractor, work, dataset, progress, views=options.rotated_views)
     with clock("learn"):
         extractor = extractor.learn(features, options.seed)
-        keyframes = [_keyframe(r, extractor.describe(f)) for r, f in zip(records, features, strict=True)]
+        features = describe_features(features, extractor, work, progress)
+        keyframes = [keyframe_of(record, described) for record, described in zip(records, features, strict=True)]
     with clock("match"):
         pairs = keyframe_pairs(keyframes, options.pairs)
         if not pairs:
             raise MapError(_no_pairs(keyframes, options))
-        matches = match_pairs(keyframes, pairs, options.matches, progress)
+        matches = match_pairs(keyframes, pairs, options.matches, progress, work)
         warnings = _pose_warnings(records, keyframes, matches, options.triangulation.min_angle)
     corrections: Mapping[PinholeCamera, IntrinsicsCorrection] = {}
     if options.self_calibration.enabled:
@@ -102,10 +105,10 @@ def build_map(
             long_tracks = options.triangulation.model_copy(update={"enough_landmarks": 0})
             first = triangulate(keyframes, matches, long_tracks, progress)
             corrections = estimate_corrections(keyframes, first, options.self_calibration)
-        keyframes = [_with_correct_keypoints(keyframe, corrections) for keyframe in keyframes]
+        keyframes = correct_keypoints(keyframes, corrections, work, progress)
         warnings += calibration_warnings(corrections)
     with clock("match"):
-        matches = match_along_lines(keyframes, matches, options.matches, progress)
+        matches = match_along_lines(keyframes, matches, options.matches, progress, work)
     with clock("triangulate"):
         triangulation = triangulate(keyframes, matches, options.triangulation, progress)
     if len(triangulation.positions) == 0:
@@ -159,30 +162,6 @@ def _require_poses(records: Sequence[Record], dataset: str, needed: int) -> list
             "split with poses only, such as map or posed"
         )
     return [record.world_from_cam for record in records if record.world_from_cam is not None]
-
-
-def _extraction(extractor: FeatureExtractor, views: RotatedViewOptions) -> Callable[[Record], Features]:
-    def extract(record: Record) -> Features:
-        image = record.read_image()
-        if (image.shape[1], image.shape[0]) != record.camera.size:
-            raise ImageError(
-                f"{record.name}: is {image.shape[1]}x{image.shape[0]}, but its calibration is for "
-                f"{record.camera.width}x{record.camera.height}: correct the intrinsics"
-            )
-        return with_rotated_views(extractor.extract(image), image, record.camera, extractor, views)
-
-    return extract
-
-
-def _keyframe(record: Record, features: Features) -> Keyframe:
-    if record.world_from_cam is None:
-        raise DatasetError(f"{record.name}: has no pose")
-    return Keyframe(record.name, record.timestamp_ns, record.camera, record.world_from_cam, features)
-
-
-def _with_correct_keypoints(keyframe: Keyframe, corrections: Mapping[PinholeCamera, IntrinsicsCorrection]) -> Keyframe:
-    correction = corrections.get(keyframe.camera, IntrinsicsCorrection())
-    return replace(keyframe, features=corrected(keyframe.features, correction, keyframe.camera))
 
 
 def _range_warnings(keyframes: Sequence[Keyframe]) -> list[str]:

@@ -6,22 +6,38 @@ after the self-calibration, as such matches agree with any calibration.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from vizloc_ros.arrays import Int32
 from vizloc_ros.features.types import dequantize
 from vizloc_ros.geometry.epipolar import fundamental_matrix, near_epipolar_lines
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.pair_matching import MatchOptions, PairMatches, mutual_matches
-from vizloc_ros.parallel import Progress, parallel_map
+from vizloc_ros.parallel import Progress
+from vizloc_ros.work.stages import IN_MEMORY, Arrays, Stages
 
 _MIN_AGREEING = 10  # matches that agree with the poses, before these guide others
 _MIN_AGREEMENT = 0.25  # ratio of the tentative matches; chance gives about 0.05
 
 
+@dataclass(frozen=True)
+class _Guiding:
+    """Function of the stage: matches of two keyframes along their epipolar lines."""
+
+    options: MatchOptions
+
+    def __call__(self, item: tuple[Keyframe, Keyframe, PairMatches]) -> Arrays:
+        return (_guided(*item, self.options),)
+
+
 def match_along_lines(
-    keyframes: Sequence[Keyframe], matches: Sequence[PairMatches], options: MatchOptions, progress: Progress
+    keyframes: Sequence[Keyframe],
+    matches: Sequence[PairMatches],
+    options: MatchOptions,
+    progress: Progress,
+    work: Stages = IN_MEMORY,
 ) -> list[PairMatches]:
     """Match the pairs with fewer than ``enough_matches`` again, if their poses agree with those that they have.
 
@@ -33,15 +49,19 @@ def match_along_lines(
         matches: matches of the pairs, of ``match_pairs``.
         options: options of the matching.
         progress: progress display.
+        work: place of the results.
 
     Returns:
         The matches of all pairs, in the same order.
     """
-
-    def match(pair: PairMatches) -> PairMatches:
-        return _guided(keyframes, pair, options) if _is_to_guide(pair, options.enough_matches) else pair
-
-    return parallel_map(match, list(matches), "matching along epipolar lines", progress)
+    few = [k for k, pair in enumerate(matches) if _is_to_guide(pair, options.enough_matches)]
+    items = [(keyframes[matches[k].i], keyframes[matches[k].j], matches[k]) for k in few]
+    found = work.map("guide", _Guiding(options), items, "matching along epipolar lines", progress)
+    guided = list(matches)
+    for k, (more,) in zip(few, found, strict=True):
+        if len(more) > len(matches[k].agreeing):
+            guided[k] = replace(matches[k], guided=more)
+    return guided
 
 
 def _is_to_guide(pair: PairMatches, enough: int) -> bool:
@@ -49,8 +69,7 @@ def _is_to_guide(pair: PairMatches, enough: int) -> bool:
     return max(_MIN_AGREEING, _MIN_AGREEMENT * len(pair.tentative)) <= agreeing < enough
 
 
-def _guided(keyframes: Sequence[Keyframe], pair: PairMatches, options: MatchOptions) -> PairMatches:
-    a, b = keyframes[pair.i], keyframes[pair.j]
+def _guided(a: Keyframe, b: Keyframe, pair: PairMatches, options: MatchOptions) -> Int32:
     similarity = dequantize(a.features.descriptors) @ dequantize(b.features.descriptors).T
     least = similarity[tuple(pair.agreeing.T)].min()
     near = near_epipolar_lines(
@@ -60,5 +79,4 @@ def _guided(keyframes: Sequence[Keyframe], pair: PairMatches, options: MatchOpti
         options.max_epipolar_error / 2,
     )
     similarity[~near | (similarity < least)] = -1
-    found = mutual_matches(similarity, options.ratio)
-    return replace(pair, guided=found) if len(found) > len(pair.agreeing) else pair
+    return mutual_matches(similarity, options.ratio)

@@ -11,7 +11,8 @@ from vizloc_ros.features.types import dequantize
 from vizloc_ros.geometry.epipolar import epipolar_distance, fundamental_matrix
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.options import Options
-from vizloc_ros.parallel import Progress, parallel_map
+from vizloc_ros.parallel import Progress
+from vizloc_ros.work.stages import IN_MEMORY, Arrays, Stages
 
 
 class MatchOptions(Options):
@@ -57,32 +58,47 @@ class PairMatches:
         return self.agreeing if self.guided is None else self.guided
 
 
+@dataclass(frozen=True)
+class _Matching:
+    """Function of the stage: matches of a keyframe with its partners, one after another, and the number of each."""
+
+    options: MatchOptions
+
+    def __call__(self, item: tuple[Keyframe, list[Keyframe]]) -> Arrays:
+        keyframe, partners = item
+        descriptors = dequantize(keyframe.features.descriptors)  # once for all partners
+        found = [_match_pair(keyframe, partner, descriptors, self.options.ratio) for partner in partners]
+        tentative, errors = zip(*found, strict=True)
+        return np.concatenate(tentative), np.concatenate(errors), np.array([len(matches) for matches in tentative])
+
+
 def match_pairs(
-    keyframes: Sequence[Keyframe], pairs: Sequence[tuple[int, int]], options: MatchOptions, progress: Progress
+    keyframes: Sequence[Keyframe],
+    pairs: Sequence[tuple[int, int]],
+    options: MatchOptions,
+    progress: Progress,
+    work: Stages = IN_MEMORY,
 ) -> list[PairMatches]:
-    """Match every pair, on all cores; pairs of the same first keyframe together, to dequantize its descriptors once."""
+    """Match every pair, by the workers of the build; those of the same first keyframe together."""
     partners: dict[int, list[int]] = {}
     for i, j in pairs:
         partners.setdefault(i, []).append(j)
+    items = [(keyframes[i], [keyframes[j] for j in others]) for i, others in partners.items()]
+    found = work.map("match", _Matching(options), items, "matching keyframes", progress)
+    matches: list[PairMatches] = []
+    for (i, others), (tentative, errors, counts) in zip(partners.items(), found, strict=True):
+        ends = np.cumsum(counts).tolist()
+        for j, start, end in zip(others, [0, *ends], ends, strict=False):
+            matches.append(PairMatches(i, j, tentative[start:end], errors[start:end], options.max_epipolar_error))
+    return matches
 
-    def match_keyframe(i: int) -> list[PairMatches]:
-        descriptors = dequantize(keyframes[i].features.descriptors)
-        return [_match_pair(keyframes, i, j, descriptors, options) for j in partners[i]]
 
-    matched = parallel_map(match_keyframe, list(partners), "matching keyframes", progress)
-    return [matches for of_keyframe in matched for matches in of_keyframe]
-
-
-def _match_pair(
-    keyframes: Sequence[Keyframe], i: int, j: int, descriptors_i: Float32, options: MatchOptions
-) -> PairMatches:
-    a, b = keyframes[i], keyframes[j]
-    tentative = mutual_matches(descriptors_i @ dequantize(b.features.descriptors).T, options.ratio)
+def _match_pair(a: Keyframe, b: Keyframe, descriptors_a: Float32, ratio: float) -> tuple[Int32, Float64]:
+    tentative = mutual_matches(descriptors_a @ dequantize(b.features.descriptors).T, ratio)
     fundamental = fundamental_matrix(a.camera, b.camera, a.map_from_cam, b.map_from_cam)
     pixels_a = a.features.keypoints[tentative[:, 0]].astype(np.float64)
     pixels_b = b.features.keypoints[tentative[:, 1]].astype(np.float64)
-    error = epipolar_distance(fundamental, pixels_a, pixels_b)
-    return PairMatches(i, j, tentative, error, options.max_epipolar_error)
+    return tentative, epipolar_distance(fundamental, pixels_a, pixels_b)
 
 
 def mutual_matches(similarity: Float32, ratio: float) -> Int32:

@@ -63,6 +63,9 @@ class HfNetExtractor:
                 f"{settings.max_keypoints}: set it lower, or export the network with more"
             )
 
+    def __reduce__(self) -> "tuple[type[HfNetExtractor], tuple[HfNetOptions, Device]]":
+        return HfNetExtractor, (self._settings, self._device)  # another process opens its own session
+
     @classmethod
     def open(cls, settings: dict[str, Any], folder: Path | None, device: Device | None = None) -> "HfNetExtractor":
         """Open the extractor, see ``open_extractor``.

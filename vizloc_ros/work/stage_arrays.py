@@ -1,0 +1,157 @@
+"""Results of a stage in files: parts as they are computed, and one memory-mapped ``.npy`` file of each column at last.
+
+A result is a tuple of arrays, one for each column. Arrays of a column have the same type and shape, except for their
+length. Arrays of finished stages are pickled as references to their files, so that they go to other processes, and to
+other machines with the same folder, without a copy.
+"""
+
+import io
+import pickle
+import shutil
+import zipfile
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vizloc_ros.errors import VizlocError
+from vizloc_ros.files import replacing, replacing_folder
+from vizloc_ros.work.stages import Arrays
+
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+
+
+def write_part(path: Path, results: Sequence[Arrays]) -> None:
+    """Write some results whole or not at all. Raises ``VizlocError`` if the folder cannot be written."""
+    try:
+        if not path.parent.is_dir():
+            raise FileNotFoundError("there is no such folder on this machine")
+        with replacing(path) as file:
+            np.savez(file, **_joined(results))
+    except OSError as error:
+        raise VizlocError(
+            f"{path}: cannot be written ({error}): the disk is full, or the folder is not shared with this machine"
+        ) from error
+
+
+def _joined(results: Sequence[Arrays]) -> dict[str, Any]:
+    """Columns of the results, each joined along the first axis, with the length of every array."""
+    columns = list(zip(*results, strict=True))
+    values = {f"values{k}": np.concatenate(column) for k, column in enumerate(columns)}
+    return values | {"lengths": np.array([[len(array) for array in result] for result in results], np.int64)}
+
+
+def is_whole_part(path: Path) -> bool:
+    """True if a part is there, and its checksums are right."""
+    try:
+        with np.load(path, allow_pickle=False) as part:
+            return all(part[name] is not None for name in part.files)
+    except _DAMAGED:
+        return False
+
+
+def join_parts(parts: Sequence[Path], folder: Path) -> None:
+    """Join parts in the files of a finished stage, one part in memory at a time. ``folder`` appears when it is whole.
+
+    Raises:
+        OSError: a part cannot be read, or the folder not be written.
+    """
+    lengths: list[NDArray[np.int64]] = []
+    for path in parts:
+        with np.load(path, allow_pickle=False) as part:
+            lengths.append(part["lengths"])
+    totals = np.concatenate(lengths).sum(axis=0)
+    with replacing_folder(folder) as staging:
+        columns: list[NDArray[Any]] = []
+        ends = np.zeros(len(totals), np.int64)
+        for path in parts:
+            with np.load(path, allow_pickle=False) as part:
+                values = [part[f"values{k}"] for k in range(len(totals))]
+            if not columns:
+                columns = [
+                    np.lib.format.open_memmap(staging / f"{k}.npy", "w+", first.dtype, (int(total), *first.shape[1:]))
+                    for k, (first, total) in enumerate(zip(values, totals, strict=True))
+                ]
+            for column, added, end in zip(columns, values, ends, strict=True):
+                column[end : end + len(added)] = added
+            ends += [len(added) for added in values]
+        for column in columns:
+            if isinstance(column, np.memmap):
+                column.flush()
+        np.save(staging / "lengths.npy", np.concatenate(lengths), allow_pickle=False)
+
+
+def read_stage(folder: Path) -> list[Arrays]:
+    """Results of a finished stage; their arrays are memory-mapped. Raises ``OSError`` or ``ValueError`` if damaged."""
+    lengths = np.load(folder / "lengths.npy", allow_pickle=False)
+    columns = [_mapped(folder / f"{k}.npy") for k in range(lengths.shape[1])]
+    ends = np.cumsum(lengths, axis=0)
+    starts = ends - lengths
+    if [len(column) for column in columns] != ends[-1].tolist():
+        raise ValueError(f"{folder}: the lengths do not fit")
+    return [
+        tuple(column[start:end] for column, start, end in zip(columns, first, last, strict=True))
+        for first, last in zip(starts.tolist(), ends.tolist(), strict=True)
+    ]
+
+
+@lru_cache(maxsize=64)
+def _mapped(path: Path) -> NDArray[Any]:
+    """Array of a ``.npy`` file, memory-mapped; read if it is empty, which cannot be mapped."""
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    return np.asarray(array)
+
+
+def forget(folder: Path) -> None:
+    """Remove a folder of results."""
+    _mapped.cache_clear()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def dumps(value: object, folder: Path) -> bytes:
+    """Pickle a value; arrays of the stages in ``folder`` become references."""
+    buffer = io.BytesIO()
+    _Pickler(buffer, folder).dump(value)
+    return buffer.getvalue()
+
+
+def loads(data: bytes, folder: Path) -> Any:
+    """Value of ``dumps``; the folder may have another path on this machine."""
+    return _Unpickler(io.BytesIO(data), folder).load()
+
+
+class _Pickler(pickle.Pickler):
+    def __init__(self, file: io.BytesIO, folder: Path) -> None:
+        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
+        self._folder = folder
+
+    def persistent_id(self, value: Any) -> tuple[str, int, str, tuple[int, ...]] | None:
+        """Reference to an array of a stage: file, first byte, type, shape."""
+        if type(value) is not np.ndarray or value.size == 0 or not value.flags.c_contiguous:
+            return None
+        owner: Any = value
+        while isinstance(owner, np.ndarray) and not isinstance(owner, np.memmap):
+            owner = owner.base
+        if not isinstance(owner, np.memmap) or owner.filename is None:
+            return None
+        file = Path(owner.filename)
+        if file.parent.parent != self._folder:
+            return None
+        first = value.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
+        return f"{file.parent.name}/{file.name}", first, value.dtype.str, value.shape
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, folder: Path) -> None:
+        super().__init__(file)
+        self._folder = folder
+
+    def persistent_load(self, reference: tuple[str, int, str, tuple[int, ...]]) -> NDArray[Any]:
+        """Array of a reference."""
+        name, first, dtype, shape = reference
+        column = _mapped(self._folder / name).reshape(-1).view(np.uint8)
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        return column[first : first + size].view(dtype).reshape(shape)
