@@ -22,6 +22,7 @@ from vizloc_ros.cli.arguments import (
     SeedOption,
     TrackerModelOption,
 )
+from vizloc_ros.cli.build_work import ProcessesOption, RayOption, WorkChoice, WorkOption, open_work
 from vizloc_ros.cli.config_file import read_mapping, read_options
 from vizloc_ros.cli.map_align import align, place_rows
 from vizloc_ros.cli.progress import bar
@@ -67,14 +68,23 @@ def build(
     datum: DatumOption = "",
     pixloc: PixLocOption = True,
     seed: SeedOption = 0,
+    processes: ProcessesOption = None,
+    ray: RayOption = "",
+    work: WorkOption = None,
 ) -> None:
-    """Build a map from posed images."""
+    """Build a map from posed images.
+
+    After a kill at any moment, the same command goes on where it ended.
+    """
     records = every_nth(open_dataset(dataset).records(split), every)
     options = read_options(config, BuildOptions, seed=seed)
     if keyframe_distance is not None:
         keyframes = options.keyframes.model_copy(update={"min_distance": keyframe_distance})
         options = options.model_copy(update={"keyframes": keyframes})
-    build_and_print(records, dataset, out, options, extractor, extractor_config, provider, pixloc, parse_datum(datum))
+    choice = WorkChoice(processes, ray, work)
+    build_and_print(
+        records, dataset, out, options, extractor, extractor_config, provider, pixloc, parse_datum(datum), choice
+    )
 
 
 def build_and_print(
@@ -87,6 +97,7 @@ def build_and_print(
     provider: str,
     pixloc: bool,
     datum: Wgs84 | Utm | None = None,
+    choice: WorkChoice | None = None,
 ) -> None:
     """Build a map of posed records, add the tracker's reference features if ``pixloc``, and show the reports."""
     from vizloc_ros.features.device import Device
@@ -99,10 +110,11 @@ def build_and_print(
     device = Device(provider=provider, threads=1)  # images are processed in parallel
     opened = open_extractor(extractor, read_mapping(extractor_config), device=device)
     dense = open_pyramid_extractor(device=device) if pixloc else None
-    report = build_map(records, opened, out, dataset=dataset, options=options, datum=datum, progress=bar)
-    print_build(report, out)
-    if dense is not None:
-        print_references(out, add_references(out, records, dense, bar))
+    with open_work(choice or WorkChoice(), out, len(records), provider) as work:
+        report = build_map(records, opened, out, dataset=dataset, options=options, datum=datum, work=work, progress=bar)
+        print_build(report, out)
+        if dense is not None:
+            print_references(out, add_references(out, records, dense, bar, work))
 
 
 @app.command("add-pixloc")

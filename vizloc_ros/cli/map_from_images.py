@@ -16,6 +16,7 @@ from vizloc_ros.cli.arguments import (
     ProviderOption,
     SeedOption,
 )
+from vizloc_ros.cli.build_work import ProcessesOption, RayOption, WorkChoice, WorkOption, open_work
 from vizloc_ros.cli.config_file import read_mapping, read_options
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.mapping.sfm_report import SfmReport
@@ -40,6 +41,9 @@ def from_images(
     config: ConfigOption = None,
     pixloc: Annotated[bool, typer.Option(help="Also compute the tracker's reference features")] = True,
     seed: SeedOption = 0,
+    processes: ProcessesOption = None,
+    ray: RayOption = "",
+    work: WorkOption = None,
 ) -> None:
     """Build a map from images without poses.
 
@@ -65,23 +69,25 @@ def from_images(
     device = Device(provider=provider, threads=1)  # images are processed in parallel
     features = open_extractor(extractor, read_mapping(extractor_config), device=device)
     dense = open_pyramid_extractor(device=device) if pixloc else None
-    built = build_from_images(
-        records,
-        features,
-        out,
-        dataset=dataset,
-        scale=source,
-        fixes=fixes_of(opened, split) if source.kind == "gnss" else (),
-        options=options,
-        progress=bar,
-    )
-    if built.report.sfm is not None:
-        print_sfm(built.report.sfm, out)
-    print_build(built.report, out)
-    for path in built.calibrations:
-        console.print(f"calibration, for images of the same camera: {path}")
-    if dense is not None:
-        print_references(out, add_references(out, built.records, dense, bar))
+    with open_work(WorkChoice(processes, ray, work), out, len(records), provider) as stages:
+        built = build_from_images(
+            records,
+            features,
+            out,
+            dataset=dataset,
+            scale=source,
+            fixes=fixes_of(opened, split) if source.kind == "gnss" else (),
+            options=options,
+            work=stages,
+            progress=bar,
+        )
+        if built.report.sfm is not None:
+            print_sfm(built.report.sfm, out)
+        print_build(built.report, out)
+        for path in built.calibrations:
+            console.print(f"calibration, for images of the same camera: {path}")
+        if dense is not None:
+            print_references(out, add_references(out, built.records, dense, bar, stages))
 
 
 def print_sfm(report: SfmReport, out: Path) -> None:

@@ -21,8 +21,8 @@ State = tuple[tuple[str, int, int], ...]  # name, size [bytes] and time of chang
 
 
 @dataclass(frozen=True)
-class _Image:
-    """Image to extract features from, with all that these depend on.
+class SourceImage:
+    """Image that can be read in another process, with all that its pixels depend on.
 
     Attributes:
         name: name of the image.
@@ -37,6 +37,12 @@ class _Image:
     state: State
 
 
+def source_images(records: Sequence[Record], dataset: str) -> list[SourceImage]:
+    """Images of records; those that are no files of their own are of the dataset's file or folder."""
+    common = _state_of_dataset(dataset) if any(record.file is None for record in records) else ()
+    return [SourceImage(r.name, r.camera, r.read_image, common if r.file is None else _state(r.file)) for r in records]
+
+
 @dataclass(frozen=True)
 class _Extraction:
     """Function of the stage: features of an image, and of its rotated views if there are options for them."""
@@ -45,7 +51,7 @@ class _Extraction:
     feature_id: str
     views: RotatedViewOptions | None
 
-    def __call__(self, image: _Image) -> Arrays:
+    def __call__(self, image: SourceImage) -> Arrays:
         pixels = image.read()
         if self.views is None:
             return _arrays(self.extractor.extract(pixels))
@@ -74,7 +80,7 @@ def extract_features(
         records: images.
         extractor: extractor of the features.
         work: place of the results.
-        dataset: specification of the dataset; images that are no files of their own are of its file or folder.
+        dataset: specification of the dataset.
         progress: progress display.
         stage: name of the stage.
         views: options of the rotated views of calibrated images; None: the images alone.
@@ -82,8 +88,7 @@ def extract_features(
     Raises:
         ImageError: an image cannot be read, or with ``views`` is of another size than its calibration.
     """
-    common = _state_of_dataset(dataset) if any(record.file is None for record in records) else ()
-    images = [_Image(r.name, r.camera, r.read_image, common if r.file is None else _state(r.file)) for r in records]
+    images = source_images(records, dataset)
     extraction = _Extraction(extractor, extractor.feature_id, views)
     found = work.map(stage, extraction, images, "extracting features", progress)
     return [_features(arrays) for arrays in found]

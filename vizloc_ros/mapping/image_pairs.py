@@ -1,15 +1,17 @@
 """Pairs of images without poses, by their order and by their global descriptors, and their tentative matches."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from pydantic import Field
 
-from vizloc_ros.arrays import Int32
+from vizloc_ros.arrays import Int8, Int32
 from vizloc_ros.features.types import Features, dequantize
 from vizloc_ros.mapping.pair_matching import mutual_matches
 from vizloc_ros.options import Options
-from vizloc_ros.parallel import Progress, parallel_map
+from vizloc_ros.parallel import Progress
+from vizloc_ros.work.stages import IN_MEMORY, Arrays, Stages
 
 Pair = tuple[int, int]
 
@@ -50,17 +52,28 @@ def image_pairs(features: Sequence[Features], cameras: Sequence[str], options: I
 
 
 def match_images(
-    features: Sequence[Features], pairs: Sequence[Pair], ratio: float, progress: Progress
+    features: Sequence[Features], pairs: Sequence[Pair], ratio: float, progress: Progress, work: Stages = IN_MEMORY
 ) -> dict[Pair, Int32]:
-    """(M, 2) tentative matches of every pair, on all cores."""
+    """(M, 2) tentative matches of every pair; ``work`` is the place where they are computed and kept."""
     partners: dict[int, list[int]] = {}
     for i, j in pairs:
         partners.setdefault(i, []).append(j)
+    items = [(features[i].descriptors, [features[j].descriptors for j in others]) for i, others in partners.items()]
+    found = work.map("sfm_match", _Matching(ratio), items, "matching images", progress)
+    matches: dict[Pair, Int32] = {}
+    for (i, others), (of_image, counts) in zip(partners.items(), found, strict=True):
+        ends = np.cumsum(counts).tolist()
+        matches.update({(i, j): of_image[a:b] for j, a, b in zip(others, [0, *ends], ends, strict=False)})
+    return matches
 
-    def match_image(i: int) -> list[Int32]:
-        descriptors = dequantize(features[i].descriptors)
-        return [mutual_matches(descriptors @ dequantize(features[j].descriptors).T, ratio) for j in partners[i]]
 
-    matched = parallel_map(match_image, list(partners), "matching images", progress)
-    found = [m for of_image in matched for m in of_image]
-    return dict(zip([(i, j) for i, others in partners.items() for j in others], found, strict=True))
+@dataclass(frozen=True)
+class _Matching:
+    """Function of the stage: matches of an image with its partners, one after another, and the number of each."""
+
+    ratio: float
+
+    def __call__(self, item: tuple[Int8, list[Int8]]) -> Arrays:
+        descriptors, partners = dequantize(item[0]), item[1]
+        found = [mutual_matches(descriptors @ dequantize(partner).T, self.ratio) for partner in partners]
+        return np.concatenate(found), np.array([len(matches) for matches in found])

@@ -21,14 +21,16 @@ from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.geometry.rectification import DistortedCamera
 from vizloc_ros.mapping.build_report import BuildReport
 from vizloc_ros.mapping.builder import BuildOptions, build_map
+from vizloc_ros.mapping.image_features import describe_features, extract_features
 from vizloc_ros.mapping.image_pairs import ImagePairOptions, image_pairs, match_images
 from vizloc_ros.mapping.map_writer import add_to_map, require_replaceable
 from vizloc_ros.mapping.metric_scale import PosedModel, ScaleSource, metric_similarity
 from vizloc_ros.mapping.sfm_report import CameraEstimate, SfmReport
 from vizloc_ros.mapping.structure_from_motion import SfmOptions, UnposedImage, reconstruct, refine, verify_pairs
 from vizloc_ros.options import Options
-from vizloc_ros.parallel import Progress, parallel_map, silent
+from vizloc_ros.parallel import Progress, silent
 from vizloc_ros.timing import Stopwatch
+from vizloc_ros.work.stages import IN_MEMORY, Stages
 
 _MIN_IMAGES = 3
 _FOCAL_RANGE = (0.3, 6.0)  # of the longer side of an image: a view of 118 to 10 degrees
@@ -66,6 +68,7 @@ def build_from_images(
     scale: ScaleSource | None = None,
     fixes: Sequence[GnssFix] = (),
     options: UnposedBuildOptions | None = None,
+    work: Stages = IN_MEMORY,
     progress: Progress = silent,
 ) -> UnposedBuild:
     """Build a map of images without poses; those that they have are only used as a source of the scale.
@@ -78,6 +81,7 @@ def build_from_images(
         scale: source of the metric scale; None: the scale stays unknown.
         fixes: fixes of a GNSS receiver, for the scale.
         options: options of the build.
+        work: place where features and matches are computed and kept, as in ``build_map``.
         progress: progress display of every stage.
 
     Raises:
@@ -92,9 +96,9 @@ def build_from_images(
         raise DatasetError(f"{dataset}: a map needs at least {_MIN_IMAGES} images, this split has {len(records)}")
     kinds = list(dict.fromkeys((r.mounting.camera, r.camera, r.calibration) for r in records))
     with clock("extract"):
-        features = parallel_map(lambda r: extractor.extract(r.read_image()), records, "extracting features", progress)
+        features = extract_features(records, extractor, work, dataset, progress, stage="sfm_extract")
         learned = extractor.learn(features, seed)
-        features = [learned.describe(f) for f in features]
+        features = describe_features(features, learned, work, progress, stage="sfm_describe")
     images = [
         UnposedImage(r.name, kinds.index((r.mounting.camera, r.camera, r.calibration)), f)
         for r, f in zip(records, features, strict=True)
@@ -102,7 +106,7 @@ def build_from_images(
     cameras = [_first_camera(camera, origin, k + 1) for k, (_, camera, origin) in enumerate(kinds)]
     with clock("match"):
         pairs = image_pairs(features, [r.mounting.camera for r in records], options.image_pairs)
-        matches = match_images(features, pairs, options.image_pairs.ratio, progress)
+        matches = match_images(features, pairs, options.image_pairs.ratio, progress, work)
     with clock("verify"):
         geometries = verify_pairs(images, cameras, matches, options.sfm, seed, progress)
     if not geometries:
@@ -144,7 +148,9 @@ def build_from_images(
     )
     names = _calibration_names(lenses)
     written = with_cameras(dataset, [out / name for name in names])
-    report = build_map(mapped, extractor, out, dataset=written, options=options.build, progress=progress, sfm=sfm)
+    report = build_map(
+        mapped, extractor, out, dataset=written, options=options.build, work=work, progress=progress, sfm=sfm
+    )
     if names:
         add_to_map(out, list(names), lambda folder: _write_calibrations(folder, names))
     return UnposedBuild(report, mapped, [out / name for name in names])

@@ -1,6 +1,7 @@
 """Reference features of a map: computed once, so that tracking needs none of the map's images (PixLoc, section 4)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,17 +9,23 @@ import numpy as np
 from vizloc_ros.arrays import Float64, Int64
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.geometry.poses import pose_of, transform_points
+from vizloc_ros.mapping.image_features import SourceImage, source_images
 from vizloc_ros.mapping.map_format import PixLocInfo
 from vizloc_ros.mapping.map_writer import add_to_map
 from vizloc_ros.mapping.reference_arrays import ReferenceArrays, array_files
 from vizloc_ros.mapping.visual_map import VisualMap
-from vizloc_ros.parallel import Progress, parallel_map, silent
+from vizloc_ros.parallel import Progress, silent
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.references import QuantizedLevel, sample_references
+from vizloc_ros.work.stages import IN_MEMORY, Arrays, Stages, joined
 
 
 def add_references(
-    folder: Path, records: Sequence[Record], extractor: PyramidExtractor, progress: Progress = silent
+    folder: Path,
+    records: Sequence[Record],
+    extractor: PyramidExtractor,
+    progress: Progress = silent,
+    work: Stages = IN_MEMORY,
 ) -> int:
     """Add reference features to a map, or replace them. Return their size [bytes].
 
@@ -27,39 +34,54 @@ def add_references(
         records: images from which the map was built, found by name; others are ignored.
         extractor: extractor of the tracker.
         progress: progress bar.
+        work: place where the features are computed and kept.
 
     Raises:
         MapError: the map cannot be read or written, or one of its images is not among the records.
         ImageError: an image cannot be read.
     """
     visual_map = VisualMap.open(folder)
-    arrays = compute_references(visual_map, records, extractor, progress)
+    arrays = compute_references(visual_map, records, extractor, progress, work)
     changes = {"pixloc": PixLocInfo(model_id=extractor.model_id, dimensions=[f.shape[1] for f in arrays.features])}
     names = [f"{name}.npy" for name in array_files(visual_map.info.model_copy(update=changes))]
     return add_to_map(folder, names, arrays.save, changes)
 
 
 def compute_references(
-    visual_map: VisualMap, records: Sequence[Record], extractor: PyramidExtractor, progress: Progress = silent
+    visual_map: VisualMap,
+    records: Sequence[Record],
+    extractor: PyramidExtractor,
+    progress: Progress = silent,
+    work: Stages = IN_MEMORY,
 ) -> ReferenceArrays:
     """Compute the reference features of all observations of a map; arguments and errors as ``add_references``."""
-    images = visual_map.images_among(records)
-
-    def of_keyframe(keyframe: int) -> list[QuantizedLevel]:
-        levels = extractor.extract(images[keyframe].read_image()).levels
-        pixels = _pixels_of_landmarks(visual_map, keyframe)
-        return [
-            QuantizedLevel.of(sample_references(level, pixels, normalize=extractor.unit_features)) for level in levels
-        ]
-
+    found = visual_map.images_among(records)
     keyframes = range(visual_map.info.keyframes)
-    computed = parallel_map(of_keyframe, keyframes, "computing reference features", progress)
-    levels = list(zip(*computed, strict=True))
-    return ReferenceArrays(
-        tuple(np.concatenate([part.features for part in level]) for level in levels),
-        np.stack([np.concatenate([part.scales for part in level]) for level in levels], axis=1),
-        np.stack([np.concatenate([part.confidences for part in level]) for level in levels], axis=1),
+    images = source_images([found[keyframe] for keyframe in keyframes], visual_map.info.dataset)
+    items = [(image, _pixels_of_landmarks(visual_map, keyframe)) for keyframe, image in enumerate(images)]
+    sampling = _Sampling(extractor, extractor.model_id)
+    *features, scales, confidences = joined(
+        work.map("references", sampling, items, "computing reference features", progress)
     )
+    return ReferenceArrays(tuple(features), scales, confidences)
+
+
+@dataclass(frozen=True)
+class _Sampling:
+    """Function of the stage: reference features of an image at pixels, level by level; scales; confidences."""
+
+    extractor: PyramidExtractor
+    model_id: str
+
+    def __call__(self, item: tuple[SourceImage, Float64]) -> Arrays:
+        image, pixels = item
+        sampled = [
+            QuantizedLevel.of(sample_references(level, pixels, normalize=self.extractor.unit_features))
+            for level in self.extractor.extract(image.read()).levels
+        ]
+        scales = np.stack([level.scales for level in sampled], axis=1)
+        confidences = np.stack([level.confidences for level in sampled], axis=1)
+        return *(level.features for level in sampled), scales, confidences
 
 
 def read_references(visual_map: VisualMap, rows: Int64) -> tuple[QuantizedLevel, ...]:

@@ -31,6 +31,9 @@ class NetworkExtractor:
         self._session = open_session(weights, device)
         self.description = Description.of(self._session, path)
 
+    def __reduce__(self) -> "tuple[type[NetworkExtractor], tuple[Path, Device, int]]":
+        return NetworkExtractor, (self._path, self._device, self._long_side)  # another process opens its own session
+
     @property
     def model_id(self) -> str:
         """Name such as ``pixloc-light-1a2b3c4d-640``; the third part changes with the weights."""
