@@ -140,6 +140,7 @@ def _refine_points(model: pycolmap.Reconstruction) -> None:
     for camera_id in model.cameras:
         config.set_constant_cam_intrinsics(camera_id)
     options = pycolmap.BundleAdjustmentOptions(print_summary=False)
+    options.ceres.solver_options.num_threads = 1  # sums of several threads differ in their last digits
     pycolmap.create_default_bundle_adjuster(options, config, model).solve()
 
 
@@ -159,9 +160,8 @@ def _collect(keyframes: Sequence[Keyframe], model: pycolmap.Reconstruction) -> T
     positions = np.array([model.point3D(landmark + 1).xyz for landmark in range(count)]).reshape(-1, 3)
     rows = [
         (i, keypoint, point.point3D_id - 1)
-        for i in range(len(keyframes))
-        for keypoint, point in enumerate(model.image(i + 1).points2D)
-        if point.has_point3D()
+        for i, image in ((i, model.image(i + 1)) for i in range(len(keyframes)))
+        for keypoint, point in zip(image.get_observation_point2D_idxs(), image.get_observation_points2D(), strict=True)
     ]
     observed = np.array(rows, np.int64).reshape(-1, 3)
     mean_error = float(model.compute_mean_reprojection_error()) if count else float("nan")
