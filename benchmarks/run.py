@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import alignment
+import build_scale
 import demo
 import extraction
 import kitti00
@@ -32,6 +33,7 @@ BENCHMARKS: dict[str, Callable[[Path], list[Table]]] = {
     "kitti00": kitti00.benchmark,
     "peers": comparison.benchmark,
     "alignment": alignment.benchmark,
+    "build_scale": build_scale.benchmark,
     "robotcar_size": robotcar_size.benchmark,
     "retrieval_scale": retrieval_scale.benchmark,
     "nodes": nodes.benchmark,

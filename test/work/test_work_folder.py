@@ -25,6 +25,7 @@ from vizloc_ros.work.stages import IN_MEMORY, Arrays, Stages, joined
 from vizloc_ros.work.work_folder import work_folder
 from vizloc_ros.work.workers import Processes, Threads, Workers, open_processes
 
+PATHS = os.pathsep.join([str(Path(__file__).parent), str(REPOSITORY)])  # for other processes
 COUNT = 150  # items: more than one a chunk
 
 
@@ -176,8 +177,7 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, processes: int)
 
 def start(work: Path, calls: Path, count: int, processes: int) -> "subprocess.Popen[bytes]":
     code = f"import counted_stage; counted_stage.main({str(work)!r}, {str(calls)!r}, {count}, {processes})"
-    paths = [str(Path(__file__).parent), str(REPOSITORY)]
-    return subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
+    return subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": PATHS})
 
 
 def wait_for(condition: "Callable[[], bool]", seconds: float = 60) -> None:
@@ -227,8 +227,9 @@ def test_two_builds_do_not_share_a_folder(tmp_path: Path) -> None:
     assert (tmp_path / "photos" / "a.jpg").exists()
 
 
-def test_ray_equals_serial(tmp_path: Path) -> None:
+def test_ray_equals_serial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray", reason="Ray is not installed (extra 'ray')")
+    monkeypatch.setenv("PYTHONPATH", PATHS)
     function = Counted(tmp_path / "calls")
     with open_ray("local", 2) as workers:
         with work_folder(tmp_path / "work", workers) as work:

@@ -22,6 +22,8 @@ from vizloc_ros.mapping.pair_matching import PairMatches
 from vizloc_ros.options import Options
 from vizloc_ros.parallel import Progress
 
+_REFINED_TOGETHER = 1_000_000  # observations: about 1000 keyframes
+
 
 class TriangulationOptions(Options):
     """Conditions for the landmarks and observations that are kept."""
@@ -130,13 +132,32 @@ def _correspondence_graph(
     return graph
 
 
-def _refine_points(model: pycolmap.Reconstruction) -> None:
-    """Minimize the reprojection errors over the points alone, with fixed cameras and poses."""
-    config = pycolmap.BundleAdjustmentConfig()
-    for image_id in model.reg_image_ids():
-        config.add_image(image_id)
-    for frame_id in model.reg_frame_ids():
-        config.set_constant_rig_from_world_pose(frame_id)
+def _refine_points(model: pycolmap.Reconstruction, together: int = _REFINED_TOGETHER) -> None:
+    """Minimize the reprojection errors over the points alone, with fixed cameras and poses.
+
+    The points do not depend on each other, and the solver needs 650 bytes an observation. So large maps are refined
+    block by block, of about ``together`` observations each.
+    """
+    if model.compute_num_observations() <= together:
+        config = pycolmap.BundleAdjustmentConfig()
+        for image_id in model.reg_image_ids():
+            config.add_image(image_id)
+        for frame_id in model.reg_frame_ids():
+            config.set_constant_rig_from_world_pose(frame_id)
+        _adjust(model, config)
+        return
+    config, observations = pycolmap.BundleAdjustmentConfig(), 0
+    for point_id in sorted(model.point3D_ids()):
+        config.add_variable_point(point_id)  # of images that are not in the configuration, and so fixed
+        observations += model.point3D(point_id).track.length()
+        if observations >= together:
+            _adjust(model, config)
+            config, observations = pycolmap.BundleAdjustmentConfig(), 0
+    if observations:
+        _adjust(model, config)
+
+
+def _adjust(model: pycolmap.Reconstruction, config: pycolmap.BundleAdjustmentConfig) -> None:
     for camera_id in model.cameras:
         config.set_constant_cam_intrinsics(camera_id)
     options = pycolmap.BundleAdjustmentOptions(print_summary=False)

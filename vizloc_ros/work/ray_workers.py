@@ -34,6 +34,10 @@ class RayWorkers:
             cause = error.cause
             if isinstance(cause, VizlocError):
                 raise cause from error  # its text names the image; that of Ray is a traceback
+            if isinstance(cause, ImportError):
+                raise MapError(
+                    f"a worker of Ray lacks a module ({cause}): install the same version of vizloc_ros on all machines"
+                ) from error
             raise
         except self._ray.exceptions.RayError as error:
             raise MapError(
