@@ -27,6 +27,7 @@ REQUIRED = [
 ]
 FAISS = ["faiss-cpu>=1.9,<2"]
 HLOC = ["h5py>=3.11,<4"]  # the first for NumPy 2
+RAY = ["ray>=2.60,<3"]
 VIEW = ["rerun-sdk>=0.24,<0.42"]  # brings NumPy 2; its wheels have 90 to 170 MB
 TRAIN = ["torch>=2.4,<3", "onnx>=1.16,<2", "safetensors>=0.4.3,<1"]
 TEST = ["pytest>=8,<10", "pytest-timeout>=2.3,<3", "hypothesis>=6.100,<7"]
@@ -61,7 +62,7 @@ setup(
         (f"share/{NAME}/config", [str(path) for path in Path("config").iterdir()]),
     ],
     install_requires=REQUIRED,
-    extras_require={"faiss": FAISS, "hloc": HLOC, "train": TRAIN, "view": VIEW, "test": TEST, "dev": DEV},
+    extras_require={"faiss": FAISS, "hloc": HLOC, "ray": RAY, "train": TRAIN, "view": VIEW, "test": TEST, "dev": DEV},
     entry_points={
         "console_scripts": [
             "vizloc = vizloc_ros.cli.main:main",

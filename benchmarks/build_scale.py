@@ -12,8 +12,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,8 +31,11 @@ from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.features.types import Features, quantize
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.mapping.builder import BuildOptions, build_map
+from vizloc_ros.mapping.keyframe_pairs import Keyframe, PairOptions, keyframe_pairs
+from vizloc_ros.mapping.pair_matching import PairMatches
 from vizloc_ros.mapping.rotated_views import RotatedViewOptions
-from vizloc_ros.parallel import usable_cores
+from vizloc_ros.mapping.triangulation import TriangulationOptions, triangulate
+from vizloc_ros.parallel import silent, usable_cores
 from vizloc_ros.readers import open_dataset
 from vizloc_ros.work.work_folder import work_folder
 from vizloc_ros.work.workers import Threads, open_processes
@@ -45,6 +48,7 @@ _STEP = 1.0  # m between keyframes
 _A_METER = 130  # landmarks
 _NEAR, _FAR = 5, 40  # m
 _KEYPOINTS, _SEEN = 2048, 1600
+_MATCHED = 0.6  # of the landmarks that two keyframes see
 
 
 @dataclass(frozen=True)
@@ -61,14 +65,11 @@ class SimulatedExtractor:
     def extract(self, image: UInt8) -> Features:
         """Features of the landmarks ahead of a keyframe, and of clutter."""
         keyframe = int(image[0, 0]) + 256 * int(image[0, 1])
-        rng = np.random.default_rng([1, keyframe])
-        points, descriptors = _landmarks_ahead(keyframe)
-        pixels = _CAMERA.project(points)[0]
-        inside = np.flatnonzero(((pixels > 0) & (pixels < 1023)).all(axis=1))
-        seen = rng.permutation(inside)[:_SEEN]
+        seen, pixels, described = self.seen(keyframe)
+        rng = np.random.default_rng([3, keyframe])
         clutter = _KEYPOINTS - len(seen)
-        found = np.concatenate([pixels[seen] + rng.normal(0, 0.3, (len(seen), 2)), rng.uniform(0, 1023, (clutter, 2))])
-        noisy = descriptors[seen] + rng.normal(0, 0.03, (len(seen), 128))
+        found = np.concatenate([pixels + rng.normal(0, 0.3, pixels.shape), rng.uniform(0, 1023, (clutter, 2))])
+        noisy = described + rng.normal(0, 0.03, described.shape)
         described = _unit(np.concatenate([noisy, rng.normal(size=(clutter, 128))]))
         around = np.random.default_rng([2, keyframe // 20]).normal(size=1024)
         return Features(
@@ -78,6 +79,14 @@ class SimulatedExtractor:
             _unit(around[None] + rng.normal(0, 0.3, (1, 1024)))[0],
             _CAMERA.size,
         )
+
+    def seen(self, keyframe: int) -> tuple[Any, Any, Any]:
+        """Landmarks (N,) that a keyframe sees, their pixels (N, 2) and descriptors (N, 128)."""
+        points, descriptors = _landmarks_ahead(keyframe)
+        pixels = _CAMERA.project(points)[0]
+        inside = np.flatnonzero(((pixels > 0) & (pixels < 1023)).all(axis=1))
+        chosen = np.random.default_rng([1, keyframe]).permutation(inside)[:_SEEN]
+        return chosen + _A_METER * keyframe, pixels[chosen], descriptors[chosen]
 
     def describe(self, features: Features) -> Features:
         """Return the features unchanged."""
@@ -129,36 +138,43 @@ def simulated_drive(count: int) -> list[Record]:
 
 def build_simulated(count: int, processes: int) -> None:
     """Build a map of a simulated drive, and print seconds and peak memory of this process as JSON."""
-    peak = {"VmRSS": 0, "RssAnon": 0}
-    before, ended = memory_kb(), threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(0.02):
-            now = memory_kb()
-            peak.update({name: max(peak[name], now[name]) for name in peak})
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
     options = BuildOptions(rotated_views=RotatedViewOptions(yaws=()))
     start = time.perf_counter()
-    with tempfile.TemporaryDirectory() as name:
+    with peak_memory() as peak, tempfile.TemporaryDirectory() as name:
         workers = open_processes(processes) if processes > 1 else nullcontext(Threads(1))
         with workers as opened, work_folder(Path(name) / "work", opened) as work:
             report = build_map(
                 simulated_drive(count), SimulatedExtractor(), Path(name) / "map", dataset="", options=options, work=work
             )
-    ended.set()
-    thread.join()
     print(
         json.dumps(
             {
                 "seconds": time.perf_counter() - start,
                 "stages": report.seconds,
                 "observations": report.observations / count,
-                **{name: (peak[name] - before[name]) / 1e3 for name in peak},
+                **peak,
             }
         )
     )
+
+
+@contextmanager
+def peak_memory() -> Iterator[dict[str, float]]:
+    """Give a dictionary that has the peaks of ``memory_kb`` in the block at its end, beyond those before it [MB]."""
+    peak, before, ended = {"VmRSS": 0.0, "RssAnon": 0.0}, memory_kb(), threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.02):
+            now = memory_kb()
+            peak.update({name: max(peak[name], (now[name] - before[name]) / 1e3) for name in peak})
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        ended.set()
+        thread.join()
 
 
 def memory_kb() -> dict[str, int]:
@@ -171,7 +187,7 @@ def memory_kb() -> dict[str, int]:
 def benchmark(out: Path, sizes: Sequence[int] = SIZES) -> list[Table]:
     """Tables of both."""
     del out
-    return [_of_processes(), _of_sizes(sizes)]
+    return [_of_processes(), _of_sizes(sizes), _of_triangulation(sizes)]
 
 
 def _of_processes() -> Table:
@@ -205,15 +221,7 @@ def _of_sizes(sizes: Sequence[int]) -> Table:
     rows: list[list[Cell]] = []
     found: list[dict[str, Any]] = []
     for size in sizes:
-        code = f"import build_scale; build_scale.build_simulated({size}, {usable_cores()})"
-        paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
-        ended = subprocess.run(
-            [sys.executable, "-c", code],
-            env={**os.environ, "PYTHONPATH": paths},
-            stdout=subprocess.PIPE,
-            check=True,
-        )
-        one = json.loads(ended.stdout.splitlines()[-1])
+        one = _measured(f"build_simulated({size}, {usable_cores()})")
         found.append(one)
         rows.append([str(size), one["seconds"] / size, *_stage_seconds(one, size), one["RssAnon"], one["VmRSS"]])
     if len(sizes) > 1:
@@ -238,6 +246,54 @@ def _of_sizes(sizes: Sequence[int]) -> Table:
         "need it. A worker process holds its network and some images.",
     ]
     return Table("Map build by size", columns, rows, notes)
+
+
+def _measured(call: str) -> dict[str, Any]:
+    """Figures that a function of this file prints, in a process of its own."""
+    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    ended = subprocess.run(
+        [sys.executable, "-c", f"import build_scale; build_scale.{call}"],
+        env={**os.environ, "PYTHONPATH": paths},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    figures: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return figures
+
+
+def triangulate_simulated(count: int) -> None:
+    """Triangulate a simulated drive from known matches, and print time and peak memory as JSON."""
+    extractor, rng = SimulatedExtractor(), np.random.default_rng(0)
+    records = simulated_drive(count)
+    keyframes = [
+        Keyframe(r.name, r.timestamp_ns, r.camera, r.world_from_cam, extractor.extract(r.read_image()))
+        for r in records
+        if r.world_from_cam is not None
+    ]
+    seen = [extractor.seen(k)[0] for k in range(count)]
+    matches = []
+    for i, j in keyframe_pairs(keyframes, PairOptions()):
+        _, a, b = np.intersect1d(seen[i], seen[j], return_indices=True)
+        pairs = np.column_stack([a, b])[rng.random(len(a)) < _MATCHED].astype(np.int32)
+        matches.append(PairMatches(i, j, pairs, np.zeros(len(pairs)), 4.0))
+    start = time.process_time()
+    with peak_memory() as peak:
+        found = triangulate(keyframes, matches, TriangulationOptions(), silent)
+    seconds = time.process_time() - start
+    print(json.dumps({"seconds": seconds, "observations": len(found.landmarks) / count, **peak}))
+
+
+def _of_triangulation(sizes: Sequence[int]) -> Table:
+    found = [_measured(f"triangulate_simulated({size})") for size in sizes]
+    rows: list[list[Cell]] = [
+        [str(size), one["seconds"] / size, one["observations"], one["RssAnon"], 1e3 * one["RssAnon"] / size]
+        for size, one in zip(sizes, found, strict=True)
+    ]
+    columns = ("keyframes", "CPU [s a keyframe]", "observations a keyframe", "peak memory [MB]", "[kB a keyframe]")
+    notes = [
+        "Triangulation alone, of known matches. Of a build, it holds most; a block of its refinement takes 0.7 GB."
+    ]
+    return Table("Triangulation by size", columns, rows, notes)
 
 
 def _stage_seconds(one: dict[str, Any], size: int) -> list[Cell]:

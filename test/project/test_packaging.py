@@ -134,7 +134,9 @@ def test_every_executable_has_its_function(distribution):
 
 
 def test_every_import_is_declared(distribution):
-    optional = [line for extra in ("faiss", "hloc", "train", "view") for line in distribution.extras_require[extra]]
+    optional = [
+        line for extra in ("faiss", "hloc", "ray", "train", "view") for line in distribution.extras_require[extra]
+    ]
     declared = {MODULES.get(name, name) for name in map(requirement_name, [*distribution.install_requires, *optional])}
     declared |= dependencies("exec_depend") | set(sys.stdlib_module_names) | {"vizloc_ros"}
     imported = {

@@ -8,7 +8,7 @@ from pycolmap import Rigid3d
 from pydantic import Field
 from scipy.spatial import cKDTree
 
-from vizloc_ros.arrays import Float64, Int64
+from vizloc_ros.arrays import Float32, Float64, Int64
 from vizloc_ros.features.types import Features
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.options import Options
@@ -53,7 +53,6 @@ def keyframe_pairs(keyframes: Sequence[Keyframe], options: PairOptions) -> list[
     """
     centers = np.array([k.map_from_cam.translation for k in keyframes])
     directions = np.array([k.map_from_cam.rotation.matrix()[:, 2] for k in keyframes])
-    descriptors = np.array([k.features.global_descriptor for k in keyframes])
     min_cosine = np.cos(np.radians(options.max_angle))
     tree = cKDTree(centers)
     pairs: set[tuple[int, int]] = set()
@@ -69,10 +68,18 @@ def keyframe_pairs(keyframes: Sequence[Keyframe], options: PairOptions) -> list[
             far = np.array(tree.query_ball_point(center, 2 * options.max_distance), np.int64)
             far = far[np.linalg.norm(centers[far] - center, axis=1) >= options.min_distance]
             others = np.setdiff1d(_facing_alike(i, far, directions, min_cosine), chosen)
-            ranked = np.argsort(-(descriptors[others] @ descriptors[i]), kind="stable")
+            ranked = np.argsort(-_similarities(keyframes, i, others), kind="stable")
             chosen = np.concatenate([chosen, others[ranked[: options.by_retrieval]]])
         pairs.update((min(i, int(j)), max(i, int(j))) for j in chosen)
     return sorted(pairs)
+
+
+def _similarities(keyframes: Sequence[Keyframe], i: int, others: Int64) -> Float32:
+    """Similarities (N,) of keyframe i and others by their global descriptors; those of all may not fit into memory."""
+    if len(others) == 0:
+        return np.zeros(0, np.float32)
+    descriptors = np.array([keyframes[k].features.global_descriptor for k in others])
+    return descriptors @ keyframes[i].features.global_descriptor
 
 
 def _facing_alike(i: int, others: Int64, directions: Float64, min_cosine: float) -> Int64:

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -86,8 +86,8 @@ def write_map(content: MapContent, build: dict[str, Any], out: Path) -> int:
     try:
         with replacing_folder(out) as folder:
             cameras = list(dict.fromkeys(k.camera for k in content.keyframes))
-            for name, array in _arrays(content, cameras).items():
-                np.save(folder / f"{name}.npy", array, allow_pickle=False)
+            for name, parts in _arrays(content, cameras).items():
+                _write_array(folder / f"{name}.npy", ARRAYS[name][0], parts)
             (folder / NAMES_FILE).write_text("".join(f"{k.name}\n" for k in content.keyframes), encoding="utf-8")
             (folder / EXTRACTOR_FOLDER).mkdir()
             content.extractor.save(folder / EXTRACTOR_FOLDER)
@@ -140,27 +140,44 @@ def _link(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def _arrays(content: MapContent, cameras: Sequence[Any]) -> dict[str, Any]:
-    """Arrays of ``ARRAYS`` by name, with their types."""
+def _write_array(path: Path, dtype: type[np.generic], parts: Iterable[Any]) -> None:
+    """Write an array that comes in parts, as ``np.save`` writes the whole; one part in memory at a time."""
+    first, *_ = shapes = [np.shape(part) for part in parts]
+    shape = (sum(shape[0] for shape in shapes), *first[1:])
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for part in parts:
+            file.write(np.ascontiguousarray(part, dtype=dtype).tobytes())
+
+
+class _Parts:
+    """Parts of an array, one for each keyframe, made when they are asked for."""
+
+    def __init__(self, keyframes: Sequence[Keyframe], part: Callable[[int, Keyframe], Any]) -> None:
+        self._keyframes, self._part = keyframes, part
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self._part(i, keyframe) for i, keyframe in enumerate(self._keyframes))
+
+
+def _arrays(content: MapContent, cameras: Sequence[Any]) -> dict[str, Iterable[Any]]:
+    """Parts of the arrays of ``ARRAYS`` by name."""
     keyframes, triangulation = content.keyframes, content.triangulation
     rows = triangulation.rows_of_keyframes(len(keyframes))
     keypoints = [triangulation.keypoints[r] for r in rows]
-    arrays = {
-        "keyframe_poses": np.array([array_of(k.map_from_cam) for k in keyframes]),
-        "keyframe_stamps": np.array([k.timestamp_ns for k in keyframes]),
-        "keyframe_cameras": np.array([cameras.index(k.camera) for k in keyframes]),
-        "global_descriptors": np.array([k.features.global_descriptor for k in keyframes]),
-        "landmark_positions": triangulation.positions,
-        "observation_offsets": np.array([0, *(r.stop for r in rows)]),
-        "observation_landmarks": triangulation.landmarks,
-        "observation_pixels": np.concatenate(
-            [k.features.keypoints[chosen] for k, chosen in zip(keyframes, keypoints, strict=True)]
-        ),
-        "observation_descriptors": np.concatenate(
-            [k.features.descriptors[chosen] for k, chosen in zip(keyframes, keypoints, strict=True)]
-        ),
+    arrays: dict[str, Iterable[Any]] = {
+        "keyframe_poses": [[array_of(k.map_from_cam) for k in keyframes]],
+        "keyframe_stamps": [[k.timestamp_ns for k in keyframes]],
+        "keyframe_cameras": [[cameras.index(k.camera) for k in keyframes]],
+        "global_descriptors": _Parts(keyframes, lambda i, k: k.features.global_descriptor[None]),
+        "landmark_positions": [triangulation.positions],
+        "observation_offsets": [[0, *(r.stop for r in rows)]],
+        "observation_landmarks": [triangulation.landmarks],
+        "observation_pixels": _Parts(keyframes, lambda i, k: k.features.keypoints[keypoints[i]]),
+        "observation_descriptors": _Parts(keyframes, lambda i, k: k.features.descriptors[keypoints[i]]),
     }
-    return {name: np.ascontiguousarray(arrays[name], dtype=dtype) for name, (dtype, _) in ARRAYS.items()}
+    return {name: arrays[name] for name in ARRAYS}
 
 
 def _info(content: MapContent, cameras: Sequence[Any], build: dict[str, Any], files: dict[str, FileInfo]) -> MapInfo:

@@ -179,14 +179,17 @@ def _collect(keyframes: Sequence[Keyframe], model: pycolmap.Reconstruction) -> T
     """Collect the observations of a renumbered model, keyframe by keyframe."""
     count = model.num_points3D()
     positions = np.array([model.point3D(landmark + 1).xyz for landmark in range(count)]).reshape(-1, 3)
-    rows = [
-        (i, keypoint, point.point3D_id - 1)
-        for i, image in ((i, model.image(i + 1)) for i in range(len(keyframes)))
-        for keypoint, point in zip(image.get_observation_point2D_idxs(), image.get_observation_points2D(), strict=True)
-    ]
-    observed = np.array(rows, np.int64).reshape(-1, 3)
+    observed = np.concatenate([np.zeros((0, 3), np.int64), *(_observed(model, i) for i in range(len(keyframes)))])
     mean_error = float(model.compute_mean_reprojection_error()) if count else float("nan")
     return Triangulation(positions, observed[:, 0], observed[:, 1], observed[:, 2].astype(np.int32), mean_error, model)
+
+
+def _observed(model: pycolmap.Reconstruction, keyframe: int) -> Int64:
+    """(N, 3) keyframe, keypoint and landmark of the observations in a keyframe."""
+    image = model.image(keyframe + 1)
+    keypoints = np.array(image.get_observation_point2D_idxs(), np.int64)
+    landmarks = np.array([point.point3D_id for point in image.get_observation_points2D()], np.int64) - 1
+    return np.column_stack([np.full(len(keypoints), keyframe), keypoints, landmarks])
 
 
 def triangulation_of(

@@ -68,8 +68,8 @@ def open_ray(address: str, processes: int | None = None) -> Iterator[RayWorkers]
             ray.init(address=LOCAL, num_cpus=count, include_dashboard=False, **quiet)
         else:
             ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ConfigError(f"--ray {address}: no such cluster ({' '.join(str(error).split())})") from error
+    except Exception as error:  # Ray has no class of its own for this
+        raise ConfigError(f"--ray {address}: does not start or answer ({' '.join(str(error).split())})") from error
     try:
         yield RayWorkers(ray)
     finally:

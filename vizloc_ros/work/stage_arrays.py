@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vizloc_ros.errors import VizlocError
+from vizloc_ros.errors import MapError
 from vizloc_ros.files import replacing, replacing_folder
 from vizloc_ros.work.stages import Arrays
 
@@ -25,14 +25,14 @@ _DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 def write_part(path: Path, results: Sequence[Arrays]) -> None:
-    """Write some results whole or not at all. Raises ``VizlocError`` if the folder cannot be written."""
+    """Write some results whole or not at all. Raises ``MapError`` if the folder cannot be written."""
     try:
         if not path.parent.is_dir():
             raise FileNotFoundError("there is no such folder on this machine")
         with replacing(path) as file:
             np.savez(file, **_joined(results))
     except OSError as error:
-        raise VizlocError(
+        raise MapError(
             f"{path}: cannot be written ({error}): the disk is full, or the folder is not shared with this machine"
         ) from error
 

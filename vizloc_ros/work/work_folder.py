@@ -11,7 +11,6 @@ import logging
 import os
 import pickle
 import secrets
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,33 +71,43 @@ class WorkFolder:
             workers = self._workers
         except _UNPICKLABLE:
             pickled, name, workers = b"", f"{stage}-{secrets.token_hex(8)}", Threads()
-        finished, parts = self._path / name, self._path / f"{name}{_PARTS}"
+        finished = self._path / name
         try:
             if finished.is_dir():
                 return read_stage(finished)
         except (OSError, ValueError):
             forget(finished)
-        try:
-            self._forget_others(stage, name)
-            parts.mkdir(exist_ok=True)
-            for leftover in parts.glob(".*"):
-                leftover.unlink(missing_ok=True)
-            with replacing(self._path / f"{name}{_FUNCTION}") as file:
-                file.write(pickled)
-            chunks = self._chunks(name, function, items)
-            missing = [chunk for chunk in chunks if not is_whole_part(self._path / chunk.part)]
-            if len(missing) < len(chunks):
-                done = len(items) - sum(len(chunk.items) for chunk in missing)
-                _LOG.warning("%s: %s goes on, %d of %d are there", self._path, description, done, len(items))
-            todo = sum(len(chunk.items) for chunk in missing)
-            for _ in progress(_each_item(self._workers_of(workers, missing)), description, todo):
-                pass
+        chunks = self._chunks(name, function, items)
+        with self._errors_of_the_disk():
+            missing = self._prepared(stage, name, pickled, chunks)
+        todo = sum(len(chunk.items) for chunk in missing)
+        if todo < len(items):
+            _LOG.warning("%s: %s goes on, %d of %d are there", self._path, description, len(items) - todo, len(items))
+        for _ in progress(_each_item(workers.run(missing)), description, todo):
+            pass
+        with self._errors_of_the_disk():
             join_parts([self._path / chunk.part for chunk in chunks], finished)
-            forget(parts)
+            forget(self._path / f"{name}{_PARTS}")
             (self._path / f"{name}{_FUNCTION}").unlink(missing_ok=True)
             return read_stage(finished)
+
+    @contextmanager
+    def _errors_of_the_disk(self) -> Iterator[None]:
+        try:
+            yield
         except (OSError, ValueError) as error:
-            raise MapError(f"{self._path}: cannot be written or read ({error})") from error
+            raise MapError(f"{self._path}: the work folder cannot be written or read ({error})") from error
+
+    def _prepared(self, stage: str, name: str, pickled: bytes, chunks: Sequence[Chunk]) -> list[Chunk]:
+        """Chunks whose parts are missing or damaged; all that a worker reads is there."""
+        self._forget_others(stage, name)
+        parts = self._path / f"{name}{_PARTS}"
+        parts.mkdir(exist_ok=True)
+        for leftover in parts.glob(".*"):
+            leftover.unlink(missing_ok=True)
+        with replacing(self._path / f"{name}{_FUNCTION}") as file:
+            file.write(pickled)
+        return [chunk for chunk in chunks if not is_whole_part(self._path / chunk.part)]
 
     def _name(self, stage: str, function: Callable[[Item], Arrays], items: Sequence[Item]) -> tuple[bytes, str]:
         pickled = dumps(function, self._path)
@@ -116,10 +125,6 @@ class WorkFolder:
             )
             for first in range(0, len(items), size)
         ]
-
-    @staticmethod
-    def _workers_of(workers: Workers, chunks: Sequence[Chunk]) -> Iterator[Chunk]:
-        return workers.run(chunks)
 
     def _forget_others(self, stage: str, name: str) -> None:
         """Remove the results of this stage for other images or options."""
@@ -155,7 +160,7 @@ def work_folder(path: Path, workers: Workers | None = None) -> Iterator[WorkFold
     try:
         _lock(lock, path)
         yield WorkFolder(path, workers or Threads())
-        shutil.rmtree(path, ignore_errors=True)
+        forget(path)
     finally:
         os.close(lock)
 
