@@ -1,5 +1,8 @@
 """Adjustment of poses and landmarks: Jacobians against differences, a pose graph, and a bundle with relative poses."""
 
+from collections.abc import Callable
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from pycolmap import Rigid3d
@@ -23,15 +26,15 @@ def random_pose(rng: np.random.Generator, size: float) -> Rigid3d:
     return se3_exp(size * rng.normal(size=6))
 
 
-def differences(state: State, pose: int, residuals_of, step: float = 1e-6) -> np.ndarray:
+def differences(state: State, pose: int, residuals_of: Callable[[State], np.ndarray]) -> np.ndarray:
     """Numeric Jacobian of residuals by a motion of one pose, central differences."""
     columns = []
     for k in range(6):
         motion = np.zeros((len(state.centers), 6))
-        motion[pose, k] = step
+        motion[pose, k] = 1e-6
         still = np.zeros_like(state.landmarks)
         ahead, back = (residuals_of(state.moved(sign * motion, still)) for sign in (1.0, -1.0))
-        columns.append((ahead - back) / (2 * step))
+        columns.append((ahead - back) / 2e-6)
     return np.stack(columns, axis=-1)
 
 
@@ -63,16 +66,16 @@ def test_jacobians_of_reprojections_are_those_of_differences() -> None:
     for k in range(3):
         offset = np.zeros((5, 3))
         offset[:, k] = 1e-6
-        ahead, back = (
-            reprojection_residuals(state.moved(np.zeros((2, 6)), s * offset), seen)[0] for s in (1.0, -1.0)
-        )
+        ahead, back = (reprojection_residuals(state.moved(np.zeros((2, 6)), s * offset), seen)[0] for s in (1.0, -1.0))
         np.testing.assert_allclose(by_landmark[:, :, k], (ahead - back) / 2e-6, atol=1e-4)
 
 
 def circle(count: int, radius: float = 20.0) -> list[Rigid3d]:
     """Poses of a drive around a block, the last one where the first one was."""
     step = 2 * np.pi / (count - 1)
-    return [se3_exp(np.array([0, 0, 0, 0, -step * k, 0])) * Rigid3d(np.eye(3, 4)) * _ahead(radius) for k in range(count)]
+    return [
+        se3_exp(np.array([0, 0, 0, 0, -step * k, 0])) * Rigid3d(np.eye(3, 4)) * _ahead(radius) for k in range(count)
+    ]
 
 
 def _ahead(radius: float) -> Rigid3d:
@@ -82,7 +85,7 @@ def _ahead(radius: float) -> Rigid3d:
 def drifted(poses: list[Rigid3d], turn: float) -> list[Rigid3d]:
     """The same drive by an odometry whose heading drifts by ``turn`` [rad] a step."""
     moved = [poses[0]]
-    for a, b in zip(poses, poses[1:], strict=False):
+    for a, b in pairwise(poses):
         moved.append(moved[-1] * (a.inverse() * b) * se3_exp(np.array([0, 0, 0, 0, turn, 0])))
     return moved
 

@@ -64,6 +64,9 @@ def build(
     provider: ProviderOption = "cpu",
     config: ConfigOption = None,
     datum: DatumOption = "",
+    refine_poses: Annotated[
+        bool, typer.Option("--refine-poses", help="Correct poses that drift, as of an odometry, by the images")
+    ] = False,
     pixloc: PixLocOption = True,
     seed: SeedOption = 0,
 ) -> None:
@@ -73,6 +76,9 @@ def build(
     if keyframe_distance is not None:
         keyframes = options.keyframes.model_copy(update={"min_distance": keyframe_distance})
         options = options.model_copy(update={"keyframes": keyframes})
+    if refine_poses:
+        drift = options.refine_poses.model_copy(update={"enabled": True})
+        options = options.model_copy(update={"refine_poses": drift})
     build_and_print(records, dataset, out, options, extractor, extractor_config, provider, pixloc, parse_datum(datum))
 
 
@@ -162,6 +168,8 @@ def print_build(report: BuildReport, out: Path) -> None:
     ):
         table.add_row(label, value)
     console.print(table)
+    for line in report.drift.lines if report.drift else []:
+        console.print(line, soft_wrap=True)
     if weak := report.weak_keyframes:
         shown = ", ".join(weak[:_MAX_SHOWN]) + (" ..." if len(weak) > _MAX_SHOWN else "")
         console.print(f"{len(weak)} keyframes see too few landmarks to localize against: {shown}", style="yellow")

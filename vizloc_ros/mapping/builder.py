@@ -16,6 +16,8 @@ from vizloc_ros.errors import DatasetError, ImageError, MapError
 from vizloc_ros.features.extractor import FeatureExtractor
 from vizloc_ros.features.types import Features, corrected
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
+from vizloc_ros.mapping.drift_correction import DriftOptions, correct_drift
+from vizloc_ros.mapping.drift_report import DriftReport
 from vizloc_ros.mapping.georeference import Georeference, Utm, Wgs84
 from vizloc_ros.mapping.guided_pairs import match_along_lines
 from vizloc_ros.mapping.keyframe_choice import KeyframeOptions
@@ -54,6 +56,7 @@ class BuildReport(BaseModel):
         map_bytes_per_keyframe: size of the map's files, divided by the number of keyframes [bytes].
         seconds: duration of every stage [s].
         sfm: figures of the structure from motion; None for a map of known poses.
+        drift: figures of the correction of poses that drift; None if it was not asked for.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -75,6 +78,7 @@ class BuildReport(BaseModel):
     map_bytes_per_keyframe: float | None = None
     seconds: dict[str, float] = {}
     sfm: SfmReport | None = None
+    drift: DriftReport | None = None
 
 
 _FLOAT32_SAFE_RANGE = 16_000.0  # m; beyond, float32 coordinates are coarser than a millimeter
@@ -85,6 +89,7 @@ class BuildOptions(Options):
 
     keyframes: KeyframeOptions = KeyframeOptions()
     rotated_views: RotatedViewOptions = RotatedViewOptions()
+    refine_poses: DriftOptions = DriftOptions()
     pairs: PairOptions = PairOptions()
     matches: MatchOptions = MatchOptions()
     triangulation: TriangulationOptions = TriangulationOptions()
@@ -134,6 +139,13 @@ def build_map(
     with clock("learn"):
         extractor = extractor.learn(features, options.seed)
         keyframes = [_keyframe(r, extractor.describe(f)) for r, f in zip(records, features, strict=True)]
+    drift = None
+    if options.refine_poses.enabled:
+        with clock("refine poses"):
+            cameras = [record.mounting.camera for record in records]
+            keyframes, drift = correct_drift(
+                keyframes, cameras, options.refine_poses, options.pairs, options.triangulation, options.seed, progress
+            )
     with clock("match"):
         pairs = keyframe_pairs(keyframes, options.pairs)
         if not pairs:
@@ -176,6 +188,7 @@ def build_map(
         seed=options.seed,
         seconds=clock.seconds,
         sfm=sfm,
+        drift=drift,
     )
     with clock("write"):
         content = MapContent(

@@ -240,10 +240,10 @@ class _System:
         values += [self._between, self._between.transpose(0, 2, 1)]
         reduced = _sparse(np.concatenate(rows), np.concatenate(columns), np.concatenate(values), self._count)
         gradient, by_landmark = self._gradient.copy(), np.zeros_like(self._landmark_gradient)
-        inverse = np.zeros((0, 3, 3))
+        inverse: Float64 = np.zeros((0, 3, 3))
         if len(self._across):
             seen, count = self._seen, len(self._curvature)
-            inverse = np.linalg.inv(_damped(self._curvature, damping) + 1e-9 * np.eye(3))
+            inverse = np.asarray(np.linalg.inv(_damped(self._curvature, damping) + 1e-9 * np.eye(3)), np.float64)
             eliminated = self._across @ inverse[seen.landmarks]
             shape = (seen.poses, seen.landmarks)
             reduced = reduced - _sparse(*shape, eliminated, self._count, count) @ (
@@ -269,7 +269,9 @@ def _damped(blocks: Float64, damping: float) -> Float64:
     return damped
 
 
-def _sparse(rows: Int64, columns: Int64, blocks: Float64, row_count: int, column_count: int | None = None) -> csc_matrix:
+def _sparse(
+    rows: Int64, columns: Int64, blocks: Float64, row_count: int, column_count: int | None = None
+) -> csc_matrix:
     """Sparse matrix of (K, a, b) blocks at block rows and columns (K,); those at the same place are added."""
     _, a, b = blocks.shape
     shape = (row_count * a, (row_count if column_count is None else column_count) * b)
