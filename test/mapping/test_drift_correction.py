@@ -3,17 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+from cli_helpers import Vizloc
 from point_street import RADIUS, PointStreet, described
+from posed_folder import write_posed_folder
+from sfm_helpers import posed
 
-from vizloc_ros.geometry.poses import pose_error
+from vizloc_ros.datasets.synthetic import SyntheticStreet
+from vizloc_ros.geometry.poses import pose_error, pose_of
 from vizloc_ros.geometry.se3 import se3_exp
 from vizloc_ros.mapping.drift_correction import DriftOptions, correct_drift
 from vizloc_ros.mapping.drift_report import DriftReport
 from vizloc_ros.mapping.keyframe_pairs import Keyframe, PairOptions
 from vizloc_ros.mapping.triangulation import TriangulationOptions
+from vizloc_ros.mapping.visual_map import VisualMap
 
 LAP = 2 * np.pi * RADIUS  # m
 STEP = 3.0  # m
@@ -102,3 +108,35 @@ def test_poses_of_another_convention_stay_for_the_diagnosis(lap: list[Keyframe])
     found, report = corrected(inverted)
     assert found == inverted
     assert not report.corrected
+
+
+@pytest.mark.e2e
+def test_the_command_corrects_poses_and_the_map_says_so(
+    vizloc: Vizloc, street: SyntheticStreet, tmp_path: Path
+) -> None:
+    records = street.records("map")[2:20:2]
+    poses = [posed(records[0])]
+    for a, b in pairwise(records):
+        poses.append(poses[-1] * posed(a).inverse() * posed(b) * se3_exp(np.array([0, 0, 0, 0, np.radians(0.5), 0])))
+    write_posed_folder(
+        tmp_path / "odometry", [replace(r, world_from_cam=p) for r, p in zip(records, poses, strict=True)]
+    )
+    few, worse = tmp_path / "few.yaml", tmp_path / "worse.yaml"
+    few.write_text("max_keypoints: 1000")
+    worse.write_text("refine_poses: {turn_drift: 0.5}")
+    arguments = (f"folder:{tmp_path / 'odometry'}", "--extractor", "rootsift", "--extractor-config", few, "--no-pixloc")
+    ended = vizloc("map", "build", *arguments, "--out", tmp_path / "map", "--refine-poses", "--config", worse)
+    assert ended.code == 0
+    assert "poses corrected over 8 m: moved by " in ended.out
+    assert "loop closures: 0 pairs tried" in ended.out
+    built = VisualMap.open(tmp_path / "map")
+    errors_before, errors_after = (
+        np.array([pose_error(p, posed(r)) for p, r in zip(of, records, strict=True)]).max(axis=0)
+        for of in (poses, [pose_of(row) for row in built.keyframe_poses])
+    )
+    assert errors_before[1] > 3.9
+    assert errors_after[1] < 0.4
+    assert errors_after[0] < 0.5 * errors_before[0]
+    assert built.info.build["drift"]["corrected"] is True
+    assert built.info.build["drift"]["open_stretches"] == [f"{records[0].name}.png to {records[-1].name}.png, 8 m"]
+    assert "poses corrected over 8 m" in vizloc("map", "info", tmp_path / "map").out

@@ -29,7 +29,7 @@ from vizloc_ros.parallel import Progress, silent
 _RATIO = 0.8
 _MIN_STD = (0.002, np.radians(0.02))  # of a step, however short: m, rad
 _OF_TURN = 0.02  # share of a turn that the odometry may be off
-_ERRORS = (8.0, 4.0, 2.0)  # px: the landmarks of each round
+_ERRORS: tuple[float, ...] = (8.0, 4.0, 2.0)  # px: the landmarks of each round
 _WANTED = 200  # observations of a keyframe that are adjusted
 _GRAPH_TURN = 0.2  # of the drift in rotation that is left after the first adjustment
 _SIGNIFICANT = 0.9  # error of the matches after the correction, of that before it
