@@ -126,7 +126,7 @@ def correct_drift(
             "open_stretches": [
                 f"{keyframes[a].name} to {keyframes[b].name}, {way[b] - way[a]:.0f} m"
                 for a, b in open_stretches(loops, way)
-                if way[b] > way[a]
+                if way[b] - way[a] >= min(options.loops.min_way, way[-1]) > 0
             ],
         }
     )

@@ -5,7 +5,7 @@ odometry; those of two views have none.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pycolmap
@@ -28,6 +28,7 @@ _RATIO = 0.8
 _MAX_TRIALS = 1000
 _COMEBACK = 0.3  # distance of two cameras over the way between them, up to which the drive came back
 _SLACK = 3.0  # m, what a loop may be off however short it is
+_CORRELATION = 4.0  # errors of an odometry add up as if they were so much larger: successive ones are alike
 _MAX_RESIDUAL = 6.0  # standard deviations of a loop closure after the adjustment
 
 
@@ -145,6 +146,7 @@ def close_loops(
     near = [loop for loop, ok in zip(loops, off <= options.max_drift * far + _SLACK, strict=True) if ok]
     if not near:
         return state, []
+    original, steps = steps, replace(steps, stds=_CORRELATION * steps.stds)
     # A robust loss ignores what is far off, so that the loops begin as loose as they are wide.
     slack = max(1.0, float(off.max()) / _STD[0])
     while True:
@@ -155,7 +157,7 @@ def close_loops(
         slack = max(1.0, slack / 3.0)
     squared = (relative_residuals(state, closures)[0] ** 2).sum(axis=1)
     kept = [loop for loop, r in zip(near, squared, strict=True) if r <= _MAX_RESIDUAL**2]
-    return (state, kept) if len(kept) == len(near) else close_loops(state, steps, kept, way, options)
+    return (state, kept) if len(kept) == len(near) else close_loops(state, original, kept, way, options)
 
 
 def _measured(loops: Sequence[LoopClosure], slack: float) -> RelativePoses:
