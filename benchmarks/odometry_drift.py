@@ -29,6 +29,7 @@ from vizloc_ros.geometry.similarity import Similarity, align_positions
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.builder import BuildOptions, build_map
 from vizloc_ros.mapping.drift_correction import DriftOptions
+from vizloc_ros.mapping.rotated_views import RotatedViewOptions
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.readers import open_dataset
 
@@ -127,7 +128,7 @@ def main() -> None:
     extractor = open_extractor("hfnet", device=Device(threads=1))
     for refined in (True,) if given.only_refined else (False, True):
         folder = given.out / f"{given.kind}_{'refined' if refined else 'plain'}"
-        options = BuildOptions(refine_poses=DriftOptions(enabled=refined))
+        options = BuildOptions(refine_poses=DriftOptions(enabled=refined), rotated_views=RotatedViewOptions(yaws=()))
         report = build_map(odometry, extractor, folder, dataset=f"bag:{bag}", options=options)
         print(*(report.drift.lines if report.drift else []), sep="\n")
         visual_map = VisualMap.open(folder)

@@ -30,6 +30,7 @@ _RATIO = 0.8
 _MIN_STD = (0.002, np.radians(0.02))  # of a step, however short: m, rad
 _OF_TURN = 0.02  # share of a turn that the odometry may be off
 _ERRORS: tuple[float, ...] = (8.0, 4.0, 2.0)  # px: the landmarks of each round
+_KEYPOINTS = 1000  # the best ones of a keyframe, which are matched here
 _WANTED = 200  # observations of a keyframe that are adjusted
 _GRAPH_TURN = 0.2  # of the drift in rotation that is left after the first adjustment
 _SIGNIFICANT = 0.9  # error of the matches after the correction, of that before it
@@ -96,6 +97,7 @@ def correct_drift(
     Returns:
         The keyframes with new poses, and the report.
     """
+    given, keyframes = keyframes, [replace(k, features=k.features.best(_KEYPOINTS)) for k in keyframes]
     way = way_of(keyframes, cameras)
     odometry = _steps(State.of([k.map_from_cam for k in keyframes]), way, options.drift, options.turn_drift)
     matcher = _Matcher.of(keyframes, seed, progress)
@@ -118,7 +120,8 @@ def correct_drift(
     errors = [(_matching_error(keyframes, of), _matching_error(moved, of)) for of in (list(nearby.values()), revisits)]
     is_better = errors[0][1] <= _MAX_ERROR and any(after < _SIGNIFICANT * before for before, after in errors)
     report = drift_report(keyframes, moved if is_better else keyframes, way, errors)
-    return (moved if is_better else list(keyframes)), report.model_copy(
+    corrected = [replace(k, map_from_cam=m.map_from_cam) for k, m in zip(given, moved, strict=True)]
+    return (corrected if is_better else list(given)), report.model_copy(
         update={
             "loops_tried": len(candidates),
             "loops_verified": len(found),
