@@ -33,7 +33,7 @@ _ERRORS: tuple[float, ...] = (8.0, 4.0, 2.0)  # px: the landmarks of each round
 _KEYPOINTS = 1000  # the best ones of a keyframe, which are matched here
 _WANTED = 200  # observations of a keyframe that are adjusted
 _GRAPH_TURN = 0.2  # of the drift in rotation that is left after the first adjustment
-_SIGNIFICANT = 0.9  # error of the matches after the correction, of that before it
+_SIGNIFICANT = 0.85  # error of the matches after the correction, of that before it
 _MAX_ERROR = 3.0  # px, of the matches after it; else the poses have another fault, which the build names
 
 
