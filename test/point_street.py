@@ -38,9 +38,9 @@ class View:
 class PointStreet:
     """Points in the world x east, y north, z up [m], each with a descriptor of its own."""
 
-    def __init__(self, seed: int, count: int = 3000) -> None:
+    def __init__(self, seed: int, count: int = 3000, length: float = 60.0) -> None:
         self._rng = np.random.default_rng(seed)
-        along = self._rng.uniform(0, 60, count) / RADIUS
+        along = self._rng.uniform(0, length, count) / RADIUS
         radius = RADIUS + self._rng.choice([-1, 1], count) * self._rng.uniform(3, 9, count)
         self.points = np.stack(
             [radius * np.sin(along), RADIUS - radius * np.cos(along), self._rng.uniform(-1.5, 5, count)], axis=1

@@ -35,6 +35,7 @@ from vizloc_ros.localization.global_search import EXACT_UP_TO
 from vizloc_ros.mapping.build_report import BuildReport
 from vizloc_ros.mapping.builder import BuildOptions, build_map
 from vizloc_ros.mapping.check import map_problems
+from vizloc_ros.mapping.drift_report import DriftReport
 from vizloc_ros.mapping.georeference import Utm, Wgs84, parse_datum
 from vizloc_ros.mapping.keyframe_choice import ChosenKeyframes, choose_keyframes
 from vizloc_ros.mapping.map_writer import add_to_map
@@ -66,6 +67,9 @@ def build(
     provider: ProviderOption = "cpu",
     config: ConfigOption = None,
     datum: DatumOption = "",
+    refine_poses: Annotated[
+        bool, typer.Option("--refine-poses", help="Correct poses that drift, as of an odometry, by the images")
+    ] = False,
     pixloc: PixLocOption = True,
     seed: SeedOption = 0,
     processes: ProcessesOption = None,
@@ -81,6 +85,9 @@ def build(
     if keyframe_distance is not None:
         keyframes = options.keyframes.model_copy(update={"min_distance": keyframe_distance})
         options = options.model_copy(update={"keyframes": keyframes})
+    if refine_poses:
+        drift = options.refine_poses.model_copy(update={"enabled": True})
+        options = options.model_copy(update={"refine_poses": drift})
     choice = WorkChoice(processes, ray, work)
     build_and_print(
         records, dataset, out, options, extractor, extractor_config, provider, pixloc, parse_datum(datum), choice
@@ -175,6 +182,8 @@ def print_build(report: BuildReport, out: Path) -> None:
     ):
         table.add_row(label, value)
     console.print(table)
+    if report.drift:
+        _print_drift(report.drift)
     if weak := report.weak_keyframes:
         shown = ", ".join(weak[:_MAX_SHOWN]) + (" ..." if len(weak) > _MAX_SHOWN else "")
         console.print(f"{len(weak)} keyframes see too few landmarks to localize against: {shown}", style="yellow")
@@ -209,6 +218,8 @@ def info(map_path: MapArgument) -> None:
         if isinstance(value, int | float) and not hasattr(described, key):  # others are above
             table.add_row(f"build: {key}", number_text(value))
     console.print(table)
+    if drift := described.build.get("drift"):
+        _print_drift(DriftReport.model_validate(drift))
     _print_build_warnings(visual_map)
 
 
@@ -241,6 +252,11 @@ def index(map_path: MapArgument, seed: SeedOption = 0) -> None:
     console.print(f"{map_path}: {keyframes} keyframes indexed in {seconds:.1f} s, {added / 1e6:.1f} MB")
     if keyframes <= EXACT_UP_TO:
         console.print(f"Maps of up to {EXACT_UP_TO} keyframes are searched exactly unless 'search' is faiss.")
+
+
+def _print_drift(report: DriftReport) -> None:
+    for line in report.lines:
+        console.print(line, soft_wrap=True)
 
 
 def _print_build_warnings(visual_map: VisualMap) -> None:

@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
+from vizloc_ros.mapping.drift_report import DriftReport
 from vizloc_ros.mapping.sfm_report import SfmReport
 
 
@@ -26,6 +27,7 @@ class BuildReport(BaseModel):
         map_bytes_per_keyframe: size of the map's files, divided by the number of keyframes [bytes].
         seconds: duration of every stage [s].
         sfm: figures of the structure from motion; None for a map of known poses.
+        drift: figures of the correction of poses that drift; None if it was not asked for.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,3 +49,4 @@ class BuildReport(BaseModel):
     map_bytes_per_keyframe: float | None = None
     seconds: dict[str, float] = {}
     sfm: SfmReport | None = None
+    drift: DriftReport | None = None

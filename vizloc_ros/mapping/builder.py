@@ -15,6 +15,7 @@ from vizloc_ros.errors import DatasetError, MapError
 from vizloc_ros.features.extractor import FeatureExtractor
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.mapping.build_report import BuildReport
+from vizloc_ros.mapping.drift_correction import DriftOptions, correct_drift
 from vizloc_ros.mapping.georeference import Georeference, Utm, Wgs84
 from vizloc_ros.mapping.guided_pairs import match_along_lines
 from vizloc_ros.mapping.image_features import correct_keypoints, describe_features, extract_features, keyframe_of
@@ -41,6 +42,7 @@ class BuildOptions(Options):
 
     keyframes: KeyframeOptions = KeyframeOptions()
     rotated_views: RotatedViewOptions = RotatedViewOptions()
+    refine_poses: DriftOptions = DriftOptions()
     pairs: PairOptions = PairOptions()
     matches: MatchOptions = MatchOptions()
     triangulation: TriangulationOptions = TriangulationOptions()
@@ -93,6 +95,13 @@ def build_map(
         extractor = extractor.learn(features, options.seed)
         features = describe_features(features, extractor, work, progress)
         keyframes = [keyframe_of(record, described) for record, described in zip(records, features, strict=True)]
+    drift = None
+    if options.refine_poses.enabled:
+        with clock("refine poses"):
+            cameras = [record.mounting.camera for record in records]
+            keyframes, drift = correct_drift(
+                keyframes, cameras, options.refine_poses, options.pairs, options.triangulation, options.seed, progress
+            )
     with clock("match"):
         pairs = keyframe_pairs(keyframes, options.pairs)
         if not pairs:
@@ -135,6 +144,7 @@ def build_map(
         seed=options.seed,
         seconds=clock.seconds,
         sfm=sfm,
+        drift=drift,
     )
     with clock("write"):
         content = MapContent(

@@ -63,7 +63,7 @@ def keyframe_pairs(keyframes: Sequence[Keyframe], options: PairOptions) -> list[
         distance = np.linalg.norm(centers[near] - center, axis=1)
         order = np.argsort(distance, kind="stable")
         near = near[order[distance[order] >= options.min_distance]]
-        chosen = near[_growing_ranks(len(near), options.by_pose)]
+        chosen = near[growing_ranks(len(near), options.by_pose)]
         if options.by_retrieval:
             far = np.array(tree.query_ball_point(center, 2 * options.max_distance), np.int64)
             far = far[np.linalg.norm(centers[far] - center, axis=1) >= options.min_distance]
@@ -88,7 +88,7 @@ def _facing_alike(i: int, others: Int64, directions: Float64, min_cosine: float)
     return others[directions[others] @ directions[i] >= min_cosine]
 
 
-def _growing_ranks(available: int, wanted: int) -> Int64:
+def growing_ranks(available: int, wanted: int) -> Int64:
     """At most ``wanted`` ranks below ``available``: the first, the last, and others between them at growing steps."""
     if available <= wanted:
         return np.arange(available)
