@@ -93,18 +93,18 @@ def _missing(source: Source, data: Path) -> str:
     return f"{source.title} is missing: expected in {data / source.expected}; {source.page} says where to get it"
 
 
-def _presence(source: Source, data: Path | None) -> str:
-    """Folders of a dataset that are present, else where it is expected."""
-    if data is None:
-        return f"{source.expected} below --data ({source.page})"
-    if found := source.present(data):
-        return ", ".join(part.name for part in found)
-    return f"missing; expected in {data / source.expected} ({source.page})"
-
-
 def _listing(tables: Sequence[PaperTable], data: Path | None) -> Iterator[Text]:
     """Lines about tables and their datasets; no grid, for names of folders and pages are as wide as a terminal."""
     for table in tables:
         yield Text.assemble((table.name, "bold"), f": {table.title}")
         for source in table.sources:
-            yield Text(f"    {source.title}: {_presence(source, data)}")
+            found = source.present(data) if data is not None else []
+            if data is None:
+                where = f"{source.expected} below --data"
+            else:
+                where = ", ".join(part.name for part in found) or "missing"
+            yield Text(f"    {source.title}: {where}")
+            if data is not None and not found:
+                yield Text(f"        expected: {data / source.expected}")
+            if not found:
+                yield Text(f"        see {source.page}")
