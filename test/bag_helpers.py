@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from pycolmap import Rotation3d
 from rosbags.convert.converter import default_message, migrate_message
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
@@ -12,6 +14,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from vizloc_ros.bags.bag_messages import TYPES, make
 from vizloc_ros.bags.writer import qos
+from vizloc_ros.datasets.record import GnssFix
 
 TRANSFORMS = "geometry_msgs/TransformStamped[] transforms"
 TF2, TF1 = "tf2_msgs/msg/TFMessage", "tf/msg/tfMessage"
@@ -112,3 +115,32 @@ def copied(message: Any, **fields: Any) -> Any:
 def empty(name: str) -> Any:
     """A message of a type with zeros in all fields."""
     return default_message(TYPES, name)
+
+
+def fix_of(position: Any, stamp_ns: int) -> GnssFix:
+    """Fix near the equator, where WGS 84 is simple: to a millimeter within 50 m."""
+    radius = 6378137.0
+    north_radius = radius * (1 - 0.00669437999014)
+    return GnssFix(
+        stamp_ns,
+        float(np.degrees(position[1] / north_radius)),
+        float(10 + np.degrees(position[0] / radius)),
+        float(100 + position[2]),
+        (0.02, 0.02, 0.04),
+    )
+
+
+def imu_message(rotation: Rotation3d, message_header: Any) -> Any:
+    """A sensor_msgs/Imu with an orientation."""
+    x, y, z, w = rotation.quat
+    zero, unknown = make("geometry_msgs/msg/Vector3", x=0.0, y=0.0, z=0.0), np.zeros(9)
+    return make(
+        "sensor_msgs/msg/Imu",
+        header=message_header,
+        orientation=make("geometry_msgs/msg/Quaternion", x=x, y=y, z=z, w=w),
+        orientation_covariance=unknown,
+        angular_velocity=zero,
+        angular_velocity_covariance=unknown,
+        linear_acceleration=zero,
+        linear_acceleration_covariance=unknown,
+    )

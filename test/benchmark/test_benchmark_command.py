@@ -260,14 +260,23 @@ def test_keys_of_the_report_are_documented(recalls: Made) -> None:
     assert {name for name in TABLES if f"`{name}`" not in page} == set()
 
 
-@pytest.mark.parametrize("words", [(), ("--list",), ("hfnet-table1", "--list")])
+@pytest.mark.parametrize("words", [(), ("--list",)])
 def test_the_list_says_what_is_needed_and_there(vizloc: Vizloc, data: Path, words: tuple[str, ...]) -> None:
     ended = vizloc("benchmark", *words, "--data", data)
     assert ended.code == 0
     assert all(name in ended.out for name in TABLES)
-    cmu = next(line for line in ended.out.splitlines() if "slice7, slice17" in line)
-    assert "Extended-CMU-Seasons" in cmu
-    assert "docs/datasets/aachen.md" in ended.out
+    assert "    Extended CMU Seasons: slice7, slice17" in ended.out
+    missing = (
+        f"Landmarks: missing\n        expected: {data}/CambridgeLandmarks/*\n        see docs/datasets/cambridge.md\n"
+    )
+    assert missing in ended.out
+
+
+def test_one_table_is_listed(vizloc: Vizloc, data: Path) -> None:
+    ended = vizloc("benchmark", "hfnet-table1", "--list", "--data", data)
+    first, *sources = ended.out.splitlines()
+    assert first.startswith("hfnet-table1: ")
+    assert [source.split(": ")[1] for source in sources] == ["hpatches-sequences-release"]
 
 
 @pytest.mark.parametrize(
@@ -275,6 +284,8 @@ def test_the_list_says_what_is_needed_and_there(vizloc: Vizloc, data: Path, word
     [
         (("hfnet-table9",), 2, "there is no table 'hfnet-table9'; there is: hfnet-table1"),
         (("hfnet-table1",), 2, "hfnet-table1 needs --data"),
+        (("--data", "{}/nope"), 1, "nope: no such folder; it holds the folders of the datasets"),
+        (("hfnet-table1", "--data", "{}/nope", "--out", "{}/out"), 1, "--data "),
         (("hfnet-table1", "--data", "{}"), 2, "hfnet-table1 needs --data"),
         (
             ("hfnet-table1", "--data", "{}", "--out", "{}/out"),

@@ -211,7 +211,7 @@ def test_a_bag_is_written(vizloc: Vizloc, street_folder: Path, tmp_path: Path) -
     assert (bag / "metadata.yaml").is_file()
     refused = vizloc(*arguments)
     assert refused.code == 1
-    assert f"{bag}: exists already" in refused.err
+    assert f"{bag}: exists already: take another --out, or --overwrite" in refused.err
     assert vizloc(*arguments, "--overwrite").code == 0
 
 

@@ -10,6 +10,7 @@ from vizloc_ros.cli.replay import print_replay
 
 REPORT: dict[str, Any] = {
     "num_images": 317,
+    "interrupted": "",
     "num_poses": 311,
     "recall": {"0.25m_2deg": 0.9811, "0.5m_5deg": 0.9811, "5m_10deg": 0.9811},
     "median_translation_m": 0.0154,
@@ -48,6 +49,12 @@ def test_four_figures_come_first() -> None:
     text = shown()
     assert "     4  pixloc_tracker: no pose to start from yet" in text
     assert "2 of 317 images were dropped" in text
+
+
+def test_an_interruption_is_said() -> None:
+    assert "interrupted" not in shown(stages=True)
+    text = shown(interrupted="after 317 of 500 images")
+    assert "interrupted after 317 of 500 images: all figures are of the images that were played" in text
 
 
 def test_stages_are_shown_on_request() -> None:

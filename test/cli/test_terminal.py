@@ -52,6 +52,13 @@ def test_topics_of_a_bag_are_whole(vizloc80: Vizloc, street: SyntheticStreet, tm
     assert {name, "/camera/camera_info", "sensor_msgs/msg/CameraInfo", "(--camera-info-topic)"} <= set(words)
 
 
+def test_tables_of_the_papers_are_listed_in_whole_lines(vizloc80: Vizloc) -> None:
+    shown = vizloc80("benchmark").out.splitlines()
+    assert max(map(len, shown)) <= 80
+    assert "    Aachen Day-Night: Aachen-Day-Night-v1.1 below --data" in shown
+    assert "        see docs/datasets/aachen.md" in shown
+
+
 def test_numbers_of_a_map_are_plain_and_shown_once(vizloc80: Vizloc, street_build: tuple[Path, Any]) -> None:
     ended = vizloc80("map", "info", street_build[0])
     assert ended.code == 0, ended.err

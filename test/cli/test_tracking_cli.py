@@ -111,7 +111,7 @@ def test_images_are_aligned_from_a_prior_instead_of_the_localizers_pose(
     assert "prior nearest: there is no such prior; there is retrieval, top3, oracle" in refused.err
     refused = vizloc("localize", tracked, street.name, "--out", tmp_path / "no", "--prior", "oracle", "--roll", "auto")
     assert refused.code == 2
-    assert "prior oracle: needs the roll of the camera" in refused.err
+    assert "--prior oracle with --roll auto: an aligned prior does not tell which roll is right; give" in refused.err
     assert not (tmp_path / "no").exists()
 
 

@@ -80,12 +80,13 @@ def test_cmu_takes_one_camera(cmu: Path) -> None:
     assert [record.name for record in dataset.records("query")] == [f"query/{UNPOSED}"]
 
 
-def test_cmu_slices_without_poses_of_queries_are_unposed(cmu: Path) -> None:
+def test_cmu_slices_without_poses_of_queries_are_unposed(cmu: Path, caplog: pytest.LogCaptureFixture) -> None:
     for file in (cmu / "camera-poses").iterdir():
         file.write_text("")
     dataset = open_dataset(f"cmu:{cmu}")
     assert tuple(dataset.splits) == ("map", "query", "2010-09-01")
     assert all(record.world_from_cam is None for record in dataset.records("query"))
+    assert f"{cmu}: no camera-poses/*.txt" in caplog.text
 
 
 GROUND_TRUTH = "slice22/ground-truth-database-images-slice22.txt"

@@ -271,7 +271,8 @@ def test_broken_files_are_named(drive: Path, file: str, text: str, message: str)
         (
             f"{SDK}/models",
             "",
-            r"no folders models and extrinsics; clone .*-sdk beside the drive, or give its path: robotcar:.*\?sdk=PATH",
+            r"no folders models and extrinsics; clone .*-sdk beside the drive, or give its path, absolute or relative "
+            r"to .*: robotcar:.*\?sdk=PATH",
         ),
         (
             f"{SDK}/models/stereo_narrow_left_distortion_lut.bin",
@@ -298,7 +299,8 @@ def test_broken_files_are_named(drive: Path, file: str, text: str, message: str)
         ),
         (None, "?origin=1,2", r"origin=1,2; expected EASTING,NORTHING,ALTITUDE in meters"),
         (None, "?sdk=nowhere", r"nowhere: no folders models and extrinsics"),
-        (GPS, "?map=.", r"no image of the map has a pose; add poses=rtk, .*: robotcar:.*\?map=.&poses=rtk"),
+        (GPS, "?map=.", r"no image of the map has a pose: there is none of .*/gps/rtk\.csv, .*ins\.csv; "),
+        (LIST, "", r"with images of stereo_centre \(there are images of camera=mono_left\)"),
     ],
 )
 def test_incomplete_and_wrong_trees_are_named(drive: Path, missing: str | None, options: str, message: str) -> None:

@@ -103,6 +103,12 @@ def test_a_wrong_line_is_named(tmp_path: Path, lines: str, message: str) -> None
         check_submission(path, ["a.jpg", "b.jpg"])
 
 
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "poses.txt").write_text("")
+    with pytest.raises(DatasetError, match=r"poses.txt: there is no pose in it; expected lines 'name qw"):
+        check_submission(tmp_path / "poses.txt", ["a.jpg"])
+
+
 @pytest.mark.e2e
 def test_robotcar_has_the_camera_before_the_name(vizloc: Vizloc, street_map: VisualMap, tmp_path: Path) -> None:
     spec, out = robotcar_seasons(tmp_path / "seasons"), tmp_path / "out"

@@ -6,8 +6,9 @@ import ast
 import re
 
 import pytest
+from rclpy_kinds import evaluates_annotations
 from rclpy_releases import read_releases
-from rclpy_usage import Sources, evaluates_annotations, package_sources, table
+from rclpy_usage import Sources, package_sources, table
 from repository import REPOSITORY
 
 pytestmark = pytest.mark.e2e

@@ -182,11 +182,21 @@ def test_the_command_saves_and_says_how_it_is_opened(
     shown = vizloc("view", result)
     assert shown.code == 0, shown.err
     assert f"rerun {result / 'view.rrd'}" in shown.out
-    assert "--web" in shown.out
+    assert f"vizloc view {result} --web" in shown.out
     assert (result / "view.rrd").is_file()
+    again = vizloc("view", result, "--save", tmp_path / "x.rrd")
+    assert again.code == 1
+    assert f"{tmp_path / 'x.rrd'}: exists already: take another file with --save, or --overwrite" in again.err
+    assert vizloc("view", result, "--save", tmp_path / "x.rrd", "--overwrite").code == 0
     nowhere = vizloc("view", result, "--save", result / IMAGES_FILE / "x.rrd")
     assert nowhere.code == 1
     assert IMAGES_FILE in nowhere.err
+
+
+def test_a_map_is_recorded_without_a_count_of_images(vizloc: Vizloc, street_map: VisualMap, tmp_path: Path) -> None:
+    saved = vizloc("view", street_map.folder, "--save", tmp_path / "map.rrd")
+    assert saved.code == 0, saved.err
+    assert "recording" not in saved.err
 
 
 def test_lines_are_broken_where_poses_are_missing(street: SyntheticStreet) -> None:

@@ -70,7 +70,7 @@ def write_bag(
     if not records:
         raise BagError(f"{path}: there is no image to write into the bag")
     if path.exists() and not overwrite:
-        raise BagError(f"{path}: exists already: take another path or ask to overwrite it")
+        raise BagError(f"{path}: exists already: take another --out, or --overwrite")
     if degradation is not None:
         records = degrade_records(records, degradation, seed)
     cameras = topics_of_cameras(records)

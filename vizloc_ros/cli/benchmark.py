@@ -1,14 +1,14 @@
 """``vizloc benchmark``: a table of the papers, with our rows beside theirs."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from vizloc_ros.benchmark.paper_table import PaperTable
 from vizloc_ros.benchmark.sources import Source
 from vizloc_ros.cli.arguments import ConfigOption, ExtractorConfigOption, ProviderOption, SeedOption, command_line
 from vizloc_ros.cli.config_file import read_options
@@ -27,7 +27,9 @@ def benchmark(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the table, maps and results; a run is continued", file_okay=False)
     ] = None,
-    list_tables: Annotated[bool, typer.Option("--list", help="List the tables and what is there for them")] = False,
+    list_tables: Annotated[
+        bool, typer.Option("--list", help="List the tables, or TABLE, and what is there for them")
+    ] = False,
     extractor: Annotated[list[str], typer.Option(help="Extractor of a row; give several for several rows")] = (
         _EXTRACTORS
     ),
@@ -45,13 +47,16 @@ def benchmark(
 
     It takes the datasets that are present, and shows our rows beside the paper's.
     """
-    from vizloc_ros.benchmark.all_tables import find_table
+    from vizloc_ros.benchmark.all_tables import TABLES, find_table
     from vizloc_ros.benchmark.benchmark_run import BenchmarkRun
     from vizloc_ros.benchmark.table_output import console_table, submissions, write_table
     from vizloc_ros.features.device import Device
 
+    if data is not None and not data.is_dir():
+        raise DatasetError(f"--data {data}: no such folder; it holds the folders of the datasets")
     if list_tables or not table:
-        console.print(_listing(data))
+        for line in _listing([find_table(table)] if table else list(TABLES.values()), data):
+            console.print(line, soft_wrap=True)
         return
     chosen = find_table(table)
     if data is None or out is None:
@@ -88,17 +93,18 @@ def _missing(source: Source, data: Path) -> str:
     return f"{source.title} is missing: expected in {data / source.expected}; {source.page} says where to get it"
 
 
-def _listing(data: Path | None) -> Table:
-    from vizloc_ros.benchmark.all_tables import TABLES
-
-    shown = Table(title="Tables", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for head in ("table", "subject", "dataset", "folder below --data", "there", "page"):
-        shown.add_column(head, overflow="fold", no_wrap=head == "table")
-    for table in TABLES.values():
-        for index, source in enumerate(table.sources):
+def _listing(tables: Sequence[PaperTable], data: Path | None) -> Iterator[Text]:
+    """Lines about tables and their datasets; no grid, for names of folders and pages are as wide as a terminal."""
+    for table in tables:
+        yield Text.assemble((table.name, "bold"), f": {table.title}")
+        for source in table.sources:
             found = source.present(data) if data is not None else []
-            there = ", ".join(part.name for part in found) or ("-" if data is not None else "?")
-            names = (table.name, table.title) if index == 0 else ("", "")
-            shown.add_row(*map(Text, (*names, source.title, source.expected, there, source.page)))
-        shown.add_section()
-    return shown
+            if data is None:
+                where = f"{source.expected} below --data"
+            else:
+                where = ", ".join(part.name for part in found) or "missing"
+            yield Text(f"    {source.title}: {where}")
+            if data is not None and not found:
+                yield Text(f"        expected: {data / source.expected}")
+            if not found:
+                yield Text(f"        see {source.page}")

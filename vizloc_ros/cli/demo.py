@@ -19,7 +19,7 @@ from vizloc_ros.cli.arguments import (
 from vizloc_ros.cli.config_file import read_mapping
 from vizloc_ros.cli.map import print_build, print_references
 from vizloc_ros.cli.progress import bar
-from vizloc_ros.cli.replay import print_domain, print_replay
+from vizloc_ros.cli.replay import INTERRUPTED, print_domain, print_replay
 from vizloc_ros.cli.view import ViewOption, require_rerun, show_result
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.mapping.builder import BuildOptions, build_map
@@ -88,6 +88,8 @@ def demo(
     )
     print_replay(console, result, stages)
     console.print(f"report and figures: {out}/report.json, trajectory.png, errors.png, overlay.png")
+    if result["interrupted"]:
+        raise typer.Exit(INTERRUPTED)
     if view:
         show_result(out)
     if not result["num_poses"]:

@@ -27,7 +27,7 @@ console = Console()
 def from_images(
     dataset: DatasetArgument,
     out: Annotated[Path, typer.Option(help="Folder of the new map; an existing map is replaced after success")],
-    split: Annotated[str, typer.Option(help="Split to map; empty: map, or all if there is none")] = "",
+    split: Annotated[str, typer.Option(help="Split to map; empty: map, or all if that is missing or empty")] = "",
     every: EveryOption = 1,
     scale_from: Annotated[
         str,
@@ -62,7 +62,8 @@ def from_images(
 
     source = ScaleSource.parse(scale_from)
     opened = open_dataset(dataset)
-    split = split or ("map" if "map" in opened.splits else "all")
+    if not split:  # the split map of a bag has the images with a pose
+        split = "map" if "map" in opened.splits and pictures_of(opened, "map") else "all"
     records = every_nth(pictures_of(opened, split), every)
     options = read_options(config, UnposedBuildOptions)
     options = options.model_copy(update={"build": options.build.model_copy(update={"seed": seed})})

@@ -67,7 +67,8 @@ def replay(
 ) -> None:
     """Replay a bag or dataset through the nodes, evaluate the poses.
 
-    The exit code is 1 if no pose is published.
+    The exit code is 1 if no pose is published. Ctrl-C ends the playback; the images until then are evaluated, and the
+    exit code is 130.
     """
     from vizloc_ros.replay.bag_replay import private_domain
     from vizloc_ros.replay.replay_report import evaluate_replay
@@ -112,6 +113,8 @@ def replay(
     )
     print_replay(console, report, stages)
     console.print(Text(f"written to {out}"), soft_wrap=True)
+    if report["interrupted"]:
+        raise typer.Exit(INTERRUPTED)
     if view:
         show_result(out)
     if not report["num_poses"]:
@@ -160,8 +163,9 @@ def _rviz(domain: int) -> str:
     return f"ROS_DOMAIN_ID={domain} rviz2 -d {shipped_config('vizloc.rviz')}"
 
 
-_NOT_SHOWN = ("reasons", "warnings", "notes", "truth")
+_NOT_SHOWN = ("interrupted", "reasons", "warnings", "notes", "truth")
 _REASONS_SHOWN = 8
+INTERRUPTED = 130  # exit code, as of shells
 _RIGHT = "0.5m_5deg"
 
 
@@ -177,6 +181,9 @@ def print_replay(console: Console, report: Mapping[str, Any], stages: bool) -> N
         console.print(Text(f"ground truth: {report['truth']}"))
     for note in report["notes"]:
         console.print(Text(note, style="yellow"))
+    if report["interrupted"]:
+        text = f"interrupted {report['interrupted']}: all figures are of the images that were played"
+        console.print(Text(text, style="bold yellow"))
     console.print(_summary(report))
     if stages:
         shown = {key: value for key, value in report.items() if key not in _NOT_SHOWN}

@@ -1,5 +1,7 @@
 """``vizloc view``: a result, a map or a bag in rerun's viewer; needs the extra ``vizloc_ros[view]``."""
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,6 +46,7 @@ def view(
     save: Annotated[
         Path | None, typer.Option(metavar="FILE.rrd", help="Write the recording only", dir_okay=False)
     ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing recording")] = False,
     web: Annotated[bool, typer.Option("--web", help="Serve the viewer's page for a browser on this machine")] = False,
     image_topic: ImageTopicOption = "",
     camera_info_topic: CameraInfoTopicOption = "",
@@ -79,8 +82,12 @@ def view(
         imu_topic,
         time_offset,
     )
-    file = save or (path / RECORDING if kind_of(path) is Kind.RESULT else Path(RECORDING))
-    _show(open_viewed(path, map_path, options), file, web=web, open_viewer=save is None)
+    is_own = kind_of(path) is Kind.RESULT and save is None  # a result's recording, as its other files, is made again
+    file = save or (path / RECORDING if is_own else Path(RECORDING))
+    if file.exists() and not (is_own or overwrite):
+        raise InputError(f"{file}: exists already: take another file with --save, or --overwrite")
+    again = ["vizloc", "view", str(path), *(["--map", str(map_path)] if map_path else []), "--web"]
+    _show(open_viewed(path, map_path, options), file, again, web=web, open_viewer=save is None)
 
 
 def show_result(out: Path) -> None:
@@ -88,7 +95,8 @@ def show_result(out: Path) -> None:
     require_rerun()
     from vizloc_ros.view.viewed import open_viewed
 
-    _show(open_viewed(out), out / RECORDING, web=False, open_viewer=True)
+    again = ["vizloc", "view", str(out), "--web"]
+    _show(open_viewed(out), out / RECORDING, again, web=False, open_viewer=True)
 
 
 def require_rerun() -> None:
@@ -99,8 +107,8 @@ def require_rerun() -> None:
         raise InputError(f"the viewer needs rerun ({error}): pip install 'vizloc_ros[view]', or rerun-sdk") from None
 
 
-def _show(viewed: "Viewed", file: Path, *, web: bool, open_viewer: bool) -> None:
-    """Write the recording, and open it or say how that is done."""
+def _show(viewed: "Viewed", file: Path, again: Sequence[str], *, web: bool, open_viewer: bool) -> None:
+    """Write the recording, and open it or say how that is done, or with which command in a browser."""
     from vizloc_ros.view.recording import write_recording
     from vizloc_ros.view.viewer import PAGE, has_display, open_window, serve_page
 
@@ -115,5 +123,6 @@ def _show(viewed: "Viewed", file: Path, *, web: bool, open_viewer: bool) -> None
     elif open_viewer and has_display():
         open_window(file)
     else:
-        text = f"open it on a machine with a display: rerun {file}; or in a browser: vizloc view PATH --web"
+        shown, page = shlex.join(["rerun", str(file)]), shlex.join(again)
+        text = f"open it on a machine with a display: {shown}; or in a browser: {page}"
         console.print(Text(text), soft_wrap=True)

@@ -14,6 +14,7 @@ Each line of a file of poses is ``name qw qx qy qz cx cy cz``: the rotation cam_
 camera in the world (README of the dataset: C = -R^T t).
 """
 
+import logging
 import re
 from datetime import datetime, timezone
 from pathlib import Path
@@ -37,6 +38,7 @@ QUATERNION = ("qw", "qx", "qy", "qz")
 CENTER = ("cx", "cy", "cz")
 POSE_LINE = " ".join(("name", *QUATERNION, *CENTER))
 
+_LOG = logging.getLogger(__name__)
 Listed = tuple[str, Rigid3d | None]  # file and line of an entry, and world_from_cam
 
 
@@ -57,6 +59,12 @@ def open_cmu(spec: str) -> ListedDataset:
         for file in sorted(poses.glob("*.txt")):
             query_poses |= _read_poses(file)
     queries = {path.name: query_poses.get(path.name, (str(path), None)) for path in (folder / "query").glob("*.jpg")}
+    if not query_poses:
+        _LOG.warning(
+            "%s: no camera-poses/*.txt: no query has a pose, so there is no split 'posed' and no recall; only the "
+            "training slices have poses of queries (visuallocalization.net), and they belong into the slice's folder",
+            folder,
+        )
     listed = {
         "map": (folder / "database", _read_poses(_ground_truth_file(folder))),
         "query": (folder / "query", queries),

@@ -149,10 +149,7 @@ def open_robotcar(spec: str) -> RobotcarDataset:
         images.sort(key=lambda image: (image.stamp, image.name))
         posed = [image for image in images if image.world_from_cam is not None]
         if split == "map" and not posed:
-            raise DatasetError(
-                f"{drive}: no image of the map has a pose; add poses=rtk, poses=ins or poses=PATH: "
-                f"robotcar:{spec}&poses=rtk"
-            )
+            raise DatasetError(f"{drive}: no image of the map has a pose: {_missing_poses(drive, file)}")
         parts[split] = posed if split == "map" else images
         if split == "all" and 0 < len(posed) < len(images):
             parts["posed"] = posed
@@ -177,7 +174,7 @@ def _sdk_folder(root: Path, named: str | None) -> Path:
             return folder
     raise DatasetError(
         f"{', '.join(map(str, candidates))}: no folders models and extrinsics; clone ori-mrg/{SDK} beside the drive, "
-        f"or give its path: robotcar:{root}?sdk=PATH"
+        f"or give its path, absolute or relative to {root}: robotcar:{root}?sdk=PATH"
     )
 
 
@@ -196,8 +193,15 @@ def _require_drive(root: Path, split: str, drive: Path, cameras: Sequence[str]) 
         if not _list_of(drive, camera).is_file():
             raise DatasetError(
                 f"{_list_of(drive, camera)}: no such file; expected a drive of the Oxford RobotCar with images of "
-                f"{camera}, or several drives below {root}: robotcar:{root}?map=DRIVE&query=DRIVE"
+                f"{camera}{_other_cameras(drive)}, or several drives below {root}: "
+                f"robotcar:{root}?map=DRIVE&query=DRIVE"
             )
+
+
+def _other_cameras(drive: Path) -> str:
+    """Text that names the cameras of a drive, for errors."""
+    there = [name for name in CAMERAS if _list_of(drive, name).is_file() and any(image_folder(drive, name).glob("*"))]
+    return f" (there are images of camera={' and camera='.join(there)})" if there else ""
 
 
 def _read_drive(root: Path, drive: Path, name: str, sdk: Path, poses: Trajectory | None) -> list[RobotcarImage]:
@@ -207,7 +211,10 @@ def _read_drive(root: Path, drive: Path, name: str, sdk: Path, poses: Trajectory
     stamps = _read_stamps(listed)
     stamps = [stamp for stamp in stamps if (folder / f"{stamp}.png").is_file()]
     if not stamps:
-        raise DatasetError(f"{folder}: no image of {listed} is there, such as TIME.png; unpack a part of {drive.name}")
+        raise DatasetError(
+            f"{folder}: no image of {listed} is there, such as TIME.png; unpack a part of {drive.name}"
+            f"{_other_cameras(drive)}"
+        )
     camera = read_robotcar_camera(sdk / "models", name, image_size(folder))
     vehicle_from_ins = read_extrinsics(sdk / "extrinsics" / "ins.txt")
     body_from_vehicle = read_extrinsics(sdk / "extrinsics" / f"{sensor}.txt")
@@ -228,11 +235,25 @@ def _read_drive(root: Path, drive: Path, name: str, sdk: Path, poses: Trajectory
     ]
 
 
-def _poses_file(drive: Path, chosen: str | None) -> Path | None:
-    """File of the poses: the chosen one, or else the ground truth rather than the car's own. None if there is none."""
+def _missing_poses(drive: Path, file: Path | None) -> str:
+    """Text that says why no image has a pose."""
+    if file is not None:
+        return f"the poses of {file} are of other times"
+    names = [str(path) for paths in _pose_paths(drive).values() for path in paths]
+    return f"there is none of {', '.join(names)}; download gps or the RTK ground truth, or add poses=PATH"
+
+
+def _pose_paths(drive: Path) -> dict[str, list[Path]]:
+    """Places of the files of poses, by kind."""
     above = drive.resolve().parent / "rtk" / drive.resolve().name / "rtk.csv"  # as the ground truth is distributed
     paths = {kind: [drive / name for name in names] for kind, names in _POSES.items()}
     paths["rtk"].append(above)
+    return paths
+
+
+def _poses_file(drive: Path, chosen: str | None) -> Path | None:
+    """File of the poses: the chosen one, or else the ground truth rather than the car's own. None if there is none."""
+    paths = _pose_paths(drive)
     if chosen is not None and chosen not in paths:
         candidates = [drive / chosen]
     else:

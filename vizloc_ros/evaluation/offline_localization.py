@@ -225,7 +225,10 @@ def evaluate_localization(
         ImageError: an image cannot be read.
     """
     if prior is not None and len(rolls) != 1:
-        raise ConfigError(f"prior {prior.value}: needs the roll of the camera, because nothing tells a right one apart")
+        raise ConfigError(
+            f"--prior {prior.value} with --roll auto: an aligned prior does not tell which roll is right; give the "
+            f"camera's own, --roll {', '.join(roll.value for roll in Roll)}"
+        )
     require_result_folder(out)
     chosen, records = options or LocalizationOptions(), visual_map.info.place.records_in_map(records)
     localizer = HierarchicalLocalizer(visual_map, chosen.retrieval, chosen.pose.model_copy(update={"seed": seed}))

@@ -91,6 +91,8 @@ def check_submission(path: Path, queries: Collection[str]) -> Submission:
         if wanted[key] in lines:
             raise DatasetError(f"{where}: {fields[0]!r} is already in line {lines[wanted[key]]}")
         lines[wanted[key]] = number
+    if not lines:
+        raise DatasetError(f"{path}: there is no pose in it; expected lines '{LINE}'")
     return Submission(list(lines), [name for name in queries if name not in lines])
 
 

@@ -25,7 +25,8 @@ from vizloc_ros.geometry.poses import array_of
 from vizloc_ros.nodes.hfnet import FEATURES_LISTENERS, GLOBAL_DESCRIPTOR_LISTENERS
 from vizloc_ros.nodes.submap_client import REQUEST_LISTENERS
 from vizloc_ros.nodes.visual_map_server import CANDIDATES_LISTENERS, SUBMAP_LISTENERS
-from vizloc_ros.replay.player import BagPlayer, Published
+from vizloc_ros.replay.interruption import Interruption
+from vizloc_ros.replay.player import BagPlayer, PublishedImages
 from vizloc_ros.replay.processes import NodeProcesses
 from vizloc_ros.replay.recorder import Recorder
 from vizloc_ros.ros.dds_profile import ensure_profile
@@ -66,6 +67,8 @@ class Replay:
         poses: poses map_from_base by image stamp [ns]; the tracker's if it ran, else the localizer's.
         localized: poses map_from_base of the localizer by image stamp [ns].
         asked: stamps of the images that the localizer was asked for; beside the tracker, few.
+        played: stamps of the published images.
+        interrupted: whether a signal ended the replay before the bag's end.
         latency_ms: time from the publication of an image to the reception of its pose, by stamp.
         num_images: number of published images, those without a stamp or with a repeated one included.
         skipped: stamps of the dropped images.
@@ -80,6 +83,8 @@ class Replay:
     poses: dict[int, Rigid3d]
     localized: dict[int, Rigid3d]
     asked: set[int]
+    played: set[int]
+    interrupted: bool
     latency_ms: dict[int, float]
     num_images: int
     skipped: set[int]
@@ -121,6 +126,8 @@ def replay_bag(
     Topics that the bag lacks come from the choices that its camera was opened with: a calibration is published as
     camera_info, and a pose of the camera that is not on the bag's ``/tf_static`` is a parameter of the nodes.
 
+    Ctrl-C or SIGTERM ends the playback: the result is that of the images that were played until then.
+
     Args:
         camera: camera of the bag.
         map_path: folder of the map.
@@ -151,8 +158,8 @@ def replay_bag(
         log=log,
         environment={"ROS_DOMAIN_ID": str(domain_id)},
     )
-    published = _Published(topics.image)
-    with ros([], domain_id), processes, _spinning_recorder() as recorder:
+    published = PublishedImages(topics.image)
+    with ros([], domain_id), Interruption() as interruption, processes, _spinning_recorder() as recorder:
         leave_out = {f"/{topic}" for topic in _NOT_PLAYED} - {topics.image, topics.camera_info}
         player = BagPlayer(recorder, camera.bag, rate=rate, leave_out=leave_out, on_published=published.add)
         if not topics.camera_info:
@@ -162,30 +169,14 @@ def replay_bag(
         expected = {topics.image: 1 + tracking, topics.camera_info: 1 + tracking}
         player.wait_for_subscribers({topic: count for topic, count in expected.items() if topic})
         recorder.forget_problems()  # before the first image, the nodes warn that there is none
+        interruption.ends(player.stop)
         player.play()
+        interruption.over()
+        if interruption.came and not published.count:
+            raise KeyboardInterrupt  # there is nothing to report
         _wait_until_finished(recorder, published.count, processes, tracking)
         player.close()
-    return _result(recorder, published, tracking)
-
-
-class _Published:
-    """Images that were published.
-
-    Attributes:
-        count: their number.
-        monotonic_ns: ``time.monotonic_ns()`` of the publication by stamp [ns], of the first with a stamp.
-    """
-
-    def __init__(self, topic: str) -> None:
-        self._topic = topic
-        self.count = 0
-        self.monotonic_ns: dict[int, int] = {}
-
-    def add(self, message: Published) -> None:
-        """Note a message, if it is an image."""
-        if message.topic == self._topic:
-            self.count += 1
-            self.monotonic_ns.setdefault(message.stamp_ns, message.monotonic_ns)
+    return _result(recorder, published, tracking, interruption.came)
 
 
 def _publish_calibration(recorder: Recorder, camera: BagCamera) -> None:
@@ -221,7 +212,7 @@ def _parameters(
     }
 
 
-def _result(recorder: Recorder, published: _Published, tracking: bool) -> Replay:
+def _result(recorder: Recorder, published: PublishedImages, tracking: bool, interrupted: bool) -> Replay:
     """Result of a finished replay."""
     found = recorder.tracked if tracking else recorder.poses
     sent = published.monotonic_ns
@@ -230,6 +221,8 @@ def _result(recorder: Recorder, published: _Published, tracking: bool) -> Replay
         poses={stamp: pose.map_from_base for stamp, pose in sorted(found.items())},
         localized={stamp: pose.map_from_base for stamp, pose in sorted(recorder.poses.items())},
         asked=sent.keys() & (recorder.extracted | recorder.poses.keys()),
+        played=set(sent),
+        interrupted=interrupted,
         latency_ms={stamp: (pose.monotonic_ns - sent[stamp]) * 1e-6 for stamp, pose in found.items() if stamp in sent},
         num_images=published.count,
         skipped=set() if tracking else _skipped(recorder, sent.keys()),

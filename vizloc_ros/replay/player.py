@@ -54,6 +54,26 @@ class Published:
     monotonic_ns: int
 
 
+class PublishedImages:
+    """Images that were published.
+
+    Attributes:
+        count: their number.
+        monotonic_ns: ``time.monotonic_ns()`` of the publication by stamp [ns], of the first with a stamp.
+    """
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self.count = 0
+        self.monotonic_ns: dict[int, int] = {}
+
+    def add(self, message: Published) -> None:
+        """Note a message, if it is an image."""
+        if message.topic == self._topic:
+            self.count += 1
+            self.monotonic_ns.setdefault(message.stamp_ns, message.monotonic_ns)
+
+
 @dataclass
 class Playback:
     """Number of published messages by topic, and of those that the middleware refused."""

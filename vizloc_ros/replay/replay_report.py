@@ -44,7 +44,8 @@ def evaluate_replay(
 ) -> dict[str, Any]:
     """Replay a bag, write poses, ``report.json`` and figures into a folder, and return the report.
 
-    The tracker runs if the map has reference features. The evaluated poses are those of the camera: the published poses
+    The tracker runs if the map has reference features. Of an interrupted replay, the images that were played count, and
+    the report has ``interrupted``. The evaluated poses are those of the camera: the published poses
     of the base, multiplied by base_from_cam.
 
     Args:
@@ -92,6 +93,9 @@ def evaluate_replay(
         domain_id=domain_id,
         log=out / "nodes.log",
     )
+    in_bag = len(camera_records)
+    if replay.interrupted:
+        camera_records = [record for record in camera_records if record.timestamp_ns in replay.played]
     by_stamp = {record.timestamp_ns: record for record in camera_records}
 
     def poses_of_camera(poses: Mapping[int, Rigid3d]) -> dict[str, Rigid3d]:
@@ -110,6 +114,7 @@ def evaluate_replay(
     latency = percentiles(replay.latency_ms.values()) if replay.latency_ms else None
     report = {
         "num_images": replay.num_images,
+        "interrupted": f"after {replay.num_images} of {in_bag} images" if replay.interrupted else "",
         "num_processed": replay.processed,
         "recall_of_processed": RecallReport(replay.processed, evaluate_poses(estimates, truth).errors).recall,
         "processed_hz": replay.processed / replay.duration_s if replay.duration_s else None,

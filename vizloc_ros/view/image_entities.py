@@ -53,6 +53,8 @@ class ImageLog:
             self.notes.append(f"{len(with_pixels)} of {len(readable)} images are shown; poses and plots have all")
         if images:
             self._log_styles()
+        if not images:
+            return
         for i, image in progress(list(enumerate(images)), "recording", len(images)):
             self._set_time(i, image.stamp_ns)
             self._log_status(image)
