@@ -124,7 +124,7 @@ class PoseSolver:
     def _quickly(
         self, keypoints: int, places: Sequence[Place], matcher: PlaceMatcher, camera: PinholeCamera, clock: Stopwatch
     ) -> Localization | None:
-        """Confident pose with enough inliers, without matching all keypoints with all observations; None if there is none.
+        """Confident pose with enough inliers, found without comparing all; None if there is none.
 
         The best keypoints are matched with the first observations of a place, which are those of the keyframes that
         resemble the query most; then with all of them; then, if the pose is confident but has too few inliers, twice
