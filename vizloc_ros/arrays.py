@@ -32,6 +32,6 @@ def release_pages(array: NDArray[Any]) -> None:
     Pages that were read count as the process's memory until then. Nothing changes for who reads the array, and nothing
     happens if it is in memory or the system has no such advice.
     """
-    mapped = array.base
+    mapped: Any = array.base  # NumPy types it as an array
     if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
