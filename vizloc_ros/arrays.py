@@ -1,6 +1,8 @@
-"""Array types of signatures (shapes and units are in the docstrings), and evenly spread indices."""
+"""Array types of signatures (shapes and units are in the docstrings), spread indices, and pages of mapped arrays."""
 
+import mmap
 from tokenize import TokenError
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,3 +24,14 @@ Bool = NDArray[np.bool_]
 def evenly(length: int, count: int) -> Int64:
     """Indices (count,) spread evenly over a sequence of ``length``; from two on with its first and last element."""
     return np.linspace(0, length - 1, count).round().astype(np.int64)
+
+
+def release_pages(array: NDArray[Any]) -> None:
+    """Give the pages of a memory-mapped array back to the system; its cache keeps them while memory is free.
+
+    Pages that were read count as the process's memory until then. Nothing changes for who reads the array, and nothing
+    happens if it is in memory or the system has no such advice.
+    """
+    mapped: Any = array.base  # NumPy types it as an array
+    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)

@@ -8,7 +8,7 @@ from vizloc_ros.arrays import Float32, Float64, Int8
 from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features, quantize
 from vizloc_ros.geometry.poses import pose_error, transform_points
 from vizloc_ros.localization.absolute_pose import Matches
-from vizloc_ros.localization.guided_matching import guided_matches
+from vizloc_ros.localization.guided_matching import _pairs_within, guided_matches
 from vizloc_ros.localization.localization_options import PoseOptions
 from vizloc_ros.localization.places import Place
 from vizloc_ros.localization.pose_solver import PoseSolver
@@ -92,3 +92,17 @@ def test_refined_poses_are_more_accurate() -> None:
         assert not set(guided.pose.rejected) & set(guided.pose.keypoints)
         errors.append([pose_error(outcome.pose.map_from_cam, truth)[0] for outcome in (plain, guided)])
     assert np.mean(errors, axis=0)[1] < 0.95 * np.mean(errors, axis=0)[0]
+
+
+def test_near_pairs_are_all_those_within_the_radius() -> None:
+    rng = np.random.default_rng(0)
+    for size, radius in (((200, 80), 3.0), ((64, 48), 1.7), ((9, 7), 12.0)):
+        keypoints = rng.uniform(-0.5, np.array(size) - 0.5, (300, 2))
+        pixels = rng.uniform(-radius - 0.5, np.array(size) + radius - 0.5, (400, 2))
+        distances = np.linalg.norm(pixels[:, None] - keypoints[None], axis=2)
+        found = set(zip(*_pairs_within(radius, pixels, keypoints, size), strict=True))
+        assert found == set(zip(*np.nonzero(distances <= radius), strict=True))
+        assert 0 < len(found) < distances.size
+    none = np.zeros((0, 2))
+    assert [len(x) for x in _pairs_within(3.0, none, keypoints, size)] == [0, 0]
+    assert [len(x) for x in _pairs_within(3.0, pixels, none, size)] == [0, 0]

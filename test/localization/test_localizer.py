@@ -260,6 +260,21 @@ def test_the_best_keypoints_are_enough_when_they_are_sure(
     np.testing.assert_array_equal(outcome.pose.keypoints, expected.pose.keypoints)
 
 
+@pytest.mark.parametrize(("enough", "whole"), [(30, False), (10_000, True)])
+def test_the_first_observations_are_enough_when_they_are_sure(
+    query: View, places: list[Place], enough: int, whole: bool
+) -> None:
+    features, half = query.keyframe.features, len(places[0]) // 2
+    quick = PoseOptions(first_keypoints=200, first_observations=half, enough_inliers=enough, guided=False)
+    outcome = PoseSolver(quick).solve(features, places, CAMERA)
+    expected = PoseSolver(PoseOptions(first_keypoints=10_000, guided=False)).solve(
+        features if whole else features.best(200), places if whole else [places[0].first(half)], CAMERA
+    )
+    assert outcome.inliers == expected.inliers > 30
+    np.testing.assert_array_equal(outcome.pose.keypoints, expected.pose.keypoints)
+    np.testing.assert_array_equal(outcome.pose.landmark_ids, expected.pose.landmark_ids)
+
+
 def test_best_never_has_fewer_inliers_than_first(
     run: OfflineRun, query_lap: list[Record], street_map: VisualMap
 ) -> None:

@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vizloc_ros.features.types import dequantize, quantize
+from vizloc_ros.features.types import Features, dequantize, quantize
+from vizloc_ros.localization.place_matching import PlaceMatcher, match_to_place
 from vizloc_ros.localization.places import Place
-from vizloc_ros.localization.pose_solver import match_to_place
 
 
 def unit(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
@@ -52,6 +52,25 @@ def test_matches_are_those_of_the_reference(seed: int, queries: int, rows: int, 
     assert keypoints.dtype == matched_rows.dtype == np.int32
     assert dict(zip(keypoints.tolist(), matched_rows.tolist(), strict=True)) == reference(descriptors, place, ratio)
     assert len(set(place.landmark_ids[matched_rows])) == len(matched_rows), "no landmark counts twice"
+
+
+def test_more_keypoints_step_by_step_match_as_all_at_once() -> None:
+    rng = np.random.default_rng(0)
+    looks = unit(rng, (300, 24))
+    places = [place_of(rng.integers(0, 300, 700), quantize(unit(rng, (700, 24)))) for _ in range(2)]
+    places += [place_of(np.arange(300), quantize(looks)), place_of(np.arange(1), quantize(looks[:1]))]
+    descriptors = quantize(looks[rng.integers(0, 300, 600)] + 0.4 * unit(rng, (600, 24)))
+    zeros = np.zeros((600, 2), np.float32)
+    matcher = PlaceMatcher(Features(zeros, zeros[:, 0], descriptors, zeros[:0, 0], (8, 8)), 0.9)
+    for count in (100, 100, 256, 599, 2000):
+        for index, place in enumerate(places):
+            found = matcher.matches(index, place, count)
+            keypoints, rows = match_to_place(descriptors[:count], place, 0.9)
+            np.testing.assert_array_equal(found.keypoints, keypoints)
+            np.testing.assert_array_equal(found.landmark_ids, place.landmark_ids[rows])
+            np.testing.assert_array_equal(found.positions, place.positions[rows])
+    assert len(matcher.matches(2, places[2], 600)) > 200
+    assert len(matcher.matches(3, places[3], 600)) == 0
 
 
 AXES = quantize(np.eye(6))

@@ -7,9 +7,8 @@ they do not verify it: near a wrong pose, too, there are keypoints.
 
 import numpy as np
 from pycolmap import Rigid3d
-from scipy.spatial import cKDTree
 
-from vizloc_ros.arrays import Int64
+from vizloc_ros.arrays import Float64, Int64
 from vizloc_ros.features.types import Features, dequantize
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import transform_points
@@ -36,17 +35,20 @@ def guided_matches(
         radius: maximum distance of a keypoint from the projection of its landmark [px].
     """
     by_landmark = np.argsort(place.landmark_ids, kind="stable")
-    ids, first, counts = np.unique(place.landmark_ids[by_landmark], return_index=True, return_counts=True)
+    sorted_ids = place.landmark_ids[by_landmark]
+    first = np.flatnonzero(np.diff(sorted_ids, prepend=-1))
+    ids, counts = sorted_ids[first], np.diff(first, append=len(sorted_ids))
     positions = place.positions[by_landmark[first]].astype(np.float64)
     points_cam = transform_points(cam_from_map, positions)
     pixels, _ = camera.project(points_cam)
-    seen = np.flatnonzero((points_cam[:, 2] > 0) & np.isfinite(pixels).all(axis=1))
-    near = cKDTree(pixels[seen]).sparse_distance_matrix(
-        cKDTree(features.keypoints.astype(np.float64)), radius, output_type="ndarray"
-    )
-    landmarks, keypoints = seen[near["i"]], near["j"]
+    beside = (np.abs(pixels - 0.5 * (np.array(camera.size) - 1)) <= 0.5 * np.array(camera.size) + radius).all(axis=1)
+    seen = np.flatnonzero((points_cam[:, 2] > 0) & beside)
+    near, keypoints = _pairs_within(radius, pixels[seen], features.keypoints.astype(np.float64), camera.size)
+    landmarks = seen[near]
     rows, pair = _observations(by_landmark, first[landmarks], counts[landmarks])
-    similarity = np.einsum("nd,nd->n", dequantize(features.descriptors)[keypoints[pair]], place.unit_descriptors[rows])
+    similarity = np.einsum(
+        "nd,nd->n", dequantize(features.descriptors)[keypoints[pair]], dequantize(place.descriptors[rows])
+    )
     best = np.argsort(-similarity, kind="stable")
     best = _first_of_each(best, keypoints[pair[best]])
     best = _first_of_each(best, landmarks[pair[best]])
@@ -68,9 +70,40 @@ def guided_matches(
 
 def _observations(by_landmark: Int64, first: Int64, counts: Int64) -> tuple[Int64, Int64]:
     """Rows of all observations of the landmark of each pair, and the index of the pair for each of them."""
-    pair = np.repeat(np.arange(len(counts)), counts)
-    within = np.arange(len(pair)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return by_landmark[np.repeat(first, counts) + within], pair
+    rows, pair = _ranges(first, counts)
+    return by_landmark[rows], pair
+
+
+def _ranges(first: Int64, counts: Int64) -> tuple[Int64, Int64]:
+    """Members of ranges of integers, one range after the other, and the index of the range for each of them."""
+    owner = np.repeat(np.arange(len(counts)), counts)
+    within = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.repeat(first, counts) + within, owner
+
+
+def _pairs_within(radius: float, pixels: Float64, keypoints: Float64, size: tuple[int, int]) -> tuple[Int64, Int64]:
+    """Indices (P,) and (P,) of all pairs of (L, 2) pixels and (N, 2) keypoints within a radius [px].
+
+    Both are near the image. Keypoints are sorted into square cells, row by row; those near a pixel are in three pieces
+    of three cells. A search tree takes five times as long.
+    """
+    columns, rows = (int((side + 2 * radius) / radius) + 4 for side in size)
+
+    def cells(points: Float64) -> tuple[Int64, Int64]:
+        column, row = ((points + 0.5) / radius).astype(np.int64).T + 2
+        return column.clip(1, columns - 2), row.clip(1, rows - 2)
+
+    column, row = cells(keypoints)
+    of_keypoint = row * columns + column
+    order = np.argsort(of_keypoint, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(np.bincount(of_keypoint, minlength=rows * columns))])
+    column, row = cells(pixels)
+    middle = (row * columns + column)[:, None] + columns * np.arange(-1, 2)
+    first, end = starts[middle - 1].ravel(), starts[middle + 2].ravel()
+    found, piece = _ranges(first, end - first)
+    pixel, keypoint = piece // 3, order[found]
+    near = np.square(pixels[pixel] - keypoints[keypoint]).sum(axis=1) <= radius**2
+    return pixel[near], keypoint[near]
 
 
 def _first_of_each(order: Int64, labels: Int64) -> Int64:

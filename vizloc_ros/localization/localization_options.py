@@ -65,6 +65,12 @@ class PoseOptions(Options):
     first_keypoints: int = Field(
         512, ge=1, le=10_000, description="keypoints with the best scores, which are tried alone first"
     )
+    first_observations: int = Field(
+        2048,
+        ge=2,
+        le=10_000_000,
+        description="observations of a place, of the most similar keyframes, which are tried alone first",
+    )
     enough_inliers: int = Field(
         100, ge=4, le=10_000, description="inliers among the first keypoints from which the others are not matched"
     )

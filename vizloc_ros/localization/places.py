@@ -37,6 +37,13 @@ class Place:
         """The descriptors as (N, D) unit vectors; one place may be matched twice."""
         return dequantize(self.descriptors)
 
+    def __len__(self) -> int:
+        return len(self.landmark_ids)
+
+    def first(self, count: int) -> "Place":
+        """Place of the first ``count`` observations, which are of the keyframes that resemble the query most."""
+        return Place(self.positions[:count], self.landmark_ids[:count], self.descriptors[:count])
+
     @classmethod
     def of_keyframes(cls, visual_map: VisualMap, keyframes: Int64, per_landmark: int) -> "Place":
         """Observations of some keyframes of a map, at most ``per_landmark`` of each landmark.

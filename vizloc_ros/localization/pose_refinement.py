@@ -15,7 +15,7 @@ _LOSS_PX = 1.0  # scale of the Cauchy loss: larger errors count less and less
 _MAX_STEPS = 30
 _SMALL_STEP = 1e-4  # in position [m] and rotation [rad]: far below what matches can tell
 _FEWEST_MATCHES = 3
-_FIRST_DAMPING, _MAX_DAMPING, _DAMPING_FACTOR = 1e-4, 1e4, 10.0
+_FIRST_DAMPING, _MAX_DAMPING, _DAMPING_FACTOR = 0.1, 1e4, 10.0
 _LARGEST_FLATTENING = 0.9  # of the curvature along a large error, which would be negative
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from pycolmap import Rigid3d
 
-from vizloc_ros.arrays import Float64, Int8, Int32
-from vizloc_ros.features.types import Features, dequantize
+from vizloc_ros.arrays import Float64, Int32
+from vizloc_ros.features.types import Features
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.covariance import max_position_std, with_map_covariance
 from vizloc_ros.localization.absolute_pose import (
@@ -22,43 +22,12 @@ from vizloc_ros.localization.absolute_pose import (
 )
 from vizloc_ros.localization.guided_matching import guided_matches
 from vizloc_ros.localization.localization_options import PoseOptions
+from vizloc_ros.localization.place_matching import PlaceMatcher
 from vizloc_ros.localization.places import Place
 from vizloc_ros.localization.pose_refinement import refine_absolute_pose
 from vizloc_ros.timing import Stopwatch
 
 _GUIDED_RADIUS = 0.375  # of a guided match, as a ratio of max_reprojection_error: the pose is known better by then
-
-
-def match_to_place(descriptors: Int8, place: Place, ratio: float) -> tuple[Int32, Int32]:
-    """Match each query keypoint to its nearest observation, with the modified ratio test (HF-Net, section 5.2).
-
-    One matrix product of (N, D) by (D, M) gives all squared distances ``2 - 2 similarity``. A match is accepted if the
-    nearest observation is clearly nearer than the second one, ``d1^2 <= ratio^2 d2^2``, or if both belong to the same
-    landmark. Of several keypoints that match one landmark, the most similar one stays, so no landmark counts twice.
-
-    Args:
-        descriptors: (N, D) int8 descriptors of the query.
-        place: M observations.
-        ratio: maximum ratio of the distances to the nearest and the second observation.
-
-    Returns:
-        (m,) indices of query keypoints and (m,) rows of the place.
-    """
-    if len(descriptors) == 0 or len(place.landmark_ids) < 2:
-        return np.zeros(0, np.int32), np.zeros(0, np.int32)
-    similarity = dequantize(descriptors) @ place.unit_descriptors.T
-    rows = np.arange(len(descriptors))
-    nearest = similarity.argmax(axis=1)
-    best = similarity[rows, nearest]
-    similarity[rows, nearest] = -np.inf
-    second = similarity.argmax(axis=1)
-    same = place.landmark_ids[nearest] == place.landmark_ids[second]
-    distinct = (1 - best) <= ratio**2 * (1 - similarity[rows, second])
-    query = np.flatnonzero(same | distinct)
-    query = query[np.argsort(-best[query], kind="stable")]
-    _, first = np.unique(place.landmark_ids[nearest[query]], return_index=True)
-    query = query[np.sort(first)]
-    return query.astype(np.int32), nearest[query].astype(np.int32)
 
 
 @dataclass(frozen=True)
@@ -140,20 +109,47 @@ class PoseSolver:
             return _failure(f"only {len(features)} keypoints in the image, {needed} are needed", stopwatch)
         if not places:
             return _failure("no place was retrieved", stopwatch)
-        options, first = self.options, self.options.places == "first"
-        if first and len(features) > options.first_keypoints:
-            best = features.best(options.first_keypoints)
-            for outcome in self._outcomes(best, places, camera, stopwatch):
+        matcher = PlaceMatcher(features, self.options.ratio)
+        if self.options.places == "first":
+            outcome = self._quickly(len(features), places, matcher, camera, stopwatch)
+            if outcome is not None:
+                return outcome
+        outcomes = []
+        for outcome in self._outcomes(len(features), places, matcher, camera, stopwatch):
+            outcomes.append(outcome)
+            if self.options.places == "first" and self._is_confident(outcome):
+                break
+        return max(outcomes, key=closeness)
+
+    def _quickly(
+        self, keypoints: int, places: Sequence[Place], matcher: PlaceMatcher, camera: PinholeCamera, clock: Stopwatch
+    ) -> Localization | None:
+        """Confident pose with enough inliers, found without comparing all; None if there is none.
+
+        The best keypoints are matched with the first observations of a place, which are those of the keyframes that
+        resemble the query most; then with all of them; then, if the pose is confident but has too few inliers, twice
+        as many keypoints each time.
+        """
+        options = self.options
+        count = options.first_keypoints
+        if count >= keypoints:
+            return None
+        tops = [place.first(options.first_observations) for place in places]
+        if any(len(top) < len(place) for top, place in zip(tops, places, strict=True)):
+            top_matcher = matcher.fresh()
+            for outcome in self._outcomes(count, tops, top_matcher, camera, clock):
                 if self._is_confident(outcome):
                     if outcome.inliers >= options.enough_inliers:
                         return outcome
                     break
-        outcomes = []
-        for outcome in self._outcomes(features, places, camera, stopwatch):
-            outcomes.append(outcome)
-            if first and self._is_confident(outcome):
-                break
-        return max(outcomes, key=closeness)
+        while count < keypoints:
+            confident = next(filter(self._is_confident, self._outcomes(count, places, matcher, camera, clock)), None)
+            if confident is None:
+                return None
+            if confident.inliers >= options.enough_inliers:
+                return confident
+            count *= 2
+        return None
 
     def _guided(self, pose: LocalizedPose, features: Features, place: Place, camera: PinholeCamera) -> LocalizedPose:
         """Refine a verified pose with the matches that it finds. Its covariance stays: it says what was verified."""
@@ -177,20 +173,21 @@ class PoseSolver:
         )
 
     def _outcomes(
-        self, features: Features, places: Sequence[Place], camera: PinholeCamera, stopwatch: Stopwatch
+        self, count: int, places: Sequence[Place], matcher: PlaceMatcher, camera: PinholeCamera, stopwatch: Stopwatch
     ) -> Iterator[Localization]:
+        """Outcomes of the best ``count`` keypoints in one place after the other."""
         for index, place in enumerate(places):
-            yield self._solve_in_place(index, features, place, camera, stopwatch)
+            with stopwatch("match"):
+                matches = matcher.matches(index, place, count)
+            yield self._solve_in_place(index, matches, camera, stopwatch)
 
     def _is_confident(self, outcome: Localization) -> bool:
         return outcome.pose is not None and outcome.inliers >= self.options.confident_inlier_ratio * outcome.matches
 
     def _solve_in_place(
-        self, index: int, features: Features, place: Place, camera: PinholeCamera, stopwatch: Stopwatch
+        self, index: int, matches: Matches, camera: PinholeCamera, stopwatch: Stopwatch
     ) -> Localization:
-        """Match, estimate and verify a pose in one place; without a pose, return the reason and the counts so far."""
-        with stopwatch("match"):
-            matches = _matches(features, place, self.options.ratio)
+        """Estimate and verify a pose in one place; without a pose, return the reason and the counts so far."""
         try:
             estimate = self._estimate(matches, camera, stopwatch)
             pose = self._verify(estimate, matches, camera, index)
@@ -251,13 +248,6 @@ class PoseSolver:
             reprojection_rms=rms,
             place=place_index,
         )
-
-
-def _matches(features: Features, place: Place, ratio: float) -> Matches:
-    """Match the features of a query to a place, as ``match_to_place``."""
-    keypoints, rows = match_to_place(features.descriptors, place, ratio)
-    pixels, positions = features.keypoints[keypoints], place.positions[rows]
-    return Matches(keypoints, pixels.astype(np.float64), place.landmark_ids[rows], positions.astype(np.float64))
 
 
 def _without(indices: Int32, others: Int32, count: int) -> Int32:

@@ -55,6 +55,7 @@ def _inconsistencies(visual_map: VisualMap) -> list[str]:
     for name in ("keyframe_poses", "global_descriptors", "landmark_positions", "observation_pixels"):
         if not np.isfinite(getattr(visual_map, name)).all():
             problems.append(f"{visual_map.folder / name}.npy: holds numbers that are not finite")
+        visual_map.release_pages()  # all of the arrays at once may be more than the memory a map server should take
     return problems
 
 

@@ -2,13 +2,15 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vizloc_ros.errors import MapError
 from vizloc_ros.features.extractor import FeatureKind
@@ -85,10 +87,7 @@ def write_map(content: MapContent, build: dict[str, Any], out: Path) -> int:
     require_replaceable(out)
     try:
         with replacing_folder(out) as folder:
-            cameras = list(dict.fromkeys(k.camera for k in content.keyframes))
-            for name, parts in _arrays(content, cameras).items():
-                _write_array(folder / f"{name}.npy", ARRAYS[name][0], parts)
-            (folder / NAMES_FILE).write_text("".join(f"{k.name}\n" for k in content.keyframes), encoding="utf-8")
+            cameras = _write_arrays(content, folder)
             (folder / EXTRACTOR_FOLDER).mkdir()
             content.extractor.save(folder / EXTRACTOR_FOLDER)
             (folder / MODEL_FOLDER).mkdir()
@@ -140,44 +139,55 @@ def _link(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def _write_array(path: Path, dtype: type[np.generic], parts: Iterable[Any]) -> None:
-    """Write an array that comes in parts, as ``np.save`` writes the whole; one part in memory at a time."""
-    first, *_ = shapes = [np.shape(part) for part in parts]
-    shape = (sum(shape[0] for shape in shapes), *first[1:])
-    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
-    with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for part in parts:
-            file.write(np.ascontiguousarray(part, dtype=dtype).tobytes())
+def _write_arrays(content: MapContent, folder: Path) -> list[PinholeCamera]:
+    """Write the arrays of ``ARRAYS`` and the names, and return the cameras, in the order of their keyframes.
 
-
-class _Parts:
-    """Parts of an array, one for each keyframe, made when they are asked for."""
-
-    def __init__(self, keyframes: Sequence[Keyframe], part: Callable[[int, Keyframe], Any]) -> None:
-        self._keyframes, self._part = keyframes, part
-
-    def __iter__(self) -> Iterator[Any]:
-        return (self._part(i, keyframe) for i, keyframe in enumerate(self._keyframes))
-
-
-def _arrays(content: MapContent, cameras: Sequence[Any]) -> dict[str, Iterable[Any]]:
-    """Parts of the arrays of ``ARRAYS`` by name."""
-    keyframes, triangulation = content.keyframes, content.triangulation
-    rows = triangulation.rows_of_keyframes(len(keyframes))
-    keypoints = [triangulation.keypoints[r] for r in rows]
-    arrays: dict[str, Iterable[Any]] = {
-        "keyframe_poses": [[array_of(k.map_from_cam) for k in keyframes]],
-        "keyframe_stamps": [[k.timestamp_ns for k in keyframes]],
-        "keyframe_cameras": [[cameras.index(k.camera) for k in keyframes]],
-        "global_descriptors": _Parts(keyframes, lambda i, k: k.features.global_descriptor[None]),
-        "landmark_positions": [triangulation.positions],
-        "observation_offsets": [[0, *(r.stop for r in rows)]],
-        "observation_landmarks": [triangulation.landmarks],
-        "observation_pixels": _Parts(keyframes, lambda i, k: k.features.keypoints[keypoints[i]]),
-        "observation_descriptors": _Parts(keyframes, lambda i, k: k.features.descriptors[keypoints[i]]),
+    Keyframes are taken one by one and their features written at once: in a large map these are most of the bytes.
+    """
+    triangulation, cameras = content.triangulation, dict[PinholeCamera, int]()
+    rows = triangulation.rows_of_keyframes(len(content.keyframes))
+    of_keyframes: dict[str, list[Any]] = {name: [] for name in ARRAYS if name.startswith("keyframe_")}
+    names, global_descriptors = [], []
+    with (
+        _appending(folder, "observation_pixels", len(triangulation.landmarks)) as append_pixels,
+        _appending(folder, "observation_descriptors", len(triangulation.landmarks)) as append_descriptors,
+    ):
+        for keyframe, r in zip(content.keyframes, rows, strict=True):
+            features, chosen = keyframe.features, triangulation.keypoints[r]
+            append_pixels(features.keypoints[chosen])
+            append_descriptors(features.descriptors[chosen])
+            names.append(f"{keyframe.name}\n")
+            global_descriptors.append(features.global_descriptor)
+            of_keyframes["keyframe_poses"].append(array_of(keyframe.map_from_cam))
+            of_keyframes["keyframe_stamps"].append(keyframe.timestamp_ns)
+            of_keyframes["keyframe_cameras"].append(cameras.setdefault(keyframe.camera, len(cameras)))
+    arrays = {
+        **{name: np.array(values) for name, values in of_keyframes.items()},
+        "global_descriptors": np.array(global_descriptors),
+        "landmark_positions": triangulation.positions,
+        "observation_offsets": np.array([0, *(r.stop for r in rows)]),
+        "observation_landmarks": triangulation.landmarks,
     }
-    return {name: arrays[name] for name in ARRAYS}
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", np.ascontiguousarray(array, ARRAYS[name][0]), allow_pickle=False)
+    (folder / NAMES_FILE).write_text("".join(names), encoding="utf-8")
+    return list(cameras)
+
+
+@contextmanager
+def _appending(folder: Path, name: str, rows: int) -> Iterator[Callable[[NDArray[Any]], None]]:
+    """Give a function that appends to the file of an array with that number of rows in the end."""
+    dtype = np.dtype(ARRAYS[name][0])
+    with (folder / f"{name}.npy").open("wb") as file:
+
+        def append(part: NDArray[Any]) -> None:
+            if not file.tell():
+                shape = (rows, *part.shape[1:])
+                header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+            file.write(np.ascontiguousarray(part, dtype).data)
+
+        yield append
 
 
 def _info(content: MapContent, cameras: Sequence[Any], build: dict[str, Any], files: dict[str, FileInfo]) -> MapInfo:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vizloc_ros.arrays import Float32, Float64, Int8, Int32, Int64
+from vizloc_ros.arrays import Float32, Float64, Int8, Int32, Int64, release_pages
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import ConfigError, FeatureError, MapError
 from vizloc_ros.features.extractor import FeatureExtractor, open_extractor
@@ -122,6 +122,17 @@ class VisualMap:
                 f"{described_as} are not of the map's kind ({self.info.extractor.feature_id}): start the feature node "
                 f"with map_path {self.folder}"
             )
+
+    def release_pages(self) -> None:
+        """Give the pages of all mapped arrays back to the system, see ``arrays.release_pages``.
+
+        Otherwise the memory of a process grows with the places it has visited, up to the size of the map.
+        """
+        for name in ARRAYS:
+            release_pages(getattr(self, name))
+        if self.references is not None:
+            for array in (*self.references.features, self.references.scales, self.references.confidences):
+                release_pages(array)
 
     def references_or_raise(self) -> ReferenceArrays:
         """Return the reference features. Raises ``FeatureError`` if the map has none."""

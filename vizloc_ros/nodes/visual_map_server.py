@@ -29,6 +29,7 @@ from vizloc_ros.ros.runner import run_node
 from vizloc_ros.timing import Stopwatch
 
 EARTH_FRAME = "earth"  # ECEF, by REP 105
+_RELEASE_EVERY = 20  # answers, after which the visited parts of the map no longer count as this process's memory
 
 # Keys of the diagnostics
 CANDIDATES_LISTENERS = "candidates_listeners"
@@ -56,6 +57,7 @@ class VisualMapServerNode(PipelineNode):
         self._last_submap: Submap | None = None
         self.diagnostics.watch(SUBMAP_LISTENERS, self._submap.get_subscription_count)
         self._earth: TransformPublisher | None = None
+        self._answers = 0
         self._requests = self.add_worker("submap", self._answer_request)
         self.load_with_retry(self._load_map)
         self.create_subscription(PointCloud2, "global_descriptor", self.submit, FEATURES)
@@ -85,6 +87,7 @@ class VisualMapServerNode(PipelineNode):
             f"map {folder}: {visual_map.info.keyframes} keyframes, {visual_map.info.landmarks} landmarks, "
             f"{visual_map.info.extractor.feature_id}"
         )
+        visual_map.release_pages()
         if visual_map.info.scale == "metric":
             return None
         self.get_logger().warning(f"map {folder}: {UNKNOWN_SCALE}")
@@ -125,6 +128,9 @@ class VisualMapServerNode(PipelineNode):
         self.diagnostics.set_value("places", len(found.places))
         self.diagnostics.set_value("best_keyframe", self._map.keyframe_names[int(found.keyframes[0])])
         self.diagnostics.set_value("similarity", float(found.similarities[0]))
+        self._answers += 1
+        if self._answers % _RELEASE_EVERY == 0:
+            self._map.release_pages()
         self.record(stopwatch)
 
     def _answer_request(self, msg: PoseStamped) -> None:

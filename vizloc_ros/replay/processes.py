@@ -79,6 +79,11 @@ class NodeProcesses:
         """Exit codes by executable; None while the process runs."""
         return {name: process.poll() for name, process in self._processes.items()}
 
+    @property
+    def process_ids(self) -> dict[str, int]:
+        """Ids of the processes by executable."""
+        return {name: process.pid for name, process in self._processes.items()}
+
     def wait(self, executable: str, timeout_s: float) -> int:
         """Wait for a process that ends by itself, and return its exit code. Raises ``RosError`` after the timeout."""
         try:

@@ -1,0 +1,116 @@
+"""Matching of a query's keypoints with the observations of places, each pair compared once (HF-Net, section 5.2)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vizloc_ros.arrays import Float32, Int8, Int32, Int64
+from vizloc_ros.features.types import Features, dequantize
+from vizloc_ros.localization.absolute_pose import Matches
+from vizloc_ros.localization.places import Place
+
+_BLOCK = 256  # keypoints whose similarities are computed at a time: in a place of 10,000 observations, 10 MB
+
+
+@dataclass(frozen=True)
+class _Nearest:
+    """Nearest observation of each of N keypoints, and the second: (N,) rows of the place and similarities."""
+
+    nearest: Int64
+    best: Float32
+    second: Int64
+    second_best: Float32
+
+    @classmethod
+    def of(cls, descriptors: Int8, place: Place) -> "_Nearest":
+        """Compare (N, D) descriptors with all observations of a place, which has two or more."""
+        count, observations = len(descriptors), place.unit_descriptors.T
+        found = cls(
+            np.empty(count, np.int64),
+            np.empty(count, np.float32),
+            np.empty(count, np.int64),
+            np.empty(count, np.float32),
+        )
+        units = dequantize(descriptors)
+        buffer = np.empty((min(count, _BLOCK), observations.shape[1]), np.float32)
+        for start in range(0, count, _BLOCK):
+            rows = slice(start, min(start + _BLOCK, count))
+            similarity = np.matmul(units[rows], observations, out=buffer[: rows.stop - start])
+            every = np.arange(len(similarity))
+            found.nearest[rows] = nearest = similarity.argmax(axis=1)
+            found.best[rows] = similarity[every, nearest]
+            similarity[every, nearest] = -np.inf
+            found.second[rows] = second = similarity.argmax(axis=1)
+            found.second_best[rows] = similarity[every, second]
+        return found
+
+    def followed_by(self, others: "_Nearest") -> "_Nearest":
+        """Join those of these keypoints and of others."""
+        return _Nearest(
+            np.concatenate([self.nearest, others.nearest]),
+            np.concatenate([self.best, others.best]),
+            np.concatenate([self.second, others.second]),
+            np.concatenate([self.second_best, others.second_best]),
+        )
+
+    def matches(self, place: Place, ratio: float) -> tuple[Int32, Int32]:
+        """Matches that pass the ratio test, as of ``match_to_place``."""
+        same = place.landmark_ids[self.nearest] == place.landmark_ids[self.second]
+        distinct = (1 - self.best) <= ratio**2 * (1 - self.second_best)
+        query = np.flatnonzero(same | distinct)
+        query = query[np.argsort(-self.best[query], kind="stable")]
+        _, first = np.unique(place.landmark_ids[self.nearest[query]], return_index=True)
+        query = query[np.sort(first)]
+        return query.astype(np.int32), self.nearest[query].astype(np.int32)
+
+
+def match_to_place(descriptors: Int8, place: Place, ratio: float) -> tuple[Int32, Int32]:
+    """Match each query keypoint to its nearest observation, with the modified ratio test (HF-Net, section 5.2).
+
+    Matrix products of (N, D) by (D, M) give all squared distances ``2 - 2 similarity``. A match is accepted if the
+    nearest observation is clearly nearer than the second one, ``d1^2 <= ratio^2 d2^2``, or if both belong to the same
+    landmark. Of several keypoints that match one landmark, the most similar one stays, so no landmark counts twice.
+
+    Args:
+        descriptors: (N, D) int8 descriptors of the query.
+        place: M observations.
+        ratio: maximum ratio of the distances to the nearest and the second observation.
+
+    Returns:
+        (m,) indices of query keypoints and (m,) rows of the place.
+    """
+    if len(descriptors) == 0 or len(place.landmark_ids) < 2:
+        return np.zeros(0, np.int32), np.zeros(0, np.int32)
+    return _Nearest.of(descriptors, place).matches(place, ratio)
+
+
+class PlaceMatcher:
+    """Matches of one query's best keypoints with places; what was compared for fewer of them is kept."""
+
+    def __init__(self, features: Features, ratio: float) -> None:
+        self._features, self._ratio = features, ratio
+        self._compared: dict[int, _Nearest] = {}
+
+    def fresh(self) -> "PlaceMatcher":
+        """Matcher of the same query for other places."""
+        return PlaceMatcher(self._features, self._ratio)
+
+    def matches(self, index: int, place: Place, count: int) -> Matches:
+        """Match the best ``count`` keypoints with a place of some index, as ``match_to_place``."""
+        features = self._features
+        count = min(count, len(features))
+        if count == 0 or len(place.landmark_ids) < 2:
+            keypoints, rows = np.zeros(0, np.int32), np.zeros(0, np.int32)
+        else:
+            keypoints, rows = self._nearest(index, place, count).matches(place, self._ratio)
+        pixels, positions = features.keypoints[keypoints], place.positions[rows]
+        return Matches(keypoints, pixels.astype(np.float64), place.landmark_ids[rows], positions.astype(np.float64))
+
+    def _nearest(self, index: int, place: Place, count: int) -> _Nearest:
+        """Nearest observations of the best ``count`` keypoints, which never become fewer for a place."""
+        known = self._compared.get(index)
+        done = 0 if known is None else len(known.nearest)
+        if known is None or count > done:
+            more = _Nearest.of(self._features.descriptors[done:count], place)
+            self._compared[index] = known = more if known is None else known.followed_by(more)
+        return known
