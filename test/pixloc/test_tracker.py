@@ -169,7 +169,7 @@ def test_conflicting_priors_that_do_not_agree_with_each_other_do_not_replace_the
     follow(tracker, drive[:6])
     offsets = [Rigid3d(Rotation3d(), np.array([0.0, 0.0, z])) for z in (3.0, -5.0)]
     offered = zip(drive[3:5], offsets, strict=True)
-    assert not any([tracker.offer_prior(truth(r) * away, f.stamp_ns) for (r, f), away in offered])
+    assert not any(tracker.offer_prior(truth(r) * away, f.stamp_ns) for (r, f), away in offered)
     assert tracker.track(drive[6][1]).reason.startswith("a localization 5 m away contradicts the track")
 
 

@@ -35,7 +35,7 @@ class Tracker:
     A prior is a pose of the localizer or of a person (``offer_prior``). The track that starts from it is dropped after
     ``lost_after`` failed images. It is confirmed once ``confirmations`` priors agree with it; a person's needs no
     other. A prior that conflicts with it replaces it, until it is confirmed. From then on, the first one withholds its
-    poses, and ``max_conflicts`` in a row that agree with each other replace it. Poses are returned in ``TRACKING`` only.
+    poses, and ``max_conflicts`` in a row that agree with each other replace it. Only ``TRACKING`` returns poses.
     """
 
     def __init__(
