@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from vizloc_ros.evaluation.evidence import log10_chance
 from vizloc_ros.evaluation.faults import FAULTS, Fault, chosen_faults
 from vizloc_ros.evaluation.trust import Claim, TrustRow
 from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.mapping.visual_map import VisualMap
 
 SECOND = 1_000_000_000
 BEGIN = 3
@@ -95,23 +97,26 @@ def test_where_no_pose_is_right_every_pose_is_wrong() -> None:
 
 def test_few_inliers_among_many_matches_are_chance() -> None:
     camera = PinholeCamera(640, 400, 350, 350, 320, 200)
-    assert log10_chance(200, 8, camera, 8.0) > 0 > log10_chance(20, 8, camera, 8.0)
+    assert log10_chance(200, 7, camera, 8.0) > 0 > log10_chance(20, 8, camera, 8.0)
     assert log10_chance(200, 60, camera, 8.0) < -40
 
 
 @pytest.mark.e2e
-def test_the_command_writes_table_report_and_evidence(vizloc: Vizloc, tmp_path: Path) -> None:
-    faults = ("none", "foreign street", "fx = 1e300")
+def test_the_command_writes_table_report_and_evidence(vizloc: Vizloc, tracked_map: VisualMap, tmp_path: Path) -> None:
+    faults = ("none", "mirrored", "fx = 1e300")
+    shutil.copytree(tracked_map.folder, tmp_path / "maps" / "street")  # of the same images, so it is not built again
+    (tmp_path / "small.yaml").write_text(f"long_side: {SMALL_SIDE}\n")
     options = [option for fault in faults for option in ("--only", fault)]
-    ended = vizloc("evaluate", "trust", "--quick", "--evidence", "--extractor", "rootsift", "--out", tmp_path, *options)
+    options += ["--extractor", "rootsift", "--config", str(tmp_path / "small.yaml"), "--out", str(tmp_path)]
+    ended = vizloc("evaluate", "trust", "--quick", "--evidence", *options)
     assert ended.code == 0, ended.err
     report = json.loads((tmp_path / "report.json").read_text())
     rows = {(row["fault"], row["run"]): row for row in report["rows"]}
     assert rows.keys() == {(fault, run) for fault in faults for run in ("localizer", "tracker")}
     assert report["num_wrong"] == sum(row["wrong"] for row in report["rows"])
     assert rows["none", "localizer"]["wrong"] == rows["none", "tracker"]["wrong"] == 0
-    assert rows["none", "tracker"]["poses"] >= 0.9 * rows["none", "tracker"]["images"]
-    assert rows["foreign street", "localizer"]["poses"] == 0
+    assert rows["none", "tracker"]["poses"] >= 0.9 * rows["none", "tracker"]["images"] > 5
+    assert rows["fx = 1e300", "localizer"]["poses"] == 0 < len(rows["fx = 1e300", "localizer"]["reasons"])
     with (tmp_path / "trust.csv").open() as file:
         assert [row["fault"] for row in csv.DictReader(file)] == [fault for fault in faults for _ in range(2)]
     with (tmp_path / "evidence" / "street" / "candidates.csv").open() as file:

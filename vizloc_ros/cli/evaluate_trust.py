@@ -24,22 +24,19 @@ from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extracto
 from vizloc_ros.wording import number_text
 
 console = Console()
-_QUICK_WORLD = "length=16&width=400&height=250"
+_QUICK_WORLD = "length=12&width=400&height=250"
 _QUICK = {"every": 8, "good_s": 0.8, "drive_s": 2.4}
 
 
 def trust(
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for maps, trust.csv and report.json", file_okay=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for maps, table and report.json", file_okay=False)] = None,
     only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Fault; give several for several")] = None,
     listed: Annotated[bool, typer.Option("--list", help="List the faults, and do nothing")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Few small images: to see that it runs")] = False,
     tracking: Annotated[bool, typer.Option(help="Also run the tracker")] = True,
-    evidence: Annotated[
-        bool, typer.Option("--evidence", help="Also write the evidence of all candidate poses")
-    ] = False,
+    evidence: Annotated[bool, typer.Option("--evidence", help="Also write the evidence for every pose")] = False,
     every: Annotated[int, typer.Option(help="The localizer gets every N-th image", min=1)] = 2,
+    drive: Annotated[float, typer.Option(help="The tracker drives so long [s]; the fault begins at 2 s", min=3)] = 20.0,
     extractor: ExtractorOption = "hfnet",
     provider: ProviderOption = "cpu",
     config: ConfigOption = None,
@@ -58,7 +55,7 @@ def trust(
     if out is None:
         raise typer.BadParameter("give a folder for the results", param_hint="--out")
     options, device = read_options(config, OptionTree), Device(provider=provider, threads=1)
-    run = TrustRun(options, **_QUICK) if quick else TrustRun(options, every=every)
+    run = TrustRun(options, **_QUICK) if quick else TrustRun(options, every, drive_s=drive, seed=seed)
     world_options = _QUICK_WORLD if quick else ""
     pyramids = open_pyramid_extractor(device=device, long_side=options.long_side) if tracking else None
     out.mkdir(parents=True, exist_ok=True)
@@ -95,15 +92,14 @@ def _write(out: Path, rows: Sequence[TrustRow], seed: int) -> None:
 def trust_table(rows: Sequence[TrustRow]) -> Table:
     """Table of the rows, with the most frequent reason for withheld poses."""
     table = Table(title="Trust", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    table.caption = "wrong: over 0.5 m or 5 deg off; longest: time in which all images had wrong poses"
-    table.add_column("fault", style="bold", overflow="fold")
-    table.add_column("run")
-    for column in ("images", "poses", "wrong", "longest [s]", "error [m]", "[deg]"):
+    table.caption = "wrong: over 0.5 m or 5 deg off; [s]: longest time of wrong poses; [m], [deg]: largest errors"
+    table.add_column("fault, and why poses were withheld", overflow="fold")
+    table.add_column("run", no_wrap=True)
+    for column in ("images", "poses", "wrong", "[s]", "[m]", "[deg]"):
         table.add_column(Text(column), justify="right", no_wrap=True)
-    table.add_column("withheld because", overflow="fold")
     for row in rows:
         table.add_row(
-            Text(row.fault),
+            _fault_text(row),
             row.run,
             f"{row.images}",
             f"{row.poses}",
@@ -111,13 +107,21 @@ def trust_table(rows: Sequence[TrustRow]) -> Table:
             number_text(row.longest_wrong_s),
             _error_text(row.largest_error_m),
             _error_text(row.largest_error_deg),
-            Text("; ".join(f"{count} x {text}" for text, count in list(row.reasons.items())[:2])),
         )
     return table
 
 
+def _fault_text(row: TrustRow) -> Text:
+    reasons = [f"\n{count} x {_shortened(text)}" for text, count in list(row.reasons.items())[:2]]
+    return Text.assemble((row.fault, "bold"), *((reason, "dim") for reason in reasons))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 def _error_text(error: float | None) -> str:
-    return "-" if error is None else "none is right" if error == float("inf") else f"{error:.2f}"
+    return "-" if error is None else "any" if error == float("inf") else f"{error:.2f}"
 
 
 def _fault_table() -> Table:

@@ -214,10 +214,9 @@ def _given(seen: Sequence[tuple[Candidate, bool]], localized: LocalizedImage) ->
     pose, outcome = localized.outcome.pose, localized.outcome
     if pose is None:
         return None
-    of_place = [
-        c for c, tried in seen if tried and c.place == pose.place and c.estimate.inliers.sum() == outcome.inliers
-    ]
-    return of_place[-1] if of_place else None
+    of_place = [candidate for candidate, tried in seen if tried and candidate.place == pose.place]
+    taken = [candidate for candidate in of_place if candidate.estimate.inliers.sum() == outcome.inliers]
+    return taken[-1] if taken else None
 
 
 def _errors(map_from_cam: Rigid3d, record: Record) -> dict[str, float]:

@@ -76,9 +76,8 @@ def dashboard(image: UInt8, rng: np.random.Generator) -> UInt8:
     """Cover the lower 35 % with a textured dashboard, and a corner with a mirror: the same in all images."""
     height, width = image.shape[:2]
     fixed = np.random.default_rng(3)
-    texture = cv2.resize(
-        fixed.integers(30, 220, (9, 16), dtype=np.uint8), (width, height), interpolation=cv2.INTER_AREA
-    )
+    panels = fixed.integers(30, 220, (9, 16), dtype=np.uint8)
+    texture = np.asarray(cv2.resize(panels, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
     texture = np.where(fixed.random((height, width)) < 0.03, 230, texture).astype(np.uint8)
     covered = image.copy()
     for part in (np.s_[int(0.65 * height) :], np.s_[: height // 5, 2 * width // 3 :]):

@@ -121,17 +121,15 @@ class TrustRow:
 
 def _longest_wrong_s(claims: Sequence[Claim]) -> float:
     """Longest time of a row of wrong claims, each counted until the next image [s]."""
-    longest, begin = 0.0, 0
+    stamps = [claim.stamp_ns for claim in claims]
+    stamps.append(2 * stamps[-1] - stamps[-2] if len(stamps) > 1 else stamps[-1])
+    longest, begin = 0, 0
     for is_wrong, group in groupby(claims, key=lambda claim: claim.is_wrong):
-        members = list(group)
-        end = begin + len(members)
-        last = (
-            claims[end].stamp_ns if end < len(claims) else 2 * members[-1].stamp_ns - claims[max(0, end - 2)].stamp_ns
-        )
+        end = begin + len(list(group))
         if is_wrong:
-            longest = max(longest, (last - members[0].stamp_ns) / NANOSECONDS)
+            longest = max(longest, stamps[end] - stamps[begin])
         begin = end
-    return longest
+    return longest / NANOSECONDS
 
 
 @dataclass(frozen=True)

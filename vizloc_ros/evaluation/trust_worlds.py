@@ -53,7 +53,8 @@ class TrustWorld:
         """
         path = folder / self.name
         visual_map = kept_map(path, self.mapped, extractor, self.dataset, seed, progress)
-        if pyramids is None or visual_map.info.pixloc is not None:
+        known = visual_map.info.pixloc
+        if pyramids is None or (known is not None and known.model_id == pyramids.model_id):
             return visual_map
         add_references(path, self.mapped, pyramids, progress)
         return VisualMap.open(path)
