@@ -22,6 +22,10 @@ class HierarchicalLocalizer:
         self.finder = PlaceFinder(visual_map, retrieval)
         self.solver = PoseSolver(pose)
 
+    def corrected(self, features: Features, camera: PinholeCamera) -> Features:
+        """Features with the keypoints where the calibration of ``camera`` says, as far as the map knows its error."""
+        return corrected(features, self._info.intrinsics_correction(camera), camera)
+
     def localize(self, features: Features, camera: PinholeCamera) -> Localization:
         """Localize an image by its features. Raises ``FeatureError`` if they are of another kind than the map's."""
         return self.localize_with_candidates(features, camera, Stopwatch())[0]
@@ -30,6 +34,6 @@ class HierarchicalLocalizer:
         self, features: Features, camera: PinholeCamera, stopwatch: Stopwatch
     ) -> tuple[Localization, RetrievedPlaces]:
         """Localize as ``localize`` does, and also return the retrieved places."""
-        features = corrected(features, self._info.intrinsics_correction(camera), camera)
+        features = self.corrected(features, camera)
         candidates = self.finder.find(features.global_descriptor, stopwatch)
         return self.solver.solve(features, candidates.places, camera, stopwatch), candidates

@@ -3,7 +3,7 @@
 The localizer runs this half of the hierarchical localization; the map server runs the other half, ``places``.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -105,11 +105,32 @@ class Localization:
     timings_ms: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """Pose that RANSAC found in one place, before its verification.
+
+    Attributes:
+        place: index of the place among the candidates.
+        keypoints: number of the query's keypoints that were to be matched.
+        matches: all matches in the place.
+        estimate: pose, and the mask of the matches that are its inliers.
+    """
+
+    place: int
+    keypoints: int
+    matches: Matches
+    estimate: AbsolutePose
+
+
 class PoseSolver:
     """Solver for the verified pose of a query among places."""
 
-    def __init__(self, options: PoseOptions | None = None) -> None:
+    def __init__(
+        self, options: PoseOptions | None = None, on_candidate: Callable[[Candidate], None] | None = None
+    ) -> None:
+        """Take the options, and a function that sees every pose before it is verified, accepted or not."""
         self.options = options or PoseOptions()
+        self._on_candidate = on_candidate
 
     def solve(
         self, features: Features, places: Sequence[Place], camera: PinholeCamera, stopwatch: Stopwatch | None = None
@@ -193,6 +214,8 @@ class PoseSolver:
             matches = _matches(features, place, self.options.ratio)
         try:
             estimate = self._estimate(matches, camera, stopwatch)
+            if self._on_candidate is not None:
+                self._on_candidate(Candidate(index, len(features), matches, estimate))
             pose = self._verify(estimate, matches, camera, index)
         except _RejectedError as rejected:
             return _failure(rejected.reason, stopwatch, len(matches), rejected.inliers)
