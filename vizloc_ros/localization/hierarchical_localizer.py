@@ -3,8 +3,9 @@
 from vizloc_ros.features.types import Features, corrected
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.localization.localization_options import PoseOptions, RetrievalOptions
+from vizloc_ros.localization.outcome import Localization
 from vizloc_ros.localization.places import PlaceFinder, RetrievedPlaces
-from vizloc_ros.localization.pose_solver import Localization, PoseSolver
+from vizloc_ros.localization.pose_solver import PoseSolver
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.timing import Stopwatch
 
