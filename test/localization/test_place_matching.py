@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vizloc_ros.features.types import dequantize, quantize
-from vizloc_ros.localization.places import Place
 from vizloc_ros.localization.place_matching import match_to_place
+from vizloc_ros.localization.places import Place
 
 
 def unit(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
