@@ -1,5 +1,6 @@
 """Values in messages to users: numbers without their type, and names that may be empty."""
 
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -15,6 +16,14 @@ def number_text(value: float) -> str:
     if isinstance(value, int) or not abs(value) < 1000:
         return f"{value:.0f}"
     return np.format_float_positional(value, precision=3, fractional=False, trim="-")
+
+
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+
+
+def without_numbers(text: str) -> str:
+    """Return a message with every number replaced by 0: messages that differ in numbers only are one reason."""
+    return _NUMBER.sub("0", text)
 
 
 def name_text(name: str) -> str:

@@ -43,7 +43,8 @@ def test_recall_counts_missing_as_wrong_and_wants_both_errors_small() -> None:
         "without truth": pose(),
     }
     report = evaluate_poses(estimates, truth)
-    assert report.recall == {"0.25m_2deg": 1 / 5, "0.5m_5deg": 2 / 5, "5m_10deg": 3 / 5}
+    assert report.recall == {"0.05m_5deg": 0, "0.25m_2deg": 1 / 5, "0.5m_5deg": 2 / 5, "5m_10deg": 3 / 5}
+    assert report.num_wrong == report.as_dict()["num_wrong"] == 2
     assert (report.num_images, report.num_poses) == (5, 4)
     assert report.median_translation_m == pytest.approx(0.25)
     assert report.median_rotation_deg == pytest.approx(2.5)
@@ -53,7 +54,8 @@ def test_recall_counts_missing_as_wrong_and_wants_both_errors_small() -> None:
 
 def test_recall_of_nothing() -> None:
     report = evaluate_poses({}, {"a": pose()})
-    assert report.recall == {"0.25m_2deg": 0, "0.5m_5deg": 0, "5m_10deg": 0}
+    assert report.recall == {"0.05m_5deg": 0, "0.25m_2deg": 0, "0.5m_5deg": 0, "5m_10deg": 0}
+    assert report.num_wrong == 0
     assert report.median_translation_m is None
     assert report.median_rotation_deg is None
     assert evaluate_poses({"a": pose()}, {}).recall == {}

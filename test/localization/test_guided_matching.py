@@ -52,7 +52,7 @@ class Scene:
 
 def test_landmarks_with_twins_are_matched_where_they_project() -> None:
     scene = Scene(noise=0.3)
-    found = guided_matches(scene.features, scene.place, scene.verified(50), CAM_FROM_MAP, CAMERA, radius=4.0)
+    found = guided_matches(scene.features, scene.place, scene.verified(50), CAM_FROM_MAP, CAMERA, radius=4.0).matches
     np.testing.assert_array_equal(found.keypoints, found.landmark_ids)
     assert len(found.keypoints) >= 0.85 * NUM_LANDMARKS  # at most a tenth is less similar than the verified ones
     np.testing.assert_allclose(found.positions, scene.positions[found.landmark_ids], atol=1e-5)
@@ -66,7 +66,7 @@ def test_each_landmark_and_each_keypoint_is_matched_once() -> None:
         NO_GLOBAL_DESCRIPTOR,
         scene.features.image_size,
     )
-    found = guided_matches(doubled, scene.place, scene.verified(50), CAM_FROM_MAP, CAMERA, radius=4.0)
+    found = guided_matches(doubled, scene.place, scene.verified(50), CAM_FROM_MAP, CAMERA, radius=4.0).matches
     assert len(np.unique(found.keypoints)) == len(np.unique(found.landmark_ids)) == len(found.keypoints)
 
 
@@ -74,7 +74,8 @@ def test_nothing_near_the_verified_pose_leaves_the_verified_matches() -> None:
     scene = Scene(noise=0.3)
     elsewhere = Rigid3d(Rotation3d(), [0.0, 0.0, -1000.0])  # all landmarks are behind this camera
     verified = scene.verified(30)
-    assert guided_matches(scene.features, scene.place, verified, elsewhere, CAMERA, radius=4.0) is verified
+    found = guided_matches(scene.features, scene.place, verified, elsewhere, CAMERA, radius=4.0)
+    assert (found.matches, found.near, found.alike) == (verified, 0, 0)
 
 
 def test_refined_poses_are_more_accurate() -> None:

@@ -37,6 +37,13 @@ def drive(street: SyntheticStreet, tracked_map: VisualMap) -> list[tuple[Record,
 
 @pytest.fixture
 def tracker(tracked_map: VisualMap, extractor: PyramidExtractor) -> Tracker:
+    """A tracker that trusts the first prior."""
+    return Tracker(extractor, submaps_of(SubmapSelector(tracked_map)), TrackerOptions(confirmations=1))
+
+
+@pytest.fixture
+def careful(tracked_map: VisualMap, extractor: PyramidExtractor) -> Tracker:
+    """A tracker that waits for a second localization."""
     return Tracker(extractor, submaps_of(SubmapSelector(tracked_map)))
 
 
@@ -139,13 +146,76 @@ def test_two_conflicting_priors_replace_the_track(tracker: Tracker, drive: list[
     assert tracker.offer_prior(truth(drive[5][0]) * AWAY, drive[5][1].stamp_ns) is False, "0.7 m is no conflict"
 
 
+def test_a_conflicting_prior_withholds_the_track_until_the_next_one(
+    tracker: Tracker, drive: list[tuple[Record, Frame]]
+) -> None:
+    tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
+    follow(tracker, drive[:6])
+    far = Rigid3d(Rotation3d(), np.array([0.0, 0.0, 3.0]))
+    tracker.offer_prior(truth(drive[4][0]) * far, drive[4][1].stamp_ns)
+    withheld = tracker.track(drive[6][1])
+    assert withheld.map_from_cam is None
+    assert withheld.state is TrackerState.LOST
+    assert withheld.reason == "a localization 3 m away contradicts the track: waits for another one"
+    tracker.offer_prior(truth(drive[6][0]), drive[6][1].stamp_ns)
+    assert all(follow(tracker, drive[7:9]))
+    assert tracker.state is TrackerState.TRACKING
+
+
+def test_conflicting_priors_that_do_not_agree_with_each_other_do_not_replace_the_track(
+    tracker: Tracker, drive: list[tuple[Record, Frame]]
+) -> None:
+    tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
+    follow(tracker, drive[:6])
+    offsets = [Rigid3d(Rotation3d(), np.array([0.0, 0.0, z])) for z in (3.0, -5.0)]
+    offered = zip(drive[3:5], offsets, strict=True)
+    assert not any(tracker.offer_prior(truth(r) * away, f.stamp_ns) for (r, f), away in offered)
+    assert tracker.track(drive[6][1]).reason.startswith("a localization 5 m away contradicts the track")
+
+
+def test_it_publishes_nothing_before_a_second_localization_agrees(
+    careful: Tracker, drive: list[tuple[Record, Frame]]
+) -> None:
+    careful.offer_prior(truth(drive[0][0]) * AWAY, drive[0][1].stamp_ns)
+    before = [careful.track(frame) for _, frame in drive[:3]]
+    assert {tracked.reason for tracked in before} == {"1 of 2 localizations agree: waits for another one"}
+    assert {tracked.state for tracked in before} == {TrackerState.NOT_LOCALIZED}
+    assert careful.offer_prior(truth(drive[1][0]), drive[1][1].stamp_ns) is False
+    assert all(follow(careful, drive[3:6]))
+
+
+def test_a_second_localization_of_the_next_image_is_compared_after_it(
+    careful: Tracker, drive: list[tuple[Record, Frame]]
+) -> None:
+    found = []
+    for record, frame in drive[:3]:
+        careful.offer_prior(truth(record), frame.stamp_ns)
+        found.append(is_right(careful.track(frame), record))
+    assert found == [False, True, True]
+
+
+def test_localizations_that_contradict_each_other_confirm_nothing(
+    careful: Tracker, drive: list[tuple[Record, Frame]]
+) -> None:
+    far = Rigid3d(Rotation3d(), np.array([0.0, 0.0, 3.0]))
+    for k, (record, frame) in enumerate(drive[:8]):
+        careful.offer_prior(truth(record) * far if k % 2 else truth(record), frame.stamp_ns)
+        assert careful.track(frame).map_from_cam is None
+
+
+def test_a_person_needs_no_confirmation(careful: Tracker, drive: list[tuple[Record, Frame]]) -> None:
+    careful.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns, override=True)
+    assert all(follow(careful, drive[:3]))
+
+
 def test_while_it_fails_only_every_third_image_is_retried(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
     """Retries for each of them would take the time of the next images."""
     tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
     assert all(follow(tracker, drive[:4]))
-    tracker.options = TrackerOptions(
+    strict = TrackerOptions(
         lost_after=20, lost_after_seconds=60, verification=VerificationOptions(min_inlier_ratio=0.97)
     )
+    tracker.options = tracker.aligner.options = strict
     failed = [tracker.track(frame) for _, frame in drive[4:11]]
     assert {tracked.state for tracked in failed} == {TrackerState.TRACKING}
     assert all("of the landmarks look as in the map, 97% are needed" in tracked.reason for tracked in failed)
@@ -169,7 +239,7 @@ def test_odometry_bridges_a_gap_that_is_too_long_for_a_velocity(
     tracked_map: VisualMap, extractor: PyramidExtractor, drive: list[tuple[Record, Frame]]
 ) -> None:
     """Six meters without an image, around the parked cars."""
-    tracker = Tracker(extractor, submaps_of(SubmapSelector(tracked_map)))
+    tracker = Tracker(extractor, submaps_of(SubmapSelector(tracked_map)), TrackerOptions(confirmations=1))
     odom_from_map = Rigid3d(Rotation3d(np.array([0.0, 0.0, 1.0])), np.array([5.0, -3.0, 0.5]))
     moving = [(r, replace(frame, odom_from_cam=odom_from_map * truth(r))) for r, frame in drive]
     record, frame = moving[0]
@@ -195,7 +265,7 @@ def test_the_covariance_is_consistent_with_the_errors(tracker: Tracker, drive: l
 def test_the_covariance_contains_that_of_the_map(
     tracked_map: VisualMap, extractor: PyramidExtractor, drive: list[tuple[Record, Frame]]
 ) -> None:
-    options = TrackerOptions(map_position_std=0.3, map_rotation_std=2.0)
+    options = TrackerOptions(confirmations=1, map_position_std=0.3, map_rotation_std=2.0)
     tracker = Tracker(extractor, submaps_of(SubmapSelector(tracked_map)), options)
     tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
     tracked = tracker.track(drive[0][1])
@@ -213,7 +283,7 @@ def test_a_prior_waits_for_its_landmarks(
     def submaps(pose: Rigid3d) -> object:
         return submaps_of(selector)(pose) if there else None
 
-    tracker = Tracker(extractor, submaps)  # type: ignore[arg-type]
+    tracker = Tracker(extractor, submaps, TrackerOptions(confirmations=1))  # type: ignore[arg-type]
     tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
     assert not any(follow(tracker, drive[:3]))
     there.append(True)

@@ -131,7 +131,7 @@ def test_processes_report_recall_that_wrong_features_change(
     changed = Setting(tmp_path, setting.map_folder)
     changed.write([replace(queries[0], features=wrong), *queries[1:]], [v.keyframe.features for v in point_views])
     measured = compare(changed, truth, [OURS, ALGORITHM])
-    assert [list(m.accuracy.recall.values()) for m in measured.values()] == [[0.75, 0.75, 0.75], [0.75, 0.75, 0.75]]
+    assert [set(m.accuracy.recall.values()) for m in measured.values()] == [{0.75}, {0.75}]
     accuracy, times = (table.as_dict() for table in comparison_tables(measured, "points"))
     rows: Any = accuracy["rows"]
     assert [row[""] for row in rows] == [OURS, ALGORITHM, f"{HLOC}: not installed"]

@@ -114,5 +114,6 @@ def test_the_recall_of_the_localizer_is_of_the_images_that_it_was_asked_for() ->
     localized = {"0": at(0.1), "1": at(1.1), "2": at(9.0), "unposed": at(0.0)}
     figures = localizer_figures(localized, {"0", "1", "2", "3", "unposed"}, truth)
     assert (figures["num_images"], figures["num_poses"]) == (5, 4)
-    assert figures["recall"] == {"0.25m_2deg": 0.5, "0.5m_5deg": 0.5, "5m_10deg": 0.5}
+    assert figures["recall"] == {"0.05m_5deg": 0, "0.25m_2deg": 0.5, "0.5m_5deg": 0.5, "5m_10deg": 0.5}
+    assert figures["num_wrong"] == 2
     assert figures["median_translation_m"] == pytest.approx(0.1)

@@ -12,7 +12,7 @@ from vizloc_ros.benchmark.benchmark_run import BenchmarkRun
 from vizloc_ros.benchmark.paper_table import MISSING, Column, PaperTable, TableRow, paper_rows
 from vizloc_ros.benchmark.sources import CAMBRIDGE, SEVEN_SCENES, Present
 from vizloc_ros.evaluation.prior_poses import Prior
-from vizloc_ros.evaluation.recall import Tolerance, evaluate_poses, ground_truth
+from vizloc_ros.evaluation.recall import FINE, evaluate_poses, ground_truth
 from vizloc_ros.evaluation.trajectories import read_visuallocalization
 from vizloc_ros.readers import open_dataset
 
@@ -61,7 +61,6 @@ PAPERS = paper_rows(
 | 4/1.13 | 3/1.14 | 4/1.08 | 81.7
     """,
 )
-_FINE = Tolerance(0.05, 5.0)
 
 Report = Mapping[str, Any]
 
@@ -106,7 +105,7 @@ def _of_poses(run: BenchmarkRun, part: Present, report: Report) -> Errors:
     truth = ground_truth(run.chosen(open_dataset(part.spec).records("query")))
     errors = evaluate_poses(read_visuallocalization(run.out / report["poses"]), truth).errors
     lost = [math.inf] * (len(truth) - len(errors))
-    fine = sum(error.within(_FINE) for error in errors.values()) / len(truth)
+    fine = sum(error.within(FINE) for error in errors.values()) / len(truth)
     return (
         float(np.median([*(error.translation_m for error in errors.values()), *lost])),
         float(np.median([*(error.rotation_deg for error in errors.values()), *lost])),

@@ -15,7 +15,7 @@ from vizloc_ros.errors import DatasetError
 from vizloc_ros.features.types import Features
 from vizloc_ros.files import replacing
 from vizloc_ros.geometry.poses import array_of, pose_of
-from vizloc_ros.localization.pose_solver import LocalizedPose
+from vizloc_ros.localization.outcome import LocalizedPose
 
 IMAGES_FILE = "images.npz"
 _OUTLIER = -1

@@ -26,7 +26,7 @@ from vizloc_ros.geometry.quarter_turns import Roll
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.localization.image_localizer import ImageLocalizer
 from vizloc_ros.localization.localization_options import LocalizationOptions
-from vizloc_ros.localization.pose_solver import Localization
+from vizloc_ros.localization.outcome import Localization
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, parallel_map, silent
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor

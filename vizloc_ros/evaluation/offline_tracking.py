@@ -76,6 +76,44 @@ def submaps_of(selector: SubmapSelector) -> Callable[[Rigid3d], References | Non
     return around
 
 
+class OfflineTracker:
+    """Tracker of records; while it does not track, the localizer is asked for every one of them.
+
+    Attributes:
+        localizations: number of calls of the localizer.
+    """
+
+    def __init__(
+        self,
+        visual_map: VisualMap,
+        localizer: HierarchicalLocalizer,
+        extractor: PyramidExtractor,
+        options: TrackerOptions | None = None,
+        submap: SubmapOptions | None = None,
+        rolls: Sequence[Roll] = (Roll.NONE,),
+    ) -> None:
+        """Start without a pose; arguments and errors as of ``track_records``."""
+        visual_map.require_references(extractor.model_id)
+        selector = SubmapSelector(visual_map, submap, unit_features=extractor.unit_features)
+        roll_of = KeyframeRolls(visual_map.keyframe_poses).roll_of
+        self.localizations = 0
+        self._map_info = visual_map.info
+        self._tracker = Tracker(extractor, submaps_of(selector), options, roll_of)
+        self._localizer = ImageLocalizer(visual_map.extractor, localizer, rolls)
+
+    def track(self, record: Record) -> Tracked:
+        """Track the next record. Raises ``ImageError`` for an image that cannot be read."""
+        image, tracker = record.read_image(), self._tracker
+        if tracker.state is not TrackerState.TRACKING:
+            pose = self._localizer.localize(image, record.camera).outcome.pose
+            self.localizations += 1
+            if pose is not None:
+                std = position_and_rotation_std(pose.covariance)
+                tracker.offer_prior(pose.map_from_cam, record.timestamp_ns, *std)
+        correction = self._map_info.intrinsics_correction(record.camera)
+        return tracker.track(Frame(image, record.camera, record.timestamp_ns, correction))
+
+
 def track_records(
     records: Sequence[Record],
     visual_map: VisualMap,
@@ -92,23 +130,13 @@ def track_records(
         FeatureError: the map has no reference features of this extractor.
         ImageError: an image cannot be read.
     """
-    visual_map.require_references(extractor.model_id)
-    selector = SubmapSelector(visual_map, submap, unit_features=extractor.unit_features)
-    tracker = Tracker(extractor, submaps_of(selector), options, KeyframeRolls(visual_map.keyframe_poses).roll_of)
-    of_images = ImageLocalizer(visual_map.extractor, localizer, rolls)
+    tracker = OfflineTracker(visual_map, localizer, extractor, options, submap, rolls)
     run = TrackingRun()
     for record in progress(records, "tracking", len(records)):
-        image = record.read_image()
-        if tracker.state is not TrackerState.TRACKING:
-            pose = of_images.localize(image, record.camera).outcome.pose
-            run.localizations += 1
-            if pose is not None:
-                std = position_and_rotation_std(pose.covariance)
-                tracker.offer_prior(pose.map_from_cam, record.timestamp_ns, *std)
-        correction = visual_map.info.intrinsics_correction(record.camera)
-        tracked = tracker.track(Frame(image, record.camera, record.timestamp_ns, correction))
+        tracked = tracker.track(record)
         run.timings.add_all(tracked.timings_ms)
         run.tracked[record.name] = tracked
+    run.localizations = tracker.localizations
     return run
 
 

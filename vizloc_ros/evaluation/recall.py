@@ -1,4 +1,4 @@
-"""Accuracy of estimated poses: recall at three tolerances, median errors, and the errors of each image."""
+"""Accuracy of estimated poses: recall at four tolerances, wrong poses, median errors, and the errors of each image."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -24,6 +24,8 @@ class Tolerance(NamedTuple):
 
 # Sattler et al., "Benchmarking 6DOF Outdoor Visual Localization in Changing Conditions", section 4.
 TOLERANCES = (Tolerance(0.25, 2.0), Tolerance(0.5, 5.0), Tolerance(5.0, 10.0))
+FINE = Tolerance(0.05, 5.0)  # Shotton et al., "Scene Coordinate Regression Forests", section 4.2: rooms
+WRONG = TOLERANCES[1]  # a pose beyond it is worse than none
 
 
 def readable(key: str) -> str:
@@ -60,11 +62,16 @@ class RecallReport:
         return len(self.errors)
 
     @property
+    def num_wrong(self) -> int:
+        """Number of images with an estimate that is wrong: over 0.5 m or 5 deg off."""
+        return sum(not error.within(WRONG) for error in self.errors.values())
+
+    @property
     def recall(self) -> dict[str, float]:
-        """Ratio of correct images to all images by tolerance ("0.25m_2deg", ...); empty if there are no images."""
+        """Ratio of correct images to all images by tolerance ("0.05m_5deg", ...); empty if there are no images."""
         return {
             str(tolerance): sum(error.within(tolerance) for error in self.errors.values()) / self.num_images
-            for tolerance in TOLERANCES
+            for tolerance in (FINE, *TOLERANCES)
             if self.num_images
         }
 
@@ -83,6 +90,7 @@ class RecallReport:
         return {
             "num_images": self.num_images,
             "num_poses": self.num_poses,
+            "num_wrong": self.num_wrong,
             "recall": self.recall,
             "median_translation_m": self.median_translation_m,
             "median_rotation_deg": self.median_rotation_deg,

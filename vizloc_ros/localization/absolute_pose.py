@@ -32,6 +32,10 @@ class Matches:
     def __len__(self) -> int:
         return len(self.keypoints)
 
+    def chosen(self, mask: Bool) -> "Matches":
+        """Matches for which an (m,) mask is true."""
+        return Matches(self.keypoints[mask], self.pixels[mask], self.landmark_ids[mask], self.positions[mask])
+
 
 @dataclass(frozen=True)
 class AbsolutePose:

@@ -1,9 +1,13 @@
 """Guided matching: a verified pose finds further matches, which make it more accurate.
 
 The ratio test leaves out landmarks that resemble others elsewhere in the place. Where the pose is known, only keypoints
-near the projection of a landmark can match it, and nearly half as many matches are added. They refine the pose, but
-they do not verify it: near a wrong pose, too, there are keypoints.
+near the projection of a landmark can match it, and nearly half as many matches are added. They refine the pose.
+
+Near a wrong pose, too, there are keypoints. But these do not look like the landmarks: how many do is evidence for or
+against the pose, see ``pose_evidence``.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 from pycolmap import Rigid3d
@@ -18,9 +22,24 @@ from vizloc_ros.localization.places import Place
 _LEAST_SIMILAR = 0.1  # fraction of the verified matches
 
 
+@dataclass(frozen=True)
+class GuidedMatches:
+    """Matches near the projections of landmarks.
+
+    Attributes:
+        matches: matches as similar as the verified ones.
+        near: number of landmarks that a keypoint is near.
+        alike: number of those whose most similar keypoint there is as similar as the verified matches.
+    """
+
+    matches: Matches
+    near: int
+    alike: int
+
+
 def guided_matches(
     features: Features, place: Place, verified: Matches, cam_from_map: Rigid3d, camera: PinholeCamera, radius: float
-) -> Matches:
+) -> GuidedMatches:
     """Match keypoints to the landmarks of a place that project near them.
 
     A match must be at least as similar as the tenth of the verified ones that are least so. Each keypoint is the most
@@ -50,6 +69,8 @@ def guided_matches(
         "nd,nd->n", dequantize(features.descriptors)[keypoints[pair]], dequantize(place.descriptors[rows])
     )
     best = np.argsort(-similarity, kind="stable")
+    of_landmark = _first_of_each(best, landmarks[pair[best]])
+    similarity_of = similarity[of_landmark]  # of each landmark, to the keypoint near it that is most similar
     best = _first_of_each(best, keypoints[pair[best]])
     best = _first_of_each(best, landmarks[pair[best]])
     keypoints, landmarks, similarity = keypoints[pair[best]], landmarks[pair[best]], similarity[best]
@@ -57,15 +78,17 @@ def guided_matches(
     landmark_of[verified.keypoints] = verified.landmark_ids
     known = landmark_of[keypoints] == ids[landmarks]
     if not known.any():
-        return verified
-    similar = similarity >= np.quantile(similarity[known], _LEAST_SIMILAR)
+        return GuidedMatches(verified, len(similarity_of), 0)
+    least = np.quantile(similarity[known], _LEAST_SIMILAR)
+    similar = similarity >= least
     keypoints, landmarks = keypoints[similar], landmarks[similar]
-    return Matches(
+    matches = Matches(
         keypoints.astype(np.int32),
         features.keypoints[keypoints].astype(np.float64),
         ids[landmarks],
         positions[landmarks],
     )
+    return GuidedMatches(matches, len(similarity_of), int((similarity_of >= least).sum()))
 
 
 def _observations(by_landmark: Int64, first: Int64, counts: Int64) -> tuple[Int64, Int64]:

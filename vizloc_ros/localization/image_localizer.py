@@ -9,8 +9,9 @@ from vizloc_ros.features.types import Features, turned_back
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.quarter_turns import Roll
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
+from vizloc_ros.localization.outcome import Localization
 from vizloc_ros.localization.places import RetrievedPlaces
-from vizloc_ros.localization.pose_solver import Localization, closeness
+from vizloc_ros.localization.pose_solver import closeness
 from vizloc_ros.timing import Stopwatch
 
 

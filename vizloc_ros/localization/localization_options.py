@@ -59,6 +59,22 @@ class PoseOptions(Options):
     max_reprojection_error: float = Field(8.0, gt=0, le=100, description="maximum reprojection error of an inlier [px]")
     min_inliers: int = Field(15, ge=4, le=10_000, description="minimum inliers of an accepted pose")
     min_inlier_ratio: float = Field(0.15, ge=0, le=1, description="minimum inlier ratio of an accepted pose")
+    min_probability: float = Field(
+        0.99,
+        ge=0,
+        lt=1,
+        description="minimum probability, by all evidence, that an accepted pose is within 0.5 m and 5 deg; 0: HF-Net",
+    )
+    max_rival_ratio: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="ratio of a pose's inliers from which another pose, far from it, makes it ambiguous; 1: HF-Net",
+    )
+    rival_distance: float = Field(
+        1.0, gt=0, le=1000, description="distance from which another pose contradicts an accepted one [m]"
+    )
+    rival_places: int = Field(4, ge=0, le=100, description="other retrieved places in which such poses are looked for")
     confident_inlier_ratio: float = Field(
         0.3, ge=0, le=1, description="inlier ratio from which no further place is tried"
     )

@@ -1,5 +1,6 @@
 """Matching of a query's keypoints with the observations of places, each pair compared once (HF-Net, section 5.2)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,3 +115,22 @@ class PlaceMatcher:
             more = _Nearest.of(self._features.descriptors[done:count], place)
             self._compared[index] = known = more if known is None else known.followed_by(more)
         return known
+
+
+@dataclass(frozen=True)
+class Matched:
+    """What a query is matched with.
+
+    Attributes:
+        places: places, or their first observations.
+        matcher: matcher of the query, for these places.
+        keypoints: number of the best keypoints that are matched.
+    """
+
+    places: Sequence[Place]
+    matcher: PlaceMatcher
+    keypoints: int
+
+    def matches(self, index: int) -> Matches:
+        """Matches in one of the places."""
+        return self.matcher.matches(index, self.places[index], self.keypoints)

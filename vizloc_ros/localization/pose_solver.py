@@ -3,11 +3,10 @@
 The localizer runs this half of the hierarchical localization; the map server runs the other half, ``places``.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Float64, Int32
 from vizloc_ros.features.types import Features
@@ -20,65 +19,38 @@ from vizloc_ros.localization.absolute_pose import (
     pose_covariance,
     reprojection_errors,
 )
+from vizloc_ros.localization.ambiguity import Rivals
+from vizloc_ros.localization.candidate import Candidate
 from vizloc_ros.localization.guided_matching import guided_matches
 from vizloc_ros.localization.localization_options import PoseOptions
-from vizloc_ros.localization.place_matching import PlaceMatcher
+from vizloc_ros.localization.outcome import Localization, LocalizedPose
+from vizloc_ros.localization.place_matching import Matched, PlaceMatcher
 from vizloc_ros.localization.places import Place
+from vizloc_ros.localization.pose_evidence import PoseEvidence, shipped_model
 from vizloc_ros.localization.pose_refinement import refine_absolute_pose
 from vizloc_ros.timing import Stopwatch
 
 _GUIDED_RADIUS = 0.375  # of a guided match, as a ratio of max_reprojection_error: the pose is known better by then
 
 
-@dataclass(frozen=True)
-class LocalizedPose:
-    """Verified pose of a query.
-
-    Attributes:
-        map_from_cam: pose of the camera's optical frame in the map.
-        covariance: (6, 6) covariance [x y z, rotation about fixed x y z] in the map frame [m^2, rad^2].
-        keypoints: (n,) indices of the query's inlier keypoints.
-        landmark_ids: (n,) ids of the landmarks that they match.
-        positions: (n, 3) landmark positions in the map frame [m].
-        rejected: (m - n,) indices of the keypoints whose matches are outliers.
-        reprojection_rms: RMS reprojection error of the inliers [px].
-        place: index of the place among the candidates.
-    """
-
-    map_from_cam: Rigid3d
-    covariance: Float64
-    keypoints: Int32
-    landmark_ids: Int32
-    positions: Float64
-    rejected: Int32
-    reprojection_rms: float
-    place: int
-
-
-@dataclass(frozen=True)
-class Localization:
-    """Outcome for one query.
-
-    Attributes:
-        pose: verified pose, or None.
-        reason: reason why there is no pose; empty with a pose.
-        matches: number of matches in the place of the pose, or in the place that came closest to one.
-        inliers: number of inliers among them.
-        timings_ms: duration of each stage [ms].
-    """
-
-    pose: LocalizedPose | None
-    reason: str
-    matches: int
-    inliers: int
-    timings_ms: dict[str, float] = field(default_factory=dict)
-
-
 class PoseSolver:
     """Solver for the verified pose of a query among places."""
 
-    def __init__(self, options: PoseOptions | None = None) -> None:
+    def __init__(
+        self,
+        options: PoseOptions | None = None,
+        on_candidate: Callable[[Candidate], None] | None = None,
+        on_evidence: Callable[[Candidate, PoseEvidence], None] | None = None,
+    ) -> None:
+        """Take the options, and functions for those who study the verification.
+
+        Args:
+            options: see ``PoseOptions``.
+            on_candidate: sees every pose before it is verified, accepted or not.
+            on_evidence: sees every pose whose evidence is weighed, accepted or not.
+        """
         self.options = options or PoseOptions()
+        self._on_candidate, self._on_evidence = on_candidate, on_evidence
 
     def solve(
         self, features: Features, places: Sequence[Place], camera: PinholeCamera, stopwatch: Stopwatch | None = None
@@ -89,76 +61,221 @@ class PoseSolver:
         a pose needs a higher one (``confident_inlier_ratio``) to end the search. The keypoints with the best
         scores are tried alone first: usually they are enough, and the cost of matching grows with their number.
 
-        No pose is returned without verification: the outcome then has the reason of the place that came closest. The
-        pose that is returned is refined with ``guided_matches``.
+        No pose is returned without verification: the outcome then has the reason of the place that came closest. Nor
+        is one if another place explains the image nearly as well.
         """
-        stopwatch = stopwatch or Stopwatch()
-        outcome = self._search(features, places, camera, stopwatch)
-        if outcome.pose is None or not self.options.guided:
+        watch = stopwatch or Stopwatch()
+        search = _Search(self.options, features, places, camera, watch, self._on_candidate, self._on_evidence)
+        return search.outcome()
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Outcome for a query, with the pose that it was found from, if there was one, and what that was matched with."""
+
+    outcome: Localization
+    candidate: Candidate | None = None
+    matched: Matched | None = None
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Search for the pose of one query."""
+
+    options: PoseOptions
+    features: Features
+    places: Sequence[Place]
+    camera: PinholeCamera
+    stopwatch: Stopwatch
+    on_candidate: Callable[[Candidate], None] | None = None
+    on_evidence: Callable[[Candidate, PoseEvidence], None] | None = None
+
+    def outcome(self) -> Localization:
+        """Outcome for the query, see ``PoseSolver.solve``."""
+        if len(self.features) < (needed := self.options.min_inliers):
+            return self._failure(f"only {len(self.features)} keypoints in the image, {needed} are needed")
+        if not self.places:
+            return self._failure("no place was retrieved")
+        found = self._quickly(matcher := PlaceMatcher(self.features, self.options.ratio)) or self._thoroughly(matcher)
+        outcome, candidate, matched = found.outcome, found.candidate, found.matched
+        if outcome.pose is None or candidate is None or matched is None or self.options.max_rival_ratio >= 1:
             return outcome
-        with stopwatch("pose"):
-            pose = self._guided(outcome.pose, features, places[outcome.pose.place], camera)
-        return replace(outcome, pose=pose, timings_ms=stopwatch.milliseconds)
+        with self.stopwatch("rivals"):
+            count = Rivals(self.options, matched, self.camera).count(candidate)
+        if count:
+            return self._failure(f"ambiguous: {count + 1} places look alike", outcome.matches, outcome.inliers)
+        return replace(outcome, timings_ms=self.stopwatch.milliseconds)
 
-    def _search(
-        self, features: Features, places: Sequence[Place], camera: PinholeCamera, stopwatch: Stopwatch
-    ) -> Localization:
-        """Verified pose of the first confident place, or the best verified one."""
-        if len(features) < self.options.min_inliers:
-            needed = self.options.min_inliers
-            return _failure(f"only {len(features)} keypoints in the image, {needed} are needed", stopwatch)
-        if not places:
-            return _failure("no place was retrieved", stopwatch)
-        matcher = PlaceMatcher(features, self.options.ratio)
-        if self.options.places == "first":
-            outcome = self._quickly(len(features), places, matcher, camera, stopwatch)
-            if outcome is not None:
-                return outcome
-        outcomes = []
-        for outcome in self._outcomes(len(features), places, matcher, camera, stopwatch):
-            outcomes.append(outcome)
-            if self.options.places == "first" and self._is_confident(outcome):
-                break
-        return max(outcomes, key=closeness)
-
-    def _quickly(
-        self, keypoints: int, places: Sequence[Place], matcher: PlaceMatcher, camera: PinholeCamera, clock: Stopwatch
-    ) -> Localization | None:
+    def _quickly(self, matcher: PlaceMatcher) -> _Found | None:
         """Confident pose with enough inliers, found without comparing all; None if there is none.
 
         The best keypoints are matched with the first observations of a place, which are those of the keyframes that
         resemble the query most; then with all of them; then, if the pose is confident but has too few inliers, twice
         as many keypoints each time.
         """
-        options = self.options
-        count = options.first_keypoints
-        if count >= keypoints:
+        options, count = self.options, self.options.first_keypoints
+        if options.places != "first" or count >= len(self.features):
             return None
-        tops = [place.first(options.first_observations) for place in places]
-        if any(len(top) < len(place) for top, place in zip(tops, places, strict=True)):
-            top_matcher = matcher.fresh()
-            for outcome in self._outcomes(count, tops, top_matcher, camera, clock):
-                if self._is_confident(outcome):
-                    if outcome.inliers >= options.enough_inliers:
-                        return outcome
-                    break
-        while count < keypoints:
-            confident = next(filter(self._is_confident, self._outcomes(count, places, matcher, camera, clock)), None)
-            if confident is None:
+        tops = [place.first(options.first_observations) for place in self.places]
+        if any(len(top) < len(place) for top, place in zip(tops, self.places, strict=True)):
+            candidate = self._confident(matched := Matched(tops, matcher.fresh(), count))
+            if candidate is not None and candidate.inliers >= options.enough_inliers:
+                found = self._verified(candidate, matched)
+                if found.outcome.pose is not None:
+                    return found
+        while count < len(self.features):
+            candidate = self._confident(matched := Matched(self.places, matcher, count))
+            if candidate is None:
                 return None
-            if confident.inliers >= options.enough_inliers:
-                return confident
+            if candidate.inliers >= options.enough_inliers:
+                found = self._verified(candidate, matched)
+                return found if found.outcome.pose is not None else None
             count *= 2
         return None
 
-    def _guided(self, pose: LocalizedPose, features: Features, place: Place, camera: PinholeCamera) -> LocalizedPose:
+    def _thoroughly(self, matcher: PlaceMatcher) -> _Found:
+        """Pose of the first confident place, or the best verified one, or the outcome that came closest to one."""
+        matched, tried = Matched(self.places, matcher, len(self.features)), []
+        for index in range(len(self.places)):
+            try:
+                found = self._verified(self._candidate(index, matched), matched)
+            except _RejectedError as rejected:
+                found = _Found(self._failure(rejected.reason, rejected.matches))
+            tried.append(found)
+            is_confident = found.candidate is not None and self._is_confident(found.candidate)
+            if self.options.places == "first" and is_confident and found.outcome.pose is not None:
+                break
+        return max(tried, key=lambda found: closeness(found.outcome))
+
+    def _confident(self, matched: Matched) -> Candidate | None:
+        """Pose of the first place with a high inlier ratio, not verified yet."""
+        for index in range(len(matched.places)):
+            try:
+                candidate = self._candidate(index, matched)
+            except _RejectedError:
+                continue
+            if self._is_confident(candidate):
+                return candidate
+        return None
+
+    def _is_confident(self, candidate: Candidate) -> bool:
+        options, inliers = self.options, candidate.inliers
+        return inliers >= max(options.min_inliers, options.confident_inlier_ratio * len(candidate.matches))
+
+    def _candidate(self, index: int, matched: Matched) -> Candidate:
+        """Match, and estimate a pose in one place. Raises ``_RejectedError``."""
+        with self.stopwatch("match"):
+            matches = matched.matches(index)
+        candidate = Candidate(index, matched.keypoints, matches, self._estimate(matches))
+        if self.on_candidate is not None:
+            self.on_candidate(candidate)
+        return candidate
+
+    def _verified(self, candidate: Candidate, matched: Matched) -> _Found:
+        """Outcome of a pose: verified, or the reason why it is not."""
+        matches, inliers = len(candidate.matches), candidate.inliers
+        try:
+            with self.stopwatch("pose"):
+                pose = self._verify(candidate)
+        except _RejectedError as rejected:
+            return _Found(self._failure(rejected.reason, matches, inliers), candidate, matched)
+        return _Found(Localization(pose, "", matches, inliers, self.stopwatch.milliseconds), candidate, matched)
+
+    def _estimate(self, matches: Matches) -> AbsolutePose:
+        """Pose with the most inliers. Raises ``_RejectedError``."""
+        options = self.options
+        if len(matches) < options.min_inliers:
+            raise _RejectedError(f"only {len(matches)} matches, {options.min_inliers} are needed", len(matches))
+        with self.stopwatch("pose"):
+            estimate = estimate_absolute_pose(
+                matches.pixels,
+                matches.positions,
+                self.camera,
+                max_error=options.max_reprojection_error,
+                max_trials=options.max_trials,
+                seed=options.seed,
+            )
+        if estimate is None:
+            raise _RejectedError(f"no pose is supported by the {len(matches)} matches", len(matches))
+        return estimate
+
+    def _verify(self, candidate: Candidate) -> LocalizedPose:
+        """Verified pose: enough inliers, a small covariance, and evidence that it is right. Raises ``_RejectedError``.
+
+        The pose is refined with ``guided_matches``. Its covariance is that of the verified matches alone.
+        """
+        options, inliers, matches = self.options, candidate.inliers, candidate.matches
+        if inliers < options.min_inliers:
+            raise _RejectedError(f"only {inliers} inliers, {options.min_inliers} are needed")
+        if inliers < options.min_inlier_ratio * len(matches):
+            needed = f"{options.min_inlier_ratio:.0%} are needed"
+            raise _RejectedError(f"only {inliers} of {len(matches)} matches are inliers, {needed}")
+        verified, map_from_cam = candidate.verified, candidate.estimate.cam_from_map.inverse()
+        covariance, rms = self._covariance(candidate)
+        guided = guided_matches(
+            self.features,
+            self.places[candidate.place],
+            verified,
+            candidate.estimate.cam_from_map,
+            self.camera,
+            _GUIDED_RADIUS * options.max_reprojection_error,
+        )
+        evidence = PoseEvidence(
+            matches=len(matches),
+            inliers=inliers,
+            rms=rms / options.max_reprojection_error,
+            position_std=max_position_std(covariance),
+            near=guided.near,
+            alike=guided.alike,
+        )
+        if self.on_evidence is not None:
+            self.on_evidence(candidate, evidence)
+        probability = shipped_model().probability(evidence)
+        if probability < options.min_probability:
+            raise _RejectedError(
+                f"{inliers} of {len(matches)} matches and {guided.alike} of {guided.near} landmarks agree, which is "
+                f"right with a probability of {probability:.2g}; {options.min_probability:g} is needed"
+            )
+        pose = LocalizedPose(
+            map_from_cam=map_from_cam,
+            covariance=covariance,
+            keypoints=verified.keypoints,
+            landmark_ids=verified.landmark_ids,
+            positions=verified.positions,
+            rejected=matches.keypoints[~candidate.estimate.inliers],
+            reprojection_rms=rms,
+            place=candidate.place,
+            probability=probability,
+        )
+        return self._refined(pose, guided.matches) if options.guided else pose
+
+    def _covariance(self, candidate: Candidate) -> tuple[Float64, float]:
+        """Covariance of a candidate, and RMS of its inliers [px]. Raises ``_RejectedError`` for a large one."""
+        options, verified = self.options, candidate.verified
+        try:
+            covariance, rms = pose_covariance(
+                candidate.estimate.cam_from_map.inverse(),
+                verified.positions,
+                verified.pixels,
+                self.camera,
+                options.pixel_sigma,
+            )
+        except np.linalg.LinAlgError:
+            raise _RejectedError(f"the {len(verified)} inliers do not fix the pose") from None
+        covariance = with_map_covariance(
+            options.covariance_scale * covariance, options.map_position_std, options.map_rotation_std
+        )
+        std = max_position_std(covariance)
+        if not std <= options.max_position_std:
+            accepted = f"at most {options.max_position_std:g} m is accepted"
+            raise _RejectedError(f"the position is uncertain by {std:.2g} m, {accepted}")
+        return covariance, rms
+
+    def _refined(self, pose: LocalizedPose, found: Matches) -> LocalizedPose:
         """Refine a verified pose with the matches that it finds. Its covariance stays: it says what was verified."""
-        cam_from_map, most = pose.map_from_cam.inverse(), self.options.max_reprojection_error
-        pixels = features.keypoints[pose.keypoints].astype(np.float64)
-        verified = Matches(pose.keypoints, pixels, pose.landmark_ids, pose.positions)
-        found = guided_matches(features, place, verified, cam_from_map, camera, _GUIDED_RADIUS * most)
-        cam_from_map = refine_absolute_pose(cam_from_map, found.pixels, found.positions, camera)
-        errors = reprojection_errors(cam_from_map, found.pixels, found.positions, camera)
+        most = self.options.max_reprojection_error
+        cam_from_map = refine_absolute_pose(pose.map_from_cam.inverse(), found.pixels, found.positions, self.camera)
+        errors = reprojection_errors(cam_from_map, found.pixels, found.positions, self.camera)
         inlier = errors <= most
         if inlier.sum() < 0.5 * len(pose.keypoints):
             return pose
@@ -168,86 +285,12 @@ class PoseSolver:
             keypoints=found.keypoints[inlier],
             landmark_ids=found.landmark_ids[inlier],
             positions=found.positions[inlier],
-            rejected=_without(pose.rejected, found.keypoints, len(features)),
+            rejected=_without(pose.rejected, found.keypoints, len(self.features)),
             reprojection_rms=float(np.sqrt(np.square(errors[inlier]).mean())),
         )
 
-    def _outcomes(
-        self, count: int, places: Sequence[Place], matcher: PlaceMatcher, camera: PinholeCamera, stopwatch: Stopwatch
-    ) -> Iterator[Localization]:
-        """Outcomes of the best ``count`` keypoints in one place after the other."""
-        for index, place in enumerate(places):
-            with stopwatch("match"):
-                matches = matcher.matches(index, place, count)
-            yield self._solve_in_place(index, matches, camera, stopwatch)
-
-    def _is_confident(self, outcome: Localization) -> bool:
-        return outcome.pose is not None and outcome.inliers >= self.options.confident_inlier_ratio * outcome.matches
-
-    def _solve_in_place(
-        self, index: int, matches: Matches, camera: PinholeCamera, stopwatch: Stopwatch
-    ) -> Localization:
-        """Estimate and verify a pose in one place; without a pose, return the reason and the counts so far."""
-        try:
-            estimate = self._estimate(matches, camera, stopwatch)
-            pose = self._verify(estimate, matches, camera, index)
-        except _RejectedError as rejected:
-            return _failure(rejected.reason, stopwatch, len(matches), rejected.inliers)
-        return Localization(pose, "", len(matches), len(pose.keypoints), stopwatch.milliseconds)
-
-    def _estimate(self, matches: Matches, camera: PinholeCamera, stopwatch: Stopwatch) -> AbsolutePose:
-        """Pose with the most inliers. Raises ``_RejectedError``."""
-        options = self.options
-        if len(matches) < options.min_inliers:
-            raise _RejectedError(f"only {len(matches)} matches, {options.min_inliers} are needed")
-        with stopwatch("pose"):
-            estimate = estimate_absolute_pose(
-                matches.pixels,
-                matches.positions,
-                camera,
-                max_error=options.max_reprojection_error,
-                max_trials=options.max_trials,
-                seed=options.seed,
-            )
-        if estimate is None:
-            raise _RejectedError(f"no pose is supported by the {len(matches)} matches")
-        return estimate
-
-    def _verify(
-        self, estimate: AbsolutePose, matches: Matches, camera: PinholeCamera, place_index: int
-    ) -> LocalizedPose:
-        """Verified pose, if it has enough inliers and a small covariance. Raises ``_RejectedError``."""
-        options, inlier = self.options, estimate.inliers
-        inliers = int(inlier.sum())
-        if inliers < options.min_inliers:
-            raise _RejectedError(f"only {inliers} inliers, {options.min_inliers} are needed", inliers)
-        if inliers < options.min_inlier_ratio * len(matches):
-            needed = f"{options.min_inlier_ratio:.0%} are needed"
-            raise _RejectedError(f"only {inliers} of {len(matches)} matches are inliers, {needed}", inliers)
-        map_from_cam, positions = estimate.cam_from_map.inverse(), matches.positions[inlier]
-        try:
-            covariance, rms = pose_covariance(
-                map_from_cam, positions, matches.pixels[inlier], camera, options.pixel_sigma
-            )
-        except np.linalg.LinAlgError:
-            raise _RejectedError(f"the {inliers} inliers do not fix the pose", inliers) from None
-        covariance = with_map_covariance(
-            options.covariance_scale * covariance, options.map_position_std, options.map_rotation_std
-        )
-        std = max_position_std(covariance)
-        if not std <= options.max_position_std:
-            accepted = f"at most {options.max_position_std:g} m is accepted"
-            raise _RejectedError(f"the position is uncertain by {std:.2g} m, {accepted}", inliers)
-        return LocalizedPose(
-            map_from_cam=map_from_cam,
-            covariance=covariance,
-            keypoints=matches.keypoints[inlier],
-            landmark_ids=matches.landmark_ids[inlier],
-            positions=positions,
-            rejected=matches.keypoints[~inlier],
-            reprojection_rms=rms,
-            place=place_index,
-        )
+    def _failure(self, reason: str, matches: int = 0, inliers: int = 0) -> Localization:
+        return Localization(None, reason, matches, inliers, self.stopwatch.milliseconds)
 
 
 def _without(indices: Int32, others: Int32, count: int) -> Int32:
@@ -259,15 +302,11 @@ def _without(indices: Int32, others: Int32, count: int) -> Int32:
 
 
 class _RejectedError(Exception):
-    """Reason why a place gives no verified pose, and the number of inliers of the pose that was rejected."""
+    """Reason why a place gives no verified pose, and the number of matches if there was no pose at all."""
 
-    def __init__(self, reason: str, inliers: int = 0) -> None:
+    def __init__(self, reason: str, matches: int = 0) -> None:
         super().__init__(reason)
-        self.reason, self.inliers = reason, inliers
-
-
-def _failure(reason: str, stopwatch: Stopwatch, matches: int = 0, inliers: int = 0) -> Localization:
-    return Localization(None, reason, matches, inliers, stopwatch.milliseconds)
+        self.reason, self.matches = reason, matches
 
 
 def closeness(outcome: Localization) -> tuple[bool, int, int]:

@@ -13,7 +13,8 @@ from sensor_msgs.msg import CameraInfo, PointCloud2
 
 from vizloc_ros.errors import FeatureError
 from vizloc_ros.geometry.covariance import max_position_std, move_to_base
-from vizloc_ros.localization.pose_solver import Localization, LocalizedPose, PoseSolver
+from vizloc_ros.localization.outcome import Localization, LocalizedPose
+from vizloc_ros.localization.pose_solver import PoseSolver
 from vizloc_ros.ros.clouds import features_from_msg, places_from_msg
 from vizloc_ros.ros.diagnostics import Level
 from vizloc_ros.ros.extrinsics import CameraExtrinsics

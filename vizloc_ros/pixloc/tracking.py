@@ -9,10 +9,10 @@ from pydantic import Field
 from vizloc_ros.arrays import Float64, UInt8
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.quarter_turns import Roll
-from vizloc_ros.options import Options
 from vizloc_ros.pixloc.motion import MotionOptions, Prediction
 from vizloc_ros.pixloc.optimizer.alignment import Alignment
 from vizloc_ros.pixloc.optimizer.alignment_options import AlignmentOptions
+from vizloc_ros.pixloc.track_check import TrackCheckOptions
 from vizloc_ros.pixloc.verification import VerificationOptions
 
 
@@ -24,7 +24,7 @@ class TrackerState(Enum):
     LOST = "LOST"
 
 
-class TrackerOptions(Options):
+class TrackerOptions(TrackCheckOptions):
     """Options of prediction, alignment and verification, and the limits after which the track is lost."""
 
     alignment: AlignmentOptions = AlignmentOptions()
@@ -39,15 +39,6 @@ class TrackerOptions(Options):
     )
     history: int = Field(30, ge=1, le=1000, description="images kept to carry a late pose forward")
     catch_up: int = Field(2, ge=1, le=1000, description="maximum images that are aligned to carry it forward")
-    conflict_distance: float = Field(
-        1.0, gt=0, le=100, description="distance from which a pose of the localizer conflicts with the track [m]"
-    )
-    conflict_angle: float = Field(
-        5.0, gt=0, le=180, description="angle from which a pose of the localizer conflicts with the track [deg]"
-    )
-    max_conflicts: int = Field(
-        2, ge=1, le=100, description="conflicting poses in a row after which the localizer's pose replaces the track"
-    )
     covariance_scale: float = Field(
         4.0, gt=0, le=1000, description="factor on the covariance: residuals of features are correlated"
     )

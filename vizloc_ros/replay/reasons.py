@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
+from vizloc_ros.wording import without_numbers
+
 _FAILURES = ("rejected", "failed")  # counts of the nodes
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
 class Reasons:
@@ -31,7 +31,7 @@ class Reasons:
         self._failures[status.name] = failures
         if status.level == DiagnosticStatus.OK:
             return
-        key = status.name, _NUMBER.sub("0", status.message)
+        key = status.name, without_numbers(status.message)
         self._texts.setdefault(key, f"{status.name}: {status.message}")
         self._images[key] += max(new, 0)
         self._reports[key] += 1

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from vizloc_ros.datasets.synthetic.lens_covers import COVERS
 from vizloc_ros.datasets.synthetic.route import LOOP_LENGTH
 from vizloc_ros.errors import DatasetError
 
@@ -19,6 +20,10 @@ class StreetSpec:
         height: height of the images [px].
         rate: frame rate of the camera [Hz].
         speed: speed of the vehicle [m/s].
+        world: ``street`` or ``corridor``.
+        aliased: what repeats along the street: ``fronts`` (one facade on every house) or ``all`` (ground, trees and
+            poles, too); empty for nothing.
+        covered: cover on the lens in the second lap, a key of ``COVERS``; empty for none.
     """
 
     seed: int = 0
@@ -27,6 +32,9 @@ class StreetSpec:
     height: int = 400
     rate: float = 10.0
     speed: float = 5.0
+    world: str = "street"
+    aliased: str = ""
+    covered: str = ""
 
     @property
     def step(self) -> float:
@@ -44,6 +52,13 @@ _ALLOWED: dict[str, tuple[type[int] | type[float], float, float]] = {
 }
 
 
+_WORDS: dict[str, tuple[str, ...]] = {
+    "world": ("street", "corridor"),
+    "aliased": ("fronts", "all"),
+    "covered": tuple(COVERS),
+}
+
+
 def parse_spec(text: str) -> StreetSpec:
     """Parse ``key=value`` pairs joined by ``&`` or ``,``.
 
@@ -53,8 +68,14 @@ def parse_spec(text: str) -> StreetSpec:
     values: dict[str, Any] = {}
     for pair in filter(None, re.split("[&,]", text)):
         key, _, value = pair.partition("=")
+        if key in _WORDS:
+            if value not in _WORDS[key]:
+                raise DatasetError(f"synthetic:{text}: {key} is {value!r}; it must be {' or '.join(_WORDS[key])}")
+            values[key] = value
+            continue
         if key not in _ALLOWED:
-            raise DatasetError(f"synthetic:{text}: there is no key {key!r}; the keys are {', '.join(_ALLOWED)}")
+            keys = ", ".join((*_ALLOWED, *_WORDS))
+            raise DatasetError(f"synthetic:{text}: there is no key {key!r}; the keys are {keys}")
         kind, low, high = _ALLOWED[key]
         try:
             values[key] = kind(value)
@@ -63,4 +84,6 @@ def parse_spec(text: str) -> StreetSpec:
         if not low <= values[key] <= high:
             noun = "a whole number" if kind is int else "a number"
             raise DatasetError(f"synthetic:{text}: {key} is {value!r}; it must be {noun} from {low:g} to {high:.10g}")
+    if values.get("world") == "corridor" and "aliased" in values:
+        raise DatasetError(f"synthetic:{text}: the corridor repeats already; aliased is for the street")
     return StreetSpec(**values)

@@ -9,7 +9,9 @@ from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Float32, Float64, UInt8
 from vizloc_ros.datasets.record import Record
+from vizloc_ros.datasets.synthetic.corridor import MAX_OFFSET, build_corridor
 from vizloc_ros.datasets.synthetic.exposure import EVENING, MORNING, Conditions, expose
+from vizloc_ros.datasets.synthetic.lens_covers import covered
 from vizloc_ros.datasets.synthetic.quads import Scene
 from vizloc_ros.datasets.synthetic.raster import render
 from vizloc_ros.datasets.synthetic.route import Drive, Wobble
@@ -37,6 +39,7 @@ class _Lap:
         exposure_swing: maximum relative change of the exposure.
         start_ns: time of the first frame [ns].
         start_step: position of the first frame along the route, in steps between frames.
+        is_covered: whether the cover of the specification is on the lens.
     """
 
     number: int
@@ -46,11 +49,12 @@ class _Lap:
     exposure_swing: float
     start_ns: int
     start_step: float
+    is_covered: bool = False
 
 
 _LAPS = {
     "map": _Lap(0, MORNING, 0.1, np.radians(0.4), 0.0, EPOCH_NS, 0.0),
-    "query": _Lap(1, EVENING, 1.4, np.radians(1.0), 0.12, EPOCH_NS + 9 * 3_600_000_000_000, 0.37),
+    "query": _Lap(1, EVENING, 1.4, np.radians(1.0), 0.12, EPOCH_NS + 9 * 3_600_000_000_000, 0.37, is_covered=True),
 }
 
 
@@ -83,7 +87,7 @@ class SyntheticStreet:
     def records(self, split: str) -> list[Record]:
         """Return the frames of a lap. Raises ``DatasetError`` that names the splits, for an unknown one."""
         lap, camera, step = self._lap(split), self.camera, self.spec.step
-        drive = _drive(self.spec.seed, split)
+        drive = self._drive(split)
         return [
             Record(
                 name=f"{split}/{index:06d}",
@@ -108,17 +112,23 @@ class SyntheticStreet:
     def _photo(self, split: str, index: int) -> UInt8:
         lap, seed = self._lap(split), self.spec.seed
         distance = (index + lap.start_step) * self.spec.step
-        drive = _drive(seed, split)
+        drive = self._drive(split)
         radiance, _ = self._render(split, self.camera, drive.world_from_cam(distance))
         swing = _exposure_swing(seed, split)
         turn = drive.yaw_rate(distance) * self.spec.speed
         streak = abs(turn) * lap.conditions.shutter * self.camera.fx
         rng = np.random.default_rng([seed, _NOISE, lap.number, index])
-        return expose(radiance, lap.conditions, 1 + swing(distance), streak, rng)
+        image = expose(radiance, lap.conditions, 1 + swing(distance), streak, rng)
+        cover = self.spec.covered
+        return covered(image, cover, seed, index / self.spec.rate) if cover and lap.is_covered else image
+
+    def _drive(self, split: str) -> Drive:
+        farthest = MAX_OFFSET if self.spec.world == "corridor" else np.inf
+        return _drive(self.spec.seed, split, farthest)
 
     def _render(self, split: str, camera: PinholeCamera, world_from_cam: Rigid3d) -> tuple[UInt8, Float32]:
         with _BUILDING:
-            scene, gains = _lit_scene(self.spec.seed, split)
+            scene, gains = _lit_scene(self.spec.seed, self.spec.world, self.spec.aliased, split)
         return render(scene, gains, camera, world_from_cam)
 
     def _lap(self, split: str) -> _Lap:
@@ -140,9 +150,9 @@ def open_synthetic(spec: str) -> SyntheticStreet:
 
 
 @lru_cache(maxsize=4)
-def _drive(seed: int, split: str) -> Drive:
+def _drive(seed: int, split: str, farthest: float) -> Drive:
     lap = _LAPS[split]
-    return Drive(np.random.default_rng([seed, _DRIVE, lap.number]), lap.max_offset, lap.max_rotation)
+    return Drive(np.random.default_rng([seed, _DRIVE, lap.number]), min(lap.max_offset, farthest), lap.max_rotation)
 
 
 @lru_cache(maxsize=4)
@@ -152,6 +162,7 @@ def _exposure_swing(seed: int, split: str) -> Wobble:
 
 
 @lru_cache(maxsize=4)
-def _lit_scene(seed: int, split: str) -> tuple[Scene, Float64]:
-    scene = build_world(seed)[_LAPS[split].number]
+def _lit_scene(seed: int, world: str, aliased: str, split: str) -> tuple[Scene, Float64]:
+    corridor = world == "corridor"
+    scene = build_corridor(seed) if corridor else build_world(seed, aliased)[_LAPS[split].number]
     return scene, _LAPS[split].conditions.gains(scene.normals)

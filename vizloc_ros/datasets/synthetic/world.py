@@ -12,6 +12,7 @@ from vizloc_ros.datasets.synthetic.ground import CURB, FACADE, HALF_SIZE, PARKIN
 from vizloc_ros.datasets.synthetic.paint import finish
 from vizloc_ros.datasets.synthetic.props import CAR_LENGTH, car, pole, tree
 from vizloc_ros.datasets.synthetic.quads import Quad, Scene, Texture, upright
+from vizloc_ros.datasets.synthetic.repeats import repeated_front, repeated_ground, repeated_props, repeated_row
 from vizloc_ros.datasets.synthetic.route import HALF_LENGTH, HALF_WIDTH, STRAIGHTS, beside_route, straight_start
 
 SKY_DISTANCE = 1e6  # m; so far away that the motion of the camera does not change the sky
@@ -23,11 +24,27 @@ _PROBABILITIES = (0.2, 0.15, 0.15, 0.15, 0.35)
 
 
 @lru_cache(maxsize=2)
-def build_world(seed: int) -> tuple[Scene, Scene]:
-    """Build the scenes of the first and the second lap; takes one or two seconds, and is cached."""
+def build_world(seed: int, aliased: str = "") -> tuple[Scene, Scene]:
+    """Build the scenes of the first and the second lap; takes one or two seconds, and is cached.
+
+    Args:
+        seed: seed of the street.
+        aliased: what repeats, see ``StreetSpec``.
+    """
+    if aliased == "all":
+        whole = Scene(
+            (
+                *_ground(np.random.default_rng([seed, _GROUND]), repeated=True),
+                *_equal_facades(np.random.default_rng([seed, _FACADES])),
+                *repeated_props((seed, _PROPS)),
+                *_sky(np.random.default_rng([seed, _SKY]), clouds=0.0),
+            )
+        )
+        return whole, whole
+    facades = _equal_facades if aliased == "fronts" else _facades
     permanent = [
         *_ground(np.random.default_rng([seed, _GROUND])),
-        *_facades(np.random.default_rng([seed, _FACADES])),
+        *facades(np.random.default_rng([seed, _FACADES])),
         *_props(np.random.default_rng([seed, _PROPS])),
         *_sky(np.random.default_rng([seed, _SKY])),
     ]
@@ -35,10 +52,11 @@ def build_world(seed: int) -> tuple[Scene, Scene]:
     return Scene((*permanent, *first)), Scene((*permanent, *second))
 
 
-def _ground(rng: np.random.Generator) -> Iterator[Quad]:
+def _ground(rng: np.random.Generator, repeated: bool = False) -> Iterator[Quad]:
+    painted = repeated_ground(paint_ground(rng)) if repeated else paint_ground(rng)
     width, height = 2 * HALF_SIZE
     corner = np.array([-HALF_SIZE[0], HALF_SIZE[1], 0.0])
-    whole = Quad(corner, np.array([width, 0, 0]), np.array([0, -height, 0]), Texture(paint_ground(rng)))
+    whole = Quad(corner, np.array([width, 0, 0]), np.array([0, -height, 0]), Texture(painted))
     inner = np.array([HALF_LENGTH - FACADE, HALF_WIDTH - FACADE])
     for tile in whole.tiles(3.0):
         far_corner = np.abs(np.stack([tile.origin, tile.origin + tile.right + tile.down])[:, :2]).max(axis=0)
@@ -48,12 +66,25 @@ def _ground(rng: np.random.Generator) -> Iterator[Quad]:
 
 def _facades(rng: np.random.Generator) -> Iterator[Quad]:
     """Two closed rows of houses: along the inner and the outer side of the street."""
+    for start, end in _sides():
+        yield from _row(rng, start, end)
+
+
+def _equal_facades(rng: np.random.Generator) -> Iterator[Quad]:
+    """Two closed rows of equal houses."""
+    front = repeated_front(rng)
+    for start, end in _sides():
+        yield from repeated_row(front, start, end)
+
+
+def _sides() -> Iterator[tuple[Float64, Float64]]:
+    """Ends of the rows of houses, from left to right as seen from the street."""
     for half_size, sense in ((HALF_SIZE - 2 * FACADE, 1.0), (HALF_SIZE, -1.0)):
         corners = [half_size * sign for sign in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
         if sense < 0:
             corners.reverse()  # visible from inside
         for k in range(4):
-            yield from _row(rng, corners[k], corners[(k + 1) % 4])
+            yield corners[k], corners[(k + 1) % 4]
 
 
 def _row(rng: np.random.Generator, start: Float64, end: Float64) -> Iterator[Quad]:
@@ -112,8 +143,11 @@ def _cars(seed: int) -> tuple[list[Quad], list[Quad]]:
     return laps
 
 
-def _sky(rng: np.random.Generator) -> Iterator[Quad]:
-    """Five faces of a box with clouds, lighter at the horizon; gray values depend on the direction only: no seams."""
+def _sky(rng: np.random.Generator, clouds: float = 6.0) -> Iterator[Quad]:
+    """Five faces of a box with clouds, lighter at the horizon; gray values depend on the direction only: no seams.
+
+    The clouds differ by ``clouds`` gray values from the sky.
+    """
     waves, phases = rng.normal(0, 5, (16, 3)), rng.uniform(0, 2 * np.pi, 16)
     size, resolution = SKY_DISTANCE, 128
     signs = [(-1, -1), (1, -1), (1, 1), (-1, 1)]
@@ -125,6 +159,6 @@ def _sky(rng: np.random.Generator) -> Iterator[Quad]:
     for start, end, down in (*walls, roof):
         points = start + steps[None, :, None] * (end - start) + steps[:, None, None] * down
         direction = points / np.linalg.norm(points, axis=2, keepdims=True)
-        clouds: Float32 = np.sin(direction @ waves.T + phases).sum(axis=2).astype(np.float32)
-        shade = 205 - 45 * direction[..., 2].astype(np.float32) + 6 * clouds
+        waviness: Float32 = np.sin(direction @ waves.T + phases).sum(axis=2).astype(np.float32)
+        shade = 205 - 45 * direction[..., 2].astype(np.float32) + clouds * waviness
         yield Quad(size * start, size * (end - start), size * down, Texture(finish(shade)), lit=False)

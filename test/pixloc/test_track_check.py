@@ -1,0 +1,58 @@
+"""Count of localizations that agree with a track, or contradict it."""
+
+import numpy as np
+import pytest
+from pycolmap import Rigid3d, Rotation3d
+
+from vizloc_ros.pixloc.track_check import TrackCheck, TrackCheckOptions
+
+SECOND = 1_000_000_000
+
+
+def at(x: float, yaw_deg: float = 0.0) -> Rigid3d:
+    return Rigid3d(Rotation3d(np.radians([0.0, 0.0, yaw_deg])), np.array([x, 0.0, 0.0]))
+
+
+def confirmed(**options: float) -> TrackCheck:
+    check = TrackCheck(TrackCheckOptions.model_validate(options))
+    check.restart(check.options.confirmations)
+    return check
+
+
+@pytest.mark.parametrize("needed", [1, 2, 3])
+def test_a_track_is_published_once_enough_localizations_agree(needed: int) -> None:
+    check = TrackCheck(TrackCheckOptions(confirmations=needed))
+    check.restart(1)
+    for agreeing in range(1, needed):
+        assert check.withheld(0) == f"{agreeing} of {needed} localizations agree: waits for another one"
+        assert check.compare(at(0.9), at(0.0), 0) == 0
+    assert check.withheld(0) == ""
+
+
+@pytest.mark.parametrize("given", [at(1.1), at(0.0, 6.0)])
+def test_before_that_one_that_disagrees_replaces_it(given: Rigid3d) -> None:
+    check = TrackCheck(TrackCheckOptions())
+    check.restart(1)
+    assert check.compare(given, at(0.0), 0) == 1
+
+
+def test_after_it_the_first_conflict_withholds_and_the_second_decides() -> None:
+    check = confirmed()
+    assert check.compare(at(12.0), at(0.0), 0) == 0
+    assert check.withheld(SECOND) == "a localization 12 m away contradicts the track: waits for another one"
+    assert check.compare(at(14.2), at(2.0), SECOND) == 2, "it moved as the track did"
+
+
+def test_conflicts_must_agree_with_each_other_and_follow_each_other() -> None:
+    check = confirmed()
+    assert [check.compare(at(x), at(0.0), 0) for x in (12.0, -7.0, 30.0)] == [0, 0, 0]
+    assert check.compare(at(0.1), at(0.0), 0) == 0
+    assert check.withheld(0) == ""
+    assert check.compare(at(30.0), at(0.0), 0) == 0, "the first one after an agreement"
+
+
+def test_a_conflict_that_no_other_follows_is_forgotten() -> None:
+    check = confirmed(conflict_timeout=2.0)
+    check.compare(at(12.0), at(0.0), 0)
+    assert check.withheld(2 * SECOND)
+    assert not check.withheld(2 * SECOND + 1)

@@ -1,0 +1,99 @@
+"""Localizations against the track: some must agree before it is published, and contradictions end it.
+
+A wrong localization can start a track that looks right: repeated facades align well with each other. So the poses that
+follow are published only after further localizations of other images have ended where the track was at their times.
+Not in the PixLoc paper.
+"""
+
+from dataclasses import dataclass
+
+from pycolmap import Rigid3d
+from pydantic import Field
+
+from vizloc_ros.geometry.poses import pose_error
+from vizloc_ros.options import Options
+from vizloc_ros.timing import NANOSECONDS
+
+
+class TrackCheckOptions(Options):
+    """Comparison of the localizer's poses with the track."""
+
+    confirmations: int = Field(
+        2,
+        ge=1,
+        le=100,
+        description="localizations that must agree with each other, and with the motion between them, before poses "
+        "are published; the first one counts",
+    )
+    conflict_distance: float = Field(
+        1.0, gt=0, le=100, description="distance from which a pose of the localizer conflicts with the track [m]"
+    )
+    conflict_angle: float = Field(
+        5.0, gt=0, le=180, description="angle from which a pose of the localizer conflicts with the track [deg]"
+    )
+    max_conflicts: int = Field(
+        2,
+        ge=1,
+        le=100,
+        description="conflicting poses in a row, that agree with each other, after which they replace the track",
+    )
+    conflict_timeout: float = Field(
+        2.0, ge=0, le=60, description="time for which one conflicting pose withholds those of the track [s]"
+    )
+
+
+@dataclass
+class TrackCheck:
+    """Count of the localizations that agree with the track, and of those that contradict it.
+
+    Attributes:
+        options: see ``TrackCheckOptions``.
+        agreeing: localizations that agree, the one that the track has started from included.
+    """
+
+    options: TrackCheckOptions
+    agreeing: int = 0
+
+    def __post_init__(self) -> None:
+        self._conflicts = 0
+        self._moved: Rigid3d | None = None  # map_from_map of the last conflicting pose: from the track's to its own
+        self._conflict_ns, self._distance = 0, 0.0
+
+    @property
+    def is_confirmed(self) -> bool:
+        """True once enough localizations have agreed."""
+        return self.agreeing >= self.options.confirmations
+
+    def restart(self, agreeing: int) -> None:
+        """Start with a new track, on which ``agreeing`` localizations agree."""
+        self.agreeing, self._conflicts, self._moved = agreeing, 0, None
+
+    def compare(self, given: Rigid3d, own: Rigid3d, stamp_ns: int) -> int:
+        """Count a localization ``given`` of an image whose pose in the track is ``own``.
+
+        Returns:
+            0 if the track goes on; else the number of localizations that agree on the given pose, which replaces it.
+        """
+        if not self._is_far(given, own):
+            self.restart(self.agreeing + 1)
+            return 0
+        if not self.is_confirmed:
+            return 1
+        again = self._moved is not None and not self._is_far(given, self._moved * own)
+        self._conflicts = self._conflicts + 1 if again else 1
+        self._moved, self._conflict_ns = given * own.inverse(), stamp_ns
+        self._distance, _ = pose_error(given, own)
+        return self._conflicts if self._conflicts >= self.options.max_conflicts else 0
+
+    def withheld(self, stamp_ns: int) -> str:
+        """Reason why a pose of the track is not published; empty if it is."""
+        options = self.options
+        if not self.is_confirmed:
+            return f"{self.agreeing} of {options.confirmations} localizations agree: waits for another one"
+        if self._conflicts and (stamp_ns - self._conflict_ns) / NANOSECONDS <= options.conflict_timeout:
+            return f"a localization {self._distance:.2g} m away contradicts the track: waits for another one"
+        return ""
+
+    def _is_far(self, given: Rigid3d, own: Rigid3d) -> bool:
+        distance, angle = pose_error(given, own)
+        return distance > self.options.conflict_distance or angle > self.options.conflict_angle
