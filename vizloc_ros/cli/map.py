@@ -36,6 +36,7 @@ from vizloc_ros.mapping.check import map_problems
 from vizloc_ros.mapping.georeference import Utm, Wgs84, parse_datum
 from vizloc_ros.mapping.keyframe_choice import ChosenKeyframes, choose_keyframes
 from vizloc_ros.mapping.map_writer import add_to_map
+from vizloc_ros.mapping.route_coverage import coverage_of_map
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.tracking_options import LONG_SIDE
 from vizloc_ros.readers import open_dataset
@@ -156,6 +157,7 @@ def print_build(report: BuildReport, out: Path) -> None:
         ("reprojection error", f"{report.mean_reprojection_error_px:.2f} px"),
         ("calibration corrected by up to", f"{report.calibration_shift_px:.2f} px"),
         ("matches that agree with the poses", f"{report.pose_agreement:.0%}"),
+        ("route that can be localized", _route_text(report)),
         ("median speed, median depth", f"{report.median_speed_mps:.2f} m/s, {report.median_depth_m:.1f} m"),
         ("size", f"{(report.map_bytes_per_keyframe or 0) / 1e3:.0f} kB per keyframe"),
         ("time", ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.seconds.items())),
@@ -167,6 +169,12 @@ def print_build(report: BuildReport, out: Path) -> None:
         console.print(f"{len(weak)} keyframes see too few landmarks to localize against: {shown}", style="yellow")
     for warning in report.warnings:
         console.print(f"warning: {warning}", style="bold yellow")
+
+
+def _route_text(report: BuildReport) -> str:
+    if report.localizable_share is None or report.route_m is None:
+        return "-"
+    return f"{report.localizable_share:.0%} of {report.route_m:.0f} m"
 
 
 @app.command()
@@ -201,14 +209,18 @@ def info(map_path: MapArgument) -> None:
 
 @app.command()
 def check(map_path: MapArgument) -> None:
-    """Verify every byte of a map.
+    """Verify every byte of a map, and show which part of its route can be localized.
 
     The exit code is 1 if files are missing, corrupt or of another map.
     """
     if problems := map_problems(map_path, bar):
         raise MapError("\n".join(problems))
     console.print(f"{map_path}: whole", style="green")
-    _print_build_warnings(VisualMap.open(map_path))
+    visual_map = VisualMap.open(map_path)
+    coverage = coverage_of_map(visual_map)
+    console.print(coverage.text, soft_wrap=True)
+    for warning in dict.fromkeys(visual_map.info.build.get("warnings", []) + coverage.warnings()):
+        console.print(f"warning: {warning}", style="bold yellow", soft_wrap=True)
 
 
 @app.command()

@@ -25,6 +25,7 @@ from vizloc_ros.mapping.pair_matching import MatchOptions, PairMatches, match_pa
 from vizloc_ros.mapping.parallax import needed_parallax, no_parallax
 from vizloc_ros.mapping.pose_diagnosis import median_speed, pose_agreement, pose_warnings, scale_warnings
 from vizloc_ros.mapping.rotated_views import RotatedViewOptions, with_rotated_views
+from vizloc_ros.mapping.route_coverage import coverage_of_build
 from vizloc_ros.mapping.self_calibration import SelfCalibrationOptions, calibration_warnings, estimate_corrections
 from vizloc_ros.mapping.sfm_report import SfmReport
 from vizloc_ros.mapping.triangulation import TriangulationOptions, observation_depths, triangulate
@@ -49,6 +50,8 @@ class BuildReport(BaseModel):
         median_depth_m: median depth of the observations [m].
         calibration_shift_px: maximum shift of a pixel by the self-calibration [px]; 0 without a correction.
         weak_keyframes: names of the keyframes with too few observations.
+        route_m: length of the route [m]; None in a report of an older version.
+        localizable_share: ratio of the route that can be localized.
         warnings: probable errors of the input and their causes.
         seed: seed of the build.
         map_bytes_per_keyframe: size of the map's files, divided by the number of keyframes [bytes].
@@ -70,6 +73,8 @@ class BuildReport(BaseModel):
     median_depth_m: float
     calibration_shift_px: float
     weak_keyframes: list[str]
+    route_m: float | None = None
+    localizable_share: float | None = None
     warnings: list[str]
     seed: int
     map_bytes_per_keyframe: float | None = None
@@ -159,6 +164,8 @@ def build_map(
     warnings += scale_warnings(keyframes, observation_depths(keyframes, triangulation)) if is_metric else []
     warnings += _range_warnings(keyframes) + (sfm.warnings if sfm else [])
     observed = np.bincount(triangulation.keyframes, minlength=len(keyframes))
+    coverage = coverage_of_build(keyframes, triangulation)
+    warnings += coverage.warnings()
     report = BuildReport(
         keyframes=len(keyframes),
         landmarks=len(triangulation.positions),
@@ -172,6 +179,8 @@ def build_map(
         median_depth_m=float(np.median(observation_depths(keyframes, triangulation))),
         calibration_shift_px=max((c.max_shift(camera) for camera, c in corrections.items()), default=0.0),
         weak_keyframes=[k.name for k, n in zip(keyframes, observed, strict=True) if n < options.min_observations],
+        route_m=coverage.length,
+        localizable_share=coverage.share,
         warnings=warnings,
         seed=options.seed,
         seconds=clock.seconds,
