@@ -22,13 +22,14 @@ from vizloc_ros.mapping.keyframe_choice import KeyframeOptions
 from vizloc_ros.mapping.keyframe_pairs import Keyframe, PairOptions, keyframe_pairs
 from vizloc_ros.mapping.map_writer import MapContent, require_replaceable, write_map
 from vizloc_ros.mapping.pair_matching import MatchOptions, PairMatches, match_pairs
-from vizloc_ros.mapping.parallax import needed_parallax, no_parallax
+from vizloc_ros.mapping.parallax import no_parallax
 from vizloc_ros.mapping.pose_diagnosis import median_speed, pose_agreement, pose_warnings, scale_warnings
 from vizloc_ros.mapping.rotated_views import RotatedViewOptions, with_rotated_views
 from vizloc_ros.mapping.route_coverage import coverage_of_build
 from vizloc_ros.mapping.self_calibration import SelfCalibrationOptions, calibration_warnings, estimate_corrections
 from vizloc_ros.mapping.sfm_report import SfmReport
 from vizloc_ros.mapping.triangulation import TriangulationOptions, observation_depths, triangulate
+from vizloc_ros.mapping.view_depth import in_view, neighbor_views, no_pairs
 from vizloc_ros.options import Options
 from vizloc_ros.parallel import Progress, parallel_map, silent
 from vizloc_ros.timing import Stopwatch
@@ -140,11 +141,13 @@ def build_map(
         extractor = extractor.learn(features, options.seed)
         keyframes = [_keyframe(r, extractor.describe(f)) for r, f in zip(records, features, strict=True)]
     with clock("match"):
-        pairs = keyframe_pairs(keyframes, options.pairs)
+        views = neighbor_views(keyframes, options.pairs, options.matches)
+        limits = in_view(keyframes, options.pairs, views)
+        pairs = keyframe_pairs(keyframes, limits)
         if not pairs:
-            raise MapError(_no_pairs(keyframes, options))
+            raise MapError(no_pairs(keyframes, limits, options.triangulation.min_angle, views))
         matches = match_pairs(keyframes, pairs, options.matches, progress)
-        warnings = _pose_warnings(records, keyframes, matches, options.triangulation.min_angle)
+        warnings = _pose_warnings(records, keyframes, matches, limits, options)
     corrections: Mapping[PinholeCamera, IntrinsicsCorrection] = {}
     if options.self_calibration.enabled:
         with clock("calibrate"):
@@ -249,12 +252,16 @@ def _range_warnings(keyframes: Sequence[Keyframe]) -> list[str]:
 
 
 def _pose_warnings(
-    records: Sequence[Record], keyframes: Sequence[Keyframe], matches: Sequence[PairMatches], min_angle: float
+    records: Sequence[Record],
+    keyframes: Sequence[Keyframe],
+    matches: Sequence[PairMatches],
+    limits: PairOptions,
+    options: BuildOptions,
 ) -> list[str]:
     """Warnings about the poses, with what the files say of turned images. Without parallax, no pose fits."""
-    if at_rest := no_parallax(keyframes, matches, min_angle):
+    if at_rest := no_parallax(keyframes, matches, options.triangulation.min_angle):
         return [at_rest]
-    warnings = pose_warnings(keyframes, matches)
+    warnings = pose_warnings(keyframes, matches, limits, options.matches)
     orientations = {r.name: exif_orientation(r.file) for r in records if warnings and r.file is not None}
     turned = {name: orientation for name, orientation in orientations.items() if orientation != UPRIGHT}
     if not turned:
@@ -265,26 +272,6 @@ def _pose_warnings(
         f"has the {orientation_text(orientation)}"
         for warning in warnings
     ]
-
-
-def _no_pairs(keyframes: Sequence[Keyframe], options: BuildOptions) -> str:
-    centers = np.array([k.map_from_cam.translation for k in keyframes])
-    extent = float(np.linalg.norm(np.ptp(centers, axis=0)))
-    step = float(np.median(np.linalg.norm(np.diff(centers, axis=0), axis=1)))
-    pairs = options.pairs
-    if extent < 2 * pairs.min_distance:
-        return (
-            f"no parallax: all {len(keyframes)} images were taken within {extent:.3g} m by their poses, so the camera "
-            f"stands still or only turns, or positions are not in metres. Two images must be {pairs.min_distance:g} m "
-            f"apart (pairs.min_distance), and {needed_parallax(options.triangulation.min_angle)}"
-        )
-    cause = "wrong scale (are positions in metres?), or too few images"
-    if step <= pairs.max_distance:
-        cause = "they look in other directions: wrong rotations, or too few images"
-    return (
-        f"no two images are within {pairs.max_distance:g} m and {pairs.max_angle:g} deg of each other; successive "
-        f"ones are {step:.3g} m apart: {cause}"
-    )
 
 
 def _no_landmarks(keyframes: Sequence[Keyframe], agreement: float, warnings: Sequence[str]) -> str:
