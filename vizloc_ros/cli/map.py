@@ -36,6 +36,7 @@ from vizloc_ros.mapping.check import map_problems
 from vizloc_ros.mapping.georeference import Utm, Wgs84, parse_datum
 from vizloc_ros.mapping.keyframe_choice import ChosenKeyframes, choose_keyframes
 from vizloc_ros.mapping.map_writer import add_to_map
+from vizloc_ros.mapping.reference_arrays import array_files
 from vizloc_ros.mapping.route_coverage import coverage_of_map
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.tracking_options import LONG_SIDE
@@ -102,7 +103,8 @@ def build_and_print(
     report = build_map(records, opened, out, dataset=dataset, options=options, datum=datum, progress=bar)
     print_build(report, out)
     if dense is not None:
-        print_references(out, add_references(out, records, dense, bar))
+        add_references(out, records, dense, bar)
+    print_size(out)
 
 
 @app.command("add-pixloc")
@@ -125,7 +127,8 @@ def add_pixloc(
     visual_map = VisualMap.open(map_path)
     dense = open_pyramid_extractor(model, Device(provider=provider, threads=1), long_side)
     records = open_dataset(dataset or visual_map.info.dataset).records(split)
-    print_references(map_path, add_references(map_path, records, dense, bar))
+    add_references(map_path, records, dense, bar)
+    print_size(map_path)
 
 
 def print_choice(chosen: ChosenKeyframes, count: int) -> None:
@@ -135,16 +138,14 @@ def print_choice(chosen: ChosenKeyframes, count: int) -> None:
         console.print(f"{len(chosen.records)} of {count} images are keyframes; the others: {reasons}", soft_wrap=True)
 
 
-def print_references(map_path: Path, size: int) -> None:
-    """Show network and size of the tracker's reference features.
-
-    Args:
-        map_path: folder of the map.
-        size: size of all reference features [bytes].
-    """
+def print_size(map_path: Path) -> None:
+    """Show the size of a map, and which part of it the tracker's reference features are."""
     info = VisualMap.open(map_path).info
-    model = info.pixloc.model_id if info.pixloc else "none"
-    console.print(f"{map_path}: reference features of {model}, {size / info.keyframes / 1e3:.0f} kB per keyframe")
+    references = sum(info.files[f"{name}.npy"].bytes for name in array_files(info))
+    parts = f"{(info.bytes - references) / info.keyframes / 1e3:.0f} kB for the localizer"
+    if info.pixloc is not None:
+        parts += f", {references / info.keyframes / 1e3:.0f} kB for the tracker ({info.pixloc.model_id})"
+    console.print(f"{map_path}: {info.bytes / info.keyframes / 1e3:.0f} kB per keyframe: {parts}", soft_wrap=True)
 
 
 def print_build(report: BuildReport, out: Path) -> None:
@@ -159,7 +160,6 @@ def print_build(report: BuildReport, out: Path) -> None:
         ("matches that agree with the poses", f"{report.pose_agreement:.0%}"),
         ("route that can be localized", _route_text(report)),
         ("median speed, median depth", f"{report.median_speed_mps:.2f} m/s, {report.median_depth_m:.1f} m"),
-        ("size", f"{(report.map_bytes_per_keyframe or 0) / 1e3:.0f} kB per keyframe"),
         ("time", ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.seconds.items())),
     ):
         table.add_row(label, value)

@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -144,24 +145,43 @@ def write_results(
     submitted = {r.submitted_name or r.name: in_world[r.name] for r in found}
     write_visuallocalization(out / "poses_visuallocalization.txt", submitted)
     _write_images(out / IMAGES_FILE, records, estimates, visual_map, skipped, images or ImageDetails())
-    step = -(-len(visual_map.landmark_positions) // _MAX_POINTS_DRAWN)
-    landmarks = place.points_in_world(np.array(visual_map.landmark_positions[::step], np.float64))
-    keyframes = [place.world_from_map_pose * pose_of(row) for row in visual_map.keyframe_poses]
-    plot_trajectory(
-        out / "trajectory.png",
-        landmarks,
-        np.array([pose.translation for pose in keyframes]),
-        place.poses_in_world(truth),
-        in_world,
-        skipped,
-        rotations=np.array([pose.rotation.matrix() for pose in keyframes]),
-        unit="m" if visual_map.info.scale == "metric" else "units",
-    )
+    draw_map(out / "trajectory.png", visual_map, truth, estimates, skipped)
     if truth:
         posed = [r for r in records if r.name in truth]
         seconds = np.array([r.timestamp_ns for r in posed]) / NANOSECONDS
         plot_errors(out / "errors.png", recall, [r.name for r in posed], seconds, skipped)
     return report
+
+
+def draw_map(
+    path: Path,
+    visual_map: VisualMap,
+    truth: Mapping[str, Rigid3d] = MappingProxyType({}),
+    estimates: Mapping[str, Rigid3d] = MappingProxyType({}),
+    skipped: Collection[str] = (),
+) -> None:
+    """Draw a map from above, in the coordinates of its dataset, with the poses of queries if there are any.
+
+    Args:
+        path: file of the figure.
+        visual_map: the map.
+        truth: ground-truth poses map_from_cam by image name.
+        estimates: estimated poses map_from_cam by image name.
+        skipped: names of images that were not processed.
+    """
+    place, step = visual_map.info.place, -(-len(visual_map.landmark_positions) // _MAX_POINTS_DRAWN)
+    keyframes = [place.world_from_map_pose * pose_of(row) for row in visual_map.keyframe_poses]
+    plot_trajectory(
+        path,
+        place.points_in_world(np.array(visual_map.landmark_positions[::step], np.float64)),
+        np.array([pose.translation for pose in keyframes]),
+        place.poses_in_world(truth),
+        place.poses_in_world(estimates),
+        skipped,
+        "Localization in the map, from above" if truth or estimates else "Map, from above",
+        rotations=np.array([pose.rotation.matrix() for pose in keyframes]),
+        unit="m" if visual_map.info.scale == "metric" else "units",
+    )
 
 
 def _write_images(

@@ -233,7 +233,7 @@ def depth_warnings(depths: Float64) -> list[str]:
         if _DEPTHS[1] < depth <= _FARTHEST:
             return [
                 f"far landmarks: they are {depth:.3g} m from the camera in the median. That is right for a camera that "
-                "looks down from the air or far over the land; in a street, positions are not in metres"
+                "looks down from the air or far over the land; in a street, positions are not in meters"
             ]
         return [f"wrong scale: landmarks are {depth:.3g} m from the camera in the median: metres?"]
     return []
