@@ -66,7 +66,7 @@ def facades() -> list[Keyframe]:
 
 @pytest.fixture(scope="module")
 def street() -> list[Keyframe]:
-    world = PointStreet(seed=5, count=2000)
+    world = PointStreet(seed=5, count=1200)
     return [world.view(3.5 * i, noise_px=0.5, clutter=100).keyframe for i in range(16)]
 
 
@@ -104,10 +104,11 @@ def shaken(keyframes: list[Keyframe]) -> list[Keyframe]:
 
 def test_wrong_poses_are_no_repeated_structure(street: list[Keyframe]) -> None:
     """The route is long enough for pairs that are far apart."""
-    assert consistency(street, PairOptions(), MatchOptions()).far
-    (warning,) = pose_warnings(shaken(street), matched(street))
+    found, matches = consistency(street, PairOptions(), MatchOptions()), matched(street)
+    assert len(found.far) >= 4
+    assert (found.repeated, found.too_far_apart) == (0, False)
+    (warning,) = pose_warnings(shaken(street), matches)
     assert "poses and images do not belong together" in warning
-    assert pose_warnings(street, matched(street)) == []
 
 
 def test_keyframes_that_have_nothing_in_common_are_too_far_apart() -> None:

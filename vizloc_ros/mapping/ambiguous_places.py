@@ -111,11 +111,11 @@ def _consistent(keyframes: Sequence[Keyframe], pair: PairMatches) -> int:
     """Number of the tentative matches of a pair that fit one geometry of two views."""
     if len(pair.tentative) < _MIN_CONSISTENT:
         return 0
-    views = []
-    for k in (pair.i, pair.j):
-        views += [
-            colmap_camera(keyframes[k].camera, 1),
-            keyframes[k].features.keypoints.astype(np.float64) + PIXEL_CENTRE,
-        ]
-    found = pycolmap.estimate_two_view_geometry(*views, pair.tentative.astype(np.uint32), _SETTINGS)
+    (camera_a, pixels_a), (camera_b, pixels_b) = (
+        (colmap_camera(k.camera), k.features.keypoints.astype(np.float64) + PIXEL_CENTRE)
+        for k in (keyframes[pair.i], keyframes[pair.j])
+    )
+    found = pycolmap.estimate_two_view_geometry(
+        camera_a, pixels_a, camera_b, pixels_b, pair.tentative.astype(np.uint32), _SETTINGS
+    )
     return len(found.inlier_matches)
