@@ -59,6 +59,14 @@ def test_the_way_to_another_drive_or_camera_is_no_route() -> None:
     assert (route_coverage(*one_folder).length, route_coverage(*one_folder).share) == (pytest.approx(20), 1)
 
 
+def test_pictures_in_no_order_need_nothing_in_common_with_the_next() -> None:
+    """Two rows of pictures that look in opposite directions, in turn from either end."""
+    there, back = row([SEEN] * 20, step=0.1), row([SEEN + 100] * 20, step=0.1)
+    centers = np.stack([there[1], back[1] + [9, 1, 0]], axis=1).reshape(-1, 3)
+    names, landmarks = [f"{i}.png" for i in range(40)], [SEEN, SEEN + 100] * 20
+    assert route_coverage(names, centers, np.arange(40), [0] * 40, landmarks).share == 1
+
+
 def test_keyframes_at_one_place_are_localizable_or_not() -> None:
     assert route_coverage(*row([SEEN, SEEN], step=0)).share == 1
     assert route_coverage(*row([NOTHING, NOTHING], step=0)).share == 0

@@ -2,7 +2,7 @@
 
 The route is the way from keyframe to keyframe in order of time, for each camera and folder of images. A step of it can
 be localized if both of its keyframes see enough landmarks, and some of them in common: between them, a camera sees
-these. A jump, as from one drive to the next, is no part of the route.
+these. A jump, as from one drive to the next, is no part of the route. Pictures in no order need nothing in common.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from vizloc_ros.arrays import Bool, Float64, Int32, Int64
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
@@ -19,6 +20,7 @@ from vizloc_ros.mapping.visual_map import VisualMap
 ENOUGH_LANDMARKS = 30  # that a keyframe must see
 _IN_COMMON = 10  # landmarks of successive keyframes: a pose between them needs about as many
 _JUMP, _SHORTEST_JUMP = 20.0, 25.0  # median steps, m; a step that is longer than both is the way to another drive
+_UNORDERED = 10.0  # next by nearest distance, beyond which pictures have no order
 _GOOD_SHARE = 0.95
 _MAX_SHOWN = 5
 
@@ -127,7 +129,7 @@ def route_coverage(
     length, stretches, localizable = 0.0, list[Stretch](), 0.0
     for row in rows.values():
         steps = _steps(centers[row])
-        good = _good_steps([landmarks[k] for k in row])
+        good = _good_steps([landmarks[k] for k in row], 0 if _is_collection(centers[row], steps) else _IN_COMMON)
         way = length + np.concatenate([[0.0], np.cumsum(steps)])
         stretches += _stretches([names[k] for k in row], way, good)
         localizable += float(steps[good].sum())
@@ -149,12 +151,20 @@ def _steps(centers: Float64) -> Float64:
     return np.where(steps > jump, 0.0, steps)
 
 
-def _good_steps(landmarks: Sequence[Int32]) -> Bool:
-    """Mask of the steps that can be localized."""
+def _is_collection(centers: Float64, steps: Float64) -> bool:
+    """Tell pictures in no order from a drive: the next one is much farther away than the nearest one."""
+    if len(centers) < 3 or not (steps > 0).any():
+        return False
+    nearest = cKDTree(centers).query(centers, k=2)[0][:, 1]
+    return bool(np.median(steps[steps > 0]) > _UNORDERED * np.median(nearest))
+
+
+def _good_steps(landmarks: Sequence[Int32], in_common: int) -> Bool:
+    """Mask of the steps that can be localized, if their keyframes have landmarks ``in_common``."""
     enough = [len(seen) >= ENOUGH_LANDMARKS for seen in landmarks]
     return np.array(
         [
-            enough[i] and enough[i + 1] and len(np.intersect1d(landmarks[i], landmarks[i + 1])) >= _IN_COMMON
+            enough[i] and enough[i + 1] and len(np.intersect1d(landmarks[i], landmarks[i + 1])) >= in_common
             for i in range(len(landmarks) - 1)
         ],
         bool,
