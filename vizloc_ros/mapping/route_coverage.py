@@ -66,7 +66,7 @@ class RouteCoverage:
     @property
     def share(self) -> float:
         """Ratio of the route that can be localized; of keyframes that did not move, 0 or 1."""
-        return self.localizable / self.length if self.length > 0 else float(len(self.empty) < self.keyframes)
+        return min(1.0, self.localizable / self.length) if self.length > 0 else float(len(self.empty) < self.keyframes)
 
     @property
     def text(self) -> str:
