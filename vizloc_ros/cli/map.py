@@ -142,10 +142,11 @@ def print_size(map_path: Path) -> None:
     """Show the size of a map, and which part of it the tracker's reference features are."""
     info = VisualMap.open(map_path).info
     references = sum(info.files[f"{name}.npy"].bytes for name in array_files(info))
-    parts = f"{(info.bytes - references) / info.keyframes / 1e3:.0f} kB for the localizer"
+    total, tracker = info.bytes / info.keyframes / 1e3, references / info.keyframes / 1e3
+    parts = "without references for the tracker"
     if info.pixloc is not None:
-        parts += f", {references / info.keyframes / 1e3:.0f} kB for the tracker ({info.pixloc.model_id})"
-    console.print(f"{map_path}: {info.bytes / info.keyframes / 1e3:.0f} kB per keyframe: {parts}", soft_wrap=True)
+        parts = f"{total - tracker:.0f} kB for the localizer, {tracker:.0f} kB for the tracker ({info.pixloc.model_id})"
+    console.print(f"{map_path}: {total:.0f} kB per keyframe, {parts}", soft_wrap=True)
 
 
 def print_build(report: BuildReport, out: Path) -> None:
