@@ -100,7 +100,7 @@ def test_an_overlay_without_a_pose_shows_keypoints_and_calls_nothing_a_match(
     localizer = HierarchicalLocalizer(street_map, pose=PoseOptions(min_inliers=5000))
     draw_overlay(tmp_path / "a.png", [record], {record.name: record.world_from_cam}, street_map, localizer)
     assert list(legend_counts(figures[0])) == ["keypoints"]
-    assert "5000 are needed" in figures[0].axes[0].get_title(loc="left")
+    assert "5000 are needed" in " ".join(figures[0].axes[0].get_title(loc="left").split())
 
 
 def test_the_footer_of_the_errors_fits_and_its_numbers_add_up(figures: list[Figure], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 BLUE, GREEN, ORANGE, RED = "#2563eb", "#10b981", "#f59e0b", "#dc2626"
 TOLERANCE_COLORS = (GREEN, ORANGE, RED)
 ERROR_RANGE_M = (0.01, 10.0)
-_WIDE = 0.6  # height by width of images that are drawn one below the other
+_WIDE = 0.7  # height by width of images that are drawn one below the other
 ERROR_FLOOR = 1e-3  # lower end of logarithmic axes
 STYLE = {
     "font.size": 10,
@@ -255,7 +256,7 @@ def plot_overlays(path: Path, overlays: Sequence[Overlay]) -> None:
                 _draw_matches(axes, overlay.keypoints, overlay.inliers, overlay.projections)
             axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
             axes.set_axis_off()
-            axes.set_title(overlay.caption, fontsize=12 if columns == 1 else 9, wrap=True)
+            axes.set_title(fill(overlay.caption, 95 if columns == 1 else 58), fontsize=12 if columns == 1 else 9)
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=3 if columns == 1 else 1, labelcolor=INK)
 
 
