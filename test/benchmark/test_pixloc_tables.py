@@ -104,8 +104,8 @@ def data(small_street: SyntheticStreet, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """No figures of single runs, which take most of the time and are looked at elsewhere; the table's one stays."""
-    for name in ("plot_trajectory", "plot_errors", "plot_overlay"):
-        monkeypatch.setattr(f"vizloc_ros.evaluation.report.{name}", lambda *_: None)
+    for name in ("report.plot_trajectory", "report.plot_errors", "offline_localization.draw_overlay"):
+        monkeypatch.setattr(f"vizloc_ros.evaluation.{name}", lambda *_, **__: None)
 
 
 def benchmark(vizloc: Vizloc, table: str, data: Path, out: Path) -> dict[str, Any]:

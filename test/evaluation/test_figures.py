@@ -1,6 +1,7 @@
 """Words and numbers in the figures of a report: they agree, lie within the figure and hide nothing."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import pytest
 from matplotlib.figure import Figure
 from pycolmap import Rigid3d, Rotation3d
 
+from vizloc_ros.arrays import UInt8
 from vizloc_ros.datasets.synthetic import SyntheticStreet
+from vizloc_ros.errors import ImageError
+from vizloc_ros.evaluation.overlays import draw_overlay
 from vizloc_ros.evaluation.plots import plot_errors
 from vizloc_ros.evaluation.recall import evaluate_poses
-from vizloc_ros.evaluation.report import draw_overlay
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.localization.localization_options import PoseOptions
 from vizloc_ros.mapping.visual_map import VisualMap
@@ -33,7 +36,7 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
 
 def legend_counts(figure: Figure) -> dict[str, int]:
-    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     return {found[1]: int(found[2]) for label in labels if (found := re.fullmatch(r"(.*) \((\d+)\)", label))}
 
 
@@ -47,7 +50,47 @@ def test_title_and_legend_of_the_overlay_count_the_same_matches(
     inliers, rejected = counts["inlier matches"], counts["rejected matches"]
     title = figures[0].axes[0].get_title(loc="left")
     assert inliers > 15
-    assert title == f"{record.name}: {inliers} of {inliers + rejected} matches are inliers"
+    assert title == f"{record.name}: {inliers} of {inliers + rejected} matches are inliers, 0.00 m, 0.0 deg off"
+
+
+def test_the_overlay_shows_a_typical_image_and_the_worst_one(
+    street: SyntheticStreet, street_map: VisualMap, figures: list[Figure], tmp_path: Path
+) -> None:
+    """Of errors 0.1, 0.2 and 3 m, the middle and the last; but an image without a pose is worse."""
+    records = street.records("query")[4:8]
+    names = [record.name for record in records]
+    localizer = HierarchicalLocalizer(street_map)
+    estimates = {
+        record.name: Rigid3d(
+            record.world_from_cam.rotation, record.world_from_cam.translation + np.array([shift, 0.0, 0.0])
+        )
+        for record, shift in zip(records, (0.2, 3.0, 0.1), strict=False)
+        if record.world_from_cam is not None
+    }
+    draw_overlay(tmp_path / "a.png", records[:3], estimates, street_map, localizer)
+    draw_overlay(tmp_path / "b.png", records, estimates, street_map, localizer, {names[3]: "too few matches"})
+    titles = [[axes.get_title(loc="left") for axes in figure.axes] for figure in figures]
+    assert [re.sub(r": \d+ of \d+ matches are inliers", "", title) for title in titles[0]] == [
+        f"typical: {names[0]}, 0.20 m, 0.0 deg off",
+        f"worst: {names[1]}, 3.00 m, 0.0 deg off",
+    ]
+    assert titles[1][0] == titles[0][0]
+    assert titles[1][1].startswith(f"worst: {names[3]}: ")
+
+
+def test_an_unreadable_image_is_not_the_worst_one(
+    street: SyntheticStreet, street_map: VisualMap, figures: list[Figure], tmp_path: Path
+) -> None:
+    def missing() -> UInt8:
+        raise ImageError("gone")
+
+    good, bad = street.records("query")[4:6]
+    localizer = HierarchicalLocalizer(street_map)
+    records = [good, replace(bad, read_image=missing)]
+    estimates = {record.name: record.world_from_cam for record in records if record.world_from_cam is not None}
+    draw_overlay(tmp_path / "a.png", records, estimates, street_map, localizer, {bad.name: "cannot be read"})
+    (axes,) = figures[0].axes
+    assert good.name in axes.get_title(loc="left")
 
 
 def test_an_overlay_without_a_pose_shows_keypoints_and_calls_nothing_a_match(
@@ -57,7 +100,7 @@ def test_an_overlay_without_a_pose_shows_keypoints_and_calls_nothing_a_match(
     localizer = HierarchicalLocalizer(street_map, pose=PoseOptions(min_inliers=5000))
     draw_overlay(tmp_path / "a.png", [record], {record.name: record.world_from_cam}, street_map, localizer)
     assert list(legend_counts(figures[0])) == ["keypoints"]
-    assert "5000 are needed" in figures[0].axes[0].get_title(loc="left")
+    assert "5000 are needed" in " ".join(figures[0].axes[0].get_title(loc="left").split())
 
 
 def test_the_footer_of_the_errors_fits_and_its_numbers_add_up(figures: list[Figure], tmp_path: Path) -> None:

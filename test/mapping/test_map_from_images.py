@@ -21,6 +21,7 @@ from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import pose_of
 from vizloc_ros.geometry.similarity import align_poses
+from vizloc_ros.mapping.check import map_problems
 from vizloc_ros.mapping.rotated_views import rotated_view
 from vizloc_ros.mapping.sfm_report import UNKNOWN_SCALE
 from vizloc_ros.mapping.unposed_build import UnposedBuild, build_from_images
@@ -127,6 +128,9 @@ def test_the_command_takes_the_scale_from_a_length(street_folder: Path, vizloc: 
     assert ended.code == 0, ended.err
     assert f"{len(names)} of {len(names)}" in ended.out
     assert "(known)" in ended.out
+    assert "kB per keyframe, without references for the tracker" in ended.out
+    assert cv2.imread(str(tmp_path / "map" / "trajectory.png")) is not None
+    assert map_problems(tmp_path / "map") == []
     visual_map = VisualMap.open(tmp_path / "map")
     assert visual_map.info.scale == "metric"
     positions = visual_map.keyframe_poses[:, :3]

@@ -17,7 +17,7 @@ from vizloc_ros.cli.arguments import (
     command_line,
 )
 from vizloc_ros.cli.config_file import read_mapping
-from vizloc_ros.cli.map import print_build, print_references
+from vizloc_ros.cli.map import print_build, print_size
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.cli.replay import INTERRUPTED, print_domain, print_replay
 from vizloc_ros.cli.view import ViewOption, require_rerun, show_result
@@ -70,7 +70,8 @@ def demo(
     print_build(report, map_path)
     if tracking:
         dense = open_pyramid_extractor(device=Device(provider=provider, threads=1))
-        print_references(map_path, add_references(map_path, map_records, dense, bar))
+        add_references(map_path, map_records, dense, bar)
+    print_size(map_path)
     console.rule("2. Bag")
     write_bag(query_records, bag, overwrite=True, progress=bar)
     console.rule(f"3. Replay through the nodes at {rate:g} times real time")

@@ -39,6 +39,8 @@ from vizloc_ros.mapping.drift_report import DriftReport
 from vizloc_ros.mapping.georeference import Utm, Wgs84, parse_datum
 from vizloc_ros.mapping.keyframe_choice import ChosenKeyframes, choose_keyframes
 from vizloc_ros.mapping.map_writer import add_to_map
+from vizloc_ros.mapping.reference_arrays import array_files
+from vizloc_ros.mapping.route_coverage import coverage_of_map
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.tracking_options import LONG_SIDE
 from vizloc_ros.readers import open_dataset
@@ -121,7 +123,8 @@ def build_and_print(
         report = build_map(records, opened, out, dataset=dataset, options=options, datum=datum, work=work, progress=bar)
         print_build(report, out)
         if dense is not None:
-            print_references(out, add_references(out, records, dense, bar, work))
+            add_references(out, records, dense, bar, work)
+    print_size(out)
 
 
 @app.command("add-pixloc")
@@ -144,7 +147,8 @@ def add_pixloc(
     visual_map = VisualMap.open(map_path)
     dense = open_pyramid_extractor(model, Device(provider=provider, threads=1), long_side)
     records = open_dataset(dataset or visual_map.info.dataset).records(split)
-    print_references(map_path, add_references(map_path, records, dense, bar))
+    add_references(map_path, records, dense, bar)
+    print_size(map_path)
 
 
 def print_choice(chosen: ChosenKeyframes, count: int) -> None:
@@ -154,16 +158,15 @@ def print_choice(chosen: ChosenKeyframes, count: int) -> None:
         console.print(f"{len(chosen.records)} of {count} images are keyframes; the others: {reasons}", soft_wrap=True)
 
 
-def print_references(map_path: Path, size: int) -> None:
-    """Show network and size of the tracker's reference features.
-
-    Args:
-        map_path: folder of the map.
-        size: size of all reference features [bytes].
-    """
+def print_size(map_path: Path) -> None:
+    """Show the size of a map, and which part of it the tracker's reference features are."""
     info = VisualMap.open(map_path).info
-    model = info.pixloc.model_id if info.pixloc else "none"
-    console.print(f"{map_path}: reference features of {model}, {size / info.keyframes / 1e3:.0f} kB per keyframe")
+    references = sum(info.files[f"{name}.npy"].bytes for name in array_files(info))
+    total, tracker = info.bytes / info.keyframes / 1e3, references / info.keyframes / 1e3
+    parts = "without references for the tracker"
+    if info.pixloc is not None:
+        parts = f"{total - tracker:.0f} kB for the localizer, {tracker:.0f} kB for the tracker ({info.pixloc.model_id})"
+    console.print(f"{map_path}: {total:.0f} kB per keyframe, {parts}", soft_wrap=True)
 
 
 def print_build(report: BuildReport, out: Path) -> None:
@@ -176,8 +179,8 @@ def print_build(report: BuildReport, out: Path) -> None:
         ("reprojection error", f"{report.mean_reprojection_error_px:.2f} px"),
         ("calibration corrected by up to", f"{report.calibration_shift_px:.2f} px"),
         ("matches that agree with the poses", f"{report.pose_agreement:.0%}"),
+        ("route that can be localized", _route_text(report)),
         ("median speed, median depth", f"{report.median_speed_mps:.2f} m/s, {report.median_depth_m:.1f} m"),
-        ("size", f"{(report.map_bytes_per_keyframe or 0) / 1e3:.0f} kB per keyframe"),
         ("time", ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.seconds.items())),
     ):
         table.add_row(label, value)
@@ -189,6 +192,12 @@ def print_build(report: BuildReport, out: Path) -> None:
         console.print(f"{len(weak)} keyframes see too few landmarks to localize against: {shown}", style="yellow")
     for warning in report.warnings:
         console.print(f"warning: {warning}", style="bold yellow")
+
+
+def _route_text(report: BuildReport) -> str:
+    if report.localizable_share is None or report.route_m is None:
+        return "-"
+    return f"{report.localizable_share:.0%} of {report.route_m:.0f} m"
 
 
 @app.command()
@@ -225,14 +234,18 @@ def info(map_path: MapArgument) -> None:
 
 @app.command()
 def check(map_path: MapArgument) -> None:
-    """Verify every byte of a map.
+    """Verify every byte of a map, and show which part of its route can be localized.
 
     The exit code is 1 if files are missing, corrupt or of another map.
     """
     if problems := map_problems(map_path, bar):
         raise MapError("\n".join(problems))
     console.print(f"{map_path}: whole", style="green")
-    _print_build_warnings(VisualMap.open(map_path))
+    visual_map = VisualMap.open(map_path)
+    coverage = coverage_of_map(visual_map)
+    console.print(coverage.text, soft_wrap=True)
+    for warning in dict.fromkeys(visual_map.info.build.get("warnings", []) + coverage.warnings()):
+        console.print(f"warning: {warning}", style="bold yellow", soft_wrap=True)
 
 
 @app.command()

@@ -17,7 +17,7 @@ from vizloc_ros.cli.arguments import (
     SeedOption,
 )
 from vizloc_ros.cli.config_file import read_mapping, read_options
-from vizloc_ros.cli.map import build_and_print, print_references
+from vizloc_ros.cli.map import build_and_print, print_size
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.record import every as every_nth
 from vizloc_ros.mapping.builder import BuildOptions
@@ -119,7 +119,8 @@ def import_hloc(
         console.print("the extractor was not compared with the features: name the images with --images", style="yellow")
     if pixloc and images is not None:
         records = open_dataset(visual_map.info.dataset).records("all")
-        print_references(out, add_references(out, records, open_pyramid_extractor(device=device), bar))
+        add_references(out, records, open_pyramid_extractor(device=device), bar)
+        print_size(out)
 
 
 @app.command("export-colmap")

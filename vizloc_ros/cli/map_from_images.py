@@ -22,6 +22,7 @@ from vizloc_ros.cli.progress import bar
 from vizloc_ros.mapping.sfm_report import SfmReport
 
 console = Console()
+PICTURE = "trajectory.png"
 
 
 def from_images(
@@ -49,13 +50,16 @@ def from_images(
 
     Poses, and intrinsics that are not known, come from structure from motion.
     """
-    from vizloc_ros.cli.map import print_build, print_references
+    from vizloc_ros.cli.map import print_build, print_size
     from vizloc_ros.datasets.record import every as every_nth
     from vizloc_ros.datasets.record import fixes_of, pictures_of
+    from vizloc_ros.evaluation.report import draw_map
     from vizloc_ros.features.device import Device
     from vizloc_ros.features.extractor import open_extractor
+    from vizloc_ros.mapping.map_writer import add_to_map
     from vizloc_ros.mapping.metric_scale import ScaleSource
     from vizloc_ros.mapping.unposed_build import UnposedBuildOptions, build_from_images
+    from vizloc_ros.mapping.visual_map import VisualMap
     from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
     from vizloc_ros.pixloc.reference_builder import add_references
     from vizloc_ros.readers import open_dataset
@@ -85,10 +89,13 @@ def from_images(
         if built.report.sfm is not None:
             print_sfm(built.report.sfm, out)
         print_build(built.report, out)
+        add_to_map(out, [PICTURE], lambda folder: draw_map(folder / PICTURE, VisualMap.open(out)))
+        console.print(f"map from above, which shows whether the model is folded: {out / PICTURE}", soft_wrap=True)
         for path in built.calibrations:
             console.print(f"calibration, for images of the same camera: {path}")
         if dense is not None:
-            print_references(out, add_references(out, built.records, dense, bar, stages))
+            add_references(out, built.records, dense, bar, stages)
+    print_size(out)
 
 
 def print_sfm(report: SfmReport, out: Path) -> None:

@@ -21,11 +21,11 @@ from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.covariance import position_and_rotation_std
 from vizloc_ros.geometry.poses import pose_error, transform_points
 from vizloc_ros.localization.absolute_pose import pose_covariance, reprojection_errors
+from vizloc_ros.localization.candidate import Candidate
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.localization.image_localizer import LocalizedImage
 from vizloc_ros.localization.localization_options import PoseOptions
 from vizloc_ros.localization.places import Place
-from vizloc_ros.localization.candidate import Candidate
 from vizloc_ros.localization.pose_solver import PoseSolver
 from vizloc_ros.pixloc.tracking import Tracked
 from vizloc_ros.pixloc.verification import deviation

@@ -17,9 +17,10 @@ from vizloc_ros.datasets.record import every as every_nth
 from vizloc_ros.errors import ConfigError
 from vizloc_ros.evaluation.convergence import Perturbation
 from vizloc_ros.evaluation.image_results import ImageDetails, ImageMatches
+from vizloc_ros.evaluation.overlays import draw_overlay
 from vizloc_ros.evaluation.prior_poses import Prior, PriorPoses
 from vizloc_ros.evaluation.recall import evaluate_poses, ground_truth
-from vizloc_ros.evaluation.report import draw_overlay, require_result_folder, write_results
+from vizloc_ros.evaluation.report import require_result_folder, write_results
 from vizloc_ros.evaluation.retrieval_recall import RetrievalQuality, VisibleLandmarks, retrieval_recall
 from vizloc_ros.features.types import Features, turned_back
 from vizloc_ros.geometry.quarter_turns import Roll
@@ -256,5 +257,5 @@ def evaluate_localization(
         estimates, report["not_refined"] = refine_poses(records, estimates, refiner, progress)
     known = ImageDetails(source or {}, reasons=run.unlocalized, matches=run.matches)
     written = write_results(out, records, estimates, visual_map, report, images=known)
-    draw_overlay(out / "overlay.png", records, estimates, visual_map, localizer)
+    draw_overlay(out / "overlay.png", records, estimates, visual_map, localizer, run.unlocalized)
     return written

@@ -2,7 +2,9 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -10,11 +12,13 @@ from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Bool, Float64, UInt8
 from vizloc_ros.evaluation.recall import TOLERANCES, RecallReport, readable
+from vizloc_ros.evaluation.top_view import NO_ROTATIONS, TopView
 
 INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 BLUE, GREEN, ORANGE, RED = "#2563eb", "#10b981", "#f59e0b", "#dc2626"
 TOLERANCE_COLORS = (GREEN, ORANGE, RED)
 ERROR_RANGE_M = (0.01, 10.0)
+_WIDE = 0.7  # height by width of images that are drawn one below the other
 ERROR_FLOOR = 1e-3  # lower end of logarithmic axes
 STYLE = {
     "font.size": 10,
@@ -44,10 +48,13 @@ def plot_trajectory(
     estimates: Mapping[str, Rigid3d],
     skipped: Collection[str] = (),
     title: str = "Localization in the map, from above",
+    *,
+    rotations: Float64 = NO_ROTATIONS,
+    unit: str = "m",
 ) -> None:
-    """Draw a top view: the map, the ground-truth trajectory, and each estimate in the color of its error.
+    """Draw a view from above: the map, the ground truth, and each estimate in the color of its error.
 
-    The figure shows the two axes with the largest extent of the map, the longer one to the right; any axis may be up.
+    Any axis may be up, see ``TopView``. A line joins an estimate that is wrong to its true place.
 
     Args:
         path: file of the figure.
@@ -57,62 +64,66 @@ def plot_trajectory(
         estimates: estimated poses by the same names; missing ones are marked.
         skipped: names of queries that were not processed.
         title: title of the figure.
+        rotations: (K, 3, 3) rotations world_from_cam of the keyframes, which tell the vertical.
+        unit: unit of the axes.
     """
     true = {name: pose.translation for name, pose in truth.items()}
     found = {name: pose.translation for name, pose in estimates.items()}
     known = np.concatenate([_stack(keyframes), _stack(true.values())])
     trajectory = known if len(known) else _stack(found.values())  # an outlier must not shrink the map in the figure
-    right, up, mirrored = _view_axes(np.concatenate([_stack(landmarks), trajectory]))
-    low, high = _view_box(trajectory[:, [right, up]])
-    span = high - low
-    with figure_at(path, width=10.0, height=float(np.clip(8.2 * span[1] / span[0], 2.0, 9.0)) + 1.6) as figure:
+    view = TopView.of(trajectory, rotations, landmarks)
+    width, height = view.high - view.low
+    with figure_at(path, width=10.0, height=float(np.clip(8.0 * height / width, 2.0, 9.0)) + 1.5) as figure:
         axes = figure.add_subplot()
-        visible = _inside(landmarks[:, [right, up]], low, high)
-        shown = landmarks[visible][:: max(1, int(visible.sum()) // 40_000)]
+        shown = view.flat(landmarks)[:: max(1, len(landmarks) // 40_000)]
         size = float(np.clip(20_000 / max(len(shown), 1), 0.6, 5.0))
-        axes.scatter(
-            shown[:, right], shown[:, up], s=size, c="#a3b0bd", linewidths=0, label="landmarks", rasterized=True
-        )
-        axes.plot(keyframes[:, right], keyframes[:, up], "-", color="#93b4f5", lw=4, alpha=0.7, label="map images")
+        axes.scatter(*shown.T, s=size, c="#a3b0bd", linewidths=0, label="landmarks", rasterized=True)
+        dots = {"s": float(np.clip(3000 / max(len(keyframes), 1), 6, 30)), "c": "#93b4f5", "linewidths": 0}
+        axes.scatter(*view.flat(_stack(keyframes)).T, label="keyframes", zorder=2, **dots)
         if true:
-            line = _stack(true.values())
-            axes.plot(line[:, right], line[:, up], color=INK, lw=1, label="ground truth of the queries")
-        outside = int((~_inside(_stack(found.values())[:, [right, up]], low, high)).sum())
+            axes.plot(*view.flat(_stack(true.values())).T, color=INK, lw=0.8, label="ground truth of the queries")
+        outside = int((~view.shows(_stack(found.values()))).sum())
         label = f"estimates ({outside} outside the figure)" if outside else "estimates"
-        _draw_estimates(figure, axes, true, found, (right, up), label)
-        unprocessed = _stack([true[name] for name in true if name not in found and name in skipped])
+        _draw_estimates(figure, axes, true, found, view, label, unit)
+        unprocessed = view.flat(_stack([true[name] for name in true if name not in found and name in skipped]))
         if len(unprocessed):
-            label = f"not processed ({len(unprocessed)})"
-            axes.scatter(unprocessed[:, right], unprocessed[:, up], s=5, c=MUTED, label=label)
-        missing = _stack([true[name] for name in true if name not in found and name not in skipped])
+            axes.scatter(*unprocessed.T, s=5, c=MUTED, label=f"not processed ({len(unprocessed)})")
+        missing = view.flat(_stack([true[name] for name in true if name not in found and name not in skipped]))
         if len(missing):
             style = {"marker": "x", "s": 34, "c": RED, "linewidths": 1.4, "zorder": 4}
-            axes.scatter(missing[:, right], missing[:, up], label=f"no pose ({len(missing)})", **style)
-        axes.set(aspect="equal", xlim=(low[0], high[0]), ylim=(low[1], high[1]), title=title)
-        axes.set_xlabel(f"{'xyz'[right]} [m]")
-        axes.set_ylabel(f"{'xyz'[up]} [m]")
-        if mirrored:
+            axes.scatter(*missing.T, label=f"no pose ({len(missing)})", **style)
+        axes.set(aspect="equal", xlim=(view.low[0], view.high[0]), ylim=(view.low[1], view.high[1]), title=title)
+        axes.set_xlabel(f"{'xyz'[view.right]} [{unit}]")
+        axes.set_ylabel(f"{'xyz'[view.upwards]} [{unit}]")
+        if view.inverted:
             axes.invert_yaxis()
         axes.grid(True)
-        legend = figure.legend(loc="outside lower center", ncols=5, markerscale=1.0)
+        legend = figure.legend(loc="outside lower center", ncols=4, markerscale=1.0)
         for handle in legend.legend_handles[:1]:  # the landmarks: their dots are too small for the legend
             handle.set_sizes([16])
 
 
 def _draw_estimates(
-    figure: Any, axes: Any, true: Mapping[str, Float64], found: Mapping[str, Float64], view: tuple[int, int], label: str
+    figure: Any,
+    axes: Any,
+    true: Mapping[str, Float64],
+    found: Mapping[str, Float64],
+    view: TopView,
+    label: str,
+    unit: str,
 ) -> None:
+    from matplotlib.collections import LineCollection
     from matplotlib.colors import LogNorm
 
     compared = [name for name in found if name in true]
     without_truth = _stack([found[name] for name in found if name not in true])
     if len(without_truth):
-        axes.scatter(*without_truth[:, view].T, s=14, c=BLUE, label=label, zorder=3)
+        axes.scatter(*view.flat(without_truth).T, s=14, c=BLUE, label=label, zorder=3)
     if compared:
-        points = _stack([found[name] for name in compared])
-        errors = np.linalg.norm(points - _stack([true[name] for name in compared]), axis=1)
+        points, places = _stack([found[name] for name in compared]), _stack([true[name] for name in compared])
+        errors = np.linalg.norm(points - places, axis=1)
         dots = axes.scatter(
-            *points[:, view].T,
+            *view.flat(points).T,
             c=errors.clip(*ERROR_RANGE_M),
             norm=LogNorm(*ERROR_RANGE_M),
             cmap="plasma",
@@ -122,8 +133,13 @@ def _draw_estimates(
             label=label,
             zorder=3,
         )
+        wrong = errors > TOLERANCES[0].translation_m
+        if wrong.any():
+            lines = np.stack([view.flat(points), view.flat(places)], axis=1)[wrong]
+            text = f"to the true place, beyond {TOLERANCES[0].translation_m:g} {unit} ({int(wrong.sum())})"
+            axes.add_collection(LineCollection(list(lines), colors=RED, linewidths=0.9, label=text), autolim=False)
         bar = figure.colorbar(dots, ax=axes, shrink=0.8, pad=0.02, aspect=24, format="%g")
-        bar.set_label("translation error [m]")
+        bar.set_label(f"translation error [{unit}]")
         bar.outline.set_visible(False)
 
 
@@ -191,6 +207,25 @@ def plot_errors(
         )
 
 
+@dataclass(frozen=True)
+class Overlay:
+    """Query image with its matches, or with its keypoints alone.
+
+    Attributes:
+        image: (H, W) gray or (H, W, 3) BGR image.
+        keypoints: (N, 2) matched keypoints [px]; all of the image without ``inliers``.
+        inliers: (N,) mask of the inlier matches; None if there are no matches.
+        projections: (N, 2) matched landmarks projected with the estimated pose [px]; drawn for the inliers.
+        caption: title of the panel, e.g. the errors.
+    """
+
+    image: UInt8
+    keypoints: Float64
+    inliers: Bool | None = None
+    projections: Float64 | None = None
+    caption: str = ""
+
+
 def plot_overlay(
     path: Path,
     image: UInt8,
@@ -199,30 +234,30 @@ def plot_overlay(
     projections: Float64 | None = None,
     caption: str = "",
 ) -> None:
-    """Draw a query image with its matches, or with its keypoints alone.
+    """Draw one ``Overlay``, of its attributes."""
+    plot_overlays(path, [Overlay(image, keypoints, inliers, projections, caption)])
 
-    Args:
-        path: file of the figure.
-        image: (H, W) gray or (H, W, 3) BGR image.
-        keypoints: (N, 2) matched keypoints [px]; all of the image without ``inliers``.
-        inliers: (N,) mask of the inlier matches; None if there are no matches.
-        projections: (N, 2) matched landmarks projected with the estimated pose [px]; drawn for the inliers.
-        caption: title of the figure, e.g. the errors.
-    """
-    height, width = image.shape[:2]
-    with figure_at(path, width=10.0, height=10.0 * height / width + 1.1) as figure:
-        axes = figure.add_subplot()
-        axes.imshow(image if image.ndim == 2 else image[..., ::-1], cmap="gray", vmin=0, vmax=255)
-        if inliers is None:
-            axes.scatter(*keypoints.T, s=9, c=ORANGE, linewidths=0, label=f"keypoints ({len(keypoints)})")
-        else:
-            _draw_matches(axes, keypoints, inliers, projections)
-        axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
-        axes.set_axis_off()
-        axes.set_title(caption)
-        legend = figure.legend(loc="outside lower center", ncols=3)
-        for text in legend.get_texts():
-            text.set_color(INK)
+
+def plot_overlays(path: Path, overlays: Sequence[Overlay]) -> None:
+    """Draw overlays side by side, or wide images one below the other."""
+    ratio = max(o.image.shape[0] / o.image.shape[1] for o in overlays)
+    rows = len(overlays) if ratio < _WIDE else 1
+    columns = len(overlays) // rows
+    with figure_at(path, width=10.0, height=rows * (10.0 / columns * ratio + 0.8) + 0.3) as figure:
+        for axes, overlay in zip(figure.subplots(rows, columns, squeeze=False).flat, overlays, strict=True):
+            height, width = overlay.image.shape[:2]
+            axes.imshow(
+                overlay.image if overlay.image.ndim == 2 else overlay.image[..., ::-1], cmap="gray", vmin=0, vmax=255
+            )
+            if overlay.inliers is None:
+                keypoints = overlay.keypoints
+                axes.scatter(*keypoints.T, s=9, c=ORANGE, linewidths=0, label=f"keypoints ({len(keypoints)})")
+            else:
+                _draw_matches(axes, overlay.keypoints, overlay.inliers, overlay.projections)
+            axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+            axes.set_axis_off()
+            axes.set_title(fill(overlay.caption, 95 if columns == 1 else 58), fontsize=12 if columns == 1 else 9)
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=3 if columns == 1 else 1, labelcolor=INK)
 
 
 def _draw_matches(axes: Any, keypoints: Float64, inliers: Bool, projections: Float64 | None) -> None:
@@ -252,24 +287,3 @@ def figure_at(path: Path, width: float, height: float) -> Iterator[Any]:
 def _stack(points: Any) -> Float64:
     """(N, 3) array of any number of points, zero included."""
     return np.array(list(points), dtype=np.float64).reshape(-1, 3)
-
-
-def _view_axes(points: Float64) -> tuple[int, int, bool]:
-    """Axis to the right (largest extent), axis upwards, and true if the latter must be inverted to avoid mirroring."""
-    extents = np.ptp(np.percentile(points, [5, 95], axis=0), axis=0) if len(points) else np.ones(3)
-    up, right = (int(axis) for axis in np.argsort(extents, kind="stable")[1:])
-    return right, up, right > up
-
-
-def _inside(points: Float64, low: Float64, high: Float64) -> Bool:
-    """(N,) mask of the (N, 2) points inside the box."""
-    return np.asarray(((points >= low) & (points <= high)).all(axis=1))
-
-
-def _view_box(points: Float64) -> tuple[Float64, Float64]:
-    """Lower and upper corner (2,) of a box around the (N, 2) points, with a margin for the street's surroundings."""
-    if not len(points):
-        return np.full(2, -1.0), np.full(2, 1.0)
-    low, high = points.min(axis=0), points.max(axis=0)
-    margin = max(8.0, 0.12 * float((high - low).max()))
-    return low - margin, high + margin

@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,18 +13,14 @@ from pycolmap import Rigid3d
 from rich.table import Table
 from rich.text import Text
 
-from vizloc_ros.arrays import UInt8
 from vizloc_ros.datasets.record import Record
-from vizloc_ros.errors import CameraError, ImageError, InputError
+from vizloc_ros.errors import InputError
 from vizloc_ros.evaluation.image_results import IMAGES_FILE, NO_MATCHES, ImageDetails, ImageResult, ImageResults
-from vizloc_ros.evaluation.plots import plot_errors, plot_overlay, plot_trajectory
+from vizloc_ros.evaluation.plots import plot_errors, plot_trajectory
 from vizloc_ros.evaluation.recall import evaluate_poses, ground_truth, readable
 from vizloc_ros.evaluation.trajectories import write_tum, write_visuallocalization
 from vizloc_ros.files import replacing
-from vizloc_ros.geometry.poses import transform_points
-from vizloc_ros.geometry.quarter_turns import Roll
-from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
-from vizloc_ros.localization.image_localizer import ImageLocalizer
+from vizloc_ros.geometry.poses import pose_of
 from vizloc_ros.mapping.map_format import INFO_FILE
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.timing import NANOSECONDS
@@ -148,15 +145,43 @@ def write_results(
     submitted = {r.submitted_name or r.name: in_world[r.name] for r in found}
     write_visuallocalization(out / "poses_visuallocalization.txt", submitted)
     _write_images(out / IMAGES_FILE, records, estimates, visual_map, skipped, images or ImageDetails())
-    step = -(-len(visual_map.landmark_positions) // _MAX_POINTS_DRAWN)
-    landmarks = place.points_in_world(np.array(visual_map.landmark_positions[::step], np.float64))
-    keyframes = place.points_in_world(visual_map.keyframe_poses[:, :3])
-    plot_trajectory(out / "trajectory.png", landmarks, keyframes, place.poses_in_world(truth), in_world, skipped)
+    draw_map(out / "trajectory.png", visual_map, truth, estimates, skipped)
     if truth:
         posed = [r for r in records if r.name in truth]
         seconds = np.array([r.timestamp_ns for r in posed]) / NANOSECONDS
         plot_errors(out / "errors.png", recall, [r.name for r in posed], seconds, skipped)
     return report
+
+
+def draw_map(
+    path: Path,
+    visual_map: VisualMap,
+    truth: Mapping[str, Rigid3d] = MappingProxyType({}),
+    estimates: Mapping[str, Rigid3d] = MappingProxyType({}),
+    skipped: Collection[str] = (),
+) -> None:
+    """Draw a map from above, in the coordinates of its dataset, with the poses of queries if there are any.
+
+    Args:
+        path: file of the figure.
+        visual_map: the map.
+        truth: ground-truth poses map_from_cam by image name.
+        estimates: estimated poses map_from_cam by image name.
+        skipped: names of images that were not processed.
+    """
+    place, step = visual_map.info.place, -(-len(visual_map.landmark_positions) // _MAX_POINTS_DRAWN)
+    keyframes = [place.world_from_map_pose * pose_of(row) for row in visual_map.keyframe_poses]
+    plot_trajectory(
+        path,
+        place.points_in_world(np.array(visual_map.landmark_positions[::step], np.float64)),
+        np.array([pose.translation for pose in keyframes]),
+        place.poses_in_world(truth),
+        place.poses_in_world(estimates),
+        skipped,
+        "Localization in the map, from above" if truth or estimates else "Map, from above",
+        rotations=np.array([pose.rotation.matrix() for pose in keyframes]),
+        unit="m" if visual_map.info.scale == "metric" else "units",
+    )
 
 
 def _write_images(
@@ -181,58 +206,3 @@ def _write_images(
         for record in records
     ]
     ImageResults(visual_map.folder.absolute(), known.source, images).write(path)
-
-
-def draw_overlay(
-    path: Path,
-    records: Sequence[Record],
-    estimates: Mapping[str, Rigid3d],
-    visual_map: VisualMap,
-    localizer: HierarchicalLocalizer,
-) -> None:
-    """Draw one image, its matches, and the matched landmarks projected with the estimated pose.
-
-    The image is the first readable one with an estimate in the second half of the records; without one, nothing is
-    drawn.
-
-    Args:
-        path: file of the figure.
-        records: images of the evaluation, in order of time.
-        estimates: estimated poses map_from_cam by image name.
-        visual_map: map of the estimates.
-        localizer: localizer that finds the matches again.
-    """
-    for record in records[len(records) // 2 :]:
-        if record.name not in estimates:
-            continue
-        try:
-            image = record.read_image()
-        except (CameraError, ImageError):  # such as an image of a size that has no calibration
-            continue
-        _draw_overlay_of(path, record, image, estimates[record.name], visual_map, localizer)
-        return
-
-
-def _draw_overlay_of(
-    path: Path,
-    record: Record,
-    image: UInt8,
-    map_from_cam: Rigid3d,
-    visual_map: VisualMap,
-    localizer: HierarchicalLocalizer,
-) -> None:
-    localized = ImageLocalizer(visual_map.extractor, localizer, tuple(Roll)).localize(image, record.camera)
-    features, pose = localized.features, localized.outcome.pose
-    if pose is None:
-        caption = f"{record.name}: all keypoints; localized again, {localized.outcome.reason}"
-        plot_overlay(path, image, features.keypoints.astype(np.float64), caption=caption)
-        return
-    keypoints = features.keypoints[np.concatenate([pose.keypoints, pose.rejected])]
-    inliers = np.arange(len(keypoints)) < len(pose.keypoints)
-    projections = np.zeros((len(keypoints), 2))
-    cam_from_map = map_from_cam.inverse()
-    projected, _ = record.camera.project(transform_points(cam_from_map, pose.positions))
-    correction = visual_map.info.intrinsics_correction(record.camera)
-    projections[inliers] = projected + correction.shift(projected, record.camera)  # pixels of the real camera
-    caption = f"{record.name}: {len(pose.keypoints)} of {len(keypoints)} matches are inliers"
-    plot_overlay(path, image, keypoints.astype(np.float64), inliers, projections, caption)

@@ -59,7 +59,39 @@ def in_front(
     pixels_a: Float64,
     pixels_b: Float64,
 ) -> Bool:
-    """Mask (N,) of the (N, 2) matched pixels whose rays meet in front of both cameras.
+    """Mask (N,) of the (N, 2) matched pixels whose rays meet in front of both cameras."""
+    depths_a, depths_b, _, _ = _ray_depths(camera_a, camera_b, map_from_a, map_from_b, pixels_a, pixels_b)
+    return (depths_a > 0) & (depths_b > 0)
+
+
+def match_depths(
+    camera_a: PinholeCamera,
+    camera_b: PinholeCamera,
+    map_from_a: Rigid3d,
+    map_from_b: Rigid3d,
+    pixels_a: Float64,
+    pixels_b: Float64,
+) -> tuple[Float64, Float64]:
+    """Depths (N,) [m] in a at which the rays of (N, 2) matched pixels meet, and sines (N,) of the angles between them.
+
+    The depth is NaN for rays that do not meet in front of both cameras.
+    """
+    views = (camera_a, camera_b, map_from_a, map_from_b, pixels_a, pixels_b)
+    depths_a, depths_b, squares, lengths = _ray_depths(*views)
+    visible = (depths_a > 0) & (depths_b > 0)
+    depths = np.divide(depths_a, squares, out=np.full(len(squares), np.nan), where=visible & (squares > 0))
+    return depths, np.sqrt(squares) / lengths
+
+
+def _ray_depths(
+    camera_a: PinholeCamera,
+    camera_b: PinholeCamera,
+    map_from_a: Rigid3d,
+    map_from_b: Rigid3d,
+    pixels_a: Float64,
+    pixels_b: Float64,
+) -> tuple[Float64, Float64, Float64, Float64]:
+    """Depths (N,) in a and in b of matched pixels, times ``squares``; these; and the product of the rays' lengths.
 
     In the axes of b, ``depth_b ray_b = depth_a ray_a + t``; the cross products with either ray give the depths.
     """
@@ -68,4 +100,5 @@ def in_front(
     rays_b = camera_b.rays(pixels_b)
     normals = np.cross(rays_a, rays_b)
     depths_a, depths_b = ((np.cross(rays, b_from_a.translation) * normals).sum(axis=1) for rays in (rays_b, rays_a))
-    return (depths_a > 0) & (depths_b > 0)
+    lengths = np.linalg.norm(rays_a, axis=1) * np.linalg.norm(rays_b, axis=1)
+    return depths_a, depths_b, (normals**2).sum(axis=1), lengths

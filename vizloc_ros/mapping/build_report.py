@@ -22,6 +22,8 @@ class BuildReport(BaseModel):
         median_depth_m: median depth of the observations [m].
         calibration_shift_px: maximum shift of a pixel by the self-calibration [px]; 0 without a correction.
         weak_keyframes: names of the keyframes with too few observations.
+        route_m: length of the route [m]; None in a report of an older version.
+        localizable_share: ratio of the route that can be localized.
         warnings: probable errors of the input and their causes.
         seed: seed of the build.
         map_bytes_per_keyframe: size of the map's files, divided by the number of keyframes [bytes].
@@ -44,6 +46,8 @@ class BuildReport(BaseModel):
     median_depth_m: float
     calibration_shift_px: float
     weak_keyframes: list[str]
+    route_m: float | None = None
+    localizable_share: float | None = None
     warnings: list[str]
     seed: int
     map_bytes_per_keyframe: float | None = None

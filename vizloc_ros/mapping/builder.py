@@ -23,12 +23,14 @@ from vizloc_ros.mapping.keyframe_choice import KeyframeOptions
 from vizloc_ros.mapping.keyframe_pairs import Keyframe, PairOptions, keyframe_pairs
 from vizloc_ros.mapping.map_writer import MapContent, require_replaceable, write_map
 from vizloc_ros.mapping.pair_matching import MatchOptions, PairMatches, match_pairs
-from vizloc_ros.mapping.parallax import needed_parallax, no_parallax
+from vizloc_ros.mapping.parallax import no_parallax
 from vizloc_ros.mapping.pose_diagnosis import median_speed, pose_agreement, pose_warnings, scale_warnings
 from vizloc_ros.mapping.rotated_views import RotatedViewOptions
+from vizloc_ros.mapping.route_coverage import coverage_of_build
 from vizloc_ros.mapping.self_calibration import SelfCalibrationOptions, calibration_warnings, estimate_corrections
 from vizloc_ros.mapping.sfm_report import SfmReport
 from vizloc_ros.mapping.triangulation import TriangulationOptions, observation_depths, triangulate
+from vizloc_ros.mapping.view_depth import in_view, neighbor_views, no_pairs
 from vizloc_ros.options import Options
 from vizloc_ros.parallel import Progress, silent
 from vizloc_ros.timing import Stopwatch
@@ -103,11 +105,13 @@ def build_map(
                 keyframes, cameras, options.refine_poses, options.pairs, options.triangulation, options.seed, progress
             )
     with clock("match"):
-        pairs = keyframe_pairs(keyframes, options.pairs)
+        views = neighbor_views(keyframes, options.pairs, options.matches)
+        limits = in_view(keyframes, options.pairs, views)
+        pairs = keyframe_pairs(keyframes, limits)
         if not pairs:
-            raise MapError(_no_pairs(keyframes, options))
+            raise MapError(no_pairs(keyframes, limits, options.triangulation.min_angle, views))
         matches = match_pairs(keyframes, pairs, options.matches, progress, work)
-        warnings = _pose_warnings(records, keyframes, matches, options.triangulation.min_angle)
+        warnings = _pose_warnings(records, keyframes, matches, limits, options)
     corrections: Mapping[PinholeCamera, IntrinsicsCorrection] = {}
     if options.self_calibration.enabled:
         with clock("calibrate"):
@@ -127,6 +131,8 @@ def build_map(
     warnings += scale_warnings(keyframes, observation_depths(keyframes, triangulation)) if is_metric else []
     warnings += _range_warnings(keyframes) + (sfm.warnings if sfm else [])
     observed = np.bincount(triangulation.keyframes, minlength=len(keyframes))
+    coverage = coverage_of_build(keyframes, triangulation)
+    warnings += coverage.warnings()
     report = BuildReport(
         keyframes=len(keyframes),
         landmarks=len(triangulation.positions),
@@ -140,6 +146,8 @@ def build_map(
         median_depth_m=float(np.median(observation_depths(keyframes, triangulation))),
         calibration_shift_px=max((c.max_shift(camera) for camera, c in corrections.items()), default=0.0),
         weak_keyframes=[k.name for k, n in zip(keyframes, observed, strict=True) if n < options.min_observations],
+        route_m=coverage.length,
+        localizable_share=coverage.share,
         warnings=warnings,
         seed=options.seed,
         seconds=clock.seconds,
@@ -185,12 +193,16 @@ def _range_warnings(keyframes: Sequence[Keyframe]) -> list[str]:
 
 
 def _pose_warnings(
-    records: Sequence[Record], keyframes: Sequence[Keyframe], matches: Sequence[PairMatches], min_angle: float
+    records: Sequence[Record],
+    keyframes: Sequence[Keyframe],
+    matches: Sequence[PairMatches],
+    limits: PairOptions,
+    options: BuildOptions,
 ) -> list[str]:
     """Warnings about the poses, with what the files say of turned images. Without parallax, no pose fits."""
-    if at_rest := no_parallax(keyframes, matches, min_angle):
+    if at_rest := no_parallax(keyframes, matches, options.triangulation.min_angle):
         return [at_rest]
-    warnings = pose_warnings(keyframes, matches)
+    warnings = pose_warnings(keyframes, matches, limits, options.matches)
     orientations = {r.name: exif_orientation(r.file) for r in records if warnings and r.file is not None}
     turned = {name: orientation for name, orientation in orientations.items() if orientation != UPRIGHT}
     if not turned:
@@ -201,26 +213,6 @@ def _pose_warnings(
         f"has the {orientation_text(orientation)}"
         for warning in warnings
     ]
-
-
-def _no_pairs(keyframes: Sequence[Keyframe], options: BuildOptions) -> str:
-    centers = np.array([k.map_from_cam.translation for k in keyframes])
-    extent = float(np.linalg.norm(np.ptp(centers, axis=0)))
-    step = float(np.median(np.linalg.norm(np.diff(centers, axis=0), axis=1)))
-    pairs = options.pairs
-    if extent < 2 * pairs.min_distance:
-        return (
-            f"no parallax: all {len(keyframes)} images were taken within {extent:.3g} m by their poses, so the camera "
-            f"stands still or only turns, or positions are not in metres. Two images must be {pairs.min_distance:g} m "
-            f"apart (pairs.min_distance), and {needed_parallax(options.triangulation.min_angle)}"
-        )
-    cause = "wrong scale (are positions in metres?), or too few images"
-    if step <= pairs.max_distance:
-        cause = "they look in other directions: wrong rotations, or too few images"
-    return (
-        f"no two images are within {pairs.max_distance:g} m and {pairs.max_angle:g} deg of each other; successive "
-        f"ones are {step:.3g} m apart: {cause}"
-    )
 
 
 def _no_landmarks(keyframes: Sequence[Keyframe], agreement: float, warnings: Sequence[str]) -> str:

@@ -13,6 +13,8 @@ from vizloc_ros.features.types import Features
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.options import Options
 
+_NEAREST = 32  # keyframes among which the nearest one that faces alike is looked for
+
 
 @dataclass(frozen=True)
 class Keyframe:
@@ -39,7 +41,10 @@ class PairOptions(Options):
     min_distance: float = Field(
         0.05, ge=0, description="minimum distance of two cameras: at rest they see no depth [m]"
     )
-    max_distance: float = Field(25.0, gt=0, description="maximum distance of two cameras [m]")
+    max_distance: float = Field(25.0, gt=0, description="maximum distance of two cameras, unless they see far [m]")
+    min_overlap: float = Field(
+        0.33, gt=0, le=1, description="overlap of views down to which those that see far are matched; 1: none"
+    )
     max_angle: float = Field(50.0, gt=0, le=180, description="maximum angle between their viewing directions [deg]")
     by_pose: int = Field(8, ge=1, description="partners of a keyframe chosen by distance")
     by_retrieval: int = Field(2, ge=0, description="partners chosen by global descriptor, for revisits")
@@ -72,6 +77,21 @@ def keyframe_pairs(keyframes: Sequence[Keyframe], options: PairOptions) -> list[
             chosen = np.concatenate([chosen, others[ranked[: options.by_retrieval]]])
         pairs.update((min(i, int(j)), max(i, int(j))) for j in chosen)
     return sorted(pairs)
+
+
+def nearest_partners(keyframes: Sequence[Keyframe], options: PairOptions) -> dict[int, int]:
+    """Nearest keyframe to each, at any distance, among those that face alike and are ``min_distance`` apart."""
+    centers = np.array([k.map_from_cam.translation for k in keyframes])
+    directions = np.array([k.map_from_cam.rotation.matrix()[:, 2] for k in keyframes])
+    min_cosine = np.cos(np.radians(options.max_angle))
+    tree, found = cKDTree(centers), {}
+    for i, center in enumerate(centers):
+        distances, near = tree.query(center, k=min(len(centers), _NEAREST))
+        near = np.atleast_1d(near)[np.atleast_1d(distances) >= options.min_distance]
+        facing = _facing_alike(i, near.astype(np.int64), directions, min_cosine)
+        if len(facing):
+            found[i] = int(facing[0])
+    return found
 
 
 def _similarities(keyframes: Sequence[Keyframe], i: int, others: Int64) -> Float32:

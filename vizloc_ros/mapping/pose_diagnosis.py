@@ -17,15 +17,17 @@ from vizloc_ros.datasets.exif import orientation_text
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.epipolar import epipolar_distance, fundamental_matrix, in_front
 from vizloc_ros.geometry.quarter_turns import Roll
-from vizloc_ros.mapping.keyframe_pairs import Keyframe
-from vizloc_ros.mapping.pair_matching import PairMatches
+from vizloc_ros.mapping.ambiguous_places import consistency
+from vizloc_ros.mapping.keyframe_pairs import Keyframe, PairOptions
+from vizloc_ros.mapping.pair_matching import MatchOptions, PairMatches
 from vizloc_ros.timing import NANOSECONDS
 
 _NUM_PAIRS = 60  # on which the corrections are tried
 _MIN_GAIN = 0.12  # minimum increase of the inlier ratio by a correction that is named
-_MIN_INLIER_RATIO = 0.25  # of right poses
+_MIN_INLIER_RATIO, _USUAL_INLIER_RATIO = 0.25, 0.5  # of right poses, at least; where nothing looks alike
 _SPEEDS = (0.02, 45.0)  # m/s; usual ones of a vehicle
 _DEPTHS = (0.5, 80.0)  # m; usual ones of landmarks
+_FARTHEST = 500.0  # m; those of a view from the air
 
 _PoseChange = Callable[[Rigid3d], Rigid3d]
 _CameraChange = Callable[[PinholeCamera], PinholeCamera]
@@ -141,21 +143,41 @@ def pose_agreement(matches: Sequence[PairMatches]) -> float:
     return sum(len(m.agreeing) for m in matches) / total if total else 0.0
 
 
-def pose_warnings(keyframes: Sequence[Keyframe], matches: Sequence[PairMatches]) -> list[str]:
-    """Warning with the probable cause, if the matches disagree with the known poses or intrinsics."""
-    pairs = _pairs_over_all_baselines(keyframes, matches)
-    known_ratio = _inlier_ratio(keyframes, pairs, _ConventionError("none"))
-    corrected_ratios = [_inlier_ratio(keyframes, pairs, error) for error in _CONVENTION_ERRORS]
+def pose_warnings(
+    keyframes: Sequence[Keyframe],
+    matches: Sequence[PairMatches],
+    pairs: PairOptions | None = None,
+    matching: MatchOptions | None = None,
+) -> list[str]:
+    """Warning with the probable cause, if the matches disagree with the known poses or intrinsics.
+
+    Args:
+        keyframes: keyframes with their known poses.
+        matches: matches of their pairs.
+        pairs: options by which the pairs were chosen.
+        matching: options by which they were matched.
+    """
+    tried = _pairs_over_all_baselines(keyframes, matches)
+    known_ratio = _inlier_ratio(keyframes, tried, _ConventionError("none"))
+    corrected_ratios = [_inlier_ratio(keyframes, tried, error) for error in _CONVENTION_ERRORS]
     best = int(np.argmax(corrected_ratios))
+    fits_better = corrected_ratios[best] > known_ratio + _MIN_GAIN
+    if not fits_better and known_ratio >= _USUAL_INLIER_RATIO:
+        return []
     figures = f"{known_ratio:.0%} of the matches fit the known poses"
-    if corrected_ratios[best] > known_ratio + _MIN_GAIN:
+    found = consistency(keyframes, pairs or PairOptions(), matching or MatchOptions())
+    if found.repeated:
+        return [found.repeated_warning(figures)]
+    if fits_better:
         return [f"{_CONVENTION_ERRORS[best].description} ({figures}, with that {corrected_ratios[best]:.0%})"]
-    if known_ratio < _MIN_INLIER_RATIO:
-        return [
-            f"{figures}: poses and images do not belong together. Are the time stamps of both in step, the images "
-            "rectified, the poses those of this camera, and in metres?"
-        ]
-    return []
+    if known_ratio >= _MIN_INLIER_RATIO:
+        return []
+    if found.too_far_apart:
+        return [found.distance_warning(figures)]
+    return [
+        f"{figures}: poses and images do not belong together. Are the time stamps of both in step, the images "
+        "rectified, the poses those of this camera, and in metres?"
+    ]
 
 
 def _pairs_over_all_baselines(keyframes: Sequence[Keyframe], matches: Sequence[PairMatches]) -> list[PairMatches]:
@@ -208,6 +230,11 @@ def depth_warnings(depths: Float64) -> list[str]:
     """Warning if the (M,) depths [m] of the observations are unusual in a street."""
     depth = float(np.median(depths)) if len(depths) else float("nan")
     if np.isfinite(depth) and not _DEPTHS[0] <= depth <= _DEPTHS[1]:
+        if _DEPTHS[1] < depth <= _FARTHEST:
+            return [
+                f"far landmarks: they are {depth:.3g} m from the camera in the median. That is right for a camera that "
+                "looks down from the air or far over the land; in a street, positions are not in meters"
+            ]
         return [f"wrong scale: landmarks are {depth:.3g} m from the camera in the median: metres?"]
     return []
 

@@ -49,7 +49,7 @@ def pruned_report(part: MapPart, keep: float) -> dict[str, Any]:
     landmarks = len(np.unique(part.visual_map.observation_landmarks[part.rows]))
     build = part.visual_map.info.build
     return {
-        **build,
+        **{key: value for key, value in build.items() if key not in ("route_m", "localizable_share")},  # see map check
         "keyframes": len(part.keyframes),
         "landmarks": landmarks,
         "observations": len(part.rows),

@@ -13,8 +13,9 @@ from vizloc_ros.bags.bag_camera import BagCamera, open_camera
 from vizloc_ros.bags.bag_options import DEFAULT_OPTIONS, BagOptions
 from vizloc_ros.errors import BagError
 from vizloc_ros.evaluation.image_results import ImageDetails
+from vizloc_ros.evaluation.overlays import draw_overlay
 from vizloc_ros.evaluation.recall import RecallReport, evaluate_poses, ground_truth
-from vizloc_ros.evaluation.report import draw_overlay, require_result_folder, write_results
+from vizloc_ros.evaluation.report import require_result_folder, write_results
 from vizloc_ros.features.device import Device
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.check import check_map
