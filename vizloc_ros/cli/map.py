@@ -35,6 +35,7 @@ from vizloc_ros.mapping.builder import BuildOptions, BuildReport, build_map
 from vizloc_ros.mapping.check import map_problems
 from vizloc_ros.mapping.georeference import Utm, Wgs84, parse_datum
 from vizloc_ros.mapping.keyframe_choice import ChosenKeyframes, choose_keyframes
+from vizloc_ros.mapping.map_format import MapInfo
 from vizloc_ros.mapping.map_writer import add_to_map
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.tracking_options import LONG_SIDE
@@ -179,6 +180,7 @@ def info(map_path: MapArgument) -> None:
         ("format version", described.format_version),
         ("created", f"{described.created} by vizloc_ros {described.vizloc_version}"),
         ("dataset", described.dataset),
+        *session_rows(described),
         ("frame", described.frame),
         *place_rows(described.place),
         ("scale", described.scale),
@@ -228,6 +230,14 @@ def index(map_path: MapArgument, seed: SeedOption = 0) -> None:
     console.print(f"{map_path}: {keyframes} keyframes indexed in {seconds:.1f} s, {added / 1e6:.1f} MB")
     if keyframes <= EXACT_UP_TO:
         console.print(f"Maps of up to {EXACT_UP_TO} keyframes are searched exactly unless 'search' is faiss.")
+
+
+def session_rows(described: MapInfo) -> list[tuple[str, str]]:
+    """Label and text of every session of a map; none for a map of a single one."""
+    return [
+        (f"session {number}", f"{session.keyframes} keyframes of {session.dataset}, added {session.added}")
+        for number, session in enumerate(described.sessions, 1)
+    ]
 
 
 def _print_build_warnings(visual_map: VisualMap) -> None:
