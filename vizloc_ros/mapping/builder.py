@@ -157,7 +157,7 @@ def build_map(
         raise MapError(at_rest or _no_landmarks(keyframes, pose_agreement(matches), warnings))
     is_metric = sfm is None or sfm.scale == "metric"
     warnings += scale_warnings(keyframes, observation_depths(keyframes, triangulation)) if is_metric else []
-    warnings += _range_warnings(keyframes) + (sfm.warnings if sfm else [])
+    warnings += range_warnings(keyframes) + (sfm.warnings if sfm else [])
     observed = np.bincount(triangulation.keyframes, minlength=len(keyframes))
     report = BuildReport(
         keyframes=len(keyframes),
@@ -229,7 +229,8 @@ def _with_correct_keypoints(keyframe: Keyframe, corrections: Mapping[PinholeCame
     return replace(keyframe, features=corrected(keyframe.features, correction, keyframe.camera))
 
 
-def _range_warnings(keyframes: Sequence[Keyframe]) -> list[str]:
+def range_warnings(keyframes: Sequence[Keyframe]) -> list[str]:
+    """Warning for a map too large for float32 coordinates."""
     farthest = max(float(np.abs(k.map_from_cam.translation).max()) for k in keyframes)
     if farthest <= _FLOAT32_SAFE_RANGE:
         return []

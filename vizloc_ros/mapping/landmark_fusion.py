@@ -5,7 +5,7 @@ if a single point is seen where both were, in all keyframes of both.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -41,14 +41,13 @@ class Fusion:
     linked: Bool
 
 
-def fuse_landmarks(first: Structure, second: Structure, progress: Progress, refine_all: bool = False) -> Fusion:
+def fuse_landmarks(first: Structure, second: Structure, progress: Progress) -> Fusion:
     """Join two structures in one frame, with one landmark where both have the same.
 
     Args:
         first: structure of the first map.
         second: structure of the second map, in the frame of the first one.
         progress: progress display.
-        refine_all: refine the positions of the other landmarks, too: their keypoints have moved.
     """
     both = _side_by_side(first, second)
     views = _Views.of(both)
@@ -67,8 +66,7 @@ def fuse_landmarks(first: Structure, second: Structure, progress: Progress, refi
     counts = np.bincount(label)
     positions: Float64 = np.stack([np.bincount(label, both.positions[:, i]) / counts for i in range(3)], axis=1)
     refined, _ = refined_points(positions, landmarks, views)
-    changed = (counts > 1) | refine_all
-    positions[changed] = refined[changed]
+    positions[counts > 1] = refined[counts > 1]
     structure = Structure(both.keyframes, positions, both.owners, both.keypoints, landmarks.astype(np.int32))
     of_first = np.zeros(len(positions), bool)
     of_first[landmarks[: len(first.owners)]] = True
@@ -76,6 +74,12 @@ def fuse_landmarks(first: Structure, second: Structure, progress: Progress, refi
     later = slice(len(first.owners), None)
     np.logical_or.at(linked, both.owners[later] - len(first.keyframes), of_first[landmarks[later]])
     return Fusion(structure, int((counts[counts > 1] - 1).sum()), linked)
+
+
+def with_refined_landmarks(structure: Structure) -> Structure:
+    """Structure whose landmarks have the least reprojection errors, after its keypoints have moved."""
+    positions, _ = refined_points(structure.positions, structure.landmarks, _Views.of(structure))
+    return replace(structure, positions=positions)
 
 
 def _side_by_side(first: Structure, second: Structure) -> Structure:

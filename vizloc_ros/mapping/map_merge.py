@@ -11,13 +11,14 @@ import numpy as np
 from vizloc_ros import __version__
 from vizloc_ros.arrays import Bool, Float64, Int64
 from vizloc_ros.errors import FeatureError, MapError
-from vizloc_ros.features.types import Features
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.geometry.similarity import Similarity
+from vizloc_ros.mapping.builder import range_warnings
+from vizloc_ros.mapping.common_cameras import CommonCameras
 from vizloc_ros.mapping.georeference import Georeference
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
-from vizloc_ros.mapping.landmark_fusion import Fusion, fuse_landmarks
+from vizloc_ros.mapping.landmark_fusion import fuse_landmarks
 from vizloc_ros.mapping.map_format import MapInfo
 from vizloc_ros.mapping.map_part import MapPart, StoredKind, Structure
 from vizloc_ros.mapping.map_writer import MapContent, add_to_map, write_map
@@ -27,7 +28,6 @@ from vizloc_ros.mapping.visual_map import EXTRACTOR_FOLDER, VisualMap
 from vizloc_ros.parallel import Progress, silent
 
 _SAME_PLACE = 10.0  # m between the places of a map by the world and by GNSS, up to which the two agree
-_SAME_CAMERA = 0.01  # px
 _FEW_OBSERVATIONS = 30  # as ``BuildOptions.min_observations``
 _FACING = np.cos(np.radians(50.0))
 _NEAR_DEPTH = 0.5  # of the median depth of the landmarks: a keyframe so near another one is of the same place
@@ -107,14 +107,15 @@ def merge_maps(
         MapPart.of(visual_map, keyframes, np.ones(visual_map.info.landmarks, bool))
         for visual_map, keyframes in ((first, np.ones(first.info.keyframes, bool)), (second, added))
     ]
-    cameras = _CommonCameras.of(first.info, second.info)
+    cameras = CommonCameras.of(first.info, second.info)
     whole, moved = parts[0].structure(), _moved(parts[1].structure(), first_from_second)
     near = _near_others(whole, moved)
     whole = replace(whole, keyframes=cameras.adapted(whole.keyframes, first.info))
     moved = replace(moved, keyframes=cameras.adapted(_renamed(moved.keyframes, whole.keyframes, first), second.info))
-    fusion = fuse_landmarks(whole, moved, progress, refine_all=cameras.changed)
+    fusion = fuse_landmarks(whole, moved, progress)
+    structure, corrections = cameras.calibrated(fusion.structure)
     references, no_references = _references(parts)
-    content = _content(first, second, parts, fusion, cameras, first_from_second)
+    content = _content(parts, structure, corrections, first_from_second)
     report = MergeReport(
         len(moved.keyframes),
         int((~added).sum()),
@@ -123,7 +124,7 @@ def merge_maps(
         fusion.joined,
         no_references,
     )
-    write_map(content, _build_report(first, second, content, cameras, report), out)
+    write_map(content, _build_report((first.info, second.info), content, report), out)
     if references is not None:
         info = first.info.model_copy(update={"observations": len(content.triangulation.landmarks)})
         names = [f"{name}.npy" for name in array_files(info)]
@@ -188,58 +189,6 @@ def _renamed(keyframes: Sequence[Keyframe], others: Sequence[Keyframe], first: V
     return [replace(k, name=f"session{number}/{k.name}") for k in keyframes]
 
 
-@dataclass(frozen=True)
-class _CommonCameras:
-    """Cameras of two maps with one intrinsics correction each: the mean by observations of those of the two.
-
-    Attributes:
-        corrections: corrections of the cameras.
-        changed: whether keypoints are moved by it.
-    """
-
-    corrections: Mapping[PinholeCamera, IntrinsicsCorrection]
-    changed: bool
-
-    @classmethod
-    def of(cls, first: MapInfo, second: MapInfo) -> "_CommonCameras":
-        """Common cameras of two maps. Nearly the same ones become that of the first map."""
-        corrections = {camera: first.intrinsics_correction(camera) for camera in first.cameras}
-        weights = [info.observations / (first.observations + second.observations) for info in (first, second)]
-        changed = False
-        for camera in second.cameras:
-            own, known = second.intrinsics_correction(camera), _nearest(camera, corrections)
-            if known is None:
-                corrections[camera] = own
-            elif corrections[known] != own:
-                both = [np.array([c.focal, c.cx, c.cy, c.radial]) for c in (corrections[known], own)]
-                corrections[known] = IntrinsicsCorrection(*np.average(both, axis=0, weights=weights).tolist())
-                changed = True
-        return cls(corrections, changed)
-
-    def adapted(self, keyframes: Sequence[Keyframe], info: MapInfo) -> list[Keyframe]:
-        """Keyframes of one of the maps with the common cameras, and keypoints with their corrections."""
-        return [self._adapted(keyframe, info.intrinsics_correction(keyframe.camera)) for keyframe in keyframes]
-
-    def _adapted(self, keyframe: Keyframe, old: IntrinsicsCorrection) -> Keyframe:
-        camera = _nearest(keyframe.camera, self.corrections) or keyframe.camera
-        new = self.corrections[camera]
-        if new == old:
-            return replace(keyframe, camera=camera)
-        pixels = keyframe.features.keypoints.astype(np.float64)
-        raw = pixels.copy()
-        for _ in range(3):  # the correction is small and smooth
-            raw = pixels + old.shift(raw, camera)
-        moved = (raw - new.shift(raw, camera)).astype(np.float32)
-        features: Features = replace(keyframe.features, keypoints=moved)
-        return replace(keyframe, camera=camera, features=features)
-
-
-def _nearest(camera: PinholeCamera, cameras: Mapping[PinholeCamera, IntrinsicsCorrection]) -> PinholeCamera | None:
-    if camera in cameras:
-        return camera
-    return next((known for known in cameras if known.is_near(camera, _SAME_CAMERA)), None)
-
-
 def _references(parts: Sequence[MapPart]) -> tuple[ReferenceArrays | None, str]:
     """The tracker's references of both parts; None if one has none or others, and why."""
     infos = [part.visual_map.info for part in parts]
@@ -259,14 +208,13 @@ def _references(parts: Sequence[MapPart]) -> tuple[ReferenceArrays | None, str]:
 
 
 def _content(
-    first: VisualMap,
-    second: VisualMap,
     parts: Sequence[MapPart],
-    fusion: Fusion,
-    cameras: _CommonCameras,
+    structure: Structure,
+    corrections: Mapping[PinholeCamera, IntrinsicsCorrection],
     first_from_second: Similarity,
 ) -> MapContent:
-    structure, info, now = fusion.structure, first.info, datetime.now(timezone.utc)
+    (first, second), now = (part.visual_map for part in parts), datetime.now(timezone.utc)
+    info = first.info
     added = [s.model_copy(update={"added": now.isoformat(timespec="seconds")}) for s in parts[1].sessions]
     return MapContent(
         structure.keyframes,
@@ -278,7 +226,7 @@ def _content(
         info.frame,
         __version__,
         now,
-        cameras.corrections,
+        corrections,
         _georeference(info, second.info, first_from_second),
         info.scale,
         {"sessions": [*parts[0].sessions, *(s for s in added if s.keyframes)]},
@@ -293,25 +241,20 @@ def _georeference(first: MapInfo, second: MapInfo, first_from_second: Similarity
     return first.place.model_copy(update={"datum": datum.moved(first_from_second.a_from_b.inverse())})
 
 
-def _build_report(
-    first: VisualMap, second: VisualMap, content: MapContent, cameras: _CommonCameras, report: MergeReport
-) -> dict[str, Any]:
+def _build_report(infos: Sequence[MapInfo], content: MapContent, report: MergeReport) -> dict[str, Any]:
     triangulation, keyframes = content.triangulation, content.keyframes
     observed = np.bincount(triangulation.keyframes, minlength=len(keyframes))
-    builds = [visual_map.info.build for visual_map in (first, second)]
+    warnings = [warning for info in infos for warning in info.build.get("warnings", [])]
     return {
         "keyframes": len(keyframes),
         "landmarks": len(triangulation.positions),
         "observations": len(triangulation.landmarks),
         "mean_track_length": len(triangulation.landmarks) / len(triangulation.positions),
         "mean_reprojection_error_px": triangulation.mean_error,
-        "calibration_shift_px": max((c.max_shift(camera) for camera, c in cameras.corrections.items()), default=0.0),
+        "calibration_shift_px": max(c.max_shift(camera) for camera, c in content.corrections.items()),
         "weak_keyframes": [k.name for k, n in zip(keyframes, observed, strict=True) if n < _FEW_OBSERVATIONS],
-        "warnings": list(dict.fromkeys(warning for build in builds for warning in build.get("warnings", []))),
+        "warnings": list(dict.fromkeys([*warnings, *range_warnings(keyframes)])),
         "joined_landmarks": report.joined,
         "linked_keyframes": report.linked,
-        "merged_from": [
-            {"dataset": m.info.dataset, "keyframes": m.info.keyframes, "created": m.info.created}
-            for m in (first, second)
-        ],
+        "merged_from": [{"dataset": i.dataset, "keyframes": i.keyframes, "created": i.created} for i in infos],
     }
