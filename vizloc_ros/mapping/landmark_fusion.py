@@ -4,7 +4,6 @@ Left apart, two landmarks at one point would look alike, and the ratio test of a
 if a single point is seen where both were, in all keyframes of both.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -215,7 +214,7 @@ class _Views:
         return _Views(self.rotations[rows], self.translations[rows], self.focal[rows], self.rays[rows])
 
 
-def refined_points(points: Float64, of_rows: Sequence[int] | Int64, views: _Views) -> tuple[Float64, Float64]:
+def refined_points(points: Float64, of_rows: Int32 | Int64, views: _Views) -> tuple[Float64, Float64]:
     """Points (G, 3) with least squared reprojection errors, and the errors (M,) of the observations [px].
 
     Args:
@@ -223,7 +222,7 @@ def refined_points(points: Float64, of_rows: Sequence[int] | Int64, views: _View
         of_rows: (M,) point of each observation.
         views: the observations; poses and cameras are fixed.
     """
-    index = np.asarray(of_rows)
+    index = of_rows
     points = points.copy()
     for step in range(_STEPS + 1):
         in_camera = np.einsum("mij,mj->mi", views.rotations, points[index]) + views.translations
