@@ -17,6 +17,7 @@ import nodes
 import quantization
 import retrieval_scale
 import robotcar_size
+import sessions
 import typer
 from machine import machine_table
 from measure import Table
@@ -30,6 +31,7 @@ BENCHMARKS: dict[str, Callable[[Path], list[Table]]] = {
     "extraction": extraction.benchmark,
     "quantization": quantization.benchmark,
     "kitti00": kitti00.benchmark,
+    "sessions": sessions.benchmark,
     "peers": comparison.benchmark,
     "alignment": alignment.benchmark,
     "robotcar_size": robotcar_size.benchmark,

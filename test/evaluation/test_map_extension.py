@@ -26,7 +26,7 @@ def test_two_appearances_of_a_street_are_one_map(
 ) -> None:
     """Images of the evening are added to the map of the morning, with which others of the evening are localized."""
     evening = street.records("query")
-    added, queries = evening[::4], evening[2::16]
+    added, queries = evening[::5], evening[2::20]
     session = posed_in_map(tracked_map, added)
     assert (session.records, session.localized, session.left_out) == (added, 0, [])
     _, report = extend_map(tracked_map, session, tmp_path / "map", dataset="evening:", tracker=small_extractor())
@@ -48,10 +48,15 @@ def test_images_without_poses_are_localized_and_others_left_out(
     street_map: VisualMap, street: SyntheticStreet, tmp_path: Path, vizloc: Vizloc
 ) -> None:
     """Their poses are of another world, so they are ignored, and two images are of nothing."""
-    evening = street.records("query")[::4]
+    evening = street.records("query")[::5]
     away = Rigid3d(Rotation3d(np.array([0.0, 0.0, 1.0])), np.array([90.0, 0.0, 0.0]))
     moved = [replace(r, split="map", world_from_cam=away * r.world_from_cam) for r in evening]
-    blank = [replace(moved[i], name=f"blank{i}", read_image=lambda: np.full((250, 400), 99, np.uint8)) for i in (0, 1)]
+    gray = np.full((250, 400), 99, np.uint8)
+    last = moved[-1]
+    blank = [
+        replace(last, name=f"blank{i}", timestamp_ns=last.timestamp_ns + i * 10**8, read_image=lambda: gray)
+        for i in (1, 2)
+    ]
     (tmp_path / "session").mkdir()
     write_posed_folder(tmp_path / "session", [*moved, *blank])
     dataset, out = f"folder:{tmp_path / 'session'}", tmp_path / "map"
