@@ -142,7 +142,7 @@ def print_merge(report: MergeReport, out: Path, before: VisualMap) -> None:
     if report.no_references:
         console.print(
             f"the result has no references for the tracker: {report.no_references}. Run 'vizloc map add-pixloc' on "
-            "both maps first",
+            "each map before",
             style="yellow",
             soft_wrap=True,
         )

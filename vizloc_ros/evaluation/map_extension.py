@@ -111,5 +111,5 @@ def extend_map(
         place = visual_map.info.place.world_from_map_pose.inverse() * added.info.place.world_from_map_pose
         known = Similarity(1.0, place)
         if not session.localized:
-            align_by_matches(visual_map, added, known, progress)
+            align_by_matches(visual_map, added, known, progress, name=dataset)
         return report, merge_maps(visual_map, added, known, out, progress)

@@ -70,7 +70,12 @@ class SessionAlignment:
 
 
 def align_by_matches(
-    first: VisualMap, second: VisualMap, known: Similarity | None = None, progress: Progress = silent
+    first: VisualMap,
+    second: VisualMap,
+    known: Similarity | None = None,
+    progress: Progress = silent,
+    *,
+    name: str = "",
 ) -> SessionAlignment:
     """Find the pose of a map in another one, or check a known one.
 
@@ -79,6 +84,7 @@ def align_by_matches(
         second: map of these keyframes.
         known: known transform first_from_second, which is returned unless the matches contradict it; None to find it.
         progress: progress display.
+        name: name of the second map in errors; its folder by default.
 
     Raises:
         MapError: too few keyframes agree on a pose, or as many on another one; or the known transform is wrong.
@@ -86,10 +92,11 @@ def align_by_matches(
     keyframes = np.unique(np.linspace(0, second.info.keyframes - 1, _MOST).round().astype(np.int64))
     found = localize_keyframes(first, second, keyframes, progress)
     fit = _Fit.of(found, depth=_median_depth(first), scaled="unknown" in (first.info.scale, second.info.scale))
+    name = name or str(second.folder)
     if known is not None:
-        return _checked(first.folder, second.folder, fit, known, len(keyframes))
+        return _checked(first.folder, name, fit, known, len(keyframes))
     needed = min(_MIN_AGREEING, second.info.keyframes)
-    where = f"{second.folder}: {len(found)} of {len(keyframes)} keyframes were localized in {first.folder}"
+    where = f"{name}: {len(found)} of {len(keyframes)} keyframes were localized in {first.folder}"
     best, agreeing = fit.largest_cluster(np.ones(len(found), bool))
     if best is None or agreeing.sum() < needed:
         raise MapError(
@@ -134,7 +141,7 @@ def localize_keyframes(
     return [outcome for outcome in outcomes if outcome is not None]
 
 
-def _checked(first: Path, second: Path, fit: "_Fit", known: Similarity, tried: int) -> SessionAlignment:
+def _checked(first: Path, second: str, fit: "_Fit", known: Similarity, tried: int) -> SessionAlignment:
     """The known transform. Raises ``MapError`` if more keyframes agree on another one."""
     agreeing = fit.agreeing(known)
     best, others = fit.largest_cluster(~agreeing)
@@ -142,7 +149,8 @@ def _checked(first: Path, second: Path, fit: "_Fit", known: Similarity, tried: i
         raise MapError(
             f"{second}: is not in the frame of {first}: {int(others.sum())} keyframes that were localized there agree "
             f"on a pose {_distance_between(best, known, fit):.2g} m from that of the coordinates, and "
-            f"{int(agreeing.sum())} on the latter: align the maps by matches with --align, or correct the poses"
+            f"{int(agreeing.sum())} on the latter: correct the poses, or have them found by matches (merge --align, "
+            "extend --localize)"
         )
     return SessionAlignment(known, int(agreeing.sum()), len(fit.found), tried)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vizloc_ros import __version__
-from vizloc_ros.arrays import Bool, Float64, Int64
+from vizloc_ros.arrays import Bool, Float64
 from vizloc_ros.errors import FeatureError, MapError
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import transform_points
@@ -30,7 +30,7 @@ from vizloc_ros.parallel import Progress, silent
 _SAME_PLACE = 10.0  # m between the places of a map by the world and by GNSS, up to which the two agree
 _FEW_OBSERVATIONS = 30  # as ``BuildOptions.min_observations``
 _FACING = np.cos(np.radians(50.0))
-_NEAR_DEPTH = 0.5  # of the median depth of the landmarks: a keyframe so near another one is of the same place
+_NEAR_DEPTH = 0.5  # of the median distance of the landmarks: a keyframe so near another one is of the same place
 
 
 def require_same_features(first: VisualMap, second: VisualMap) -> None:
@@ -102,7 +102,7 @@ def merge_maps(
     require_same_features(first, second)
     added = ~_doubles(first, second)
     if not added.any():
-        raise MapError(f"{second.folder}: all of its images are in {first.folder} already")
+        raise MapError(f"{first.folder}: has all images of {second.info.dataset} already")
     parts = [
         MapPart.of(visual_map, keyframes, np.ones(visual_map.info.landmarks, bool))
         for visual_map, keyframes in ((first, np.ones(first.info.keyframes, bool)), (second, added))
@@ -155,22 +155,14 @@ def _moved(structure: Structure, transform: Similarity) -> Structure:
 
 def _near_others(first: Structure, second: Structure) -> Bool:
     """(K,) whether a keyframe of the second structure has one of the first near it that faces alike."""
-    depths = [
-        transform_points(first.keyframes[k].map_from_cam.inverse(), first.positions[landmarks])[:, 2]
-        for k, landmarks in _landmarks_by_keyframe(first)
-    ]
-    limit = _NEAR_DEPTH * float(np.median(np.concatenate(depths)))
     centers, directions = (np.array(values) for values in zip(*map(_view, first.keyframes), strict=True))
+    offsets = first.positions[first.landmarks] - centers[first.owners]
+    limit = _NEAR_DEPTH * float(np.median(np.linalg.norm(offsets, axis=1)))
     found = []
     for center, direction in map(_view, second.keyframes):
         close = np.linalg.norm(centers - center, axis=1) <= limit
         found.append(bool((close & (directions @ direction >= _FACING)).any()))
     return np.array(found, bool)
-
-
-def _landmarks_by_keyframe(structure: Structure) -> list[tuple[int, Int64]]:
-    offsets = np.searchsorted(structure.owners, np.arange(len(structure.keyframes) + 1))
-    return [(k, structure.landmarks[offsets[k] : offsets[k + 1]]) for k in range(len(structure.keyframes))]
 
 
 def _view(keyframe: Keyframe) -> tuple[Float64, Float64]:
@@ -192,10 +184,10 @@ def _renamed(keyframes: Sequence[Keyframe], others: Sequence[Keyframe], first: V
 def _references(parts: Sequence[MapPart]) -> tuple[ReferenceArrays | None, str]:
     """The tracker's references of both parts; None if one has none or others, and why."""
     infos = [part.visual_map.info for part in parts]
-    if without := [part.visual_map.folder for part in parts if part.visual_map.info.pixloc is None]:
-        return None, "" if len(without) == len(parts) else f"{without[0]} has no references for the tracker"
+    if without := [info.dataset for info in infos if info.pixloc is None]:
+        return None, "" if len(without) == len(parts) else f"those of {without[0]} are missing"
     if infos[0].pixloc != infos[1].pixloc:
-        return None, "the two maps have references of different networks or image sizes"
+        return None, "those of the two maps are of different networks or image sizes"
     first, second = (part.references for part in parts)
     if first is None or second is None:
         raise FeatureError(f"{parts[0].visual_map.folder}: the references of the tracker are not there")
