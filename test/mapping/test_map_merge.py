@@ -139,7 +139,7 @@ def test_a_wrong_frame_disagreeing_places_and_other_streets_are_refused(
     aside = Rigid3d(Rotation3d(), np.array([3.0, 0.0, 0.0]))
     shifted = sessions.write(tmp_path / "shifted", moved(odd, aside))
     with pytest.raises(
-        MapError, match=r"shifted: is not in the frame of .*even: 1\d keyframes .* 3 m .* merge --align"
+        MapError, match=r"shifted: is not in the frame of .*even: 1\d keyframes .* 3 m .*merge --align"
     ):
         align_by_matches(even, shifted, known_transform(even.info, shifted.info))
     halves = sessions.write(tmp_path / "halves", [*odd[:7], *moved(odd[7:], aside)])
