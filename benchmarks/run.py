@@ -18,6 +18,7 @@ import nodes
 import quantization
 import retrieval_scale
 import robotcar_size
+import sessions
 import typer
 from machine import machine_table
 from measure import Table
@@ -31,6 +32,7 @@ BENCHMARKS: dict[str, Callable[[Path], list[Table]]] = {
     "extraction": extraction.benchmark,
     "quantization": quantization.benchmark,
     "kitti00": kitti00.benchmark,
+    "sessions": sessions.benchmark,
     "peers": comparison.benchmark,
     "alignment": alignment.benchmark,
     "build_scale": build_scale.benchmark,

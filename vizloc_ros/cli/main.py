@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 
 from vizloc_ros import __version__
-from vizloc_ros.cli import bag, evaluate, export, map_exchange, map_upkeep, train
+from vizloc_ros.cli import bag, evaluate, export, map_exchange, map_sessions, map_upkeep, train
 from vizloc_ros.cli import map as map_commands
 from vizloc_ros.cli.benchmark import benchmark
 from vizloc_ros.cli.demo import demo
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 map_commands.app.add_typer(map_exchange.app)
 map_commands.app.add_typer(map_upkeep.app)
+map_commands.app.add_typer(map_sessions.app)
 map_commands.app.command("from-images")(from_images)
 app.add_typer(map_commands.app, name="map")
 app.add_typer(bag.app, name="bag")

@@ -38,6 +38,7 @@ from vizloc_ros.mapping.check import map_problems
 from vizloc_ros.mapping.drift_report import DriftReport
 from vizloc_ros.mapping.georeference import Utm, Wgs84, parse_datum
 from vizloc_ros.mapping.keyframe_choice import ChosenKeyframes, choose_keyframes
+from vizloc_ros.mapping.map_format import MapInfo
 from vizloc_ros.mapping.map_writer import add_to_map
 from vizloc_ros.mapping.reference_arrays import array_files
 from vizloc_ros.mapping.route_coverage import coverage_of_map
@@ -210,6 +211,7 @@ def info(map_path: MapArgument) -> None:
         ("format version", described.format_version),
         ("created", f"{described.created} by vizloc_ros {described.vizloc_version}"),
         ("dataset", described.dataset),
+        *session_rows(described),
         ("frame", described.frame),
         *place_rows(described.place),
         ("scale", described.scale),
@@ -270,6 +272,14 @@ def index(map_path: MapArgument, seed: SeedOption = 0) -> None:
 def _print_drift(report: DriftReport) -> None:
     for line in report.lines:
         console.print(line, soft_wrap=True)
+
+
+def session_rows(described: MapInfo) -> list[tuple[str, str]]:
+    """Label and text of every session of a map; none for a map of a single one."""
+    return [
+        (f"session {number}", f"{session.keyframes} keyframes of {session.dataset}, added {session.added}")
+        for number, session in enumerate(described.sessions, 1)
+    ]
 
 
 def _print_build_warnings(visual_map: VisualMap) -> None:

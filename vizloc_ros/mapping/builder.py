@@ -129,7 +129,7 @@ def build_map(
         raise MapError(at_rest or _no_landmarks(keyframes, pose_agreement(matches), warnings))
     is_metric = sfm is None or sfm.scale == "metric"
     warnings += scale_warnings(keyframes, observation_depths(keyframes, triangulation)) if is_metric else []
-    warnings += _range_warnings(keyframes) + (sfm.warnings if sfm else [])
+    warnings += range_warnings(keyframes) + (sfm.warnings if sfm else [])
     observed = np.bincount(triangulation.keyframes, minlength=len(keyframes))
     coverage = coverage_of_build(keyframes, triangulation)
     warnings += coverage.warnings()
@@ -182,7 +182,8 @@ def _require_poses(records: Sequence[Record], dataset: str, needed: int) -> list
     return [record.world_from_cam for record in records if record.world_from_cam is not None]
 
 
-def _range_warnings(keyframes: Sequence[Keyframe]) -> list[str]:
+def range_warnings(keyframes: Sequence[Keyframe]) -> list[str]:
+    """Warning for a map too large for float32 coordinates."""
     farthest = max(float(np.abs(k.map_from_cam.translation).max()) for k in keyframes)
     if farthest <= _FLOAT32_SAFE_RANGE:
         return []

@@ -71,6 +71,22 @@ class FileInfo(BaseModel):
         return cls(bytes=path.stat().st_size, sha256=digest.hexdigest())
 
 
+class Session(BaseModel):
+    """Keyframes that came into a map together; those of successive sessions follow one another.
+
+    Attributes:
+        dataset: dataset that they are from.
+        keyframes: number of them.
+        added: time at which they were added, ISO 8601.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: str
+    keyframes: int = Field(ge=0)
+    added: str
+
+
 class MapInfo(BaseModel):
     """Content of ``map.yaml``.
 
@@ -91,6 +107,7 @@ class MapInfo(BaseModel):
         descriptor_size: number of elements of a local descriptor.
         global_descriptor_size: number of elements of a global descriptor.
         pixloc: reference features for the tracker; None for a map without.
+        sessions: where the keyframes are from, in their order; empty for a map of one session.
         build: report of the build.
         files: size and checksum of every file of the map except map.yaml, by path relative to the map's folder.
     """
@@ -113,6 +130,7 @@ class MapInfo(BaseModel):
     descriptor_size: int = Field(ge=1)
     global_descriptor_size: int = Field(ge=1)
     pixloc: PixLocInfo | None = None
+    sessions: list[Session] = []
     build: dict[str, Any] = {}
     files: dict[str, FileInfo]
 
@@ -120,6 +138,11 @@ class MapInfo(BaseModel):
     def place(self) -> Georeference:
         """Georeference of the map; without one, the map's coordinates are those of its dataset."""
         return self.georeference or Georeference()
+
+    @property
+    def all_sessions(self) -> list[Session]:
+        """Sessions of the keyframes, one or more."""
+        return self.sessions or [Session(dataset=self.dataset, keyframes=self.keyframes, added=self.created)]
 
     @property
     def bytes(self) -> int:

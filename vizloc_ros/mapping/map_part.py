@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from vizloc_ros import __version__
-from vizloc_ros.arrays import Bool, Int64
+from vizloc_ros.arrays import Bool, Float64, Int32, Int64
 from vizloc_ros.errors import MapError
 from vizloc_ros.features.types import Features
 from vizloc_ros.geometry.poses import pose_of
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
-from vizloc_ros.mapping.map_format import ExtractorInfo, MapInfo
+from vizloc_ros.mapping.map_format import ExtractorInfo, MapInfo, Session
 from vizloc_ros.mapping.map_writer import MapContent, add_to_map, write_map
 from vizloc_ros.mapping.reference_arrays import ReferenceArrays, array_files
 from vizloc_ros.mapping.triangulation import triangulation_of
@@ -22,7 +22,7 @@ from vizloc_ros.mapping.visual_map import EXTRACTOR_FOLDER, VisualMap
 
 _MADE_ANEW = {
     *("format_version", "vizloc_version", "created", "extractor", "cameras", "camera_corrections", "keyframes"),
-    *("landmarks", "observations", "descriptor_size", "global_descriptor_size", "pixloc", "build", "files"),
+    *("landmarks", "observations", "descriptor_size", "global_descriptor_size", "pixloc", "sessions", "build", "files"),
 }
 _MIN_TRACK = 2  # keyframes of a landmark, without which it is none for COLMAP
 
@@ -74,13 +74,14 @@ class MapPart:
     rows: Int64
 
     @classmethod
-    def of(cls, visual_map: VisualMap, keyframes: Bool, landmarks: Bool) -> "MapPart":
+    def of(cls, visual_map: VisualMap, keyframes: Bool, landmarks: Bool, min_track: int = _MIN_TRACK) -> "MapPart":
         """Part with (K,) keyframes and (L,) landmarks of a map.
 
-        Landmarks that fewer than two of the keyframes observe are left out. Raises ``MapError`` if nothing remains.
+        Landmarks that fewer than ``min_track`` of the keyframes observe are left out. Raises ``MapError`` if nothing
+        remains.
         """
         seen, of_keyframes = visual_map.observation_landmarks, keyframes[keyframe_of_rows(visual_map)]
-        chosen = landmarks & (np.bincount(seen[of_keyframes], minlength=len(landmarks)) >= _MIN_TRACK)
+        chosen = landmarks & (np.bincount(seen[of_keyframes], minlength=len(landmarks)) >= min_track)
         rows = np.flatnonzero(of_keyframes & chosen[seen])
         if not len(rows):
             raise MapError(f"{visual_map.folder}: of {keyframes.sum()} keyframes no landmark remains: keep more")
@@ -96,21 +97,36 @@ class MapPart:
         Raises:
             MapError: ``out`` is not replaceable, or the map cannot be written.
         """
-        info, references = self.visual_map.info, self.visual_map.references
-        if references is not None:
-            references = ReferenceArrays(
-                tuple(np.asarray(features[self.rows]) for features in references.features),
-                np.asarray(references.scales[self.rows]),
-                np.asarray(references.confidences[self.rows]),
-            )
+        info, references = self.visual_map.info, self.references
         size = write_map(self._content(), build, out)
         if references is None:
             return size
         names = [f"{name}.npy" for name in array_files(info)]
         return size + add_to_map(out, names, references.save, {"pixloc": info.pixloc})
 
-    def _content(self) -> MapContent:
-        visual_map, info = self.visual_map, self.visual_map.info
+    @property
+    def references(self) -> ReferenceArrays | None:
+        """The tracker's references of the part; None if the map has none."""
+        references = self.visual_map.references
+        if references is None:
+            return None
+        return ReferenceArrays(
+            tuple(np.asarray(features[self.rows]) for features in references.features),
+            np.asarray(references.scales[self.rows]),
+            np.asarray(references.confidences[self.rows]),
+        )
+
+    @property
+    def sessions(self) -> list[Session]:
+        """Sessions of the part's keyframes."""
+        sessions = self.visual_map.info.all_sessions
+        ends = np.cumsum([session.keyframes for session in sessions])
+        counts = np.diff(np.searchsorted(self.keyframes, ends), prepend=0).tolist()
+        return [session.model_copy(update={"keyframes": n}) for session, n in zip(sessions, counts, strict=True)]
+
+    def structure(self) -> "Structure":
+        """Keyframes, landmarks and observations of the part."""
+        visual_map = self.visual_map
         of_rows = keyframe_of_rows(visual_map)[self.rows]
         starts = np.searchsorted(of_rows, self.keyframes)
         stops = np.searchsorted(of_rows, self.keyframes, side="right")
@@ -119,20 +135,48 @@ class MapPart:
             for k, start, stop in zip(self.keyframes, starts, stops, strict=True)
         ]
         kept, landmarks = np.unique(visual_map.observation_landmarks[self.rows], return_inverse=True)
-        positions = np.asarray(visual_map.landmark_positions[kept], np.float64)
         owners = np.searchsorted(self.keyframes, of_rows)
-        keypoints = np.arange(len(self.rows)) - starts[owners]
-        return MapContent(
+        return Structure(
             keyframes,
-            triangulation_of(keyframes, positions, owners, keypoints, landmarks.astype(np.int32)),
+            np.asarray(visual_map.landmark_positions[kept], np.float64),
+            owners,
+            np.arange(len(self.rows)) - starts[owners],
+            landmarks.astype(np.int32),
+        )
+
+    def _content(self) -> MapContent:
+        visual_map, info, part = self.visual_map, self.visual_map.info, self.structure()
+        sessions = {"sessions": self.sessions} if info.sessions else {}
+        return MapContent(
+            part.keyframes,
+            triangulation_of(part.keyframes, part.positions, part.owners, part.keypoints, part.landmarks),
             StoredKind(info.extractor, visual_map.folder / EXTRACTOR_FOLDER),
             info.dataset,
             info.frame,
             __version__,
             datetime.now(timezone.utc),
             {camera: info.intrinsics_correction(camera) for camera in info.cameras},
-            changes={name: getattr(info, name) for name in MapInfo.model_fields if name not in _MADE_ANEW},
+            changes={name: getattr(info, name) for name in MapInfo.model_fields if name not in _MADE_ANEW} | sessions,
         )
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Keyframes, landmarks and observations of a map, whose keyframes have the observed keypoints only.
+
+    Attributes:
+        keyframes: K keyframes.
+        positions: (L, 3) positions of the landmarks [m].
+        owners: (M,) index of each observation's keyframe, ascending.
+        keypoints: (M,) index of its keypoint in that keyframe, ascending in a keyframe.
+        landmarks: (M,) index of its landmark.
+    """
+
+    keyframes: list[Keyframe]
+    positions: Float64
+    owners: Int64
+    keypoints: Int64
+    landmarks: Int32
 
 
 def keyframe_of_rows(visual_map: VisualMap) -> Int64:

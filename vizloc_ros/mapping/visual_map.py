@@ -104,9 +104,10 @@ class VisualMap:
         """Images of the keyframes, found by name. Raises ``MapError`` if one is not among the records."""
         by_name = {record.name: record for record in records}
         if missing := [name for name in self.keyframe_names if name not in by_name]:
+            several = ", and do what needs images before sessions are merged" if self.info.sessions else ""
             raise MapError(
                 f"{self.folder}: {len(missing)} of its images are not in the dataset, the first is {missing[0]}: "
-                "give the dataset and the split that the map was built from"
+                f"give the dataset and the split that the map was built from{several}"
             )
         return [by_name[name] for name in self.keyframe_names]
 
