@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_helpers import Vizloc
+from pixloc_helpers import LONG_SIDE
 from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.datasets.record import Record
@@ -105,7 +106,7 @@ def test_few_inliers_among_many_matches_are_chance() -> None:
 def test_the_command_writes_table_report_and_evidence(vizloc: Vizloc, tracked_map: VisualMap, tmp_path: Path) -> None:
     faults = ("none", "mirrored", "fx = 1e300")
     shutil.copytree(tracked_map.folder, tmp_path / "maps" / "street")  # of the same images, so it is not built again
-    (tmp_path / "small.yaml").write_text(f"long_side: {SMALL_SIDE}\n")
+    (tmp_path / "small.yaml").write_text(f"long_side: {LONG_SIDE}\n")
     options = [option for fault in faults for option in ("--only", fault)]
     options += ["--extractor", "rootsift", "--config", str(tmp_path / "small.yaml"), "--out", str(tmp_path)]
     ended = vizloc("evaluate", "trust", "--quick", "--evidence", *options)

@@ -66,7 +66,7 @@ class TrustRow:
 
     Attributes:
         fault: name of the fault.
-        run: "localizer", "tracker" or "nodes".
+        run: "localizer", "tracker", "tracker node" or "localizer node".
         images: number of images, from the begin of the fault on.
         poses: number of them with a pose.
         wrong: number of poses that are over 0.5 m or 5 deg off.
