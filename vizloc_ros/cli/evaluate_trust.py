@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 console = Console()
 _QUICK_WORLD = "length=12&width=400&height=250"
-_QUICK = {"every": 8, "good_s": 0.8, "drive_s": 2.4}
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class _Setting:
     world_options: str
     seed: int
 
-    def open(self, name: str) -> tuple[VisualMap, list[Record]]:
+    def open(self, name: str) -> tuple[VisualMap, Sequence[Record]]:
         """Map of a world, built if it is not there, and the drive with poses in the map."""
         world = open_world(name, self.seed, self.world_options)
         visual_map = world.map_in(self.out / "maps", self.extractor, self.pyramids, self.seed, bar)
@@ -97,7 +96,11 @@ def trust(
     if out is None:
         raise typer.BadParameter("give a folder for the results", param_hint="--out")
     options, device = read_options(config, OptionTree), Device(provider=provider, threads=1)
-    run = TrustRun(options, **_QUICK) if quick else TrustRun(options, every, drive_s=drive, seed=seed)
+    run = (
+        TrustRun(options, 8, good_s=0.8, drive_s=2.4, seed=seed)
+        if quick
+        else TrustRun(options, every, drive_s=drive, seed=seed)
+    )
     pyramids = open_pyramid_extractor(device=device, long_side=options.long_side) if tracking or nodes else None
     opened = open_extractor(extractor, device=device)
     setting = _Setting(out, run, opened, pyramids, _QUICK_WORLD if quick else "", seed)
