@@ -131,6 +131,7 @@ def test_the_command_writes_table_report_and_evidence(vizloc: Vizloc, tracked_ma
         first = arrays["inlier"][: arrays["begin"][1]]
         assert (len(first), first.sum()) == (int(candidates[0]["matches"]), int(candidates[0]["inliers"]))
     assert all(fault in ended.out for fault in faults)
+    assert (tmp_path / "trust.md").read_text().count("\n| none | tracker | ") == 1
 
 
 def test_the_command_lists_the_faults_and_asks_for_a_folder(vizloc: Vizloc) -> None:

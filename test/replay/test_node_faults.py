@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pixloc_helpers import LONG_SIDE
+from repository import REPOSITORY
 
 from vizloc_ros.datasets.synthetic import SyntheticStreet
 from vizloc_ros.errors import ConfigError
+from vizloc_ros.evaluation.faults import FAULTS
 from vizloc_ros.evaluation.trust import TrustRun
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.option_tree import OptionTree
@@ -90,3 +92,13 @@ def test_a_drive_through_the_nodes_counts_poses_by_their_stamps(
     assert tracker.wrong == localizer.wrong == 0
     assert 0 < max(tracker.poses, localizer.poses) <= 8
     assert replace(tracker, run="") != replace(localizer, run="")
+
+
+def test_the_page_has_every_fault() -> None:
+    page = (REPOSITORY / "docs" / "reliability.md").read_text()
+    missing = [
+        fault.name
+        for fault in (*FAULTS, *NODE_FAULTS)
+        if f"| {fault.name} | {fault.does} | {fault.expected} |\n" not in page
+    ]
+    assert not missing

@@ -26,7 +26,7 @@ from vizloc_ros.datasets.record import Record
 from vizloc_ros.evaluation.evidence import EvidenceLog
 from vizloc_ros.evaluation.faults import FAULTS, Fault, chosen_faults
 from vizloc_ros.evaluation.report import write_report
-from vizloc_ros.evaluation.trust import TrustRow, TrustRun, write_rows
+from vizloc_ros.evaluation.trust import TrustRow, TrustRun, write_markdown, write_rows
 from vizloc_ros.evaluation.trust_worlds import foreign_images, open_world
 from vizloc_ros.features.extractor import FeatureExtractor, open_extractor
 from vizloc_ros.mapping.visual_map import VisualMap
@@ -63,6 +63,7 @@ class _Setting:
         report = {"rows": [row.as_dict() for row in rows], "num_wrong": sum(row.wrong for row in rows)}
         write_report(self.out / "report.json", {**report, "command": command_line(), "seed": self.seed})
         write_rows(self.out / "trust.csv", rows)
+        write_markdown(self.out / "trust.md", rows)
 
 
 def trust(

@@ -217,6 +217,20 @@ class TrustRun:
         return TrustRow.of(fault.name, "tracker", fault.expected, late)
 
 
+def write_markdown(path: Path, rows: Sequence[TrustRow]) -> None:
+    """Write the rows as the table of docs/reliability.md, each with its most frequent reason for having no pose."""
+    lines = [
+        "| fault | run | images | poses | wrong | longest | largest error | withheld because |",
+        "| --- " * 8 + "|",
+    ]
+    for row in rows:
+        error = "-" if row.largest_error_m is None else f"{row.largest_error_m:.2f} m, {row.largest_error_deg:.1f}°"
+        reason = next(iter(row.reasons), "").replace("|", "/")
+        counts = f"{row.images} | {row.poses} | {row.wrong} | {row.longest_wrong_s:.1f} s"
+        lines.append(f"| {row.fault} | {row.run} | {counts} | {error} | {reason} |")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def write_rows(path: Path, rows: Sequence[TrustRow]) -> None:
     """Write the rows as a table with a header, reasons as ``COUNT x TEXT; ...``."""
     path.parent.mkdir(parents=True, exist_ok=True)
