@@ -160,16 +160,19 @@ def _through_nodes(setting: _Setting, faults: Sequence["NodeFault"], rate: float
 def trust_table(rows: Sequence[TrustRow]) -> Table:
     """Table of the rows; below the fault are the two most frequent reasons for withheld poses."""
     table = Table(title="Trust", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    table.caption = Text("wrong: over 0.5 m or 5 deg off; longest: time of nothing but wrong poses; any: none is right")
+    table.caption = Text(
+        "wrong: poses over 0.5 m or 5 deg off / poses / images; longest: time of nothing but wrong poses; "
+        "any: no pose is right"
+    )
     table.add_column("fault, and why poses were withheld", overflow="fold")
-    for column in ("run", "wrong of poses of images", "longest", "largest error"):
+    for column in ("run", "wrong", "longest", "largest error"):
         table.add_column(Text(column), justify="left" if column == "run" else "right", overflow="fold")
     for row in rows:
         reasons = [f"\n{count} x {_shortened(text)}" for text, count in list(row.reasons.items())[:2]]
         table.add_row(
             Text.assemble((row.fault, "bold"), *((reason, "dim") for reason in reasons)),
             row.run,
-            Text(f"{row.wrong} of {row.poses} of {row.images}", style="red" if row.wrong else ""),
+            Text(f"{row.wrong} / {row.poses} / {row.images}", style="red" if row.wrong else ""),
             f"{number_text(row.longest_wrong_s)} s",
             _error_text(row),
         )
