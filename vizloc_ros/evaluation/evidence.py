@@ -41,13 +41,13 @@ class EvidenceLog:
         world: name of the world, in every row.
         candidates: rows of the localizer; ``candidate_evidence`` has the columns.
         alignments: rows of the tracker.
-        matches: arrays of the matches of each candidate, in the order of the rows.
+        matches: the candidates themselves, in the order of the rows; their matches are written.
     """
 
     world: str
     candidates: list[dict[str, Any]] = field(default_factory=list)
     alignments: list[dict[str, Any]] = field(default_factory=list)
-    matches: list[dict[str, Any]] = field(default_factory=list)
+    matches: list[Candidate] = field(default_factory=list)
     _lock: Lock = field(default_factory=Lock, repr=False)
 
     def add(self, fault: str, record: Record, localized: LocalizedImage, localizer: HierarchicalLocalizer) -> None:
@@ -88,7 +88,7 @@ class EvidenceLog:
         ]
         with self._lock:
             self.candidates += rows
-            self.matches += [_arrays(candidate) for candidate, _ in seen]
+            self.matches += [candidate for candidate, _ in seen]
 
     def add_tracked(self, fault: str, record: Record, tracked: Tracked) -> None:
         """Add the alignment of an image, if one was tried."""
@@ -124,9 +124,15 @@ class EvidenceLog:
             if rows:
                 _write_csv(folder / f"{name}.csv", rows)
         if self.matches:
-            joined = {key: np.concatenate([arrays[key] for arrays in self.matches]) for key in self.matches[0]}
-            counts = [len(arrays["inlier"]) for arrays in self.matches]
-            np.savez_compressed(folder / "matches.npz", begin=np.concatenate([[0], np.cumsum(counts)]), **joined)
+            counts = [len(candidate.matches) for candidate in self.matches]
+            np.savez_compressed(
+                folder / "matches.npz",
+                begin=np.concatenate([[0], np.cumsum(counts)]),
+                pixels=np.concatenate([c.matches.pixels for c in self.matches]).astype(np.float32),
+                positions=np.concatenate([c.matches.positions for c in self.matches]).astype(np.float32),
+                landmark_ids=np.concatenate([c.matches.landmark_ids for c in self.matches]),
+                inlier=np.concatenate([c.estimate.inliers for c in self.matches]),
+            )
 
 
 def candidate_evidence(
@@ -225,16 +231,6 @@ def _errors(map_from_cam: Rigid3d, record: Record) -> dict[str, float]:
     truth = record.world_from_cam
     distance, angle = (float("inf"), 180.0) if truth is None else pose_error(map_from_cam, truth)
     return {"error_m": float(distance), "error_deg": float(angle)}
-
-
-def _arrays(candidate: Candidate) -> dict[str, Any]:
-    matches = candidate.matches
-    return {
-        "pixels": matches.pixels.astype(np.float32),
-        "positions": matches.positions.astype(np.float32),
-        "landmark_ids": matches.landmark_ids,
-        "inlier": candidate.estimate.inliers,
-    }
 
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -66,7 +66,7 @@ class TrustRow:
 
     Attributes:
         fault: name of the fault.
-        run: "localizer", "tracker" or "nodes".
+        run: "localizer", "tracker", "tracker node" or "localizer node".
         images: number of images, from the begin of the fault on.
         poses: number of them with a pose.
         wrong: number of poses that are over 0.5 m or 5 deg off.
@@ -215,6 +215,20 @@ class TrustRun:
             claims.append(Claim.of(record, tracked.map_from_cam, tracked.reason))
         late = [claim for claim in claims if claim.stamp_ns >= begin_ns]
         return TrustRow.of(fault.name, "tracker", fault.expected, late)
+
+
+def write_markdown(path: Path, rows: Sequence[TrustRow]) -> None:
+    """Write the rows as the table of docs/reliability.md, each with its most frequent reason for having no pose."""
+    lines = [
+        "| fault | run | images | poses | wrong | longest | largest error | withheld because |",
+        "| --- " * 8 + "|",
+    ]
+    for row in rows:
+        error = "-" if row.largest_error_m is None else f"{row.largest_error_m:.2f} m, {row.largest_error_deg:.1f}°"
+        reason = next(iter(row.reasons), "").replace("|", "/")
+        counts = f"{row.images} | {row.poses} | {row.wrong} | {row.longest_wrong_s:.1f} s"
+        lines.append(f"| {row.fault} | {row.run} | {counts} | {error} | {reason} |")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def write_rows(path: Path, rows: Sequence[TrustRow]) -> None:

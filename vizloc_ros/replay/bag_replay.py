@@ -159,12 +159,12 @@ def replay_bag(
         environment={"ROS_DOMAIN_ID": str(domain_id)},
     )
     published = PublishedImages(topics.image)
-    with ros([], domain_id), Interruption() as interruption, processes, _spinning_recorder() as recorder:
+    with ros([], domain_id), Interruption() as interruption, processes, spinning_recorder() as recorder:
         leave_out = {f"/{topic}" for topic in _NOT_PLAYED} - {topics.image, topics.camera_info}
         player = BagPlayer(recorder, camera.bag, rate=rate, leave_out=leave_out, on_published=published.add)
         if not topics.camera_info:
             _publish_calibration(recorder, camera)
-        _wait_until(lambda: _is_ready(recorder, nodes), _START_SECONDS, processes, "the nodes did not start")
+        wait_until(lambda: is_ready(recorder, nodes), _START_SECONDS, processes, "the nodes did not start")
         _require_alone(recorder, domain_id)
         expected = {topics.image: 1 + tracking, topics.camera_info: 1 + tracking}
         player.wait_for_subscribers({topic: count for topic, count in expected.items() if topic})
@@ -250,7 +250,7 @@ def states_of_images(changes: Sequence[tuple[int, str]], published: Mapping[int,
 
 
 @contextmanager
-def _spinning_recorder() -> Iterator[Recorder]:
+def spinning_recorder() -> Iterator[Recorder]:
     """Context with a recorder whose callbacks run in a thread of their own."""
     recorder = Recorder()
     executor = SingleThreadedExecutor()
@@ -276,7 +276,7 @@ def is_connected(recorder: Recorder, nodes: Sequence[str] = LOCALIZING) -> bool:
     return all(node in recorder.statuses for node in nodes) and all(recorder.count(*c) for c in connections)
 
 
-def _is_ready(recorder: Recorder, nodes: Sequence[str]) -> bool:
+def is_ready(recorder: Recorder, nodes: Sequence[str]) -> bool:
     """Return whether the nodes are connected and have loaded the map."""
     return is_connected(recorder, nodes) and all(recorder.statuses[node].level != b"\x02" for node in nodes)
 
@@ -326,7 +326,7 @@ def _wait_until_finished(recorder: Recorder, published: int, processes: NodeProc
         time.sleep(0.05)
 
 
-def _wait_until(condition: Callable[[], bool], seconds: float, processes: NodeProcesses, problem: str) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float, processes: NodeProcesses, problem: str) -> None:
     """Wait for a condition. Raises ``RosError`` with the problem after some seconds, or if a node has ended."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -44,22 +44,33 @@ class NodeProcesses:
 
     def __enter__(self) -> NodeProcesses:
         ensure_profile("localhost")  # a demo, a replay and a test must not be visible to other hosts
+        if self.log is not None:
+            self.log.write_bytes(b"")
+        for executable in self.executables:
+            self.start(executable)
+        return self
+
+    def start(self, executable: str) -> None:
+        """Start a process, also one that has ended."""
         package_folder = str(Path(vizloc_ros.__file__).parents[1])
         path = os.pathsep.join(filter(None, (package_folder, os.environ.get("PYTHONPATH"))))
-        output = None if self.log is None else self.log.open("wb")
+        output = None if self.log is None else self.log.open("ab")
         try:
-            for executable in self.executables:
-                self._processes[executable] = subprocess.Popen(
-                    [sys.executable, "-m", f"vizloc_ros.nodes.{executable}", *self._arguments(executable)],
-                    env={**os.environ, **self.environment, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
-                    stdout=output,
-                    stderr=output,
-                    start_new_session=True,  # Ctrl-C reaches them through __exit__, once
-                )
+            self._processes[executable] = subprocess.Popen(
+                [sys.executable, "-m", f"vizloc_ros.nodes.{executable}", *self._arguments(executable)],
+                env={**os.environ, **self.environment, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C reaches them through __exit__, once
+            )
         finally:
             if output is not None:
                 output.close()
-        return self
+
+    def kill(self, executable: str) -> None:
+        """End a process at once, without giving it the chance to say so."""
+        self._processes[executable].kill()
+        self._processes[executable].wait()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
