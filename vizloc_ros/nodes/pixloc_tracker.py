@@ -18,7 +18,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
 from vizloc_ros.arrays import Float64, UInt8
-from vizloc_ros.errors import FeatureError, RosError
+from vizloc_ros.errors import FeatureError, FrozenCameraError, RosError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.covariance import max_position_std, move_to_base, position_and_rotation_std
 from vizloc_ros.mapping.keyframe_rolls import KeyframeRolls
@@ -85,6 +85,9 @@ class PixLocTrackerNode(PipelineNode):
             self.options.silence_timeout,
             self.options.max_image_age,
             on_jump=self._on_jump,
+            on_change=self._on_jump,
+            withhold_frozen=self.options.withhold_frozen,
+            stable_messages=self.options.camera_info_stable,
         )
         self.create_subscription(PoseWithCovarianceStamped, "localization/pose", self._on_prior, POSE)
         subscribe_to_either(self, PoseWithCovarianceStamped, "initialpose", self._on_initial_pose, POSE)
@@ -140,7 +143,11 @@ class PixLocTrackerNode(PipelineNode):
         tracker, info = self._loaded
         stopwatch = Stopwatch()
         with stopwatch("tracker_node_total"):
-            image, camera = self._input.decode_and_rectify(msg, stopwatch, "tracker")
+            try:
+                image, camera = self._input.decode_and_rectify(msg, stopwatch, "tracker")
+            except FrozenCameraError as error:
+                self._withhold(tracker, stamp_to_ns(msg.header.stamp), str(error))
+                raise
             base_from_cam = self._extrinsics.base_from_cam(msg.header.frame_id)
             stamp_ns = stamp_to_ns(msg.header.stamp)
             previous_state = tracker.state
@@ -157,6 +164,12 @@ class PixLocTrackerNode(PipelineNode):
         self.diagnostics.count("processed")
         self._report(tracked, previous_state)
         self.diagnostics.timings.add_all({**tracked.timings_ms, **stopwatch.milliseconds})
+
+    def _withhold(self, tracker: Tracker, stamp_ns: int, reason: str) -> None:
+        """Count an image without a pose, and publish and report the state."""
+        before, tracked = tracker.state, tracker.withhold(stamp_ns, reason)
+        self.diagnostics.send(self._state, String(data=tracked.state.value))
+        self._report(tracked, before)
 
     def _take_priors(self, tracker: Tracker, base_from_cam: Rigid3d, stamp_ns: int) -> None:
         """Give the tracker the jumps and priors that the callbacks have stored since the last image."""

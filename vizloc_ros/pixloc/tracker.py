@@ -183,6 +183,12 @@ class Tracker:
             self._update(current, tracked)
         return replace(tracked, state=self.state, prediction=prediction, timings_ms=stopwatch.milliseconds)
 
+    def withhold(self, stamp_ns: int, reason: str) -> Tracked:
+        """Count an image that must not be used as a failed one; too many of them in a row lose the track."""
+        if self.state is TrackerState.TRACKING:
+            self._count_failure(stamp_ns)
+        return Tracked(self.state, None, None, reason)
+
     def _align(self, remembered: _Remembered, prediction: Prediction, stopwatch: Stopwatch) -> Tracked:
         """Align one image; that of a camera that is rolled against the map as if the camera were upright."""
         roll = self._roll_of(prediction.map_from_cam)

@@ -72,6 +72,13 @@ class ImageOptions(Options):
     silence_timeout: float = Field(
         3.0, ge=0.1, le=3600, description="time without an image after which diagnostics warn [s]"
     )
+    withhold_frozen: bool = Field(
+        True,
+        description="refuse an image that is the one before again; false for simulators whose images have no noise",
+    )
+    camera_info_stable: int = Field(
+        10, ge=1, le=10_000, description="messages in a row, or images, after which a changed camera_info is used"
+    )
     max_image_age: float = Field(
         1.0,
         ge=0,
