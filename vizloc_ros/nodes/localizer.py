@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
@@ -11,9 +12,11 @@ from nav_msgs.msg import Path as PathMsg
 from pycolmap import Rigid3d
 from sensor_msgs.msg import CameraInfo, PointCloud2
 
-from vizloc_ros.errors import FeatureError
+from vizloc_ros.errors import FeatureError, MapError, VizlocError
 from vizloc_ros.geometry.covariance import max_position_std, move_to_base
+from vizloc_ros.localization.places import Place
 from vizloc_ros.localization.pose_solver import Localization, LocalizedPose, PoseSolver
+from vizloc_ros.mapping.one_map import OneMap
 from vizloc_ros.ros.clouds import features_from_msg, places_from_msg
 from vizloc_ros.ros.diagnostics import Level
 from vizloc_ros.ros.extrinsics import CameraExtrinsics
@@ -41,6 +44,9 @@ class LocalizerNode(PipelineNode):
         self._join, self._stamps = StampJoin(_CHANNELS), StampGuard()
         self._extrinsics = CameraExtrinsics(self, self.options.base_frame, self.options.fixed_base_from_cam)
         self._failures = 0
+        candidates = self.resolve_topic_name("candidates")
+        self._one_map = OneMap(candidates, sure_first=True)
+        self._count_map_servers = lambda: self.count_publishers(candidates)
         self._pose = self.create_publisher(PoseWithCovarianceStamped, "localization/pose", POSE)
         self._tf = TransformPublisher(self) if self.options.publish_tf else None
         # Without a length no publisher: two nodes on path would confuse who looks at the topic.
@@ -60,6 +66,8 @@ class LocalizerNode(PipelineNode):
             if channel != "candidates" and self._stamps.check(stamp).verdict is Verdict.JUMPED_BACK:
                 self._join.reset()
                 self._path.clear()
+            if channel == "candidates" and self._one_map.count(self._count_map_servers()):
+                self._compare_maps(msg)
             joined = self._join.add(channel, stamp, msg)
             for name, count in self._join.dropped.items():
                 self.diagnostics.set_value(f"without_{name}", count)
@@ -67,6 +75,15 @@ class LocalizerNode(PipelineNode):
                 self.submit(joined)
 
         return receive
+
+    def _compare_maps(self, candidates: PointCloud2) -> None:
+        """Compare the candidates of every map server, of which only the first is joined with the features."""
+        with suppress(VizlocError):  # of a message that is joined, the worker reports it
+            self._take_places(places_from_msg(candidates))
+
+    def _take_places(self, places: Sequence[Place]) -> None:
+        for place in places[:1]:
+            self._one_map.take(place.landmark_ids, place.positions)
 
     def _localize(self, joined: tuple[CameraInfo, PointCloud2, PointCloud2]) -> None:
         """Localize one image and publish its pose, in the worker. Raises ``VizlocError`` for unusable messages."""
@@ -77,6 +94,9 @@ class LocalizerNode(PipelineNode):
                 camera = rectified_camera_from_msg(camera_msg)
                 features = features_from_msg(features_msg, camera.size)
                 places = places_from_msg(candidates_msg)
+            if problem := self._one_map.count(self._count_map_servers()):
+                raise MapError(problem)
+            self._take_places(places)
             if places and features.descriptors.shape[1] != places[0].descriptors.shape[1]:
                 raise FeatureError(
                     f"features have {features.descriptors.shape[1]} elements, candidates "

@@ -163,10 +163,13 @@ class PixLocTrackerNode(PipelineNode):
                 self._publish_debug_image(image, camera, tracked, info, msg.header)
         self.diagnostics.count("processed")
         self._report(tracked, previous_state)
+        if self.options.use_odometry and tracker.odometry.problem:
+            self.diagnostics.notice(tracker.odometry.problem)
         self.diagnostics.timings.add_all({**tracked.timings_ms, **stopwatch.milliseconds})
 
     def _withhold(self, tracker: Tracker, stamp_ns: int, reason: str) -> None:
         """Count an image without a pose, and publish and report the state."""
+        self._submaps.missing = ""
         before, tracked = tracker.state, tracker.withhold(stamp_ns, reason)
         self.diagnostics.send(self._state, String(data=tracked.state.value))
         self._report(tracked, before)
@@ -247,7 +250,9 @@ class PixLocTrackerNode(PipelineNode):
                 diagnostics.set_value("deviation", deviation(tracked.alignment, tracked.prediction))
         if tracked.map_from_cam is None:
             diagnostics.count("failed")
-            diagnostics.report(Level.WARN, f"{tracked.state.value}: {tracked.reason}")
+            missing = self._submaps.missing
+            level = Level.ERROR if missing else Level.WARN
+            diagnostics.report(level, f"{tracked.state.value}: {missing or tracked.reason}")
             return
         diagnostics.count("tracked")
         if tracked.alignment is not None:

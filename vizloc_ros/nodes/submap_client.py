@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ from sensor_msgs.msg import PointCloud2
 from vizloc_ros.arrays import Float64
 from vizloc_ros.errors import FeatureError, RosError, VizlocError
 from vizloc_ros.mapping.map_format import feature_number
+from vizloc_ros.mapping.one_map import OneMap
 from vizloc_ros.pixloc.references import References
 from vizloc_ros.ros.clouds import submap_from_msg
 from vizloc_ros.ros.diagnostics import Level
@@ -24,6 +25,9 @@ from vizloc_ros.ros.qos import LATCHED, POSE
 
 REQUEST_LISTENERS = "request_listeners"  # key of the diagnostics
 _MAX_DISTANCE = 15.0  # m; landmarks that were requested for a camera farther away are of no use
+_STEPS = 2.0  # distances between two answers, after which the next one is overdue
+_MIN_STEP = 3.0  # m; of answers, by the default of submap.refresh_distance
+_REMEMBERED_STEPS = 5
 _MAX_REQUESTS = 50  # remembered requests
 
 
@@ -48,16 +52,20 @@ class SubmapClient:
     Attributes:
         newest: landmarks of the last answer; None before the first.
         model_id: network that the landmarks must be of; empty: any.
+        missing: reason why ``around`` had no landmarks, if the map server is missing or there are two.
         prefetch_extrinsics: base_from_cam for the requests of ``prefetch``; None: it sends none.
     """
 
     def __init__(self, node: PipelineNode, map_path: str) -> None:
         """Create the publisher and the subscription; ``map_path`` is the node's map, for error messages."""
         self.newest: ReceivedLandmarks | None = None
-        self.model_id = ""
+        self.model_id = self.missing = ""
         self.prefetch_extrinsics: Rigid3d | None = None
         self._node, self._map_path = node, map_path
         self._lock = threading.Lock()
+        self._topic = node.resolve_topic_name("submap")
+        self._one_map = OneMap(self._topic, sure_first=False)
+        self._steps: deque[float] = deque(maxlen=_REMEMBERED_STEPS)  # m, between the centers of the last answers
         self._centers: OrderedDict[int, Float64] = OrderedDict()  # requested camera positions by stamp of the request
         self._publisher = node.create_publisher(PoseStamped, "submap/request", POSE)
         node.create_subscription(PointCloud2, "submap", self._on_submap, LATCHED)
@@ -78,12 +86,25 @@ class SubmapClient:
         self._node.diagnostics.send(self._publisher, request)
 
     def around(self, map_from_cam: Rigid3d) -> References | None:
-        """Landmarks of the last answer; None if there is none, or it was requested for a camera too far away."""
+        """Landmarks of the last answer; None if there is none, or it was requested for a camera too far away.
+
+        ``missing`` then says why. Farther away than two distances between the last answers, the next one is overdue.
+        """
         newest = self.newest
+        self.missing = ""
+        if problem := self._one_map.count(self._node.count_publishers(self._topic)):
+            self.missing = problem
+            return None
         if newest is None:
             return None
-        if newest.center is not None and np.linalg.norm(newest.center - map_from_cam.translation) > _MAX_DISTANCE:
-            return None
+        if newest.center is not None:
+            away = float(np.linalg.norm(newest.center - map_from_cam.translation))
+            if away > min(_MAX_DISTANCE, _STEPS * max(_MIN_STEP, *self._steps, 0.0)):
+                self.missing = (
+                    f"visual_map_server has not answered on {self._topic} for the last {away:.1f} m "
+                    f"(listeners on submap/request: {self._publisher.get_subscription_count()}): is it running?"
+                )
+                return None
         return newest.references
 
     def prefetch(self, map_from_base: Pose) -> None:
@@ -109,8 +130,14 @@ class SubmapClient:
         except VizlocError as error:
             self._node.diagnostics.report(Level.ERROR, str(error))
             return
+        self._one_map.count(self._node.count_publishers(self._topic))
+        if not self._one_map.take(received.references.landmark_ids, received.references.positions):
+            return  # ``around`` reports it
         with self._lock:
             center = self._centers.get(stamp_to_ns(msg.header.stamp))
+            before = self.newest.center if self.newest is not None else None
+            if center is not None and before is not None:
+                self._steps.append(float(np.linalg.norm(center - before)))
             self.newest = ReceivedLandmarks(received.references, center, msg.header.frame_id)
         self._node.diagnostics.count("submaps")
         self._node.diagnostics.set_value("submap_landmarks", len(received.references))

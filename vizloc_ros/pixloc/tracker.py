@@ -13,6 +13,7 @@ from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.geometry.quarter_turns import Roll
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.motion import KnownPose, MotionModel, Prediction
+from vizloc_ros.pixloc.odometry_trust import OdometryTrust
 from vizloc_ros.pixloc.optimizer.alignment import Alignment, align
 from vizloc_ros.pixloc.pyramid import FeaturePyramid
 from vizloc_ros.pixloc.references import References
@@ -126,7 +127,7 @@ class Tracker:
         self.options = options or TrackerOptions()
         self.state = TrackerState.NOT_LOCALIZED
         self._extractor, self._submaps, self._roll_of = extractor, submaps, roll_of
-        self._motion = MotionModel(self.options.motion)
+        self._motion, self.odometry = MotionModel(self.options.motion), OdometryTrust()
         self._history: deque[_Remembered] = deque(maxlen=self.options.history)
         self._prior: KnownPose | None = None  # accepted, but not used yet
         self._failures, self._conflicts = 0, 0  # in a row
@@ -135,6 +136,7 @@ class Tracker:
         """Forget everything, as after a jump of the clock."""
         self.state = TrackerState.NOT_LOCALIZED
         self._motion.reset()
+        self.odometry.reset()
         self._history.clear()
         self._prior, self._failures, self._conflicts = None, 0, 0
 
@@ -176,10 +178,14 @@ class Tracker:
             if self._prior is not None:
                 with stopwatch("catch_up"):
                     self._catch_up(self._prior, stopwatch)
-            prediction = self._motion.predict(frame.stamp_ns, frame.odom_from_cam)
+            prediction = self._predict(frame)
             if prediction is None:
                 return Tracked(self.state, None, None, "no pose to start from yet", timings_ms=stopwatch.milliseconds)
             tracked = self._align(current, prediction, stopwatch)
+            if tracked.map_from_cam is None and (other := self._without_odometry(frame, prediction)) is not None:
+                retried = self._align(current, other, stopwatch)
+                if retried.map_from_cam is not None:
+                    tracked, prediction = retried, other
             self._update(current, tracked)
         return replace(tracked, state=self.state, prediction=prediction, timings_ms=stopwatch.milliseconds)
 
@@ -188,6 +194,20 @@ class Tracker:
         if self.state is TrackerState.TRACKING:
             self._count_failure(stamp_ns)
         return Tracked(self.state, None, None, reason)
+
+    def _predict(self, frame: Frame) -> Prediction | None:
+        return self._motion.predict(frame.stamp_ns, None if self.odometry.problem else frame.odom_from_cam)
+
+    def _without_odometry(self, frame: Frame, prediction: Prediction) -> Prediction | None:
+        """Return the prediction by the images alone, if the odometry contradicts it; None if there is no other."""
+        if frame.odom_from_cam is None or self.odometry.problem:
+            return None
+        other = self._motion.predict(frame.stamp_ns)
+        if other is None:
+            return None
+        apart, turned = pose_error(other.map_from_cam, prediction.map_from_cam)
+        odometry_error = 2 * prediction.position_std, 2 * np.degrees(prediction.rotation_std)
+        return other if apart > odometry_error[0] or turned > odometry_error[1] else None
 
     def _align(self, remembered: _Remembered, prediction: Prediction, stopwatch: Stopwatch) -> Tracked:
         """Align one image; that of a camera that is rolled against the map as if the camera were upright."""
@@ -300,7 +320,9 @@ class Tracker:
             return
         remembered.map_from_cam = tracked.map_from_cam
         std = position_and_rotation_std(tracked.covariance)
-        self._motion.add(KnownPose(tracked.map_from_cam, frame.stamp_ns, frame.odom_from_cam, *std))
+        known = KnownPose(tracked.map_from_cam, frame.stamp_ns, frame.odom_from_cam, *std)
+        self._motion.add(known)
+        self.odometry.add(known)
         self.state, self._failures = TrackerState.TRACKING, 0
 
     def _count_failure(self, stamp_ns: int) -> None:
@@ -324,13 +346,14 @@ class Tracker:
             return
         self._prior = None
         self._motion.restart(prior)
+        self.odometry.restart()
         self._failures, self._conflicts = 0, 0
         later = [r for r in self._history if r.frame.stamp_ns > prior.stamp_ns][:-1]
         if len(later) > self.options.catch_up:
             later = [later[i] for i in evenly(len(later), self.options.catch_up)]
         for remembered in later:
             frame = remembered.frame
-            prediction = self._motion.predict(frame.stamp_ns, frame.odom_from_cam)
+            prediction = self._predict(frame)
             if prediction is None:
                 return
             tracked = self._align(remembered, prediction, stopwatch)

@@ -165,6 +165,8 @@ class ImageInput:
             return
         if check.verdict is Verdict.JUMPED_BACK and self._on_jump is not None:
             self._on_jump()
+        if check.verdict is Verdict.AHEAD:
+            self._check_age(stamp_ns)
         self._node.diagnostics.count("received")
         self._node.reject(check.message, Level.WARN)
 
