@@ -76,7 +76,7 @@ class PixLocTrackerNode(PipelineNode):
         for counter in ("tracked", "failed", "became_lost", "priors_used"):
             self.diagnostics.count(counter, 0)
         self.diagnostics.set_value("state", TrackerState.NOT_LOCALIZED.value)
-        self._submaps = SubmapClient(self, self.options.map_path)
+        self._submaps = SubmapClient(self, self.options.map_path, self.options.max_submap_distance)
         self.load_with_retry(self._load)
         # image -> ImageInput -> worker -> _track; it drops the image when the clock has jumped back
         self._input = ImageInput(

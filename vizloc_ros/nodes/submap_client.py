@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -24,10 +24,7 @@ from vizloc_ros.ros.pipeline_node import PipelineNode
 from vizloc_ros.ros.qos import LATCHED, POSE
 
 REQUEST_LISTENERS = "request_listeners"  # key of the diagnostics
-_MAX_DISTANCE = 15.0  # m; landmarks that were requested for a camera farther away are of no use
-_STEPS = 2.0  # distances between two answers, after which the next one is overdue
-_MIN_STEP = 3.0  # m; of answers, by the default of submap.refresh_distance
-_REMEMBERED_STEPS = 5
+_MAX_DISTANCE = 15.0  # m
 _MAX_REQUESTS = 50  # remembered requests
 
 
@@ -56,8 +53,14 @@ class SubmapClient:
         prefetch_extrinsics: base_from_cam for the requests of ``prefetch``; None: it sends none.
     """
 
-    def __init__(self, node: PipelineNode, map_path: str) -> None:
-        """Create the publisher and the subscription; ``map_path`` is the node's map, for error messages."""
+    def __init__(self, node: PipelineNode, map_path: str, max_distance: float = _MAX_DISTANCE) -> None:
+        """Create the publisher and the subscription.
+
+        Args:
+            node: the tracker's node.
+            map_path: the node's map, for error messages.
+            max_distance: distance from the requested camera beyond which landmarks are not used [m].
+        """
         self.newest: ReceivedLandmarks | None = None
         self.model_id = self.missing = ""
         self.prefetch_extrinsics: Rigid3d | None = None
@@ -65,7 +68,7 @@ class SubmapClient:
         self._lock = threading.Lock()
         self._topic = node.resolve_topic_name("submap")
         self._one_map = OneMap(self._topic, sure_first=False)
-        self._steps: deque[float] = deque(maxlen=_REMEMBERED_STEPS)  # m, between the centers of the last answers
+        self._max_distance = max_distance
         self._centers: OrderedDict[int, Float64] = OrderedDict()  # requested camera positions by stamp of the request
         self._publisher = node.create_publisher(PoseStamped, "submap/request", POSE)
         node.create_subscription(PointCloud2, "submap", self._on_submap, LATCHED)
@@ -88,7 +91,7 @@ class SubmapClient:
     def around(self, map_from_cam: Rigid3d) -> References | None:
         """Landmarks of the last answer; None if there is none, or it was requested for a camera too far away.
 
-        ``missing`` then says why. Farther away than two distances between the last answers, the next one is overdue.
+        ``missing`` then says why.
         """
         newest = self.newest
         self.missing = ""
@@ -99,7 +102,7 @@ class SubmapClient:
             return None
         if newest.center is not None:
             away = float(np.linalg.norm(newest.center - map_from_cam.translation))
-            if away > min(_MAX_DISTANCE, _STEPS * max(_MIN_STEP, *self._steps, 0.0)):
+            if away > self._max_distance:
                 self.missing = (
                     f"visual_map_server has not answered on {self._topic} for the last {away:.1f} m "
                     f"(listeners on submap/request: {self._publisher.get_subscription_count()}): is it running?"
@@ -135,9 +138,6 @@ class SubmapClient:
             return  # ``around`` reports it
         with self._lock:
             center = self._centers.get(stamp_to_ns(msg.header.stamp))
-            before = self.newest.center if self.newest is not None else None
-            if center is not None and before is not None:
-                self._steps.append(float(np.linalg.norm(center - before)))
             self.newest = ReceivedLandmarks(received.references, center, msg.header.frame_id)
         self._node.diagnostics.count("submaps")
         self._node.diagnostics.set_value("submap_landmarks", len(received.references))

@@ -11,6 +11,7 @@ from typing import Any
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from vizloc_ros.arrays import UInt8
+from vizloc_ros.datasets.covered_lens import CoveredLens
 from vizloc_ros.datasets.frozen_images import FrozenImages
 from vizloc_ros.datasets.image_messages import ImageDecoder, check_exposure
 from vizloc_ros.datasets.lenses import rectifier as rectifier_of
@@ -72,6 +73,7 @@ class ImageInput:
         self._info_frame = self._difference = ""
         missing = f"no message on {node.resolve_topic_name('camera_info')} yet: images cannot be used"
         self._calibration = CalibrationGuard(stable_messages, missing)
+        self._covered = CoveredLens()
         self._frozen = FrozenImages() if withhold_frozen else None
         self._stamps = StampGuard()
         compressed = transport == "compressed"
@@ -114,6 +116,8 @@ class ImageInput:
             check_exposure(gray)
             if self._frozen is not None:
                 self._frozen.check(gray, stamp_to_ns(msg.header.stamp))
+            if covered := self._covered.check(gray):
+                self._warn(covered)
         with stopwatch(f"{prefix}_rectify"):
             rectifier = rectifier_of(camera.of_size((gray.shape[1], gray.shape[0])))
             image, self._rectified = rectifier.rectify(gray), rectifier.rectified

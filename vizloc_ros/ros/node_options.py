@@ -162,6 +162,13 @@ class TrackerNodeOptions(ImageOptions, BaseOptions, PyramidOptions):
         "(REP 105)",
     )
     debug_image: bool = Field(False, description="publish ~/debug/image: the landmarks' motion during the alignment")
+    max_submap_distance: float = Field(
+        8.0,
+        gt=0,
+        le=1000,
+        description="distance from where landmarks were requested beyond which they are not used [m]; more than twice "
+        "the map server's submap.refresh_distance",
+    )
     tracker: TrackerOptions = TrackerOptions()
 
     @property

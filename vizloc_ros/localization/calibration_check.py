@@ -1,0 +1,87 @@
+"""Check of a calibration against the map: focal length and principal point that the localizer's inliers fit best.
+
+A calibration that is off by some percent still gives poses, which are wrong by meters: too short a focal length places
+the camera too near. One image tells little of it, because a motion of the camera explains most of the error. Many
+images of different places agree.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from pycolmap import Rigid3d, Rotation3d
+
+from vizloc_ros.arrays import Float64
+from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera, shift_jacobian
+from vizloc_ros.geometry.poses import transform_points
+from vizloc_ros.localization.pose_refinement import projection_jacobian
+
+_LOSS_PX = 1.5  # scale of the Cauchy loss
+_STEPS = 15
+_FEWEST_MATCHES = 40
+_MAX_STD = 0.01  # of an estimate, as a ratio of the focal length; weaker ones tell nothing
+_CORRELATION = 2.0  # factor on its standard deviation: errors of matches are correlated
+_APART = 0.5  # m between the cameras of two estimates: images of a camera at rest share their errors
+_ESTIMATES, _FEWEST_ESTIMATES = 40, 10
+_MAX_DEVIATION = 0.01  # of the focal length
+_SIGMAS = 4.0  # of the median, by which a deviation must exceed zero
+
+
+@dataclass(frozen=True)
+class IntrinsicsFit:
+    """Calibration that fits the inliers of one image, relative to that of the camera.
+
+    Attributes:
+        deviation: (3,) errors of the focal length, cx and cy, as ratios of the focal length.
+        std: (3,) standard deviations of these.
+    """
+
+    deviation: Float64
+    std: Float64
+
+
+def fit_intrinsics(
+    cam_from_map: Rigid3d, pixels: Float64, positions: Float64, camera: PinholeCamera
+) -> IntrinsicsFit | None:
+    """Fit pose, focal length and principal point to the inliers of an image.
+
+    Args:
+        cam_from_map: verified pose.
+        pixels: (N, 2) pixels of the keypoints.
+        positions: (N, 3) landmark positions in the map frame [m].
+        camera: camera of the image.
+
+    Returns:
+        The fit; None if the inliers do not fix it.
+    """
+    in_front = transform_points(cam_from_map, positions)[:, 2] > 0
+    pixels, positions = pixels[in_front], positions[in_front]
+    if len(positions) < _FEWEST_MATCHES:
+        return None
+    pose, intrinsics = cam_from_map, np.zeros(3)  # relative focal length, cx [px], cy [px]
+    for _ in range(_STEPS):
+        points = transform_points(pose, positions).T
+        if not (points[2] > 0).all():
+            return None
+        rays = (points[:2] / points[2]).T
+        at = rays * [camera.fx, camera.fy] + [camera.cx, camera.cy]
+        by_intrinsics = shift_jacobian(at, camera)[:, :, :3]
+        errors = at + IntrinsicsCorrection(*intrinsics).shift(at, camera) - pixels
+        by_column, by_row = projection_jacobian(points, camera)
+        by_pose = (1 + intrinsics[0]) * np.stack([by_column.T, by_row.T], axis=1)
+        jacobian = np.concatenate([by_pose, by_intrinsics], axis=2)
+        squared = np.square(errors).sum(axis=1)
+        weights = 1 / (1 + squared / _LOSS_PX**2)
+        normal = np.einsum("n,nki,nkj->ij", weights, jacobian, jacobian)
+        gradient = np.einsum("n,nki,nk->i", weights, jacobian, errors)
+        try:
+            step = np.linalg.solve(normal + 1e-9 * np.diag(np.diag(normal)), -gradient)
+        except np.linalg.LinAlgError:
+            return None
+        pose = Rigid3d(Rotation3d(step[3:6]), step[:3]) * pose
+        intrinsics = intrinsics + step[6:]
+        if not np.isfinite(intrinsics).all() or abs(intrinsics[0]) > 0.5:
+            return None
+    variance = (weights * squared).sum() / max(2 * weights.sum() - 9, 1)
+    ratio = np.array([1.0, 1 / camera.fx, 1 / camera.fy])
+    std = np.sqrt(np.maximum(np.diag(variance * np.linalg.inv(normal))[6:], 0.0)) * ratio
+    return IntrinsicsFit(intrinsics * ratio, _CORRELATION * std)
