@@ -49,14 +49,25 @@ def test_a_change_pauses_until_it_is_stable_and_names_both_values(camera: Distor
 
 def test_two_drivers_on_one_topic_pause_it_for_good() -> None:
     guard = running()
-    for _ in range(20):
+    for turn in range(20):
         guard.offer(changed(fx=650.0))
         assert guard.camera is None
         guard.offer(GOOD)
-        assert guard.camera is None
+        assert (guard.camera is None) is (turn >= 2)
     for _ in range(3):
         guard.offer(GOOD)
     assert (guard.camera, guard.changes) == (GOOD, 0)
+
+
+def test_one_wrong_message_costs_the_images_until_the_next() -> None:
+    guard = running()
+    for _ in range(10):
+        assert "size 640x480 -> 320x240" in guard.offer(changed(width=320, height=240))
+        assert guard.camera is None
+        assert "as before" in guard.offer(GOOD)
+        assert guard.camera == GOOD
+        for _ in range(5):
+            guard.offer(GOOD)
 
 
 def test_a_latched_change_counts_images_instead() -> None:

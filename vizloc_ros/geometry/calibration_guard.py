@@ -11,14 +11,16 @@ from vizloc_ros.geometry.rectification import DistortedCamera
 
 _DRIFT = 0.002  # of focal length and image width; cameras that focus by themselves send slightly different values
 _COEFFICIENT_DRIFT = 0.002
-_SHOWN = ("width", "height", "fx", "fy", "cx", "cy")
+_SHOWN = ("fx", "fy", "cx", "cy")
+_MAX_DEPARTURES = 3  # from a calibration, after which it must be stable when it comes back
 
 
 class CalibrationGuard:
     """Decision about each calibration of one camera, whether images may be used with it. For one thread.
 
     The first valid one is used at once. Another one pauses the images until ``stable`` messages in a row have it. A
-    driver that latches sends it once; then as many images without another message count alike.
+    driver that latches sends it once; then as many images without another message count alike. The one before is used
+    at once when it comes back, but not again and again: then two drivers are on the topic.
 
     Attributes:
         camera: calibration that images may be used with; None while there is none.
@@ -40,16 +42,26 @@ class CalibrationGuard:
         self._used: DistortedCamera | None = None  # last
         self._pending: DistortedCamera | None = None
         self._messages = self._images = 0  # since the change
+        self._calm = self._departures = 0  # messages since the last change; changes since it was calm
 
     def offer(self, camera: DistortedCamera) -> str:
         """Take the valid calibration of a message. Return a text for the user if it begins or ends a change."""
-        if self._pending is None:
-            if self._used is None or is_drift(self._used, camera):
-                self._use(camera)
-                return ""
-        elif is_drift(self._pending, camera):
+        is_as_before = self._used is None or is_drift(self._used, camera)
+        if self._pending is None and is_as_before:
+            self._use(camera)
+            self._calm += 1
+            if self._calm >= self._stable:
+                self._departures = 0
+            return ""
+        if self._pending is not None and is_drift(self._pending, camera):
             self._messages += 1
             return self._end_if_stable()
+        self._departures += not is_as_before
+        self._calm = 0
+        if is_as_before and self._departures < _MAX_DEPARTURES:
+            self._pending = None
+            self._use(camera)
+            return "camera_info is again as before: images are used again"
         self._pending, self._messages, self._images = camera, 1, 0
         self._pause()
         return self._end_if_stable() or self.problem
@@ -72,7 +84,7 @@ class CalibrationGuard:
         if max(self._messages, self._images) < self._stable:
             self._pause()
             return ""
-        self._pending = None
+        self._pending, self._departures = None, 0
         self._use(pending)
         if is_drift(before, pending):
             return "camera_info is again as before: images are used again"
@@ -108,7 +120,10 @@ def is_drift(before: DistortedCamera, after: DistortedCamera) -> bool:
 
 def difference(before: DistortedCamera, after: DistortedCamera) -> str:
     """Describe two calibrations by the values that differ, old and new; empty if none does."""
-    parts = [
+    parts = []
+    if before.pinhole.size != after.pinhole.size:
+        parts.append("size {}x{} -> {}x{}".format(*before.pinhole.size, *after.pinhole.size))
+    parts += [
         f"{name} {getattr(before.pinhole, name):g} -> {getattr(after.pinhole, name):g}"
         for name in _SHOWN
         if getattr(before.pinhole, name) != getattr(after.pinhole, name)

@@ -5,6 +5,7 @@ the camera too near. One image tells little of it, because a motion of the camer
 images of different places agree.
 """
 
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,9 @@ _CORRELATION = 2.0  # factor on its standard deviation: errors of matches are co
 _APART = 0.5  # m between the cameras of two estimates: images of a camera at rest share their errors
 _ESTIMATES, _FEWEST_ESTIMATES = 40, 10
 _MAX_DEVIATION = 0.01  # of the focal length
+_CONFIRMATIONS = 5  # estimates that must agree with a calibration that has changed
+_MIN_ERROR = 0.001  # of the median: errors that all estimates share
+_DRIFT = 0.002  # of the width; cameras that focus by themselves send slightly different values
 _SIGMAS = 4.0  # of the median, by which a deviation must exceed zero
 
 
@@ -85,3 +89,60 @@ def fit_intrinsics(
     ratio = np.array([1.0, 1 / camera.fx, 1 / camera.fy])
     std = np.sqrt(np.maximum(np.diag(variance * np.linalg.inv(normal))[6:], 0.0)) * ratio
     return IntrinsicsFit(intrinsics * ratio, _CORRELATION * std)
+
+
+class CalibrationCheck:
+    """Comparison of one camera's calibration with those that fit its images, over many images. For one thread.
+
+    Attributes:
+        problem: reason why poses are not to be trusted; empty while the calibration fits, or nothing is known yet.
+    """
+
+    def __init__(self) -> None:
+        self.problem = ""
+        self._camera: PinholeCamera | None = None
+        self._unconfirmed = False
+        self._fits: deque[IntrinsicsFit] = deque(maxlen=_ESTIMATES)
+        self._last_center: Float64 | None = None
+
+    def begin_image(self, camera: PinholeCamera) -> None:
+        """Note the camera of the next image. One that has changed must be confirmed by images before it is trusted."""
+        if self._camera is not None and not camera.is_near(self._camera, _DRIFT * self._camera.width):
+            self._fits.clear()
+            self._unconfirmed = True
+            self.problem = "the calibration has changed: no pose until images confirm it"
+        self._camera = camera
+
+    def add(self, map_from_cam: Rigid3d, pixels: Float64, positions: Float64) -> None:
+        """Take the inliers of a verified pose of the image: (N, 2) pixels and (N, 3) landmark positions [m, map]."""
+        center = np.asarray(map_from_cam.translation)
+        apart = self._last_center is None or np.linalg.norm(center - self._last_center) >= _APART
+        if self._camera is None or not (apart or self._unconfirmed):
+            return
+        fit = fit_intrinsics(map_from_cam.inverse(), pixels, positions, self._camera)
+        if fit is None or fit.std[0] > max(_MAX_STD, abs(fit.deviation[0]) / _SIGMAS):
+            return
+        self._last_center = center
+        self._fits.append(fit)
+        self._judge(self._camera)
+
+    def _judge(self, camera: PinholeCamera) -> None:
+        deviations = np.array([fit.deviation for fit in self._fits])
+        if len(deviations) < (_CONFIRMATIONS if self._unconfirmed else _FEWEST_ESTIMATES):
+            return
+        median = np.median(deviations, axis=0)
+        spread = 1.4826 * np.median(np.abs(deviations - median), axis=0)
+        error = _SIGMAS * np.maximum(1.2533 * spread / np.sqrt(len(deviations)), _MIN_ERROR)
+        wrong = (np.abs(median) > _MAX_DEVIATION) & (np.abs(median) > error)
+        if not wrong.any():
+            self.problem, self._unconfirmed = "", False
+            return
+        fitting = (camera.fx * (1 + median[0]), camera.cx + median[1] * camera.fx, camera.cy + median[2] * camera.fy)
+        parts = [
+            f"{name} {value:.1f} px, where the images fit {fits:.1f} px"
+            for name, value, fits, is_wrong in zip(
+                ("fx", "cx", "cy"), (camera.fx, camera.cx, camera.cy), fitting, wrong, strict=True
+            )
+            if is_wrong
+        ]
+        self.problem = f"the calibration does not fit the map: it says {', '.join(parts)}: calibrate the camera again"

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Path as PathMsg
 from pycolmap import Rigid3d
 from sensor_msgs.msg import CameraInfo, PointCloud2
 
-from vizloc_ros.errors import FeatureError, MapError, VizlocError
+from vizloc_ros.errors import CameraError, FeatureError, MapError, VizlocError
 from vizloc_ros.geometry.covariance import max_position_std, move_to_base
+from vizloc_ros.localization.calibration_check import CalibrationCheck
 from vizloc_ros.localization.places import Place
 from vizloc_ros.localization.pose_solver import Localization, LocalizedPose, PoseSolver
 from vizloc_ros.mapping.one_map import OneMap
@@ -24,7 +26,7 @@ from vizloc_ros.ros.messages import header_of, pose_with_covariance_to_msg, rect
 from vizloc_ros.ros.node_options import LOCALIZER, LocalizerOptions
 from vizloc_ros.ros.parameters import declare_options
 from vizloc_ros.ros.pipeline_node import PipelineNode
-from vizloc_ros.ros.publishers import PathPublisher, TransformPublisher
+from vizloc_ros.ros.publishers import FaultPublisher, PathPublisher, TransformPublisher
 from vizloc_ros.ros.qos import FEATURES, POSE
 from vizloc_ros.ros.runner import run_node
 from vizloc_ros.ros.stamp_guard import StampGuard, Verdict
@@ -44,6 +46,8 @@ class LocalizerNode(PipelineNode):
         self._join, self._stamps = StampJoin(_CHANNELS), StampGuard()
         self._extrinsics = CameraExtrinsics(self, self.options.base_frame, self.options.fixed_base_from_cam)
         self._failures = 0
+        self._calibration = CalibrationCheck()
+        self._fault = FaultPublisher(self)
         candidates = self.resolve_topic_name("candidates")
         self._one_map = OneMap(candidates, sure_first=True)
         self._count_map_servers = lambda: self.count_publishers(candidates)
@@ -103,7 +107,15 @@ class LocalizerNode(PipelineNode):
                     f"{places[0].descriptors.shape[1]}: start hfnet and visual_map_server with the same map"
                 )
             base_from_cam = self._extrinsics.base_from_cam(features_msg.header.frame_id)
+            self._calibration.begin_image(camera)
             outcome = self._solver.solve(features, places, camera, stopwatch)
+            if outcome.pose is not None:
+                with stopwatch("calibration_check"):
+                    pixels = features.keypoints[outcome.pose.keypoints].astype(np.float64)
+                    self._calibration.add(outcome.pose.map_from_cam, pixels, outcome.pose.positions)
+            self._fault.publish(self._calibration.problem)
+            if self._calibration.problem:
+                raise CameraError(self._calibration.problem)
             if outcome.pose is not None:
                 self._publish(outcome.pose, base_from_cam, features_msg, candidates_msg.header.frame_id)
         self.diagnostics.count("processed")

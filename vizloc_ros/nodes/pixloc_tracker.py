@@ -18,7 +18,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
 from vizloc_ros.arrays import Float64, UInt8
-from vizloc_ros.errors import FeatureError, FrozenCameraError, RosError
+from vizloc_ros.errors import CameraError, FeatureError, FrozenCameraError, RosError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.covariance import max_position_std, move_to_base, position_and_rotation_std
 from vizloc_ros.mapping.keyframe_rolls import KeyframeRolls
@@ -62,6 +62,7 @@ class PixLocTrackerNode(PipelineNode):
         self._lock = threading.Lock()  # for priors and jumps, which callbacks store for the worker
         self._priors: list[tuple[PoseWithCovarianceStamped, bool]] = []  # with whether it overrides the track
         self._jumped = False
+        self._fault = ""  # reason of the localizer for which no pose can be trusted
         self._loaded: tuple[Tracker, MapInfo] | None = None
         self._odometry = OdometryBuffer()
         self._extrinsics = CameraExtrinsics(self, self.options.base_frame, self.options.fixed_base_from_cam)
@@ -90,6 +91,7 @@ class PixLocTrackerNode(PipelineNode):
             stable_messages=self.options.camera_info_stable,
         )
         self.create_subscription(PoseWithCovarianceStamped, "localization/pose", self._on_prior, POSE)
+        self.create_subscription(String, "localization/fault", self._on_fault, STATE)
         subscribe_to_either(self, PoseWithCovarianceStamped, "initialpose", self._on_initial_pose, POSE)
         if self.options.use_odometry:
             self.create_subscription(Odometry, "odom", self._on_odometry, SENSOR)
@@ -121,6 +123,9 @@ class PixLocTrackerNode(PipelineNode):
             del self._priors[:-_MAX_PRIORS]
         self._submaps.prefetch(msg.pose.pose)
 
+    def _on_fault(self, msg: String) -> None:
+        self._fault = msg.data
+
     def _on_initial_pose(self, msg: PoseWithCovarianceStamped) -> None:
         self.get_logger().info("an initial pose was given")
         self._on_prior(msg, override=True)
@@ -148,6 +153,9 @@ class PixLocTrackerNode(PipelineNode):
             except FrozenCameraError as error:
                 self._withhold(tracker, stamp_to_ns(msg.header.stamp), str(error))
                 raise
+            if fault := self._fault:
+                self._withhold(tracker, stamp_to_ns(msg.header.stamp), fault)
+                raise CameraError(fault)
             base_from_cam = self._extrinsics.base_from_cam(msg.header.frame_id)
             stamp_ns = stamp_to_ns(msg.header.stamp)
             previous_state = tracker.state

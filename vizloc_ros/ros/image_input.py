@@ -169,10 +169,10 @@ class ImageInput:
             return
         if check.verdict is Verdict.JUMPED_BACK and self._on_jump is not None:
             self._on_jump()
-        if check.verdict is Verdict.AHEAD:
-            self._check_age(stamp_ns)
         self._node.diagnostics.count("received")
         self._node.reject(check.message, Level.WARN)
+        if check.verdict is Verdict.AHEAD:
+            self._check_age(stamp_ns)
 
     def _check_age(self, stamp_ns: int) -> None:
         """Show the age of an image by the node's clock, and warn if it is too old or from the future."""
