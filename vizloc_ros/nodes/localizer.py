@@ -14,6 +14,8 @@ from pycolmap import Rigid3d
 from sensor_msgs.msg import CameraInfo, PointCloud2
 
 from vizloc_ros.errors import CameraError, FeatureError, MapError, VizlocError
+from vizloc_ros.features.types import Features
+from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.covariance import max_position_std, move_to_base
 from vizloc_ros.localization.calibration_check import CalibrationCheck
 from vizloc_ros.localization.places import Place
@@ -107,20 +109,28 @@ class LocalizerNode(PipelineNode):
                     f"{places[0].descriptors.shape[1]}: start hfnet and visual_map_server with the same map"
                 )
             base_from_cam = self._extrinsics.base_from_cam(features_msg.header.frame_id)
-            self._calibration.begin_image(camera)
             outcome = self._solver.solve(features, places, camera, stopwatch)
-            if outcome.pose is not None:
-                with stopwatch("calibration_check"):
-                    pixels = features.keypoints[outcome.pose.keypoints].astype(np.float64)
-                    self._calibration.add(outcome.pose.map_from_cam, pixels, outcome.pose.positions)
-            self._fault.publish(self._calibration.problem)
-            if self._calibration.problem:
-                raise CameraError(self._calibration.problem)
+            if self.options.check_calibration:
+                self._check_calibration(camera, features, outcome, stopwatch)
             if outcome.pose is not None:
                 self._publish(outcome.pose, base_from_cam, features_msg, candidates_msg.header.frame_id)
         self.diagnostics.count("processed")
         self._report(outcome)
         self.record(stopwatch)
+
+    def _check_calibration(
+        self, camera: PinholeCamera, features: Features, outcome: Localization, stopwatch: Stopwatch
+    ) -> None:
+        """Compare the calibration with the inliers. Raises ``CameraError``, and tells the tracker, if it does not fit."""
+        check, pose = self._calibration, outcome.pose
+        with stopwatch("calibration_check"):
+            check.begin_image(camera)
+            if pose is not None:
+                pixels = features.keypoints[pose.keypoints].astype(np.float64)
+                check.add(pose.map_from_cam, pixels, pose.positions)
+        self._fault.publish(check.problem)
+        if check.problem:
+            raise CameraError(check.problem)
 
     def _publish(self, pose: LocalizedPose, base_from_cam: Rigid3d, image: PointCloud2, map_frame: str) -> None:
         cam_from_base = base_from_cam.inverse()

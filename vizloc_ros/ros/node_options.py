@@ -144,6 +144,10 @@ class LocalizerOptions(BaseOptions):
     publish_tf: bool = Field(
         False, description="publish map -> base_frame on /tf; only where nothing else is its parent (REP 105)"
     )
+    check_calibration: bool = Field(
+        True,
+        description="publish no pose while the calibration does not fit the map by more than 1 %, over many images",
+    )
     pose: PoseOptions = PoseOptions()
 
 
