@@ -121,7 +121,7 @@ class LocalizerNode(PipelineNode):
     def _check_calibration(
         self, camera: PinholeCamera, features: Features, outcome: Localization, stopwatch: Stopwatch
     ) -> None:
-        """Compare the calibration with the inliers. Raises ``CameraError``, and tells the tracker, if it does not fit."""
+        """Compare the calibration with the inliers. Raises ``CameraError`` if it is off, and stops the tracker."""
         check, pose = self._calibration, outcome.pose
         with stopwatch("calibration_check"):
             check.begin_image(camera)

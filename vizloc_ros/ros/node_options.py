@@ -146,7 +146,7 @@ class LocalizerOptions(BaseOptions):
     )
     check_calibration: bool = Field(
         True,
-        description="publish no pose while the calibration does not fit the map by more than 1 %, over many images",
+        description="publish no pose while the calibration is off by more than 1 %, by the inliers of many images",
     )
     pose: PoseOptions = PoseOptions()
 
