@@ -18,6 +18,7 @@ from vizloc_ros.localization.pose_refinement import projection_jacobian
 
 _LOSS_PX = 1.5  # scale of the Cauchy loss
 _STEPS = 15
+_SMALL_STEP = 1e-5  # of the pose [m, rad], the focal length and the principal point [px]
 _FEWEST_MATCHES = 40
 _MAX_STD = 0.01  # of an estimate, as a ratio of the focal length; weaker ones tell nothing
 _CORRELATION = 2.0  # factor on its standard deviation: errors of matches are correlated
@@ -83,6 +84,8 @@ def fit_intrinsics(
             return None
         pose = Rigid3d(Rotation3d(step[3:6]), step[:3]) * pose
         intrinsics = intrinsics + step[6:]
+        if np.abs(step).max() < _SMALL_STEP:
+            break
         if not np.isfinite(intrinsics).all() or abs(intrinsics[0]) > 0.5:
             return None
     variance = (weights * squared).sum() / max(2 * weights.sum() - 9, 1)
