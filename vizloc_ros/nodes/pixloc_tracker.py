@@ -62,6 +62,7 @@ class PixLocTrackerNode(PipelineNode):
         self._lock = threading.Lock()  # for priors and jumps, which callbacks store for the worker
         self._priors: list[tuple[PoseWithCovarianceStamped, bool]] = []  # with whether it overrides the track
         self._jumped = False
+        self._stamp_ns = self._priors_after_ns = -1  # the last image; the last one before the calibration changed
         self._fault = ""  # reason of the localizer for which no pose can be trusted
         self._loaded: tuple[Tracker, MapInfo] | None = None
         self._odometry = OdometryBuffer()
@@ -86,7 +87,7 @@ class PixLocTrackerNode(PipelineNode):
             self.options.silence_timeout,
             self.options.max_image_age,
             on_jump=self._on_jump,
-            on_change=self._on_jump,
+            on_change=self._on_camera_change,
             withhold_frozen=self.options.withhold_frozen,
             stable_messages=self.options.camera_info_stable,
         )
@@ -115,7 +116,15 @@ class PixLocTrackerNode(PipelineNode):
         with self._lock:
             self._jumped = True
             self._priors.clear()
+            self._stamp_ns = self._priors_after_ns = -1
         self._path.clear()
+
+    def _on_camera_change(self) -> None:
+        """Forget the track: poses of images with the calibration before must not begin one with the new calibration."""
+        with self._lock:
+            self._jumped = True
+            self._priors.clear()
+            self._priors_after_ns = self._stamp_ns
 
     def _on_prior(self, msg: PoseWithCovarianceStamped, *, override: bool = False) -> None:
         with self._lock:
@@ -186,6 +195,7 @@ class PixLocTrackerNode(PipelineNode):
         """Give the tracker the jumps and priors that the callbacks have stored since the last image."""
         with self._lock:
             priors, self._priors = self._priors, []
+            self._stamp_ns = stamp_ns
             jumped, self._jumped = self._jumped, False
         if jumped:
             tracker.reset()
@@ -199,6 +209,8 @@ class PixLocTrackerNode(PipelineNode):
             if not override:
                 std = position_and_rotation_std(np.reshape(msg.pose.covariance, (6, 6)))
             at_ns = stamp_ns if override else stamp_to_ns(msg.header.stamp)  # a person means the current image
+            if at_ns <= self._priors_after_ns:
+                continue
             if tracker.offer_prior(map_from_cam, at_ns, *std, override=override):
                 self.diagnostics.count("priors_used")
 
