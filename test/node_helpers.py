@@ -156,7 +156,8 @@ def bench(
     ``before`` is called with the bench's node before the others start.
     """
     common = {"map_path": str(map_path)}
-    of_images = {**common, "max_image_age": 0.0}  # the images' stamps are made up
+    # The images' stamps are made up, and one image may be sent again.
+    of_images = {**common, "max_image_age": 0.0, "withhold_frozen": False}
     defaults: dict[str, dict[str, Any]] = {
         "hfnet": of_images,
         "visual_map_server": common,

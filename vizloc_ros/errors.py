@@ -40,6 +40,10 @@ class ImageError(VizlocError):
     """An image cannot be decoded or carries nothing to localize with."""
 
 
+class FrozenCameraError(ImageError):
+    """The image is the one before again: the camera, its driver or the stream hangs."""
+
+
 class CameraError(VizlocError):
     """A calibration is missing, impossible, or belongs to other images."""
 

@@ -46,11 +46,11 @@ def pose_at(x: float) -> Rigid3d:
     return Rigid3d(Rotation3d(), np.array([x, 0.0, 0.0]))
 
 
-def answer(stamp: Any, landmarks: int = 3, network: str = NETWORK) -> Any:
+def answer(stamp: Any, landmarks: int = 3, network: str = NETWORK, x: float = 1.0) -> Any:
     level = QuantizedLevel(
         np.ones((landmarks, 4), np.int8), np.ones(landmarks, np.float16), np.ones(landmarks, np.float16)
     )
-    references = QuantizedReferences(np.ones((landmarks, 3)), np.arange(landmarks), (level,))
+    references = QuantizedReferences(np.full((landmarks, 3), x), np.arange(landmarks), (level,))
     return submap_to_msg(references, feature_number(network), header_of(stamp_to_ns(stamp), "map"))
 
 
@@ -82,6 +82,34 @@ def test_landmarks_are_used_near_the_pose_they_were_requested_for(client: Submap
     client._on_submap(answer(requests[0].header.stamp, landmarks=5))
     assert len(client.around(pose_at(14.9))) == 5
     assert client.around(pose_at(15.1)) is None
+
+
+def test_an_answer_that_is_overdue_is_not_stretched(client: SubmapClient, requests: list[Any]) -> None:
+    client.request(pose_at(0.0))
+    client._on_submap(answer(requests[-1].header.stamp))
+    assert client.around(pose_at(14.5)) is not None
+    assert client.missing == ""
+    assert client.around(pose_at(15.5)) is None
+    assert "visual_map_server has not answered on /submap for the last 15.5 m (listeners" in client.missing
+    client.request(pose_at(15.5))
+    client._on_submap(answer(requests[-1].header.stamp))
+    assert client.around(pose_at(15.5)) is not None
+    assert client.missing == ""
+
+
+def test_submaps_of_two_maps_are_refused(
+    client: SubmapClient, node: PipelineNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publishers = [1]
+    monkeypatch.setattr(node, "count_publishers", lambda _: publishers[0])
+    client._on_submap(answer(node.get_clock().now().to_msg()))
+    publishers[0] = 2
+    assert client.around(pose_at(0.0)) is not None
+    client._on_submap(answer(node.get_clock().now().to_msg(), x=5.0))
+    assert client.around(pose_at(0.0)) is None
+    assert "2 publishers on /submap: their maps differ" in client.missing
+    publishers[0] = 1
+    assert client.around(pose_at(0.0)).positions[0, 0] == 1.0
 
 
 def test_landmarks_of_a_forgotten_request_are_used_everywhere(client: SubmapClient, requests: list[Any]) -> None:

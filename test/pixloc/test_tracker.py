@@ -130,6 +130,16 @@ def test_it_is_lost_after_images_that_do_not_match(tracker: Tracker, drive: list
     assert all(follow(tracker, drive[13:]))
 
 
+def test_images_that_must_not_be_used_lose_the_track(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
+    assert tracker.withhold(0, "camera frozen").state is TrackerState.NOT_LOCALIZED
+    tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
+    assert all(follow(tracker, drive[:3]))
+    stamps = [drive[2][1].stamp_ns + k * 50_000_000 for k in range(1, 5)]
+    states = [tracker.withhold(stamp, "camera frozen").state for stamp in stamps]
+    assert states == 3 * [TrackerState.TRACKING] + [TrackerState.LOST]
+    assert tracker.track(drive[3][1]).reason == "no pose to start from yet"
+
+
 def test_one_bad_image_is_bridged(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
     tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
     follow(tracker, drive[:5])

@@ -142,3 +142,16 @@ class TestStampGuard:
                 assert result.verdict is (Verdict.JUMPED_BACK if jumped else Verdict.OUT_OF_ORDER)
             if result.verdict is not Verdict.OUT_OF_ORDER:
                 newest = stamp
+
+    def test_one_stamp_far_ahead_costs_one_image(self):
+        guard = StampGuard()
+        stamps = [10.0, 10.1, 3610.0, 10.2, 10.3, 3610.4, 10.4]
+        verdicts = [guard.check(round(stamp * SECOND)).verdict for stamp in stamps]
+        assert [verdict is Verdict.OK for verdict in verdicts] == [True, True, False, True, True, False, True]
+        assert verdicts[2] is Verdict.AHEAD
+
+    def test_a_pause_costs_one_image_and_a_slow_camera_none(self):
+        guard = StampGuard()
+        stamps = [10.0, 10.1, 60.0, 60.1, 60.2, 100.0, 110.0, 120.0, 130.0, 139.0]
+        verdicts = [guard.check(round(stamp * SECOND)).verdict for stamp in stamps]
+        assert [k for k, verdict in enumerate(verdicts) if verdict is not Verdict.OK] == [2, 5]

@@ -34,6 +34,8 @@ _POLYNOMIALS = ("plumb_bob", "rational_polynomial")  # OpenCV tells them apart b
 _MAX_SIDE = 16_384  # px; OpenCV cannot remap much larger images
 _MAX_AXIS_TANGENT = 3.0  # of the angle between optical axis and image: no crop of a pinhole image is farther away
 _MAX_OFF_CENTRE = 0.25  # of the image's side: principal points of whole sensors are nearer to the middle
+_FOCAL_LENGTHS = (0.2, 5.0)  # of the image's width: 0.2 sees 136 degrees, 5 sees 11
+_MAX_FOCAL_RATIO = 2.5  # of fx to fy, or fy to fx: an image may be squeezed to half its width or height
 _LARGER_IMAGE = 0.7  # of both sides: a principal point beyond is mostly that of an image of a larger size
 
 
@@ -117,6 +119,7 @@ def camera_from_info(
     _check_principal_point(pinhole)
     whole = DistortedCamera(pinhole, coefficients, model)
     reduced = _reduced(pinhole, (max(1, binning[0]), max(1, binning[1])), roi)
+    _check_focal_length(pinhole)
     return whole if reduced == pinhole else replace(whole, pinhole=reduced, whole=whole)
 
 
@@ -168,6 +171,21 @@ def _without_zeros(coefficients: tuple[float, ...], counts: Sequence[int]) -> tu
             return None
         coefficients = coefficients[:-1]
     return coefficients
+
+
+def _check_focal_length(camera: PinholeCamera) -> None:
+    """Raise ``CameraError`` for a focal length that no camera of this image size has."""
+    shortest, longest = _FOCAL_LENGTHS
+    if not all(shortest * camera.width <= focal <= longest * camera.width for focal in (camera.fx, camera.fy)):
+        raise CameraError(
+            f"k has focal length ({camera.fx:g}, {camera.fy:g}) px, which is not {shortest:g} to {longest:g} times the "
+            f"width, {camera.width}: {CALIBRATE}, or send the camera_info that belongs to this image size"
+        )
+    if not 1 / _MAX_FOCAL_RATIO <= camera.fx / camera.fy <= _MAX_FOCAL_RATIO:
+        raise CameraError(
+            f"k has focal length ({camera.fx:g}, {camera.fy:g}) px: fx and fy differ by more than a factor of "
+            f"{_MAX_FOCAL_RATIO:g}, as for no pixel: {CALIBRATE}"
+        )
 
 
 def _check_principal_point(camera: PinholeCamera) -> None:

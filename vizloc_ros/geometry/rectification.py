@@ -20,7 +20,10 @@ from vizloc_ros.wording import numbers_text
 COEFFICIENT_COUNTS = {"plumb_bob": (0, 4, 5), "rational_polynomial": (0, 8, 12, 14), "equidistant": (4,)}
 MODELS = ", ".join(COEFFICIENT_COUNTS)
 _MIN_COVERAGE = 0.95  # ratio of the rectified image that must come from inside the raw one
+_MAX_FOLDED = 0.02  # ratio of the raw image beyond the radius at which the lens model folds: calibrations end earlier
 _SAMPLED_SIDE = 128  # px; an image of this size shows the faults of a lens as well as the full one does
+_FOLD_STEPS = 1000
+_MAX_RADIUS = 5.0  # of a ray at depth 1: 79 degrees; rectified images end earlier
 _MIN_ZOOM = 0.25  # rectified by raw focal length; below, a very wide lens leaves the middle too few pixels
 
 CALIBRATE = "calibrate the camera again (ros2 run camera_calibration cameracalibrator)"
@@ -84,6 +87,7 @@ def rectified_camera(camera: DistortedCamera) -> PinholeCamera:
     try:
         rectified = _inscribed_camera(camera)
         _require_filled(camera, rectified)
+        _require_unfolded(camera)
     except cv2.error as error:
         raise CameraError(f"the lens cannot be rectified ({error.err}): {CALIBRATE}") from error
     return rectified
@@ -142,6 +146,40 @@ def _inscribed_camera(camera: DistortedCamera) -> PinholeCamera:
             f"too wide an angle for one pinhole image: crop the image and its camera_info, or {CALIBRATE}"
         )
     return PinholeCamera(*raw.size, fx, fy, cx, cy)
+
+
+def _require_unfolded(camera: DistortedCamera) -> None:
+    """Raise ``CameraError`` if the lens model folds inside the raw image: no ray leads to the pixels beyond."""
+    raw = camera.pinhole
+    columns, rows = (np.linspace(0.0, side - 1.0, _SAMPLED_SIDE // 2) for side in raw.size)
+    x, y = np.meshgrid((columns - raw.cx) / raw.fx, (rows - raw.cy) / raw.fy)
+    folded = float((np.hypot(x, y) > _fold_radius(camera)).mean())
+    if folded > _MAX_FOLDED:
+        raise CameraError(
+            f"d {numbers_text(camera.distortion)} ({camera.model}) folds inside the image: {folded:.0%} of it lies "
+            f"where the model turns back; the lens is another one: {CALIBRATE}, with the equidistant model for a wide "
+            "angle"
+        )
+
+
+def _fold_radius(camera: DistortedCamera) -> float:
+    """Radius in the raw image, at focal length 1, where the radial part of the lens model first turns back.
+
+    Infinite if it does not. Tangential coefficients are small beside it.
+    """
+    if camera.model == "equidistant":
+        angles = np.linspace(0.0, np.pi / 2, _FOLD_STEPS)
+        powers = angles[:, None] ** np.arange(2, 10, 2)
+        distorted = angles * (1 + powers @ camera.coefficients)
+    else:
+        k = np.zeros(8)
+        k[: min(len(camera.distortion), 8)] = camera.distortion[:8]
+        radii = np.linspace(0.0, _MAX_RADIUS, _FOLD_STEPS)
+        s = np.square(radii)
+        distorted = radii * (1 + s * (k[0] + s * (k[1] + s * k[4])))
+        distorted /= 1 + s * (k[5] + s * (k[6] + s * k[7]))
+    turned = np.flatnonzero(~(np.diff(distorted) > 0))
+    return float(distorted[turned[0]]) if len(turned) else np.inf
 
 
 def _require_filled(camera: DistortedCamera, rectified: PinholeCamera) -> None:

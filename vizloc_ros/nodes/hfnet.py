@@ -57,6 +57,8 @@ class HfnetNode(PipelineNode):
             self.options.silence_timeout,
             self.options.max_image_age,
             self._throttle.submit_if_due,
+            withhold_frozen=self.options.withhold_frozen,
+            stable_messages=self.options.camera_info_stable,
         )
         self.diagnostics.watch("calibration_shift_px", self._calibration_shift)
         self.diagnostics.watch(FEATURES_LISTENERS, self._features.get_subscription_count)

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
+import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Path as PathMsg
 from pycolmap import Rigid3d
 from sensor_msgs.msg import CameraInfo, PointCloud2
 
-from vizloc_ros.errors import FeatureError
+from vizloc_ros.errors import CameraError, FeatureError, MapError, VizlocError
+from vizloc_ros.features.types import Features
+from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.covariance import max_position_std, move_to_base
+from vizloc_ros.localization.calibration_check import CalibrationCheck
 from vizloc_ros.localization.outcome import Localization, LocalizedPose
+from vizloc_ros.localization.places import Place
 from vizloc_ros.localization.pose_solver import PoseSolver
+from vizloc_ros.mapping.one_map import OneMap
 from vizloc_ros.ros.clouds import features_from_msg, places_from_msg
 from vizloc_ros.ros.diagnostics import Level
 from vizloc_ros.ros.extrinsics import CameraExtrinsics
@@ -22,7 +29,7 @@ from vizloc_ros.ros.messages import header_of, pose_with_covariance_to_msg, rect
 from vizloc_ros.ros.node_options import LOCALIZER, LocalizerOptions
 from vizloc_ros.ros.parameters import declare_options
 from vizloc_ros.ros.pipeline_node import PipelineNode
-from vizloc_ros.ros.publishers import PathPublisher, TransformPublisher
+from vizloc_ros.ros.publishers import FaultPublisher, PathPublisher, TransformPublisher
 from vizloc_ros.ros.qos import FEATURES, POSE
 from vizloc_ros.ros.runner import run_node
 from vizloc_ros.ros.stamp_guard import StampGuard, Verdict
@@ -42,6 +49,11 @@ class LocalizerNode(PipelineNode):
         self._join, self._stamps = StampJoin(_CHANNELS), StampGuard()
         self._extrinsics = CameraExtrinsics(self, self.options.base_frame, self.options.fixed_base_from_cam)
         self._failures = 0
+        self._calibration = CalibrationCheck()
+        self._fault = FaultPublisher(self)
+        candidates = self.resolve_topic_name("candidates")
+        self._one_map = OneMap(candidates, sure_first=True)
+        self._count_map_servers = lambda: self.count_publishers(candidates)
         self._pose = self.create_publisher(PoseWithCovarianceStamped, "localization/pose", POSE)
         self._tf = TransformPublisher(self) if self.options.publish_tf else None
         # Without a length no publisher: two nodes on path would confuse who looks at the topic.
@@ -61,6 +73,8 @@ class LocalizerNode(PipelineNode):
             if channel != "candidates" and self._stamps.check(stamp).verdict is Verdict.JUMPED_BACK:
                 self._join.reset()
                 self._path.clear()
+            if channel == "candidates" and self._one_map.count(self._count_map_servers()):
+                self._compare_maps(msg)
             joined = self._join.add(channel, stamp, msg)
             for name, count in self._join.dropped.items():
                 self.diagnostics.set_value(f"without_{name}", count)
@@ -68,6 +82,15 @@ class LocalizerNode(PipelineNode):
                 self.submit(joined)
 
         return receive
+
+    def _compare_maps(self, candidates: PointCloud2) -> None:
+        """Compare the candidates of every map server, of which only the first is joined with the features."""
+        with suppress(VizlocError):  # of a message that is joined, the worker reports it
+            self._take_places(places_from_msg(candidates))
+
+    def _take_places(self, places: Sequence[Place]) -> None:
+        for place in places[:1]:
+            self._one_map.take(place.landmark_ids, place.positions)
 
     def _localize(self, joined: tuple[CameraInfo, PointCloud2, PointCloud2]) -> None:
         """Localize one image and publish its pose, in the worker. Raises ``VizlocError`` for unusable messages."""
@@ -78,6 +101,9 @@ class LocalizerNode(PipelineNode):
                 camera = rectified_camera_from_msg(camera_msg)
                 features = features_from_msg(features_msg, camera.size)
                 places = places_from_msg(candidates_msg)
+            if problem := self._one_map.count(self._count_map_servers()):
+                raise MapError(problem)
+            self._take_places(places)
             if places and features.descriptors.shape[1] != places[0].descriptors.shape[1]:
                 raise FeatureError(
                     f"features have {features.descriptors.shape[1]} elements, candidates "
@@ -85,11 +111,27 @@ class LocalizerNode(PipelineNode):
                 )
             base_from_cam = self._extrinsics.base_from_cam(features_msg.header.frame_id)
             outcome = self._solver.solve(features, places, camera, stopwatch)
+            if self.options.check_calibration:
+                self._check_calibration(camera, features, outcome, stopwatch)
             if outcome.pose is not None:
                 self._publish(outcome.pose, base_from_cam, features_msg, candidates_msg.header.frame_id)
         self.diagnostics.count("processed")
         self._report(outcome)
         self.record(stopwatch)
+
+    def _check_calibration(
+        self, camera: PinholeCamera, features: Features, outcome: Localization, stopwatch: Stopwatch
+    ) -> None:
+        """Compare the calibration with the inliers. Raises ``CameraError`` if it is off, and stops the tracker."""
+        check, pose = self._calibration, outcome.pose
+        with stopwatch("calibration_check"):
+            check.begin_image(camera)
+            if pose is not None:
+                pixels = features.keypoints[pose.keypoints].astype(np.float64)
+                check.add(pose.map_from_cam, pixels, pose.positions)
+        self._fault.publish(check.problem)
+        if check.problem:
+            raise CameraError(check.problem)
 
     def _publish(self, pose: LocalizedPose, base_from_cam: Rigid3d, image: PointCloud2, map_frame: str) -> None:
         cam_from_base = base_from_cam.inverse()

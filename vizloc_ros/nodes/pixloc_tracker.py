@@ -18,7 +18,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
 from vizloc_ros.arrays import Float64, UInt8
-from vizloc_ros.errors import FeatureError, RosError
+from vizloc_ros.errors import CameraError, FeatureError, FrozenCameraError, RosError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.covariance import max_position_std, move_to_base, position_and_rotation_std
 from vizloc_ros.mapping.keyframe_rolls import KeyframeRolls
@@ -62,6 +62,8 @@ class PixLocTrackerNode(PipelineNode):
         self._lock = threading.Lock()  # for priors and jumps, which callbacks store for the worker
         self._priors: list[tuple[PoseWithCovarianceStamped, bool]] = []  # with whether it overrides the track
         self._jumped = False
+        self._stamp_ns = self._priors_after_ns = -1  # the last image; the last one before the calibration changed
+        self._fault = ""  # reason of the localizer for which no pose can be trusted
         self._loaded: tuple[Tracker, MapInfo] | None = None
         self._odometry = OdometryBuffer()
         self._extrinsics = CameraExtrinsics(self, self.options.base_frame, self.options.fixed_base_from_cam)
@@ -76,7 +78,7 @@ class PixLocTrackerNode(PipelineNode):
         for counter in ("tracked", "failed", "became_lost", "priors_used"):
             self.diagnostics.count(counter, 0)
         self.diagnostics.set_value("state", TrackerState.NOT_LOCALIZED.value)
-        self._submaps = SubmapClient(self, self.options.map_path)
+        self._submaps = SubmapClient(self, self.options.map_path, self.options.max_submap_distance)
         self.load_with_retry(self._load)
         # image -> ImageInput -> worker -> _track; it drops the image when the clock has jumped back
         self._input = ImageInput(
@@ -85,8 +87,12 @@ class PixLocTrackerNode(PipelineNode):
             self.options.silence_timeout,
             self.options.max_image_age,
             on_jump=self._on_jump,
+            on_change=self._on_camera_change,
+            withhold_frozen=self.options.withhold_frozen,
+            stable_messages=self.options.camera_info_stable,
         )
         self.create_subscription(PoseWithCovarianceStamped, "localization/pose", self._on_prior, POSE)
+        self.create_subscription(String, "localization/fault", self._on_fault, STATE)
         subscribe_to_either(self, PoseWithCovarianceStamped, "initialpose", self._on_initial_pose, POSE)
         if self.options.use_odometry:
             self.create_subscription(Odometry, "odom", self._on_odometry, SENSOR)
@@ -110,13 +116,24 @@ class PixLocTrackerNode(PipelineNode):
         with self._lock:
             self._jumped = True
             self._priors.clear()
+            self._stamp_ns = self._priors_after_ns = -1
         self._path.clear()
+
+    def _on_camera_change(self) -> None:
+        """Forget the track: poses of images with the calibration before must not begin one with the new calibration."""
+        with self._lock:
+            self._jumped = True
+            self._priors.clear()
+            self._priors_after_ns = self._stamp_ns
 
     def _on_prior(self, msg: PoseWithCovarianceStamped, *, override: bool = False) -> None:
         with self._lock:
             self._priors.append((msg, override))
             del self._priors[:-_MAX_PRIORS]
         self._submaps.prefetch(msg.pose.pose)
+
+    def _on_fault(self, msg: String) -> None:
+        self._fault = msg.data
 
     def _on_initial_pose(self, msg: PoseWithCovarianceStamped) -> None:
         self.get_logger().info("an initial pose was given")
@@ -140,7 +157,14 @@ class PixLocTrackerNode(PipelineNode):
         tracker, info = self._loaded
         stopwatch = Stopwatch()
         with stopwatch("tracker_node_total"):
-            image, camera = self._input.decode_and_rectify(msg, stopwatch, "tracker")
+            try:
+                image, camera = self._input.decode_and_rectify(msg, stopwatch, "tracker")
+            except FrozenCameraError as error:
+                self._withhold(tracker, stamp_to_ns(msg.header.stamp), str(error))
+                raise
+            if fault := self._fault:
+                self._withhold(tracker, stamp_to_ns(msg.header.stamp), fault)
+                raise CameraError(fault)
             base_from_cam = self._extrinsics.base_from_cam(msg.header.frame_id)
             stamp_ns = stamp_to_ns(msg.header.stamp)
             previous_state = tracker.state
@@ -156,12 +180,22 @@ class PixLocTrackerNode(PipelineNode):
                 self._publish_debug_image(image, camera, tracked, info, msg.header)
         self.diagnostics.count("processed")
         self._report(tracked, previous_state)
+        if self.options.use_odometry and tracker.odometry.problem:
+            self.diagnostics.notice(tracker.odometry.problem)
         self.diagnostics.timings.add_all({**tracked.timings_ms, **stopwatch.milliseconds})
+
+    def _withhold(self, tracker: Tracker, stamp_ns: int, reason: str) -> None:
+        """Count an image without a pose, and publish and report the state."""
+        self._submaps.missing = ""
+        before, tracked = tracker.state, tracker.withhold(stamp_ns, reason)
+        self.diagnostics.send(self._state, String(data=tracked.state.value))
+        self._report(tracked, before)
 
     def _take_priors(self, tracker: Tracker, base_from_cam: Rigid3d, stamp_ns: int) -> None:
         """Give the tracker the jumps and priors that the callbacks have stored since the last image."""
         with self._lock:
             priors, self._priors = self._priors, []
+            self._stamp_ns = stamp_ns
             jumped, self._jumped = self._jumped, False
         if jumped:
             tracker.reset()
@@ -175,6 +209,8 @@ class PixLocTrackerNode(PipelineNode):
             if not override:
                 std = position_and_rotation_std(np.reshape(msg.pose.covariance, (6, 6)))
             at_ns = stamp_ns if override else stamp_to_ns(msg.header.stamp)  # a person means the current image
+            if at_ns <= self._priors_after_ns:
+                continue
             if tracker.offer_prior(map_from_cam, at_ns, *std, override=override):
                 self.diagnostics.count("priors_used")
 
@@ -234,7 +270,9 @@ class PixLocTrackerNode(PipelineNode):
                 diagnostics.set_value("deviation", deviation(tracked.alignment, tracked.prediction))
         if tracked.map_from_cam is None:
             diagnostics.count("failed")
-            diagnostics.report(Level.WARN, f"{tracked.state.value}: {tracked.reason}")
+            missing = self._submaps.missing
+            level = Level.ERROR if missing else Level.WARN
+            diagnostics.report(level, f"{tracked.state.value}: {missing or tracked.reason}")
             return
         diagnostics.count("tracked")
         if tracked.alignment is not None:

@@ -15,6 +15,7 @@ from sensor_msgs.msg import PointCloud2
 from vizloc_ros.arrays import Float64
 from vizloc_ros.errors import FeatureError, RosError, VizlocError
 from vizloc_ros.mapping.map_format import feature_number
+from vizloc_ros.mapping.one_map import OneMap
 from vizloc_ros.pixloc.references import References
 from vizloc_ros.ros.clouds import submap_from_msg
 from vizloc_ros.ros.diagnostics import Level
@@ -23,7 +24,7 @@ from vizloc_ros.ros.pipeline_node import PipelineNode
 from vizloc_ros.ros.qos import LATCHED, POSE
 
 REQUEST_LISTENERS = "request_listeners"  # key of the diagnostics
-_MAX_DISTANCE = 15.0  # m; landmarks that were requested for a camera farther away are of no use
+_MAX_DISTANCE = 15.0  # m
 _MAX_REQUESTS = 50  # remembered requests
 
 
@@ -48,16 +49,26 @@ class SubmapClient:
     Attributes:
         newest: landmarks of the last answer; None before the first.
         model_id: network that the landmarks must be of; empty: any.
+        missing: reason why ``around`` had no landmarks, if the map server is missing or there are two.
         prefetch_extrinsics: base_from_cam for the requests of ``prefetch``; None: it sends none.
     """
 
-    def __init__(self, node: PipelineNode, map_path: str) -> None:
-        """Create the publisher and the subscription; ``map_path`` is the node's map, for error messages."""
+    def __init__(self, node: PipelineNode, map_path: str, max_distance: float = _MAX_DISTANCE) -> None:
+        """Create the publisher and the subscription.
+
+        Args:
+            node: the tracker's node.
+            map_path: the node's map, for error messages.
+            max_distance: distance from the requested camera beyond which landmarks are not used [m].
+        """
         self.newest: ReceivedLandmarks | None = None
-        self.model_id = ""
+        self.model_id = self.missing = ""
         self.prefetch_extrinsics: Rigid3d | None = None
         self._node, self._map_path = node, map_path
         self._lock = threading.Lock()
+        self._topic = node.resolve_topic_name("submap")
+        self._one_map = OneMap(self._topic, sure_first=False)
+        self._max_distance = max_distance
         self._centers: OrderedDict[int, Float64] = OrderedDict()  # requested camera positions by stamp of the request
         self._publisher = node.create_publisher(PoseStamped, "submap/request", POSE)
         node.create_subscription(PointCloud2, "submap", self._on_submap, LATCHED)
@@ -78,12 +89,25 @@ class SubmapClient:
         self._node.diagnostics.send(self._publisher, request)
 
     def around(self, map_from_cam: Rigid3d) -> References | None:
-        """Landmarks of the last answer; None if there is none, or it was requested for a camera too far away."""
+        """Landmarks of the last answer; None if there is none, or it was requested for a camera too far away.
+
+        ``missing`` then says why.
+        """
         newest = self.newest
+        self.missing = ""
+        if problem := self._one_map.count(self._node.count_publishers(self._topic)):
+            self.missing = problem
+            return None
         if newest is None:
             return None
-        if newest.center is not None and np.linalg.norm(newest.center - map_from_cam.translation) > _MAX_DISTANCE:
-            return None
+        if newest.center is not None:
+            away = float(np.linalg.norm(newest.center - map_from_cam.translation))
+            if away > self._max_distance:
+                self.missing = (
+                    f"visual_map_server has not answered on {self._topic} for the last {away:.1f} m "
+                    f"(listeners on submap/request: {self._publisher.get_subscription_count()}): is it running?"
+                )
+                return None
         return newest.references
 
     def prefetch(self, map_from_base: Pose) -> None:
@@ -109,6 +133,9 @@ class SubmapClient:
         except VizlocError as error:
             self._node.diagnostics.report(Level.ERROR, str(error))
             return
+        self._one_map.count(self._node.count_publishers(self._topic))
+        if not self._one_map.take(received.references.landmark_ids, received.references.positions):
+            return  # ``around`` reports it
         with self._lock:
             center = self._centers.get(stamp_to_ns(msg.header.stamp))
             self.newest = ReceivedLandmarks(received.references, center, msg.header.frame_id)

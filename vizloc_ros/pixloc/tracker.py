@@ -3,14 +3,17 @@
 from collections import deque
 from dataclasses import replace
 
+import numpy as np
 from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import evenly
 from vizloc_ros.geometry.covariance import position_and_rotation_std
+from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.geometry.se3 import interpolated
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.image_aligner import ImageAligner, RememberedFrame, RollSource, SubmapSource, upright
-from vizloc_ros.pixloc.motion import KnownPose, MotionModel
+from vizloc_ros.pixloc.motion import KnownPose, MotionModel, Prediction
+from vizloc_ros.pixloc.odometry_trust import OdometryTrust
 from vizloc_ros.pixloc.track_check import TrackCheck
 from vizloc_ros.pixloc.tracking import Frame, Tracked, TrackerOptions, TrackerState
 from vizloc_ros.timing import NANOSECONDS, Stopwatch
@@ -57,7 +60,7 @@ class Tracker:
         self.state = TrackerState.NOT_LOCALIZED
         self.aligner = ImageAligner(extractor, submaps, self.options, roll_of)
         self._check = TrackCheck(self.options)
-        self._motion = MotionModel(self.options.motion)
+        self._motion, self.odometry = MotionModel(self.options.motion), OdometryTrust()
         self._history: deque[RememberedFrame] = deque(maxlen=self.options.history)
         self._prior: KnownPose | None = None  # to start from, but not used yet
         self._prior_agrees = 1  # localizations that agree on it
@@ -68,6 +71,7 @@ class Tracker:
         """Forget everything, as after a jump of the clock."""
         self.state = TrackerState.NOT_LOCALIZED
         self._motion.reset()
+        self.odometry.reset()
         self._history.clear()
         self._check.restart(0)
         self._prior, self._unchecked, self._failures = None, None, 0
@@ -116,10 +120,14 @@ class Tracker:
             if self._prior is not None:
                 with stopwatch("catch_up"):
                     self._catch_up(self._prior, stopwatch)
-            prediction = self._motion.predict(frame.stamp_ns, frame.odom_from_cam)
+            prediction = self._predict(frame)
             if prediction is None:
                 return Tracked(self.state, None, None, "no pose to start from yet", timings_ms=stopwatch.milliseconds)
             tracked = self.aligner.align(current, prediction, stopwatch, self.state, self._failures)
+            if tracked.map_from_cam is None and (other := self._without_odometry(frame, prediction)) is not None:
+                retried = self.aligner.align(current, other, stopwatch, self.state, self._failures)
+                if retried.map_from_cam is not None:
+                    tracked, prediction = retried, other
             self._update(current, tracked)
             if self._unchecked is not None:
                 unchecked, self._unchecked = self._unchecked, None
@@ -138,6 +146,26 @@ class Tracker:
         self.state = TrackerState.TRACKING
         return tracked
 
+    def withhold(self, stamp_ns: int, reason: str) -> Tracked:
+        """Count an image that must not be used as a failed one; too many of them in a row lose the track."""
+        if self.state is TrackerState.TRACKING:
+            self._count_failure(stamp_ns)
+        return Tracked(self.state, None, None, reason)
+
+    def _predict(self, frame: Frame) -> Prediction | None:
+        return self._motion.predict(frame.stamp_ns, None if self.odometry.problem else frame.odom_from_cam)
+
+    def _without_odometry(self, frame: Frame, prediction: Prediction) -> Prediction | None:
+        """Return the prediction by the images alone, if the odometry contradicts it; None if there is no other."""
+        if frame.odom_from_cam is None or self.odometry.problem:
+            return None
+        other = self._motion.predict(frame.stamp_ns)
+        if other is None:
+            return None
+        apart, turned = pose_error(other.map_from_cam, prediction.map_from_cam)
+        odometry_error = 2 * prediction.position_std, 2 * np.degrees(prediction.rotation_std)
+        return other if apart > odometry_error[0] or turned > odometry_error[1] else None
+
     def _update(self, remembered: RememberedFrame, tracked: Tracked) -> None:
         """Update the state and the motion model by the result of an image."""
         frame = remembered.frame
@@ -146,7 +174,9 @@ class Tracker:
             return
         remembered.map_from_cam = tracked.map_from_cam
         std = position_and_rotation_std(tracked.covariance)
-        self._motion.add(KnownPose(tracked.map_from_cam, frame.stamp_ns, frame.odom_from_cam, *std))
+        known = KnownPose(tracked.map_from_cam, frame.stamp_ns, frame.odom_from_cam, *std)
+        self._motion.add(known)
+        self.odometry.add(known)
         self._failures = 0
 
     def _count_failure(self, stamp_ns: int) -> None:
@@ -195,6 +225,7 @@ class Tracker:
         self._prior = None
         self._motion.restart(prior)
         self._check.restart(self._prior_agrees)
+        self.odometry.restart()
         self._failures = 0
         for remembered in self._history:  # poses of another track do not count
             remembered.map_from_cam = prior.map_from_cam if remembered.frame.stamp_ns == prior.stamp_ns else None
@@ -203,7 +234,7 @@ class Tracker:
             later = [later[i] for i in evenly(len(later), self.options.catch_up)]
         for remembered in later:
             frame = remembered.frame
-            prediction = self._motion.predict(frame.stamp_ns, frame.odom_from_cam)
+            prediction = self._predict(frame)
             if prediction is None:
                 return
             tracked = self.aligner.align(remembered, prediction, stopwatch, self.state, self._failures)

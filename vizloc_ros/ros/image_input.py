@@ -11,12 +11,14 @@ from typing import Any
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from vizloc_ros.arrays import UInt8
+from vizloc_ros.datasets.covered_lens import CoveredLens
+from vizloc_ros.datasets.frozen_images import FrozenImages
 from vizloc_ros.datasets.image_messages import ImageDecoder, check_exposure
 from vizloc_ros.datasets.lenses import rectifier as rectifier_of
 from vizloc_ros.errors import CameraError, UncalibratedError
+from vizloc_ros.geometry.calibration_guard import CalibrationGuard
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.camera_info import camera_frame, camera_of_message, frame_difference
-from vizloc_ros.geometry.rectification import DistortedCamera
 from vizloc_ros.ros.diagnostics import Level
 from vizloc_ros.ros.messages import stamp_to_ns
 from vizloc_ros.ros.pipeline_node import PipelineNode
@@ -46,6 +48,10 @@ class ImageInput:
         max_age: float,
         submit: Callable[[Any], None] | None = None,
         on_jump: Callable[[], None] | None = None,
+        *,
+        on_change: Callable[[], None] | None = None,
+        withhold_frozen: bool = False,
+        stable_messages: int = 10,
     ) -> None:
         """Subscribe the node to both topics.
 
@@ -56,13 +62,19 @@ class ImageInput:
             max_age: age of an arriving image, by its stamp, above which diagnostics warn [s]; 0: none.
             submit: receiver of the images with a valid stamp; the node's ``submit`` by default.
             on_jump: called when the time has jumped back, before the image is dropped.
+            on_change: called when a camera_info differs from those before.
+            withhold_frozen: refuse an image that is the one before again.
+            stable_messages: messages in a row after which a changed camera_info is used.
         """
         self._node, self._submit, self._on_jump = node, submit or node.submit, on_jump
+        self._on_change = on_change
         self._max_age = max_age
-        self._camera: DistortedCamera | None = None
         self._rectified: PinholeCamera | None = None
         self._info_frame = self._difference = ""
-        self._problem = f"no message on {node.resolve_topic_name('camera_info')} yet: images cannot be used"
+        missing = f"no message on {node.resolve_topic_name('camera_info')} yet: images cannot be used"
+        self._calibration = CalibrationGuard(stable_messages, missing)
+        self._covered = CoveredLens()
+        self._frozen = FrozenImages() if withhold_frozen else None
         self._stamps = StampGuard()
         compressed = transport == "compressed"
         self._topic = "image/compressed" if compressed else "image"
@@ -76,7 +88,7 @@ class ImageInput:
     @property
     def camera(self) -> PinholeCamera | None:
         """Camera of the rectified images; None without a valid camera_info."""
-        return self._rectified if self._camera is not None else None
+        return self._rectified if self._calibration.camera is not None else None
 
     def decode_and_rectify(
         self, msg: Image | CompressedImage, stopwatch: Stopwatch, prefix: str
@@ -91,16 +103,21 @@ class ImageInput:
             prefix: beginning of the stages' names.
 
         Raises:
-            CameraError: there is no calibration yet, or it is invalid, or of another image size.
+            CameraError: there is no calibration yet, or it is invalid, changes, or is of another image size.
+            FrozenCameraError: the image is the one before again.
             ImageError: the image cannot be decoded, or shows nothing.
         """
-        camera = self._camera
+        camera = self._calibration.camera
         if camera is None:
-            raise CameraError(self._problem)
+            raise CameraError(self._calibration.problem)
         self._set_frame(msg)
         with stopwatch(f"{prefix}_decode"):
             gray = self._decoder.gray(msg)
             check_exposure(gray)
+            if self._frozen is not None:
+                self._frozen.check(gray, stamp_to_ns(msg.header.stamp))
+            if covered := self._covered.check(gray):
+                self._warn(covered)
         with stopwatch(f"{prefix}_rectify"):
             rectifier = rectifier_of(camera.of_size((gray.shape[1], gray.shape[0])))
             image, self._rectified = rectifier.rectify(gray), rectifier.rectified
@@ -110,15 +127,25 @@ class ImageInput:
         self._info_frame = msg.header.frame_id
         try:
             camera = camera_of_message(msg)
-            if camera != self._camera:
-                self._rectified = rectifier_of(camera).rectified
-                self._camera = camera
+            rectified = rectifier_of(camera).rectified
         except CameraError as error:
-            self._camera = self._rectified = None
-            self._problem = f"{self._node.resolve_topic_name('camera_info')}: {error}"
+            problem = f"{self._node.resolve_topic_name('camera_info')}: {error}"
             if isinstance(error, UncalibratedError):
-                self._problem += "; images can be used once a calibrated camera_info comes"
-            self._node.diagnostics.report(Level.ERROR, self._problem)
+                problem += "; images can be used once a calibrated camera_info comes"
+            self._calibration.refuse(CameraError(problem))
+            self._node.diagnostics.report(Level.ERROR, problem)
+            return
+        was_used = self._calibration.camera is not None
+        self._notice(self._calibration.offer(camera))
+        if self._calibration.camera is not None:
+            self._rectified = rectified
+        elif was_used and self._on_change is not None:
+            self._on_change()
+
+    def _notice(self, change: str) -> None:
+        if change:
+            self._node.diagnostics.notice(change)
+            self._node.get_logger().warning(change)
 
     def _set_frame(self, msg: Image | CompressedImage) -> None:
         """Give an image without a frame that of camera_info, and name a difference of the two once."""
@@ -136,6 +163,7 @@ class ImageInput:
         stamp_ns = stamp_to_ns(msg.header.stamp)
         check = self._stamps.check(stamp_ns)
         if check.ok:
+            self._notice(self._calibration.saw_image())
             self._check_age(stamp_ns)
             self._submit(msg)
             return
@@ -143,6 +171,8 @@ class ImageInput:
             self._on_jump()
         self._node.diagnostics.count("received")
         self._node.reject(check.message, Level.WARN)
+        if check.verdict is Verdict.AHEAD:
+            self._check_age(stamp_ns)
 
     def _check_age(self, stamp_ns: int) -> None:
         """Show the age of an image by the node's clock, and warn if it is too old or from the future."""

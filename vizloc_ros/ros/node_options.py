@@ -72,6 +72,13 @@ class ImageOptions(Options):
     silence_timeout: float = Field(
         3.0, ge=0.1, le=3600, description="time without an image after which diagnostics warn [s]"
     )
+    withhold_frozen: bool = Field(
+        True,
+        description="refuse an image that is the one before again; false for simulators whose images have no noise",
+    )
+    camera_info_stable: int = Field(
+        10, ge=1, le=10_000, description="messages in a row, or images, after which a changed camera_info is used"
+    )
     max_image_age: float = Field(
         1.0,
         ge=0,
@@ -137,6 +144,10 @@ class LocalizerOptions(BaseOptions):
     publish_tf: bool = Field(
         False, description="publish map -> base_frame on /tf; only where nothing else is its parent (REP 105)"
     )
+    check_calibration: bool = Field(
+        True,
+        description="publish no pose while the calibration is off by more than 1 %, by the inliers of many images",
+    )
     pose: PoseOptions = PoseOptions()
 
 
@@ -155,6 +166,13 @@ class TrackerNodeOptions(ImageOptions, BaseOptions, PyramidOptions):
         "(REP 105)",
     )
     debug_image: bool = Field(False, description="publish ~/debug/image: the landmarks' motion during the alignment")
+    max_submap_distance: float = Field(
+        8.0,
+        gt=0,
+        le=1000,
+        description="distance from where landmarks were requested beyond which they are not used [m]; more than twice "
+        "the map server's submap.refresh_distance",
+    )
     tracker: TrackerOptions = TrackerOptions()
 
     @property

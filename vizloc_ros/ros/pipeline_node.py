@@ -7,7 +7,7 @@ from typing import Any
 
 from rclpy.node import Node
 
-from vizloc_ros.errors import VizlocError
+from vizloc_ros.errors import FrozenCameraError, VizlocError
 from vizloc_ros.ros.diagnostics import Diagnostics, Level
 from vizloc_ros.ros.worker import Worker
 from vizloc_ros.timing import NANOSECONDS, Stopwatch
@@ -102,4 +102,7 @@ class PipelineNode(Node):
 
     def _on_error(self, error: Exception) -> None:
         known = isinstance(error, VizlocError)
-        self.reject(str(error) if known else f"internal error, please report it: {type(error).__name__}: {error}")
+        self.reject(
+            str(error) if known else f"internal error, please report it: {type(error).__name__}: {error}",
+            Level.WARN if isinstance(error, FrozenCameraError) else Level.ERROR,
+        )

@@ -1,4 +1,4 @@
-"""Publishers of ``path``, ``/tf`` and ``/tf_static``."""
+"""Publishers of ``path``, ``localization/fault``, ``/tf`` and ``/tf_static``."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from geometry_msgs.msg import PoseStamped, TransformStamped
 from nav_msgs.msg import Path
 from pycolmap import Rigid3d
-from std_msgs.msg import Header
+from std_msgs.msg import Header, String
 
 from vizloc_ros.ros.extrinsics import tf_message_type
 from vizloc_ros.ros.messages import pose_to_msg, transform_to_msg
-from vizloc_ros.ros.qos import TF, TF_STATIC
+from vizloc_ros.ros.qos import STATE, TF, TF_STATIC
 
 
 class PathPublisher:
@@ -63,3 +63,17 @@ class TransformPublisher:
         """Publish the pose of a child in the header's frame."""
         transform = TransformStamped(header=header, child_frame_id=child, transform=transform_to_msg(parent_from_child))
         self._node.diagnostics.send(self._publisher, self._type(transforms=[transform]))
+
+
+class FaultPublisher:
+    """Publisher of ``localization/fault``: the reason for which no pose can be trusted, latched; empty without one."""
+
+    def __init__(self, node: Any) -> None:
+        self._node, self._reason = node, ""
+        self._publisher = node.create_publisher(String, "localization/fault", STATE)
+
+    def publish(self, reason: str) -> None:
+        """Publish the reason if it is another one than before."""
+        if reason != self._reason:
+            self._reason = reason
+            self._node.diagnostics.send(self._publisher, String(data=reason))

@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from vizloc_ros.errors import RosError, VizlocError
 from vizloc_ros.ros.dds_profile import ensure_profile
 from vizloc_ros.ros.rclpy_errors import RCLError, UnknownROSArgsError
+from vizloc_ros.ros.start_signals import take_signals
 
 _MIXED_NUMBERS = " (in a list, write all numbers with a decimal point or none: [1.0, 0.0, 0.5])"
 NodeFactory = Callable[[], Any]  # makes an rclpy node; its destroy_node() stops the node's workers
@@ -45,6 +46,8 @@ def run_nodes(factories: Sequence[NodeFactory], args: Sequence[str] | None = Non
             threadpool_limits(1, user_api="blas")
         _second_interrupt_raises()
         with ros(args):
+            if take_signals():
+                return 0
             if profile:
                 get_logger("vizloc").info(profile)
             executor = SingleThreadedExecutor()

@@ -1,0 +1,76 @@
+"""A calibration that is off is found by the localizer's inliers; a right one, and poor views, are no false alarm."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pycolmap import Rigid3d, Rotation3d
+
+from vizloc_ros.arrays import Float64
+from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.localization.absolute_pose import estimate_absolute_pose
+from vizloc_ros.localization.calibration_check import CalibrationCheck
+
+TRUE = PinholeCamera(1241, 376, 718.0, 718.0, 607.0, 185.0)
+IMAGES = 14
+
+
+def view(k: int, noise_px: float = 0.7, count: int = 150) -> tuple[Float64, Float64]:
+    """Pixels and positions [m] of points on both sides of a street, for the true camera after k meters."""
+    rng = np.random.default_rng(k)
+    sides = rng.choice([-1, 1], count) * rng.uniform(6, 12, count)
+    points = np.stack([sides, rng.uniform(-5, 1.6, count), rng.uniform(4, 50, count)], axis=1)
+    pixels, inside = TRUE.project(points)
+    noisy = pixels[inside] + rng.normal(0, noise_px, (int(inside.sum()), 2))
+    return noisy, points[inside] + [0.0, 0.0, float(k)]
+
+
+def localize(check: CalibrationCheck, camera: PinholeCamera, images: range = range(IMAGES)) -> str:
+    for k in images:
+        pixels, positions = view(k)
+        found = estimate_absolute_pose(pixels, positions, camera, max_error=8.0, max_trials=1000, seed=0)
+        check.begin_image(camera)
+        if found is not None:
+            check.add(found.cam_from_map.inverse(), pixels[found.inliers], positions[found.inliers])
+    return check.problem
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.004, 0.996])
+def test_a_right_calibration_is_no_alarm(scale: float) -> None:
+    assert localize(CalibrationCheck(), replace(TRUE, fx=scale * TRUE.fx, fy=scale * TRUE.fy)) == ""
+
+
+@pytest.mark.parametrize(
+    ("camera", "named"),
+    [
+        (replace(TRUE, fx=1.02 * TRUE.fx, fy=1.02 * TRUE.fy), "fx 732.4 px, where the images fit 71"),
+        (replace(TRUE, fx=1.05 * TRUE.fx, fy=1.05 * TRUE.fy), "fx 753.9 px, where the images fit 7"),
+        (replace(TRUE, fx=0.95 * TRUE.fx, fy=0.95 * TRUE.fy), "fx 682.1 px, where the images fit 7"),
+        (replace(TRUE, fx=1.3 * TRUE.fx, fy=1.3 * TRUE.fy), "fx 933.4 px, where the images fit"),
+        (replace(TRUE, cx=TRUE.cx + 40), "cx 647.0 px, where the images fit 60"),
+    ],
+)
+def test_a_wrong_calibration_is_named_with_the_fitting_one(camera: PinholeCamera, named: str) -> None:
+    problem = localize(CalibrationCheck(), camera)
+    assert problem.startswith("the calibration does not fit the map")
+    assert named in problem
+
+
+def test_a_calibration_that_has_changed_must_be_confirmed() -> None:
+    check = CalibrationCheck()
+    assert localize(check, TRUE, range(3)) == ""
+    near = replace(TRUE, fx=1.004 * TRUE.fx, fy=1.004 * TRUE.fy)
+    assert "no pose until images confirm it" in localize(check, near, range(3, 6))
+    assert localize(check, near, range(6, 10)) == ""
+    assert localize(check, replace(TRUE, fx=1.05 * TRUE.fx, fy=1.05 * TRUE.fy), range(10, 20))
+    assert localize(check, TRUE, range(20, 30)) == ""
+
+
+def test_few_inliers_and_a_camera_at_rest_are_no_evidence() -> None:
+    check, wrong = CalibrationCheck(), replace(TRUE, fx=1.05 * TRUE.fx, fy=1.05 * TRUE.fy)
+    pixels, positions = view(0)
+    for _ in range(30):
+        check.begin_image(wrong)
+        check.add(Rigid3d(Rotation3d(), np.zeros(3)), pixels, positions)
+        check.add(Rigid3d(Rotation3d(), np.full(3, 5.0)), pixels[:20], positions[:20])
+    assert check.problem == ""

@@ -1,0 +1,151 @@
+"""Check of a calibration against the map: focal length and principal point that the localizer's inliers fit best.
+
+A calibration that is off by some percent still gives poses, which are wrong by meters: too short a focal length places
+the camera too near. One image tells little of it, because a motion of the camera explains most of the error. Many
+images of different places agree.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from pycolmap import Rigid3d, Rotation3d
+
+from vizloc_ros.arrays import Float64
+from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera, shift_jacobian
+from vizloc_ros.geometry.poses import transform_points
+from vizloc_ros.localization.pose_refinement import projection_jacobian
+
+_LOSS_PX = 1.5  # scale of the Cauchy loss
+_STEPS = 15
+_SMALL_STEP = 1e-5  # of the pose [m, rad], the focal length and the principal point [px]
+_FEWEST_MATCHES = 40
+_MAX_STD = 0.01  # of an estimate, as a ratio of the focal length; weaker ones tell nothing
+_CORRELATION = 2.0  # factor on its standard deviation: errors of matches are correlated
+_APART = 0.5  # m between the cameras of two estimates: images of a camera at rest share their errors
+_ESTIMATES, _FEWEST_ESTIMATES = 40, 10
+_MAX_DEVIATION = 0.01  # of the focal length
+_CONFIRMATIONS = 5  # estimates that must agree with a calibration that has changed
+_MIN_ERROR = 0.001  # of the median: errors that all estimates share
+_DRIFT = 0.002  # of the width; cameras that focus by themselves send slightly different values
+_SIGMAS = 4.0  # of the median, by which a deviation must exceed zero
+
+
+@dataclass(frozen=True)
+class IntrinsicsFit:
+    """Calibration that fits the inliers of one image, relative to that of the camera.
+
+    Attributes:
+        deviation: (3,) errors of the focal length, cx and cy, as ratios of the focal length.
+        std: (3,) standard deviations of these.
+    """
+
+    deviation: Float64
+    std: Float64
+
+
+def fit_intrinsics(
+    cam_from_map: Rigid3d, pixels: Float64, positions: Float64, camera: PinholeCamera
+) -> IntrinsicsFit | None:
+    """Fit pose, focal length and principal point to the inliers of an image.
+
+    Args:
+        cam_from_map: verified pose.
+        pixels: (N, 2) pixels of the keypoints.
+        positions: (N, 3) landmark positions in the map frame [m].
+        camera: camera of the image.
+
+    Returns:
+        The fit; None if the inliers do not fix it.
+    """
+    in_front = transform_points(cam_from_map, positions)[:, 2] > 0
+    pixels, positions = pixels[in_front], positions[in_front]
+    if len(positions) < _FEWEST_MATCHES:
+        return None
+    pose, intrinsics = cam_from_map, np.zeros(3)  # relative focal length, cx [px], cy [px]
+    for _ in range(_STEPS):
+        points = transform_points(pose, positions).T
+        if not (points[2] > 0).all():
+            return None
+        rays = (points[:2] / points[2]).T
+        at = rays * [camera.fx, camera.fy] + [camera.cx, camera.cy]
+        by_intrinsics = shift_jacobian(at, camera)[:, :, :3]
+        errors = at + IntrinsicsCorrection(*intrinsics).shift(at, camera) - pixels
+        by_column, by_row = projection_jacobian(points, camera)
+        by_pose = (1 + intrinsics[0]) * np.stack([by_column.T, by_row.T], axis=1)
+        jacobian = np.concatenate([by_pose, by_intrinsics], axis=2)
+        squared = np.square(errors).sum(axis=1)
+        weights = 1 / (1 + squared / _LOSS_PX**2)
+        normal = np.einsum("n,nki,nkj->ij", weights, jacobian, jacobian)
+        gradient = np.einsum("n,nki,nk->i", weights, jacobian, errors)
+        try:
+            step = np.linalg.solve(normal + 1e-9 * np.diag(np.diag(normal)), -gradient)
+        except np.linalg.LinAlgError:
+            return None
+        pose = Rigid3d(Rotation3d(step[3:6]), step[:3]) * pose
+        intrinsics = intrinsics + step[6:]
+        if np.abs(step).max() < _SMALL_STEP:
+            break
+        if not np.isfinite(intrinsics).all() or abs(intrinsics[0]) > 0.5:
+            return None
+    variance = (weights * squared).sum() / max(2 * weights.sum() - 9, 1)
+    ratio = np.array([1.0, 1 / camera.fx, 1 / camera.fy])
+    std = np.sqrt(np.maximum(np.diag(variance * np.linalg.inv(normal))[6:], 0.0)) * ratio
+    return IntrinsicsFit(intrinsics * ratio, _CORRELATION * std)
+
+
+class CalibrationCheck:
+    """Comparison of one camera's calibration with those that fit its images, over many images. For one thread.
+
+    Attributes:
+        problem: reason why poses are not to be trusted; empty while the calibration fits, or nothing is known yet.
+    """
+
+    def __init__(self) -> None:
+        self.problem = ""
+        self._camera: PinholeCamera | None = None
+        self._unconfirmed = False
+        self._fits: deque[IntrinsicsFit] = deque(maxlen=_ESTIMATES)
+        self._last_center: Float64 | None = None
+
+    def begin_image(self, camera: PinholeCamera) -> None:
+        """Note the camera of the next image. One that has changed must be confirmed by images before it is trusted."""
+        if self._camera is not None and not camera.is_near(self._camera, _DRIFT * self._camera.width):
+            self._fits.clear()
+            self._unconfirmed = True
+            self.problem = "the calibration has changed: no pose until images confirm it"
+        self._camera = camera
+
+    def add(self, map_from_cam: Rigid3d, pixels: Float64, positions: Float64) -> None:
+        """Take the inliers of a verified pose of the image: (N, 2) pixels and (N, 3) landmark positions [m, map]."""
+        center = np.asarray(map_from_cam.translation)
+        apart = self._last_center is None or np.linalg.norm(center - self._last_center) >= _APART
+        if self._camera is None or not (apart or self._unconfirmed):
+            return
+        fit = fit_intrinsics(map_from_cam.inverse(), pixels, positions, self._camera)
+        if fit is None or fit.std[0] > max(_MAX_STD, abs(fit.deviation[0]) / _SIGMAS):
+            return
+        self._last_center = center
+        self._fits.append(fit)
+        self._judge(self._camera)
+
+    def _judge(self, camera: PinholeCamera) -> None:
+        deviations = np.array([fit.deviation for fit in self._fits])
+        if len(deviations) < (_CONFIRMATIONS if self._unconfirmed else _FEWEST_ESTIMATES):
+            return
+        median = np.median(deviations, axis=0)
+        spread = 1.4826 * np.median(np.abs(deviations - median), axis=0)
+        error = _SIGMAS * np.maximum(1.2533 * spread / np.sqrt(len(deviations)), _MIN_ERROR)
+        wrong = (np.abs(median) > _MAX_DEVIATION) & (np.abs(median) > error)
+        if not wrong.any():
+            self.problem, self._unconfirmed = "", False
+            return
+        fitting = (camera.fx * (1 + median[0]), camera.cx + median[1] * camera.fx, camera.cy + median[2] * camera.fy)
+        parts = [
+            f"{name} {value:.1f} px, where the images fit {fits:.1f} px"
+            for name, value, fits, is_wrong in zip(
+                ("fx", "cx", "cy"), (camera.fx, camera.cx, camera.cy), fitting, wrong, strict=True
+            )
+            if is_wrong
+        ]
+        self.problem = f"the calibration does not fit the map: it says {', '.join(parts)}: calibrate the camera again"
