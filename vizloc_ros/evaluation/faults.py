@@ -123,7 +123,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("equal house fronts", "one facade on every house, all else is normal", _ALIKE, world=FRONTS),
     Fault("corridor", "doors, tiles and lamps repeat", _ALIKE, world=CORRIDOR),
     Fault("beyond the map's end", "the map has the first 40 % of the lap", _NOT_HERE, world=HALF),
-    Fault("foreign street", "images of another street", _NOT_HERE, foreign),
+    Fault("foreign street", "images of another street, whose road has the same lanes and markings", _NOT_HERE, foreign),
     Fault("foreign corridor", "images of the corridor in the map of the street", _NOT_HERE, foreign),
     Fault(
         "kidnapped",
