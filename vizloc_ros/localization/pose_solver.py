@@ -127,26 +127,28 @@ class PoseSolver:
         """Confident pose with enough inliers, found without comparing all; None if there is none.
 
         The best keypoints are matched with the first observations of a place, which are those of the keyframes that
-        resemble the query most; then with all of them; then, if the pose is confident but has too few inliers, twice
-        as many keypoints each time.
+        resemble the query most, then with all of them; each time, if the pose is confident but has too few inliers,
+        with twice as many keypoints again.
         """
-        options = self.options
-        count = options.first_keypoints
-        if count >= keypoints:
+        if self.options.first_keypoints >= keypoints:
             return None
-        tops = [place.first(options.first_observations) for place in places]
+        tops = [place.first(self.options.first_observations) for place in places]
         if any(len(top) < len(place) for top, place in zip(tops, places, strict=True)):
-            top_matcher = matcher.fresh()
-            for outcome in self._outcomes(count, tops, top_matcher, camera, clock):
-                if self._is_confident(outcome):
-                    if outcome.inliers >= options.enough_inliers:
-                        return outcome
-                    break
-        while count < keypoints:
+            outcome = self._with_growing_keypoints(2 * keypoints, tops, matcher.fresh(), camera, clock)
+            if outcome is not None:
+                return outcome
+        return self._with_growing_keypoints(keypoints, places, matcher, camera, clock)
+
+    def _with_growing_keypoints(
+        self, end: int, places: Sequence[Place], matcher: PlaceMatcher, camera: PinholeCamera, clock: Stopwatch
+    ) -> Localization | None:
+        """Confident pose with enough inliers, of the first keypoints, or of twice as many below ``end`` each time."""
+        count = self.options.first_keypoints
+        while count < end:
             confident = next(filter(self._is_confident, self._outcomes(count, places, matcher, camera, clock)), None)
             if confident is None:
                 return None
-            if confident.inliers >= options.enough_inliers:
+            if confident.inliers >= self.options.enough_inliers:
                 return confident
             count *= 2
         return None
