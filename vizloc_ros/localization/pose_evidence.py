@@ -75,5 +75,5 @@ class ProbabilityModel(BaseModel):
 @cache
 def shipped_model() -> ProbabilityModel:
     """Model that comes with the package."""
-    text = files("vizloc_ros").joinpath("weights", _MODEL).read_text(encoding="utf-8")
+    text = (files("vizloc_ros") / "weights" / _MODEL).read_text(encoding="utf-8")
     return ProbabilityModel.model_validate(yaml.safe_load(text))

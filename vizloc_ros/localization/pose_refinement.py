@@ -16,6 +16,7 @@ _MAX_STEPS = 30
 _SMALL_STEP = 1e-4  # in position [m] and rotation [rad]: far below what matches can tell
 _FEWEST_MATCHES = 3
 _FIRST_DAMPING, _MAX_DAMPING, _DAMPING_FACTOR = 0.1, 1e4, 10.0
+_DIAGONAL = np.diag_indices(6)
 _LARGEST_FLATTENING = 0.9  # of the curvature along a large error, which would be negative
 
 
@@ -32,20 +33,22 @@ def refine_absolute_pose(cam_from_map: Rigid3d, pixels: Float64, positions: Floa
         The refined pose; the given one if the matches do not fix all six degrees of freedom.
     """
     in_front = transform_points(cam_from_map, positions)[:, 2] > 0
-    pixels, positions = pixels[in_front].T, positions[in_front]
-    if len(positions) < _FEWEST_MATCHES:
+    pixels, positions = np.ascontiguousarray(pixels[in_front].T), np.ascontiguousarray(positions[in_front].T)
+    if positions.shape[1] < _FEWEST_MATCHES:
         return cam_from_map
-    pose, points = cam_from_map, transform_points(cam_from_map, positions).T
+    pose, points = cam_from_map, _moved(cam_from_map, positions)
     errors = _errors(points, pixels, camera)
     loss, damping = _loss(errors), _FIRST_DAMPING
     normal, gradient = _normal_equations(points, errors, camera)
     for _ in range(_MAX_STEPS):
         try:
-            step = np.linalg.solve(normal + damping * np.diag(np.diag(normal)), -gradient)
+            damped = normal.copy()
+            damped[_DIAGONAL] *= 1.0 + damping
+            step = np.linalg.solve(damped, -gradient)
         except np.linalg.LinAlgError:
             return cam_from_map
         moved = Rigid3d(Rotation3d(step[3:]), step[:3]) * pose
-        moved_points = transform_points(moved, positions).T
+        moved_points = _moved(moved, positions)
         moved_errors = _errors(moved_points, pixels, camera)
         if (moved_loss := _loss(moved_errors)) > loss:
             damping *= _DAMPING_FACTOR
@@ -84,12 +87,20 @@ def _normal_equations(points: Float64, errors: Float64, camera: PinholeCamera) -
     return normal, along @ weights
 
 
+def _moved(cam_from_map: Rigid3d, positions: Float64) -> Float64:
+    """(3, N) points in the camera's frame, of (3, N) positions in the map."""
+    return cam_from_map.rotation.matrix() @ positions + cam_from_map.translation[:, None]
+
+
 def _errors(points: Float64, pixels: Float64, camera: PinholeCamera) -> Float64:
     """(2, N) differences of the projections of (3, N) points from the pixels, infinite behind the camera."""
-    focal, center = np.array([[camera.fx], [camera.fy]]), np.array([[camera.cx], [camera.cy]])
-    with np.errstate(divide="ignore"):
-        projected = focal * points[:2] / points[2] + center
-    return np.where(points[2] > 0, projected - pixels, np.inf)
+    behind = points[2] <= 0
+    errors = points[:2] / np.where(behind, 1.0, points[2])
+    errors *= [[camera.fx], [camera.fy]]
+    errors += [[camera.cx], [camera.cy]]
+    errors -= pixels
+    errors[:, behind] = np.inf
+    return errors
 
 
 def _loss(errors: Float64) -> float:

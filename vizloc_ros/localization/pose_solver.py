@@ -110,24 +110,27 @@ class _Search:
         """Confident pose with enough inliers, found without comparing all; None if there is none.
 
         The best keypoints are matched with the first observations of a place, which are those of the keyframes that
-        resemble the query most; then with all of them; then, if the pose is confident but has too few inliers, twice
-        as many keypoints each time.
+        resemble the query most, then with all of them; each time, if the pose is confident but has too few inliers,
+        with twice as many keypoints again.
         """
-        options, count = self.options, self.options.first_keypoints
-        if options.places != "first" or count >= len(self.features):
+        options, everything = self.options, len(self.features)
+        if options.places != "first" or options.first_keypoints >= everything:
             return None
         tops = [place.first(options.first_observations) for place in self.places]
         if any(len(top) < len(place) for top, place in zip(tops, self.places, strict=True)):
-            candidate = self._confident(matched := Matched(tops, matcher.fresh(), count))
-            if candidate is not None and candidate.inliers >= options.enough_inliers:
-                found = self._verified(candidate, matched)
-                if found.outcome.pose is not None:
-                    return found
-        while count < len(self.features):
-            candidate = self._confident(matched := Matched(self.places, matcher, count))
+            found = self._with_growing_keypoints(2 * everything, tops, matcher.fresh())
+            if found is not None:
+                return found
+        return self._with_growing_keypoints(everything, self.places, matcher)
+
+    def _with_growing_keypoints(self, end: int, places: Sequence[Place], matcher: PlaceMatcher) -> _Found | None:
+        """Confident pose with enough inliers, of the first keypoints, or of twice as many below ``end`` each time."""
+        count = self.options.first_keypoints
+        while count < end:
+            candidate = self._confident(matched := Matched(places, matcher, count))
             if candidate is None:
                 return None
-            if candidate.inliers >= options.enough_inliers:
+            if candidate.inliers >= self.options.enough_inliers:
                 found = self._verified(candidate, matched)
                 return found if found.outcome.pose is not None else None
             count *= 2

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vizloc_ros.arrays import Float32, Float64, Int8, Int32, Int64, release_pages
 from vizloc_ros.datasets.record import Record
@@ -129,11 +130,11 @@ class VisualMap:
 
         Otherwise the memory of a process grows with the places it has visited, up to the size of the map.
         """
-        for name in ARRAYS:
-            release_pages(getattr(self, name))
+        arrays: list[NDArray[Any]] = [getattr(self, name) for name in ARRAYS]
         if self.references is not None:
-            for array in (*self.references.features, self.references.scales, self.references.confidences):
-                release_pages(array)
+            arrays += [*self.references.features, self.references.scales, self.references.confidences]
+        for array in arrays:
+            release_pages(array)
 
     def references_or_raise(self) -> ReferenceArrays:
         """Return the reference features. Raises ``FeatureError`` if the map has none."""
