@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from vizloc_ros.localization.pose_evidence import PoseEvidence, ProbabilityModel, shipped_model
 
-CLEAR = PoseEvidence(matches=300, inliers=200, rms=0.25, position_std=0.02, near=500, alike=300)
-CHANCE = PoseEvidence(matches=250, inliers=40, rms=0.5, position_std=0.1, near=200, alike=25)
+CLEAR = PoseEvidence(matches=300, inliers=200, rms=0.25, cells=30, near=500, alike=300)
+CHANCE = PoseEvidence(matches=250, inliers=40, rms=0.5, cells=7, near=200, alike=25)
 
 
 def test_a_logistic_model_is_the_sum_of_its_terms() -> None:
@@ -31,7 +31,7 @@ def test_clear_poses_are_nearly_sure_and_those_by_chance_are_not() -> None:
         matches=st.integers(0, 5000),
         inliers=st.integers(0, 5000),
         rms=st.floats(0, 1),
-        position_std=st.floats(0, 1e6),
+        cells=st.integers(0, 48),
         near=st.integers(0, 5000),
         alike=st.integers(0, 5000),
     )

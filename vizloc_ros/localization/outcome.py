@@ -20,7 +20,7 @@ class LocalizedPose:
         rejected: (m - n,) indices of the keypoints whose matches are outliers.
         reprojection_rms: RMS reprojection error of the inliers [px].
         place: index of the place among the candidates.
-        probability: probability that it is within 0.5 m and 5 degrees of the true pose, see ``PoseEvidence``.
+        probability: probability that it is not of another place or by chance, see ``PoseEvidence``.
     """
 
     map_from_cam: Rigid3d

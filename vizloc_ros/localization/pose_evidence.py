@@ -2,7 +2,7 @@
 
 A number of inliers alone says little: twenty in one corner of an image fit many poses, and similar facades give a
 hundred. Together with what else can be measured, it says more. A logistic model of it was fitted to poses, right and
-wrong ones, in worlds that are in no evaluation; its file says which.
+wrong ones, in worlds that are in no evaluation; its file says which. How exact a right pose is, the covariance says.
 """
 
 from dataclasses import dataclass
@@ -10,11 +10,15 @@ from functools import cache
 from importlib.resources import files
 from math import exp, log
 
+import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict
 
+from vizloc_ros.arrays import Float64
+from vizloc_ros.geometry.camera import PinholeCamera
+
 _MODEL = "pose_probability.yaml"
-_LEAST_STD = 1e-4  # m
+_CELLS = (8, 6)  # columns and rows of the grid in which inliers are counted
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class PoseEvidence:
         matches: matches in the place.
         inliers: matches that agree with the pose.
         rms: RMS reprojection error of the inliers, as a ratio of the largest one that an inlier may have.
-        position_std: standard deviation of the position [m]; large if the inliers are few or in one corner.
+        cells: number of the cells of a grid over the image that have an inlier; few if all are in one corner.
         near: landmarks of the place that project near a keypoint.
         alike: those among them whose keypoint looks like the landmark; of a wrong pose, few do.
     """
@@ -33,7 +37,7 @@ class PoseEvidence:
     matches: int
     inliers: int
     rms: float
-    position_std: float
+    cells: int
     near: int
     alike: int
 
@@ -41,17 +45,24 @@ class PoseEvidence:
     def terms(self) -> dict[str, float]:
         """Terms of the logistic model by name."""
         return {
-            "log_inliers": log(self.inliers + 1),
             "inlier_ratio": self.inliers / max(self.matches, 1),
             "rms": self.rms,
-            "log_position_std": log(max(self.position_std, _LEAST_STD)),
+            "log_cells": log(self.cells + 1),
             "log_alike": log(self.alike + 1),
             "alike_ratio": self.alike / max(self.near, 1),
         }
 
 
+def filled_cells(pixels: Float64, camera: PinholeCamera) -> int:
+    """Number of the cells of a grid over the image that have at least one of (N, 2) pixels."""
+    columns, rows = _CELLS
+    x = (pixels[:, 0] * columns / camera.width).astype(np.int64).clip(0, columns - 1)
+    y = (pixels[:, 1] * rows / camera.height).astype(np.int64).clip(0, rows - 1)
+    return len(np.unique(y * columns + x))
+
+
 class ProbabilityModel(BaseModel):
-    """Logistic model of the probability that a pose is within 0.5 m and 5 degrees of the true one.
+    """Logistic model of the probability that a pose is not of another place, nor by chance.
 
     Attributes:
         provenance: data and seeds that it was fitted to, and its quality there.

@@ -26,7 +26,7 @@ from vizloc_ros.localization.localization_options import PoseOptions
 from vizloc_ros.localization.outcome import Localization, LocalizedPose
 from vizloc_ros.localization.place_matching import Matched, PlaceMatcher
 from vizloc_ros.localization.places import Place
-from vizloc_ros.localization.pose_evidence import PoseEvidence, shipped_model
+from vizloc_ros.localization.pose_evidence import PoseEvidence, filled_cells, shipped_model
 from vizloc_ros.localization.pose_refinement import refine_absolute_pose
 from vizloc_ros.timing import Stopwatch
 
@@ -227,7 +227,7 @@ class _Search:
             matches=len(matches),
             inliers=inliers,
             rms=rms / options.max_reprojection_error,
-            position_std=max_position_std(covariance),
+            cells=filled_cells(verified.pixels, self.camera),
             near=guided.near,
             alike=guided.alike,
         )
