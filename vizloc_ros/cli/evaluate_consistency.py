@@ -27,12 +27,9 @@ from vizloc_ros.evaluation.consistency import (
     DEGREES_OF_FREEDOM,
     LIMIT_95,
     Consistency,
-    consistency_report,
     evaluate_consistency,
-    plot_consistency,
 )
 from vizloc_ros.evaluation.offline_localization import open_queries
-from vizloc_ros.evaluation.report import require_result_folder, write_report
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.option_tree import OptionTree
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
@@ -64,14 +61,18 @@ def consistency(
 
     degradations = [Degradation.parse(text) for text in dict.fromkeys(degrade or [])]
     options, device = read_options(config, OptionTree), Device(provider=provider, threads=1)
-    require_result_folder(out)
-    extractor = open_pyramid_extractor(model, device, options.long_side) if tracking else None
-    visual_map, records = VisualMap.open(map_path, device), open_queries(dataset, split, every)
-    out.mkdir(parents=True, exist_ok=True)  # fails now, and not after the work, if it cannot be written
-    runs = evaluate_consistency(visual_map, records, degradations, extractor, options, seed, bar)
-    report = consistency_report(runs)
-    write_report(out / "report.json", {**report, "dataset": dataset, "command": command_line(), "seed": seed})
-    plot_consistency(out / "consistency.png", runs)
+    records = open_queries(dataset, split, every)
+    runs = evaluate_consistency(
+        VisualMap.open(map_path, device),
+        records,
+        out,
+        open_pyramid_extractor(model, device, options.long_side) if tracking else None,
+        degradations=degradations,
+        options=options,
+        seed=seed,
+        details={"dataset": dataset, "command": command_line()},
+        progress=bar,
+    )
     console.print(_table(f"{dataset}, {len(records)} images", runs))
     console.print(f"written to {out}")
 

@@ -21,6 +21,7 @@ from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import DatasetError
 from vizloc_ros.evaluation.offline_tracking import OfflineTracker
 from vizloc_ros.evaluation.plots import BLUE, GREEN, INK, MUTED, ORANGE, RED, figure_at
+from vizloc_ros.evaluation.report import require_result_folder, write_report
 from vizloc_ros.geometry.covariance import squared_error
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.localization.image_localizer import ImageLocalizer
@@ -71,21 +72,27 @@ class Consistency:
 def evaluate_consistency(
     visual_map: VisualMap,
     records: Sequence[Record],
-    degradations: Sequence[Degradation],
-    extractor: PyramidExtractor | None,
+    out: Path,
+    extractor: PyramidExtractor | None = None,
+    *,
+    degradations: Sequence[Degradation] = (),
     options: OptionTree | None = None,
     seed: int = 0,
+    details: Mapping[str, Any] | None = None,
     progress: Progress = silent,
 ) -> dict[str, dict[str, Consistency]]:
-    """Localize and track images, clean and with each degradation, and compare errors with covariances.
+    """Localize and track images, clean and with each degradation, and write report and figure.
 
     Args:
         visual_map: map to localize in.
-        records: images in order of time; those without a ground-truth pose are tracked, but do not count.
+        records: images in order of time, with poses in the world of the map's dataset; those without a pose are
+            tracked, but do not count.
+        out: folder of the files.
+        extractor: extractor of the map's reference features; None to leave the tracker out.
         degradations: degradations of the images, besides the clean ones.
-        extractor: extractor of the tracker's features; None to leave the tracker out.
         options: options of localizer and tracker.
         seed: seed of the localizer and of the degradations.
+        details: further keys of the report.
         progress: progress display.
 
     Returns:
@@ -96,10 +103,12 @@ def evaluate_consistency(
         FeatureError: the map has no reference features of this extractor.
         ImageError: an image cannot be read.
     """
+    require_result_folder(out)
     if all(record.world_from_cam is None for record in records):
         raise DatasetError(f"none of the {len(records)} images has a pose to compare with")
     if extractor is not None:
         visual_map.require_references(extractor.model_id)
+    out.mkdir(parents=True, exist_ok=True)  # fails now, and not after the work, if it cannot be written
     chosen, clean = options or OptionTree(), visual_map.info.place.records_in_map(records)
     localizer = HierarchicalLocalizer(visual_map, chosen.retrieval, chosen.pose.model_copy(update={"seed": seed}))
     runs: dict[str, dict[str, Consistency]] = {"localizer": {}} | ({"tracker": {}} if extractor is not None else {})
@@ -110,12 +119,10 @@ def evaluate_consistency(
         if extractor is not None:
             tracker = OfflineTracker(visual_map, localizer, extractor, chosen.tracker, chosen.submap)
             runs["tracker"][kind] = _of_tracker(degraded, tracker, kind, progress)
+    kinds = {run: {kind: each.as_dict() for kind, each in found.items()} for run, found in runs.items()}
+    write_report(out / "report.json", {"consistency": kinds, **(details or {}), "seed": seed})
+    plot_consistency(out / "consistency.png", runs)
     return runs
-
-
-def consistency_report(runs: Mapping[str, Mapping[str, Consistency]]) -> dict[str, Any]:
-    """Key of the report with all results."""
-    return {"consistency": {run: {kind: each.as_dict() for kind, each in kinds.items()} for run, kinds in runs.items()}}
 
 
 def plot_consistency(path: Path, runs: Mapping[str, Mapping[str, Consistency]]) -> None:

@@ -15,6 +15,7 @@ from vizloc_ros.geometry.covariance import max_position_std, with_map_covariance
 from vizloc_ros.localization.absolute_pose import (
     AbsolutePose,
     Matches,
+    correlation_factor,
     estimate_absolute_pose,
     pose_covariance,
     reprojection_errors,
@@ -214,7 +215,7 @@ class _Search:
             needed = f"{options.min_inlier_ratio:.0%} are needed"
             raise _RejectedError(f"only {inliers} of {len(matches)} matches are inliers, {needed}")
         verified, map_from_cam = candidate.verified, candidate.estimate.cam_from_map.inverse()
-        covariance, rms = self._covariance(candidate)
+        covariance, evident_std, rms = self._covariance(candidate)
         guided = guided_matches(
             self.features,
             self.places[candidate.place],
@@ -227,7 +228,7 @@ class _Search:
             matches=len(matches),
             inliers=inliers,
             rms=rms / options.max_reprojection_error,
-            position_std=max_position_std(covariance),
+            position_std=evident_std,
             near=guided.near,
             alike=guided.alike,
         )
@@ -252,27 +253,28 @@ class _Search:
         )
         return self._refined(pose, guided.matches) if options.guided else pose
 
-    def _covariance(self, candidate: Candidate) -> tuple[Float64, float]:
-        """Covariance of a candidate, and RMS of its inliers [px]. Raises ``_RejectedError`` for a large one."""
-        options, verified = self.options, candidate.verified
+    def _covariance(self, candidate: Candidate) -> tuple[Float64, float, float]:
+        """Covariance of a candidate, and position std [m] and RMS [px] as evidence. Raises ``_RejectedError``.
+
+        The evidence is what the model of the probability was fitted to: the covariance without the correlation factor.
+        """
+        options, verified, cam_from_map = self.options, candidate.verified, candidate.estimate.cam_from_map
         try:
             covariance, rms = pose_covariance(
-                candidate.estimate.cam_from_map.inverse(),
-                verified.positions,
-                verified.pixels,
-                self.camera,
-                options.pixel_sigma,
+                cam_from_map.inverse(), verified.positions, verified.pixels, self.camera, options.pixel_sigma
             )
         except np.linalg.LinAlgError:
             raise _RejectedError(f"the {len(verified)} inliers do not fix the pose") from None
-        covariance = with_map_covariance(
-            options.covariance_scale * covariance, options.map_position_std, options.map_rotation_std
-        )
+        errors = reprojection_errors(cam_from_map, verified.pixels, verified.positions, self.camera)
+        of_map = options.map_position_std, options.map_rotation_std
+        uniform = with_map_covariance(options.covariance_scale * covariance, *of_map)
+        scale = options.covariance_scale * correlation_factor(errors)
+        covariance = with_map_covariance(scale * covariance, *of_map)
         std = max_position_std(covariance)
         if not std <= options.max_position_std:
             accepted = f"at most {options.max_position_std:g} m is accepted"
             raise _RejectedError(f"the position is uncertain by {std:.2g} m, {accepted}")
-        return covariance, rms
+        return covariance, max_position_std(uniform), rms
 
     def _refined(self, pose: LocalizedPose, found: Matches) -> LocalizedPose:
         """Refine a verified pose with the matches that it finds. Its covariance stays: it says what was verified."""
