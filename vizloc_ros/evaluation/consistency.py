@@ -111,7 +111,9 @@ def evaluate_consistency(
     out.mkdir(parents=True, exist_ok=True)  # fails now, and not after the work, if it cannot be written
     chosen, clean = options or OptionTree(), visual_map.info.place.records_in_map(records)
     localizer = HierarchicalLocalizer(visual_map, chosen.retrieval, chosen.pose.model_copy(update={"seed": seed}))
-    runs: dict[str, dict[str, Consistency]] = {"localizer": {}} | ({"tracker": {}} if extractor is not None else {})
+    runs: dict[str, dict[str, Consistency]] = {"localizer": {}}
+    if extractor is not None:
+        runs["tracker"] = {}
     for degradation in (None, *degradations):
         kind = str(degradation or CLEAN)
         degraded = degrade_records(clean, degradation, seed) if degradation else clean
