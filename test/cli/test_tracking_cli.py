@@ -164,6 +164,21 @@ def test_convergence_of_several_models_is_one_table(
     assert is_picture(tmp_path / "convergence.png")
 
 
+def test_the_covariance_of_localizer_and_tracker_is_compared_with_their_errors(
+    vizloc: Vizloc, tracked: Path, street: SyntheticStreet, tmp_path: Path
+) -> None:
+    ended = vizloc("evaluate", "consistency", tracked, street.name, "--out", tmp_path, "--every", 4)
+    assert ended.code == 0, ended.err
+    found = report_of(tmp_path)["consistency"]
+    assert list(found) == ["localizer", "tracker"]
+    for run in found.values():
+        assert run["clean"]["images"] == len(open_dataset(street.name).records("query")[::4])
+        assert run["clean"]["poses"] >= 0.8 * run["clean"]["images"]
+        assert run["clean"]["within_95"] > 0.9
+        assert run["clean"]["nees"] < 12
+    assert is_picture(tmp_path / "consistency.png")
+
+
 def test_an_ablation_takes_one_part_away_at_a_time(
     vizloc: Vizloc, tracked: Path, street: SyntheticStreet, tmp_path: Path
 ) -> None:

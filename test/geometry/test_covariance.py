@@ -1,6 +1,6 @@
 """Covariances of poses: moved along a lever arm against samples of the error model, and their standard deviations."""
 
-from math import isnan
+from math import inf, isnan
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from vizloc_ros.geometry.covariance import (
     max_position_std,
     move_to_base,
     position_and_rotation_std,
+    squared_error,
     with_map_covariance,
 )
 from vizloc_ros.geometry.se3 import se3_exp, so3_exp, so3_log
@@ -142,3 +143,18 @@ def test_negative_variances_count_as_zero_and_nan_stays() -> None:
     position, rotation = position_and_rotation_std(np.diag([1.0, 1.0, np.nan, 0.0, 0.0, 0.0]))
     assert isnan(position)
     assert rotation == 0.0
+
+
+def test_the_squared_error_of_honest_poses_is_six_on_average() -> None:
+    covariance = correlated_covariance()
+    errors = np.random.default_rng(1).multivariate_normal(np.zeros(6), covariance, size=4000)
+    truths = [Rigid3d(so3_exp(e[3:]) * MAP_FROM_CAM.rotation, MAP_FROM_CAM.translation + e[:3]) for e in errors]
+    squared = np.array([squared_error(MAP_FROM_CAM, truth, covariance) for truth in truths])
+    assert squared.mean() == pytest.approx(6, abs=0.2)
+    assert np.mean(squared <= 12.59) == pytest.approx(0.95, abs=0.015)
+
+
+def test_no_error_is_within_a_covariance_that_is_none() -> None:
+    moved = Rigid3d(MAP_FROM_CAM.rotation, MAP_FROM_CAM.translation + 0.1)
+    for none in (np.zeros((6, 6)), -np.eye(6), np.full((6, 6), np.nan)):
+        assert squared_error(moved, MAP_FROM_CAM, none) == inf

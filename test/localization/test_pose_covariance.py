@@ -5,9 +5,16 @@ import pytest
 from point_street import CAMERA
 from pycolmap import Rigid3d, Rotation3d
 
+from vizloc_ros.geometry.covariance import squared_error
 from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.geometry.se3 import so3_exp, so3_log
-from vizloc_ros.localization.absolute_pose import estimate_absolute_pose, pose_covariance, reprojection_jacobian
+from vizloc_ros.localization.absolute_pose import (
+    correlation_factor,
+    estimate_absolute_pose,
+    pose_covariance,
+    reprojection_errors,
+    reprojection_jacobian,
+)
 
 POSE = Rigid3d(Rotation3d(np.array([0.4, -0.8, 1.1])), np.array([12.0, -7.0, 3.0]))
 
@@ -118,3 +125,33 @@ def test_points_in_one_place_do_not_fix_the_pose() -> None:
         return
     std = np.sqrt(np.linalg.eigvalsh(covariance[:3, :3])[-1])
     assert not std < 100, "singular up to rounding: never a small number"
+
+
+def test_errors_without_a_precise_core_count_as_correlated() -> None:
+    rng = np.random.default_rng(8)
+    noise = np.linalg.norm(rng.normal(size=(20_000, 2)), axis=1)
+    sharp = np.concatenate([0.5 * noise, 5 * noise[:3000]])
+    assert correlation_factor(sharp) == 1.0
+    assert correlation_factor(noise) == pytest.approx((np.sqrt(np.log(2)) / 0.5) ** 4, rel=0.05)
+    assert correlation_factor(100 * noise) == pytest.approx(correlation_factor(noise)), "not a matter of size"
+    assert correlation_factor(np.zeros(5)) == 1.0
+
+
+def test_poses_are_within_the_covariance_where_groups_of_keypoints_slide_together() -> None:
+    """As under motion blur: a group is the keypoints of one part of the image, along or against the motion."""
+    points, rng = points_in_view(9, 120), np.random.default_rng(10)
+    exact = pixels_from(POSE, points)
+    group = (exact[:, 0] // 160).astype(int) * 4 + (exact[:, 1] // 100).astype(int)
+    squared = []
+    for trial in range(100):
+        along = np.array([3.0, 0.5]) * rng.normal(size=(16, 1))[group]
+        pixels = exact + along + rng.normal(size=exact.shape)
+        answer = estimate_absolute_pose(pixels, points, CAMERA, max_error=8.0, max_trials=100, seed=trial)
+        assert answer is not None
+        estimate, used = answer.cam_from_map.inverse(), answer.inliers
+        covariance, _ = pose_covariance(estimate, points[used], pixels[used], CAMERA, pixel_sigma=1.0)
+        factor = correlation_factor(reprojection_errors(answer.cam_from_map, pixels[used], points[used], CAMERA))
+        squared.append([squared_error(estimate, POSE, scale * covariance) for scale in (2.0, 2.0 * factor)])
+    independent, correlated = np.mean(np.array(squared) <= 12.59, axis=0)
+    assert independent < 0.6
+    assert correlated > 0.85

@@ -1,4 +1,4 @@
-"""``vizloc evaluate``: matching, degradations, trust, convergence, ablation, submission."""
+"""``vizloc evaluate``: matching, degradations, consistency, trust, convergence, ablation, submission."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +12,7 @@ from rich.text import Text
 
 from vizloc_ros.cli.arguments import DatasetArgument, ExtractorConfigOption, ProviderOption, SeedOption, command_line
 from vizloc_ros.cli.evaluate_alignment import ablation, convergence
+from vizloc_ros.cli.evaluate_consistency import consistency
 from vizloc_ros.cli.evaluate_submission import submission
 from vizloc_ros.cli.evaluate_trust import trust
 from vizloc_ros.cli.extractor_choice import open_extractors, open_named_extractors
@@ -41,6 +42,7 @@ app.command()(convergence)
 app.command()(ablation)
 app.command()(submission)
 app.command()(trust)
+app.command()(consistency)
 console = Console()
 _KEYPOINTS = [300, 1000]  # HF-Net, section 5.1, has 300 for all metrics but MMA
 _COLUMNS = ("matches", "Rep", "MLE", "MS", "mAP", "MMA@3", *(f"HA@{px}" for px in HOMOGRAPHY_THRESHOLDS_PX))

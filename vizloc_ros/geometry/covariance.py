@@ -4,13 +4,13 @@ The error of a pose map_from_x is [dp, dphi]: the true position is p + dp and th
 the axes of the map. Unlike in the tangent space of ``se3``, dp is the error of x's origin and not of the map's.
 """
 
-from math import nan, sqrt
+from math import inf, nan, sqrt
 
 import numpy as np
 from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Float64
-from vizloc_ros.geometry.se3 import cross_matrix
+from vizloc_ros.geometry.se3 import cross_matrix, so3_log
 
 
 def move_to_base(covariance: Float64, map_from_cam: Rigid3d, cam_from_base: Rigid3d) -> Float64:
@@ -59,3 +59,17 @@ def position_and_rotation_std(covariance: Float64) -> tuple[float, float]:
     """Standard deviations [m, rad] of a pose: root of the summed variances of the three axes, negative ones as zero."""
     deviations = np.sqrt(np.maximum(np.diag(covariance), 0))
     return float(np.linalg.norm(deviations[:3])), float(np.linalg.norm(deviations[3:]))
+
+
+def squared_error(estimate: Rigid3d, truth: Rigid3d, covariance: Float64) -> float:
+    """Squared error of a pose map_from_x in units of its (6, 6) covariance: 6 on average if that is honest (NEES).
+
+    Infinite if the covariance is none: not finite, or without an inverse.
+    """
+    turned = so3_log(truth.rotation * estimate.rotation.inverse())
+    error = np.concatenate([truth.translation - estimate.translation, turned])
+    try:
+        squared = float(error @ np.linalg.solve(covariance, error))
+    except np.linalg.LinAlgError:
+        return inf
+    return squared if squared >= 0 else inf

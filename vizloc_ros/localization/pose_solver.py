@@ -15,6 +15,7 @@ from vizloc_ros.geometry.covariance import max_position_std, with_map_covariance
 from vizloc_ros.localization.absolute_pose import (
     AbsolutePose,
     Matches,
+    correlation_factor,
     estimate_absolute_pose,
     pose_covariance,
     reprojection_errors,
@@ -254,20 +255,16 @@ class _Search:
 
     def _covariance(self, candidate: Candidate) -> tuple[Float64, float]:
         """Covariance of a candidate, and RMS of its inliers [px]. Raises ``_RejectedError`` for a large one."""
-        options, verified = self.options, candidate.verified
+        options, verified, cam_from_map = self.options, candidate.verified, candidate.estimate.cam_from_map
         try:
             covariance, rms = pose_covariance(
-                candidate.estimate.cam_from_map.inverse(),
-                verified.positions,
-                verified.pixels,
-                self.camera,
-                options.pixel_sigma,
+                cam_from_map.inverse(), verified.positions, verified.pixels, self.camera, options.pixel_sigma
             )
         except np.linalg.LinAlgError:
             raise _RejectedError(f"the {len(verified)} inliers do not fix the pose") from None
-        covariance = with_map_covariance(
-            options.covariance_scale * covariance, options.map_position_std, options.map_rotation_std
-        )
+        errors = reprojection_errors(cam_from_map, verified.pixels, verified.positions, self.camera)
+        scale = options.covariance_scale * correlation_factor(errors)
+        covariance = with_map_covariance(scale * covariance, options.map_position_std, options.map_rotation_std)
         std = max_position_std(covariance)
         if not std <= options.max_position_std:
             accepted = f"at most {options.max_position_std:g} m is accepted"
