@@ -12,7 +12,7 @@ from vizloc_ros.arrays import Float32, Float64, Int64
 _SPREAD = 0.02  # of the cosine to a query, between keyframes of one place
 _ELSEWHERE = 0.1  # probability that the camera is where nobody expects it: carried off, or never known
 _MARGIN = 3.0  # m; keyframes see a place from this far away, even at rest
-_BELIEVED = 100  # most probable keyframes that are carried on
+_BELIEVED = 40  # most probable keyframes that are carried on
 
 
 class PlaceMemory:
