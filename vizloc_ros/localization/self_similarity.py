@@ -6,7 +6,7 @@ what its own ones do, an image taken there is ambiguous. No truth is needed but 
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +23,14 @@ from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.map_part import MapPart
 from vizloc_ros.mapping.map_writer import add_to_map
 from vizloc_ros.mapping.route_coverage import Route, routes_of_map
-from vizloc_ros.mapping.self_similarity_report import AlikeStretch, SelfSimilarity
+from vizloc_ros.mapping.self_similarity_report import BUILD_KEY, AlikeStretch, SelfSimilarity
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, parallel_map, silent
 from vizloc_ros.timing import Stopwatch
 
 _COMPARED = 200  # keyframes, evenly along the map
+_KEYPOINTS = 300  # of a keyframe, evenly chosen
+_AT_HOME = 10  # keyframes in which its own landmarks are found, as a query would retrieve them
 _SURROUNDINGS = 100.0  # m; a keyframe in here that sees a common landmark is no other place
 _OTHER_DIRECTION = 10.0  # deg
 _TRIALS = 1000  # of RANSAC: three inliers of a fifth of the matches are found with a probability of 0.9997
@@ -38,7 +40,7 @@ def add_self_similarity(folder: Path, progress: Progress = silent) -> SelfSimila
     """Compare the places of a map, and add the result to its build report. Raises ``MapError`` without a map."""
     visual_map = VisualMap.open(folder)
     found = self_similarity(visual_map, progress)
-    build = {**visual_map.info.build, "self_similarity": found.model_dump(mode="json")}
+    build = {**visual_map.info.build, BUILD_KEY: found.model_dump(mode="json")}
     add_to_map(folder, [], lambda _: None, {"build": build})
     return found
 
@@ -87,6 +89,16 @@ def _stretches(names: Sequence[str], route: Route, chosen: Bool, like: Int64) ->
     return stretches
 
 
+def _some(features: Features) -> Features:
+    rows = evenly(len(features), min(len(features), _KEYPOINTS))
+    return replace(
+        features,
+        keypoints=features.keypoints[rows],
+        scores=features.scores[rows],
+        descriptors=features.descriptors[rows],
+    )
+
+
 @dataclass(frozen=True)
 class _Elsewhere:
     """Search that does not find some keyframes."""
@@ -112,11 +124,12 @@ class _Doubles:
 
     def double_of(self, index: int, keyframe: Keyframe) -> int | None:
         """Keyframe that one looks like, the nearest to a pose that far landmarks give it; None without such."""
-        options, features = self._options, keyframe.features
+        options, features = self._options, _some(keyframe.features)
         around = self._covisible(index)
         banned = np.zeros(self._map.info.keyframes, bool)
         banned[around] = True
         others = around[around != index]
+        others = others[np.unique(evenly(len(others), min(len(others), _AT_HOME)))]
         if banned.all() or not len(others) or len(features) < options.min_inliers:
             return None
         at_home = self._matches(features, Place.of_keyframes(self._map, others, 2))

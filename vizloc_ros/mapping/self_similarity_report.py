@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
+BUILD_KEY = "self_similarity"  # in the build report of map.yaml
 _MAX_SHOWN = 5
 
 
@@ -59,6 +60,6 @@ class SelfSimilarity(BaseModel):
         shown = "; ".join(map(str, self.stretches[:_MAX_SHOWN]))
         more = f"; and {len(self.stretches) - _MAX_SHOWN} more" if len(self.stretches) > _MAX_SHOWN else ""
         return [
-            f"places that look alike: {self.text}, far from it, in at least half of what is seen: {shown}{more}. There "
-            "the localizer gives no pose"
+            f"places that look alike, in at least half of what is seen: {shown}{more}. There the localizer may give no "
+            "pose: it cannot know which place it is"
         ]
