@@ -43,7 +43,7 @@ class RetrievalOptions(Options):
         "[s]; 0: each image for itself, as HF-Net",
     )
     remembered_k: int = Field(
-        5,
+        3,
         ge=0,
         le=100,
         description="of top_k, the keyframes that earlier images have a say in; the others are by the image alone",

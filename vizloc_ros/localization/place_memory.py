@@ -78,4 +78,5 @@ class PlaceMemory:
         near = self._tree.query_ball_point(self._tree.data[self._believed[0]], reach)
         counts = np.array([len(each) for each in near])
         reached, which = np.unique(np.concatenate(near).astype(np.int64), return_inverse=True)
-        return reached, np.bincount(which, np.repeat(self._believed[1] / counts, counts))
+        probabilities: Float64 = np.bincount(which, np.repeat(self._believed[1] / counts, counts)).astype(np.float64)
+        return reached, probabilities

@@ -59,7 +59,7 @@ class VisualMapServerNode(PipelineNode):
         self.diagnostics.watch(SUBMAP_LISTENERS, self._submap.get_subscription_count)
         self._earth: TransformPublisher | None = None
         self._answers = 0
-        self._tracker = TrackerWatch(self)
+        self.tracker = TrackerWatch(self)
         self._requests = self.add_worker("submap", self._answer_request)
         self.load_with_retry(self._load_map)
         self.create_subscription(PointCloud2, "global_descriptor", self.submit, FEATURES)
@@ -123,7 +123,7 @@ class VisualMapServerNode(PipelineNode):
             query = global_descriptor_from_msg(msg)
             self._map.require_features(query.feature_id, "the features that arrive")
             stamp_ns = stamp_to_ns(msg.header.stamp)
-            found = self._finder.find(query.descriptor, stopwatch, None if self._tracker.is_tracking else stamp_ns)
+            found = self._finder.find(query.descriptor, stopwatch, None if self.tracker.is_tracking else stamp_ns)
             with stopwatch("visual_map_server_encode"):
                 header = header_of(stamp_ns, self.map_frame)
                 self.diagnostics.send(self._candidates, places_to_msg(found.places, header))
