@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cli_helpers import Vizloc
 from pixloc_helpers import with_references
-from point_street import PointStreet, View, write_point_map
+from point_street import PointStreet, RepeatedStreet, View, write_point_map
 from posed_folder import write_posed_folder
 from repository import DATA
 from rich.console import Console, ConsoleDimensions
@@ -73,6 +73,14 @@ def point_map(point_views: list[View], tmp_path_factory: pytest.TempPathFactory)
     """A map of them that was made in a moment. Do not change its files."""
     folder = tmp_path_factory.mktemp("points") / "map"
     write_point_map(point_views, folder)
+    return VisualMap.open(folder)
+
+
+@pytest.fixture(scope="session")
+def repeated_map(tmp_path_factory: pytest.TempPathFactory) -> VisualMap:
+    """A map of 42 views of points whose first 24 m are there twice. Do not change its files."""
+    folder = tmp_path_factory.mktemp("repeated") / "map"
+    write_point_map(RepeatedStreet().views(42), folder)
     return VisualMap.open(folder)
 
 

@@ -80,6 +80,20 @@ class PointStreet:
         return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
+class RepeatedStreet(PointStreet):
+    """The points of the first 24 m are there again 60 m farther on."""
+
+    def __init__(self) -> None:
+        super().__init__(seed=3, count=2800, length=84.0)
+        center, turn = np.array([0, RADIUS, 0]), 60.0 / RADIUS
+        rotation = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
+        x, y = (self.points - center)[:, 0], -(self.points - center)[:, 1]
+        way = np.arctan2(x, y) % (2 * np.pi) * RADIUS
+        first, last = way < 24, way >= 60
+        self.points = np.concatenate([self.points[~last], (self.points[first] - center) @ rotation.T + center])
+        self.descriptors = np.concatenate([self.descriptors[~last], self.descriptors[first]])
+
+
 def described(keyframes: Sequence[Keyframe], seed: int = 0) -> tuple[list[Keyframe], FeatureExtractor]:
     """The keyframes with VLAD descriptors, and the extractor that learned them."""
     extractor = RootSiftVlad(words=16, dimension=32).learn([k.features for k in keyframes], seed)

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from vizloc_ros.cli.alike_places import compare_places, print_alike_of
 from vizloc_ros.cli.arguments import (
     ConfigOption,
     DatasetArgument,
@@ -123,6 +124,7 @@ def build_and_print(
     with open_work(choice or WorkChoice(), out, len(records), provider) as work:
         report = build_map(records, opened, out, dataset=dataset, options=options, datum=datum, work=work, progress=bar)
         print_build(report, out)
+        compare_places(out)
         if dense is not None:
             add_references(out, records, dense, bar, work)
     print_size(out)
@@ -232,11 +234,12 @@ def info(map_path: MapArgument) -> None:
     if drift := described.build.get("drift"):
         _print_drift(DriftReport.model_validate(drift))
     _print_build_warnings(visual_map)
+    print_alike_of(visual_map)
 
 
 @app.command()
 def check(map_path: MapArgument) -> None:
-    """Verify every byte of a map, and show which part of its route can be localized.
+    """Verify every byte of a map, and show which part of its route can be localized, and what looks alike.
 
     The exit code is 1 if files are missing, corrupt or of another map.
     """
@@ -248,6 +251,7 @@ def check(map_path: MapArgument) -> None:
     console.print(coverage.text, soft_wrap=True)
     for warning in dict.fromkeys(visual_map.info.build.get("warnings", []) + coverage.warnings()):
         console.print(f"warning: {warning}", style="bold yellow", soft_wrap=True)
+    print_alike_of(visual_map, compare=True)
 
 
 @app.command()

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from vizloc_ros.cli.alike_places import compare_places
 from vizloc_ros.cli.arguments import (
     ConfigOption,
     DatasetArgument,
@@ -89,6 +90,7 @@ def from_images(
         if built.report.sfm is not None:
             print_sfm(built.report.sfm, out)
         print_build(built.report, out)
+        compare_places(out)
         add_to_map(out, [PICTURE], lambda folder: draw_map(folder / PICTURE, VisualMap.open(out)))
         console.print(f"map from above, which shows whether the model is folded: {out / PICTURE}", soft_wrap=True)
         for path in built.calibrations:

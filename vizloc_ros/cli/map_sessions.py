@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from vizloc_ros.cli.alike_places import compare_places
 from vizloc_ros.cli.arguments import (
     ConfigOption,
     DatasetArgument,
@@ -61,6 +62,7 @@ def merge(
     console.print(seen + moved, soft_wrap=True)
     report = merge_maps(first, second, alignment.first_from_second, out, bar)
     print_merge(report, out, first)
+    compare_places(out)
 
 
 @app.command()
@@ -119,6 +121,7 @@ def extend(
     )
     print_build(built, Path(f"{out or map_path} (session)"))
     print_merge(merged, out or map_path, visual_map)
+    compare_places(out or map_path)
 
 
 def print_merge(report: MergeReport, out: Path, before: VisualMap) -> None:

@@ -105,7 +105,8 @@ class OfflineTracker:
         """Track the next record. Raises ``ImageError`` for an image that cannot be read."""
         image, tracker = record.read_image(), self._tracker
         if tracker.state is not TrackerState.TRACKING:
-            pose = self._localizer.localize(image, record.camera).outcome.pose
+            localized = self._localizer.localize(image, record.camera, stamp_ns=record.timestamp_ns)
+            pose = localized.outcome.pose
             self.localizations += 1
             if pose is not None:
                 std = position_and_rotation_std(pose.covariance)

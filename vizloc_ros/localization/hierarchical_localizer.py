@@ -32,9 +32,9 @@ class HierarchicalLocalizer:
         return self.localize_with_candidates(features, camera, Stopwatch())[0]
 
     def localize_with_candidates(
-        self, features: Features, camera: PinholeCamera, stopwatch: Stopwatch
+        self, features: Features, camera: PinholeCamera, stopwatch: Stopwatch, stamp_ns: int | None = None
     ) -> tuple[Localization, RetrievedPlaces]:
-        """Localize as ``localize`` does, and also return the retrieved places."""
+        """Localize as ``localize`` does, and also return the retrieved places; ``stamp_ns`` as ``PlaceFinder.find``."""
         features = self.corrected(features, camera)
-        candidates = self.finder.find(features.global_descriptor, stopwatch)
+        candidates = self.finder.find(features.global_descriptor, stopwatch, stamp_ns)
         return self.solver.solve(features, candidates.places, camera, stopwatch), candidates

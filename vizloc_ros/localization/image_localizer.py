@@ -47,14 +47,17 @@ class ImageLocalizer:
         """
         self._extractor, self._localizer, self._rolls = extractor, localizer, list(rolls)
 
-    def localize(self, image: UInt8, camera: PinholeCamera, stopwatch: Stopwatch | None = None) -> LocalizedImage:
+    def localize(
+        self, image: UInt8, camera: PinholeCamera, stopwatch: Stopwatch | None = None, stamp_ns: int | None = None
+    ) -> LocalizedImage:
         """Localize an image with one roll after another; the one that succeeds is the first for the next image.
 
-        Without a pose, the outcome is that of the roll that came closest to one.
+        Without a pose, the outcome is that of the roll that came closest to one. An image of a sequence has a time,
+        see ``PlaceFinder.find``.
         """
         tried = []
         for roll in self._rolls:
-            localized = self._localize_rolled(image, camera, roll, stopwatch or Stopwatch())
+            localized = self._localize_rolled(image, camera, roll, stopwatch or Stopwatch(), stamp_ns)
             if localized.outcome.pose is not None:
                 self._rolls.remove(roll)
                 self._rolls.insert(0, roll)
@@ -62,8 +65,10 @@ class ImageLocalizer:
             tried.append(localized)
         return max(tried, key=lambda localized: closeness(localized.outcome))
 
-    def _localize_rolled(self, image: UInt8, camera: PinholeCamera, roll: Roll, stopwatch: Stopwatch) -> LocalizedImage:
+    def _localize_rolled(
+        self, image: UInt8, camera: PinholeCamera, roll: Roll, stopwatch: Stopwatch, stamp_ns: int | None
+    ) -> LocalizedImage:
         with stopwatch("extract"):
             features = turned_back(self._extractor.extract(roll.turn_image(image)), roll)
-        outcome, retrieved = self._localizer.localize_with_candidates(features, camera, stopwatch)
+        outcome, retrieved = self._localizer.localize_with_candidates(features, camera, stopwatch, stamp_ns)
         return LocalizedImage(features, outcome, retrieved, roll)

@@ -35,6 +35,22 @@ class RetrievalOptions(Options):
         description="minimum distance between retrieved keyframes of one viewing direction, if there are enough [m]; "
         "negative: a seventh of the median depth of the map's landmarks",
     )
+    memory: float = Field(
+        2.0,
+        ge=0,
+        le=60,
+        description="time between images of a sequence after which the earlier ones no longer say where the camera is "
+        "[s]; 0: each image for itself, as HF-Net",
+    )
+    remembered_k: int = Field(
+        3,
+        ge=0,
+        le=100,
+        description="of top_k, the keyframes that earlier images have a say in; the others are by the image alone",
+    )
+    max_speed: float = Field(
+        20.0, gt=0, le=1000, description="speed up to which a place stays likely from image to image [m/s]"
+    )
     descriptors_per_landmark: int = Field(
         2, ge=1, le=100, description="maximum observations of a landmark in a place, the most similar keyframes' first"
     )

@@ -9,11 +9,12 @@ from functools import cached_property
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from vizloc_ros.arrays import Bool, Float32, Int8, Int32, Int64
+from vizloc_ros.arrays import Bool, Float32, Float64, Int8, Int32, Int64
 from vizloc_ros.features.types import dequantize
 from vizloc_ros.localization.global_search import open_search
 from vizloc_ros.localization.localization_options import RetrievalOptions
-from vizloc_ros.localization.retrieval import averaged_over_neighbors, best_first, spacing_of, suppress_neighbors
+from vizloc_ros.localization.place_memory import PlaceMemory
+from vizloc_ros.localization.retrieval import averaged_over_neighbors, spacing_of, suppress_neighbors
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.timing import Stopwatch
 
@@ -132,11 +133,19 @@ class PlaceFinder:
         self.options = options or RetrievalOptions()
         self.index = open_search(visual_map, self.options)
         self._spacing = spacing_of(visual_map) if self.options.spacing < 0 else self.options.spacing
+        self._memory = PlaceMemory(visual_map.keyframe_poses[:, :3], self.options.memory, self.options.max_speed)
 
-    def find(self, global_descriptor: Float32, stopwatch: Stopwatch) -> RetrievedPlaces:
-        """Return the places most similar to the query. Raises ``FeatureError`` for a descriptor of another kind."""
+    def find(self, global_descriptor: Float32, stopwatch: Stopwatch, stamp_ns: int | None = None) -> RetrievedPlaces:
+        """Return the places most similar to the query. Raises ``FeatureError`` for a descriptor of another kind.
+
+        Args:
+            global_descriptor: (G,) global descriptor of the query.
+            stopwatch: takes the stages.
+            stamp_ns: time of the query if it is one of a sequence, of which the last seconds are remembered; None for
+                an image for itself.
+        """
         with stopwatch("retrieve"):
-            keyframes, similarities = self._retrieve(global_descriptor)
+            keyframes, similarities = self._retrieve(global_descriptor, stamp_ns)
         with stopwatch("cluster"):
             places = [
                 Place.of_keyframes(self._map, cluster, self.options.descriptors_per_landmark)
@@ -144,21 +153,38 @@ class PlaceFinder:
             ]
         return RetrievedPlaces(keyframes, similarities, places)
 
-    def _retrieve(self, global_descriptor: Float32) -> tuple[Int64, Float32]:
+    def _retrieve(self, global_descriptor: Float32, stamp_ns: int | None) -> tuple[Int64, Float32]:
         """Best keyframes and their similarities: ``top_k``, and ``further_k`` if none of them is similar."""
         options = self.options
         keyframes, similarities = self.index.search(global_descriptor, _PROPOSALS * options.top_k)
-        chosen = self._spaced(keyframes, options.top_k)
+        descriptors = self.index.descriptors_of(keyframes)
+        order, likely = np.arange(len(keyframes)), None
+        if stamp_ns is not None and options.memory and options.remembered_k:
+            expected = np.setdiff1d(self._memory.expect(stamp_ns), keyframes)
+            theirs = self.index.descriptors_of(expected)
+            keyframes, descriptors = np.concatenate([keyframes, expected]), np.concatenate([descriptors, theirs])
+            similarities = np.concatenate([similarities, theirs @ global_descriptor])
+            averaged = averaged_over_neighbors(similarities, descriptors, np.arange(len(keyframes)), options.neighbors)
+            likely = self._memory.update(keyframes, averaged)
+            order = self._alone_then_likely(keyframes, similarities, likely)
+        chosen = np.sort(order[self._spaced(keyframes[order], options.top_k)])
         further = np.zeros(0, np.int64)
         if options.further_k and similarities[0] < options.confident_similarity:
-            further = np.setdiff1d(self._spaced(keyframes, options.top_k + options.further_k), chosen)
-        descriptors = self.index.descriptors_of(keyframes)
-        ordered = [
-            best_first(part, averaged_over_neighbors(similarities, descriptors, part, options.neighbors), len(part))
-            for part in ((chosen, further) if len(further) else (chosen,))
-        ]
+            further = np.setdiff1d(order[self._spaced(keyframes[order], options.top_k + options.further_k)], chosen)
+        ordered = []
+        for part in (chosen, further) if len(further) else (chosen,):
+            averaged = averaged_over_neighbors(similarities, descriptors, part, options.neighbors)
+            best = np.argsort(-(averaged if likely is None else likely[part]), kind="stable")
+            ordered.append((part[best], averaged[best]))
         rows, averaged = (np.concatenate(parts) for parts in zip(*ordered, strict=True))
         return keyframes[rows], averaged
+
+    def _alone_then_likely(self, keyframes: Int64, similarities: Float32, likely: Float64) -> Int64:
+        """Indices of keyframes: some by the image alone, spaced, then all others, the likely ones first."""
+        alone = np.argsort(-similarities, kind="stable")
+        alone = alone[self._spaced(keyframes[alone], max(self.options.top_k - self.options.remembered_k, 0))]
+        others = np.argsort(-likely, kind="stable")
+        return np.concatenate([alone, others[~np.isin(others, alone)]])
 
     def _clusters(self, keyframes: Int64) -> list[Int64]:
         """Covisible clusters of the first ``top_k`` keyframes, then those of all that have one of the others."""

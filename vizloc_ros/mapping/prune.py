@@ -14,8 +14,10 @@ from vizloc_ros.arrays import Bool, Float32, Float64, Int32, Int64
 from vizloc_ros.errors import ConfigError
 from vizloc_ros.features.types import dequantize
 from vizloc_ros.mapping.map_part import MapPart, keyframe_of_rows
+from vizloc_ros.mapping.self_similarity_report import BUILD_KEY
 from vizloc_ros.mapping.visual_map import VisualMap
 
+_OF_THE_WHOLE = ("route_m", "localizable_share", BUILD_KEY)  # figures of a build that a part has not
 _KEYFRAME_PART = 0.5  # exponent: of what goes, half goes with its keyframes
 _FEW = 3  # keyframes; a part of fewer is no map
 _USELESS = 2.0  # of keyframes without landmarks: above all parts
@@ -49,7 +51,7 @@ def pruned_report(part: MapPart, keep: float) -> dict[str, Any]:
     landmarks = len(np.unique(part.visual_map.observation_landmarks[part.rows]))
     build = part.visual_map.info.build
     return {
-        **{key: value for key, value in build.items() if key not in ("route_m", "localizable_share")},  # see map check
+        **{key: value for key, value in build.items() if key not in _OF_THE_WHOLE},  # see map check
         "keyframes": len(part.keyframes),
         "landmarks": landmarks,
         "observations": len(part.rows),

@@ -25,6 +25,18 @@ _GOOD_SHARE = 0.95
 _MAX_SHOWN = 5
 
 
+class Route(NamedTuple):
+    """Way of one camera through the keyframes of one folder.
+
+    Attributes:
+        keyframes: (N,) keyframes in order of time.
+        way: (N,) lengths of the way to them, counted on from the route before [m].
+    """
+
+    keyframes: Int64
+    way: Float64
+
+
 class Stretch(NamedTuple):
     """Stretch of the route without localization.
 
@@ -123,14 +135,10 @@ def route_coverage(
         cameras: K numbers of cameras.
         landmarks: landmarks that each keyframe sees.
     """
-    rows: dict[tuple[int, str], list[int]] = {}
-    for k in np.argsort(stamps, kind="stable").tolist():
-        rows.setdefault((cameras[k], names[k].rpartition("/")[0]), []).append(k)
     length, stretches, localizable = 0.0, list[Stretch](), 0.0
-    for row in rows.values():
+    for row, way in _routes(names, centers, stamps, cameras):
         steps = _steps(centers[row])
         good = _good_steps([landmarks[k] for k in row], 0 if _is_collection(centers[row], steps) else _IN_COMMON)
-        way = length + np.concatenate([[0.0], np.cumsum(steps)])
         stretches += _stretches([names[k] for k in row], way, good)
         localizable += float(steps[good].sum())
         length = float(way[-1])
@@ -141,6 +149,28 @@ def route_coverage(
         [name for name, seen in zip(names, landmarks, strict=True) if len(seen) == 0],
         len(names),
     )
+
+
+def routes_of_map(visual_map: VisualMap) -> list[Route]:
+    """Routes of a map, one after the other."""
+    return _routes(
+        visual_map.keyframe_names,
+        visual_map.keyframe_poses[:, :3],
+        visual_map.keyframe_stamps,
+        visual_map.keyframe_cameras.tolist(),
+    )
+
+
+def _routes(names: Sequence[str], centers: Float64, stamps: Int64, cameras: Sequence[int]) -> list[Route]:
+    rows: dict[tuple[int, str], list[int]] = {}
+    for k in np.argsort(stamps, kind="stable").tolist():
+        rows.setdefault((cameras[k], names[k].rpartition("/")[0]), []).append(k)
+    routes, length = [], 0.0
+    for row in rows.values():
+        way = length + np.concatenate([[0.0], np.cumsum(_steps(centers[row]))])
+        routes.append(Route(np.array(row), way))
+        length = float(way[-1])
+    return routes
 
 
 def _steps(centers: Float64) -> Float64:

@@ -26,6 +26,7 @@ from vizloc_ros.ros.pipeline_node import PipelineNode
 from vizloc_ros.ros.publishers import TransformPublisher
 from vizloc_ros.ros.qos import FEATURES, LATCHED, POSE
 from vizloc_ros.ros.runner import run_node
+from vizloc_ros.ros.tracker_watch import TrackerWatch
 from vizloc_ros.timing import Stopwatch
 
 EARTH_FRAME = "earth"  # ECEF, by REP 105
@@ -58,6 +59,7 @@ class VisualMapServerNode(PipelineNode):
         self.diagnostics.watch(SUBMAP_LISTENERS, self._submap.get_subscription_count)
         self._earth: TransformPublisher | None = None
         self._answers = 0
+        self.tracker = TrackerWatch(self)
         self._requests = self.add_worker("submap", self._answer_request)
         self.load_with_retry(self._load_map)
         self.create_subscription(PointCloud2, "global_descriptor", self.submit, FEATURES)
@@ -120,9 +122,10 @@ class VisualMapServerNode(PipelineNode):
         with stopwatch("visual_map_server_total"):
             query = global_descriptor_from_msg(msg)
             self._map.require_features(query.feature_id, "the features that arrive")
-            found = self._finder.find(query.descriptor, stopwatch)
+            stamp_ns = stamp_to_ns(msg.header.stamp)
+            found = self._finder.find(query.descriptor, stopwatch, None if self.tracker.is_tracking else stamp_ns)
             with stopwatch("visual_map_server_encode"):
-                header = header_of(stamp_to_ns(msg.header.stamp), self.map_frame)
+                header = header_of(stamp_ns, self.map_frame)
                 self.diagnostics.send(self._candidates, places_to_msg(found.places, header))
         self.diagnostics.count("processed")
         self.diagnostics.set_value("places", len(found.places))

@@ -5,13 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from std_msgs.msg import String
-
-from vizloc_ros.pixloc.tracking import TrackerState
 from vizloc_ros.ros.pipeline_node import PipelineNode
-from vizloc_ros.ros.qos import STATE
-
-_STATE_TIMEOUT = 1.0  # s; a tracker that has died sends no state
+from vizloc_ros.ros.tracker_watch import TrackerWatch
 
 
 class FrameThrottle:
@@ -28,21 +23,16 @@ class FrameThrottle:
             period: minimum time between two images while the tracker tracks [s]; 0 passes all on.
         """
         self._node, self._period = node, period
-        self._state, self._state_time, self._submit_time = "", 0.0, 0.0
+        self._submit_time = 0.0
         node.diagnostics.count("throttled", 0)
-        if period:
-            node.create_subscription(String, "tracker/state", self._on_state, STATE)
+        self._tracker = TrackerWatch(node) if period else None
 
     def submit_if_due(self, msg: Any) -> None:
         """Submit an image to the node's worker, or count it as ``throttled``."""
         now = time.monotonic()
-        tracking = self._state == TrackerState.TRACKING.value and now - self._state_time < _STATE_TIMEOUT
-        if tracking and now - self._submit_time < self._period:
+        if self._tracker is not None and self._tracker.is_tracking and now - self._submit_time < self._period:
             self._node.diagnostics.count("received")
             self._node.diagnostics.count("throttled")
             return
         self._submit_time = now
         self._node.submit(msg)
-
-    def _on_state(self, msg: String) -> None:
-        self._state, self._state_time = msg.data, time.monotonic()

@@ -1,0 +1,31 @@
+"""Watch of the tracker's state, for nodes that work otherwise while it tracks."""
+
+from __future__ import annotations
+
+import time
+
+from std_msgs.msg import String
+
+from vizloc_ros.pixloc.tracking import TrackerState
+from vizloc_ros.ros.pipeline_node import PipelineNode
+from vizloc_ros.ros.qos import STATE
+
+_TIMEOUT = 1.0  # s; a tracker that has died sends no state
+
+
+class TrackerWatch:
+    """Latest state on the topic ``tracker/state``; any thread may ask."""
+
+    def __init__(self, node: PipelineNode) -> None:
+        """Subscribe, with a node that is not spinning yet."""
+        self._heard: tuple[str, float] = "", 0.0
+        node.create_subscription(String, "tracker/state", self._on_state, STATE)
+
+    @property
+    def is_tracking(self) -> bool:
+        """True if the tracker said so within the last second."""
+        state, heard = self._heard
+        return state == TrackerState.TRACKING.value and time.monotonic() - heard < _TIMEOUT
+
+    def _on_state(self, msg: String) -> None:
+        self._heard = msg.data, time.monotonic()
