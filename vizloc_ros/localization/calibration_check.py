@@ -1,19 +1,21 @@
 """Check of a calibration against the map: focal length and principal point that the localizer's inliers fit best.
 
 A calibration that is off by some percent still gives poses, which are wrong by meters: too short a focal length places
-the camera too near. One image tells little of it, because a motion of the camera explains most of the error. Many
-images of different places agree.
+the camera too near. A motion of the camera explains most of the error, so one image tells of gross ones only. Small
+ones need many images of different places that agree.
 """
 
 from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.arrays import Float64
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera, shift_jacobian
 from vizloc_ros.geometry.poses import transform_points
+from vizloc_ros.localization.outcome import LocalizedPose
 from vizloc_ros.localization.pose_refinement import projection_jacobian
 
 _LOSS_PX = 1.5  # scale of the Cauchy loss
@@ -29,6 +31,7 @@ _CONFIRMATIONS = 5  # estimates that must agree with a calibration that has chan
 _MIN_ERROR = 0.001  # of the median: errors that all estimates share
 _DRIFT = 0.002  # of the width; cameras that focus by themselves send slightly different values
 _SIGMAS = 4.0  # of the median, by which a deviation must exceed zero
+_FEW_SIGMAS = 3.0  # by which the median of fewer estimates must exceed ``_MAX_DEVIATION``
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,19 @@ class CalibrationCheck:
         self._fits: deque[IntrinsicsFit] = deque(maxlen=_ESTIMATES)
         self._last_center: Float64 | None = None
 
+    def check(self, camera: PinholeCamera, keypoints: NDArray[np.floating], pose: LocalizedPose | None) -> str:
+        """Take the next image, in order of time, and return the reason why its pose is not to be trusted, or empty.
+
+        Args:
+            camera: its camera.
+            keypoints: (K, 2) keypoints that the pose was found with [px].
+            pose: its verified pose; None without one.
+        """
+        self.begin_image(camera)
+        if pose is not None:
+            self.add(pose.map_from_cam, keypoints[pose.keypoints].astype(np.float64), pose.positions)
+        return self.problem
+
     def begin_image(self, camera: PinholeCamera) -> None:
         """Note the camera of the next image. One that has changed must be confirmed by images before it is trusted."""
         if self._camera is not None and not camera.is_near(self._camera, _DRIFT * self._camera.width):
@@ -130,15 +146,21 @@ class CalibrationCheck:
         self._judge(self._camera)
 
     def _judge(self, camera: PinholeCamera) -> None:
+        """Compare the median of the estimates with zero. A few of them only prove that a calibration is wrong."""
         deviations = np.array([fit.deviation for fit in self._fits])
-        if len(deviations) < (_CONFIRMATIONS if self._unconfirmed else _FEWEST_ESTIMATES):
-            return
-        median = np.median(deviations, axis=0)
-        spread = 1.4826 * np.median(np.abs(deviations - median), axis=0)
-        error = _SIGMAS * np.maximum(1.2533 * spread / np.sqrt(len(deviations)), _MIN_ERROR)
-        wrong = (np.abs(median) > _MAX_DEVIATION) & (np.abs(median) > error)
+        median, count = np.median(deviations, axis=0), len(deviations)
+        if count < (_CONFIRMATIONS if self._unconfirmed else _FEWEST_ESTIMATES):
+            std = np.median([fit.std for fit in self._fits], axis=0) / np.sqrt(count)
+            wrong = np.abs(median) > _MAX_DEVIATION + _FEW_SIGMAS * np.maximum(std, _MIN_ERROR)
+            if not wrong.any() and self._unconfirmed:
+                return
+        else:
+            spread = 1.4826 * np.median(np.abs(deviations - median), axis=0)
+            error = _SIGMAS * np.maximum(1.2533 * spread / np.sqrt(count), _MIN_ERROR)
+            wrong = (np.abs(median) > _MAX_DEVIATION) & (np.abs(median) > error)
+            self._unconfirmed = self._unconfirmed and bool(wrong.any())
         if not wrong.any():
-            self.problem, self._unconfirmed = "", False
+            self.problem = ""
             return
         fitting = (camera.fx * (1 + median[0]), camera.cx + median[1] * camera.fx, camera.cy + median[2] * camera.fy)
         parts = [
