@@ -115,7 +115,8 @@ class OfflineTracker:
         self._tracker = Tracker(extractor, submaps_of(selector), options, roll_of)
         self._localizer, self._corrected = ImageLocalizer(visual_map.extractor, localizer, rolls), localizer.corrected
         self._localize_every, self._localized_ns = localize_every, 0
-        self._frozen, self._calibration = (FrozenImages(), CalibrationCheck()) if check_camera else (None, None)
+        self._frozen = FrozenImages() if check_camera else None
+        self._calibration = CalibrationCheck() if check_camera else None
 
     def track(self, record: Record) -> Tracked:
         """Track the next record. Raises ``ImageError`` for an image that cannot be read."""
@@ -136,10 +137,9 @@ class OfflineTracker:
         check, tracker = self._calibration, self._tracker
         if check is not None:
             check.begin_image(record.camera)
-        silent = (record.timestamp_ns - self._localized_ns) / NANOSECONDS
-        if (check is None or not check.problem) and tracker.state is TrackerState.TRACKING:
-            if silent < self._localize_every:
-                return ""
+        is_fine = tracker.state is TrackerState.TRACKING and (check is None or not check.problem)
+        if is_fine and (record.timestamp_ns - self._localized_ns) / NANOSECONDS < self._localize_every:
+            return ""
         localized = self._localizer.localize(image, record.camera)
         self.localizations += 1
         self._localized_ns = record.timestamp_ns
