@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycolmap import Rigid3d, Rotation3d
 
-from vizloc_ros.arrays import Float64
+from vizloc_ros.arrays import Bool, Float64
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera, shift_jacobian
 from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.localization.outcome import LocalizedPose
@@ -31,7 +31,7 @@ _CONFIRMATIONS = 5  # estimates that must agree with a calibration that has chan
 _MIN_ERROR = 0.001  # of the median: errors that all estimates share
 _DRIFT = 0.002  # of the width; cameras that focus by themselves send slightly different values
 _SIGMAS = 4.0  # of the median, by which a deviation must exceed zero
-_FEW_SIGMAS = 3.0  # by which the median of fewer estimates must exceed ``_MAX_DEVIATION``
+_SINGLE_SIGMAS = 3.0  # by which a single estimate must exceed ``_MAX_DEVIATION``
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class CalibrationCheck:
         """Take the inliers of a verified pose of the image: (N, 2) pixels and (N, 3) landmark positions [m, map]."""
         center = np.asarray(map_from_cam.translation)
         apart = self._last_center is None or np.linalg.norm(center - self._last_center) >= _APART
-        if self._camera is None or not (apart or self._unconfirmed):
+        if self._camera is None or not (apart or self.problem):
             return
         fit = fit_intrinsics(map_from_cam.inverse(), pixels, positions, self._camera)
         if fit is None or fit.std[0] > max(_MAX_STD, abs(fit.deviation[0]) / _SIGMAS):
@@ -146,23 +146,33 @@ class CalibrationCheck:
         self._judge(self._camera)
 
     def _judge(self, camera: PinholeCamera) -> None:
-        """Compare the median of the estimates with zero. A few of them only prove that a calibration is wrong."""
+        """Set ``problem`` from the newest estimate, from the majority of the last ones, or from the median of all."""
         deviations = np.array([fit.deviation for fit in self._fits])
-        median, count = np.median(deviations, axis=0), len(deviations)
-        if count < (_CONFIRMATIONS if self._unconfirmed else _FEWEST_ESTIMATES):
-            std = np.median([fit.std for fit in self._fits], axis=0) / np.sqrt(count)
-            wrong = np.abs(median) > _MAX_DEVIATION + _FEW_SIGMAS * np.maximum(std, _MIN_ERROR)
-            if not wrong.any() and self._unconfirmed:
-                return
-        else:
-            spread = 1.4826 * np.median(np.abs(deviations - median), axis=0)
-            error = _SIGMAS * np.maximum(1.2533 * spread / np.sqrt(count), _MIN_ERROR)
-            wrong = (np.abs(median) > _MAX_DEVIATION) & (np.abs(median) > error)
-            self._unconfirmed = self._unconfirmed and bool(wrong.any())
-        if not wrong.any():
-            self.problem = ""
+        beyond = np.array([_beyond(fit) for fit in list(self._fits)[-_FEWEST_ESTIMATES:]])
+        gross = beyond.any(axis=1)
+        if gross[-1] or gross.mean() > 0.5:
+            shown = deviations[-len(gross) :][gross]
+            self._report(camera, np.median(shown, axis=0), beyond[gross][-1])
             return
-        fitting = (camera.fx * (1 + median[0]), camera.cx + median[1] * camera.fx, camera.cy + median[2] * camera.fy)
+        count = len(deviations)
+        if count < (_CONFIRMATIONS if self._unconfirmed else _FEWEST_ESTIMATES):
+            self.problem = self.problem if self._unconfirmed else ""
+            return
+        median = np.median(deviations, axis=0)
+        spread = 1.4826 * np.median(np.abs(deviations - median), axis=0)
+        error = _SIGMAS * np.maximum(1.2533 * spread / np.sqrt(count), _MIN_ERROR)
+        wrong = (np.abs(median) > _MAX_DEVIATION) & (np.abs(median) > error)
+        if wrong.any():
+            self._report(camera, median, wrong)
+        else:
+            self.problem, self._unconfirmed = "", False
+
+    def _report(self, camera: PinholeCamera, deviation: Float64, wrong: Bool) -> None:
+        fitting = (
+            camera.fx * (1 + deviation[0]),
+            camera.cx + deviation[1] * camera.fx,
+            camera.cy + deviation[2] * camera.fy,
+        )
         parts = [
             f"{name} {value:.1f} px, where the images fit {fits:.1f} px"
             for name, value, fits, is_wrong in zip(
@@ -171,3 +181,9 @@ class CalibrationCheck:
             if is_wrong
         ]
         self.problem = f"the calibration does not fit the map: it says {', '.join(parts)}: calibrate the camera again"
+
+
+def _beyond(fit: IntrinsicsFit) -> Bool:
+    """Mask (3,) of the values that the estimate of one image alone proves wrong."""
+    limit = _MAX_DEVIATION + _SINGLE_SIGMAS * np.maximum(fit.std, _MIN_ERROR)
+    return np.asarray(np.abs(fit.deviation) > limit)
