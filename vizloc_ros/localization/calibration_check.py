@@ -31,7 +31,9 @@ _CONFIRMATIONS = 5  # estimates that must agree with a calibration that has chan
 _MIN_ERROR = 0.001  # of the median: errors that all estimates share
 _DRIFT = 0.002  # of the width; cameras that focus by themselves send slightly different values
 _SIGMAS = 4.0  # of the median, by which a deviation must exceed zero
-_SINGLE_SIGMAS = 3.0  # by which a single estimate must exceed ``_MAX_DEVIATION``
+_SINGLE_SIGMAS = 3.0  # of a single estimate, by which it must exceed the deviation that is allowed
+_MAX_SINGLE_DEVIATION = 0.02  # of the focal length, in one image: a map is not everywhere as exact as in the mean
+_MAJORITY_OF = 3  # estimates
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ class CalibrationCheck:
         if self._camera is None or not (apart or self.problem):
             return
         fit = fit_intrinsics(map_from_cam.inverse(), pixels, positions, self._camera)
-        if fit is None or fit.std[0] > max(_MAX_STD, abs(fit.deviation[0]) / _SIGMAS):
+        if fit is None or not (_is_exact(fit) or _beyond(fit, _MAX_SINGLE_DEVIATION).any()):
             return
         self._last_center = center
         self._fits.append(fit)
@@ -148,11 +150,14 @@ class CalibrationCheck:
     def _judge(self, camera: PinholeCamera) -> None:
         """Set ``problem`` from the newest estimate, from the majority of the last ones, or from the median of all."""
         deviations = np.array([fit.deviation for fit in self._fits])
-        beyond = np.array([_beyond(fit) for fit in list(self._fits)[-_FEWEST_ESTIMATES:]])
-        gross = beyond.any(axis=1)
-        if gross[-1] or gross.mean() > 0.5:
-            shown = deviations[-len(gross) :][gross]
-            self._report(camera, np.median(shown, axis=0), beyond[gross][-1])
+        newest = _beyond(self._fits[-1], _MAX_SINGLE_DEVIATION)
+        if newest.any():
+            self._report(camera, deviations[-1], newest)
+            return
+        beyond = np.array([_beyond(fit, _MAX_DEVIATION) for fit in list(self._fits)[-_FEWEST_ESTIMATES:]])
+        off = beyond.any(axis=1)
+        if len(off) >= _MAJORITY_OF and off.mean() > 0.5:
+            self._report(camera, np.median(deviations[-len(off) :][off], axis=0), beyond[off].any(axis=0))
             return
         count = len(deviations)
         if count < (_CONFIRMATIONS if self._unconfirmed else _FEWEST_ESTIMATES):
@@ -183,7 +188,11 @@ class CalibrationCheck:
         self.problem = f"the calibration does not fit the map: it says {', '.join(parts)}: calibrate the camera again"
 
 
-def _beyond(fit: IntrinsicsFit) -> Bool:
-    """Mask (3,) of the values that the estimate of one image alone proves wrong."""
-    limit = _MAX_DEVIATION + _SINGLE_SIGMAS * np.maximum(fit.std, _MIN_ERROR)
+def _is_exact(fit: IntrinsicsFit) -> bool:
+    return bool(fit.std[0] <= max(_MAX_STD, abs(fit.deviation[0]) / _SIGMAS))
+
+
+def _beyond(fit: IntrinsicsFit, allowed: float) -> Bool:
+    """Mask (3,) of the values that the estimate of one image alone proves to be off by more than is allowed."""
+    limit = allowed + _SINGLE_SIGMAS * np.maximum(fit.std, _MIN_ERROR)
     return np.asarray(np.abs(fit.deviation) > limit)
