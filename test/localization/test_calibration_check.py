@@ -91,3 +91,14 @@ def test_few_inliers_and_a_camera_at_rest_are_no_evidence() -> None:
         check.add(Rigid3d(Rotation3d(), np.zeros(3)), pixels, positions)
         check.add(Rigid3d(Rotation3d(), np.full(3, 5.0)), pixels[:20], positions[:20])
     assert check.problem == ""
+
+
+def test_a_sheared_image_is_told_from_a_turn_of_the_camera() -> None:
+    check = CalibrationCheck()
+    check.begin_image(TRUE)
+    pixels, positions = view(0)
+    for shear, problem in ((0.02, ""), (0.12, "sheared by 12%, as by a slow shutter")):
+        sheared = pixels + shear * (pixels[:, 1:] - TRUE.cy) * [1.0, 0.0]
+        check.add(Rigid3d(Rotation3d(), np.array([0.0, 0.0, 10 * shear])), sheared, positions + [0, 0, 10 * shear])
+        assert problem in check.problem
+        assert bool(problem) is bool(check.problem)

@@ -33,6 +33,7 @@ _DRIFT = 0.002  # of the width; cameras that focus by themselves send slightly d
 _SIGMAS = 4.0  # of the median, by which a deviation must exceed zero
 _SINGLE_SIGMAS = 3.0  # of a single estimate, by which it must exceed the deviation that is allowed
 _MAX_SINGLE_DEVIATION = 0.02  # of the focal length, in one image: a map is not everywhere as exact as in the mean
+_SCALE = np.array([1.0, 1.0, 1.0, 3.0])  # of what is allowed: a rolling shutter shears the images in every turn
 _MAJORITY_OF = 3  # estimates
 
 
@@ -41,8 +42,8 @@ class IntrinsicsFit:
     """Calibration that fits the inliers of one image, relative to that of the camera.
 
     Attributes:
-        deviation: (3,) errors of the focal length, cx and cy, as ratios of the focal length.
-        std: (3,) standard deviations of these.
+        deviation: (4,) errors of the focal length, cx and cy, as ratios of the focal length; shear, columns per row.
+        std: (4,) standard deviations of these.
     """
 
     deviation: Float64
@@ -52,7 +53,7 @@ class IntrinsicsFit:
 def fit_intrinsics(
     cam_from_map: Rigid3d, pixels: Float64, positions: Float64, camera: PinholeCamera
 ) -> IntrinsicsFit | None:
-    """Fit pose, focal length and principal point to the inliers of an image.
+    """Fit pose, focal length, principal point and shear to the inliers of an image.
 
     Args:
         cam_from_map: verified pose.
@@ -67,15 +68,16 @@ def fit_intrinsics(
     pixels, positions = pixels[in_front], positions[in_front]
     if len(positions) < _FEWEST_MATCHES:
         return None
-    pose, intrinsics = cam_from_map, np.zeros(3)  # relative focal length, cx [px], cy [px]
+    pose, intrinsics = cam_from_map, np.zeros(4)  # relative focal length, cx [px], cy [px], shear
     for _ in range(_STEPS):
         points = transform_points(pose, positions).T
         if not (points[2] > 0).all():
             return None
         rays = (points[:2] / points[2]).T
         at = rays * [camera.fx, camera.fy] + [camera.cx, camera.cy]
-        by_intrinsics = shift_jacobian(at, camera)[:, :, :3]
-        errors = at + IntrinsicsCorrection(*intrinsics).shift(at, camera) - pixels
+        by_shear = (at[:, 1] - camera.cy)[:, None] * [1.0, 0.0]
+        by_intrinsics = np.concatenate([shift_jacobian(at, camera)[:, :, :3], by_shear[:, :, None]], axis=2)
+        errors = at + IntrinsicsCorrection(*intrinsics[:3]).shift(at, camera) + intrinsics[3] * by_shear - pixels
         by_column, by_row = projection_jacobian(points, camera)
         by_pose = (1 + intrinsics[0]) * np.stack([by_column.T, by_row.T], axis=1)
         jacobian = np.concatenate([by_pose, by_intrinsics], axis=2)
@@ -93,8 +95,8 @@ def fit_intrinsics(
             break
         if not np.isfinite(intrinsics).all() or abs(intrinsics[0]) > 0.5:
             return None
-    variance = (weights * squared).sum() / max(2 * weights.sum() - 9, 1)
-    ratio = np.array([1.0, 1 / camera.fx, 1 / camera.fy])
+    variance = (weights * squared).sum() / max(2 * weights.sum() - 10, 1)
+    ratio = np.array([1.0, 1 / camera.fx, 1 / camera.fy, 1.0])
     std = np.sqrt(np.maximum(np.diag(variance * np.linalg.inv(normal))[6:], 0.0)) * ratio
     return IntrinsicsFit(intrinsics * ratio, _CORRELATION * std)
 
@@ -166,7 +168,7 @@ class CalibrationCheck:
         median = np.median(deviations, axis=0)
         spread = 1.4826 * np.median(np.abs(deviations - median), axis=0)
         error = _SIGMAS * np.maximum(1.2533 * spread / np.sqrt(count), _MIN_ERROR)
-        wrong = (np.abs(median) > _MAX_DEVIATION) & (np.abs(median) > error)
+        wrong = (np.abs(median) > _SCALE * _MAX_DEVIATION) & (np.abs(median) > error)
         if wrong.any():
             self._report(camera, median, wrong)
         else:
@@ -178,14 +180,15 @@ class CalibrationCheck:
             camera.cx + deviation[1] * camera.fx,
             camera.cy + deviation[2] * camera.fy,
         )
+        named = ("fx", "cx", "cy"), (camera.fx, camera.cx, camera.cy), fitting, wrong[:3]
         parts = [
-            f"{name} {value:.1f} px, where the images fit {fits:.1f} px"
-            for name, value, fits, is_wrong in zip(
-                ("fx", "cx", "cy"), (camera.fx, camera.cx, camera.cy), fitting, wrong, strict=True
-            )
+            f"it says {name} {value:.1f} px, where the images fit {fits:.1f} px"
+            for name, value, fits, is_wrong in zip(*named, strict=True)
             if is_wrong
         ]
-        self.problem = f"the calibration does not fit the map: it says {', '.join(parts)}: calibrate the camera again"
+        if wrong[3]:
+            parts.append(f"the images are sheared by {deviation[3]:.0%}, as by a slow shutter in a turn")
+        self.problem = f"the calibration does not fit the map: {', '.join(parts)}: calibrate the camera again"
 
 
 def _is_exact(fit: IntrinsicsFit) -> bool:
@@ -193,6 +196,6 @@ def _is_exact(fit: IntrinsicsFit) -> bool:
 
 
 def _beyond(fit: IntrinsicsFit, allowed: float) -> Bool:
-    """Mask (3,) of the values that the estimate of one image alone proves to be off by more than is allowed."""
-    limit = allowed + _SINGLE_SIGMAS * np.maximum(fit.std, _MIN_ERROR)
+    """Mask (4,) of the values that the estimate of one image alone proves to be off by more than is allowed."""
+    limit = _SCALE * allowed + _SINGLE_SIGMAS * np.maximum(fit.std, _MIN_ERROR)
     return np.asarray(np.abs(fit.deviation) > limit)
