@@ -19,7 +19,7 @@ TAKEN = 3  # images before the fault
 
 
 @pytest.fixture(scope="module")
-def drive(street: SyntheticStreet, tracked_map: VisualMap) -> list[Record]:
+def drive(street: SyntheticStreet, tracked_map: VisualMap) -> Sequence[Record]:
     return tracked_map.info.place.records_in_map(street.records("query")[2:8])
 
 
@@ -34,7 +34,7 @@ def zoomed(record: Record, scale: float) -> Record:
     return replace(record, camera=replace(camera, fx=scale * camera.fx, fy=scale * camera.fy))
 
 
-def test_frozen_images_give_no_pose(drive: list[Record], tracked_map: VisualMap) -> None:
+def test_frozen_images_give_no_pose(drive: Sequence[Record], tracked_map: VisualMap) -> None:
     frozen = [*drive[:TAKEN], *(replace(r, read_image=drive[TAKEN - 1].read_image) for r in drive[TAKEN:])]
     run = track(frozen, tracked_map)
     assert drive[TAKEN - 1].name in run.estimates
@@ -43,13 +43,13 @@ def test_frozen_images_give_no_pose(drive: list[Record], tracked_map: VisualMap)
     assert frozen[TAKEN].name in unchecked.estimates
 
 
-def test_a_calibration_that_does_not_fit_gives_no_pose(drive: list[Record], tracked_map: VisualMap) -> None:
+def test_a_calibration_that_does_not_fit_gives_no_pose(drive: Sequence[Record], tracked_map: VisualMap) -> None:
     run = track([zoomed(record, 1.1) for record in drive[:TAKEN]], tracked_map)
     assert run.estimates == {}
     assert all("the calibration does not fit the map" in reason for reason in run.reasons.values())
 
 
-def test_a_calibration_that_changes_ends_the_track_at_once(drive: list[Record], tracked_map: VisualMap) -> None:
+def test_a_calibration_that_changes_ends_the_track_at_once(drive: Sequence[Record], tracked_map: VisualMap) -> None:
     changed = [*drive[:TAKEN], *(zoomed(record, 1.1) for record in drive[TAKEN:])]
     run = track(changed, tracked_map)
     assert drive[TAKEN - 1].name in run.estimates

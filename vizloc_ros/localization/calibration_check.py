@@ -157,9 +157,9 @@ class CalibrationCheck:
             self._report(camera, deviations[-1], newest)
             return
         beyond = np.array([_beyond(fit, _MAX_DEVIATION) for fit in list(self._fits)[-_FEWEST_ESTIMATES:]])
-        off = beyond.any(axis=1)
+        off = np.asarray(beyond.any(axis=1))
         if len(off) >= _MAJORITY_OF and off.mean() > 0.5:
-            self._report(camera, np.median(deviations[-len(off) :][off], axis=0), beyond[off].any(axis=0))
+            self._report(camera, np.median(deviations[-len(off) :][off], axis=0), np.asarray(beyond[off].any(axis=0)))
             return
         count = len(deviations)
         if count < (_CONFIRMATIONS if self._unconfirmed else _FEWEST_ESTIMATES):
