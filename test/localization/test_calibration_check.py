@@ -99,6 +99,8 @@ def test_a_sheared_image_is_told_from_a_turn_of_the_camera() -> None:
     pixels, positions = view(0)
     for shear, problem in ((0.02, ""), (0.12, "sheared by 12%, as by a slow shutter")):
         sheared = pixels + shear * (pixels[:, 1:] - TRUE.cy) * [1.0, 0.0]
-        check.add(Rigid3d(Rotation3d(), np.array([0.0, 0.0, 10 * shear])), sheared, positions + [0, 0, 10 * shear])
+        check.add(
+            Rigid3d(Rotation3d(), np.array([0.0, 0.0, 10 * shear])), sheared, positions + np.array([0, 0, 10 * shear])
+        )
         assert problem in check.problem
         assert bool(problem) is bool(check.problem)
