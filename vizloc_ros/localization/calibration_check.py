@@ -32,7 +32,7 @@ _MIN_ERROR = 0.001  # of the median: errors that all estimates share
 _DRIFT = 0.002  # of the width; cameras that focus by themselves send slightly different values
 _SIGMAS = 4.0  # of the median, by which a deviation must exceed zero
 _SINGLE_SIGMAS = 3.0  # of a single estimate, by which it must exceed the deviation that is allowed
-_MAX_SINGLE_DEVIATION = 0.02  # of the focal length, in one image: a map is not everywhere as exact as in the mean
+_MAX_SINGLE_DEVIATION = 0.0125  # of the focal length, in one image: a map is not everywhere as exact as in the mean
 _SCALE = np.array([1.0, 1.0, 1.0, 3.0])  # of what is allowed: a rolling shutter shears the images in every turn
 _MAJORITY_OF = 3  # estimates
 
