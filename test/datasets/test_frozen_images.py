@@ -28,6 +28,19 @@ def test_the_same_image_again_is_refused_with_its_time() -> None:
     frozen.check(image[:100], 2 * SECOND)
 
 
+def test_images_that_are_left_out_count_too() -> None:
+    frozen, image = FrozenImages(), scene()
+    frozen.receive(image.tobytes(), 1 * SECOND)
+    frozen.check(image, 1 * SECOND)
+    for second in range(2, 9):  # frozen since 3
+        frozen.receive((255 - image).tobytes() if second > 2 else image[::-1].tobytes(), second * SECOND)
+    with pytest.raises(FrozenCameraError, match=r"for 4\.0 s"):
+        frozen.check(255 - image, 7 * SECOND)
+    frozen.receive(b"", 9 * SECOND)
+    frozen.receive(image[::-1].tobytes(), 10 * SECOND)
+    frozen.check(image[::-1], 10 * SECOND)
+
+
 def test_a_stamp_drawn_into_a_frozen_image_does_not_hide_it() -> None:
     frozen, image = FrozenImages(), scene()
     frozen.check(image, 0)

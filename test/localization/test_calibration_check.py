@@ -66,11 +66,41 @@ def test_a_calibration_that_has_changed_must_be_confirmed() -> None:
     assert localize(check, TRUE, range(20, 30)) == ""
 
 
+@pytest.mark.parametrize("scale", [0.95, 1.05, 1.3])
+def test_a_gross_error_shows_in_the_first_image(scale: float) -> None:
+    wrong = replace(TRUE, fx=scale * TRUE.fx, fy=scale * TRUE.fy)
+    assert localize(CalibrationCheck(), wrong, range(1)).startswith("the calibration does not fit the map: it says fx")
+
+
+def test_an_alarm_that_further_images_contradict_ends() -> None:
+    check = CalibrationCheck()
+    check.begin_image(TRUE)
+    pixels, positions = view(1)
+    zoomed = (pixels - [TRUE.cx, TRUE.cy]) * 1.05 + [TRUE.cx, TRUE.cy]  # one image of a wrong place
+    for k in range(2):
+        check.add(Rigid3d(Rotation3d(), np.array([0.0, 0.0, 1.0 + k])), zoomed, positions)
+    assert check.problem
+    assert localize(check, TRUE, range(2, 6)) == ""
+
+
 def test_few_inliers_and_a_camera_at_rest_are_no_evidence() -> None:
-    check, wrong = CalibrationCheck(), replace(TRUE, fx=1.05 * TRUE.fx, fy=1.05 * TRUE.fy)
+    check, wrong = CalibrationCheck(), replace(TRUE, fx=1.011 * TRUE.fx, fy=1.011 * TRUE.fy)
     pixels, positions = view(0)
     for _ in range(30):
         check.begin_image(wrong)
         check.add(Rigid3d(Rotation3d(), np.zeros(3)), pixels, positions)
         check.add(Rigid3d(Rotation3d(), np.full(3, 5.0)), pixels[:20], positions[:20])
     assert check.problem == ""
+
+
+def test_a_sheared_image_is_told_from_a_turn_of_the_camera() -> None:
+    check = CalibrationCheck()
+    check.begin_image(TRUE)
+    pixels, positions = view(0)
+    for shear, problem in ((0.02, ""), (0.12, "sheared by 12%, as by a slow shutter")):
+        sheared = pixels + shear * (pixels[:, 1:] - TRUE.cy) * [1.0, 0.0]
+        check.add(
+            Rigid3d(Rotation3d(), np.array([0.0, 0.0, 10 * shear])), sheared, positions + np.array([0, 0, 10 * shear])
+        )
+        assert problem in check.problem
+        assert bool(problem) is bool(check.problem)

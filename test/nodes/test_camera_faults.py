@@ -51,5 +51,5 @@ def test_frozen_images_changed_calibrations_and_a_second_map_server_give_no_pose
         for record in changed[2:]:
             made.send_camera_info(record)
             made.send_image(record.read_image())
-        made.expect_complaint("localizer", "the calibration has changed: no pose until images confirm it")
+        made.expect_complaint("localizer", "the calibration does not fit the map: it says fx")
         assert not made.recorder.poses

@@ -53,6 +53,18 @@ def test_it_is_used_again_once_it_agrees() -> None:
     assert not trust.problem
 
 
+def test_a_relapse_needs_more_agreement() -> None:
+    trust = OdometryTrust()
+    told(trust, 5, lambda z: at(0.0))
+    told(trust, 16, at, start=5.0)
+    assert not trust.problem
+    told(trust, 5, lambda z: at(0.0), start=25.0)
+    told(trust, 16, at, start=30.0)
+    assert trust.problem
+    told(trust, 10, at, start=46.0)
+    assert not trust.problem
+
+
 def test_standing_still_proves_nothing() -> None:
     trust = OdometryTrust()
     told(trust, 5, lambda z: at(0.0))

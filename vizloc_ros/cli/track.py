@@ -41,6 +41,9 @@ def track(
     roll: RollOption = "none",
     model: TrackerModelOption = "",
     localizer: Annotated[bool, typer.Option(help="Also localize every image by itself, to compare")] = True,
+    check_camera: Annotated[
+        bool, typer.Option(help="Withhold poses of frozen images, and of a calibration that does not fit")
+    ] = True,
     provider: ProviderOption = "cpu",
     threads: Annotated[int, typer.Option(help="CPU cores that an image may use; 0: all", min=0)] = 0,
     debug: Annotated[Path | None, typer.Option(help="Folder for figures of some alignments", file_okay=False)] = None,
@@ -69,6 +72,7 @@ def track(
         options=options,
         rolls=rolls_to_try(roll),
         localizer_alone=localizer,
+        check_camera=check_camera,
         alignments=debug,
         seed=seed,
         source=queries,

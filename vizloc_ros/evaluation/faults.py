@@ -175,7 +175,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault("camera frozen", "the same image with new stamps", _FROZEN,
           images_of(lambda drive, index: drive.begin), runs=TRACKER),
     Fault(
-        "camera frozen, noisy", "the same image with noise of 1 gray level and new stamps", _FROZEN,
+        "camera frozen, noisy", "the same image with noise of 1 gray level and new stamps",
+        "nothing shows it: the vehicle seems to rest",
         lambda drive: images(lambda image, rng: (image + rng.normal(0, 1, image.shape)).clip(0, 255).astype(np.uint8))(
             replace(drive, records=images_of(lambda of, index: of.begin)(drive))
         ),

@@ -1,5 +1,6 @@
 """Tracking of a dataset's images in a map, without ROS; the localizer gives the initial pose, and one after a loss."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,14 +9,19 @@ from typing import Any
 import numpy as np
 from pycolmap import Rigid3d
 
+from vizloc_ros.arrays import UInt8
+from vizloc_ros.datasets.frozen_images import FrozenImages
 from vizloc_ros.datasets.record import Record
+from vizloc_ros.errors import FrozenCameraError
 from vizloc_ros.evaluation.convergence_figures import draw_alignments
 from vizloc_ros.evaluation.image_results import ImageDetails
 from vizloc_ros.evaluation.offline_localization import localize_records
 from vizloc_ros.evaluation.recall import evaluate_poses, ground_truth
 from vizloc_ros.evaluation.report import require_result_folder, write_results
+from vizloc_ros.features.gray_image import gray_image
 from vizloc_ros.geometry.covariance import position_and_rotation_std
 from vizloc_ros.geometry.quarter_turns import Roll
+from vizloc_ros.localization.calibration_check import CalibrationCheck
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.localization.image_localizer import ImageLocalizer
 from vizloc_ros.mapping.keyframe_rolls import KeyframeRolls
@@ -27,7 +33,7 @@ from vizloc_ros.pixloc.references import References
 from vizloc_ros.pixloc.submap import Submap, SubmapOptions, SubmapSelector
 from vizloc_ros.pixloc.tracker import Tracker
 from vizloc_ros.pixloc.tracking import Frame, Tracked, TrackerOptions, TrackerState
-from vizloc_ros.timing import StageTimings
+from vizloc_ros.timing import NANOSECONDS, StageTimings
 
 
 @dataclass
@@ -79,6 +85,8 @@ def submaps_of(selector: SubmapSelector) -> Callable[[Rigid3d], References | Non
 class OfflineTracker:
     """Tracker of records; while it does not track, the localizer is asked for every one of them.
 
+    As in the nodes, an image that is the one before again gives no pose, and a calibration that does not fit none.
+
     Attributes:
         localizations: number of calls of the localizer.
     """
@@ -91,28 +99,60 @@ class OfflineTracker:
         options: TrackerOptions | None = None,
         submap: SubmapOptions | None = None,
         rolls: Sequence[Roll] = (Roll.NONE,),
+        *,
+        check_camera: bool = True,
+        localize_every: float = math.inf,
     ) -> None:
-        """Start without a pose; arguments and errors as of ``track_records``."""
+        """Start without a pose; arguments and errors as of ``track_records``.
+
+        ``localize_every`` is the time after which the localizer is asked, though the tracker tracks [s].
+        """
         visual_map.require_references(extractor.model_id)
         selector = SubmapSelector(visual_map, submap, unit_features=extractor.unit_features)
         roll_of = KeyframeRolls(visual_map.keyframe_poses).roll_of
         self.localizations = 0
         self._map_info = visual_map.info
         self._tracker = Tracker(extractor, submaps_of(selector), options, roll_of)
-        self._localizer = ImageLocalizer(visual_map.extractor, localizer, rolls)
+        self._localizer, self._corrected = ImageLocalizer(visual_map.extractor, localizer, rolls), localizer.corrected
+        self._localize_every, self._localized_ns = localize_every, 0
+        self._frozen = FrozenImages() if check_camera else None
+        self._calibration = CalibrationCheck() if check_camera else None
 
     def track(self, record: Record) -> Tracked:
         """Track the next record. Raises ``ImageError`` for an image that cannot be read."""
         image, tracker = record.read_image(), self._tracker
-        if tracker.state is not TrackerState.TRACKING:
-            localized = self._localizer.localize(image, record.camera, stamp_ns=record.timestamp_ns)
-            pose = localized.outcome.pose
-            self.localizations += 1
-            if pose is not None:
-                std = position_and_rotation_std(pose.covariance)
-                tracker.offer_prior(pose.map_from_cam, record.timestamp_ns, *std)
+        if self._frozen is not None:
+            try:
+                self._frozen.check(gray_image(image), record.timestamp_ns)
+            except FrozenCameraError as error:
+                return tracker.withhold(record.timestamp_ns, str(error))
+        if problem := self._problem_of(record, image):
+            tracker.reset()  # its poses are of another calibration, or of the wrong one
+            return tracker.withhold(record.timestamp_ns, problem)
         correction = self._map_info.intrinsics_correction(record.camera)
         return tracker.track(Frame(image, record.camera, record.timestamp_ns, correction))
+
+    def _problem_of(self, record: Record, image: UInt8) -> str:
+        """Localize the image if it is time to, and return the reason why the calibration is not to be trusted."""
+        check, tracker = self._calibration, self._tracker
+        if check is not None:
+            check.begin_image(record.camera)
+        is_fine = tracker.state is TrackerState.TRACKING and (check is None or not check.problem)
+        if is_fine and (record.timestamp_ns - self._localized_ns) / NANOSECONDS < self._localize_every:
+            return ""
+        remembered = None if tracker.state is TrackerState.TRACKING else record.timestamp_ns
+        localized = self._localizer.localize(image, record.camera, stamp_ns=remembered)
+        self.localizations += 1
+        self._localized_ns = record.timestamp_ns
+        pose = localized.outcome.pose
+        if check is not None:
+            keypoints = self._corrected(localized.features, record.camera).keypoints
+            if problem := check.check(record.camera, keypoints, pose):
+                return problem
+        if pose is not None:
+            std = position_and_rotation_std(pose.covariance)
+            tracker.offer_prior(pose.map_from_cam, record.timestamp_ns, *std)
+        return ""
 
 
 def track_records(
@@ -124,14 +164,18 @@ def track_records(
     submap: SubmapOptions | None = None,
     progress: Progress = silent,
     rolls: Sequence[Roll] = (Roll.NONE,),
+    *,
+    check_camera: bool = True,
 ) -> TrackingRun:
     """Track every record, in order of time; ``rolls`` are those of the camera that the localizer tries.
+
+    ``check_camera`` withholds poses of frozen images, and of a calibration that does not fit.
 
     Raises:
         FeatureError: the map has no reference features of this extractor.
         ImageError: an image cannot be read.
     """
-    tracker = OfflineTracker(visual_map, localizer, extractor, options, submap, rolls)
+    tracker = OfflineTracker(visual_map, localizer, extractor, options, submap, rolls, check_camera=check_camera)
     run = TrackingRun()
     for record in progress(records, "tracking", len(records)):
         tracked = tracker.track(record)
@@ -150,6 +194,7 @@ def evaluate_tracking(
     options: OptionTree | None = None,
     rolls: Sequence[Roll] = (Roll.NONE,),
     localizer_alone: bool = True,
+    check_camera: bool = True,
     alignments: Path | None = None,
     seed: int = 0,
     source: Mapping[str, Any] | None = None,
@@ -166,6 +211,7 @@ def evaluate_tracking(
         extractor: feature extractor of the map's reference features.
         options: options of localizer, tracker and submaps.
         rolls: rolls of the camera that the localizer tries, the first ones first.
+        check_camera: withhold poses of frozen images, and of a calibration that does not fit.
         localizer_alone: also localize every image by itself, for comparison; key ``localizer`` of the report.
         alignments: folder for figures of some alignments; None for no figures.
         seed: seed of the localizer.
@@ -185,7 +231,17 @@ def evaluate_tracking(
     visual_map.require_references(extractor.model_id)
     localizer = HierarchicalLocalizer(visual_map, chosen.retrieval, chosen.pose.model_copy(update={"seed": seed}))
     out.mkdir(parents=True, exist_ok=True)  # fails now, and not after the work, if it cannot be written
-    run = track_records(records, visual_map, localizer, extractor, chosen.tracker, chosen.submap, progress, rolls)
+    run = track_records(
+        records,
+        visual_map,
+        localizer,
+        extractor,
+        chosen.tracker,
+        chosen.submap,
+        progress,
+        rolls,
+        check_camera=check_camera,
+    )
     report: dict[str, Any] = {
         **_p99_errors(records, run.estimates),
         "num_failed": len(run.reasons),

@@ -19,9 +19,11 @@ from vizloc_ros.evaluation.evidence import EvidenceLog
 from vizloc_ros.evaluation.faults import Fault
 from vizloc_ros.evaluation.offline_tracking import OfflineTracker
 from vizloc_ros.evaluation.recall import WRONG, PoseError
+from vizloc_ros.geometry.camera_info import require_possible
 from vizloc_ros.geometry.poses import pose_error
+from vizloc_ros.localization.calibration_check import CalibrationCheck
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
-from vizloc_ros.localization.image_localizer import ImageLocalizer
+from vizloc_ros.localization.image_localizer import ImageLocalizer, LocalizedImage
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.option_tree import OptionTree
 from vizloc_ros.parallel import Progress, parallel_map, silent
@@ -29,6 +31,7 @@ from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.timing import NANOSECONDS
 from vizloc_ros.wording import without_numbers
 
+_LOCALIZE_EVERY = 3.0  # s; while the tracker tracks, as in the nodes
 _NOWHERE = PoseError(math.inf, 180.0)  # error of a pose where none is right
 
 
@@ -159,7 +162,7 @@ class TrustRun:
         evidence: EvidenceLog | None = None,
         progress: Progress = silent,
     ) -> TrustRow:
-        """Localize the images of a drive with a fault, each by itself.
+        """Localize the images of a drive with a fault, each by itself; the calibration is checked in order of time.
 
         Args:
             fault: what happens.
@@ -173,17 +176,27 @@ class TrustRun:
         localizer = HierarchicalLocalizer(visual_map, self.options.retrieval, pose)
         altered = every_nth(fault.alter(Drive(records, 0, foreign)), self.every)
 
-        def claim_of(record: Record) -> Claim:
+        def localized_or_error(record: Record) -> LocalizedImage | str:
             try:
+                require_possible(record.camera)
                 localized = ImageLocalizer(visual_map.extractor, localizer).localize(record.read_image(), record.camera)
             except VizlocError as error:
-                return Claim.of(record, None, str(error))
+                return str(error)
             if evidence is not None:
                 evidence.add(fault.name, record, localized, localizer)
-            outcome = localized.outcome
-            return Claim.of(record, outcome.pose.map_from_cam if outcome.pose else None, outcome.reason)
+            return localized
 
-        claims = parallel_map(claim_of, altered, f"{fault.name}, localizer", progress)
+        found = parallel_map(localized_or_error, altered, f"{fault.name}, localizer", progress)
+        claims, check = [], CalibrationCheck()
+        for record, localized in zip(altered, found, strict=True):
+            if isinstance(localized, str):
+                claims.append(Claim.of(record, None, localized))
+                continue
+            outcome = localized.outcome
+            keypoints = localizer.corrected(localized.features, record.camera).keypoints
+            problem = check.check(record.camera, keypoints, outcome.pose)
+            given = None if outcome.pose is None or problem else outcome.pose.map_from_cam
+            claims.append(Claim.of(record, given, problem or outcome.reason))
         return TrustRow.of(fault.name, "localizer", fault.expected, claims)
 
     def tracker(
@@ -199,13 +212,21 @@ class TrustRun:
         """Track the images of a drive in which a fault begins after ``good_s``; arguments as of ``localizer``."""
         pose = self.options.pose.model_copy(update={"seed": self.seed})
         localizer = HierarchicalLocalizer(visual_map, self.options.retrieval, pose)
-        tracker = OfflineTracker(visual_map, localizer, extractor, self.options.tracker, self.options.submap)
+        tracker = OfflineTracker(
+            visual_map,
+            localizer,
+            extractor,
+            self.options.tracker,
+            self.options.submap,
+            localize_every=_LOCALIZE_EVERY,
+        )
         drive = Drive(records, 0, foreign)
         drive = Drive(records[: drive.frames(self.drive_s)], drive.frames(self.good_s), foreign)
         begin_ns = drive.records[drive.begin].timestamp_ns
         altered, claims = fault.alter(drive), []
         for record in progress(altered, f"{fault.name}, tracker", len(altered)):
             try:
+                require_possible(record.camera)
                 tracked = tracker.track(record)
             except VizlocError as error:
                 claims.append(Claim.of(record, None, str(error)))

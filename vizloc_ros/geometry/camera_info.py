@@ -173,6 +173,12 @@ def _without_zeros(coefficients: tuple[float, ...], counts: Sequence[int]) -> tu
     return coefficients
 
 
+def require_possible(camera: PinholeCamera) -> None:
+    """Raise ``CameraError`` for a camera whose focal length or principal point cannot be."""
+    _check_principal_point(camera)
+    _check_focal_length(camera)
+
+
 def _check_focal_length(camera: PinholeCamera) -> None:
     """Raise ``CameraError`` for a focal length that no camera of this image size has."""
     shortest, longest = _FOCAL_LENGTHS

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Path as PathMsg
 from pycolmap import Rigid3d
@@ -123,15 +122,11 @@ class LocalizerNode(PipelineNode):
         self, camera: PinholeCamera, features: Features, outcome: Localization, stopwatch: Stopwatch
     ) -> None:
         """Compare the calibration with the inliers. Raises ``CameraError`` if it is off, and stops the tracker."""
-        check, pose = self._calibration, outcome.pose
         with stopwatch("calibration_check"):
-            check.begin_image(camera)
-            if pose is not None:
-                pixels = features.keypoints[pose.keypoints].astype(np.float64)
-                check.add(pose.map_from_cam, pixels, pose.positions)
-        self._fault.publish(check.problem)
-        if check.problem:
-            raise CameraError(check.problem)
+            problem = self._calibration.check(camera, features.keypoints, outcome.pose)
+        self._fault.publish(problem)
+        if problem:
+            raise CameraError(problem)
 
     def _publish(self, pose: LocalizedPose, base_from_cam: Rigid3d, image: PointCloud2, map_frame: str) -> None:
         cam_from_base = base_from_cam.inverse()

@@ -12,7 +12,7 @@ from vizloc_ros.pixloc.motion import KnownPose
 _MIN_DISTANCE, _MIN_ANGLE = 0.5, 3.0  # m, deg; motions below tell less than the errors of the poses
 _MAX_ERROR = 0.2  # of the motion; odometry is mostly within some percent
 _POSE_ERROR, _POSE_ANGLE = 0.15, 1.5  # m, deg; of two aligned poses
-_AGREEMENTS = 5  # in a row, before it is used again
+_AGREEMENTS, _MOST_AGREEMENTS = 5, 160  # in a row, before it is used again; twice as many after each relapse
 
 
 class OdometryTrust:
@@ -29,7 +29,7 @@ class OdometryTrust:
         """Forget everything, as after a jump of the clock."""
         self.problem = ""
         self._anchor: KnownPose | None = None
-        self._agreements = 0
+        self._agreements, self._needed = 0, _AGREEMENTS
 
     def restart(self) -> None:
         """Begin a comparison at the next pose: the track has been replaced. The verdict stays."""
@@ -51,8 +51,8 @@ class OdometryTrust:
         error, angle = pose_error(told, seen)
         if error <= _POSE_ERROR + _MAX_ERROR * moved and angle <= _POSE_ANGLE + _MAX_ERROR * turned:
             self._agreements += 1
-            if self._agreements >= _AGREEMENTS:
-                self.problem = ""
+            if self.problem and self._agreements >= self._needed:
+                self.problem, self._needed = "", min(2 * self._needed, _MOST_AGREEMENTS)
             return
         self._agreements = 0
         self.problem = (

@@ -21,6 +21,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import VizlocError
+from vizloc_ros.evaluation.altered_records import with_image
 from vizloc_ros.geometry.poses import array_of
 from vizloc_ros.replay.bag_replay import is_ready, private_domain, spinning_recorder, wait_until
 from vizloc_ros.replay.player import CLOCK_TOPIC
@@ -85,6 +86,19 @@ def shots_of(records: Sequence[Record], odometry: bool) -> list[Shot]:
     ]
 
 
+def _rendered(shots: Sequence[Shot]) -> list[Shot]:
+    """Shots whose images are in memory, so that rendering does not delay them; those that cannot be read are not."""
+
+    def in_memory(shot: Shot) -> Shot:
+        try:
+            image = shot.record.read_image()
+        except VizlocError:
+            return shot
+        return replace(shot, record=with_image(shot.record, lambda: image))
+
+    return [in_memory(shot) for shot in shots]
+
+
 def drive_nodes(
     shots: Sequence[Shot],
     map_path: Path,
@@ -111,6 +125,7 @@ def drive_nodes(
     Raises:
         RosError: a node ended or did not start.
     """
+    shots = _rendered(shots)
     compressed, odometry = shots[0].jpeg is not None, any(shot.odom_from_base is not None for shot in shots)
     domain = private_domain()
     environment = {"ROS_DOMAIN_ID": str(domain)}

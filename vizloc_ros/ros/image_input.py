@@ -163,6 +163,8 @@ class ImageInput:
         stamp_ns = stamp_to_ns(msg.header.stamp)
         check = self._stamps.check(stamp_ns)
         if check.ok:
+            if self._frozen is not None:
+                self._frozen.receive(msg.data, stamp_ns)
             self._notice(self._calibration.saw_image())
             self._check_age(stamp_ns)
             self._submit(msg)
