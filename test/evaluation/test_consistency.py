@@ -14,12 +14,10 @@ from pycolmap import Rigid3d, Rotation3d
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.synthetic import SyntheticStreet
 from vizloc_ros.evaluation.consistency import Consistency
-from vizloc_ros.geometry.covariance import max_position_std
 from vizloc_ros.localization.absolute_pose import correlation_factor, pose_covariance, reprojection_errors
 from vizloc_ros.localization.candidate import Candidate
 from vizloc_ros.localization.localization_options import PoseOptions
 from vizloc_ros.localization.places import PlaceFinder
-from vizloc_ros.localization.pose_evidence import PoseEvidence
 from vizloc_ros.localization.pose_solver import PoseSolver
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.timing import Stopwatch
@@ -42,22 +40,20 @@ def test_images_without_a_true_pose_or_an_estimate_do_not_count() -> None:
 
 
 @pytest.mark.e2e
-def test_the_published_covariance_is_inflated_and_the_evidence_is_not(point_map: VisualMap) -> None:
-    seen: list[tuple[Candidate, PoseEvidence]] = []
+def test_the_published_covariance_counts_alike_errors_as_correlated(point_map: VisualMap) -> None:
+    seen: list[Candidate] = []
     options = PoseOptions(guided=False, min_probability=0.0, map_position_std=0, map_rotation_std=0)
-    solver = PoseSolver(options, None, lambda candidate, evidence: seen.append((candidate, evidence)))
+    solver = PoseSolver(options, seen.append)
     features = point_map.extractor.describe(PointStreet(seed=1).view(14.0, noise_px=2.5).keyframe.features)
     places = PlaceFinder(point_map).find(features.global_descriptor, Stopwatch()).places
     pose = solver.solve(features, places, CAMERA).pose
     assert pose is not None
-    candidate, evidence = seen[-1]
-    matches = candidate.verified
+    matches = seen[-1].verified
     plain, _ = pose_covariance(pose.map_from_cam, matches.positions, matches.pixels, CAMERA, options.pixel_sigma)
     errors = reprojection_errors(pose.map_from_cam.inverse(), matches.pixels, matches.positions, CAMERA)
     factor = correlation_factor(errors)
     assert factor > 3
     np.testing.assert_allclose(pose.covariance, options.covariance_scale * factor * plain, rtol=1e-6)
-    assert evidence.position_std == pytest.approx(max_position_std(options.covariance_scale * plain), rel=1e-6)
 
 
 @pytest.mark.e2e
