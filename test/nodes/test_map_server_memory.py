@@ -26,10 +26,10 @@ def test_the_server_remembers_images_unless_the_tracker_tracks(
 ) -> None:
     street = RepeatedStreet()
     first, other = (
-        repeated_map.extractor.describe(street.view(way).keyframe.features).global_descriptor for way in (50.0, 8.0)
+        repeated_map.extractor.describe(street.view(way).keyframe.features).global_descriptor for way in (50.0, 30.0)
     )
-    second = (0.45 * first + 0.55 * other) / np.linalg.norm(0.45 * first + 0.55 * other)
-    options = RetrievalOptions(top_k=2, remembered_k=2, max_speed=0.1, cluster=False)
+    second = (0.4 * first + 0.6 * other) / np.linalg.norm(0.4 * first + 0.6 * other)
+    options = RetrievalOptions(top_k=2, remembered_k=2, max_speed=0.1, cluster=False, further_k=0)
     finder = PlaceFinder(repeated_map, options)
     finder.find(first, Stopwatch(), 0)
     expected = {
@@ -38,7 +38,12 @@ def test_the_server_remembers_images_unless_the_tracker_tracks(
     }
     numbers = {key: [len(place) for place in places] for key, places in expected.items()}
     assert numbers["LOST"] != numbers["TRACKING"]
-    retrieval = ("retrieval.top_k:=2", "retrieval.remembered_k:=2", "retrieval.max_speed:=0.1")
+    retrieval = (
+        "retrieval.top_k:=2",
+        "retrieval.remembered_k:=2",
+        "retrieval.max_speed:=0.1",
+        "retrieval.further_k:=0",
+    )
     given = (f"map_path:={repeated_map.folder}", *retrieval, "retrieval.cluster:=false")
     received: list[PointCloud2] = []
     with (
