@@ -158,7 +158,8 @@ class CalibrationCheck:
             return
         beyond = np.array([_beyond(fit, _MAX_DEVIATION) for fit in list(self._fits)[-_FEWEST_ESTIMATES:]])
         off = np.asarray(beyond.any(axis=1))
-        if len(off) >= _MAJORITY_OF and off.mean() > 0.5:
+        # An alarm ends once most images contradict it, and not with the next image that tells little.
+        if off.mean() >= 0.5 if self.problem else len(off) >= _MAJORITY_OF and off.mean() > 0.5:
             self._report(camera, np.median(deviations[-len(off) :][off], axis=0), np.asarray(beyond[off].any(axis=0)))
             return
         count = len(deviations)
