@@ -159,7 +159,13 @@ def work_folder(path: Path, workers: Workers | None = None) -> Iterator[WorkFold
         raise MapError(f"{path}: the work folder cannot be made ({error.strerror}): give another --work") from error
     try:
         _lock(lock, path)
-        yield WorkFolder(path, workers or Threads())
+        try:
+            yield WorkFolder(path, workers or Threads())
+        except BaseException:
+            if any(path.glob("*/*")):
+                raise
+            forget(path)  # nothing was computed
+            raise
         forget(path)
     finally:
         os.close(lock)
