@@ -290,9 +290,7 @@ def _of_triangulation(sizes: Sequence[int]) -> Table:
         for size, one in zip(sizes, found, strict=True)
     ]
     columns = ("keyframes", "CPU [s a keyframe]", "observations a keyframe", "peak memory [MB]", "[kB a keyframe]")
-    notes = [
-        "Triangulation alone, of known matches. Of a build, it holds most; a block of its refinement takes 0.7 GB."
-    ]
+    notes = ["Triangulation alone, of known matches. Of a build, it holds most."]
     return Table("Triangulation by size", columns, rows, notes)
 
 

@@ -9,6 +9,7 @@ import pytest
 from point_street import CAMERA, PointStreet, View, described, matched
 
 from vizloc_ros.geometry.poses import transform_points
+from vizloc_ros.mapping import triangulation
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.triangulation import Triangulation, TriangulationOptions, triangulate, write_model
 from vizloc_ros.parallel import silent
@@ -154,6 +155,21 @@ def test_landmarks_are_where_the_squared_errors_are_least(noisy: tuple[list[Keyf
         hessian[landmark] += jacobian.T @ jacobian
     steps = np.linalg.norm(np.linalg.solve(hessian, gradient[..., None])[..., 0], axis=1)
     assert np.median(steps) < 1e-4
+
+
+def test_landmarks_of_large_maps_are_refined_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    views = PointStreet(seed=1).views(6, noise_px=0.3, clutter=20)
+    _, whole = triangulated(views)
+    monkeypatch.setattr(triangulation, "_REFINED_TOGETHER", 0)
+    monkeypatch.setattr(triangulation, "_BLOCK", 200)
+    _, blocks = triangulated(views)
+    assert len(whole.landmarks) > 3 * 200
+    assert np.array_equal(blocks.landmarks, whole.landmarks)
+    moved = np.linalg.norm(blocks.positions - whole.positions, axis=1)
+    assert np.median(moved) < 1e-8
+    assert moved.max() < 1e-3  # of a point that the images hardly determine
+    _, again = triangulated(views)
+    assert np.array_equal(again.positions, blocks.positions)
 
 
 def test_a_camera_that_stands_still_yields_no_landmark() -> None:

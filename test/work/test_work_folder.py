@@ -219,6 +219,7 @@ def test_two_builds_do_not_share_a_folder(tmp_path: Path) -> None:
         work_folder(tmp_path / "work"),
     ):
         pass
+    assert not (tmp_path / "work").exists()  # nothing was computed
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(b"")
     with pytest.raises(MapError, match="is not the work folder"), work_folder(tmp_path / "photos"):

@@ -20,9 +20,10 @@ from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.pair_matching import PairMatches
 from vizloc_ros.options import Options
-from vizloc_ros.parallel import Progress
+from vizloc_ros.parallel import Progress, parallel_map
 
 _REFINED_TOGETHER = 1_000_000  # observations: about 1000 keyframes
+_BLOCK = 100_000  # observations of a block of larger maps
 
 
 class TriangulationOptions(Options):
@@ -132,13 +133,13 @@ def _correspondence_graph(
     return graph
 
 
-def _refine_points(model: pycolmap.Reconstruction, together: int = _REFINED_TOGETHER) -> None:
+def _refine_points(model: pycolmap.Reconstruction) -> None:
     """Minimize the reprojection errors over the points alone, with fixed cameras and poses.
 
     The points do not depend on each other, and the solver needs 650 bytes an observation. So large maps are refined
-    block by block, of about ``together`` observations each.
+    block by block, on all cores.
     """
-    if model.compute_num_observations() <= together:
+    if model.compute_num_observations() <= _REFINED_TOGETHER:
         config = pycolmap.BundleAdjustmentConfig()
         for image_id in model.reg_image_ids():
             config.add_image(image_id)
@@ -146,15 +147,14 @@ def _refine_points(model: pycolmap.Reconstruction, together: int = _REFINED_TOGE
             config.set_constant_rig_from_world_pose(frame_id)
         _adjust(model, config)
         return
-    config, observations = pycolmap.BundleAdjustmentConfig(), 0
+    blocks, observations = [pycolmap.BundleAdjustmentConfig()], 0
     for point_id in sorted(model.point3D_ids()):
-        config.add_variable_point(point_id)  # of images that are not in the configuration, and so fixed
+        if observations >= _BLOCK:
+            blocks.append(pycolmap.BundleAdjustmentConfig())
+            observations = 0
+        blocks[-1].add_variable_point(point_id)  # of images that are not in the configuration, and so fixed
         observations += model.point3D(point_id).track.length()
-        if observations >= together:
-            _adjust(model, config)
-            config, observations = pycolmap.BundleAdjustmentConfig(), 0
-    if observations:
-        _adjust(model, config)
+    parallel_map(lambda block: _adjust(model, block), blocks, "refining landmarks")
 
 
 def _adjust(model: pycolmap.Reconstruction, config: pycolmap.BundleAdjustmentConfig) -> None:

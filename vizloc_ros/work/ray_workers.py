@@ -24,9 +24,9 @@ class RayWorkers:
         window = _CHUNKS_A_CPU * max(1, int(self._ray.cluster_resources().get("CPU", 1)))
         try:
             for chunk in as_they_finish(lambda c: self._task.remote(*c.order).future(), chunks, window):
-                if not (chunk.folder / chunk.part_file).is_file():
+                if not (chunk.folder / chunk.file).is_file():
                     raise MapError(
-                        f"{chunk.folder / chunk.part_file}: a worker of Ray wrote it, and it is not here: the work folder "
+                        f"{chunk.folder / chunk.file}: a worker of Ray wrote it, and it is not here: the work folder "
                         "must be on a disk that all machines share, at the same path (--work)"
                     )
                 yield chunk

@@ -86,7 +86,7 @@ class WorkFolder:
         for _ in progress(_each_item(workers.run(missing)), description, todo):
             pass
         with self._errors_of_the_disk():
-            join_parts([self._path / chunk.part_file for chunk in chunks], finished)
+            join_parts([self._path / chunk.file for chunk in chunks], finished)
             forget(self._path / f"{name}{_PARTS}")
             (self._path / f"{name}{_FUNCTION}").unlink(missing_ok=True)
             return read_stage(finished)
@@ -107,7 +107,7 @@ class WorkFolder:
             leftover.unlink(missing_ok=True)
         with replacing(self._path / f"{name}{_FUNCTION}") as file:
             file.write(pickled)
-        return [chunk for chunk in chunks if not is_whole_part(self._path / chunk.part_file)]
+        return [chunk for chunk in chunks if not is_whole_part(self._path / chunk.file)]
 
     def _name(self, stage: str, function: Callable[[Item], Arrays], items: Sequence[Item]) -> tuple[bytes, str]:
         pickled = dumps(function, self._path)
@@ -159,7 +159,13 @@ def work_folder(path: Path, workers: Workers | None = None) -> Iterator[WorkFold
         raise MapError(f"{path}: the work folder cannot be made ({error.strerror}): give another --work") from error
     try:
         _lock(lock, path)
-        yield WorkFolder(path, workers or Threads())
+        try:
+            yield WorkFolder(path, workers or Threads())
+        except BaseException:
+            if any(path.glob("*/*")):
+                raise
+            forget(path)  # nothing was computed
+            raise
         forget(path)
     finally:
         os.close(lock)

@@ -32,23 +32,23 @@ class Chunk:
         function: function from an item to its result.
         function_file: name of the file in the folder that has the pickled function.
         items: the items.
-        part_file: name of the part in the folder.
+        file: name of the file of the part in the folder.
     """
 
     folder: Path
     function: Callable[[Any], Arrays]
     function_file: str
     items: Sequence[Any]
-    part_file: str
+    file: str
 
     def compute(self) -> None:
         """Compute the results in this thread, and write them."""
-        write_part(self.folder / self.part_file, [self.function(item) for item in self.items])
+        write_part(self.folder / self.file, [self.function(item) for item in self.items])
 
     @property
     def order(self) -> tuple[str, str, bytes, str]:
         """Arguments of ``compute_elsewhere``."""
-        return str(self.folder), self.function_file, dumps(self.items, self.folder), self.part_file
+        return str(self.folder), self.function_file, dumps(self.items, self.folder), self.file
 
 
 def compute_elsewhere(folder: str, function_file: str, items: bytes, part: str) -> None:
