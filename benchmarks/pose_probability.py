@@ -1,9 +1,9 @@
 """Fit of the probability that a pose is right: ``python benchmarks/pose_probability.py --out FILE``, about ten minutes.
 
 Poses are found in worlds that no evaluation uses: the training frames of kitti00 (every second one is mapped), and
-rendered streets of other seeds. Half of them are looked for where they cannot be: without the keyframes within 15 m. All
-poses with at least twelve inliers are evidence, in every place, right or wrong. Those that are between right (0.5 m and
-5 degrees) and wrong (over 2 m or 10 degrees) are left out: they are imprecise. So are worlds that repeat themselves,
+rendered streets of other seeds. Half of them are looked for where they cannot be: without the keyframes within 15 m.
+All poses with at least twelve inliers are evidence, in every place, right or wrong. Those between right (0.5 m and 5
+degrees) and wrong (over 2 m or 10 degrees) are left out: they are imprecise. So are worlds that repeat themselves,
 where nothing in a wrong pose tells that it is wrong: that is what rivals are for.
 """
 
@@ -161,8 +161,8 @@ def main(
     probability = expit(terms @ weights[1:] + weights[0])
     highest = ", ".join(f"{p:.4f}" for p in np.sort(probability[~right])[-5:])
     provenance = (
-        f"python benchmarks/pose_probability.py, seeds {_SEEDS}. Poses: {'; '.join(told)}. The most probable wrong ones: "
-        f"{highest}. Ratio of the right ones above 0.99: {(probability[right] > 0.99).mean():.3f}"
+        f"python benchmarks/pose_probability.py, seeds {_SEEDS}. Poses: {'; '.join(told)}. The most probable wrong "
+        f"ones: {highest}. Ratio of the right ones above 0.99: {(probability[right] > 0.99).mean():.3f}"
     )
     model = {
         "provenance": provenance,

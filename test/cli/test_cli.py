@@ -76,7 +76,7 @@ def test_the_report_has_the_keys_of_the_design(results: Path, street_map_path: P
     assert set(report["retrieval"]) == {"r1_5m", "r10_5m", "landmarks"}
     assert report["num_failed"] == 0
     assert report["unlocalized"] == {}
-    assert set(report["timings_ms"]) == {"extract", "retrieve", "cluster", "match", "pose", "total"}
+    assert set(report["timings_ms"]) == {"extract", "retrieve", "cluster", "match", "pose", "rivals", "total"}
     for times in report["timings_ms"].values():
         assert 0 < times["p50"] <= times["p99"]
     size = sum(path.stat().st_size for path in street_map_path.rglob("*") if path.name != "map.yaml" and path.is_file())

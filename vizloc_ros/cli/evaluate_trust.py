@@ -82,7 +82,7 @@ def trust(
     config: ConfigOption = None,
     seed: SeedOption = 0,
 ) -> None:
-    """Run faults through localizer and tracker, and count wrong poses.
+    """Run faults through both, and count wrong poses.
 
     The worlds are rendered; --seed makes others. A wrong pose is over 0.5 m or 5 deg off.
     """
