@@ -82,9 +82,9 @@ def trust(
     config: ConfigOption = None,
     seed: SeedOption = 0,
 ) -> None:
-    """Run faults through both, and count wrong poses.
+    """Run faults, and count wrong poses.
 
-    The worlds are rendered; --seed makes others. A wrong pose is over 0.5 m or 5 deg off.
+    They go through localizer and tracker. The worlds are rendered; --seed makes others. A wrong pose is over 0.5 m or 5 deg off.
     """
     from vizloc_ros.features.device import Device
 

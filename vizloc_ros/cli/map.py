@@ -239,9 +239,9 @@ def info(map_path: MapArgument) -> None:
 
 @app.command()
 def check(map_path: MapArgument) -> None:
-    """Verify every byte of a map, and show which part of its route can be localized, and what looks alike.
+    """Verify every byte of a map, and show where it localizes.
 
-    The exit code is 1 if files are missing, corrupt or of another map.
+    Also stretches of its route that look alike. The exit code is 1 if files are missing, corrupt or of another map.
     """
     if problems := map_problems(map_path, bar):
         raise MapError("\n".join(problems))
