@@ -77,6 +77,7 @@ def test_figures_are_those_of_localizing_the_same_images(finished: Path, street_
         for key in ("median_translation_m", "median_rotation_deg"):
             assert measured.pop(key) == pytest.approx(getattr(expected, key), rel=1e-6)
         assert (measured.pop("num_images"), measured.pop("num_poses")) == (3, expected.num_poses)
+        assert measured.pop("num_wrong") == expected.num_wrong
         assert measured == {"recall": expected.recall, "retrieval": run.retrieval}
     assert figures["clean"]["recall"]["0.25m_2deg"] == 1
 

@@ -68,20 +68,27 @@ def test_localizer_and_tracker_are_as_exact_in_utm_and_write_poses_in_utm(
     near_map, utm_map = maps
     near, far = tmp_path / "near", tmp_path / "far"
     in_utm, extractor = moved(queries, UTM_ORIGIN), small_extractor()
-    for evaluate in (
-        lambda visual_map, records, out: evaluate_localization(visual_map, records, out, refine_with=extractor),
-        lambda visual_map, records, out: evaluate_tracking(visual_map, records, out, extractor, localizer_alone=False),
+    for waiting, evaluate in (  # the tracker's first pose waits for a second localization
+        (0, lambda visual_map, records, out: evaluate_localization(visual_map, records, out, refine_with=extractor)),
+        (
+            1,
+            lambda visual_map, records, out: evaluate_tracking(
+                visual_map, records, out, extractor, localizer_alone=False
+            ),
+        ),
     ):
         at_origin, in_utm_report = evaluate(near_map, queries, near), evaluate(utm_map, in_utm, far)
         assert at_origin.get("retrieval") == in_utm_report.get("retrieval")
-        assert at_origin["num_poses"] == in_utm_report["num_poses"] == len(queries)
+        assert at_origin["num_poses"] == in_utm_report["num_poses"] == len(queries) - waiting
         assert in_utm_report["median_translation_m"] == pytest.approx(at_origin["median_translation_m"], abs=1e-3)
         assert in_utm_report["median_rotation_deg"] == pytest.approx(at_origin["median_rotation_deg"], abs=1e-3)
         written, truth = read_visuallocalization(far / "poses_visuallocalization.txt"), ground_truth(in_utm)
-        assert max(pose_error(written[name], truth[name])[0] for name in truth) < 0.3
+        assert max(pose_error(pose, truth[name])[0] for name, pose in written.items()) < 0.3
         tum = np.loadtxt(far / "poses_tum.txt")[:, 1:4]
-        assert tum == pytest.approx(np.array([written[name].translation for name in truth]), abs=1e-6)
-        for image in ImageResults.read(far / "images.npz").images:  # for viewers, in the map
+        assert tum == pytest.approx(
+            np.array([written[name].translation for name in truth if name in written]), abs=1e-6
+        )
+        for image in ImageResults.read(far / "images.npz").images[waiting:]:  # for viewers, in the map
             assert image.truth is not None
             assert image.estimate is not None
             assert pose_error(image.estimate, image.truth)[0] < 0.3
