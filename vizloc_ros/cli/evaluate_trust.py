@@ -84,7 +84,8 @@ def trust(
 ) -> None:
     """Run faults, and count wrong poses.
 
-    They go through localizer and tracker. The worlds are rendered; --seed makes others. A wrong pose is over 0.5 m or 5 deg off.
+    They go through localizer and tracker. The worlds are rendered; --seed makes
+    others. A wrong pose is over 0.5 m or 5 deg off.
     """
     from vizloc_ros.features.device import Device
 
