@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vizloc_ros.benchmark.benchmark_run import BenchmarkRun
-from vizloc_ros.benchmark.paper_table import Column, PaperTable, TableRow, paper_rows, percent
+from vizloc_ros.benchmark.paper_table import Column, PaperTable, TableRow, paper_rows, recalls
 from vizloc_ros.benchmark.sources import AACHEN, CMU, ROBOTCAR_SEASONS, Present, Source
 from vizloc_ros.benchmark.submission_files import write_submission
 from vizloc_ros.evaluation.recall import TOLERANCES
@@ -61,7 +61,7 @@ def rows(run: BenchmarkRun) -> Iterator[TableRow]:
                     reports.setdefault(table_column(source, part, split), []).append(localized[-1][1])
             submissions += write_submission(run, source, method, localized)
         figures = {key: combined(found) for key, found in reports.items()}
-        cells = {key: percent(list(found["recall"].values())) for key, found in figures.items() if found["recall"]}
+        cells = {key: recalls(found["recall"]) for key, found in figures.items() if found["recall"]}
         weights = ", ".join(dict.fromkeys(report["weights"] for found in reports.values() for report in found))
         yield TableRow(method, cells, figures=figures, weights=weights, submissions=submissions)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from vizloc_ros.benchmark.benchmark_run import BenchmarkRun
 from vizloc_ros.benchmark.mixed_map import mix_maps
-from vizloc_ros.benchmark.paper_table import Column, PaperTable, TableRow, paper_rows, percent
+from vizloc_ros.benchmark.paper_table import Column, PaperTable, TableRow, paper_rows, recalls
 from vizloc_ros.benchmark.sources import AACHEN, KITTI00
 from vizloc_ros.benchmark.submission_files import write_submission
 
@@ -42,7 +42,7 @@ def _row(run: BenchmarkRun, of_global: str, of_local: str) -> TableRow:
                 weights = report["weights"]
             if source.submission:
                 submissions += write_submission(run, source, method, reports)
-    cells = {key: percent(list(found["recall"].values())) for key, found in figures.items() if found["recall"]}
+    cells = {key: recalls(found["recall"]) for key, found in figures.items() if found["recall"]}
     return TableRow(method, cells, figures=figures, weights=weights, submissions=submissions)
 
 

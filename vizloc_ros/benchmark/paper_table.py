@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vizloc_ros.benchmark.sources import Source
+from vizloc_ros.evaluation.recall import TOLERANCES
 
 if TYPE_CHECKING:
     from vizloc_ros.benchmark.benchmark_run import BenchmarkRun
@@ -104,6 +105,6 @@ def numbers_of(cell: str) -> list[float]:
     return numbers
 
 
-def percent(ratios: Sequence[float]) -> str:
-    """Cell of recalls at several tolerances: ``75.7 / 84.3 / 90.9``."""
-    return " / ".join(f"{100 * ratio:.1f}" for ratio in ratios)
+def recalls(recall: Mapping[str, float]) -> str:
+    """Cell of the recalls at the papers' three tolerances: ``75.7 / 84.3 / 90.9``."""
+    return " / ".join(f"{100 * recall[str(tolerance)]:.1f}" for tolerance in TOLERANCES)

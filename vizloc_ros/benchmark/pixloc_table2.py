@@ -6,7 +6,7 @@ from typing import Any
 from vizloc_ros.benchmark.alignments import aligned, open_pixloc
 from vizloc_ros.benchmark.benchmark_run import BenchmarkRun
 from vizloc_ros.benchmark.hfnet_table3 import combined, conditions, table_column
-from vizloc_ros.benchmark.paper_table import Column, PaperTable, TableRow, paper_rows, percent
+from vizloc_ros.benchmark.paper_table import Column, PaperTable, TableRow, paper_rows, recalls
 from vizloc_ros.benchmark.sources import AACHEN, CMU, ROBOTCAR_SEASONS, Present, Source
 from vizloc_ros.benchmark.submission_files import write_submission
 from vizloc_ros.evaluation.prior_poses import Prior
@@ -104,7 +104,7 @@ def _row(run: BenchmarkRun, name: str, localize: Localize, submitted_as: str = "
                 run, source, submitted_as, [(part, report) for part, _, report in localized]
             )
     figures = {key: combined(found) for key, found in reports.items()}
-    cells = {key: percent(list(found["recall"].values())) for key, found in figures.items() if found["recall"]}
+    cells = {key: recalls(found["recall"]) for key, found in figures.items() if found["recall"]}
     weights = ", ".join(dict.fromkeys(report["weights"] for found in reports.values() for report in found))
     return TableRow(name, cells, figures=figures, weights=weights, submissions=submissions)
 
