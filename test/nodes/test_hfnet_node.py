@@ -115,7 +115,7 @@ def start(map_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
 
     @contextmanager
     def start(**parameters: object) -> Iterator[Running]:
-        given = {"map_path": map_path, **parameters}
+        given = {"map_path": map_path, "withhold_frozen": False, **parameters}  # one image is sent several times
         arguments = [word for name, value in given.items() for word in ("-p", f"hfnet:{name}:={value}")]
         with ros_nodes("camera", arguments=tuple(arguments)) as [camera]:
             monkeypatch.setattr("rclpy.node.get_default_context", lambda *_: camera.context)
