@@ -69,7 +69,7 @@ def require_shown(shown: list[str], printed: list[tuple[str, bool]]) -> None:
 def test_every_command_of_the_tutorial_prints_what_is_shown(
     vizloc: Vizloc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name in ("report.plot_trajectory", "report.plot_errors", "offline_localization.draw_overlay"):
+    for name in ("report.plot_errors", "offline_localization.draw_overlay"):
         monkeypatch.setattr(f"vizloc_ros.evaluation.{name}", lambda *_, **__: None)  # slow, and tested elsewhere
     monkeypatch.chdir(tmp_path)
     write_car_bags(tmp_path)
