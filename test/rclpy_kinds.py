@@ -50,7 +50,7 @@ class OwnObject:
 
 @dataclass(frozen=True)
 class Foreign:
-    """What has nothing to do with rclpy."""
+    """Kind of all that has nothing to do with rclpy."""
 
 
 Kind = Named | Object | OwnClass | OwnObject | Foreign | None
@@ -76,13 +76,13 @@ def imported(tree: ast.Module) -> Iterator[tuple[ast.stmt, str]]:
 
 
 def is_of_ros(module: str) -> bool:
-    """Whether a module is rclpy's or one of messages."""
+    """Tell whether a module is rclpy's or one of messages."""
     root = module.partition(".")[0]
     return root == "rclpy" or root.endswith(MESSAGE_PACKAGES)
 
 
 def handles_nodes(tree: ast.Module) -> bool:
-    """Whether a file may have a node in its hands: in others, the names of methods say nothing."""
+    """Tell whether a file may have a node in its hands: in others, the names of methods say nothing."""
     return any(is_of_ros(module) or module.startswith("vizloc_ros.nodes.") for _, module in imported(tree))
 
 
@@ -94,12 +94,12 @@ def arguments_of(function: ast.FunctionDef | ast.Lambda) -> list[ast.arg]:
 
 
 def evaluates_annotations(tree: ast.Module) -> bool:
-    """Whether a file that imports rclpy or messages at its top evaluates its annotations when it is imported."""
+    """Tell whether a file that imports rclpy or messages at its top evaluates its annotations when it is imported."""
     modules = [module for node, module in imported(tree) if node in tree.body]
     return any(map(is_of_ros, modules)) and "__future__" not in modules
 
 
 def by_name(name: str) -> Kind:
-    """What a variable of unknown kind is taken for."""
+    """Kind that a variable of unknown kind is taken for."""
     path = BY_NAME.get(name.lstrip("_"))
     return Object(path) if path else None

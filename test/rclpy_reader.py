@@ -150,7 +150,7 @@ class Reader(ast.NodeVisitor):
         self.visit(owner)
 
     def _is_part_of_path(self, node: ast.Attribute) -> bool:
-        """Whether it is only the way to something, as ``Parameter.Type`` in ``Parameter.Type.BOOL``."""
+        """Tell whether it is only the way to something, as ``Parameter.Type`` in ``Parameter.Type.BOOL``."""
         kind = self.kind(node)
         found = self._sources.find(kind.path) if isinstance(kind, Named) else None
         return found is not None and found.kind in ("module", "class")

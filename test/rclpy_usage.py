@@ -87,7 +87,7 @@ class Sources:
         return next((one for one in found if one.returns), found[0] if found else None)
 
     def member(self, owner: OwnObject, name: str) -> tuple[bool, Kind]:
-        """Whether the sources define a member, and its kind; if they do not, the kind is that of rclpy's base."""
+        """Tell whether the sources define a member, and its kind; if they do not, the kind is that of rclpy's base."""
         info = self.classes[owner.name]
         if not owner.above and name in info.members:
             return True, info.members[name]

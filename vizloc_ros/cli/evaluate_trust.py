@@ -43,7 +43,7 @@ _QUICK_WORLD = "length=12&width=400&height=250"
 
 @dataclass(frozen=True)
 class _Setting:
-    """What all runs of one command share."""
+    """Settings that all runs of one command share."""
 
     out: Path
     run: TrustRun

@@ -59,7 +59,7 @@ class Claim:
 
     @property
     def is_wrong(self) -> bool:
-        """Whether a pose was given that is over 0.5 m or 5 deg off."""
+        """Tell whether a pose was given that is over 0.5 m or 5 deg off."""
         return self.error is not None and not self.error.within(WRONG)
 
 

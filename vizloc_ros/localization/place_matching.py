@@ -119,7 +119,7 @@ class PlaceMatcher:
 
 @dataclass(frozen=True)
 class Matched:
-    """What a query is matched with.
+    """Places that a query is matched with, and how.
 
     Attributes:
         places: places, or their first observations.

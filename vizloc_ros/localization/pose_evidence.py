@@ -23,7 +23,7 @@ _CELLS = (8, 6)  # columns and rows of the grid in which inliers are counted
 
 @dataclass(frozen=True)
 class PoseEvidence:
-    """What can be measured about a pose.
+    """Measurements that speak for or against a pose.
 
     Attributes:
         matches: matches in the place.
