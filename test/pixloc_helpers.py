@@ -7,10 +7,11 @@ from pycolmap import Rigid3d
 
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.features.device import Device
+from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor, open_pyramid_extractor
 from vizloc_ros.pixloc.reference_builder import add_references
-from vizloc_ros.pixloc.tracking import Frame
+from vizloc_ros.pixloc.tracking import Frame, Tracked
 
 LONG_SIDE = 384
 
@@ -31,3 +32,15 @@ def frame_of(record: Record, visual_map: VisualMap, odom_from_cam: Rigid3d | Non
     """A record for the tracker."""
     correction = visual_map.info.intrinsics_correction(record.camera)
     return Frame(record.read_image(), record.camera, record.timestamp_ns, correction, odom_from_cam)
+
+
+def truth(record: Record) -> Rigid3d:
+    assert record.world_from_cam is not None
+    return record.world_from_cam
+
+
+def is_right(tracked: Tracked, record: Record) -> bool:
+    if tracked.map_from_cam is None:
+        return False
+    translation, rotation = pose_error(tracked.map_from_cam, truth(record))
+    return translation < 0.25 and rotation < 1.0

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pixloc_helpers import is_right, truth
 from pycolmap import Rigid3d, Rotation3d
-from test_tracker import drive, extractor, is_right, tracker, truth  # noqa: F401
 
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.pixloc.motion import KnownPose
@@ -75,8 +75,8 @@ def test_standing_still_proves_nothing() -> None:
 
 @pytest.mark.parametrize("fault", ["stuck", "scale", "jumps"])
 def test_the_track_is_kept_with_wrong_odometry(
-    tracker: Tracker,  # noqa: F811
-    drive: list[tuple[Record, Frame]],  # noqa: F811
+    tracker: Tracker,
+    drive: list[tuple[Record, Frame]],
     fault: str,
 ) -> None:
     first = truth(drive[0][0])

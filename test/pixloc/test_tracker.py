@@ -5,18 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from pixloc_helpers import frame_of, small_extractor
+from pixloc_helpers import is_right, truth
 from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.datasets.record import Record
-from vizloc_ros.datasets.synthetic import SyntheticStreet
 from vizloc_ros.evaluation.offline_tracking import submaps_of
-from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.submap import SubmapSelector
 from vizloc_ros.pixloc.tracker import Tracker
-from vizloc_ros.pixloc.tracking import Frame, Tracked, TrackerOptions, TrackerState
+from vizloc_ros.pixloc.tracking import Frame, TrackerOptions, TrackerState
 from vizloc_ros.pixloc.verification import VerificationOptions
 
 pytestmark = pytest.mark.e2e
@@ -24,39 +22,10 @@ pytestmark = pytest.mark.e2e
 AWAY = Rigid3d(Rotation3d(), np.array([0.3, 0.0, 0.6]))
 
 
-@pytest.fixture(scope="module")
-def extractor() -> PyramidExtractor:
-    return small_extractor()
-
-
-@pytest.fixture(scope="module")
-def drive(street: SyntheticStreet, tracked_map: VisualMap) -> list[tuple[Record, Frame]]:
-    """Frames of the second lap: other light, other parked cars, up to 1.4 m to the side."""
-    return [(record, frame_of(record, tracked_map)) for record in street.records("query")[1:18]]
-
-
-@pytest.fixture
-def tracker(tracked_map: VisualMap, extractor: PyramidExtractor) -> Tracker:
-    """A tracker that trusts the first prior."""
-    return Tracker(extractor, submaps_of(SubmapSelector(tracked_map)), TrackerOptions(confirmations=1))
-
-
 @pytest.fixture
 def careful(tracked_map: VisualMap, extractor: PyramidExtractor) -> Tracker:
     """A tracker that waits for a second localization."""
     return Tracker(extractor, submaps_of(SubmapSelector(tracked_map)))
-
-
-def truth(record: Record) -> Rigid3d:
-    assert record.world_from_cam is not None
-    return record.world_from_cam
-
-
-def is_right(tracked: Tracked, record: Record) -> bool:
-    if tracked.map_from_cam is None:
-        return False
-    translation, rotation = pose_error(tracked.map_from_cam, truth(record))
-    return translation < 0.25 and rotation < 1.0
 
 
 def unlike(frame: Frame, seed: int) -> Frame:

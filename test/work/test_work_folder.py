@@ -85,7 +85,7 @@ def double(arrays: Arrays) -> Arrays:
 
 
 def test_an_error_of_a_worker_is_the_error(tmp_path: Path, workers: Workers) -> None:
-    """What was computed before is kept, and not computed again."""
+    """Results of before are kept, and not computed again."""
     function = Counted(tmp_path / "calls", bad=100)
     with pytest.raises(ImageError, match=r"^image 100: is empty$"), work_folder(tmp_path / "work", workers) as work:
         compute(work, function)

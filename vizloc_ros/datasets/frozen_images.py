@@ -26,7 +26,7 @@ _REMEMBERED = 64  # repeated messages that may wait to be used
 class FrozenImages:
     """Comparison of each image of one camera with the one before. For one thread, and another that receives messages.
 
-    Who uses only some of the images tells ``receive`` of all: the one before may have been left out.
+    If only some of the images are used, ``receive`` is told of all: the one before may have been left out.
     """
 
     def __init__(self) -> None:

@@ -141,8 +141,12 @@ def drive_nodes(
             of_second = {VISUAL_MAP_SERVER: {"map_path": str(second_map.absolute())}}
             second = NodeProcesses(of_second, {}, (VISUAL_MAP_SERVER,), use_sim_time=True, environment=environment)
             stack.enter_context(replace(second, log=log.with_suffix(".second.log")))
-            servers = lambda: recorder.count_publishers("candidates") > 1  # noqa: E731
-            wait_until(servers, _START_SECONDS, processes, "the second map server did not start")
+            wait_until(
+                lambda: recorder.count_publishers("candidates") > 1,
+                _START_SECONDS,
+                processes,
+                "the second map server did not start",
+            )
         recorder.forget_problems()
         sender.send(shots, actions, processes, rate)
     return Driven(
