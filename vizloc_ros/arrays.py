@@ -1,4 +1,4 @@
-"""Array types of signatures (shapes and units are in the docstrings), spread indices, and pages of mapped arrays."""
+"""Array types of signatures (shapes and units are in the docstrings), order of integers, and pages of mapped arrays."""
 
 import mmap
 from tokenize import TokenError
@@ -20,10 +20,32 @@ Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 
+_INDEX_BITS = 32
+
 
 def evenly(length: int, count: int) -> Int64:
     """Indices (count,) spread evenly over a sequence of ``length``; from two on with its first and last element."""
     return np.linspace(0, length - 1, count).round().astype(np.int64)
+
+
+def ordered(values: NDArray[np.integer[Any]]) -> Int64:
+    """Indices (N,) that sort (N,) integers of 0 to 2**31 - 1; equal ones keep their order.
+
+    The values are sorted with their indices in one integer, which takes a tenth of the time of ``argsort``.
+    """
+    keys = values.astype(np.int64)
+    keys <<= _INDEX_BITS
+    keys |= np.arange(len(keys))
+    keys.sort()
+    keys &= (1 << _INDEX_BITS) - 1
+    return keys
+
+
+def first_of_each(labels: NDArray[np.integer[Any]], count: int) -> Bool:
+    """Mask (N,) of the first of all entries with one label, of (N,) labels 0 to ``count`` - 1."""
+    indices, first = np.arange(len(labels)), np.empty(count, np.int64)
+    first[labels[::-1]] = indices[::-1]  # of several values for one element, the last one stays
+    return first[labels] == indices
 
 
 def release_pages(array: NDArray[Any]) -> None:
@@ -33,5 +55,7 @@ def release_pages(array: NDArray[Any]) -> None:
     happens if it is in memory or the system has no such advice.
     """
     mapped: Any = array.base  # NumPy types it as an array
+    while isinstance(mapped, np.ndarray):
+        mapped = mapped.base
     if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)

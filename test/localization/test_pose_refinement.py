@@ -34,7 +34,7 @@ def loss(pose: Rigid3d, pixels: np.ndarray, positions: np.ndarray) -> float:
 def test_the_jacobian_is_the_numeric_one() -> None:
     _, positions = make_matches(20, 0)
     points = transform_points(TRUE, positions)
-    jacobian, size = np.stack(projection_jacobian(points.T, CAMERA)), 1e-6
+    jacobian, size = projection_jacobian(points[:, :2].T / points[:, 2], 1 / points[:, 2], CAMERA), 1e-6
     for index in range(6):
         motion = np.zeros(6)
         motion[index] = size

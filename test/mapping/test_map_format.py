@@ -114,7 +114,7 @@ def test_two_cameras_keep_their_keyframes(tmp_path: Path) -> None:
 def test_arrays_are_mapped_and_never_pickled(point_map: VisualMap) -> None:
     for name, (dtype, shape) in ARRAYS.items():
         array = getattr(point_map, name)
-        assert isinstance(array, np.memmap), name
+        assert isinstance(array.base, np.memmap), name
         assert not array.flags.writeable, name
         assert array.dtype == dtype
         assert array.shape == shape(point_map.info)

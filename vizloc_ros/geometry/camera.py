@@ -120,7 +120,12 @@ class IntrinsicsCorrection:
 
     def shift(self, pixels: Float64, camera: PinholeCamera) -> Float64:
         """Shift (N, 2) [px] of the real image against the calibrated ``camera`` at its (N, 2) pixels."""
-        return shift_jacobian(pixels, camera) @ np.array([self.focal, self.cx, self.cy, self.radial])
+        from_center = pixels - [camera.cx, camera.cy]
+        ray = from_center / [camera.fx, camera.fy]
+        along = self.focal + self.radial * (ray[:, 0] ** 2 + ray[:, 1] ** 2)
+        from_center *= along[:, None]
+        from_center += [self.cx, self.cy]
+        return from_center
 
     def max_shift(self, camera: PinholeCamera) -> float:
         """Length [px] of the largest shift among corners, middles of the borders and middle of the image."""

@@ -10,8 +10,9 @@ from vizloc_ros.arrays import Bool, Float64, Int32
 from vizloc_ros.geometry.camera import PIXEL_CENTRE, PinholeCamera
 from vizloc_ros.geometry.colmap_camera import colmap_camera
 from vizloc_ros.geometry.poses import transform_points
-from vizloc_ros.localization.pose_refinement import refine_absolute_pose
+from vizloc_ros.localization.pose_refinement import projection_jacobian, refine_absolute_pose
 
+_FEWEST_TRIALS = 30  # of RANSAC; pycolmap's 100 take twice as long, and the refinement finds the same inliers
 _SHARP_RATIO = 0.5  # of the median error and the RMS, up to which matches are as independent as in sharp images
 
 
@@ -65,6 +66,7 @@ def estimate_absolute_pose(
     """
     estimation = pycolmap.AbsolutePoseEstimationOptions()
     estimation.ransac.max_error = max_error
+    estimation.ransac.min_num_trials = min(_FEWEST_TRIALS, max_trials)
     estimation.ransac.max_num_trials = max_trials
     estimation.ransac.random_seed = seed
     answer = pycolmap.estimate_absolute_pose(pixels + PIXEL_CENTRE, positions, colmap_camera(camera), estimation)
@@ -86,14 +88,13 @@ def reprojection_errors(cam_from_map: Rigid3d, pixels: Float64, positions: Float
 def reprojection_jacobian(map_from_cam: Rigid3d, positions: Float64, camera: PinholeCamera) -> Float64:
     """(N, 2, 6) Jacobian of the pixels of (N, 3) positions in the map [m] by the errors of the camera's pose.
 
-    The six errors are position p [m] and rotation phi [rad] in the map frame. With ``x_cam = R^T (X - p)``:
-    ``d x_cam / dp = -R^T`` and ``d x_cam / dphi = R^T [X - p]x``.
+    The six errors are position p [m] and rotation phi [rad] in the map frame. Seen from the camera, a landmark moves by
+    ``-R^T p`` and turns about the camera by ``-R^T phi``.
     """
-    rotation = map_from_cam.rotation.matrix()
-    by_point = camera.projection_jacobian(transform_points(map_from_cam.inverse(), positions)) @ rotation.T
-    lever = positions - map_from_cam.translation
-    by_rotation = np.cross(by_point, lever[:, None, :])
-    return np.concatenate([-by_point, by_rotation], axis=2)
+    points = transform_points(map_from_cam.inverse(), positions).T
+    by_motion = projection_jacobian(points[:2] / points[2], 1.0 / points[2], camera)
+    by_pose = by_motion.transpose(2, 0, 1).reshape(-1, 3) @ -map_from_cam.rotation.matrix().T
+    return by_pose.reshape(-1, 2, 6)
 
 
 def correlation_factor(errors: Float64) -> float:

@@ -78,7 +78,7 @@ def fit_intrinsics(
         by_shear = (at[:, 1] - camera.cy)[:, None] * [1.0, 0.0]
         by_intrinsics = np.concatenate([shift_jacobian(at, camera)[:, :, :3], by_shear[:, :, None]], axis=2)
         errors = at + IntrinsicsCorrection(*intrinsics[:3]).shift(at, camera) + intrinsics[3] * by_shear - pixels
-        by_column, by_row = projection_jacobian(points, camera)
+        by_column, by_row = projection_jacobian(rays.T, 1 / points[2], camera)
         by_pose = (1 + intrinsics[0]) * np.stack([by_column.T, by_row.T], axis=1)
         jacobian = np.concatenate([by_pose, by_intrinsics], axis=2)
         squared = np.square(errors).sum(axis=1)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from pycolmap import Rigid3d
 
-from vizloc_ros.arrays import Float64, Int64
+from vizloc_ros.arrays import Float64, Int64, first_of_each, ordered
 from vizloc_ros.features.types import Features, dequantize
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import transform_points
@@ -53,7 +53,7 @@ def guided_matches(
         camera: camera of the query.
         radius: maximum distance of a keypoint from the projection of its landmark [px].
     """
-    by_landmark = np.argsort(place.landmark_ids, kind="stable")
+    by_landmark = ordered(place.landmark_ids)
     sorted_ids = place.landmark_ids[by_landmark]
     first = np.flatnonzero(np.diff(sorted_ids, prepend=-1))
     ids, counts = sorted_ids[first], np.diff(first, append=len(sorted_ids))
@@ -69,17 +69,19 @@ def guided_matches(
         "nd,nd->n", dequantize(features.descriptors)[keypoints[pair]], dequantize(place.descriptors[rows])
     )
     best = np.argsort(-similarity, kind="stable")
-    of_landmark = _first_of_each(best, landmarks[pair[best]])
-    similarity_of = similarity[of_landmark]  # of each landmark, to the keypoint near it that is most similar
-    best = _first_of_each(best, keypoints[pair[best]])
-    best = _first_of_each(best, landmarks[pair[best]])
+    landmark, keypoint = landmarks[pair[best]], keypoints[pair[best]]
+    most_similar = first_of_each(landmark, len(ids))
+    similarity_of = similarity[best[most_similar]]  # of each landmark, to the keypoint near it that is most similar
+    of_keypoint = first_of_each(keypoint, len(features))
+    best, landmark = best[of_keypoint], landmark[of_keypoint]
+    best = best[first_of_each(landmark, len(ids))]
     keypoints, landmarks, similarity = keypoints[pair[best]], landmarks[pair[best]], similarity[best]
     landmark_of = np.full(len(features), -1)
     landmark_of[verified.keypoints] = verified.landmark_ids
     known = landmark_of[keypoints] == ids[landmarks]
     if not known.any():
         return GuidedMatches(verified, len(similarity_of), 0)
-    least = np.quantile(similarity[known], _LEAST_SIMILAR)
+    least = np.partition(similarity[known], rank := int(_LEAST_SIMILAR * known.sum()))[rank]
     similar = similarity >= least
     keypoints, landmarks = keypoints[similar], landmarks[similar]
     matches = Matches(
@@ -107,29 +109,25 @@ def _ranges(first: Int64, counts: Int64) -> tuple[Int64, Int64]:
 def _pairs_within(radius: float, pixels: Float64, keypoints: Float64, size: tuple[int, int]) -> tuple[Int64, Int64]:
     """Indices (P,) and (P,) of all pairs of (L, 2) pixels and (N, 2) keypoints within a radius [px].
 
-    Both are near the image. Keypoints are sorted into square cells, row by row; those near a pixel are in three pieces
-    of three cells. A search tree takes five times as long.
+    Both are near the image. Keypoints are sorted into square cells of two radii, row by row; those near a pixel are in
+    two pieces of two cells. A search tree takes five times as long.
     """
-    columns, rows = (int((side + 2 * radius) / radius) + 4 for side in size)
+    columns, rows = (int((side + 2 * radius) / (2 * radius)) + 4 for side in size)
 
-    def cells(points: Float64) -> tuple[Int64, Int64]:
-        column, row = ((points + 0.5) / radius).astype(np.int64).T + 2
-        return column.clip(1, columns - 2), row.clip(1, rows - 2)
+    def cells(points: Float64, shift: float) -> tuple[Int64, Int64]:
+        column, row = ((points + 0.5 - shift) / (2 * radius) + 2.0).astype(np.int64).T
+        return column.clip(0, columns - 2), row.clip(0, rows - 2)
 
-    column, row = cells(keypoints)
+    column, row = cells(keypoints, 0.0)
     of_keypoint = row * columns + column
-    order = np.argsort(of_keypoint, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(np.bincount(of_keypoint, minlength=rows * columns))])
-    column, row = cells(pixels)
-    middle = (row * columns + column)[:, None] + columns * np.arange(-1, 2)
-    first, end = starts[middle - 1].ravel(), starts[middle + 2].ravel()
-    found, piece = _ranges(first, end - first)
-    pixel, keypoint = piece // 3, order[found]
-    near = np.square(pixels[pixel] - keypoints[keypoint]).sum(axis=1) <= radius**2
+    order = ordered(of_keypoint)
+    starts = np.zeros(rows * columns + 1, np.int64)
+    np.cumsum(np.bincount(of_keypoint, minlength=rows * columns), out=starts[1:])
+    column, row = cells(pixels, radius)
+    upper_left = np.stack([row * columns + column, (row + 1) * columns + column], axis=1).ravel()
+    first = starts[upper_left]
+    found, piece = _ranges(first, starts[upper_left + 2] - first)
+    pixel, keypoint = piece // 2, order[found]
+    apart = pixels[pixel] - keypoints[keypoint]
+    near = np.einsum("nd,nd->n", apart, apart) <= radius**2
     return pixel[near], keypoint[near]
-
-
-def _first_of_each(order: Int64, labels: Int64) -> Int64:
-    """Keep the first of all entries with one label, in the same order."""
-    _, first = np.unique(labels, return_index=True)
-    return order[np.sort(first)]

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
-from vizloc_ros.arrays import Bool, Float32, Float64, Int8, Int32, Int64
+from vizloc_ros.arrays import Bool, Float32, Float64, Int8, Int32, Int64, ordered
 from vizloc_ros.features.types import dequantize
 from vizloc_ros.localization.global_search import open_search
 from vizloc_ros.localization.localization_options import RetrievalOptions
@@ -51,16 +50,18 @@ class Place:
 
         Observations of the first keyframes are kept: in order of retrieval, these are most similar to the query.
         """
-        rows = [visual_map.observations_of(int(k)) for k in keyframes]
-        landmark_ids = np.concatenate([visual_map.observation_landmarks[r] for r in rows])
-        descriptors = np.concatenate([visual_map.observation_descriptors[r] for r in rows])
+        rows = np.concatenate([np.arange(r.start, r.stop) for r in map(visual_map.observations_of, keyframes.tolist())])
+        landmark_ids = visual_map.observation_landmarks[rows]
         kept = _first_of_each(landmark_ids, per_landmark)
-        return cls(visual_map.landmark_positions[landmark_ids[kept]], landmark_ids[kept], descriptors[kept])
+        landmark_ids = landmark_ids[kept]
+        return cls(
+            visual_map.landmark_positions[landmark_ids], landmark_ids, visual_map.observation_descriptors[rows[kept]]
+        )
 
 
 def _first_of_each(values: Int32, count: int) -> Int64:
     """Ascending indices of the first ``count`` occurrences of every value."""
-    order = np.argsort(values, kind="stable")
+    order = ordered(values)
     starts = np.flatnonzero(np.diff(values[order], prepend=-1))
     occurrence = np.arange(len(values)) - np.repeat(starts, np.diff(starts, append=len(values)))
     return np.sort(order[occurrence < count])
@@ -80,7 +81,7 @@ def covisible_clusters(visual_map: VisualMap, keyframes: Int64) -> list[Int64]:
     landmarks = [visual_map.landmarks_of(int(k)) for k in keyframes]
     rank = np.repeat(np.arange(len(keyframes)), [len(observed) for observed in landmarks])
     observed = np.concatenate(landmarks)
-    order = np.argsort(observed)
+    order = ordered(observed)
     observed, rank = observed[order], rank[order]
     same = observed[1:] == observed[:-1]  # one after the other, the keyframes of a landmark are a chain of edges
     linked = np.zeros((len(keyframes), len(keyframes)), bool)
@@ -201,5 +202,6 @@ class PlaceFinder:
         if not self._spacing:
             return np.arange(min(count, len(keyframes)))
         poses = self._map.keyframe_poses[keyframes]
-        directions = Rotation.from_quat(poses[:, 3:]).as_matrix()[:, :, 2]
+        x, y, z, w = poses[:, 3:].T
+        directions = np.column_stack([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)])
         return suppress_neighbors(poses[:, :3], directions, self._spacing, count)

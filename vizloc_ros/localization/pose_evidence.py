@@ -58,7 +58,7 @@ def filled_cells(pixels: Float64, camera: PinholeCamera) -> int:
     columns, rows = _CELLS
     x = (pixels[:, 0] * columns / camera.width).astype(np.int64).clip(0, columns - 1)
     y = (pixels[:, 1] * rows / camera.height).astype(np.int64).clip(0, rows - 1)
-    return len(np.unique(y * columns + x))
+    return int(np.count_nonzero(np.bincount(y * columns + x)))
 
 
 class ProbabilityModel(BaseModel):

@@ -4,11 +4,14 @@ Six unknowns and a few hundred matches are a 6x6 system of equations for each st
 takes ten times as long, mostly to set up.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from pycolmap import Rigid3d, Rotation3d
+from scipy.linalg.lapack import dposv
 
 from vizloc_ros.arrays import Float64
-from vizloc_ros.geometry.camera import PinholeCamera, ray_jacobian
+from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import transform_points
 
 _LOSS_PX = 1.0  # scale of the Cauchy loss: larger errors count less and less
@@ -36,72 +39,105 @@ def refine_absolute_pose(cam_from_map: Rigid3d, pixels: Float64, positions: Floa
     pixels, positions = np.ascontiguousarray(pixels[in_front].T), np.ascontiguousarray(positions[in_front].T)
     if positions.shape[1] < _FEWEST_MATCHES:
         return cam_from_map
-    pose, points = cam_from_map, _moved(cam_from_map, positions)
-    errors = _errors(points, pixels, camera)
-    loss, damping = _loss(errors), _FIRST_DAMPING
-    normal, gradient = _normal_equations(points, errors, camera)
+    problem = _Problem(positions, pixels, camera)
+    pose, at = cam_from_map, problem.at(cam_from_map)
+    damping = _FIRST_DAMPING
+    normal, gradient = problem.normal_equations(at)
     for _ in range(_MAX_STEPS):
-        try:
-            damped = normal.copy()
-            damped[_DIAGONAL] *= 1.0 + damping
-            step = np.linalg.solve(damped, -gradient)
-        except np.linalg.LinAlgError:
+        damped = normal.copy()
+        damped[_DIAGONAL] *= 1.0 + damping
+        _, step, failed = dposv(damped, -gradient)  # NumPy's solver takes ten times as long for so small a system
+        if failed:
             return cam_from_map
         moved = Rigid3d(Rotation3d(step[3:]), step[:3]) * pose
-        moved_points = _moved(moved, positions)
-        moved_errors = _errors(moved_points, pixels, camera)
-        if (moved_loss := _loss(moved_errors)) > loss:
+        at_moved = problem.at(moved)
+        if at_moved.loss > at.loss:
             damping *= _DAMPING_FACTOR
             if damping > _MAX_DAMPING:
                 break
             continue
-        pose, points, errors, loss, damping = moved, moved_points, moved_errors, moved_loss, damping / _DAMPING_FACTOR
+        pose, at, damping = moved, at_moved, damping / _DAMPING_FACTOR
         if np.abs(step).max() < _SMALL_STEP:
             break
-        normal, gradient = _normal_equations(points, errors, camera)
+        normal, gradient = problem.normal_equations(at)
     return pose
 
 
-def projection_jacobian(points: Float64, camera: PinholeCamera) -> tuple[Float64, Float64]:
-    """Jacobians (6, N) of columns and rows of the pixels of (3, N) points in the camera's frame by a motion of them.
+def projection_jacobian(rays: Float64, inverse_depth: Float64, camera: PinholeCamera) -> Float64:
+    """Jacobians (2, 6, N) of columns and rows of pixels by a motion of the points.
 
     The motion is a translation t [m], then a rotation by w [rad] about the camera's origin: ``x + t + w x x``.
+
+    Args:
+        rays: (2, N) rays x and y of the points at depth 1, in the camera's frame.
+        inverse_depth: (N,) inverse depths of the points [1/m].
+        camera: camera.
     """
-    x, y = points[:2] / points[2]
-    by_column, by_row = ray_jacobian(x, y, 1.0 / points[2])
-    return camera.fx * by_column, camera.fy * by_row
+    (x, y), (fx, fy) = rays, (camera.fx, camera.fy)
+    jacobian = np.zeros((2, 6, len(x)))
+    by_column, by_row = jacobian
+    np.multiply(inverse_depth, fx, out=by_column[0])
+    np.multiply(inverse_depth, fy, out=by_row[1])
+    np.multiply(x, -by_column[0], out=by_column[2])
+    np.multiply(y, -by_row[1], out=by_row[2])
+    np.multiply(y, -fx, out=by_column[5])
+    np.multiply(x, fy, out=by_row[5])
+    np.multiply(x, by_column[5], out=by_column[3])
+    np.multiply(y, by_row[5], out=by_row[4])
+    by_column[4] = fx + fx * x * x
+    by_row[3] = -fy - fy * y * y
+    return jacobian
 
 
-def _normal_equations(points: Float64, errors: Float64, camera: PinholeCamera) -> tuple[Float64, Float64]:
-    """(6, 6) curvature and (6,) gradient of half the loss by a motion of the points.
+@dataclass(frozen=True)
+class _Errors:
+    """Matches at a pose: rays (2, N), inverse depths (N,), errors (2, N) and squared errors (N,) [px], and the loss."""
 
-    An error e has the slope w = 1 / (1 + e^2) of the loss. Across e the loss curves by w, along it by
-    w (1 - e^2) / (1 + e^2), which is kept positive (Triggs et al., Bundle Adjustment, section 4.3).
-    """
-    squared = np.square(errors).sum(axis=0) / _LOSS_PX**2
-    weights = 1.0 / (1.0 + squared)
-    by_column, by_row = projection_jacobian(points, camera)
-    along = by_column * errors[0] + by_row * errors[1]
-    flattening = weights * np.minimum(2.0 * weights, _LARGEST_FLATTENING / np.maximum(squared, 1e-12)) / _LOSS_PX**2
-    normal = (by_column * weights) @ by_column.T + (by_row * weights) @ by_row.T - (along * flattening) @ along.T
-    return normal, along @ weights
+    rays: Float64
+    inverse_depth: Float64
+    errors: Float64
+    squared: Float64
+    loss: float
 
 
-def _moved(cam_from_map: Rigid3d, positions: Float64) -> Float64:
-    """(3, N) points in the camera's frame, of (3, N) positions in the map."""
-    return cam_from_map.rotation.matrix() @ positions + cam_from_map.translation[:, None]
+class _Problem:
+    """Matches of (3, N) positions in the map [m] with (2, N) pixels."""
 
+    def __init__(self, positions: Float64, pixels: Float64, camera: PinholeCamera) -> None:
+        self._positions, self._camera = positions, camera
+        self._from_center = pixels - [[camera.cx], [camera.cy]]
+        self._focal = np.array([[camera.fx], [camera.fy]])
 
-def _errors(points: Float64, pixels: Float64, camera: PinholeCamera) -> Float64:
-    """(2, N) differences of the projections of (3, N) points from the pixels, infinite behind the camera."""
-    behind = points[2] <= 0
-    errors = points[:2] / np.where(behind, 1.0, points[2])
-    errors *= [[camera.fx], [camera.fy]]
-    errors += [[camera.cx], [camera.cy]]
-    errors -= pixels
-    errors[:, behind] = np.inf
-    return errors
+    def at(self, cam_from_map: Rigid3d) -> _Errors:
+        """Errors at a pose; those of points behind the camera are infinite."""
+        points = cam_from_map.rotation.matrix() @ self._positions
+        points += cam_from_map.translation[:, None]
+        behind = points[2] <= 0
+        some_behind = behind.any()
+        if some_behind:
+            points[2, behind] = 1.0
+        inverse_depth = 1.0 / points[2]
+        rays = points[:2] * inverse_depth
+        errors = rays * self._focal
+        errors -= self._from_center
+        squared = errors[0] ** 2
+        squared += errors[1] ** 2
+        if some_behind:
+            squared[behind] = np.inf
+        return _Errors(rays, inverse_depth, errors, squared, float(np.log1p(squared / _LOSS_PX**2).sum()))
 
+    def normal_equations(self, at: _Errors) -> tuple[Float64, Float64]:
+        """(6, 6) curvature and (6,) gradient of half the loss by a motion of the points.
 
-def _loss(errors: Float64) -> float:
-    return float(np.log1p(np.square(errors).sum(axis=0) / _LOSS_PX**2).sum())
+        An error e has the slope w = 1 / (1 + e^2) of the loss. Across e the loss curves by w, along it by
+        w (1 - e^2) / (1 + e^2), which is kept positive (Triggs et al., Bundle Adjustment, section 4.3).
+        """
+        squared = at.squared / _LOSS_PX**2
+        by_column, by_row = projection_jacobian(at.rays, at.inverse_depth, self._camera)
+        along = by_column * at.errors[0]
+        along += by_row * at.errors[1]
+        weights = 1.0 / (1.0 + squared)
+        flattening = np.minimum(2.0 * weights, _LARGEST_FLATTENING / np.maximum(squared, 1e-12))
+        flattening *= weights / _LOSS_PX**2
+        normal = (by_column * weights) @ by_column.T + (by_row * weights) @ by_row.T - (along * flattening) @ along.T
+        return normal, along @ weights

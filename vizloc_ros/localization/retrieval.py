@@ -124,7 +124,8 @@ def suppress_neighbors(positions: Float64, directions: Float64, spacing: float, 
     remaining = np.ones(len(positions), bool)
     while len(kept) < count and remaining.any():
         best = int(remaining.argmax())
-        near = np.linalg.norm(positions - positions[best], axis=1) < spacing
+        from_best = positions - positions[best]
+        near = np.einsum("nd,nd->n", from_best, from_best) < spacing**2
         remaining &= ~(near & (directions @ directions[best] > _SAME_DIRECTION))
         remaining[best] = False
         kept.append(best)

