@@ -13,6 +13,7 @@ from typing import BinaryIO
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _OLD = "-old"
+_UNFINISHED: set[Path] = set()  # what this process writes just now
 
 
 @contextmanager
@@ -27,6 +28,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    _UNFINISHED.add(part)
     try:
         with part.open("xb") as file:
             yield file
@@ -35,6 +37,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+        _UNFINISHED.discard(part)
 
 
 @contextmanager
@@ -59,8 +62,9 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             _remove(leftover)
     staging = target.parent / f"{prefix}{os.getpid()}"
     _remove(staging)
-    staging.mkdir()
+    _UNFINISHED.add(staging)
     try:
+        staging.mkdir()
         yield staging
         _flush_files(staging)
         if target.exists():
@@ -69,6 +73,13 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             staging.rename(target)
     finally:
         _remove(staging)
+        _UNFINISHED.discard(staging)
+
+
+def remove_unfinished() -> None:
+    """Remove the files and folders that this process has begun, for one that ends without leaving the blocks."""
+    for path in list(_UNFINISHED):
+        _remove(path)
 
 
 def _exchange(a: Path, b: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from repository import REPOSITORY
 
-from vizloc_ros.ros.start_signals import _is_node
+from vizloc_ros.ros.start_signals import Program, program_of
 
 NODES = ("hfnet", "visual_map_server", "localizer", "pixloc_tracker", "vizloc_node")
 
@@ -57,14 +57,20 @@ def test_a_signal_during_the_start_ends_a_node_cleanly(node: str, numbers: Seque
     assert "Traceback" not in "".join(output)
 
 
-@pytest.mark.parametrize("node", NODES)
-def test_only_the_nodes_own_processes_are_meant(node: str, tmp_path: Path) -> None:
-    assert _is_node(["python3", "-m", f"vizloc_ros.nodes.{node}", "--ros-args"], ["-m", "--ros-args"])
-    assert not _is_node(["python3", "-m", "pytest", f"vizloc_ros.nodes.{node}"], ["-m"])
-    script = tmp_path / node
-    assert not _is_node(["python3", str(script)], [str(script)])
+@pytest.mark.parametrize(
+    ("name", "module", "program"),
+    [
+        *((node, f"vizloc_ros.nodes.{node}", Program.NODE) for node in NODES),
+        ("vizloc", "vizloc_ros.cli.main", Program.COMMAND),
+    ],
+)
+def test_only_the_programs_of_this_package_are_meant(name: str, module: str, program: Program, tmp_path: Path) -> None:
+    assert program_of(["python3", "-m", module, "--ros-args"], ["-m", "--ros-args"]) is program
+    assert program_of(["python3", "-m", "pytest", module], ["-m"]) is Program.OTHER
+    script = tmp_path / name
+    assert program_of(["python3", str(script)], [str(script)]) is Program.OTHER
     script.write_text("from other import main\nmain()\n")
-    assert not _is_node(["python3", str(script)], [str(script)])
-    script.write_text(f"from vizloc_ros.nodes.{node} import main\nmain()\n")
-    assert _is_node(["python3", str(script)], [str(script)])
-    assert not _is_node(["python3"], [""])
+    assert program_of(["python3", str(script)], [str(script)]) is Program.OTHER
+    script.write_text(f"from {module} import main\nmain()\n")
+    assert program_of(["python3", str(script)], [str(script)]) is program
+    assert program_of(["python3"], [""]) is Program.OTHER

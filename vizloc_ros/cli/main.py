@@ -1,4 +1,7 @@
-"""Command ``vizloc``: exit code 0 for success, 1 for an error in the input, 2 for wrong usage."""
+"""Command ``vizloc``: exit code 0 for success, 1 for an error in the input, 2 for wrong usage.
+
+After Ctrl-C it is 130, after SIGTERM 143.
+"""
 
 import sys
 
@@ -13,6 +16,7 @@ from vizloc_ros.cli.demo import demo
 from vizloc_ros.cli.localize import localize
 from vizloc_ros.cli.map_from_images import from_images
 from vizloc_ros.cli.replay import replay
+from vizloc_ros.cli.stopping import Stoppable
 from vizloc_ros.cli.track import track
 from vizloc_ros.cli.view import view
 from vizloc_ros.errors import VizlocError
@@ -48,17 +52,20 @@ def version() -> None:
 
 def main() -> None:
     """Run the command of the command line."""
-    try:
-        app(prog_name="vizloc")
-    except VizlocError as error:
-        _print_error(error)
-        sys.exit(error.exit_code)
-    except OSError as error:  # a file that cannot be read or written; the text names it
-        _print_error(error)
-        sys.exit(1)
+    with Stoppable() as stop:
+        try:
+            app(prog_name="vizloc")
+        except VizlocError as error:
+            _print_error(error, stop)
+            sys.exit(error.exit_code)
+        except OSError as error:  # a file that cannot be read or written; the text names it
+            _print_error(error, stop)
+            sys.exit(1)
 
 
-def _print_error(error: Exception) -> None:
+def _print_error(error: Exception, stop: Stoppable) -> None:
+    if stop.number:
+        return  # an error of what was cut off
     Console(stderr=True).print(f"error: {error}", style="bold red", highlight=False, markup=False, soft_wrap=True)
 
 

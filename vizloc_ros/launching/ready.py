@@ -16,6 +16,7 @@ from rclpy.executors import ExternalShutdownException
 
 from vizloc_ros.ros.qos import DIAGNOSTICS
 from vizloc_ros.ros.runner import ros
+from vizloc_ros.ros.start_signals import release_signals
 
 _MAX_WAIT_S = 600.0  # TensorRT builds its engine for minutes
 
@@ -44,6 +45,7 @@ def wait_until_ready(nodes: Sequence[str], timeout_s: float) -> list[str]:
 
 def main() -> int:
     """Wait for the nodes of the command line; return 1 if one of them has not come up in ten minutes."""
+    release_signals()
     with ros():
         try:
             missing = wait_until_ready(sys.argv[1:], _MAX_WAIT_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from bisect import bisect_right
@@ -172,11 +173,11 @@ def replay_bag(
         interruption.ends(player.stop)
         player.play()
         interruption.over()
-        if interruption.came and not published.count:
-            raise KeyboardInterrupt  # there is nothing to report
+        if interruption.number and not published.count:
+            signal.raise_signal(interruption.number)  # there is nothing to report
         _wait_until_finished(recorder, published.count, processes, tracking)
         player.close()
-    return _result(recorder, published, tracking, interruption.came)
+    return _result(recorder, published, tracking, bool(interruption.number))
 
 
 def _publish_calibration(recorder: Recorder, camera: BagCamera) -> None:

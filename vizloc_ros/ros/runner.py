@@ -83,8 +83,9 @@ def ros(args: Sequence[str] | None = None, domain_id: int | None = None) -> Iter
 
     Raises ``RosError`` for arguments or parameter files that ROS cannot read.
     """
-    # pycolmap's logging library handles SIGTERM by aborting, and rclpy would pass the signal on to it.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if not callable(signal.getsignal(signal.SIGTERM)):
+        # pycolmap's logging library handles SIGTERM by aborting, and rclpy would pass the signal on to it.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with warnings.catch_warnings(), suppress(ImportError):
         # rclpy imports it with the first message; the lark of the wheels warns of a module that Python has renamed.
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -22,6 +22,8 @@ from vizloc_ros.parallel import one_thread_each, usable_cores
 from vizloc_ros.work.stage_arrays import dumps, loads, write_part
 from vizloc_ros.work.stages import Arrays
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -107,14 +109,20 @@ class Processes:
     def run(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
         """Compute the chunks, see ``Workers``. Raises ``MapError`` if a process is killed."""
         try:
-            yield from as_they_finish(
-                lambda chunk: self._pool.submit(compute_elsewhere, *chunk.order), chunks, 2 * self._count
-            )
+            yield from as_they_finish(self._submit, chunks, 2 * self._count)
         except BrokenProcessPool as error:
             raise MapError(
                 f"one of {self._count} worker processes was killed, probably by the system for want of memory. The "
                 "same command goes on where this one ended: give fewer --processes"
             ) from error
+
+    def _submit(self, chunk: Chunk) -> "Future[Any]":
+        """Submit a chunk, with signals blocked: a worker that starts inherits that, until ``_begin``."""
+        order, before = chunk.order, signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            return self._pool.submit(compute_elsewhere, *order)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -136,8 +144,13 @@ def open_processes(count: int) -> Iterator[Processes]:
 
 
 def _begin(reader: "Connection[Any, Any]") -> None:
-    """Prepare a worker: it ends with the process that started it, which alone is interrupted by Ctrl-C."""
+    """Prepare a worker: it ends with the process that started it, which alone is interrupted by Ctrl-C.
+
+    SIGTERM ends it without the stack trace of pycolmap's logging library.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     Thread(target=_end_with_parent, args=(reader,), daemon=True).start()
 
 
