@@ -2,13 +2,17 @@
 
 import re
 from collections.abc import Iterable
+from itertools import islice
 
 import numpy as np
 
+_MAX_NUMBERS = 36  # a covariance
+
 
 def numbers_text(values: Iterable[float]) -> str:
-    """Format numbers as ``(0.1, 2, nan)``, of Python or NumPy alike."""
-    return f"({', '.join(f'{float(value):g}' for value in values)})"
+    """Format numbers as ``(0.1, 2, nan)``, of Python or NumPy alike; of very many, the first."""
+    texts = [f"{float(value):g}" for value in islice(values, _MAX_NUMBERS + 1)]
+    return f"({', '.join([*texts[:_MAX_NUMBERS], '...'] if len(texts) > _MAX_NUMBERS else texts)})"
 
 
 def number_text(value: float) -> str:
@@ -26,6 +30,11 @@ def without_numbers(text: str) -> str:
     return _NUMBER.sub("0", text)
 
 
+def short_text(text: str, chars: int = 80) -> str:
+    """Return the begin of a text from outside, on one line."""
+    return " ".join((text if len(text) <= chars else f"{text[:chars]}...").split())
+
+
 def name_text(name: str) -> str:
-    """Return the name of a frame or topic, or ``(empty)``."""
-    return name or "(empty)"
+    """Return the name of a frame or topic, or ``(empty)``; the begin of one that is too long."""
+    return short_text(name) or "(empty)"

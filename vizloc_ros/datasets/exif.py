@@ -21,7 +21,7 @@ def exif_orientation(path: Path) -> int:
     """EXIF orientation, 1 to 8, of a JPEG, PNG, WebP or TIFF file; 1 (upright) without one."""
     try:
         with path.open("rb") as file:
-            value = _Tags.of(file.read(_SEARCHED_BYTES)).get(_ORIENTATION, UPRIGHT)
+            value = Tags.of(file.read(_SEARCHED_BYTES)).get(_ORIENTATION, UPRIGHT)
     except (OSError, struct.error):
         return UPRIGHT
     return value if 1 <= value <= 8 else UPRIGHT
@@ -39,8 +39,8 @@ def exif_focal_length(path: Path, size: tuple[int, int]) -> float | None:
     try:
         with path.open("rb") as file:
             data = file.read(_SEARCHED_BYTES)
-        tags = _Tags.of(data)
-        millimeters = _Tags.of(data, tags.get(_EXIF_DIRECTORY, 0)).get(_FOCAL_LENGTH_35MM, 0)
+        tags = Tags.of(data)
+        millimeters = Tags.of(data, tags.get(_EXIF_DIRECTORY, 0)).get(_FOCAL_LENGTH_35MM, 0)
     except (OSError, struct.error):
         return None
     return millimeters / _DIAGONAL_35MM * math.hypot(*size) if millimeters > 0 else None
@@ -52,11 +52,11 @@ def orientation_text(orientation: int) -> str:
     return f"EXIF orientation {orientation} (viewers {turn})"
 
 
-class _Tags(dict[int, int]):
-    """Values of a directory of tags. Only those of one 16-bit or 32-bit number are of use here."""
+class Tags(dict[int, int]):
+    """Values of a directory of TIFF's tags. Only those of one 16-bit or 32-bit number are of use here."""
 
     @classmethod
-    def of(cls, data: bytes, directory: int | None = None) -> "_Tags":
+    def of(cls, data: bytes, directory: int | None = None) -> "Tags":
         """Tags of the first directory, or of the one at an offset; none at 0. Raises ``struct.error`` if cut off."""
         start, found = _tiff_start(data), cls()
         if start is None or directory == 0:
@@ -68,7 +68,8 @@ class _Tags(dict[int, int]):
         for i in range(count):
             entry = start + directory + 2 + i * _ENTRY_BYTES
             tag, kind = struct.unpack_from(f"{order}HH", data, entry)
-            (found[tag],) = struct.unpack_from(f"{order}{'I' if kind == _LONG else 'H'}", data, entry + 8)
+            (value,) = struct.unpack_from(f"{order}{'I' if kind == _LONG else 'H'}", data, entry + 8)
+            found.setdefault(tag, value)  # of two, decoders take the first
         return found
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from vizloc_ros.arrays import UInt8, UInt16
 from vizloc_ros.errors import ImageError
+from vizloc_ros.wording import short_text
 
 ToEightBit = Callable[[UInt16], UInt8]
 
@@ -67,7 +68,9 @@ def gray_pixels(msg: Any, to_8_bit: ToEightBit) -> UInt8:
         return _first_plane(msg, _PLANAR[encoding])
     if encoding not in _PIXELS:
         kind = "is a depth or float image, not something a camera sees" if encoding in _DEPTH_OR_FLOAT else "is unknown"
-        raise ImageError(f"image encoding '{msg.encoding}' {kind}; supported are {', '.join(SUPPORTED_ENCODINGS)}")
+        raise ImageError(
+            f"image encoding '{short_text(msg.encoding)}' {kind}; supported are {', '.join(SUPPORTED_ENCODINGS)}"
+        )
     size, channels, code = _PIXELS[encoding]
     pixels = _pixels(msg, size * channels)
     if size == 2:
@@ -87,7 +90,7 @@ def _usual_name(encoding: str) -> str:
 def _pixels(msg: Any, bytes_per_pixel: int) -> UInt8:
     """View (H, W * bytes_per_pixel) of the data without the padding of rows."""
     height, width, step = msg.height, msg.width, msg.step
-    described = f"image '{msg.encoding}' of {width}x{height} px"
+    described = f"image '{short_text(msg.encoding)}' of {width}x{height} px"
     if width == 0 or height == 0:
         raise ImageError(f"{described} is empty")
     if step < width * bytes_per_pixel:
@@ -104,7 +107,7 @@ def _first_plane(msg: Any, bytes_per_pixel: float) -> UInt8:
     or ``step`` counts the bytes of a row in all planes.
     """
     height, width, step = msg.height, msg.width, msg.step
-    described = f"image '{msg.encoding}' of {width}x{height} px"
+    described = f"image '{short_text(msg.encoding)}' of {width}x{height} px"
     if width == 0 or height == 0:
         raise ImageError(f"{described} is empty")
     if step < width:

@@ -14,7 +14,8 @@ from PIL import Image, UnidentifiedImageError
 from vizloc_ros.arrays import UInt8
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG"
-_JPEG_END, _PNG_END = b"\xff\xd9", b"IEND\xaeB`\x82"
+_JPEG_END = b"\xff\xd9"
+_PNG_SIGNATURE_BYTES, _PNG_CHUNK_BYTES = 8, 12  # of a chunk beside its data: length, name, checksum
 _SCAN = 0xDA  # marker of the segment that coded pixels follow
 _PROGRESSIVE = 0xC2  # marker of the frame's segment of a JPEG with many scans
 _MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)  # among coded pixels: no stuffed byte, no restart
@@ -33,10 +34,20 @@ class End(Enum):
 def end_of(data: bytes) -> End:
     """End of the data of an image; anything but JPEG and PNG counts as whole."""
     if data.startswith(_PNG):
-        return End.WHOLE if _PNG_END in data else End.CUT_OFF
+        return End.WHOLE if _chunks_lead_to_end(data) else End.CUT_OFF
     if not data.startswith(_JPEG) or _has_end_marker(data):
         return End.WHOLE
     return End.UNMARKED if _has_all_pixels(without_padding(data)) else End.CUT_OFF
+
+
+def _chunks_lead_to_end(data: bytes) -> bool:
+    """Follow the chunks of a PNG to its end. One may claim any length, and decoders allocate it."""
+    position = _PNG_SIGNATURE_BYTES
+    while position + _PNG_CHUNK_BYTES <= len(data):
+        if data[position + 4 : position + 8] == b"IEND":
+            return True
+        position += _PNG_CHUNK_BYTES + int.from_bytes(data[position : position + 4], "big")
+    return False
 
 
 def with_end_marker(data: bytes) -> bytes:

@@ -16,14 +16,14 @@ from vizloc_ros.arrays import UInt8, UInt16, evenly
 from vizloc_ros.datasets.bit_depth import BitDepth, bits_in_use
 from vizloc_ros.datasets.exif import UPRIGHT, exif_orientation, orientation_text
 from vizloc_ros.datasets.image_ends import End, end_of, with_end_marker
+from vizloc_ros.datasets.image_headers import FORMATS, MAX_FILE_PIXELS, ImageHeader, read_header
 from vizloc_ros.errors import ImageError
 
 # An EXIF rotation is not applied: the calibration belongs to the pixels in their stored order.
 DECODE_FLAGS = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 NO_END_MARKER = "the JPEG has no end marker, but all of its pixels: it is used"
 _SAMPLED_FILES = 16  # from which the bit depth of a folder is taken
-_PNG_START = b"\x89PNG"
-_PNG_SIZE_END = 24  # bytes: the signature, the first chunk's length and name, width, height
+_HEADER_BYTES = 1 << 16  # of a file, in which its size mostly is
 _LOG = logging.getLogger(__name__)
 
 
@@ -35,6 +35,7 @@ class ImageSource:
         name: str,
         to_8_bit: Callable[[UInt16], UInt8] | None = None,
         warn: Callable[[str], None] = _LOG.warning,
+        max_pixels: int = MAX_FILE_PIXELS,
     ) -> None:
         """Begin a source.
 
@@ -42,11 +43,28 @@ class ImageSource:
             name: topic or folder, for warnings.
             to_8_bit: scale of its 16-bit images; None: by the largest depth that was seen.
             warn: receiver of the warnings.
+            max_pixels: pixels above which an image is refused before it is decoded.
         """
+        self.max_pixels = max_pixels
         self.to_8_bit = to_8_bit or BitDepth().to_8_bit
         self._name, self._warn = name, warn
         self._named: set[str] = set()
         self._lock = Lock()
+
+    def require_size(self, width: int, height: int, what: str, pixels: int = 0) -> None:
+        """Raise ``ImageError`` for an image of more pixels than are allowed.
+
+        Args:
+            width: width of the image [px].
+            height: height of the image [px].
+            what: description of the image.
+            pixels: pixels that its decoder needs, if they are more.
+        """
+        if max(pixels, width * height) > self.max_pixels:
+            raise ImageError(
+                f"{self._name}: {what} is {width}x{height} px, above the limit of {self.max_pixels:,} pixels: it is "
+                "not decoded. Send smaller images, or raise the parameter max_image_pixels of the nodes"
+            )
 
     def name_once(self, fault: str) -> None:
         """Warn of a fault that many images may have, unless that was done."""
@@ -84,16 +102,9 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> UInt8:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Size (width, height) [px] of an image; of a PNG, from its header. Raises ``ImageError`` as ``read_image``."""
-    try:
-        with path.open("rb") as file:
-            header = file.read(_PNG_SIZE_END)
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
-    if header.startswith(_PNG_START) and len(header) == _PNG_SIZE_END:
-        return int.from_bytes(header[16:20], "big"), int.from_bytes(header[20:24], "big")
-    height, width = read_image(path).shape[:2]
-    return width, height
+    """Size (width, height) [px] of an image, from its header. Raises ``ImageError`` as ``read_image``."""
+    header = read_header(_read_bytes(path, _HEADER_BYTES)) or _known_header(_read_bytes(path), str(path))
+    return header.width, header.height
 
 
 def decode_image(data: bytes, name: str, source: ImageSource | None = None) -> UInt8:
@@ -108,11 +119,11 @@ def decode_image(data: bytes, name: str, source: ImageSource | None = None) -> U
         (H, W) gray or (H, W, 3) BGR, uint8.
 
     Raises:
-        ImageError: the data is empty, truncated, not an image, or not of 8 or 16 bits.
+        ImageError: the data is empty, truncated, not an image, too large an image, or not of 8 or 16 bits.
     """
     source = source or ImageSource(name)
-    if not data:
-        raise ImageError(f"{name}: the image is empty (0 bytes)")
+    header = _known_header(data, name)
+    source.require_size(header.width, header.height, name, header.pixels)
     end = end_of(data)
     if end is End.CUT_OFF:
         raise ImageError(f"{name}: the image is truncated, its end is missing: send or copy it again")
@@ -127,6 +138,14 @@ def decode_image(data: bytes, name: str, source: ImageSource | None = None) -> U
     return np.asarray(image, dtype=np.uint8)
 
 
+def _known_header(data: bytes, name: str) -> ImageHeader:
+    if not data:
+        raise ImageError(f"{name}: the image is empty (0 bytes)")
+    if (header := read_header(data)) is None:
+        raise ImageError(f"{name}: not an image that OpenCV can decode ({len(data)} bytes), {FORMATS}")
+    return header
+
+
 def _decode(data: bytes, name: str) -> NDArray[Any]:
     """Decode an image with the pixels that it has. Raises ``ImageError``."""
     try:
@@ -138,9 +157,10 @@ def _decode(data: bytes, name: str) -> NDArray[Any]:
     return image
 
 
-def _read_bytes(path: Path) -> bytes:
+def _read_bytes(path: Path, count: int = -1) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(count)
     except OSError as error:
         raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
 
@@ -159,7 +179,10 @@ def _bits_of_folder(folder: Path, suffix: str) -> int:
     depths = [BitDepth().bits]
     for path in sampled:
         with suppress(ImageError):  # of a broken file, which is named when it is read itself
-            image = _decode(_read_bytes(path), str(path))
+            data = _read_bytes(path)
+            header = _known_header(data, str(path))
+            ImageSource(str(folder)).require_size(header.width, header.height, path.name, header.pixels)
+            image = _decode(data, str(path))
             if image.dtype == np.uint16:
                 depths.append(bits_in_use(image))
     return max(depths)

@@ -12,26 +12,42 @@ import numpy as np
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.datasets.image_encodings import gray_pixels
 from vizloc_ros.datasets.image_files import ImageSource, decode_image
+from vizloc_ros.datasets.image_headers import MAX_FILE_PIXELS, read_header
 from vizloc_ros.errors import ImageError
+from vizloc_ros.wording import short_text
 
 _LOG = logging.getLogger(__name__)
 _DEPTH_WORDS = ("depth", "disparity")
 _PICTURE_WORDS = ("ir", "infra", "infra1", "infra2", "infrared", "intensity", "amplitude", "thermal", "color", "rgb")
+_HEADER_BYTES = 1 << 16  # of a message, in which its size mostly is
 _MIN_CONTRAST = 8  # gray levels; sensor noise of a covered lens stays below
 
 
 class ImageDecoder:
     """Decoder of the images of one topic, with what these have in common: bit depth, and faults named once."""
 
-    def __init__(self, topic: str, warn: Callable[[str], None] = _LOG.warning) -> None:
-        """Begin a topic. ``warn`` receives each fault that does not make an image useless, once."""
+    def __init__(
+        self, topic: str, warn: Callable[[str], None] = _LOG.warning, max_pixels: int = MAX_FILE_PIXELS
+    ) -> None:
+        """Begin a topic.
+
+        Args:
+            topic: name of the topic.
+            warn: receiver of each fault that does not make an image useless, once.
+            max_pixels: pixels above which an image is refused before it is decoded.
+        """
         self._topic = topic
-        self._source = ImageSource(topic, warn=warn)
+        self._source = ImageSource(topic, warn=warn, max_pixels=max_pixels)
+
+    def size(self, msg: Any) -> tuple[int, int] | None:
+        """Size (width, height) [px] by the header of a compressed image; None for a raw one, or if it is not known."""
+        header = read_header(bytes(memoryview(msg.data)[:_HEADER_BYTES])) if hasattr(msg, "format") else None
+        return None if header is None else (header.width, header.height)
 
     def gray(self, msg: Any) -> UInt8:
         """Gray image (H, W) of a message. Raises ``ImageError`` as the functions for the two messages."""
         is_compressed = hasattr(msg, "format")
-        encoding = msg.format if is_compressed else msg.encoding
+        encoding = short_text(msg.format if is_compressed else msg.encoding)
         if is_depth(self._topic, encoding):
             raise ImageError(
                 f"image encoding '{encoding}' is a depth or float image, not something a camera sees: {self._topic} "
@@ -70,9 +86,11 @@ def gray_from_image(msg: Any, source: ImageSource | None = None) -> UInt8:
         source: source of the image, which scales more than 8 bits; None: the image stands alone.
 
     Raises:
-        ImageError: the encoding is not supported, or the data do not fit width, height and step.
+        ImageError: the encoding is not supported, the data do not fit width, height and step, or it is too large.
     """
-    return gray_pixels(msg, (source or ImageSource("image")).to_8_bit)
+    source = source or ImageSource("image")
+    source.require_size(msg.width, msg.height, f"image '{short_text(msg.encoding)}'")
+    return gray_pixels(msg, source.to_8_bit)
 
 
 def gray_from_compressed(msg: Any, source: ImageSource | None = None) -> UInt8:
@@ -86,8 +104,8 @@ def gray_from_compressed(msg: Any, source: ImageSource | None = None) -> UInt8:
         ImageError: it is a depth image, or the data are not a complete image.
     """
     if "compressedDepth" in msg.format:
-        raise ImageError(f"compressed image format '{msg.format}' is a depth image: subscribe to a camera's image")
-    image = decode_image(bytes(msg.data), f"compressed image ('{msg.format}')", source)
+        raise ImageError("compressed image format 'compressedDepth' is a depth image: subscribe to a camera's image")
+    image = decode_image(bytes(msg.data), f"compressed image ('{short_text(msg.format)}')", source)
     return image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from vizloc_ros.errors import CameraError, UncalibratedError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.rectification import CALIBRATE, COEFFICIENT_COUNTS, MODELS, DistortedCamera
-from vizloc_ros.wording import name_text, numbers_text
+from vizloc_ros.wording import name_text, numbers_text, short_text
 
 _NONE = "none"
 # Names in use, in lower case and with _ for - and blanks, and the model meant. The last ones tell of no model that
@@ -132,14 +132,15 @@ def distortion_from_info(distortion_model: str, d: Sequence[float]) -> tuple[str
     Raises:
         CameraError: the name is not known, or has coefficients where it takes none.
     """
-    model = MODEL_NAMES.get(re.sub(r"[\s-]+", "_", distortion_model.strip().lower()))
+    name = short_text(distortion_model)
+    model = MODEL_NAMES.get(re.sub(r"[\s-]+", "_", name.lower()))
     if model is None:
-        raise CameraError(f"distortion_model {distortion_model!r} is not known; calibrate with one of {MODELS}")
+        raise CameraError(f"distortion_model {name!r} is not known; calibrate with one of {MODELS}")
     coefficients = tuple(float(value) for value in d)
     if model == _NONE:
         if any(coefficients):
-            name = repr(distortion_model) if distortion_model else "empty"
-            raise CameraError(f"distortion_model is {name} but d is {numbers_text(d)}: set it to one of {MODELS}")
+            given = repr(name) if name else "empty"
+            raise CameraError(f"distortion_model is {given} but d is {numbers_text(d)}: set it to one of {MODELS}")
         return "plumb_bob", ()
     fitting = _without_zeros(coefficients, COEFFICIENT_COUNTS[model])
     if fitting is None and model in _POLYNOMIALS:

@@ -115,18 +115,22 @@ class Rectifier:
         Raises:
             CameraError: the image is not of the calibrated size.
         """
-        height, width = image.shape[:2]
-        if (width, height) != self.rectified.size:
-            raise CameraError(
-                f"camera_info is for {self.rectified.width}x{self.rectified.height} but the image is {width}x{height}: "
-                "send the calibration of this image size, or images of the calibrated size"
-            )
+        require_size(self.rectified, (image.shape[1], image.shape[0]))
         if self._maps is None:
             return image
         return np.asarray(
             # In older OpenCV the inscribed view exceeds the raw image by up to one pixel: repeat the edge.
             cv2.remap(image, *self._maps, interpolation=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),
             dtype=np.uint8,
+        )
+
+
+def require_size(camera: PinholeCamera, size: tuple[int, int]) -> None:
+    """Raise ``CameraError`` for an image of another size (width, height) than the calibrated one."""
+    if size != camera.size:
+        raise CameraError(
+            f"camera_info is for {camera.width}x{camera.height} but the image is {size[0]}x{size[1]}: "
+            "send the calibration of this image size, or images of the calibrated size"
         )
 
 

@@ -13,6 +13,8 @@ from vizloc_ros.errors import RosError
 from vizloc_ros.geometry.poses import pose_from_quaternion
 from vizloc_ros.wording import name_text, numbers_text
 
+_MAX_TRANSLATION = 1e9  # m; squares of larger ones are no numbers any more
+_MAX_FRAMES = 10_000
 _NORM_TOLERANCE = 0.01  # as in tf2: room for rounded decimals in a file, none for four numbers of another meaning
 
 
@@ -20,11 +22,11 @@ def pose_of_fields(translation: Any, rotation: Any) -> Rigid3d:
     """Pose of a ``Point`` or ``Vector3`` and a ``Quaternion`` of geometry_msgs.
 
     Raises:
-        RosError: it is not finite, or the quaternion's norm is not 1.
+        RosError: it is not finite or farther than 1e9 m, or the quaternion's norm is not 1.
     """
     t = np.array([translation.x, translation.y, translation.z])
     q = np.array([rotation.x, rotation.y, rotation.z, rotation.w])
-    if not np.isfinite(t).all() or not abs(np.linalg.norm(q) - 1.0) <= _NORM_TOLERANCE:
+    if not (np.abs(t) <= _MAX_TRANSLATION).all() or not abs(np.linalg.norm(q) - 1.0) <= _NORM_TOLERANCE:
         raise RosError(
             f"translation {numbers_text(t)} and quaternion (xyzw) {numbers_text(q)} are no pose: "
             "it must be finite and the quaternion's norm 1"
@@ -53,8 +55,10 @@ class TransformTree:
         try:
             parent_from_child = pose_of_fields(transform.transform.translation, transform.transform.rotation)
         except RosError as error:
-            raise RosError(f"transform '{parent}' -> '{child}' ignored: {error}") from error
+            raise RosError(f"transform '{name_text(parent)}' -> '{name_text(child)}' ignored: {error}") from error
         with self._lock:
+            if len(self._parents) >= _MAX_FRAMES and child not in self._parents:
+                raise RosError(f"transform to '{name_text(child)}' ignored: there are {_MAX_FRAMES} frames already")
             self._parents[child] = (parent, parent_from_child)
 
     def lookup(self, parent: str, child: str) -> Rigid3d | None:

@@ -59,6 +59,7 @@ class HfnetNode(PipelineNode):
             self._throttle.submit_if_due,
             withhold_frozen=self.options.withhold_frozen,
             stable_messages=self.options.camera_info_stable,
+            max_pixels=self.options.max_image_pixels,
         )
         self.diagnostics.watch("calibration_shift_px", self._calibration_shift)
         self.diagnostics.watch(FEATURES_LISTENERS, self._features.get_subscription_count)

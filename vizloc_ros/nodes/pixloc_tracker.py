@@ -34,7 +34,13 @@ from vizloc_ros.pixloc.verification import deviation
 from vizloc_ros.ros.diagnostics import Level
 from vizloc_ros.ros.extrinsics import CameraExtrinsics
 from vizloc_ros.ros.image_input import ImageInput
-from vizloc_ros.ros.messages import header_of, pose_from_msg, pose_with_covariance_to_msg, stamp_to_ns
+from vizloc_ros.ros.messages import (
+    covariance_from_msg,
+    header_of,
+    pose_from_msg,
+    pose_with_covariance_to_msg,
+    stamp_to_ns,
+)
 from vizloc_ros.ros.node_options import TRACKER, TrackerNodeOptions
 from vizloc_ros.ros.odometry_buffer import OdometryBuffer
 from vizloc_ros.ros.parameters import declare_options
@@ -44,9 +50,11 @@ from vizloc_ros.ros.qos import POSE, SENSOR, STATE
 from vizloc_ros.ros.runner import run_node
 from vizloc_ros.ros.subscriptions import subscribe_to_either
 from vizloc_ros.timing import Stopwatch
+from vizloc_ros.wording import short_text
 
 _BURST = 8  # images; one that takes long, such as an ambiguous one, costs none of the next
 _MAX_PRIORS = 8
+_MAX_FAULT_CHARS = 500
 _INITIAL_STD = (1.0, 0.1)  # m, rad; of an initial pose that a person has set
 
 
@@ -90,6 +98,7 @@ class PixLocTrackerNode(PipelineNode):
             on_change=self._on_camera_change,
             withhold_frozen=self.options.withhold_frozen,
             stable_messages=self.options.camera_info_stable,
+            max_pixels=self.options.max_image_pixels,
         )
         self.create_subscription(PoseWithCovarianceStamped, "localization/pose", self._on_prior, POSE)
         self.create_subscription(String, "localization/fault", self._on_fault, STATE)
@@ -133,7 +142,7 @@ class PixLocTrackerNode(PipelineNode):
         self._submaps.prefetch(msg.pose.pose)
 
     def _on_fault(self, msg: String) -> None:
-        self._fault = msg.data
+        self._fault = short_text(msg.data, _MAX_FAULT_CHARS)
 
     def _on_initial_pose(self, msg: PoseWithCovarianceStamped) -> None:
         self.get_logger().info("an initial pose was given")
@@ -202,12 +211,10 @@ class PixLocTrackerNode(PipelineNode):
         for msg, override in priors:
             try:
                 map_from_cam = pose_from_msg(msg.pose.pose) * base_from_cam
+                std = _INITIAL_STD if override else position_and_rotation_std(covariance_from_msg(msg))
             except RosError as error:
                 self.diagnostics.report(Level.WARN, f"a pose to start from cannot be used: {error}")
                 continue
-            std = _INITIAL_STD
-            if not override:
-                std = position_and_rotation_std(np.reshape(msg.pose.covariance, (6, 6)))
             at_ns = stamp_ns if override else stamp_to_ns(msg.header.stamp)  # a person means the current image
             if at_ns <= self._priors_after_ns:
                 continue

@@ -20,6 +20,10 @@ from vizloc_ros.ros.point_clouds import CloudField, CloudLayout
 
 _UINT32_MAX = np.iinfo(np.uint32).max
 _MAX_LEVELS = 8
+_MAX_FEATURES, _MAX_OBSERVATIONS, _MAX_LANDMARKS = 100_000, 400_000, 100_000
+_MAX_PLACES = 1000
+_MAX_POSITION = 1e9  # m from the origin of the map
+_UNIT_TOLERANCE = 0.01
 
 
 def _floats(*names: str) -> tuple[CloudField, ...]:
@@ -27,7 +31,7 @@ def _floats(*names: str) -> tuple[CloudField, ...]:
 
 
 _DESCRIPTOR = CloudField("descriptor", PointField.INT8, vector=True)
-FEATURES = CloudLayout("features", (*_floats("x", "y", "score"), _DESCRIPTOR))
+FEATURES = CloudLayout("features", (*_floats("x", "y", "score"), _DESCRIPTOR), _MAX_FEATURES)
 GLOBAL_DESCRIPTOR = CloudLayout(
     "global_descriptor",
     (CloudField("descriptor", PointField.FLOAT32, vector=True), CloudField("feature_id", PointField.UINT32)),
@@ -40,6 +44,7 @@ CANDIDATES = CloudLayout(
         CloudField("place", PointField.UINT32),
         _DESCRIPTOR,
     ),
+    _MAX_OBSERVATIONS,
 )
 MAP_POINTS = CloudLayout("map/points", _floats("x", "y", "z"))
 
@@ -69,11 +74,14 @@ def features_from_msg(
 
     Raises:
         RosError: the cloud has another layout.
-        FeatureError: a keypoint or score is not finite.
+        FeatureError: a keypoint or score is not finite, or a keypoint far outside the image.
     """
     points = FEATURES.decode(msg)
+    keypoints = _columns(points, FEATURES, "x", "y")
+    if (np.abs(keypoints) > 2 * np.array(image_size)).any():  # corrected ones may lie a little outside
+        raise FeatureError(f"cloud 'features': keypoints lie far outside the image of {image_size[0]}x{image_size[1]}")
     return Features(
-        keypoints=_columns(points, FEATURES, "x", "y"),
+        keypoints=keypoints,
         scores=_columns(points, FEATURES, "score")[:, 0],
         descriptors=np.ascontiguousarray(points["descriptor"]),
         global_descriptor=global_descriptor,
@@ -92,14 +100,14 @@ def global_descriptor_from_msg(msg: PointCloud2) -> GlobalDescriptor:
 
     Raises:
         RosError: the cloud has another layout, or not exactly one point.
-        FeatureError: the descriptor is not finite.
+        FeatureError: the descriptor is not a unit vector.
     """
     points = GLOBAL_DESCRIPTOR.decode(msg)
     if len(points) != 1:
         raise RosError(f"cloud 'global_descriptor' has {len(points)} points instead of one")
     descriptor = points["descriptor"][0].astype(np.float32)
-    if not np.isfinite(descriptor).all():
-        raise FeatureError("cloud 'global_descriptor': the descriptor is not finite")
+    if not abs(float(np.linalg.norm(descriptor.astype(np.float64))) - 1) < _UNIT_TOLERANCE:
+        raise FeatureError("cloud 'global_descriptor': the descriptor is not a unit vector")
     return GlobalDescriptor(descriptor, int(points["feature_id"][0]))
 
 
@@ -128,16 +136,19 @@ def places_from_msg(msg: PointCloud2) -> list[Place]:
 
     Raises:
         RosError: the cloud has another layout.
-        FeatureError: a position is not finite, or the places are not in order.
+        FeatureError: a position is not in a map, or the places are not in order, or too many.
     """
     points = CANDIDATES.decode(msg)
     positions = _columns(points, CANDIDATES, "x", "y", "z")
+    _require_positions(positions, CANDIDATES.name)
     landmark_ids = points["landmark"].astype(np.int32)
     descriptors = np.ascontiguousarray(points["descriptor"])
     rank_steps = np.diff(points["place"].astype(np.int64), prepend=-1)
     if np.any(rank_steps[1:] < 0):
         raise FeatureError("cloud 'candidates': its places are not in order, best (0) first")
     bounds = np.append(np.flatnonzero(rank_steps), len(points))
+    if len(bounds) > _MAX_PLACES:
+        raise FeatureError(f"cloud 'candidates' has {len(bounds) - 1} places; fewer than {_MAX_PLACES} are allowed")
     return [
         Place(positions[rows], landmark_ids[rows], descriptors[rows]) for rows in map(slice, bounds[:-1], bounds[1:])
     ]
@@ -157,6 +168,11 @@ def _columns(points: NDArray[np.void], layout: CloudLayout, *names: str) -> Floa
     if not np.isfinite(columns).all():
         raise FeatureError(f"cloud '{layout.name}': {', '.join(names)} must be finite")
     return columns
+
+
+def _require_positions(positions: NDArray[np.floating[Any]], name: str) -> None:
+    if not (np.abs(positions) <= _MAX_POSITION).all():
+        raise FeatureError(f"cloud '{name}': positions must be finite, and at most {_MAX_POSITION:g} m from the origin")
 
 
 def _uint32(values: NDArray[np.integer[Any]], layout: CloudLayout, name: str) -> NDArray[np.uint32]:
@@ -195,7 +211,7 @@ def submap_from_msg(msg: PointCloud2) -> ReceivedSubmap:
 
     Raises:
         RosError: the cloud has another layout, or is empty.
-        FeatureError: a position, scale or confidence is not finite.
+        FeatureError: a position is not in a map, or a scale or confidence is not finite.
     """
     levels = sum(field.name.startswith("features_") for field in msg.fields)
     if not 1 <= levels <= _MAX_LEVELS:
@@ -204,18 +220,18 @@ def submap_from_msg(msg: PointCloud2) -> ReceivedSubmap:
     if not len(points):
         raise RosError("cloud 'submap' is empty")
     positions = np.stack([points[axis].astype(np.float64) for axis in "xyz"], axis=1)
-    quantized = tuple(
-        QuantizedLevel(
-            np.ascontiguousarray(points[f"features_{level}"]),
-            points[f"scale_{level}"].astype(np.float16),
-            points[f"confidence_{level}"].astype(np.float16),
+    _require_positions(positions, "submap")
+    with np.errstate(over="ignore", invalid="ignore"):  # the check below names what is too large for 16 bits
+        quantized = tuple(
+            QuantizedLevel(
+                np.ascontiguousarray(points[f"features_{level}"]),
+                points[f"scale_{level}"].astype(np.float16),
+                points[f"confidence_{level}"].astype(np.float16),
+            )
+            for level in range(levels)
         )
-        for level in range(levels)
-    )
-    if not np.isfinite(positions).all() or not all(
-        np.isfinite(level.scales).all() and np.isfinite(level.confidences).all() for level in quantized
-    ):
-        raise FeatureError("cloud 'submap': positions, scales and confidences must be finite")
+    if not all(np.isfinite(level.scales).all() and np.isfinite(level.confidences).all() for level in quantized):
+        raise FeatureError("cloud 'submap': scales and confidences must be finite")
     references = QuantizedReferences(positions, points["landmark"].astype(np.int64), quantized)
     return ReceivedSubmap(references.dequantized(), int(points["model"][0]))
 
@@ -226,4 +242,4 @@ def _submap_layout(levels: int) -> CloudLayout:
     for level in range(levels):
         fields.append(CloudField(f"features_{level}", PointField.INT8, vector=True))
         fields += [CloudField(f"{name}_{level}", PointField.FLOAT32) for name in ("scale", "confidence")]
-    return CloudLayout("submap", tuple(fields))
+    return CloudLayout("submap", tuple(fields), _MAX_LANDMARKS)

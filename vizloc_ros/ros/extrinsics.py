@@ -9,11 +9,14 @@ from geometry_msgs.msg import TransformStamped
 from pycolmap import Rigid3d
 
 from vizloc_ros.errors import RosError
+from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.geometry.transform_tree import TransformTree
 from vizloc_ros.ros.diagnostics import Level
 from vizloc_ros.ros.qos import TF_STATIC
 from vizloc_ros.ros.subscriptions import subscribe_to_either
 from vizloc_ros.wording import name_text
+
+_MOVED_M, _TURNED_DEG = 0.001, 0.05  # more than the rounding of a file
 
 
 class StaticTransforms:
@@ -47,10 +50,14 @@ def tf_message_type() -> Any:
 
 
 class CameraExtrinsics:
-    """Pose of the camera on the vehicle: the fixed one of a parameter, else that of ``/tf_static``."""
+    """Pose of the camera on the vehicle: the fixed one of a parameter, else that of ``/tf_static``.
+
+    One that changes there is followed, as tf2 does, and named.
+    """
 
     def __init__(self, node: Any, base_frame: str, fixed: Rigid3d | None) -> None:
-        self._base, self._fixed = base_frame, fixed
+        self._node, self._base, self._fixed = node, base_frame, fixed
+        self._used: tuple[str, Rigid3d] | None = None  # the last frame of a camera, and its pose
         self._transforms = StaticTransforms(node, lambda message: node.diagnostics.report(Level.WARN, message))
 
     def find(self, camera_frame: str) -> Rigid3d | None:
@@ -68,4 +75,19 @@ class CameraExtrinsics:
                 f"no transform {self._base} -> {name_text(camera_frame)} on /tf_static, so the pose of {self._base} is "
                 f"not known: {remedy}, or set the parameter base_from_cam"
             )
+        self._name_move(camera_frame, base_from_cam)
         return base_from_cam
+
+    def _name_move(self, camera_frame: str, base_from_cam: Rigid3d) -> None:
+        before, self._used = self._used, (camera_frame, base_from_cam)
+        if before is None or before[0] != camera_frame:
+            return
+        moved_m, turned_deg = pose_error(before[1], base_from_cam)
+        if moved_m > _MOVED_M or turned_deg > _TURNED_DEG:
+            text = (
+                f"transform {self._base} -> {camera_frame} on /tf_static has moved by {moved_m:.3f} m, "
+                f"{turned_deg:.2f} deg; poses follow it from now on. Do two nodes publish it? "
+                "A mount that moves is not supported"
+            )
+            self._node.diagnostics.notice(text)
+            self._node.get_logger().warning(text)

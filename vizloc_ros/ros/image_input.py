@@ -13,12 +13,14 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.datasets.covered_lens import CoveredLens
 from vizloc_ros.datasets.frozen_images import FrozenImages
+from vizloc_ros.datasets.image_headers import MAX_MESSAGE_PIXELS
 from vizloc_ros.datasets.image_messages import ImageDecoder, check_exposure
 from vizloc_ros.datasets.lenses import rectifier as rectifier_of
 from vizloc_ros.errors import CameraError, UncalibratedError
 from vizloc_ros.geometry.calibration_guard import CalibrationGuard
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.camera_info import camera_frame, camera_of_message, frame_difference
+from vizloc_ros.geometry.rectification import DistortedCamera, rectified_camera, require_size
 from vizloc_ros.ros.diagnostics import Level
 from vizloc_ros.ros.messages import stamp_to_ns
 from vizloc_ros.ros.pipeline_node import PipelineNode
@@ -52,6 +54,7 @@ class ImageInput:
         on_change: Callable[[], None] | None = None,
         withhold_frozen: bool = False,
         stable_messages: int = 10,
+        max_pixels: int = MAX_MESSAGE_PIXELS,
     ) -> None:
         """Subscribe the node to both topics.
 
@@ -65,6 +68,7 @@ class ImageInput:
             on_change: called when a camera_info differs from those before.
             withhold_frozen: refuse an image that is the one before again.
             stable_messages: messages in a row after which a changed camera_info is used.
+            max_pixels: pixels above which an image or camera_info is refused.
         """
         self._node, self._submit, self._on_jump = node, submit or node.submit, on_jump
         self._on_change = on_change
@@ -80,7 +84,7 @@ class ImageInput:
         self._topic = "image/compressed" if compressed else "image"
         node.diagnostics.expect(self._topic, silence_timeout, "is the camera driver running, is the topic remapped?")
         image_topic = node.resolve_topic_name(self._topic)  # as remapped; count_publishers does not do that
-        self._decoder = ImageDecoder(image_topic, self._warn)
+        self._decoder, self._max_pixels = ImageDecoder(image_topic, self._warn, max_pixels), max_pixels
         node.diagnostics.watch(IMAGE_PUBLISHERS, lambda: node.count_publishers(image_topic))
         subscribe_to_either(node, CameraInfo, "camera_info", self._on_camera_info, SENSOR)
         node.create_subscription(CompressedImage if compressed else Image, self._topic, self._on_image, SENSOR)
@@ -112,6 +116,8 @@ class ImageInput:
             raise CameraError(self._calibration.problem)
         self._set_frame(msg)
         with stopwatch(f"{prefix}_decode"):
+            if (size := self._decoder.size(msg)) is not None:
+                require_size(rectified_camera(camera.of_size(size)), size)  # before it is decoded
             gray = self._decoder.gray(msg)
             check_exposure(gray)
             if self._frozen is not None:
@@ -127,7 +133,8 @@ class ImageInput:
         self._info_frame = msg.header.frame_id
         try:
             camera = camera_of_message(msg)
-            rectified = rectifier_of(camera).rectified
+            self._require_possible_size(camera)
+            rectified = rectified_camera(camera)
         except CameraError as error:
             problem = f"{self._node.resolve_topic_name('camera_info')}: {error}"
             if isinstance(error, UncalibratedError):
@@ -141,6 +148,15 @@ class ImageInput:
             self._rectified = rectified
         elif was_used and self._on_change is not None:
             self._on_change()
+
+    def _require_possible_size(self, camera: DistortedCamera) -> None:
+        """Raise ``CameraError`` for a camera of more pixels than an image may have."""
+        width, height = (camera.whole or camera).pinhole.size
+        if width * height > self._max_pixels:
+            raise CameraError(
+                f"width and height are {width}x{height}, above the limit of {self._max_pixels:,} pixels: they must be "
+                "the image's, or raise the parameter max_image_pixels"
+            )
 
     def _notice(self, change: str) -> None:
         if change:

@@ -12,8 +12,9 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from vizloc_ros.arrays import Float64
-from vizloc_ros.errors import CameraError
+from vizloc_ros.errors import CameraError, RosError
 from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.geometry.camera_info import camera_of_message
 from vizloc_ros.geometry.poses import array_of
 from vizloc_ros.geometry.rectification import DistortedCamera
 from vizloc_ros.geometry.transform_tree import pose_of_fields
@@ -68,6 +69,14 @@ def pose_with_covariance_to_msg(
     return msg
 
 
+def covariance_from_msg(msg: PoseWithCovarianceStamped) -> Float64:
+    """Covariance (6, 6) of a pose message. Raises ``RosError`` if it is not finite."""
+    covariance = np.reshape(np.asarray(msg.pose.covariance, np.float64), (6, 6))
+    if not np.isfinite(covariance).all():
+        raise RosError("its covariance is not finite")
+    return covariance
+
+
 def poses_to_msg(parent_from_children: Iterable[Rigid3d], header: Header) -> PoseArray:
     """Message of the poses of many children, for RViz."""
     return PoseArray(header=header, poses=[pose_to_msg(pose) for pose in parent_from_children])
@@ -105,12 +114,10 @@ def rectified_camera_to_msg(camera: PinholeCamera, header: Header) -> CameraInfo
 
 def rectified_camera_from_msg(msg: CameraInfo) -> PinholeCamera:
     """Camera of images without distortion. Raises ``CameraError`` if the message has any, or is no calibration."""
-    if any(msg.d):
+    camera = camera_of_message(msg)
+    if camera.is_distorted:
         raise CameraError(
             "camera_info describes a lens with distortion where a rectified camera is needed: "
             "features/camera_info of the hfnet node is meant, not the driver's camera_info"
         )
-    fx, skew, cx, _, fy, cy, *_ = (float(value) for value in msg.k)
-    if skew:
-        raise CameraError(f"camera_info has a skew of {skew:g}; a camera without it is needed")
-    return PinholeCamera(int(msg.width), int(msg.height), fx, fy, cx, cy)
+    return camera.pinhole

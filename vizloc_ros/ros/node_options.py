@@ -9,6 +9,7 @@ import numpy as np
 from pycolmap import Rigid3d
 from pydantic import AfterValidator, Field
 
+from vizloc_ros.datasets.image_headers import MAX_FILE_PIXELS, MAX_MESSAGE_PIXELS
 from vizloc_ros.features.device import Device
 from vizloc_ros.geometry.poses import pose_from_quaternion
 from vizloc_ros.localization.localization_options import PoseOptions, RetrievalOptions
@@ -35,8 +36,20 @@ def _pose_or_empty(values: tuple[float, ...]) -> tuple[float, ...]:
     return values
 
 
+def _frame_name(name: str) -> str:
+    if not name.strip("/") or any(character.isspace() for character in name):
+        raise ValueError(f"is {name!r}: it must be the name of a frame, such as base_link, without blanks")
+    return name
+
+
+def _frame_name_or_empty(name: str) -> str:
+    return _frame_name(name) if name else name
+
+
 MapPath = Annotated[str, AfterValidator(_nonempty_path)]
 BaseFromCam = Annotated[tuple[float, ...], AfterValidator(_pose_or_empty)]
+FrameName = Annotated[str, AfterValidator(_frame_name)]
+FrameNameOrEmpty = Annotated[str, AfterValidator(_frame_name_or_empty)]
 
 
 def _map_path(description: str) -> Any:
@@ -46,7 +59,7 @@ def _map_path(description: str) -> Any:
 class MountingOptions(Options):
     """Options of a node that needs the pose of the camera on the vehicle."""
 
-    base_frame: str = Field("base_link", description="frame of the vehicle, whose pose is published")
+    base_frame: FrameName = Field("base_link", description="frame of the vehicle, whose pose is published")
     base_from_cam: BaseFromCam = Field(
         (), description="camera's optical frame in base_frame: x y z [m] qx qy qz qw; empty: from /tf_static"
     )
@@ -69,6 +82,12 @@ class ImageOptions(Options):
     """Options of a node with an image subscription."""
 
     image_transport: Literal["raw", "compressed"] = Field("raw", description="how images arrive")
+    max_image_pixels: int = Field(
+        MAX_MESSAGE_PIXELS,
+        ge=1,
+        le=MAX_FILE_PIXELS,
+        description="pixels above which an image is refused before it is decoded, and so is a camera_info",
+    )
     silence_timeout: float = Field(
         3.0, ge=0.1, le=3600, description="time without an image after which diagnostics warn [s]"
     )
@@ -126,7 +145,7 @@ class VisualMapServerOptions(Options):
     """Options of the map server."""
 
     map_path: MapPath = _map_path("map")
-    map_frame: str = Field("", description="name of the map frame; empty: the one in the map")
+    map_frame: FrameNameOrEmpty = Field("", description="name of the map frame; empty: the one in the map")
     publish_earth: bool = Field(
         True, description="publish earth -> map frame on /tf_static if the map has a datum (REP 105)"
     )

@@ -195,8 +195,9 @@ def _warn_of_unknown(node: Any, own: list[str], names_of_others: Collection[str]
             continue
         if new := [renamed for renamed in RENAMED.get(name, ()) if renamed in own]:
             raise ConfigError(f"parameter {name} is now called {new[0]}")
-        near = difflib.get_close_matches(name, own, n=1, cutoff=0.0)
-        node.get_logger().warning(f"there is no parameter {name}: it has no effect; the nearest name is {near[0]}")
+        near = difflib.get_close_matches(name, own, n=1)
+        hint = f"the nearest name is {near[0]}" if near else f"`ros2 param list` shows those of {node.get_name()}"
+        node.get_logger().warning(f"there is no parameter {name}: it has no effect; {hint}")
 
 
 def _refuse_old_sections(node: str, model: type[BaseModel]) -> None:

@@ -49,6 +49,19 @@ class PipelineNode(Node):
         self._workers = (*self._workers, worker)
         return worker
 
+    def create_subscription(
+        self, message_type: Any, topic: str, callback: Callable[[Any], Any], *args: Any, **options: Any
+    ) -> Any:
+        """Subscribe as rclpy does; a message that the callback cannot use is counted, and does not end the node."""
+
+        def receive(msg: Any) -> None:
+            try:
+                callback(msg)
+            except Exception as error:  # noqa: BLE001 - whoever sends a message must not be able to end the node
+                self._on_error(error)
+
+        return super().create_subscription(message_type, topic, receive, *args, **options)
+
     def submit(self, item: Any) -> None:
         """Give an input to the worker; the oldest of too many waiting inputs are dropped."""
         self.diagnostics.count("received")
@@ -75,7 +88,7 @@ class PipelineNode(Node):
             self.diagnostics.timings.add_all({stage: age * 1e3})
 
     def load_with_retry(self, load: Callable[[], str | None]) -> None:
-        """Call ``load`` now and, while it raises ``VizlocError``, again every two seconds: a map may come later.
+        """Call ``load`` now and, while it fails, again every two seconds: a map may come later, or be mended.
 
         A text that it returns is a warning, which stands in the diagnostics.
         """
@@ -83,10 +96,10 @@ class PipelineNode(Node):
         def attempt() -> None:
             try:
                 warning = load()
-            except VizlocError as error:
-                self.load_error = str(error)
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with its files, the node tries again
+                self.load_error = _text_of(error)
                 self.diagnostics.set_standing(Level.ERROR, self.load_error)
-                self.get_logger().error(f"{error} (trying again)", throttle_duration_sec=30.0)
+                self.get_logger().error(f"{self.load_error} (trying again)", throttle_duration_sec=30.0)
             else:
                 timer.cancel()
                 self.diagnostics.set_standing(Level.WARN if warning else Level.OK, warning or "ok")
@@ -101,8 +114,10 @@ class PipelineNode(Node):
         super().destroy_node()
 
     def _on_error(self, error: Exception) -> None:
-        known = isinstance(error, VizlocError)
-        self.reject(
-            str(error) if known else f"internal error, please report it: {type(error).__name__}: {error}",
-            Level.WARN if isinstance(error, FrozenCameraError) else Level.ERROR,
-        )
+        self.reject(_text_of(error), Level.WARN if isinstance(error, FrozenCameraError) else Level.ERROR)
+
+
+def _text_of(error: Exception) -> str:
+    if isinstance(error, VizlocError):
+        return str(error)
+    return f"internal error, please report it: {type(error).__name__}: {error}"

@@ -17,6 +17,7 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
 from vizloc_ros.errors import FeatureError, RosError
+from vizloc_ros.wording import short_text
 
 SCALARS = {
     PointField.INT8: "i1",
@@ -29,6 +30,8 @@ SCALARS = {
     PointField.FLOAT64: "f8",
 }
 _MAX_POINT_STEP = 1 << 20  # bytes; without a limit, an empty cloud could claim any
+_MAX_BYTES = 1 << 28  # of the data; decoded, they are four times as many
+_MAX_FIELDS = 256
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,11 @@ class CloudField:
 
 @dataclass(frozen=True)
 class CloudLayout:
-    """Fields of a cloud, packed in this order, and the cloud's name for errors."""
+    """Fields of a cloud, packed in this order, the cloud's name for errors, and the points it may have when decoded."""
 
     name: str
     fields: tuple[CloudField, ...]
+    max_points: int = 1_000_000
 
     def encode(self, arrays: Mapping[str, NDArray[Any]], header: Header) -> PointCloud2:
         """Pack one array per field, (N,) or for a vector field (N, count), into an unorganized cloud of N points.
@@ -85,8 +89,15 @@ class CloudLayout:
     def decode(self, msg: PointCloud2) -> NDArray[np.void]:
         """Return the points as an (N,) structured array, a view of the message's data if its rows are not padded.
 
-        Raises ``RosError`` for a field that is missing or of another type, and for data of the wrong length.
+        Raises ``RosError`` for a field that is missing or of another type, for data of the wrong length, and for too
+        large a cloud.
         """
+        if msg.width * msg.height > self.max_points or len(msg.data) > _MAX_BYTES or len(msg.fields) > _MAX_FIELDS:
+            raise RosError(
+                f"cloud '{self.name}': {msg.width * msg.height} points, {len(msg.data)} bytes and {len(msg.fields)} "
+                f"fields are more than the {self.max_points}, {_MAX_BYTES} and {_MAX_FIELDS} that are allowed: is its "
+                "publisher broken?"
+            )
         implausible = msg.row_step < msg.width * msg.point_step or msg.point_step > _MAX_POINT_STEP
         if implausible or len(msg.data) != msg.height * msg.row_step:
             raise RosError(
@@ -106,7 +117,9 @@ class CloudLayout:
         for field in self.fields:
             found = present.get(field.name)
             if found is None:
-                raise RosError(f"cloud '{self.name}' has no field '{field.name}', only {', '.join(present) or 'none'}")
+                raise RosError(
+                    f"cloud '{self.name}' has no field '{field.name}', only {short_text(', '.join(present)) or 'none'}"
+                )
             scalar, count = SCALARS[field.datatype], max(found.count, 1)  # PCL writes 0 for 1
             if found.datatype != field.datatype or (count != 1 and not field.vector):
                 raise RosError(
