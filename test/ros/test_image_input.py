@@ -1,20 +1,23 @@
 """Input of images in a node: camera_info of either durability, its frame, region, binning, and a late calibration."""
 
+import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
-from geometry_msgs.msg import PoseWithCovarianceStamped
+from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
 from pycolmap import Rigid3d
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from ros_helpers import ros_nodes, spin_until
-from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 
 from vizloc_ros.errors import CameraError, RosError
 from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.ros import pipeline_node
 from vizloc_ros.ros.extrinsics import CameraExtrinsics, StaticTransforms, tf_message_type
 from vizloc_ros.ros.image_input import ImageInput
 from vizloc_ros.ros.messages import header_of, rectified_camera_to_msg, transform_to_msg
@@ -69,7 +72,7 @@ class Input:
             self._publisher.publish(msg)
             spin_until(lambda msg=msg: self._arrived[-1] == msg, self.driver, self.node)
 
-    def decode(self, msg: Image) -> tuple[Any, PinholeCamera]:
+    def decode(self, msg: Image | CompressedImage) -> tuple[Any, PinholeCamera]:
         return self.input.decode_and_rectify(msg, Stopwatch(), "test")
 
     @property
@@ -214,6 +217,74 @@ def test_no_frame_at_all_is_called_empty() -> None:
         with pytest.raises(RosError, match=r"base_link -> camera on /tf_static.*static_transform_publisher"):
             CameraExtrinsics(node, "base_link", None).base_from_cam("camera")
         assert CameraExtrinsics(node, "base_link", Rigid3d()).base_from_cam("") == Rigid3d()
+
+
+def test_a_mount_that_moves_on_tf_static_is_followed_and_named(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not installed: run make setup")
+    with inputs(monkeypatch) as made:
+        node, driver = made.node, made.driver
+        extrinsics = CameraExtrinsics(node, "base_link", None)
+        publisher = driver.create_publisher(tf_message_type(), "/tf_static", TF_STATIC)
+
+        def publish_until(x: float) -> str:
+            transform = TransformStamped(child_frame_id="camera", transform=transform_to_msg(Rigid3d()))
+            transform.header.frame_id, transform.transform.translation.x = "base_link", x
+
+            def has_moved() -> bool:
+                publisher.publish(tf_message_type()(transforms=[transform]))
+                found = extrinsics.find("camera")
+                return found is not None and found.translation[0] == x
+
+            spin_until(has_moved, driver, node)
+            assert extrinsics.base_from_cam("camera").translation[0] == x
+            return str(node.diagnostics.take_status().message)
+
+        for x in (0.5, 0.5005):  # half a millimeter is rounding
+            assert "has moved" not in publish_until(x)
+        assert "transform base_link -> camera on /tf_static has moved by 1.000 m, 0.00 deg; poses follow" in (
+            publish_until(1.5005)
+        )
+        assert "has moved by 1.000 m" in capfd.readouterr().err
+
+
+def test_whatever_is_wrong_with_its_files_a_node_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that a callback cannot use does not end it either."""
+    attempts: list[Exception] = [RecursionError("900 lists in lists"), OSError("cannot be read"), RosError("no map")]
+    monkeypatch.setattr(pipeline_node, "_RETRY_SECONDS", 0.01)
+
+    def load() -> None:
+        if attempts:
+            raise attempts.pop(0)
+
+    with inputs(monkeypatch) as made:
+        made.node.load_with_retry(load)
+        assert made.node.load_error == "internal error, please report it: RecursionError: 900 lists in lists"
+        spin_until(lambda: not attempts, made.driver, made.node)
+        assert made.node.load_error == "no map"
+        made.node.create_subscription(CameraInfo, "faulty", lambda msg: msg.no_such_field, POSE)
+        publisher = made.driver.create_publisher(CameraInfo, "faulty", POSE)
+        spin_until(lambda: publisher.get_subscription_count() > 0, made.driver, made.node)
+        publisher.publish(CameraInfo())
+        spin_until(lambda: made.status[1]["rejected"] == "1", made.driver, made.node)
+
+
+def test_a_camera_info_of_a_huge_image_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its maps for the rectification would take a gigabyte."""
+    with inputs(monkeypatch) as made:
+        made.send(camera_info(camera=PinholeCamera(16_000, 16_000, 16e3, 16e3, 8e3, 8e3), d=[0.1, 0.0, 0.0, 0.0, 0.0]))
+        assert "/camera_info: width and height are 16000x16000, above the limit of 50,000,000 pixels" in made.status[0]
+
+
+def test_a_compressed_image_of_another_size_than_the_calibrated_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    with inputs(monkeypatch) as made:
+        made.send(camera_info())
+        data = cv2.imencode(".png", np.zeros((30, 20), np.uint8))[1].tobytes()
+        msg = CompressedImage(header=header_of(2, "camera"), format="png", data=array.array("B", data))
+        monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("it was decoded"))
+        with pytest.raises(CameraError, match="camera_info is for 64x48 but the image is 20x30"):
+            made.decode(msg)
 
 
 def test_a_region_and_binning_are_those_of_the_image_that_comes(monkeypatch: pytest.MonkeyPatch) -> None:

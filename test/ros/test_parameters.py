@@ -182,11 +182,12 @@ def test_an_empty_list_is_one_of_the_declared_type(make_node):
 
 
 def test_unknown_names_are_warned_of_with_the_nearest(make_node, capfd):
-    node = make_node({"detection.max_keypoint": 5, "provider": "cuda", "rate_hz": 1.0})
+    node = make_node({"detection.max_keypoint": 5, "provider": "cuda", "rate_hz": 1.0, "zzz": 1})
     declare_options(node, Tree, names_of_others={"rate_hz"})
     said = capfd.readouterr().err
     assert "there is no parameter detection.max_keypoint:" in said
     assert "the nearest name is detection.max_keypoints" in said
+    assert "there is no parameter zzz: it has no effect; `ros2 param list` shows those of" in said
     assert "rate_hz" not in said
     assert "provider" not in said
 
@@ -235,6 +236,19 @@ def test_a_section_for_a_former_name_is_refused(context, monkeypatch, tmp_path, 
                 declare_options(node, model)
         finally:
             node.destroy_node()
+
+
+@pytest.mark.parametrize("name", ["base_frame", "map_frame"])
+@pytest.mark.parametrize("value", ["", "/", " ", "base link"])
+def test_a_frame_must_have_a_name(make_node, name, value):
+    """Only the map's may be empty: then it is the one in the map."""
+    model = NODE_OPTIONS["localizer" if name == "base_frame" else "visual_map_server"]
+    node = make_node({name: value, "map_path": "/map"})
+    if name == "map_frame" and not value:
+        assert declare_options(node, model).map_frame == ""
+        return
+    with pytest.raises(ConfigError, match=rf"parameter: {name}: is '{value}': it must be the name of a frame"):
+        declare_options(node, model)
 
 
 def test_what_is_read_only_stays(make_node):
