@@ -1,37 +1,17 @@
-"""Signals in the first seconds of the nodes, while their imports run: they end with 0 and say nothing."""
+"""Signals in the first seconds of the nodes, while their imports run: they end with 0 and say nothing.
 
-import os
+``signal_grid.py`` has the nodes and commands at many times.
+"""
+
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from repository import REPOSITORY
+from signal_grid import NODES, start, strike, wait_for_the_package
 
 from vizloc_ros.ros.start_signals import Program, program_of
-
-NODES = ("hfnet", "visual_map_server", "localizer", "pixloc_tracker", "vizloc_node")
-
-
-def start(node: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", f"vizloc_ros.nodes.{node}", "--ros-args", "-p", "map_path:=/no/map"]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def wait_for_the_package(process: "subprocess.Popen[str]") -> None:
-    """Wait until the package has begun, whose first line blocks the signals: Python itself can only die of them."""
-    status = Path(f"/proc/{process.pid}/status")
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        blocked = next(line for line in status.read_text().splitlines() if line.startswith("SigBlk"))
-        if int(blocked.split()[1], 16) & 1 << (signal.SIGTERM - 1):
-            return
-        time.sleep(0.002)
-    raise AssertionError("the signals are not blocked")
 
 
 @pytest.mark.ros
@@ -45,16 +25,14 @@ def wait_for_the_package(process: "subprocess.Popen[str]") -> None:
         ("vizloc_node", [signal.SIGINT, signal.SIGINT], 1.0),
     ],
 )
-def test_a_signal_during_the_start_ends_a_node_cleanly(node: str, numbers: Sequence[int], seconds: float) -> None:
-    process = start(node)
+def test_a_signal_during_the_start_ends_a_node_cleanly(
+    node: str, numbers: Sequence[int], seconds: float, tmp_path: Path
+) -> None:
+    process = start([f"vizloc_ros.nodes.{node}", "--ros-args", "-p", "map_path:=/no/map"], tmp_path)
     wait_for_the_package(process)
     time.sleep(seconds)
-    for number in numbers:
-        process.send_signal(number)
-        time.sleep(0.05)
-    output = process.communicate(timeout=30)
-    assert process.returncode == 0, output
-    assert "Traceback" not in "".join(output)
+    struck = strike(process, numbers, tmp_path)
+    assert not struck.faults(numbers[0], is_node=True), struck
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Workers on a cluster of Ray, or on one that is started on this machine."""
 
+import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -57,6 +58,7 @@ def open_ray(address: str, processes: int | None = None) -> Iterator[RayWorkers]
     Raises:
         ConfigError: Ray is not installed, or there is no such cluster.
     """
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         import ray
     except ImportError as error:
@@ -70,6 +72,9 @@ def open_ray(address: str, processes: int | None = None) -> Iterator[RayWorkers]
             ray.init(address=address, **quiet)
     except Exception as error:  # Ray has no class of its own for this
         raise ConfigError(f"--ray {address}: does not start or answer ({' '.join(str(error).split())})") from error
+    for number, handler in handlers.items():
+        if callable(handler):
+            signal.signal(number, handler)  # Ray's own ends the process with an exit code of its own
     try:
         yield RayWorkers(ray)
     finally:
