@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import String
 
+from vizloc_ros.errors import RosError
 from vizloc_ros.replay.reasons import Reasons
 from vizloc_ros.ros.messages import pose_from_msg, stamp_to_ns
 from vizloc_ros.ros.qos import DIAGNOSTICS, FEATURES, POSE, STATE
@@ -100,4 +102,5 @@ class Recorder(Node):
 
 
 def _keep(poses: dict[int, ReceivedPose], msg: PoseWithCovarianceStamped) -> None:
-    poses[stamp_to_ns(msg.header.stamp)] = ReceivedPose(pose_from_msg(msg.pose.pose), time.monotonic_ns())
+    with suppress(RosError):  # of someone else on the topic: the nodes publish no pose that is none
+        poses[stamp_to_ns(msg.header.stamp)] = ReceivedPose(pose_from_msg(msg.pose.pose), time.monotonic_ns())

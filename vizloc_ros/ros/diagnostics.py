@@ -19,6 +19,7 @@ from vizloc_ros.ros.rclpy_errors import RCLError
 from vizloc_ros.timing import StageTimings
 
 Value = str | bool | int | float
+_MAX_NOTICES = 5
 
 
 class Level(IntEnum):
@@ -74,9 +75,13 @@ class Diagnostics:
                 self._level, self._message = level, message
 
     def notice(self, message: str) -> None:
-        """Show a message in the next publication, beside what else is reported, with at least the level WARN."""
+        """Show a message in the next publication, beside what else is reported, with at least the level WARN.
+
+        Of very many, the first are shown.
+        """
         with self._lock:
-            self._notices.append(message)
+            if len(self._notices) < _MAX_NOTICES:
+                self._notices.append(message)
 
     def set_standing(self, level: Level, message: str) -> None:
         """Set the level and message of every publication without a worse report, such as that there is no map."""
