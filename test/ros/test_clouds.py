@@ -22,7 +22,7 @@ STRUCT_CODES = dict(zip(SCALARS, "bBhHiIfd", strict=True))
 
 def some_features(rng: np.random.Generator, size: int, dimension: int = 128) -> Features:
     return Features(
-        keypoints=rng.uniform(-0.5, 2000, (size, 2)).astype(np.float32),
+        keypoints=rng.uniform(-0.5, (1241, 376), (size, 2)).astype(np.float32),
         scores=rng.random(size, np.float32),
         descriptors=rng.integers(-127, 128, (size, dimension), np.int8),
         global_descriptor=rng.random(4, np.float32),
@@ -115,7 +115,7 @@ def rng() -> np.random.Generator:
 
 
 def test_features_without_global_descriptor(rng):
-    back = clouds.features_from_msg(clouds.features_to_msg(some_features(rng, 3), HEADER), (8, 6))
+    back = clouds.features_from_msg(clouds.features_to_msg(some_features(rng, 3), HEADER), (1241, 376))
     assert back.global_descriptor.shape == (0,)
 
 
@@ -229,7 +229,7 @@ class TestRefusals:
         features = some_features(rng, 5)
         features.keypoints[2, 1] = np.nan
         with pytest.raises(FeatureError, match=r"features.*finite"):
-            clouds.features_from_msg(clouds.features_to_msg(features, HEADER), (8, 6))
+            clouds.features_from_msg(clouds.features_to_msg(features, HEADER), (1241, 376))
 
     def test_descriptor_that_is_not_quantized(self):
         arrays = {name: np.zeros(2, np.float32) for name in ("x", "y", "score")}

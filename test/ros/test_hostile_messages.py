@@ -73,7 +73,7 @@ def of_size(msg: PointCloud2, **fields: Any) -> PointCloud2:
         (
             clouds.global_descriptor_from_msg,
             clouds.global_descriptor_to_msg(np.full(4, 1e30, np.float32), 1, HEADER),
-            "not a unit vector",
+            "not finite, or far from a unit vector",
         ),
         (rectified_camera_from_msg, camera_info(), "distortion"),
     ],

@@ -23,7 +23,7 @@ _MAX_LEVELS = 8
 _MAX_FEATURES, _MAX_OBSERVATIONS, _MAX_LANDMARKS = 100_000, 400_000, 100_000
 _MAX_PLACES = 1000
 _MAX_POSITION = 1e9  # m from the origin of the map
-_UNIT_TOLERANCE = 0.01
+_MAX_NORM = 1e6  # of a global descriptor; those of the extractors are unit vectors
 
 
 def _floats(*names: str) -> tuple[CloudField, ...]:
@@ -100,14 +100,14 @@ def global_descriptor_from_msg(msg: PointCloud2) -> GlobalDescriptor:
 
     Raises:
         RosError: the cloud has another layout, or not exactly one point.
-        FeatureError: the descriptor is not a unit vector.
+        FeatureError: the descriptor is not finite, or far from a unit vector.
     """
     points = GLOBAL_DESCRIPTOR.decode(msg)
     if len(points) != 1:
         raise RosError(f"cloud 'global_descriptor' has {len(points)} points instead of one")
     descriptor = points["descriptor"][0].astype(np.float32)
-    if not abs(float(np.linalg.norm(descriptor.astype(np.float64))) - 1) < _UNIT_TOLERANCE:
-        raise FeatureError("cloud 'global_descriptor': the descriptor is not a unit vector")
+    if not np.linalg.norm(descriptor.astype(np.float64)) < _MAX_NORM:
+        raise FeatureError("cloud 'global_descriptor': the descriptor is not finite, or far from a unit vector")
     return GlobalDescriptor(descriptor, int(points["feature_id"][0]))
 
 
