@@ -128,6 +128,15 @@ def test_an_error_at_the_start_is_one_line_and_exit_code_1():
     assert "Traceback" not in errors
 
 
+def test_a_wrong_parameter_of_ros_itself_is_one_line_too():
+    process = start("[lambda: Busy('one')]", "--ros-args", "-p", "use_sim_time:=5")
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "FATAL" in errors
+    assert "'use_sim_time' to '5' of type 'INTEGER', expecting type 'BOOL'" in errors
+    assert "Traceback" not in errors
+
+
 def test_an_error_in_a_callback_ends_it_with_1():
     process = start("[Failing]")
     _, errors = process.communicate(timeout=30)

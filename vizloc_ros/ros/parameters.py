@@ -218,7 +218,7 @@ def _read_yaml(file: Path) -> Any:
     """Content of a YAML file; None if it cannot be read: ROS reports that."""
     try:
         return yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
 
 

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 import rclpy
+from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.logging import get_logger
 from threadpoolctl import threadpool_limits
@@ -36,7 +37,8 @@ def run_nodes(factories: Sequence[NodeFactory], args: Sequence[str] | None = Non
     start that hangs. The clean-up is never interrupted: from then on both signals are ignored until the process ends.
 
     Returns:
-        0 after Ctrl-C, SIGTERM or a shutdown; 1 after a ``VizlocError``, whose message is logged.
+        0 after Ctrl-C, SIGTERM or a shutdown; 1 after a ``VizlocError``, or for a parameter that ROS refuses; both are
+        logged.
     """
     nodes: list[Any] = []
     try:
@@ -71,6 +73,9 @@ def run_nodes(factories: Sequence[NodeFactory], args: Sequence[str] | None = Non
         return 0
     except VizlocError as error:
         get_logger("vizloc").fatal(str(error))
+        return 1
+    except (ParameterException, NameValidationException) as error:  # of ROS's own parameters, such as use_sim_time
+        get_logger("vizloc").fatal(f"ROS 2 refuses a parameter or name: {error}")
         return 1
     finally:
         _ignore_signals()  # rclpy has brought back the handlers from before it
