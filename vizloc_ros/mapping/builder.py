@@ -117,7 +117,7 @@ def build_map(
         with clock("calibrate"):
             long_tracks = options.triangulation.model_copy(update={"enough_landmarks": 0})
             first = triangulate(keyframes, matches, long_tracks, progress, work, stage="calibrate")
-            corrections = estimate_corrections(keyframes, first, options.self_calibration)
+            corrections = estimate_corrections(keyframes, first, options.self_calibration, work)
         keyframes = correct_keypoints(keyframes, corrections, work, progress)
         warnings += calibration_warnings(corrections)
     with clock("match"):
