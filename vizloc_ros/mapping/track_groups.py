@@ -16,7 +16,7 @@ from vizloc_ros.arrays import Int32, Int64
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.pair_matching import PairMatches
 
-_MATCHES = 20_000  # of a group: about a tenth of a second
+_MATCHES = 10_000  # of a group: about a tenth of a second
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,15 @@ class TrackGroup:
         indices: (K,) ascending indices of their keyframes.
         keyframes: these keyframes.
         pairs: (P, 2) positions of the keyframes of each pair in ``indices``.
-        matches: P arrays (V, 2) of keypoints that match.
+        matches: (V, 2) keypoints that match, pair by pair.
+        starts: (P,) first match of each pair.
     """
 
     indices: Int64
     keyframes: list[Keyframe]
     pairs: Int64
-    matches: list[Int32]
+    matches: Int32
+    starts: Int64
 
 
 def track_groups(keyframes: Sequence[Keyframe], matches: Sequence[PairMatches]) -> list[TrackGroup]:
@@ -70,4 +72,4 @@ def _group(keyframes: Sequence[Keyframe], matches: Sequence[PairMatches], joined
     chosen, starts = np.unique(pairs, return_index=True)
     ends = np.array([(matches[pair].i, matches[pair].j) for pair in chosen])
     indices, positions = np.unique(ends, return_inverse=True)
-    return TrackGroup(indices, [keyframes[k] for k in indices], positions.reshape(-1, 2), np.split(joined, starts[1:]))
+    return TrackGroup(indices, [keyframes[k] for k in indices], positions.reshape(-1, 2), joined, starts)

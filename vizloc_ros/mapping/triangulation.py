@@ -186,7 +186,7 @@ def _correspondence_graph(group: TrackGroup) -> pycolmap.CorrespondenceGraph:
     graph = pycolmap.CorrespondenceGraph()
     for i, keyframe in enumerate(group.keyframes):
         graph.add_image(i + 1, len(keyframe.features))
-    for (i, j), matches in zip(group.pairs.tolist(), group.matches, strict=True):
+    for (i, j), matches in zip(group.pairs.tolist(), np.split(group.matches, group.starts[1:]), strict=True):
         geometry = pycolmap.TwoViewGeometry()
         geometry.config = pycolmap.TwoViewGeometryConfiguration.CALIBRATED
         geometry.inlier_matches = matches.astype(np.uint32)
