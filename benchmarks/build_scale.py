@@ -212,7 +212,8 @@ def _of_processes() -> Table:
     notes = [
         f"Seconds for each of {len(records)} images of {spec.partition(':')[0]}, HF-Net with four rotated views; with "
         "the start of the processes.",
-        "'1' is one thread of the command itself. The rest, mostly triangulation, has one thread.",
+        "'1' is one thread of the command itself; of more, the command is one. rest: triangulation, calibration, "
+        "files.",
     ]
     return Table("Map build by processes", columns, rows, notes)
 

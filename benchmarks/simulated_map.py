@@ -81,6 +81,7 @@ class Street(Sequence[Keyframe]):
         self._length = np.minimum(_MIN_TRACK + longer, _MAX_TRACK).astype(np.int32)
         self._first = np.sort(rng.integers(0, size.stops - _MIN_TRACK, size.landmarks)).astype(np.int32)
         self._length = np.minimum(self._length, size.stops - self._first)
+        self._starts = np.searchsorted(self._first, np.arange(size.stops + 1, dtype=np.int32))  # of each stop
         self._descriptors = _descriptors(size.landmarks, size.descriptor, rng)
         self._global_descriptors = _global_descriptors(size, rng)
         self.landmarks = self._positions(rng)
@@ -116,7 +117,7 @@ class Street(Sequence[Keyframe]):
     def landmarks_of(self, keyframe: int) -> Int64:
         """Landmarks that a keyframe sees, ascending."""
         stop, side = divmod(keyframe, SIDES)
-        start, end = np.searchsorted(self._first, [stop - _MAX_TRACK + 1, stop + 1])
+        start, end = self._starts[[max(stop - _MAX_TRACK + 1, 0), stop + 1]]
         near = slice(int(start), int(end))
         return start + np.flatnonzero((self._side[near] == side) & (self._first[near] + self._length[near] > stop))
 

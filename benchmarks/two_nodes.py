@@ -25,7 +25,7 @@ from vizloc_ros.ros.qos import FEATURES
 from vizloc_ros.ros.runner import ros
 from vizloc_ros.timing import NANOSECONDS
 
-_START_SECONDS, _ANSWER_SECONDS, _DIAGNOSTICS_SECONDS = 300.0, 5.0, 2.5
+_START_SECONDS, _ANSWER_SECONDS, _DIAGNOSTICS_SECONDS = 900.0, 5.0, 2.5
 _IDENTITY = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]
 
 

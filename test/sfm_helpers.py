@@ -1,5 +1,6 @@
 """Small COLMAP reconstructions and images for them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,9 @@ from pycolmap import Rigid3d, Rotation3d
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.mapping.colmap_model import open_model
+from vizloc_ros.mapping.keyframe_pairs import Keyframe
+from vizloc_ros.mapping.triangulation import Triangulation
 
 SIZE = (96, 64)
 
@@ -60,3 +64,12 @@ def rays_of(camera: PinholeCamera) -> np.ndarray:
     """Rays (N, 3) of a grid of pixels over the whole image."""
     columns, rows = np.meshgrid(np.linspace(0, camera.width - 1, 9), np.linspace(0, camera.height - 1, 7))
     return camera.rays(np.stack([columns.ravel(), rows.ravel()], axis=1))
+
+
+def model_of(keyframes: Sequence[Keyframe], triangulation: Triangulation, folder: Path) -> pycolmap.Reconstruction:
+    """Model of a map, written into an existing folder and read again."""
+    rows = triangulation.rows_of_keyframes(len(keyframes))
+    with open_model(folder, triangulation, len(keyframes)) as append:
+        for keyframe, of_keyframe in zip(keyframes, rows, strict=True):
+            append(keyframe, of_keyframe)
+    return pycolmap.Reconstruction(folder)

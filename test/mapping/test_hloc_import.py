@@ -10,6 +10,7 @@ import pycolmap
 import pytest
 from cli_helpers import Vizloc
 from point_street import CAMERA, PointStreet, View, described, matched
+from sfm_helpers import model_of
 
 from vizloc_ros.datasets.hloc_features import HlocFiles
 from vizloc_ros.datasets.synthetic import SyntheticStreet
@@ -123,7 +124,8 @@ def test_features_of_another_network_are_refused(of_street: Path, street_folder:
 def of_points(point_views: list[View], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The street of points, seen through a lens with distortion, with global descriptors."""
     keyframes, _ = described([view.keyframe for view in point_views])
-    model = triangulate(keyframes, matched(keyframes), TriangulationOptions(), silent).model
+    triangulation = triangulate(keyframes, matched(keyframes), TriangulationOptions(), silent)
+    model = model_of(keyframes, triangulation, tmp_path_factory.mktemp("model"))
     params = [CAMERA.fx, CAMERA.fy, CAMERA.cx + 0.5, CAMERA.cy + 0.5, -0.05, 0.01, 0, 0]
     lens = pycolmap.Camera(camera_id=1, model="OPENCV", width=CAMERA.width, height=CAMERA.height, params=params)
     features = {}

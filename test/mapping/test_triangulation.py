@@ -4,14 +4,14 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import pycolmap
 import pytest
 from point_street import CAMERA, PointStreet, View, described, matched
+from sfm_helpers import model_of
 
 from vizloc_ros.geometry.poses import transform_points
-from vizloc_ros.mapping import triangulation
+from vizloc_ros.mapping import landmark_refinement, track_groups
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
-from vizloc_ros.mapping.triangulation import Triangulation, TriangulationOptions, triangulate, write_model
+from vizloc_ros.mapping.triangulation import Triangulation, TriangulationOptions, triangulate, triangulation_of
 from vizloc_ros.parallel import silent
 
 STREET = PointStreet(seed=7)
@@ -105,24 +105,21 @@ def test_observations_are_listed_keyframe_by_keyframe(exact: Triangulation) -> N
     assert len(set(observed)) == len(observed), "a keypoint sees one landmark"
 
 
-def test_the_poses_and_intrinsics_stay_as_they_were(noisy: tuple[list[Keyframe], Triangulation]) -> None:
+def test_colmap_opens_the_model_and_agrees(noisy: tuple[list[Keyframe], Triangulation], tmp_path: Path) -> None:
+    """Everything COLMAP reads is half a pixel further than ours, and projects onto the observations."""
     keyframes, seen = noisy
+    model = model_of(keyframes, seen, tmp_path)
+    assert model.num_reg_images() == len(keyframes)
     for i, keyframe in enumerate(keyframes):
-        image = seen.model.image(i + 1)
+        image = model.image(i + 1)
         np.testing.assert_allclose(
             image.cam_from_world().matrix(), keyframe.map_from_cam.inverse().matrix(), atol=1e-12
         )
         np.testing.assert_allclose(
             image.camera.params, [CAMERA.fx, CAMERA.fy, CAMERA.cx + 0.5, CAMERA.cy + 0.5], rtol=0, atol=1e-12
         )
-
-
-def test_colmap_opens_the_model_and_agrees(noisy: tuple[list[Keyframe], Triangulation], tmp_path: Path) -> None:
-    """Everything COLMAP reads is half a pixel further than ours, and projects onto the observations."""
-    keyframes, seen = noisy
-    write_model(seen.model, tmp_path)
-    model = pycolmap.Reconstruction(tmp_path)
-    assert model.num_reg_images() == len(keyframes)
+        assert len(image.points2D) == len(keyframe.features)
+        assert image.num_points3D == (seen.keyframes == i).sum()
     point_ids = sorted(model.point3D_ids())
     assert point_ids == list(range(1, len(seen.positions) + 1))
     np.testing.assert_array_equal([model.point3D(p).xyz for p in point_ids], seen.positions)
@@ -137,8 +134,14 @@ def test_colmap_opens_the_model_and_agrees(noisy: tuple[list[Keyframe], Triangul
         )
         projected = image.project_point(model.point3D(observation.point3D_id).xyz)
         errors[landmark].append(float(np.linalg.norm(projected - observation.xy)))
+    for point_id, of_landmark in zip(point_ids, errors, strict=True):
+        point = model.point3D(point_id)
+        assert point.track.length() == len(of_landmark)
+        assert point.error == pytest.approx(np.mean(of_landmark), abs=1e-6)
     mean_error = np.mean([np.mean(of_landmark) for of_landmark in errors])
     assert mean_error == pytest.approx(seen.mean_error, abs=1e-6)
+    known = triangulation_of(keyframes, seen.positions, seen.keyframes, seen.keypoints, seen.landmarks)
+    np.testing.assert_allclose(known.errors, seen.errors, atol=1e-6)
     assert mean_error < 0.6, "0.5 px of noise in both directions, partly fitted by the point"
 
 
@@ -157,19 +160,22 @@ def test_landmarks_are_where_the_squared_errors_are_least(noisy: tuple[list[Keyf
     assert np.median(steps) < 1e-4
 
 
-def test_landmarks_of_large_maps_are_refined_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_groups_and_blocks_of_any_size_give_the_same_landmarks(monkeypatch: pytest.MonkeyPatch) -> None:
     views = PointStreet(seed=1).views(6, noise_px=0.3, clutter=20)
-    _, whole = triangulated(views)
-    monkeypatch.setattr(triangulation, "_REFINED_TOGETHER", 0)
-    monkeypatch.setattr(triangulation, "_BLOCK", 200)
-    _, blocks = triangulated(views)
+    keyframes, whole = triangulated(views)
     assert len(whole.landmarks) > 3 * 200
-    assert np.array_equal(blocks.landmarks, whole.landmarks)
-    moved = np.linalg.norm(blocks.positions - whole.positions, axis=1)
-    assert np.median(moved) < 1e-8
-    assert moved.max() < 1e-3  # of a point that the images hardly determine
-    _, again = triangulated(views)
-    assert np.array_equal(again.positions, blocks.positions)
+    assert len(track_groups.track_groups(keyframes, matched(keyframes))) == 1
+    monkeypatch.setattr(track_groups, "_MATCHES", 50)
+    monkeypatch.setattr(landmark_refinement, "_BLOCK", 20)
+    groups = track_groups.track_groups(keyframes, matched(keyframes))
+    assert len(groups) > 10
+    sizes = [len(group.matches) for group in groups]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sum(sizes) == sum(len(pair.verified) for pair in matched(keyframes))
+    _, divided = triangulated(views)
+    for name in ("keyframes", "keypoints", "landmarks"):
+        np.testing.assert_array_equal(getattr(divided, name), getattr(whole, name))
+    np.testing.assert_array_equal(divided.positions, whole.positions)
 
 
 def test_a_camera_that_stands_still_yields_no_landmark() -> None:

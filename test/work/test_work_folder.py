@@ -1,6 +1,5 @@
 """Stages in a work folder: the results of memory, whatever the workers, and after kills, errors and damage."""
 
-import multiprocessing
 import os
 import pickle
 import signal
@@ -187,29 +186,67 @@ def wait_for(condition: "Callable[[], bool]", seconds: float = 60) -> None:
 
 
 def test_a_killed_worker_is_an_error_and_ctrl_c_ends_all(tmp_path: Path) -> None:
-    function, others = Counted(tmp_path / "calls", deadly=7), set(multiprocessing.active_children())
+    function = Counted(tmp_path / "calls", deadly=True, spared=os.getpid())
     with (
         pytest.raises(MapError, match=r"worker processes was killed.*--processes"),
         open_processes(2) as workers,
         work_folder(tmp_path / "work", workers) as work,
     ):
         compute(work, function)
-    wait_for(lambda: set(multiprocessing.active_children()) <= others)
-    function = replace(function, deadly=-1, seconds=30.0)
+    wait_for(lambda: not others_of(function))
+    function = replace(function, deadly=False, seconds=30.0)
 
     def interrupt(iterable: Iterable[Item], description: str, total: int) -> Iterable[Item]:
-        signal.setitimer(signal.ITIMER_REAL, 0.5)
-        return iterable
+        for item in iterable:
+            wait_for(lambda: bool(others_of(function)))
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            yield item
 
     previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
     began = time.monotonic()
     try:
-        with pytest.raises(KeyboardInterrupt), open_processes(1) as one, work_folder(tmp_path / "work", one) as work:
+        with pytest.raises(KeyboardInterrupt), open_processes(2) as two, work_folder(tmp_path / "work", two) as work:
             work.map("count", function, range(3), "counting", interrupt)
     finally:
         signal.signal(signal.SIGALRM, previous)
-    wait_for(lambda: set(multiprocessing.active_children()) <= others)
+    assert not others_of(function)
     assert time.monotonic() - began < 25
+
+
+def others_of(function: Counted) -> set[int]:
+    """Other processes that have computed the function and are alive."""
+    lines = function.calls.read_text().splitlines() if function.calls.exists() else []
+    others = {int(line.split()[1]) for line in lines} - {os.getpid()}
+    return {pid for pid in others if Path(f"/proc/{pid}").exists()}
+
+
+def test_functions_of_a_script_go_to_other_processes(tmp_path: Path) -> None:
+    """Its main module is imported there for them, as by ``multiprocessing``, and its main part is not run again."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, script, tmp_path / "work"]
+    ended = subprocess.run(command, env={**os.environ, "PYTHONPATH": PATHS}, stdout=subprocess.PIPE, check=True)
+    processes, results = ended.stdout.decode().splitlines()
+    assert (processes, results) == ("2", str([2 * item for item in range(COUNT)]))
+
+
+SCRIPT = f"""
+import os, sys
+from pathlib import Path
+import numpy as np
+from vizloc_ros.parallel import silent
+from vizloc_ros.work.work_folder import work_folder
+from vizloc_ros.work.workers import open_processes
+
+def doubled(item):
+    return np.array([2 * item]), np.array([os.getpid()])
+
+if __name__ == "__main__":
+    with open_processes(2) as workers, work_folder(Path(sys.argv[1]), workers) as work:
+        found = work.map("double", doubled, range({COUNT}), "doubling", silent)
+    print(len({{int(pid[0]) for _, pid in found}}))
+    print([int(value[0]) for value, _ in found])
+"""
 
 
 def test_two_builds_do_not_share_a_folder(tmp_path: Path) -> None:

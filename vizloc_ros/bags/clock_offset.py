@@ -11,7 +11,6 @@ from itertools import pairwise
 import cv2
 import numpy as np
 from pycolmap import Rigid3d
-from scipy.optimize import minimize_scalar
 from scipy.spatial.transform import Rotation
 
 from vizloc_ros.arrays import Float64, UInt8
@@ -101,6 +100,8 @@ def _best(residuals: Callable[[float], Float64]) -> tuple[float, float]:
     Args:
         residuals: function of an offset [s] that returns (N, 3) differences of rotations [rad].
     """
+    from scipy.optimize import minimize_scalar  # slow to import, and hardly any command needs it
+
     coarse = np.arange(-LARGEST, LARGEST + _STEP / 2, _STEP)
     start = float(coarse[int(np.argmin([np.linalg.norm(residuals(offset), axis=1).mean() for offset in coarse]))])
     scale = max(1.5 * float(np.median(np.linalg.norm(residuals(start), axis=1))), 1e-5)

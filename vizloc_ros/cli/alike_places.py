@@ -8,13 +8,14 @@ from vizloc_ros.cli.progress import bar
 from vizloc_ros.localization.self_similarity import add_self_similarity, self_similarity
 from vizloc_ros.mapping.self_similarity_report import BUILD_KEY, SelfSimilarity
 from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.work.stages import IN_MEMORY, Stages
 
 console = Console()
 
 
-def compare_places(map_path: Path) -> None:
-    """Compare the places of a new map, write the result into it, and show it."""
-    print_alike(add_self_similarity(map_path, bar))
+def compare_places(map_path: Path, work: Stages = IN_MEMORY) -> None:
+    """Compare the places of a new map, write the result into it, and show it; ``work`` is the place to compare them."""
+    print_alike(add_self_similarity(map_path, bar, work))
 
 
 def print_alike_of(visual_map: VisualMap, compare: bool = False) -> None:

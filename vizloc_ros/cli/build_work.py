@@ -12,7 +12,7 @@ from vizloc_ros.work.stages import Stages
 
 ProcessesOption = Annotated[
     int | None,
-    typer.Option(help="Worker processes; 1: this process, on one core; default: a core each, if it pays", min=1),
+    typer.Option(help="Processes, of which this is one; 1: one core; default: a core each, if it pays", min=1),
 ]
 RayOption = Annotated[
     str, typer.Option(metavar="ADDRESS", help="Work on a Ray cluster: auto, HOST:PORT; local: one started here")
@@ -28,7 +28,7 @@ class WorkChoice:
     """Choice of the workers of a build, and of their folder.
 
     Attributes:
-        processes: number of worker processes; None: as many as pay.
+        processes: number of processes with this one; None: as many as pay.
         ray: address of a Ray cluster, ``local``, or empty.
         folder: work folder; None: beside the map.
     """

@@ -124,7 +124,7 @@ def build_and_print(
     with open_work(choice or WorkChoice(), out, len(records), provider) as work:
         report = build_map(records, opened, out, dataset=dataset, options=options, datum=datum, work=work, progress=bar)
         print_build(report, out)
-        compare_places(out)
+        compare_places(out, work)
         if dense is not None:
             add_references(out, records, dense, bar, work)
     print_size(out)

@@ -90,7 +90,7 @@ def from_images(
         if built.report.sfm is not None:
             print_sfm(built.report.sfm, out)
         print_build(built.report, out)
-        compare_places(out)
+        compare_places(out, stages)
         add_to_map(out, [PICTURE], lambda folder: draw_map(folder / PICTURE, VisualMap.open(out)))
         console.print(f"map from above, which shows whether the model is folded: {out / PICTURE}", soft_wrap=True)
         for path in built.calibrations:

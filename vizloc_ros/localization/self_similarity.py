@@ -7,6 +7,7 @@ what its own ones do, an image taken there is ambiguous. No truth is needed but 
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +20,14 @@ from vizloc_ros.localization.global_search import GlobalSearch
 from vizloc_ros.localization.localization_options import PoseOptions, RetrievalOptions
 from vizloc_ros.localization.place_matching import PlaceMatcher
 from vizloc_ros.localization.places import Place, PlaceFinder
-from vizloc_ros.mapping.keyframe_pairs import Keyframe
-from vizloc_ros.mapping.map_part import MapPart
+from vizloc_ros.mapping.map_part import stored_keyframe
 from vizloc_ros.mapping.map_writer import add_to_map
 from vizloc_ros.mapping.route_coverage import Route, routes_of_map
 from vizloc_ros.mapping.self_similarity_report import BUILD_KEY, AlikeStretch, SelfSimilarity
 from vizloc_ros.mapping.visual_map import VisualMap
-from vizloc_ros.parallel import Progress, parallel_map, silent
+from vizloc_ros.parallel import Progress, silent
 from vizloc_ros.timing import Stopwatch
+from vizloc_ros.work.stages import IN_MEMORY, Arrays, Stages
 
 _COMPARED = 200  # keyframes, evenly along the map
 _KEYPOINTS = 300  # of a keyframe, evenly chosen
@@ -36,27 +37,25 @@ _OTHER_DIRECTION = 10.0  # deg
 _TRIALS = 1000  # of RANSAC: three inliers of a fifth of the matches are found with a probability of 0.9997
 
 
-def add_self_similarity(folder: Path, progress: Progress = silent) -> SelfSimilarity:
+def add_self_similarity(folder: Path, progress: Progress = silent, work: Stages = IN_MEMORY) -> SelfSimilarity:
     """Compare the places of a map, and add the result to its build report. Raises ``MapError`` without a map."""
     visual_map = VisualMap.open(folder)
-    found = self_similarity(visual_map, progress)
+    found = self_similarity(visual_map, progress, work)
     build = {**visual_map.info.build, BUILD_KEY: found.model_dump(mode="json")}
     add_to_map(folder, [], lambda _: None, {"build": build})
     return found
 
 
-def self_similarity(visual_map: VisualMap, progress: Progress = silent) -> SelfSimilarity:
-    """Compare up to 200 keyframes of a map, evenly chosen, with all others."""
+def self_similarity(visual_map: VisualMap, progress: Progress = silent, work: Stages = IN_MEMORY) -> SelfSimilarity:
+    """Compare up to 200 keyframes of a map, evenly chosen, with all others; ``work`` is the place where."""
     count = visual_map.info.keyframes
     compared = np.unique(evenly(count, min(count, _COMPARED)))
     chosen = np.zeros(count, bool)
     chosen[compared] = True
-    part = MapPart.of(visual_map, chosen, np.ones(visual_map.info.landmarks, bool), min_track=1)
-    doubles = _Doubles(visual_map)
-    keyframes = dict(zip(part.keyframes.tolist(), part.structure().keyframes, strict=True))
-    found = parallel_map(lambda k: doubles.double_of(k, keyframes[k]), list(keyframes), "comparing places", progress)
+    comparing = _Comparing(visual_map.folder.resolve(), visual_map.info.created)
+    found = work.map("compare", comparing, compared.tolist(), "comparing places", progress)
     like = np.full(count, -1)
-    like[list(keyframes)] = [-1 if double is None else double for double in found]
+    like[compared] = [int(double[0]) if len(double) else -1 for (double,) in found]
     stretches = [
         s for route in routes_of_map(visual_map) for s in _stretches(visual_map.keyframe_names, route, chosen, like)
     ]
@@ -99,6 +98,24 @@ def _some(features: Features) -> Features:
     )
 
 
+class _Comparing:
+    """Function of the stage: keyframe (1,) that one looks like; (0,) without such. Each worker opens the map once."""
+
+    def __init__(self, folder: Path, created: str) -> None:
+        self._folder, self._created = folder, created
+
+    def __reduce__(self) -> "tuple[type[_Comparing], tuple[Path, str]]":
+        return _Comparing, (self._folder, self._created)
+
+    def __call__(self, index: int) -> Arrays:
+        double = self._doubles.double_of(index)
+        return (np.array([] if double is None else [double], np.int64),)
+
+    @cached_property
+    def _doubles(self) -> "_Doubles":
+        return _Doubles(VisualMap.open(self._folder))
+
+
 @dataclass(frozen=True)
 class _Elsewhere:
     """Search that does not find some keyframes."""
@@ -122,8 +139,9 @@ class _Doubles:
         self._map, self._options = visual_map, PoseOptions()
         self._finder = PlaceFinder(visual_map, RetrievalOptions(further_k=0))
 
-    def double_of(self, index: int, keyframe: Keyframe) -> int | None:
+    def double_of(self, index: int) -> int | None:
         """Keyframe that one looks like, the nearest to a pose that far landmarks give it; None without such."""
+        keyframe = stored_keyframe(self._map, index, self._map.observations_of(index))
         options, features = self._options, _some(keyframe.features)
         around = self._covisible(index)
         banned = np.zeros(self._map.info.keyframes, bool)

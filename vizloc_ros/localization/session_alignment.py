@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 from pycolmap import Rigid3d, Rotation3d
-from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
 from vizloc_ros.arrays import Bool, Float64, Int64
@@ -260,6 +259,8 @@ class _Fit:
         points = np.concatenate([k.positions for k in chosen])
         rays = np.concatenate([k.camera.rays(k.pixels)[:, :2] for k in chosen])
         focal = np.array([(k.camera.fx, k.camera.fy) for k in chosen])[of_rows]
+        from scipy.optimize import least_squares  # slow to import, and hardly any command needs it
+
         sources, center = self.sources[used], self.sources[used].mean(axis=0)
         middle = transform_points(start.a_from_b, start.scale * center[None])[0]
         turns = np.array([k.own.rotation.matrix() for k in chosen])

@@ -116,14 +116,14 @@ def build_map(
     if options.self_calibration.enabled:
         with clock("calibrate"):
             long_tracks = options.triangulation.model_copy(update={"enough_landmarks": 0})
-            first = triangulate(keyframes, matches, long_tracks, progress)
-            corrections = estimate_corrections(keyframes, first, options.self_calibration)
+            first = triangulate(keyframes, matches, long_tracks, progress, work, stage="calibrate")
+            corrections = estimate_corrections(keyframes, first, options.self_calibration, work)
         keyframes = correct_keypoints(keyframes, corrections, work, progress)
         warnings += calibration_warnings(corrections)
     with clock("match"):
         matches = match_along_lines(keyframes, matches, options.matches, progress, work)
     with clock("triangulate"):
-        triangulation = triangulate(keyframes, matches, options.triangulation, progress)
+        triangulation = triangulate(keyframes, matches, options.triangulation, progress, work)
     if len(triangulation.positions) == 0:
         at_rest = no_parallax(keyframes, matches, options.triangulation.min_angle)
         raise MapError(at_rest or _no_landmarks(keyframes, pose_agreement(matches), warnings))

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pycolmap
 
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
@@ -69,9 +68,8 @@ class CommonCameras:
             for k in both.keyframes
         ]
         raw = with_refined_landmarks(replace(both, keyframes=as_seen))
-        landmarks = Triangulation(
-            raw.positions, raw.owners, raw.keypoints, raw.landmarks, 0.0, pycolmap.Reconstruction()
-        )
+        unknown = np.full(len(raw.positions), np.nan)
+        landmarks = Triangulation(raw.positions, raw.owners, raw.keypoints, raw.landmarks, unknown)
         found = estimate_corrections(as_seen, landmarks, SelfCalibrationOptions())
         corrections = {**self.corrections, **{camera: found.get(camera, none) for camera in self.differing}}
         keyframes = [_recorrected(k, none, corrections[k.camera]) if k.camera in self.differing else k for k in as_seen]

@@ -78,5 +78,5 @@ def _guided(a: Keyframe, b: Keyframe, pair: PairMatches, options: MatchOptions) 
         b.features.keypoints.astype(np.float64),
         options.max_epipolar_error / 2,
     )
-    similarity[~near | (similarity < least)] = -1
+    np.putmask(similarity, ~near | (similarity < least), -1)
     return mutual_matches(similarity, options.ratio)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from pycolmap import Rigid3d
 from pydantic import Field
-from scipy.spatial import cKDTree
 
 from vizloc_ros.arrays import Float32, Float64, Int64
 from vizloc_ros.features.types import Features
@@ -56,6 +55,8 @@ def keyframe_pairs(keyframes: Sequence[Keyframe], options: PairOptions) -> list[
     Partners by distance are the nearest one, and then ever farther ones at growing steps: near views match well, far
     ones triangulate well. Partners by retrieval are the most similar ones within twice the maximum distance.
     """
+    from scipy.spatial import cKDTree  # a third of the start of a worker process, which chooses no pairs
+
     centers = np.array([k.map_from_cam.translation for k in keyframes])
     directions = np.array([k.map_from_cam.rotation.matrix()[:, 2] for k in keyframes])
     min_cosine = np.cos(np.radians(options.max_angle))
@@ -81,6 +82,8 @@ def keyframe_pairs(keyframes: Sequence[Keyframe], options: PairOptions) -> list[
 
 def nearest_partners(keyframes: Sequence[Keyframe], options: PairOptions) -> dict[int, int]:
     """Nearest keyframe to each, at any distance, among those that face alike and are ``min_distance`` apart."""
+    from scipy.spatial import cKDTree
+
     centers = np.array([k.map_from_cam.translation for k in keyframes])
     directions = np.array([k.map_from_cam.rotation.matrix()[:, 2] for k in keyframes])
     min_cosine = np.cos(np.radians(options.max_angle))

@@ -12,6 +12,7 @@ from vizloc_ros.arrays import Bool, Float32, Float64, Int32, Int64
 from vizloc_ros.features.types import dequantize
 from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.mapping.keyframe_pairs import Keyframe, PairOptions, keyframe_pairs
+from vizloc_ros.mapping.landmark_refinement import Views, refined_points
 from vizloc_ros.mapping.map_part import Structure
 from vizloc_ros.mapping.pair_matching import mutual_matches
 from vizloc_ros.parallel import Progress, parallel_map
@@ -22,7 +23,6 @@ _NEAR = 4.0  # px from the projection of the other map's landmark, for a match
 _MAX_ERROR = 3.0  # px of the common point, in every keyframe
 _LEAST_SIMILAR = 0.1  # fraction of the matches by appearance that are less similar than those by place may be
 _FEW = 10  # matches by appearance, from which the similarity of right ones is known
-_STEPS = 5  # of Gauss and Newton
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def fuse_landmarks(first: Structure, second: Structure, progress: Progress) -> F
         progress: progress display.
     """
     both = _side_by_side(first, second)
-    views = _Views.of(both)
+    views = _views_of(both)
     candidates = _matched_landmarks(both, len(first.keyframes), progress)
     same = _is_one_point(both, views, candidates, np.arange(2 * len(candidates)) // 2)
     groups = _groups(both, candidates[same])
@@ -77,8 +77,12 @@ def fuse_landmarks(first: Structure, second: Structure, progress: Progress) -> F
 
 def with_refined_landmarks(structure: Structure) -> Structure:
     """Structure whose landmarks have the least reprojection errors, after its keypoints have moved."""
-    positions, _ = refined_points(structure.positions, structure.landmarks, _Views.of(structure))
+    positions, _ = refined_points(structure.positions, structure.landmarks, _views_of(structure))
     return replace(structure, positions=positions)
+
+
+def _views_of(structure: Structure) -> Views:
+    return Views.of(structure.keyframes, structure.owners, structure.keypoints)
 
 
 def _side_by_side(first: Structure, second: Structure) -> Structure:
@@ -133,7 +137,7 @@ def _near(keyframe: Keyframe, points: Float64) -> Bool:
     return np.asarray((squares <= _NEAR**2) & (in_camera[:, 2] > 0)[:, None])
 
 
-def _is_one_point(both: Structure, views: "_Views", landmarks: Int64, group: Int64) -> Bool:
+def _is_one_point(both: Structure, views: Views, landmarks: Int64, group: Int64) -> Bool:
     """(G,) whether all observations of the landmarks of a group are those of one point.
 
     Args:
@@ -181,63 +185,3 @@ def _groups(both: Structure, pairs: Int64) -> list[list[int]]:
         members[a] += members.pop(b)
         seen_by[a] |= seen_by.pop(b)
     return [group for group in members.values() if len(group) > 1]
-
-
-@dataclass(frozen=True)
-class _Views:
-    """(M,) observations: rotation (M, 3, 3) and translation (M, 3) of cam_from_map, focal lengths and rays (M, 2)."""
-
-    rotations: Float64
-    translations: Float64
-    focal: Float64
-    rays: Float64
-
-    @classmethod
-    def of(cls, structure: Structure) -> "_Views":
-        """Observations of a structure, in its order."""
-        poses = [k.map_from_cam.inverse() for k in structure.keyframes]
-        focal = np.array([(k.camera.fx, k.camera.fy) for k in structure.keyframes])
-        rays = [k.camera.rays(k.features.keypoints.astype(np.float64))[:, :2] for k in structure.keyframes]
-        offsets = np.searchsorted(structure.owners, np.arange(len(structure.keyframes)))
-        of_keyframes = np.concatenate(
-            [r[structure.keypoints[o : o + len(r)]] for r, o in zip(rays, offsets, strict=True)]
-        )
-        return cls(
-            np.array([pose.rotation.matrix() for pose in poses])[structure.owners],
-            np.array([pose.translation for pose in poses])[structure.owners],
-            focal[structure.owners],
-            of_keyframes,
-        )
-
-    def at(self, rows: Int64) -> "_Views":
-        """Some of the observations."""
-        return _Views(self.rotations[rows], self.translations[rows], self.focal[rows], self.rays[rows])
-
-
-def refined_points(points: Float64, of_rows: Int32 | Int64, views: _Views) -> tuple[Float64, Float64]:
-    """Points (G, 3) with least squared reprojection errors, and the errors (M,) of the observations [px].
-
-    Args:
-        points: (G, 3) first guesses.
-        of_rows: (M,) point of each observation.
-        views: the observations; poses and cameras are fixed.
-    """
-    index = of_rows
-    points = points.copy()
-    for step in range(_STEPS + 1):
-        in_camera = np.einsum("mij,mj->mi", views.rotations, points[index]) + views.translations
-        depth = np.maximum(in_camera[:, 2], 1e-3)
-        residual = views.focal * (in_camera[:, :2] / depth[:, None] - views.rays)
-        if step == _STEPS:
-            break
-        jacobian = views.rotations[:, :2] - (in_camera[:, :2] / depth[:, None])[:, :, None] * views.rotations[:, 2:]
-        jacobian = jacobian * (views.focal / depth[:, None])[:, :, None]
-        products = np.einsum("mki,mkj->mij", jacobian, jacobian).reshape(-1, 9)
-        gradients = np.einsum("mki,mk->mi", jacobian, residual)
-        hessian = np.stack([np.bincount(index, p, len(points)) for p in products.T], axis=1).reshape(-1, 3, 3)
-        gradient = np.stack([np.bincount(index, g, len(points)) for g in gradients.T], axis=1)
-        damping = 1e-6 * np.trace(hessian, axis1=1, axis2=2) + 1e-12
-        points -= np.linalg.solve(hessian + damping[:, None, None] * np.eye(3), gradient[:, :, None])[:, :, 0]
-    errors: Float64 = np.linalg.norm(residual, axis=1)
-    errors[in_camera[:, 2] <= 0] = np.inf
-    return points, errors

@@ -131,7 +131,7 @@ class MapPart:
         starts = np.searchsorted(of_rows, self.keyframes)
         stops = np.searchsorted(of_rows, self.keyframes, side="right")
         keyframes = [
-            _keyframe(visual_map, int(k), self.rows[start:stop])
+            stored_keyframe(visual_map, int(k), self.rows[start:stop])
             for k, start, stop in zip(self.keyframes, starts, stops, strict=True)
         ]
         kept, landmarks = np.unique(visual_map.observation_landmarks[self.rows], return_inverse=True)
@@ -184,12 +184,13 @@ def keyframe_of_rows(visual_map: VisualMap) -> Int64:
     return np.repeat(np.arange(visual_map.info.keyframes), np.diff(visual_map.observation_offsets))
 
 
-def _keyframe(visual_map: VisualMap, index: int, rows: Int64) -> Keyframe:
-    """Keyframe whose features are those of its observations: a map does not keep others, nor their scores."""
+def stored_keyframe(visual_map: VisualMap, index: int, rows: Int64 | slice) -> Keyframe:
+    """Keyframe whose features are those of some of its observations: a map does not keep others, nor their scores."""
     camera = visual_map.info.cameras[int(visual_map.keyframe_cameras[index])]
+    pixels = np.asarray(visual_map.observation_pixels[rows])
     features = Features(
-        np.asarray(visual_map.observation_pixels[rows]),
-        np.zeros(len(rows), np.float32),
+        pixels,
+        np.zeros(len(pixels), np.float32),
         np.asarray(visual_map.observation_descriptors[rows]),
         np.asarray(visual_map.global_descriptors[index]),
         camera.size,

@@ -17,6 +17,7 @@ from vizloc_ros.features.extractor import FeatureKind
 from vizloc_ros.files import replacing_folder
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import array_of
+from vizloc_ros.mapping.colmap_model import open_model
 from vizloc_ros.mapping.georeference import Georeference
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.map_format import (
@@ -29,7 +30,7 @@ from vizloc_ros.mapping.map_format import (
     write_info,
 )
 from vizloc_ros.mapping.sfm_report import Scale
-from vizloc_ros.mapping.triangulation import Triangulation, write_model
+from vizloc_ros.mapping.triangulation import Triangulation
 from vizloc_ros.mapping.visual_map import ARRAYS, EXTRACTOR_FOLDER, MODEL_FOLDER, NAMES_FILE
 
 
@@ -87,11 +88,10 @@ def write_map(content: MapContent, build: dict[str, Any], out: Path) -> int:
     require_replaceable(out)
     try:
         with replacing_folder(out) as folder:
+            (folder / MODEL_FOLDER).mkdir()
             cameras = _write_arrays(content, folder)
             (folder / EXTRACTOR_FOLDER).mkdir()
             content.extractor.save(folder / EXTRACTOR_FOLDER)
-            (folder / MODEL_FOLDER).mkdir()
-            write_model(content.triangulation.model, folder / MODEL_FOLDER)
             paths = sorted(path for path in folder.rglob("*") if path.is_file())
             files = {str(path.relative_to(folder)): FileInfo.of(path) for path in paths}
             write_info(folder, _info(content, cameras, build, files).model_copy(update=dict(content.changes)))
@@ -140,7 +140,7 @@ def _link(source: str, target: str) -> None:
 
 
 def _write_arrays(content: MapContent, folder: Path) -> list[PinholeCamera]:
-    """Write the arrays of ``ARRAYS`` and the names, and return the cameras, in the order of their keyframes.
+    """Write the arrays of ``ARRAYS``, the names and the model, and return the cameras, in the order of their keyframes.
 
     Keyframes are taken one by one and their features written at once: in a large map these are most of the bytes.
     """
@@ -151,11 +151,13 @@ def _write_arrays(content: MapContent, folder: Path) -> list[PinholeCamera]:
     with (
         _appending(folder, "observation_pixels", len(triangulation.landmarks)) as append_pixels,
         _appending(folder, "observation_descriptors", len(triangulation.landmarks)) as append_descriptors,
+        open_model(folder / MODEL_FOLDER, triangulation, len(rows)) as append_to_model,
     ):
         for keyframe, r in zip(content.keyframes, rows, strict=True):
             features, chosen = keyframe.features, triangulation.keypoints[r]
             append_pixels(features.keypoints[chosen])
             append_descriptors(features.descriptors[chosen])
+            append_to_model(keyframe, r)
             names.append(f"{keyframe.name}\n")
             global_descriptors.append(features.global_descriptor)
             of_keyframes["keyframe_poses"].append(array_of(keyframe.map_from_cam))

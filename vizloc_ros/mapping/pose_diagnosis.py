@@ -159,6 +159,8 @@ def pose_warnings(
     """
     tried = _pairs_over_all_baselines(keyframes, matches)
     known_ratio = _inlier_ratio(keyframes, tried, _ConventionError("none"))
+    if known_ratio + _MIN_GAIN >= 1:
+        return []  # nothing can fit clearly better
     corrected_ratios = [_inlier_ratio(keyframes, tried, error) for error in _CONVENTION_ERRORS]
     best = int(np.argmax(corrected_ratios))
     fits_better = corrected_ratios[best] > known_ratio + _MIN_GAIN

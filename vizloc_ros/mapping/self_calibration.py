@@ -5,21 +5,26 @@ show in queries from other viewpoints. Many tracks across the image separate the
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from pycolmap import Rigid3d
 from pydantic import Field
 from scipy import sparse
 
-from vizloc_ros.arrays import Float64, Int32, Int64, evenly
+from vizloc_ros.arrays import Float32, Float64, Int64, evenly
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera, shift_jacobian
 from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.triangulation import Triangulation
 from vizloc_ros.options import Options
+from vizloc_ros.parallel import silent
+from vizloc_ros.work.stages import IN_MEMORY, Arrays, Stages
 
 _PRIOR_STD = (0.005, 2.0, 2.0, 0.01)  # standard deviations of the errors of a calibration: focal, cx, cy, radial
-_STRETCH_LENGTH, _MAX_STRETCHES = 50, 12  # keyframes of a stretch, whose unknowns are eliminated together; stretches
+_STRETCH_LENGTH = 50  # keyframes of a stretch at most, whose unknowns are eliminated together
+_MAX_STRETCHES = 12
 _CORRELATED = 3.0  # observations that count as one: their errors are correlated, as those of one pose are
 _MIN_INFORMATION = 1e-6  # of landmarks that only one keyframe of a stretch observes
 _WARNING_SHIFT = 4.0  # px
@@ -39,12 +44,37 @@ class SelfCalibrationOptions(Options):
 
 
 def estimate_corrections(
-    keyframes: Sequence[Keyframe], triangulation: Triangulation, options: SelfCalibrationOptions
+    keyframes: Sequence[Keyframe],
+    triangulation: Triangulation,
+    options: SelfCalibrationOptions,
+    work: Stages = IN_MEMORY,
 ) -> Mapping[PinholeCamera, IntrinsicsCorrection]:
-    """Estimate the intrinsics corrections of the cameras; without those that are not significant."""
+    """Estimate the intrinsics corrections of the cameras, without those that are not significant.
+
+    Args:
+        keyframes: keyframes of the map.
+        triangulation: landmarks of the map and their observations.
+        options: accuracy of the known poses.
+        work: place where the stretches are computed.
+    """
+    rows = triangulation.rows_of_keyframes(len(keyframes))
     cameras = dict.fromkeys(keyframe.camera for keyframe in keyframes)
-    estimates = {camera: _estimate(camera, keyframes, triangulation, options) for camera in cameras}
-    return {camera: estimate for camera, estimate in estimates.items() if estimate is not None}
+    chosen = {camera: _stretches(camera, keyframes, triangulation) for camera in cameras}
+    stretches = [
+        _Stretch.of(camera, keyframes, triangulation, rows, stretch)
+        for camera, of_camera in chosen.items()
+        for stretch in of_camera
+    ]
+    sums = {camera: (np.diag(np.array(_PRIOR_STD) ** -2.0), np.zeros(4)) for camera in cameras}
+    equations = work.map("equations", _NormalEquations(options), stretches, "calibrating cameras", silent)
+    for stretch, (hessian, gradient) in zip(stretches, equations, strict=True):
+        sums[stretch.camera] = sums[stretch.camera][0] + hessian, sums[stretch.camera][1] + gradient
+    solutions = {camera: np.linalg.solve(hessian, gradient) for camera, (hessian, gradient) in sums.items()}
+    return {
+        camera: IntrinsicsCorrection(*map(float, solution))
+        for camera, solution in solutions.items()
+        if sums[camera][1] @ solution >= _SIGNIFICANT_CHI2
+    }
 
 
 def calibration_warnings(corrections: Mapping[PinholeCamera, IntrinsicsCorrection]) -> list[str]:
@@ -58,35 +88,66 @@ def calibration_warnings(corrections: Mapping[PinholeCamera, IntrinsicsCorrectio
     ]
 
 
-def _estimate(
-    camera: PinholeCamera,
-    keyframes: Sequence[Keyframe],
-    triangulation: Triangulation,
-    options: SelfCalibrationOptions,
-) -> IntrinsicsCorrection | None:
-    """Correction of a camera from stretches all along the map; None if it is not significant."""
+def _stretches(camera: PinholeCamera, keyframes: Sequence[Keyframe], triangulation: Triangulation) -> list[list[int]]:
+    """Keyframes of a camera, in stretches all along the map."""
     observing = [i for i in np.unique(triangulation.keyframes).tolist() if keyframes[i].camera == camera]
-    stretches = [observing[start : start + _STRETCH_LENGTH] for start in range(0, len(observing), _STRETCH_LENGTH)]
+    if not observing:
+        return []
+    stretches = [part.tolist() for part in np.array_split(observing, -(-len(observing) // _STRETCH_LENGTH))]
     if len(stretches) > _MAX_STRETCHES:
         stretches = [stretches[i] for i in evenly(len(stretches), _MAX_STRETCHES)]
-    pose_std = np.array([options.position_std] * 3 + [np.radians(options.rotation_std)] * 3)
-    hessian, gradient = np.diag(np.array(_PRIOR_STD) ** -2.0), np.zeros(4)
-    for stretch in stretches:
-        stretch_hessian, stretch_gradient = _normal_equations(camera, keyframes, triangulation, stretch, pose_std)
-        hessian, gradient = hessian + stretch_hessian, gradient + stretch_gradient
-    solution = np.linalg.solve(hessian, gradient)
-    is_significant = gradient @ solution >= _SIGNIFICANT_CHI2
-    return IntrinsicsCorrection(*map(float, solution)) if is_significant else None
+    return stretches
 
 
-def _normal_equations(
-    camera: PinholeCamera,
-    keyframes: Sequence[Keyframe],
-    triangulation: Triangulation,
-    stretch: Sequence[int],
-    pose_std: Float64,
-) -> tuple[Float64, Float64]:
-    """Hessian (4, 4) and gradient (4,) of the calibration, from the observations of some keyframes.
+class _View(NamedTuple):
+    """What a keyframe of a stretch sees.
+
+    Attributes:
+        map_from_cam: pose of the keyframe.
+        pixels: (M, 2) keypoints of its observations [px].
+        landmarks: (M,) their landmarks, by number in the stretch.
+    """
+
+    map_from_cam: Rigid3d
+    pixels: Float32
+    landmarks: Int64
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """Keyframes of one camera, and what they see.
+
+    Attributes:
+        camera: the camera.
+        positions: (L, 3) positions of the landmarks that the keyframes see [m].
+        views: view of each keyframe.
+    """
+
+    camera: PinholeCamera
+    positions: Float64
+    views: list[_View]
+
+    @classmethod
+    def of(
+        cls,
+        camera: PinholeCamera,
+        keyframes: Sequence[Keyframe],
+        triangulation: Triangulation,
+        rows: Sequence[slice],
+        stretch: Sequence[int],
+    ) -> "_Stretch":
+        """Stretch of some keyframes, by index; ``rows`` are those of the observations of every keyframe."""
+        seen = [triangulation.landmarks[rows[i]] for i in stretch]
+        observed, numbers = np.unique(np.concatenate(seen), return_inverse=True)
+        of_views = np.split(numbers, np.cumsum([len(landmarks) for landmarks in seen])[:-1])
+        pixels = [keyframes[i].features.keypoints[triangulation.keypoints[rows[i]]] for i in stretch]
+        poses = [keyframes[i].map_from_cam for i in stretch]
+        return cls(camera, triangulation.positions[observed], list(map(_View, poses, pixels, of_views)))
+
+
+@dataclass(frozen=True)
+class _NormalEquations:
+    """Function of the stage: Hessian (4, 4) and gradient (4,) of the calibration, from a stretch.
 
     They come from one Gauss-Newton step over landmarks (l), poses (p) and calibration (c), with the Cauchy loss (1 px).
     With the residuals r as a last column of the Jacobian, its product holds the Hessian H and the gradient b::
@@ -99,30 +160,31 @@ def _normal_equations(
     Schur complements eliminate the landmarks, whose H_ll is block-diagonal, and then the poses, with their prior added
     to H_pp. With fixed poses, errors of the poses would be attributed to the calibration.
 
-    Args:
-        camera: camera of the keyframes.
-        keyframes: keyframes of the map.
-        triangulation: landmarks of the map and their observations.
-        stretch: indices of the keyframes to use, all of this camera.
-        pose_std: (6,) standard deviations of their poses: position [m], rotation [rad].
+    Attributes:
+        options: standard deviations of the known poses.
     """
-    rows = triangulation.rows_of_keyframes(len(keyframes))
-    parts = [_linearize(camera, keyframes[i], triangulation, rows[i]) for i in stretch]
-    residuals, by_landmark, by_pose, by_calibration, landmarks = map(np.concatenate, zip(*parts, strict=True))
-    weights = np.repeat(1 / (1 + (residuals**2).sum(axis=1)) / _CORRELATED, 2)
-    poses = np.repeat(np.arange(len(stretch)), [len(part.residuals) for part in parts])
-    observed, landmark_columns = np.unique(landmarks, return_inverse=True)
-    landmark_jacobian = _sparse_jacobian(by_landmark, landmark_columns, len(observed))
-    other_jacobian = sparse.hstack(
-        [
-            _sparse_jacobian(by_pose, poses, len(stretch)),
-            by_calibration.reshape(-1, 4),
-            residuals.reshape(-1, 1),
-        ]
-    ).tocsr()
-    product = _eliminate_landmarks(landmark_jacobian, other_jacobian, weights)
-    product = _eliminate_poses(product, np.diag(np.tile(pose_std**-2.0, len(stretch))))
-    return product[:4, :4], product[:4, 4]
+
+    options: SelfCalibrationOptions
+
+    def __call__(self, stretch: _Stretch) -> Arrays:
+        pose_std = np.array([self.options.position_std] * 3 + [np.radians(self.options.rotation_std)] * 3)
+        count = len(stretch.views)
+        parts = [_linearize(stretch.camera, stretch.positions, view) for view in stretch.views]
+        residuals, by_landmark, by_pose, by_calibration = map(np.concatenate, zip(*parts, strict=True))
+        weights = np.repeat(1 / (1 + (residuals**2).sum(axis=1)) / _CORRELATED, 2)
+        poses = np.repeat(np.arange(count), [len(part.residuals) for part in parts])
+        landmarks = np.concatenate([view.landmarks for view in stretch.views])
+        landmark_jacobian = _sparse_jacobian(by_landmark, landmarks, len(stretch.positions))
+        other_jacobian = sparse.hstack(
+            [
+                _sparse_jacobian(by_pose, poses, count),
+                by_calibration.reshape(-1, 4),
+                residuals.reshape(-1, 1),
+            ]
+        ).tocsr()
+        product = _eliminate_landmarks(landmark_jacobian, other_jacobian, weights)
+        product = _eliminate_poses(product, np.diag(np.tile(pose_std**-2.0, count)))
+        return product[:4, :4], product[:4, 4]
 
 
 class _Linearization(NamedTuple):
@@ -133,27 +195,24 @@ class _Linearization(NamedTuple):
         by_landmark: (M, 2, 3) derivatives by the landmark's position in the map.
         by_pose: (M, 2, 6) derivatives by the errors of the pose: position, rotation in the map frame.
         by_calibration: (M, 2, 4) derivatives by the parameters of ``IntrinsicsCorrection``.
-        landmarks: (M,) indices of the landmarks.
     """
 
     residuals: Float64
     by_landmark: Float64
     by_pose: Float64
     by_calibration: Float64
-    landmarks: Int32
 
 
-def _linearize(camera: PinholeCamera, keyframe: Keyframe, triangulation: Triangulation, rows: slice) -> _Linearization:
-    """Linearize the observations of a keyframe, which are these rows of the triangulation."""
-    landmarks, map_from_cam = triangulation.landmarks[rows], keyframe.map_from_cam
-    points = triangulation.positions[landmarks]
+def _linearize(camera: PinholeCamera, positions: Float64, view: _View) -> _Linearization:
+    """Linearize the observations of a keyframe."""
+    map_from_cam, points = view.map_from_cam, positions[view.landmarks]
     points_cam = transform_points(map_from_cam.inverse(), points)
     pixels = camera.project(points_cam)[0]
-    residuals = keyframe.features.keypoints[triangulation.keypoints[rows]] - pixels
+    residuals = view.pixels - pixels
     by_landmark = camera.projection_jacobian(points_cam) @ map_from_cam.rotation.matrix().T
     by_rotation = np.cross(by_landmark, (points - map_from_cam.translation)[:, None])
     by_pose = np.concatenate([-by_landmark, by_rotation], axis=2)
-    return _Linearization(residuals, by_landmark, by_pose, shift_jacobian(pixels, camera), landmarks)
+    return _Linearization(residuals, by_landmark, by_pose, shift_jacobian(pixels, camera))
 
 
 def _sparse_jacobian(jacobian: Float64, variables: Int64, num_variables: int) -> sparse.csr_matrix:

@@ -1,13 +1,11 @@
-"""Triangulation with COLMAP: landmarks from verified matches and known poses, and the model in COLMAP's format.
+"""Triangulation with COLMAP: landmarks from verified matches and known poses.
 
 In COLMAP, (0.5, 0.5) is the center of the top-left pixel. In the rest of the package it is (0, 0).
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pycolmap
@@ -18,12 +16,12 @@ from vizloc_ros.geometry.camera import PIXEL_CENTRE, PinholeCamera
 from vizloc_ros.geometry.colmap_camera import colmap_camera
 from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
+from vizloc_ros.mapping.landmark_refinement import Views, refined_points
 from vizloc_ros.mapping.pair_matching import PairMatches
+from vizloc_ros.mapping.track_groups import TrackGroup, track_groups
 from vizloc_ros.options import Options
-from vizloc_ros.parallel import Progress, parallel_map
-
-_REFINED_TOGETHER = 1_000_000  # observations: about 1000 keyframes
-_BLOCK = 100_000  # observations of a block of larger maps
+from vizloc_ros.parallel import Progress
+from vizloc_ros.work.stages import IN_MEMORY, Arrays, Stages
 
 
 class TriangulationOptions(Options):
@@ -46,16 +44,19 @@ class Triangulation:
         keyframes: (M,) index of each observation's keyframe, ascending.
         keypoints: (M,) index of its keypoint in that keyframe.
         landmarks: (M,) index of its landmark.
-        mean_error: mean reprojection error [px]; NaN without landmarks.
-        model: COLMAP reconstruction; image ids are keyframe indices + 1, point ids are landmark indices + 1.
+        errors: (L,) mean reprojection error of each landmark [px].
     """
 
     positions: Float64
     keyframes: Int64
     keypoints: Int64
     landmarks: Int32
-    mean_error: float
-    model: pycolmap.Reconstruction
+    errors: Float64
+
+    @property
+    def mean_error(self) -> float:
+        """Mean reprojection error of the landmarks [px]; NaN without any."""
+        return float(self.errors.mean()) if len(self.errors) else float("nan")
 
     def rows_of_keyframes(self, num_keyframes: int) -> list[slice]:
         """Rows of the observations of each keyframe."""
@@ -64,39 +65,102 @@ class Triangulation:
 
 
 def triangulate(
-    keyframes: Sequence[Keyframe], matches: Sequence[PairMatches], options: TriangulationOptions, progress: Progress
+    keyframes: Sequence[Keyframe],
+    matches: Sequence[PairMatches],
+    options: TriangulationOptions,
+    progress: Progress,
+    work: Stages = IN_MEMORY,
+    *,
+    stage: str = "triangulate",
 ) -> Triangulation:
-    """Triangulate the verified matches with fixed poses, refine the points, and drop outliers and short tracks."""
-    model = posed_model(keyframes)
-    graph = _correspondence_graph(keyframes, matches)
-    observations = pycolmap.ObservationManager(model, graph)
-    triangulator = pycolmap.IncrementalTriangulator(graph, model, observations)
-    settings = pycolmap.IncrementalTriangulatorOptions(
-        random_seed=0, min_angle=options.min_angle, ignore_two_view_tracks=False
+    """Triangulate the verified matches with fixed poses, refine the points, and drop outliers and short tracks.
+
+    Args:
+        keyframes: posed keyframes with their features.
+        matches: matches of their pairs.
+        options: conditions for landmarks and observations.
+        progress: progress display.
+        work: place where groups of tracks are triangulated.
+        stage: name of the stage.
+    """
+    groups = track_groups(keyframes, matches)
+    found = work.map(stage, _Triangulating(options), groups, "triangulating landmarks", progress)
+    counts = [len(positions) for positions, _, _ in found]
+    starts = np.cumsum([0, *counts])
+    positions = np.concatenate([np.zeros((0, 3)), *(of_group for of_group, _, _ in found)])
+    errors = np.concatenate([np.zeros(0), *(of_group for _, of_group, _ in found)])
+    observed = np.concatenate(
+        [
+            np.zeros((0, 3), np.int64),
+            *(rows + np.array([0, 0, start]) for (_, _, rows), start in zip(found, starts, strict=False)),
+        ]
     )
-    for i in progress(range(len(keyframes)), "triangulating landmarks", len(keyframes)):
-        triangulator.triangulate_image(settings, i + 1)
-    triangulator.complete_all_tracks(settings)
-    triangulator.merge_all_tracks(settings)
-    _refine_points(model)
-    observations.filter_all_points3D(options.max_reprojection_error, options.min_angle)
-    _drop_short_tracks(model, options)
-    return _collect(keyframes, _renumbered(keyframes, model))
+    observed = observed[_long_enough(observed, len(keyframes), options)]
+    return _sorted(positions, errors, observed)
 
 
-def _drop_short_tracks(model: pycolmap.Reconstruction, options: TriangulationOptions) -> None:
-    """Drop the landmarks of fewer than ``min_track_length`` keyframes, if all of these see enough others.
+def _long_enough(observed: Int64, num_keyframes: int, options: TriangulationOptions) -> Int64:
+    """Rows of the landmarks of ``min_track_length`` keyframes, or of one that sees too few of those.
 
     Of keyframes that are far apart, few landmarks are in three, and a map without the others is empty.
     """
-    tracks = {
-        point_id: [e.image_id for e in model.point3D(point_id).track.elements] for point_id in model.point3D_ids()
-    }
-    long = [track for track in tracks.values() if len(track) >= options.min_track_length]
-    seen = Counter(image_id for track in long for image_id in track)
-    for point_id, track in tracks.items():
-        if len(track) < options.min_track_length and min(seen[i] for i in track) >= options.enough_landmarks:
-            model.delete_point3D(point_id)
+    keyframes, landmarks = observed[:, 0], observed[:, 2]
+    is_long = (np.bincount(landmarks) >= options.min_track_length)[landmarks]
+    seen = np.bincount(keyframes[is_long], minlength=num_keyframes)
+    needed = np.unique(landmarks[seen[keyframes] < options.enough_landmarks])
+    return np.flatnonzero(is_long | np.isin(landmarks, needed))
+
+
+def _sorted(positions: Float64, errors: Float64, observed: Int64) -> Triangulation:
+    """Sort (M, 3) observations (keyframe, keypoint, landmark), and number the landmarks as they first appear."""
+    observed = observed[np.lexsort((observed[:, 1], observed[:, 0]))]
+    chosen, first, landmarks = np.unique(observed[:, 2], return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    numbers = np.empty(len(order), np.int32)
+    numbers[order] = np.arange(len(order))
+    chosen = chosen[order]
+    return Triangulation(positions[chosen], observed[:, 0], observed[:, 1], numbers[landmarks], errors[chosen])
+
+
+@dataclass(frozen=True)
+class _Triangulating:
+    """Function of the stage: landmarks of a group (N, 3), their errors (N,) and observations (M, 3).
+
+    An observation is the keyframe, the keypoint and the landmark of the group.
+    """
+
+    options: TriangulationOptions
+
+    def __call__(self, group: TrackGroup) -> Arrays:
+        model = posed_model(group.keyframes)
+        graph = _correspondence_graph(group)
+        observations = pycolmap.ObservationManager(model, graph)
+        triangulator = pycolmap.IncrementalTriangulator(graph, model, observations)
+        settings = pycolmap.IncrementalTriangulatorOptions(
+            random_seed=0, min_angle=self.options.min_angle, ignore_two_view_tracks=False
+        )
+        for i in range(len(group.keyframes)):
+            triangulator.triangulate_image(settings, i + 1)
+        triangulator.complete_all_tracks(settings)
+        triangulator.merge_all_tracks(settings)
+        _refine(group, model)
+        observations.filter_all_points3D(self.options.max_reprojection_error, self.options.min_angle)
+        points, observed = _observed(model)
+        positions = np.array([model.point3D(point).xyz for point in points]).reshape(-1, 3)
+        errors = np.array([model.point3D(point).error for point in points])
+        observed[:, 0] = group.indices[observed[:, 0]]
+        return positions, errors, observed
+
+
+def _refine(group: TrackGroup, model: pycolmap.Reconstruction) -> None:
+    """Minimize the reprojection errors over the points alone, with fixed cameras and poses."""
+    points, observed = _observed(model)
+    if points:
+        guesses = np.array([model.point3D(point).xyz for point in points])
+        owners, keypoints, landmarks = observed.T
+        refined, _ = refined_points(guesses, landmarks, Views.of(group.keyframes, owners, keypoints))
+        for point, position in zip(points, refined, strict=True):
+            model.point3D(point).xyz = position
 
 
 def posed_model(keyframes: Sequence[Keyframe]) -> pycolmap.Reconstruction:
@@ -118,78 +182,29 @@ def posed_model(keyframes: Sequence[Keyframe]) -> pycolmap.Reconstruction:
     return model
 
 
-def _correspondence_graph(
-    keyframes: Sequence[Keyframe], matches: Sequence[PairMatches]
-) -> pycolmap.CorrespondenceGraph:
+def _correspondence_graph(group: TrackGroup) -> pycolmap.CorrespondenceGraph:
     graph = pycolmap.CorrespondenceGraph()
-    for i, keyframe in enumerate(keyframes):
+    for i, keyframe in enumerate(group.keyframes):
         graph.add_image(i + 1, len(keyframe.features))
-    for pair in matches:
+    for (i, j), matches in zip(group.pairs.tolist(), np.split(group.matches, group.starts[1:]), strict=True):
         geometry = pycolmap.TwoViewGeometry()
         geometry.config = pycolmap.TwoViewGeometryConfiguration.CALIBRATED
-        geometry.inlier_matches = pair.verified.astype(np.uint32)
-        graph.add_two_view_geometry(pair.i + 1, pair.j + 1, geometry)
+        geometry.inlier_matches = matches.astype(np.uint32)
+        graph.add_two_view_geometry(i + 1, j + 1, geometry)
     graph.finalize()
     return graph
 
 
-def _refine_points(model: pycolmap.Reconstruction) -> None:
-    """Minimize the reprojection errors over the points alone, with fixed cameras and poses.
-
-    The points do not depend on each other, and the solver needs 650 bytes an observation. So large maps are refined
-    block by block, on all cores.
-    """
-    if model.compute_num_observations() <= _REFINED_TOGETHER:
-        config = pycolmap.BundleAdjustmentConfig()
-        for image_id in model.reg_image_ids():
-            config.add_image(image_id)
-        for frame_id in model.reg_frame_ids():
-            config.set_constant_rig_from_world_pose(frame_id)
-        _adjust(model, config)
-        return
-    blocks, observations = [pycolmap.BundleAdjustmentConfig()], 0
-    for point_id in sorted(model.point3D_ids()):
-        if observations >= _BLOCK:
-            blocks.append(pycolmap.BundleAdjustmentConfig())
-            observations = 0
-        blocks[-1].add_variable_point(point_id)  # of images that are not in the configuration, and so fixed
-        observations += model.point3D(point_id).track.length()
-    parallel_map(lambda block: _adjust(model, block), blocks, "refining landmarks")
-
-
-def _adjust(model: pycolmap.Reconstruction, config: pycolmap.BundleAdjustmentConfig) -> None:
-    for camera_id in model.cameras:
-        config.set_constant_cam_intrinsics(camera_id)
-    options = pycolmap.BundleAdjustmentOptions(print_summary=False)
-    options.ceres.solver_options.num_threads = 1  # sums of several threads differ in their last digits
-    pycolmap.create_default_bundle_adjuster(options, config, model).solve()
-
-
-def _renumbered(keyframes: Sequence[Keyframe], model: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
-    """Copy of the model whose point ids are 1 to L, without the gaps of dropped points."""
-    renumbered = posed_model(keyframes)
-    for point_id in sorted(model.point3D_ids()):
-        point = model.point3D(point_id)
-        renumbered.add_point3D(point.xyz, point.track)
-    renumbered.update_point_3d_errors()
-    return renumbered
-
-
-def _collect(keyframes: Sequence[Keyframe], model: pycolmap.Reconstruction) -> Triangulation:
-    """Collect the observations of a renumbered model, keyframe by keyframe."""
-    count = model.num_points3D()
-    positions = np.array([model.point3D(landmark + 1).xyz for landmark in range(count)]).reshape(-1, 3)
-    observed = np.concatenate([np.zeros((0, 3), np.int64), *(_observed(model, i) for i in range(len(keyframes)))])
-    mean_error = float(model.compute_mean_reprojection_error()) if count else float("nan")
-    return Triangulation(positions, observed[:, 0], observed[:, 1], observed[:, 2].astype(np.int32), mean_error, model)
-
-
-def _observed(model: pycolmap.Reconstruction, keyframe: int) -> Int64:
-    """(N, 3) keyframe, keypoint and landmark of the observations in a keyframe."""
-    image = model.image(keyframe + 1)
-    keypoints = np.array(image.get_observation_point2D_idxs(), np.int64)
-    landmarks = np.array([point.point3D_id for point in image.get_observation_points2D()], np.int64) - 1
-    return np.column_stack([np.full(len(keypoints), keyframe), keypoints, landmarks])
+def _observed(model: pycolmap.Reconstruction) -> tuple[list[int], Int64]:
+    """Ids of the points, ascending, and (M, 3) keyframe, keypoint and number of the point of every observation."""
+    points = sorted(model.point3D_ids())
+    found = [np.zeros((0, 3), np.int64)]
+    for image_id in sorted(model.reg_image_ids()):
+        image = model.image(image_id)
+        keypoints = np.array(image.get_observation_point2D_idxs(), np.int64)
+        seen = np.array([point.point3D_id for point in image.get_observation_points2D()], np.int64)
+        found.append(np.column_stack([np.full(len(keypoints), image_id - 1), keypoints, np.searchsorted(points, seen)]))
+    return points, np.concatenate(found)
 
 
 def triangulation_of(
@@ -198,22 +213,22 @@ def triangulation_of(
     """Join landmarks that are known already with their observations.
 
     Args:
-        keyframes: keyframes with their features.
+        keyframes: keyframes with their features; each is asked for once.
         positions: (L, 3) positions of the landmarks in the map frame [m].
         owners: (M,) index of each observation's keyframe, ascending.
         keypoints: (M,) index of its keypoint in that keyframe.
         landmarks: (M,) index of its landmark.
     """
-    model = posed_model(keyframes)
-    order = np.argsort(landmarks, kind="stable")
-    ends = np.cumsum(np.bincount(landmarks, minlength=len(positions)))
-    for landmark, position in enumerate(positions):
-        rows = order[ends[landmark - 1] if landmark else 0 : ends[landmark]]
-        track = pycolmap.Track([pycolmap.TrackElement(int(owners[row]) + 1, int(keypoints[row])) for row in rows])
-        model.add_point3D(position, track)
-    model.update_point_3d_errors()
-    mean_error = float(model.compute_mean_reprojection_error()) if len(positions) else float("nan")
-    return Triangulation(positions, owners, keypoints, landmarks, mean_error, model)
+    sums = np.zeros(len(positions))
+    ends = np.searchsorted(owners, np.arange(len(keyframes) + 1))
+    for k, keyframe in enumerate(keyframes):
+        rows = slice(ends[k], ends[k + 1])
+        points = transform_points(keyframe.map_from_cam.inverse(), positions[landmarks[rows]])
+        pixels, _ = keyframe.camera.project(points)
+        errors = np.linalg.norm(pixels - keyframe.features.keypoints[keypoints[rows]], axis=1)
+        np.add.at(sums, landmarks[rows], errors)
+    errors = sums / np.bincount(landmarks, minlength=len(positions))
+    return Triangulation(positions, owners, keypoints, landmarks, errors)
 
 
 def observation_depths(keyframes: Sequence[Keyframe], triangulation: Triangulation) -> Float64:
@@ -223,8 +238,3 @@ def observation_depths(keyframes: Sequence[Keyframe], triangulation: Triangulati
     return np.concatenate(
         [transform_points(k.map_from_cam.inverse(), points[r])[:, 2] for k, r in zip(keyframes, rows, strict=True)]
     )
-
-
-def write_model(model: pycolmap.Reconstruction, folder: Path) -> None:
-    """Write the model to an existing folder in COLMAP's binary format."""
-    model.write_binary(folder)

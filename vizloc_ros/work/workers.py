@@ -3,26 +3,21 @@
 Results go to files, not to the caller, so that a run can be killed at any moment. Each worker uses one core.
 """
 
-import multiprocessing
-import os
-import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing.connection import Connection
 from pathlib import Path
-from threading import Thread
+from queue import SimpleQueue
+from threading import Event
 from typing import Any, Protocol
 
 from vizloc_ros.errors import MapError
 from vizloc_ros.parallel import one_thread_each, usable_cores
 from vizloc_ros.work.stage_arrays import dumps, loads, write_part
 from vizloc_ros.work.stages import Arrays
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from vizloc_ros.work.worker_process import Order, WorkerProcess
 
 
 @dataclass(frozen=True)
@@ -43,22 +38,29 @@ class Chunk:
     items: Sequence[Any]
     file: str
 
-    def compute(self) -> None:
-        """Compute the results in this thread, and write them."""
-        write_part(self.folder / self.file, [self.function(item) for item in self.items])
+    def compute(self, stopped: Event) -> None:
+        """Compute the results in this thread, and write them, unless the work is stopped before the last one."""
+        results = [self.function(item) for item in self.items if not stopped.is_set()]
+        if len(results) == len(self.items):
+            write_part(self.folder / self.file, results)
 
     @property
-    def order(self) -> tuple[str, str, bytes, str]:
-        """Arguments of ``compute_elsewhere``."""
+    def order(self) -> Order:
+        """Arguments of ``compute_chunk``."""
         return str(self.folder), self.function_file, dumps(self.items, self.folder), self.file
 
 
 def compute_elsewhere(folder: str, function_file: str, items: bytes, part: str) -> None:
-    """Compute a chunk in another process, on this or another machine; the arguments are those of ``Chunk.order``."""
-    root = Path(folder)
+    """Compute a chunk in any process, on this or another machine; the arguments are those of ``Chunk.order``."""
     with one_thread_each():
-        function = _read_function(root, function_file)
-        write_part(root / part, [function(item) for item in loads(items, root)])
+        compute_chunk(folder, function_file, items, part)
+
+
+def compute_chunk(folder: str, function_file: str, items: bytes, part: str) -> None:
+    """Compute a chunk in a process that has one thread anyway."""
+    root = Path(folder)
+    function = _read_function(root, function_file)
+    write_part(root / part, [function(item) for item in loads(items, root)])
 
 
 @lru_cache(maxsize=1)
@@ -91,74 +93,75 @@ class Threads:
 
     def run(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
         """Compute the chunks, see ``Workers``."""
-        count = self.count or usable_cores()
-        with one_thread_each(), ThreadPoolExecutor(count) as pool:
-            try:
-                yield from as_they_finish(lambda chunk: pool.submit(chunk.compute), chunks, 2 * count)
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+        stopped = Event()
+        yield from _by_threads(self.count or usable_cores(), lambda chunk: chunk.compute(stopped), chunks, stopped.set)
 
 
 class Processes:
-    """Processes on this machine; they start with the first chunk and end with this one, however that ends."""
+    """This process and others on the same machine, which start with their first chunk and end with ``open_processes``.
 
-    def __init__(self, pool: ProcessPoolExecutor, count: int) -> None:
-        self._pool, self._count = pool, count
+    This one needs no start: it computes while the others import what they need.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count, self._others = count, [WorkerProcess() for _ in range(count - 1)]
 
     def run(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
         """Compute the chunks, see ``Workers``. Raises ``MapError`` if a process is killed."""
+        stopped = Event()
+        idle: SimpleQueue[WorkerProcess | None] = SimpleQueue()  # None is this process
+        for worker in [None, *self._others]:
+            idle.put(worker)
+
+        def compute(chunk: Chunk) -> None:
+            worker = idle.get()
+            try:
+                if worker is None:
+                    chunk.compute(stopped)
+                elif not stopped.is_set():
+                    worker.compute(chunk.order)
+            finally:
+                idle.put(worker)
+
+        def stop() -> None:
+            stopped.set()
+            self.end()
+
         try:
-            yield from as_they_finish(self._submit, chunks, 2 * self._count)
-        except BrokenProcessPool as error:
+            yield from _by_threads(self._count, compute, chunks, stop)
+        except EOFError as error:
             raise MapError(
                 f"one of {self._count} worker processes was killed, probably by the system for want of memory. The "
                 "same command goes on where this one ended: give fewer --processes"
             ) from error
 
-    def _submit(self, chunk: Chunk) -> "Future[Any]":
-        """Submit a chunk, with signals blocked: a worker that starts inherits that, until ``_begin``."""
-        order, before = chunk.order, signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        try:
-            return self._pool.submit(compute_elsewhere, *order)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    def end(self) -> None:
+        """End the other processes."""
+        for worker in self._others:
+            worker.end()
 
 
 @contextmanager
 def open_processes(count: int) -> Iterator[Processes]:
-    """Give ``count`` worker processes, which end with the block.
-
-    They are spawned, as sessions of ONNX Runtime and threads of rclpy do not survive a fork.
-    """
-    context = multiprocessing.get_context("spawn")
-    reader, writer = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(count, context, _begin, (reader,))
+    """Give ``count`` workers, of which this process is one. The others end with the block."""
+    processes = Processes(count)
     try:
-        yield Processes(pool, count)
-        pool.shutdown()
+        yield processes
     finally:
-        writer.close()  # ends workers that are in the middle of a chunk
-        pool.shutdown(wait=False, cancel_futures=True)
-        reader.close()
+        processes.end()
 
 
-def _begin(reader: "Connection[Any, Any]") -> None:
-    """Prepare a worker: it ends with the process that started it, which alone is interrupted by Ctrl-C.
-
-    SIGTERM ends it without the stack trace of pycolmap's logging library.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-    Thread(target=_end_with_parent, args=(reader,), daemon=True).start()
-
-
-def _end_with_parent(reader: "Connection[Any, Any]") -> None:
-    try:
-        reader.recv_bytes()  # nothing is ever sent
-    except (EOFError, OSError):
-        os._exit(1)
+def _by_threads(
+    count: int, compute: Callable[[Chunk], None], chunks: Iterable[Chunk], stop: Callable[[], None]
+) -> Iterator[Chunk]:
+    """Compute chunks by threads, and yield each one when it is done; ``stop`` ends those in progress."""
+    with one_thread_each(), ThreadPoolExecutor(count) as pool:
+        try:
+            yield from as_they_finish(lambda chunk: pool.submit(compute, chunk), chunks, 2 * count)
+        except BaseException:
+            stop()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
 
 
 def as_they_finish(submit: Callable[[Chunk], "Future[Any]"], chunks: Iterable[Chunk], window: int) -> Iterator[Chunk]:
