@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 from pycolmap import Rigid3d
-from scipy.special import gammaln
-from scipy.stats import binom
+from scipy.special import bdtrc, gammaln
 
 from vizloc_ros.arrays import Float64
 from vizloc_ros.datasets.record import Record
@@ -185,7 +184,8 @@ def log10_chance(matches: int, inliers: int, camera: PinholeCamera, max_error: f
         return 0.0
     ratio = min(1.0, np.pi * max_error**2 / (camera.width * camera.height))
     poses = (gammaln(matches + 1) - gammaln(4) - gammaln(matches - 2)) / np.log(10)
-    tail = binom.logsf(inliers - 4, matches - 3, ratio) / np.log(10)
+    with np.errstate(divide="ignore"):  # a tail that is too small for a number is 0
+        tail = np.log10(bdtrc(inliers - 4, matches - 3, ratio))
     return float(max(poses + tail, -1000.0))
 
 
