@@ -3,6 +3,7 @@
 ``VIZLOC_DATA`` names the folder with the real data; ``../shared/data`` beside the repository by default.
 """
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Leave out what has no test of nodes when only those are asked for: importing all files takes long."""
     only_ros = config.option.markexpr == "ros" and collection_path.name.startswith("test_")
     return True if only_ros and "mark.ros" not in collection_path.read_text() else None
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what stays: modules and tests, millions of objects."""
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -58,6 +64,7 @@ def _turn_of_nodes(
 @pytest.fixture
 def vizloc(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Vizloc:
     monkeypatch.setattr(Console, "size", ConsoleDimensions(200, 50))  # also of those that exist already
+    monkeypatch.setattr("vizloc_ros.evaluation.plots.DPI", 50)  # small figures are drawn sooner
     return Vizloc(monkeypatch, capsys)
 
 

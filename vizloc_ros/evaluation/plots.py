@@ -19,6 +19,7 @@ BLUE, GREEN, ORANGE, RED = "#2563eb", "#10b981", "#f59e0b", "#dc2626"
 TOLERANCE_COLORS = (GREEN, ORANGE, RED)
 ERROR_RANGE_M = (0.01, 10.0)
 _WIDE = 0.7  # height by width of images that are drawn one below the other
+DPI = 140
 ERROR_FLOOR = 1e-3  # lower end of logarithmic axes
 STYLE = {
     "font.size": 10,
@@ -280,7 +281,7 @@ def figure_at(path: Path, width: float, height: float) -> Iterator[Any]:
     from matplotlib.figure import Figure
 
     with rc_context(STYLE):
-        figure = Figure(figsize=(width, height), dpi=140, layout="constrained")
+        figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
         figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
         yield figure
         figure.savefig(path, pil_kwargs={"compress_level": 1})
