@@ -15,6 +15,9 @@ ARGS ?=
 VENV := $(if $(filter-out kilted,$(ROS)),.venv-$(ROS),.venv)
 SETUP := scripts/setup.sh $(VENV) $(PYTHON) "$(ROS)"
 
+# Compiled files: the tests start hundreds of processes, and each would compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup demo quick test lint bench clean
 
 setup:
@@ -31,7 +34,7 @@ test:
 quick:
 	@$(SETUP) train
 	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q --numprocesses auto --maxprocesses 8 --dist loadfile \
-		-m "not e2e and not ros" $(ARGS)
+		--no-loadscope-reorder -m "not e2e and not ros" $(ARGS)
 
 lint: setup
 	$(VENV)/bin/ruff check

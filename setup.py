@@ -35,7 +35,7 @@ DEV = [
     *FAISS,
     *HLOC,
     *TEST,
-    "pytest-xdist>=3.6,<4",
+    "pytest-xdist>=3.8,<4",
     "onnx>=1.16,<2",
     "ruff==0.17.5",
     "mypy>=2.1,<3",

@@ -3,15 +3,19 @@
 ``VIZLOC_DATA`` names the folder with the real data; ``../shared/data`` beside the repository by default.
 """
 
+import gc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cli_helpers import Vizloc
+from machine_turns import turn
 from pixloc_helpers import with_references
 from point_street import PointStreet, RepeatedStreet, View, write_point_map
 from posed_folder import write_posed_folder
 from repository import DATA
 from rich.console import Console, ConsoleDimensions
+from ros_domains import own_domain
 
 from vizloc_ros.datasets.synthetic import SyntheticStreet, open_synthetic
 from vizloc_ros.features.extractor import open_extractor
@@ -20,9 +24,47 @@ from vizloc_ros.mapping.builder import build_map
 from vizloc_ros.mapping.visual_map import VisualMap
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what has no test of nodes when only those are asked for: importing all files takes long."""
+    only_ros = config.option.markexpr == "ros" and collection_path.name.startswith("test_")
+    return True if only_ros and "mark.ros" not in collection_path.read_text() else None
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what stays: modules and tests, millions of objects."""
+    gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with long tests first, so that several workers end together."""
+    long = {item.path for item in items if item.get_closest_marker("e2e")}
+    items.sort(key=lambda item: item.path not in long)
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this is one of several processes of a run, whose temporary folders are beside each other."""
+    return hasattr(config, "workerinput")
+
+
+@pytest.fixture(autouse=True)
+def _turn_of_nodes(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Tests that start nodes have a ROS domain each, and the machine for themselves if they measure time."""
+    if request.node.get_closest_marker("ros") is None:
+        yield
+        return
+    alone, folder = request.node.get_closest_marker("alone") is not None, tmp_path_factory.getbasetemp()
+    with turn(folder.parent if is_worker(request.config) else folder, alone=alone), own_domain() as domain_id:
+        monkeypatch.setenv("ROS_DOMAIN_ID", str(domain_id))
+        yield
+
+
 @pytest.fixture
 def vizloc(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Vizloc:
     monkeypatch.setattr(Console, "size", ConsoleDimensions(200, 50))  # also of those that exist already
+    monkeypatch.setattr("vizloc_ros.evaluation.plots.DPI", 50)  # small figures are drawn sooner
     return Vizloc(monkeypatch, capsys)
 
 

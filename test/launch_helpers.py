@@ -1,6 +1,5 @@
 """`ros2 launch` as a process of its own: what it prints, which processes it has, and what its nodes say."""
 
-import itertools
 import os
 import re
 import shutil
@@ -17,7 +16,6 @@ from repository import REPOSITORY
 
 VIZLOC_LAUNCH = REPOSITORY / "launch" / "vizloc.launch.py"
 REASON = "{} has no wheel: scripts/install_launch.sh installs it, or it comes with a ROS 2 installation"
-_numbers = itertools.count()
 
 
 def require_launch() -> None:
@@ -35,16 +33,11 @@ def require_ros2(*packages: str) -> str:
     return ros2
 
 
-def next_domain() -> int:
-    """A ROS domain that no other test of this run has, so that the nodes of two tests do not hear each other."""
-    return (os.getpid() + 50 + next(_numbers)) % 100 + 1
-
-
 class Launched:
     """A running launch file."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", log: Path, domain_id: int) -> None:
-        self.process, self.log, self.domain_id = process, log, domain_id
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
+        self.process, self.log = process, log
 
     @property
     def text(self) -> str:
@@ -91,18 +84,17 @@ class Launched:
 
 
 @contextmanager
-def launched(file: Path, directory: Path, domain_id: int | None = None, **arguments: object) -> Iterator[Launched]:
-    """`ros2 launch` of a file with arguments, for as long as the context lasts."""
+def launched(file: Path, directory: Path, **arguments: object) -> Iterator[Launched]:
+    """`ros2 launch` of a file with arguments, for as long as the context lasts, in the ROS domain of the test."""
     ros2 = require_ros2("ros2launch")
     if not (Path(sys.prefix) / "lib" / "vizloc_ros").is_dir():
         pytest.skip("vizloc_ros is not installed in this environment: make setup")
-    domain_id = next_domain() if domain_id is None else domain_id
     prefixes = os.pathsep.join(filter(None, (sys.prefix, os.environ.get("AMENT_PREFIX_PATH"))))
     packages = os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))
     bin_folder = Path(ros2).parent
     directory.mkdir(exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if not name.endswith("DEFAULT_PROFILES_FILE")}
-    environment |= {"ROS_DOMAIN_ID": str(domain_id), "ROS_LOG_DIR": str(directory / "ros"), "PYTHONUNBUFFERED": "1"}
+    environment |= {"ROS_LOG_DIR": str(directory / "ros"), "PYTHONUNBUFFERED": "1"}
     environment |= {"AMENT_PREFIX_PATH": prefixes, "PYTHONPATH": packages, "PATH": f"{bin_folder}:{os.environ['PATH']}"}
     log = directory / "launch.log"
     with log.open("wb") as output:
@@ -116,7 +108,7 @@ def launched(file: Path, directory: Path, domain_id: int | None = None, **argume
             start_new_session=True,
         )
     try:
-        yield Launched(process, log, domain_id)
+        yield Launched(process, log)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGINT)

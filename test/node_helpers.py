@@ -1,6 +1,5 @@
 """Helpers of tests of running nodes: the processes, a publisher of images, and a recorder of the output."""
 
-import itertools
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,8 @@ from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from repository import REPOSITORY
-from ros_helpers import DOMAIN_ID, ros_nodes, spin_until
+from ros_domains import own_domain
+from ros_helpers import ros_nodes, spin_until
 from sensor_msgs.msg import CameraInfo, Image
 
 from vizloc_ros.datasets.record import Record
@@ -27,8 +27,8 @@ from vizloc_ros.ros.qos import POSE
 
 IDENTITY = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 FRAME = "camera"
+COMPOSED = ("vizloc_node",)  # all nodes in one process
 RVIZ_OF_TRACKER = {"pose", "pixloc_tracker/debug/image"}
-_domains = itertools.count(DOMAIN_ID + 1)  # so that the nodes of two benches do not hear each other
 
 
 class Bench:
@@ -149,11 +149,13 @@ def bench(
     log: Path,
     executables: tuple[str, ...] = LOCALIZING,
     before: Callable[[Any], None] = lambda node: None,
+    tracking: bool = False,
     **parameters: dict[str, Any],
 ) -> Iterator[Bench]:
     """Context with running nodes, a map, and the camera at the base; more ``parameters`` by name of the node.
 
-    ``before`` is called with the bench's node before the others start.
+    ``executables`` may be ``COMPOSED``, which starts in half the time, for what does not depend on processes; it has
+    the tracker if ``tracking``. ``before`` is called with the bench's node before the others start.
     """
     common = {"map_path": str(map_path)}
     # The images' stamps are made up, and one image may be sent again.
@@ -165,11 +167,10 @@ def bench(
         TRACKER: {**of_images, "base_from_cam": IDENTITY},
     }
     given = {node: {**defaults[node], **parameters.get(node, {})} for node in NODES}
-    domain = next(_domains)
-    tracking = TRACKER in executables
-    environment = {"ROS_DOMAIN_ID": str(domain), "PYTHONWARNINGS": "error"}  # a warning would come out as an error
-    processes = NodeProcesses(given, {}, executables, tracking, log=log, environment=environment)
-    with ros_nodes("bench", domain_id=domain) as [node]:
+    tracking = tracking or TRACKER in executables
+    with own_domain() as domain, ros_nodes("bench", domain_id=domain) as [node]:
+        environment = {"ROS_DOMAIN_ID": str(domain), "PYTHONWARNINGS": "error"}  # a warning would come out as an error
+        processes = NodeProcesses(given, {}, executables, tracking, log=log, environment=environment)
         before(node)
         with processes as running:
             recorder = Recorder(context=node.context)

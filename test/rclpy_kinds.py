@@ -66,9 +66,18 @@ class ClassInfo:
     members: dict[str, Kind] = field(default_factory=dict)
 
 
+def statements(tree: ast.AST) -> Iterator[ast.stmt]:
+    """Each statement, also within others; ``ast.walk`` takes ten times as long, for their expressions."""
+    for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for node in getattr(tree, block, ()):
+            if isinstance(node, ast.stmt):
+                yield node
+            yield from statements(node)
+
+
 def imported(tree: ast.Module) -> Iterator[tuple[ast.stmt, str]]:
     """Each import with the module that it names."""
-    for node in ast.walk(tree):
+    for node in statements(tree):
         if isinstance(node, ast.ImportFrom):
             yield node, node.module or ""
         elif isinstance(node, ast.Import):

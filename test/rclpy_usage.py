@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rclpy_kinds import ClassInfo, Kind, Named, OwnClass, OwnObject, handles_nodes
+from rclpy_kinds import ClassInfo, Kind, Named, OwnClass, OwnObject, handles_nodes, statements
 from rclpy_reader import Reader
 from rclpy_releases import Found, Release, Use, read_releases
 from repository import REPOSITORY
@@ -53,7 +53,7 @@ class Sources:
         trees = {file: ast.parse(text, file) for file, text in texts.items()}
         self.trees = {file: tree for file, tree in trees.items() if handles_nodes(tree)}
         self.modules = {Path(file).stem for file in texts}
-        nodes = [node for tree in trees.values() for node in ast.walk(tree)]
+        nodes = [node for tree in trees.values() for node in statements(tree)]
         self.classes = {node.name: ClassInfo() for node in nodes if isinstance(node, ast.ClassDef)}
         elsewhere = COMMON | {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
         methods = {pair for release in releases for pair in release.methods() if pair[0] not in elsewhere}

@@ -1,6 +1,5 @@
 """Helpers of tests with rclpy in the process: a context of their own, and waiting with a deadline."""
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,12 +13,10 @@ from rclpy.context import Context  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 
-DOMAIN_ID = os.getpid() % 100  # so that test runs beside each other do not hear each other
-
 
 @contextmanager
-def ros_context(*arguments: str, domain_id: int = DOMAIN_ID) -> Iterator[Context]:
-    """Context with a ROS context of its own; ``arguments`` are those after --ros-args."""
+def ros_context(*arguments: str, domain_id: int | None = None) -> Iterator[Context]:
+    """Context with a ROS context of its own, in the domain of the test; ``arguments`` are those after --ros-args."""
     context = Context()
     rclpy.init(context=context, domain_id=domain_id, args=["--ros-args", *arguments] if arguments else None)
     try:
@@ -29,7 +26,7 @@ def ros_context(*arguments: str, domain_id: int = DOMAIN_ID) -> Iterator[Context
 
 
 @contextmanager
-def ros_nodes(*names: str, arguments: tuple[str, ...] = (), domain_id: int = DOMAIN_ID) -> Iterator[list[Any]]:
+def ros_nodes(*names: str, arguments: tuple[str, ...] = (), domain_id: int | None = None) -> Iterator[list[Any]]:
     """Context with nodes of these names, for ``spin_until``."""
     with ros_context(*arguments, domain_id=domain_id) as context:
         nodes = [Node(name, context=context) for name in names]

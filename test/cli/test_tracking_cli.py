@@ -44,8 +44,9 @@ def is_picture(path: Path) -> bool:
 
 
 def test_a_drive_is_tracked_and_compared_with_the_localizer(
-    vizloc: Vizloc, tracked: Path, street: SyntheticStreet, tmp_path: Path
+    vizloc: Vizloc, tracked: Path, street: SyntheticStreet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("vizloc_ros.evaluation.convergence_figures._NUM_FIGURES", 2)
     out, debug = tmp_path / "out", tmp_path / "debug"
     ended = vizloc("track", tracked, street.name, "--out", out, "--every", 4, "--debug", debug)
     assert ended.code == 0, ended.err
@@ -63,7 +64,7 @@ def test_a_drive_is_tracked_and_compared_with_the_localizer(
     poses = read_visuallocalization(out / "poses_visuallocalization.txt")
     assert all(pose_error(poses[record.name], record.world_from_cam)[0] < 0.25 for record in records[1:])
     pictures = list(debug.iterdir())
-    assert pictures
+    assert len(pictures) == 2
     assert all(is_picture(path) for path in [*pictures, out / "trajectory.png"])
 
 

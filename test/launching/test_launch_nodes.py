@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from launch_helpers import VIZLOC_LAUNCH, Launched, launched, next_domain, require_launch, require_ros2
+from launch_helpers import VIZLOC_LAUNCH, Launched, launched, require_launch, require_ros2
 from pixloc_helpers import LONG_SIDE
 from repository import REPOSITORY
 
@@ -70,7 +70,7 @@ def test_nodes_get_their_parameters_in_a_namespace_and_end_with_ctrl_c(
     )
     arguments = {"map_path": tracked_map.folder, "params_file": given, "map_frame": "007", "namespace": "robot"}
     with launched(VIZLOC_LAUNCH, tmp_path, composed=composed, **arguments, **ON_THIS_HOST) as running:
-        with helpers.ros_nodes("probe", domain_id=running.domain_id) as [probe]:
+        with helpers.ros_nodes("probe") as [probe]:
             localizer, tracker = (parameters(probe, f"/robot/{name}") for name in ("localizer", "pixloc_tracker"))
             visual_map_server = parameters(probe, "/robot/visual_map_server")
             assert len(probe.get_publishers_info_by_topic("/tf")) == 1
@@ -90,7 +90,7 @@ def test_nodes_get_their_parameters_in_a_namespace_and_end_with_ctrl_c(
 def test_without_tracker_and_file_the_localizer_publishes_its_path(tmp_path: Path, point_map: VisualMap) -> None:
     arguments = {"map_path": point_map.folder, "tracking": "false", "use_sim_time": "false"}
     with launched(VIZLOC_LAUNCH, tmp_path, **arguments, **ON_THIS_HOST) as running:
-        with helpers.ros_nodes("probe", domain_id=running.domain_id) as [probe]:
+        with helpers.ros_nodes("probe") as [probe]:
             localizer = parameters(probe, "/localizer")
         assert running.pids("pixloc_tracker") == []
         assert running.interrupt() == 0
@@ -109,14 +109,13 @@ def dotted(tree: dict[str, Any], prefix: str = "") -> Iterator[str]:
 def test_param_dump_lists_every_parameter(tmp_path: Path, tracked_map: VisualMap) -> None:
     ros2 = require_ros2("ros2param")
     with launched(VIZLOC_LAUNCH, tmp_path, map_path=tracked_map.folder, **ON_THIS_HOST) as running:
-        environment = {**os.environ, "ROS_DOMAIN_ID": str(running.domain_id)}
-        with helpers.ros_nodes("probe", domain_id=running.domain_id) as [probe]:
+        with helpers.ros_nodes("probe") as [probe]:
             for name in NODES:
                 parameters(probe, f"/{name}")  # it is up
         for name in NODES:
             command = [ros2, "param", "dump", "--no-daemon", "--spin-time", "1", f"/{name}"]
             for _ in range(10):  # it gives up when discovery takes longer than that
-                dumped = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+                dumped = subprocess.run(command, capture_output=True, text=True, timeout=60)
                 if dumped.returncode == 0 and dumped.stdout:
                     break
             shown = yaml.safe_load(dumped.stdout)[f"/{name}"]["ros__parameters"]
@@ -143,7 +142,7 @@ def generate_launch_description():
     return LaunchDescription([robot("one", map_frame="first"), robot("two", map_frame="second", namespace="front")])
 """)
     with launched(file, tmp_path) as running:
-        with helpers.ros_nodes("probe", domain_id=running.domain_id) as [probe]:
+        with helpers.ros_nodes("probe") as [probe]:
             frames = [parameters(probe, f"{name}/visual_map_server")["map_frame"] for name in ("/one", "/two/front")]
         assert running.interrupt() == 0
     assert frames == ["first", "second"]
@@ -200,7 +199,7 @@ def test_a_replay_that_cannot_be_is_refused_at_once(tmp_path: Path, arguments: d
 
 def test_a_node_that_is_killed_starts_again_until_ctrl_c(tmp_path: Path, point_map: VisualMap) -> None:
     with launched(VIZLOC_LAUNCH, tmp_path, map_path=point_map.folder, tracking="false", **ON_THIS_HOST) as running:
-        with helpers.ros_nodes("probe", domain_id=running.domain_id) as [probe]:
+        with helpers.ros_nodes("probe") as [probe]:
             parameters(probe, "/localizer")
         os.kill(running.pids("localizer")[0], signal.SIGKILL)
         running.wait_for(r"localizer.*ended with exit code -9 and starts again in 2 s", RESTARTED)
@@ -225,7 +224,7 @@ def test_a_refused_parameter_does_not_restart_forever(tmp_path: Path, point_map:
     given = params_file(tmp_path, localizer={"pose.min_inliers": 1}, all={"map_path": str(point_map.folder)})
     with launched(VIZLOC_LAUNCH, tmp_path, params_file=given, tracking="false", **ON_THIS_HOST) as running:
         running.wait_for("localizer.*ended again with exit code 1 and is given up after 3 restarts", timeout_s=120.0)
-        with helpers.ros_nodes("probe", domain_id=running.domain_id) as [probe]:
+        with helpers.ros_nodes("probe") as [probe]:
             parameters(probe, "/visual_map_server")  # the others go on
         assert running.interrupt() == 0
     assert len(running.pids("localizer")) == 4
@@ -233,9 +232,9 @@ def test_a_refused_parameter_does_not_restart_forever(tmp_path: Path, point_map:
 
 def replay(tmp_path: Path, name: str, **arguments: object) -> tuple[Launched, Recorder]:
     """Runs a replay to its end; returns it, and what its nodes published."""
-    with helpers.ros_context(domain_id=(domain_id := next_domain())) as context:
+    with helpers.ros_context() as context:
         recorder = Recorder(context=context)
-        with launched(REPOSITORY / "launch" / name, tmp_path, domain_id, **arguments, **ON_THIS_HOST) as running:
+        with launched(REPOSITORY / "launch" / name, tmp_path, **arguments, **ON_THIS_HOST) as running:
             helpers.spin_until(lambda: running.process.poll() is not None, recorder, timeout_s=120.0)
             assert running.end() == 0, running.text
         recorder.destroy_node()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from node_helpers import bench
+from node_helpers import COMPOSED, bench
 from sensor_msgs.msg import PointCloud2
 
 from vizloc_ros.datasets.synthetic import SyntheticStreet
@@ -19,7 +19,8 @@ def test_frozen_images_changed_calibrations_and_a_second_map_server_give_no_pose
     street_build: tuple[Path, BuildReport], street: SyntheticStreet, tmp_path: Path
 ) -> None:
     queries = street.records("query")
-    with bench(street_build[0], tmp_path / "log", hfnet={"withhold_frozen": True, "camera_info_stable": 3}) as made:
+    given = {"withhold_frozen": True, "camera_info_stable": 3}
+    with bench(street_build[0], tmp_path / "log", COMPOSED, hfnet=given) as made:
         made.expect_pose(queries[3])
         frozen = queries[4].read_image()
         made.send_image(frozen)

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
-from ros_helpers import DOMAIN_ID
 
 from vizloc_ros.mapping.map_writer import add_to_map
 from vizloc_ros.mapping.sfm_report import UNKNOWN_SCALE
@@ -21,7 +20,7 @@ def test_the_server_of_a_map_of_unknown_scale_warns(point_map: VisualMap, tmp_pa
     folder = tmp_path / "map"
     shutil.copytree(point_map.folder, folder)
     add_to_map(folder, [], lambda _: None, {"scale": scale})
-    rclpy.init(domain_id=DOMAIN_ID, args=["--ros-args", "-p", f"map_path:={folder}"])
+    rclpy.init(args=["--ros-args", "-p", f"map_path:={folder}"])
     try:
         node = VisualMapServerNode()
         try:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import TransformStamped
-from node_helpers import FRAME, IDENTITY, RVIZ_OF_TRACKER, Bench, bench, expect_shown, rviz_topics
+from node_helpers import COMPOSED, FRAME, IDENTITY, RVIZ_OF_TRACKER, Bench, bench, expect_shown, rviz_topics
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 
 from vizloc_ros.features.extractor import open_extractor
@@ -188,8 +188,9 @@ def test_tools_that_ask_for_all_parameters_get_them(running: Bench, node) -> Non
         assert list(shown["base_from_cam"]) == list(IDENTITY)
 
 
+@pytest.mark.alone
 def test_the_age_of_images_is_shown_and_old_ones_are_named(map_path, query, tmp_path) -> None:
-    with bench(map_path, tmp_path / "log", hfnet={"max_image_age": 1.0}) as made:
+    with bench(map_path, tmp_path / "log", COMPOSED, hfnet={"max_image_age": 1.0}) as made:
         recorder = made.recorder
         made.send_camera_info(query[3])
         made.spin_until(lambda: recorder.value("hfnet", "rejected") is not None)
@@ -208,14 +209,14 @@ def test_the_age_of_images_is_shown_and_old_ones_are_named(map_path, query, tmp_
         made.send_image(query[3].read_image(), stamp_ns=time.time_ns() - 3_000_000_000)  # time jumps back
         made.send_image(query[3].read_image(), stamp_ns=time.time_ns() - 2_500_000_000)
         made.expect_complaint("hfnet", "s old when they arrive", "two hosts", level=DiagnosticStatus.WARN)
-    with bench(map_path, tmp_path / "log", hfnet={"max_image_age": 1.0}) as made:
+    with bench(map_path, tmp_path / "log", COMPOSED, hfnet={"max_image_age": 1.0}) as made:
         made.send_camera_info(query[3])
         made.expect_pose(query[3])
         made.expect_complaint("hfnet", "recording", "use_sim_time", level=DiagnosticStatus.WARN)
 
 
 def test_missing_camera_info_is_named(map_path, query, tmp_path) -> None:
-    with bench(map_path, tmp_path / "log") as made:
+    with bench(map_path, tmp_path / "log", COMPOSED) as made:
         stamp = made.send_image(query[3].read_image())
         made.expect_complaint("hfnet", "no message on /camera_info")
         made.expect_pose(query[3])
@@ -223,7 +224,7 @@ def test_missing_camera_info_is_named(map_path, query, tmp_path) -> None:
 
 
 def test_a_missing_transform_is_named_and_never_guessed(map_path, query, tmp_path) -> None:
-    with bench(map_path, tmp_path / "log", localizer={"base_from_cam": ()}) as made:
+    with bench(map_path, tmp_path / "log", COMPOSED, localizer={"base_from_cam": ()}) as made:
         made.send_camera_info(query[3])
         made.send_image(query[3].read_image())
         made.expect_complaint("localizer", "base_link", FRAME, "/tf_static")
@@ -231,7 +232,7 @@ def test_a_missing_transform_is_named_and_never_guessed(map_path, query, tmp_pat
 
 
 def test_a_map_of_other_features_is_refused(map_path, other_map_path, query, tmp_path) -> None:
-    with bench(map_path, tmp_path / "log", visual_map_server={"map_path": str(other_map_path)}) as made:
+    with bench(map_path, tmp_path / "log", COMPOSED, visual_map_server={"map_path": str(other_map_path)}) as made:
         made.send_camera_info(query[3])
         made.send_image(query[3].read_image())
         made.expect_complaint("visual_map_server", "not of the map's kind")
@@ -244,7 +245,7 @@ def test_nodes_wait_for_a_map_and_refuse_a_broken_one(map_path, query, tmp_path)
     positions = broken / "landmark_positions.npy"
     whole = positions.read_bytes()
     positions.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    with bench(broken, tmp_path / "log") as made:
+    with bench(broken, tmp_path / "log", COMPOSED) as made:
         made.expect_complaint("visual_map_server", "landmark_positions.npy")
         positions.write_bytes(whole)
         made.spin_until(lambda: made.recorder.value("visual_map_server", "keyframes") is not None)
@@ -275,7 +276,7 @@ def test_a_wrong_parameter_ends_the_node_with_its_name(map_path, tmp_path, node,
 
 
 def test_all_nodes_in_one_process(map_path, query, tmp_path) -> None:
-    with bench(map_path, tmp_path / "log", ("vizloc_node",)) as made:
+    with bench(map_path, tmp_path / "log", COMPOSED) as made:
         stamp = made.expect_pose(query[3])
         assert pose_error(made.recorder.poses[stamp].map_from_base, query[3].world_from_cam)[0] < 0.1
 
@@ -309,7 +310,7 @@ def test_a_cropped_camera_with_a_latched_camera_info_of_another_frame(map_path, 
 
     transform = TransformStamped(header=header_of(1, "base_link"), child_frame_id=FRAME)
     transform.transform.rotation.w = 1.0
-    with bench(map_path, tmp_path / "log", before=latch, localizer={"base_from_cam": ()}) as made:
+    with bench(map_path, tmp_path / "log", COMPOSED, latch, localizer={"base_from_cam": ()}) as made:
         static = made.node.create_publisher(tf2_msgs.TFMessage, "/tf_static", POSE)
         made.spin_until(lambda: static.get_subscription_count() > 0)
         static.publish(tf2_msgs.TFMessage(transforms=[transform]))

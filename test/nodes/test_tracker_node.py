@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from node_helpers import RVIZ_OF_TRACKER, Bench, bench, expect_shown
+from node_helpers import COMPOSED, RVIZ_OF_TRACKER, Bench, bench, expect_shown
 from pixloc_helpers import LONG_SIDE, with_references
 from pycolmap import Rigid3d, Rotation3d
 
@@ -24,7 +24,7 @@ from vizloc_ros.ros.messages import header_of, pose_with_covariance_to_msg
 from vizloc_ros.ros.node_options import NODE_OPTIONS, NODES
 from vizloc_ros.ros.qos import POSE
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.alone]
 TRACKER = {"long_side": LONG_SIDE, "threads": 1, "debug_image": True}
 PERIOD = 0.1
 FIRST, OTHER = slice(2, 16), slice(150, 164)  # 7 m each, on opposite sides of the block
@@ -188,7 +188,7 @@ def test_images_of_nothing_get_a_reason_and_no_pose(running: Bench, two_streets,
 
 
 def test_a_map_without_references_is_refused(street_map: VisualMap, tmp_path: Path) -> None:
-    with bench(street_map.folder, tmp_path / "log", NODES) as made:
+    with bench(street_map.folder, tmp_path / "log", COMPOSED, tracking=True) as made:
         made.expect_complaint(
             "pixloc_tracker",
             "has no reference features for the tracker",

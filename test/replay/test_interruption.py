@@ -59,7 +59,9 @@ def test_an_interrupted_replay_reports_the_images_that_were_played(
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(PublishedImages, "add", add_and_interrupt)
-    ended = vizloc("replay", tmp_path / "bag", street_map.folder, "--rate", 0.2, "--out", tmp_path / "out")
+    ended = vizloc(
+        "replay", tmp_path / "bag", street_map.folder, "--rate", 0.4, "--composed", "--out", tmp_path / "out"
+    )
     assert ended.code == 130, ended.err
     assert "interrupted after 5 of 20 images: all figures are of the images that were played" in ended.out
     report = json.loads((tmp_path / "out" / "report.json").read_text())

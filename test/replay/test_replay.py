@@ -28,13 +28,14 @@ pytestmark = pytest.mark.ros
 
 def test_real_queries_through_the_nodes_are_those_of_the_offline_command(kitti00, tmp_path) -> None:
     dataset = open_dataset(f"folder:{kitti00}")
-    build_map(every(dataset.records("map"), 8), open_extractor("rootsift"), tmp_path / "map", dataset=dataset.name)
+    mapped = every(dataset.records("map"), 8)[1:14]
+    build_map(mapped, open_extractor("rootsift"), tmp_path / "map", dataset=dataset.name)
     visual_map = VisualMap.open(tmp_path / "map")
-    queries = every(dataset.records("query"), 8)
+    queries = every(dataset.records("query"), 8)[:8]
     offline = localize_records(queries, visual_map, HierarchicalLocalizer(visual_map)).estimates
     assert len(offline) >= 5
     write_bag(queries, tmp_path / "bag")
-    replay = replay_bag(open_camera(tmp_path / "bag"), tmp_path / "map", rate=0.4, tracking=False, log=tmp_path / "log")
+    replay = replay_bag(open_camera(tmp_path / "bag"), tmp_path / "map", rate=0.6, tracking=False, log=tmp_path / "log")
     assert replay.num_images == len(queries)
     assert replay.dropped == 0
     names = {record.timestamp_ns: record.name for record in queries}

@@ -96,7 +96,7 @@ def test_missing_profile_is_named(monkeypatch):
 
 def start(role, profile, *arguments, host=(), **environment):
     """Publisher or receiver of large messages, by default on this host."""
-    variables = os.environ | {"ROS_DOMAIN_ID": str(1 + os.getpid() % 100), "PYTHONPATH": str(REPOSITORY)} | environment
+    variables = os.environ | {"PYTHONPATH": str(REPOSITORY)} | environment
     command = [*host, sys.executable, PEER, role, profile, *arguments]
     return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True)
 

@@ -32,8 +32,15 @@ from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 
 CLEAN = "clean"  # images without degradation
 DEGREES_OF_FREEDOM = 6
-LIMIT_95 = float(chdtri(DEGREES_OF_FREEDOM, 1 - 0.95))  # of the squared error inside the 95 % ellipsoid
 _COLORS = (INK, BLUE, ORANGE, GREEN, RED)
+
+
+def squared_error_limit(probability: float) -> float:
+    """Quantile of the chi-squared distribution: the squared error on the ellipsoid of this probability."""
+    return float(chdtri(DEGREES_OF_FREEDOM, 1 - probability))  # scipy.stats would take a second to import
+
+
+LIMIT_95 = squared_error_limit(0.95)
 
 
 @dataclass
@@ -57,7 +64,7 @@ class Consistency:
         """Ratio of the poses inside the ellipsoid that should have this ratio of them; None without poses."""
         if not self.squared:
             return None
-        return float(np.mean(np.array(self.squared) <= chdtri(DEGREES_OF_FREEDOM, 1 - probability)))
+        return float(np.mean(np.array(self.squared) <= squared_error_limit(probability)))
 
     def as_dict(self) -> dict[str, float | int | None]:
         """Values of the report."""
