@@ -10,6 +10,7 @@ from vizloc_ros.arrays import Float64
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.localization.absolute_pose import estimate_absolute_pose
 from vizloc_ros.localization.calibration_check import CalibrationCheck
+from vizloc_ros.localization.outcome import LocalizedPose
 
 TRUE = PinholeCamera(1241, 376, 718.0, 718.0, 607.0, 185.0)
 IMAGES = 14
@@ -70,6 +71,34 @@ def test_a_calibration_that_has_changed_must_be_confirmed() -> None:
 def test_a_gross_error_shows_in_the_first_image(scale: float) -> None:
     wrong = replace(TRUE, fx=scale * TRUE.fx, fy=scale * TRUE.fy)
     assert localize(CalibrationCheck(), wrong, range(1)).startswith("the calibration does not fit the map: it says fx")
+
+
+def pose_of(k: int, count: int) -> tuple[Float64, LocalizedPose]:
+    """Keypoints of a view, and its pose with the first inliers."""
+    pixels, positions = view(k, count=400)
+    every = np.arange(count, dtype=np.int32)
+    pose = LocalizedPose(
+        map_from_cam=Rigid3d(Rotation3d(), np.array([0.0, 0.0, float(k)])),
+        covariance=1e-4 * np.eye(6),
+        keypoints=every,
+        landmark_ids=every,
+        positions=positions[:count],
+        rejected=every[:0],
+        reprojection_rms=1.0,
+        place=0,
+        probability=1.0,
+    )
+    return pixels, pose
+
+
+def test_the_first_poses_wait_until_an_image_tells_or_for_the_third() -> None:
+    keypoints, few = pose_of(0, 20)
+    check = CalibrationCheck()
+    assert check.check(TRUE, keypoints, None) == ""
+    said = [check.check(TRUE, keypoints, few) for _ in range(3)]
+    assert [text.startswith("no image tells yet") for text in said] == [True, True, False]
+    keypoints, many = pose_of(1, 150)
+    assert CalibrationCheck().check(TRUE, keypoints, many) == ""
 
 
 def test_an_alarm_that_further_images_contradict_ends() -> None:

@@ -4,11 +4,14 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vizloc_ros.localization.places import Place, covisible_clusters
+from vizloc_ros.localization import places
+from vizloc_ros.localization.places import Place, PlaceFinder, covisible_clusters, within_reach
 from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.timing import Stopwatch
 
 Seen = list[set[int]]
 
@@ -57,6 +60,31 @@ def test_the_largest_cluster_is_first_and_then_the_better_retrieved(point_map: V
     assert [cluster.tolist() for cluster in clusters] == [[5, 3, 4], [2, 1], [0]]
     clusters = covisible_clusters(visual_map, np.array([0, 5, 2]))
     assert [cluster.tolist() for cluster in clusters] == [[0], [5], [2]]
+
+
+def test_a_cluster_is_split_where_its_keyframes_are_too_far_apart() -> None:
+    keyframes, positions = (
+        np.array([7, 3, 9, 4, 1]),
+        np.array([[0.0, 0, 0], [50, 0, 0], [8, 6, 0], [61, 0, 0], [53, 0, 0]]),
+    )
+    parts = within_reach(keyframes, positions, reach=10.0)
+    assert [part.tolist() for part in parts] == [[7, 9], [3, 1], [4]]
+    assert [part.tolist() for part in within_reach(keyframes, positions, reach=100.0)] == [keyframes.tolist()]
+
+
+def test_places_that_landmarks_link_over_many_depths_are_several(
+    point_map: VisualMap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Equal houses are matched with each other, so that keyframes at both share landmarks."""
+    monkeypatch.setattr(places, "depth_of", lambda visual_map: 20.0)
+    descriptor = point_map.global_descriptors[0]
+    assert len(PlaceFinder(point_map).find(descriptor, Stopwatch()).places) == 1
+    poses = point_map.keyframe_poses.copy()
+    poses[::2, 0] += 500.0
+    found = PlaceFinder(replace(point_map, keyframe_poses=poses)).find(descriptor, Stopwatch())
+    sides = [found.keyframes[found.keyframes % 2 == side] for side in (0, 1)]
+    expected = sorted((Place.of_keyframes(point_map, side, 2) for side in sides), key=len)
+    assert sorted(len(place) for place in found.places) == [len(place) for place in expected]
 
 
 def test_a_place_is_all_that_its_keyframes_see(point_map: VisualMap) -> None:

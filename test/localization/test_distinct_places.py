@@ -8,7 +8,7 @@ from point_street import PointStreet
 
 from vizloc_ros.localization.localization_options import RetrievalOptions
 from vizloc_ros.localization.places import PlaceFinder
-from vizloc_ros.localization.retrieval import averaged_over_neighbors, spacing_of, suppress_neighbors
+from vizloc_ros.localization.retrieval import SPACING_PER_DEPTH, averaged_over_neighbors, depth_of, suppress_neighbors
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.timing import Stopwatch
 
@@ -105,7 +105,7 @@ def test_the_retrieved_keyframes_are_ordered_by_the_averages_with_their_neighbor
 
 
 def test_the_spacing_follows_the_scale_of_the_map(point_map: VisualMap) -> None:
-    spacing = spacing_of(point_map)
+    spacing = SPACING_PER_DEPTH * depth_of(point_map)
     depths = [
         np.linalg.norm(point_map.landmark_positions[point_map.landmarks_of(k)] - pose[:3], axis=1)
         for k, pose in enumerate(point_map.keyframe_poses)

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pycolmap import Rigid3d, Rotation3d
 
-from vizloc_ros.localization.pose_evidence import PoseEvidence, ProbabilityModel, shipped_model
+from vizloc_ros.localization.pose_evidence import PoseEvidence, ProbabilityModel, depth_ratio, shipped_model
 
-CLEAR = PoseEvidence(matches=300, inliers=200, rms=0.25, cells=30, near=500, alike=300)
-CHANCE = PoseEvidence(matches=250, inliers=40, rms=0.5, cells=7, near=200, alike=25)
+CLEAR = PoseEvidence(matches=300, inliers=200, rms=0.25, cells=30, depths=3.0, near=500, alike=300)
+CHANCE = PoseEvidence(matches=250, inliers=40, rms=0.5, cells=7, depths=1.4, near=200, alike=25)
 
 
 def test_a_logistic_model_is_the_sum_of_its_terms() -> None:
@@ -32,6 +33,7 @@ def test_clear_poses_are_nearly_sure_and_those_by_chance_are_not() -> None:
         inliers=st.integers(0, 5000),
         rms=st.floats(0, 1),
         cells=st.integers(0, 48),
+        depths=st.floats(0, 1000),
         near=st.integers(0, 5000),
         alike=st.integers(0, 5000),
     )
@@ -40,10 +42,24 @@ def test_it_is_a_probability_for_any_evidence(evidence: PoseEvidence) -> None:
     assert 0 <= shipped_model().probability(evidence) <= 1
 
 
-def test_larger_errors_and_fewer_similar_landmarks_make_it_smaller() -> None:
+def test_larger_errors_fewer_similar_landmarks_and_a_single_depth_make_it_smaller() -> None:
     model = shipped_model()
-    for worse in (replace(CLEAR, rms=0.5), replace(CLEAR, alike=30), replace(CLEAR, matches=2000)):
+    for worse in (
+        replace(CLEAR, rms=0.5),
+        replace(CLEAR, alike=30),
+        replace(CLEAR, matches=2000),
+        replace(CLEAR, depths=1.2),
+    ):
         assert model.probability(worse) < model.probability(CLEAR)
+
+
+def test_depths_of_a_wall_and_of_a_street() -> None:
+    away = Rigid3d(Rotation3d(), np.array([0.0, 0.0, 2.0]))
+    wall = np.array([[x, 0.0, 8.0] for x in range(-5, 6)])
+    street = np.array([[0.0, 0.0, z] for z in range(1, 102)], np.float64)
+    assert depth_ratio(away, wall) == pytest.approx(1.0)
+    assert depth_ratio(away, street) == pytest.approx((91 + 2) / (11 + 2))
+    assert depth_ratio(away, wall - [0.0, 0.0, 20.0]) == depth_ratio(away, wall[:0]) == 1.0
 
 
 def test_the_model_says_what_it_was_fitted_to() -> None:

@@ -13,6 +13,7 @@ from vizloc_ros.arrays import UInt8
 from vizloc_ros.datasets.image_encodings import gray_pixels
 from vizloc_ros.datasets.image_files import ImageSource, decode_image
 from vizloc_ros.datasets.image_headers import MAX_FILE_PIXELS, read_header
+from vizloc_ros.datasets.jpeg_damage import is_shifted
 from vizloc_ros.errors import ImageError
 from vizloc_ros.wording import short_text
 
@@ -21,6 +22,7 @@ _DEPTH_WORDS = ("depth", "disparity")
 _PICTURE_WORDS = ("ir", "infra", "infra1", "infra2", "infrared", "intensity", "amplitude", "thermal", "color", "rgb")
 _HEADER_BYTES = 1 << 16  # of a message, in which its size mostly is
 _MIN_CONTRAST = 8  # gray levels; sensor noise of a covered lens stays below
+_JPEG = b"\xff\xd8\xff"
 
 
 class ImageDecoder:
@@ -121,3 +123,12 @@ def check_exposure(gray: UInt8) -> None:
     if darkest > 255 - _MIN_CONTRAST:
         raise ImageError(f"the image is white (darkest pixel {darkest}): is the exposure too long?")
     raise ImageError(f"the image is of one gray ({darkest} to {brightest}): is the lens covered or fogged?")
+
+
+def check_damage(gray: UInt8, msg: Any) -> None:
+    """Raise ``ImageError`` if the (H, W) image of a message is a JPEG whose data are damaged, see ``jpeg_damage``."""
+    if hasattr(msg, "format") and bytes(msg.data[:3]) == _JPEG and is_shifted(gray):
+        raise ImageError(
+            "the JPEG is damaged: a part of the image is shifted by whole blocks. Does the network or the driver "
+            "lose or change bytes?"
+        )

@@ -176,7 +176,7 @@ FAULTS: tuple[Fault, ...] = (
           images_of(lambda drive, index: drive.begin), runs=TRACKER),
     Fault(
         "camera frozen, noisy", "the same image with noise of 1 gray level and new stamps",
-        "nothing shows it: the vehicle seems to rest",
+        "withheld: no vehicle stops at once",
         lambda drive: images(lambda image, rng: (image + rng.normal(0, 1, image.shape)).clip(0, 255).astype(np.uint8))(
             replace(drive, records=images_of(lambda of, index: of.begin)(drive))
         ),

@@ -6,18 +6,22 @@ import cv2
 import numpy as np
 
 from vizloc_ros.arrays import UInt8
+from vizloc_ros.datasets.jpeg_damage import is_shifted
 from vizloc_ros.errors import ImageError
+from vizloc_ros.features.gray_image import gray_image
 
 Change = Callable[[UInt8, np.random.Generator], UInt8]  # of an image, with random numbers of its own
 
 
 def bytes_flipped(image: UInt8, rng: np.random.Generator) -> UInt8:
-    """Flip ten bytes of the image's JPEG, behind its header. Raises ``ImageError`` if it does not decode."""
+    """Flip ten bytes of the image's JPEG, behind its header. Raises ``ImageError`` as the nodes, if that shows."""
     data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].copy()
     data[rng.integers(min(700, len(data) // 2), len(data), 10)] ^= rng.integers(1, 256, 10, dtype=np.uint8)
     decoded = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE if image.ndim == 2 else cv2.IMREAD_COLOR)
     if decoded is None:
         raise ImageError("the JPEG cannot be decoded")
+    if is_shifted(gray_image(np.asarray(decoded, np.uint8))):
+        raise ImageError("the JPEG is damaged: a part of the image is shifted")
     return np.asarray(decoded, np.uint8)
 
 

@@ -32,7 +32,7 @@ from vizloc_ros.timing import NANOSECONDS
 from vizloc_ros.wording import without_numbers
 
 _LOCALIZE_EVERY = 3.0  # s; while the tracker tracks, as in the nodes
-_NOWHERE = PoseError(math.inf, 180.0)  # error of a pose where none is right
+NOWHERE = PoseError(math.inf, 180.0)  # error of a pose where none is right
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Claim:
         if map_from_cam is None:
             return cls(record.timestamp_ns, None, reason)
         truth = record.world_from_cam
-        return cls(record.timestamp_ns, _NOWHERE if truth is None else PoseError(*pose_error(map_from_cam, truth)))
+        return cls(record.timestamp_ns, NOWHERE if truth is None else PoseError(*pose_error(map_from_cam, truth)))
 
     @property
     def is_wrong(self) -> bool:

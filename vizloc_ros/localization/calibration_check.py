@@ -35,6 +35,8 @@ _SINGLE_SIGMAS = 3.0  # of a single estimate, by which it must exceed the deviat
 _MAX_SINGLE_DEVIATION = 0.0125  # of the focal length, in one image: a map is not everywhere as exact as in the mean
 _SCALE = np.array([1.0, 1.0, 1.0, 3.0])  # of what is allowed: a rolling shutter shears the images in every turn
 _MAJORITY_OF = 3  # estimates
+_FEWEST_POSES = 3  # after which a calibration that no image has confirmed is believed: some views never tell
+_UNKNOWN = "no image tells yet whether the calibration fits: waits for one with near and far things, or two more"
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ class CalibrationCheck:
         self.problem = ""
         self._camera: PinholeCamera | None = None
         self._unconfirmed = False
+        self._is_known, self._poses = False, 0  # an image has confirmed the calibration; poses so far
         self._fits: deque[IntrinsicsFit] = deque(maxlen=_ESTIMATES)
         self._last_center: Float64 | None = None
 
@@ -126,7 +129,10 @@ class CalibrationCheck:
         self.begin_image(camera)
         if pose is not None:
             self.add(pose.map_from_cam, keypoints[pose.keypoints].astype(np.float64), pose.positions)
-        return self.problem
+            self._poses += 1
+            self._is_known |= self._poses >= _FEWEST_POSES
+        waits = pose is not None and not self._is_known
+        return self.problem or (_UNKNOWN if waits else "")
 
     def begin_image(self, camera: PinholeCamera) -> None:
         """Note the camera of the next image. One that has changed must be confirmed by images before it is trusted."""
@@ -146,6 +152,7 @@ class CalibrationCheck:
         if fit is None or not (_is_exact(fit) or _beyond(fit, _MAX_SINGLE_DEVIATION).any()):
             return
         self._last_center = center
+        self._is_known |= _is_exact(fit)
         self._fits.append(fit)
         self._judge(self._camera)
 

@@ -13,7 +13,7 @@ from vizloc_ros.features.types import dequantize
 from vizloc_ros.localization.global_search import open_search
 from vizloc_ros.localization.localization_options import RetrievalOptions
 from vizloc_ros.localization.place_memory import PlaceMemory
-from vizloc_ros.localization.retrieval import averaged_over_neighbors, spacing_of, suppress_neighbors
+from vizloc_ros.localization.retrieval import SPACING_PER_DEPTH, averaged_over_neighbors, depth_of, suppress_neighbors
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.timing import Stopwatch
 
@@ -102,7 +102,27 @@ def _components(linked: Bool) -> list[Bool]:
     return components
 
 
+def within_reach(keyframes: Int64, positions: Float64, reach: float) -> list[Int64]:
+    """Split a cluster into the keyframes within reach of its best one, those within reach of the next best, and so on.
+
+    Landmarks link houses that look alike, and a long chain of keyframes joins what no view has in common. A pose would
+    find no rival among its own place.
+
+    Args:
+        keyframes: (k,) keyframes of the cluster, best first.
+        positions: (k, 3) their positions [m].
+        reach: maximum distance from the best one of a part [m].
+    """
+    parts, left = [], np.ones(len(keyframes), bool)
+    while left.any():
+        near = left & (np.linalg.norm(positions - positions[left.argmax()], axis=1) <= reach)
+        parts.append(keyframes[near])
+        left &= ~near
+    return parts
+
+
 _PROPOSALS = 10  # candidates of the non-maximum suppression for each retrieved keyframe
+_REACH_PER_DEPTH = 2.0  # median depths, over which one view has landmarks in common with another
 
 
 @dataclass(frozen=True)
@@ -133,7 +153,9 @@ class PlaceFinder:
         self._map = visual_map
         self.options = options or RetrievalOptions()
         self.index = open_search(visual_map, self.options)
-        self._spacing = spacing_of(visual_map) if self.options.spacing < 0 else self.options.spacing
+        depth = depth_of(visual_map)
+        self._spacing = SPACING_PER_DEPTH * depth if self.options.spacing < 0 else self.options.spacing
+        self._reach = _REACH_PER_DEPTH * depth
         self._memory = PlaceMemory(visual_map.keyframe_poses[:, :3], self.options.memory, self.options.max_speed)
 
     def find(self, global_descriptor: Float32, stopwatch: Stopwatch, stamp_ns: int | None = None) -> RetrievedPlaces:
@@ -192,10 +214,19 @@ class PlaceFinder:
         if not self.options.cluster:
             return [keyframes]
         first, others = keyframes[: self.options.top_k], keyframes[self.options.top_k :]
-        clusters = covisible_clusters(self._map, first)
+        clusters = self._near_clusters(first)
         if not len(others):
             return clusters
-        return clusters + [c for c in covisible_clusters(self._map, keyframes) if np.isin(others, c).any()]
+        return clusters + [c for c in self._near_clusters(keyframes) if np.isin(others, c).any()]
+
+    def _near_clusters(self, keyframes: Int64) -> list[Int64]:
+        """Covisible clusters, split where their keyframes are too far apart; the largest first."""
+        parts = [
+            part
+            for cluster in covisible_clusters(self._map, keyframes)
+            for part in within_reach(cluster, self._map.keyframe_poses[cluster, :3], self._reach)
+        ]
+        return sorted(parts, key=lambda part: (-len(part), np.flatnonzero(keyframes == part[0])[0]))
 
     def _spaced(self, keyframes: Int64, count: int) -> Int64:
         """Ascending indices of at most ``count`` of some keyframes, best first, ``spacing`` apart."""

@@ -12,10 +12,12 @@ from math import exp, log
 
 import numpy as np
 import yaml
+from pycolmap import Rigid3d
 from pydantic import BaseModel, ConfigDict
 
 from vizloc_ros.arrays import Float64
 from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.geometry.poses import transform_points
 
 _MODEL = "pose_probability.yaml"
 _CELLS = (8, 6)  # columns and rows of the grid in which inliers are counted
@@ -30,6 +32,8 @@ class PoseEvidence:
         inliers: matches that agree with the pose.
         rms: RMS reprojection error of the inliers, as a ratio of the largest one that an inlier may have.
         cells: number of the cells of a grid over the image that have an inlier; few if all are in one corner.
+        depths: ratio of a large depth of the inliers and a small one; about 1 if all are on one wall, or beside the
+            vehicle on the road.
         near: landmarks of the place that project near a keypoint.
         alike: those among them whose keypoint looks like the landmark; of a wrong pose, few do.
     """
@@ -38,6 +42,7 @@ class PoseEvidence:
     inliers: int
     rms: float
     cells: int
+    depths: float
     near: int
     alike: int
 
@@ -48,6 +53,7 @@ class PoseEvidence:
             "inlier_ratio": self.inliers / max(self.matches, 1),
             "rms": self.rms,
             "log_cells": log(self.cells + 1),
+            "log_depths": log(max(self.depths, 1.0)),
             "log_alike": log(self.alike + 1),
             "alike_ratio": self.alike / max(self.near, 1),
         }
@@ -59,6 +65,13 @@ def filled_cells(pixels: Float64, camera: PinholeCamera) -> int:
     x = (pixels[:, 0] * columns / camera.width).astype(np.int64).clip(0, columns - 1)
     y = (pixels[:, 1] * rows / camera.height).astype(np.int64).clip(0, rows - 1)
     return int(np.count_nonzero(np.bincount(y * columns + x)))
+
+
+def depth_ratio(cam_from_map: Rigid3d, positions: Float64) -> float:
+    """Ratio of the depths [m] that nine and one of ten (N, 3) positions in the map are below; 1 if it is not known."""
+    depths = transform_points(cam_from_map, positions)[:, 2]
+    small, large = np.quantile(depths, (0.1, 0.9)) if len(depths) else (0.0, 0.0)
+    return float(large / small) if small > 0 else 1.0
 
 
 class ProbabilityModel(BaseModel):

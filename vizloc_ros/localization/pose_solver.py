@@ -27,7 +27,7 @@ from vizloc_ros.localization.localization_options import PoseOptions
 from vizloc_ros.localization.outcome import Localization, LocalizedPose
 from vizloc_ros.localization.place_matching import Matched, PlaceMatcher
 from vizloc_ros.localization.places import Place
-from vizloc_ros.localization.pose_evidence import PoseEvidence, filled_cells, shipped_model
+from vizloc_ros.localization.pose_evidence import PoseEvidence, depth_ratio, filled_cells, shipped_model
 from vizloc_ros.localization.pose_refinement import refine_absolute_pose
 from vizloc_ros.timing import Stopwatch
 
@@ -229,6 +229,7 @@ class _Search:
             inliers=inliers,
             rms=rms / options.max_reprojection_error,
             cells=filled_cells(verified.pixels, self.camera),
+            depths=depth_ratio(candidate.estimate.cam_from_map, verified.positions),
             near=guided.near,
             alike=guided.alike,
         )

@@ -85,12 +85,12 @@ def averaged_over_neighbors(similarities: Float32, descriptors: Float32, rows: I
     return averaged
 
 
-_SPACING_PER_DEPTH = 1 / 7
+SPACING_PER_DEPTH = 1 / 7  # distance of keyframes that see a place from clearly different positions
 _SAMPLED_KEYFRAMES = 200
 
 
-def spacing_of(visual_map: VisualMap) -> float:
-    """Distance of keyframes that see a place from clearly different positions: a seventh of its median depth [m]."""
+def depth_of(visual_map: VisualMap) -> float:
+    """Median distance of a map's landmarks from the keyframes that see them [m]; 0 without landmarks."""
     keyframes = evenly(count := len(visual_map.keyframe_poses), min(count, _SAMPLED_KEYFRAMES))
     depths = [
         np.linalg.norm(
@@ -99,7 +99,7 @@ def spacing_of(visual_map: VisualMap) -> float:
         for k in keyframes
     ]
     distances = np.concatenate(depths)
-    return _SPACING_PER_DEPTH * float(np.median(distances)) if len(distances) else 0.0
+    return float(np.median(distances)) if len(distances) else 0.0
 
 
 _SAME_DIRECTION = np.cos(np.radians(45))  # cameras of one rig that face other directions see other landmarks

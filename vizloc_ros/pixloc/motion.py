@@ -95,6 +95,12 @@ class MotionModel:
                 self._velocity = se3_log(before.map_from_cam.inverse() * known.map_from_cam) / seconds
         self.last = known
 
+    def speed_at(self, stamp_ns: int) -> float:
+        """Speed at the time of the last accepted pose [m/s]; 0 if that is of another time, or not known."""
+        if self.last is None or self.last.stamp_ns != stamp_ns or self._velocity is None:
+            return 0.0
+        return float(np.linalg.norm(self._velocity[:3]))
+
     def restart(self, known: KnownPose) -> None:
         """Start again from a pose that is unrelated to those before, such as the localizer's."""
         self._velocity, self.last = None, known

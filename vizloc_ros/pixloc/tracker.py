@@ -14,6 +14,7 @@ from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.image_aligner import ImageAligner, RememberedFrame, RollSource, SubmapSource, upright
 from vizloc_ros.pixloc.motion import KnownPose, MotionModel, Prediction
 from vizloc_ros.pixloc.odometry_trust import OdometryTrust
+from vizloc_ros.pixloc.sudden_stop import SuddenStop
 from vizloc_ros.pixloc.track_check import TrackCheck
 from vizloc_ros.pixloc.tracking import Frame, Tracked, TrackerOptions, TrackerState
 from vizloc_ros.timing import NANOSECONDS, Stopwatch
@@ -59,7 +60,7 @@ class Tracker:
         self.options = options or TrackerOptions()
         self.state = TrackerState.NOT_LOCALIZED
         self.aligner = ImageAligner(extractor, submaps, self.options, roll_of)
-        self._check = TrackCheck(self.options)
+        self._check, self._stop = TrackCheck(self.options), SuddenStop()
         self._motion, self.odometry = MotionModel(self.options.motion), OdometryTrust()
         self._history: deque[RememberedFrame] = deque(maxlen=self.options.history)
         self._prior: KnownPose | None = None  # to start from, but not used yet
@@ -74,6 +75,7 @@ class Tracker:
         self.odometry.reset()
         self._history.clear()
         self._check.restart(0)
+        self._stop.reset()
         self._prior, self._unchecked, self._failures = None, None, 0
 
     def offer_prior(
@@ -115,6 +117,9 @@ class Tracker:
         """
         stopwatch = Stopwatch()
         with stopwatch("total"):
+            before_ns = self._history[-1].frame.stamp_ns if self._history else 0
+            if frozen := self._stop.check(frame.image, frame.stamp_ns, self._motion.speed_at(before_ns)):
+                return self.withhold(frame.stamp_ns, frozen)
             current = RememberedFrame(frame)
             self._history.append(current)
             if self._prior is not None:

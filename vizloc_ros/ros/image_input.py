@@ -14,7 +14,7 @@ from vizloc_ros.arrays import UInt8
 from vizloc_ros.datasets.covered_lens import CoveredLens
 from vizloc_ros.datasets.frozen_images import FrozenImages
 from vizloc_ros.datasets.image_headers import MAX_MESSAGE_PIXELS
-from vizloc_ros.datasets.image_messages import ImageDecoder, check_exposure
+from vizloc_ros.datasets.image_messages import ImageDecoder, check_damage, check_exposure
 from vizloc_ros.datasets.lenses import rectifier as rectifier_of
 from vizloc_ros.errors import CameraError, UncalibratedError
 from vizloc_ros.geometry.calibration_guard import CalibrationGuard
@@ -109,7 +109,7 @@ class ImageInput:
         Raises:
             CameraError: there is no calibration yet, or it is invalid, changes, or is of another image size.
             FrozenCameraError: the image is the one before again.
-            ImageError: the image cannot be decoded, or shows nothing.
+            ImageError: the image cannot be decoded, is damaged, or shows nothing.
         """
         camera = self._calibration.camera
         if camera is None:
@@ -120,6 +120,7 @@ class ImageInput:
                 require_size(rectified_camera(camera.of_size(size)), size)  # before it is decoded
             gray = self._decoder.gray(msg)
             check_exposure(gray)
+            check_damage(gray, msg)
             if self._frozen is not None:
                 self._frozen.check(gray, stamp_to_ns(msg.header.stamp))
             if covered := self._covered.check(gray):
