@@ -30,7 +30,7 @@ from vizloc_ros.geometry.poses import pose_of, transform_points
 from vizloc_ros.mapping.hloc_import import NoExtractor
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.map_writer import MapContent, write_map
-from vizloc_ros.mapping.triangulation import triangulation_of
+from vizloc_ros.mapping.triangulation import Triangulation
 from vizloc_ros.mapping.visual_map import VisualMap
 
 CAMERAS = tuple(PinholeCamera(1024, 1024, 400.0, 400.0, cx, 511.5) for cx in (508.0, 502.0, 500.0))
@@ -126,7 +126,9 @@ class Street(Sequence[Keyframe]):
         seen = [self.landmarks_of(k) for k in range(len(self))]
         owners = np.repeat(np.arange(len(self)), [len(s) for s in seen])
         keypoints = np.concatenate([np.arange(len(s)) for s in seen])
-        triangulation = triangulation_of(self, self.landmarks, owners, keypoints, np.concatenate(seen).astype(np.int32))
+        errors = np.full(len(self.landmarks), _PIXEL_NOISE * np.sqrt(np.pi / 2))  # their mean, by the noise
+        landmarks = np.concatenate(seen).astype(np.int32)
+        triangulation = Triangulation(self.landmarks, owners, keypoints, landmarks, errors)
         created = datetime.now(timezone.utc)
         content = MapContent(self, triangulation, NoExtractor("simulated"), "simulated", "map", __version__, created)
         return write_map(content, {"keyframes": len(self), "landmarks": len(self.landmarks)}, folder)

@@ -45,29 +45,30 @@ def track_groups(keyframes: Sequence[Keyframe], matches: Sequence[PairMatches]) 
     if not sum(counts):
         return []
     joined = np.concatenate(verified)
-    pairs = np.repeat(np.arange(len(matches)), counts)
+    pairs = np.repeat(np.arange(len(matches), dtype=np.int32), counts)
     groups = _group_of_matches(keyframes, matches, joined, pairs)
     order = np.argsort(groups, kind="stable")
-    ends = np.cumsum(np.bincount(groups))
-    largest_first = np.argsort(-np.diff(ends, prepend=0), kind="stable")
-    rows_of = [order[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
-    return [_group(keyframes, matches, joined[rows_of[g]], pairs[rows_of[g]]) for g in largest_first]
+    rows_of = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    rows_of.sort(key=len, reverse=True)
+    return [_group(keyframes, matches, joined[rows], pairs[rows]) for rows in rows_of]
 
 
 def _group_of_matches(
-    keyframes: Sequence[Keyframe], matches: Sequence[PairMatches], joined: Int32, pairs: Int64
-) -> Int64:
+    keyframes: Sequence[Keyframe], matches: Sequence[PairMatches], joined: Int32, pairs: Int32
+) -> Int32:
     """(V,) group of each of V matches, which are those of all pairs."""
-    offsets = np.concatenate([[0], np.cumsum([len(keyframe.features) for keyframe in keyframes])])
-    ends = np.array([(pair.i, pair.j) for pair in matches])
-    nodes = offsets[ends[pairs]] + joined
+    offsets = np.cumsum([0, *(len(keyframe.features) for keyframe in keyframes)])
+    kind = np.int32 if offsets[-1] <= np.iinfo(np.int32).max else np.int64  # there may be more matches than memory
+    starts = offsets[np.array([(pair.i, pair.j) for pair in matches])].astype(kind)
+    nodes = starts[pairs] + joined
     graph = coo_array((np.ones(len(nodes), np.bool_), (nodes[:, 0], nodes[:, 1])), (offsets[-1], offsets[-1]))
     _, components = connected_components(graph, directed=False)  # numbered in the order of their first keypoints
-    before = np.cumsum(np.bincount(components[nodes[:, 0]]))
-    return np.unique(before[components[nodes[:, 0]]] // _MATCHES, return_inverse=True)[1]
+    of_matches = components[nodes[:, 0]]
+    group_of = np.cumsum(np.bincount(of_matches)) // _MATCHES
+    return np.asarray(group_of.astype(np.int32)[of_matches])
 
 
-def _group(keyframes: Sequence[Keyframe], matches: Sequence[PairMatches], joined: Int32, pairs: Int64) -> TrackGroup:
+def _group(keyframes: Sequence[Keyframe], matches: Sequence[PairMatches], joined: Int32, pairs: Int32) -> TrackGroup:
     """Group of some matches, with the pair that each is of, ascending."""
     chosen, starts = np.unique(pairs, return_index=True)
     ends = np.array([(matches[pair].i, matches[pair].j) for pair in chosen])
