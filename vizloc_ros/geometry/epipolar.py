@@ -101,7 +101,15 @@ def _ray_depths(
     b_from_a = map_from_b.inverse() * map_from_a
     rays_a = camera_a.rays(pixels_a) @ b_from_a.rotation.matrix().T
     rays_b = camera_b.rays(pixels_b)
-    normals = np.cross(rays_a, rays_b)
-    depths_a, depths_b = ((np.cross(rays, b_from_a.translation) * normals).sum(axis=1) for rays in (rays_b, rays_a))
+    normals = _cross(rays_a, rays_b)
+    with_t = cross_matrix(b_from_a.translation)  # rows r @ [t]x are r x t
+    depths_a, depths_b = (((rays @ with_t) * normals).sum(axis=1) for rays in (rays_b, rays_a))
     lengths = np.linalg.norm(rays_a, axis=1) * np.linalg.norm(rays_b, axis=1)
     return depths_a, depths_b, (normals**2).sum(axis=1), lengths
+
+
+def _cross(a: Float64, b: Float64) -> Float64:
+    """Cross products (N, 3) of rows, for some hundred of which ``np.cross`` takes twice as long."""
+    x, y, z = a.T
+    u, v, w = b.T
+    return np.stack([y * w - z * v, z * u - x * w, x * v - y * u], axis=1)

@@ -210,7 +210,7 @@ def _inlier_ratio(keyframes: Sequence[Keyframe], pairs: Sequence[PairMatches], e
             k.features.keypoints[index].astype(np.float64) for k, index in zip((a, b), pair.tentative.T, strict=True)
         )
         on_line = epipolar_distance(fundamental_matrix(*views), pixels_a, pixels_b) <= pair.max_error
-        inliers += int((on_line & in_front(*views, pixels_a, pixels_b)).sum())
+        inliers += int(in_front(*views, pixels_a[on_line], pixels_b[on_line]).sum())
         total += len(pair.tentative)
     return inliers / total if total else 0.0
 
