@@ -69,7 +69,7 @@ def test_one_drive_is_replayed_in_the_map_of_another(vizloc: Vizloc, robotcar: P
     dataset = f"robotcar:{robotcar}?map={MAP_DRIVE}&query={QUERY_DRIVE}&origin=0,0,0"
     ended = vizloc("map", "build", dataset, "--extractor", "rootsift", "--no-pixloc", "--out", tmp_path / "map")
     assert ended.code == 0, ended.err
-    ended = vizloc("replay", dataset, tmp_path / "map", "--rate", 0.3, "--composed", "--out", tmp_path / "out")
+    ended = vizloc("replay", dataset, tmp_path / "map", "--rate", 0.25, "--composed", "--out", tmp_path / "out")
     assert ended.code == 0, ended.err
     report = json.loads((tmp_path / "out/report.json").read_text())
     assert report["num_images"] == report["num_processed"] == 24

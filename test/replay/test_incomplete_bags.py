@@ -45,7 +45,7 @@ def replay(vizloc: Vizloc, good: Path, street_build: Any, tmp_path: Path) -> Any
             rewrite_as_ros1(good, tmp_path / "bag.bag", *changes) if ros1 else rewrite(good, tmp_path / "bag", *changes)
         )
         out = tmp_path / "out"
-        ended = vizloc("replay", bag, street_build[0], "--out", out, "--rate", 0.4, "--composed", *options)
+        ended = vizloc("replay", bag, street_build[0], "--out", out, "--rate", 0.2, "--composed", *options)
         report = out / "report.json"
         return ended, json.loads(report.read_text()) if report.exists() else {}
 
