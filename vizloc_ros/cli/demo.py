@@ -23,6 +23,7 @@ from vizloc_ros.cli.replay import INTERRUPTED, print_domain, print_replay
 from vizloc_ros.cli.view import ViewOption, require_rerun, show_result
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.mapping.builder import BuildOptions, build_map
+from vizloc_ros.mapping.map_writer import LEAST_PER_IMAGE, replacing_map
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
 from vizloc_ros.pixloc.reference_builder import add_references
 from vizloc_ros.readers import open_dataset
@@ -59,18 +60,19 @@ def demo(
     map_records, query_records = source.records("map"), source.records("query")
     map_path, bag = out / "map", out / "bag"
     console.rule("1. Map")
-    report = build_map(
-        map_records,
-        open_extractor(extractor, read_mapping(extractor_config), device=Device(provider=provider, threads=1)),
-        map_path,
-        dataset=dataset,
-        options=BuildOptions(seed=seed),
-        progress=bar,
-    )
-    print_build(report, map_path)
-    if tracking:
-        dense = open_pyramid_extractor(device=Device(provider=provider, threads=1))
-        add_references(map_path, map_records, dense, bar)
+    device = Device(provider=provider, threads=1)
+    with replacing_map(map_path, len(map_records) * LEAST_PER_IMAGE) as new:
+        report = build_map(
+            map_records,
+            open_extractor(extractor, read_mapping(extractor_config), device=device),
+            new,
+            dataset=dataset,
+            options=BuildOptions(seed=seed),
+            progress=bar,
+        )
+        print_build(report, map_path)
+        if tracking:
+            add_references(new, map_records, open_pyramid_extractor(device=device), bar)
     print_size(map_path)
     console.rule("2. Bag")
     write_bag(query_records, bag, overwrite=True, progress=bar)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vizloc_ros.arrays import UInt8, UInt16, evenly
+from vizloc_ros.bounded import read_regular
 from vizloc_ros.datasets.bit_depth import BitDepth, bits_in_use
 from vizloc_ros.datasets.exif import UPRIGHT, exif_orientation, orientation_text
 from vizloc_ros.datasets.image_ends import End, end_of, with_end_marker
@@ -140,7 +141,7 @@ def _decode(data: bytes, name: str) -> NDArray[Any]:
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path, None)
     except OSError as error:
         raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
 
