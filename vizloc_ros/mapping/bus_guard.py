@@ -10,6 +10,7 @@ import mmap
 import os
 import signal
 import sys
+import weakref
 from collections.abc import Iterable
 from typing import Any
 
@@ -33,11 +34,10 @@ class _Action(ctypes.Structure):
 
 
 class BusGuard:
-    """Guard of some arrays, for the life of the process."""
+    """Guard of some arrays, as long as they exist."""
 
     def __init__(self) -> None:
         self._ranges: list[tuple[int, int]] = []
-        self._arrays: list[Any] = []  # kept: a range must not become that of something else
         self._libc = ctypes.CDLL(None)
         self._action = _Action(_Handler(self._fill), (ctypes.c_ubyte * 128)(), _SIGINFO | _RESTART, None)
 
@@ -47,14 +47,15 @@ class BusGuard:
         return sys.platform == "linux" and os.uname().machine in ("x86_64", "aarch64")
 
     def protect(self, arrays: Iterable[NDArray[Any]]) -> None:
-        """Protect memory-mapped arrays, in place of those before."""
+        """Protect memory-mapped arrays, too."""
         if not self.works_here:
             return
         self._libc.mmap.restype = ctypes.c_void_p
         self._libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *(ctypes.c_int,) * 3, ctypes.c_long)
-        self._arrays = list(arrays)
-        starts = [array.__array_interface__["data"][0] for array in self._arrays]
-        self._ranges = [(start, start + array.nbytes) for start, array in zip(starts, self._arrays, strict=True)]
+        for array in arrays:
+            start = array.__array_interface__["data"][0]
+            self._ranges.append((start, start + array.nbytes))
+            weakref.finalize(array, self._ranges.remove, self._ranges[-1])  # it may become that of something else
         self._libc.sigaction(int(signal.SIGBUS), ctypes.byref(self._action), None)
 
     def _fill(self, number: int, info: int, _context: int) -> None:

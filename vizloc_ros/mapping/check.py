@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from vizloc_ros.errors import MapError
+from vizloc_ros.mapping.bus_guard import GUARD
 from vizloc_ros.mapping.map_arrays import open_array
 from vizloc_ros.mapping.map_format import FileInfo, MapInfo, read_info
 from vizloc_ros.mapping.map_numbers import number_problems
@@ -61,7 +62,11 @@ def _file_problem(path: Path, expected: FileInfo) -> str:
 def _wrong_numbers(folder: Path) -> list[str]:
     """Problems that checksums cannot show, because they were written."""
     try:
-        return list(number_problems(VisualMap.open(folder)))
+        visual_map = VisualMap.open(folder)
+        GUARD.protect(visual_map.mapped_arrays)
+        problems = list(number_problems(visual_map))
+        visual_map.watch.require_unchanged()
+        return problems
     except MapError as error:
         return [str(error)]
 

@@ -1,6 +1,7 @@
 """Array files of a map: opened once, after the file, its size, type and shape were compared with map.yaml."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,6 +30,22 @@ def open_array(folder: Path, name: str, info: MapInfo, kind: ArrayKind, opened: 
     Raises:
         MapError: the file is missing, no regular file, not listed, or not of this size, type and shape.
     """
+    with _opened(folder, name, info, kind) as (path, file, start):
+        if opened is not None:
+            opened(path, file, info.files[path.name])
+        return np.memmap(file, kind[0], "r", start, kind[1])
+
+
+def read_small_array(folder: Path, name: str, info: MapInfo, kind: ArrayKind) -> Any:
+    """Read an ``.npy`` file of a map into memory, where no change of the file reaches it; as ``open_array``."""
+    with _opened(folder, name, info, kind) as (_, file, start):
+        file.seek(start)
+        return np.frombuffer(file.read(), kind[0]).reshape(kind[1])
+
+
+@contextmanager
+def _opened(folder: Path, name: str, info: MapInfo, kind: ArrayKind) -> Iterator[tuple[Path, BinaryIO, int]]:
+    """Give the path of an array, its file if it is the one that map.yaml describes, and where its elements begin."""
     (dtype, shape), file_name = kind, f"{name}.npy"
     path, listed = folder / file_name, info.listed(folder, file_name)
     try:
@@ -37,20 +54,10 @@ def open_array(folder: Path, name: str, info: MapInfo, kind: ArrayKind, opened: 
             if found.dtype != dtype or found.shape != shape or (found.fortran and len(shape) > 1):
                 has, said = f"{found.dtype}{list(found.shape)}", f"{np.dtype(dtype)}{list(shape)}"
                 raise MapError(f"{path}: holds {has}, but map.yaml says {said}: the file is of another map; {_AGAIN}")
-            size = file.tell()
-            if size != listed.bytes:
+            if (size := file.tell()) != listed.bytes:
                 raise MapError(f"{path}: has {size} bytes instead of {listed.bytes}: of another map; {_AGAIN}")
-            if opened is not None:
-                opened(path, file, listed)
-            return np.memmap(file, dtype, "r", found.start, shape)
+            yield path, file, found.start
     except FileNotFoundError:
         raise MapError(f"{path}: missing: {_AGAIN}") from None
     except UNREADABLE_ARRAY as error:
         raise MapError(f"{path}: cut off or corrupt ({error}): {_AGAIN}") from error
-
-
-def in_memory(array: Any) -> Any:
-    """Copy of a small mapped array, which no change of its file reaches; read-only too."""
-    copied = np.array(array)
-    copied.flags.writeable = False
-    return copied

@@ -18,7 +18,7 @@ from vizloc_ros.bounded import TEXT_LIMIT, read_regular_text
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import ConfigError, FeatureError, MapError
 from vizloc_ros.features.extractor import FeatureExtractor, open_extractor
-from vizloc_ros.mapping.map_arrays import in_memory, open_array
+from vizloc_ros.mapping.map_arrays import open_array, read_small_array
 from vizloc_ros.mapping.map_format import MapInfo, no_references, read_info
 from vizloc_ros.mapping.map_numbers import require_sound_keyframes
 from vizloc_ros.mapping.map_watch import MapWatch
@@ -97,7 +97,7 @@ class VisualMap:
         folder = Path(folder)
         info, watch = read_info(folder), MapWatch()
         arrays: dict[str, Any] = {
-            name: in_memory(open_array(folder, name, info, (dtype, shape(info))))
+            name: read_small_array(folder, name, info, (dtype, shape(info)))
             if name in _IN_MEMORY
             else open_array(folder, name, info, (dtype, shape(info)), watch.add)
             for name, (dtype, shape) in ARRAYS.items()
