@@ -20,6 +20,7 @@ from vizloc_ros.cli.config_file import read_mapping, read_options
 from vizloc_ros.cli.map import build_and_print, print_size
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.record import every as every_nth
+from vizloc_ros.files import require_file
 from vizloc_ros.mapping.builder import BuildOptions
 from vizloc_ros.mapping.map_writer import replacing_map
 from vizloc_ros.mapping.ply import Coloring, export_ply
@@ -161,6 +162,7 @@ def export(
 
     The keyframes, with their viewing directions as normals, are in a second file.
     """
+    require_file(out)
     visual_map = VisualMap.open(map_path)
     keyframes = export_ply(visual_map, out, color)
     console.print(f"{out}: {visual_map.info.landmarks} landmarks, colored by {color.value}")

@@ -52,7 +52,7 @@ class Place:
         Observations of the first keyframes are kept: in order of retrieval, these are most similar to the query.
         """
         rows = [visual_map.observations_of(int(k)) for k in keyframes]
-        landmark_ids = np.concatenate([visual_map.observation_landmarks[r] for r in rows])
+        landmark_ids = np.concatenate([visual_map.landmarks_of(int(k)) for k in keyframes])
         descriptors = np.concatenate([visual_map.observation_descriptors[r] for r in rows])
         kept = _first_of_each(landmark_ids, per_landmark)
         return cls(visual_map.landmark_positions[landmark_ids[kept]], landmark_ids[kept], descriptors[kept])

@@ -112,8 +112,14 @@ class VisualMap:
         return slice(int(self.observation_offsets[keyframe]), int(self.observation_offsets[keyframe + 1]))
 
     def landmarks_of(self, keyframe: int) -> Int32:
-        """Landmarks that a keyframe observes."""
-        return self.observation_landmarks[self.observations_of(keyframe)]
+        """Landmarks that a keyframe observes. Raises ``MapError`` if one is not in the map."""
+        landmarks = self.observation_landmarks[self.observations_of(keyframe)]
+        if len(landmarks) and not 0 <= landmarks.min() <= landmarks.max() < self.info.landmarks:
+            raise MapError(
+                f"{self.folder / 'observation_landmarks.npy'}: keyframe {keyframe} sees a landmark that is not in the "
+                "map: run 'vizloc map check', and build the map again"
+            )
+        return landmarks
 
     def images_among(self, records: Sequence[Record]) -> list[Record]:
         """Images of the keyframes, found by name. Raises ``MapError`` if one is not among the records."""
