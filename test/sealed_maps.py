@@ -18,7 +18,7 @@ Path_ = tuple[str | int, ...]
 WRONG_NUMBERS = (0.0, -1.0, 1.0, 99.0, 2.0**31 - 1, -(2.0**31), 2.0**62, 1e30, -1e300, 1e-300, np.nan, np.inf, -np.inf)
 WRONG_VALUES: tuple[Any, ...] = (
     *(None, True, -1, 0, 1, 99, 2**31, 2**63, 10**60, -0.5, 1e300, float("nan"), float("inf")),
-    *("", "x", "../../etc/passwd", "[/red]", "\0", "x" * 9000, [], {}, [[]], {"": None}, [{}] * 9),
+    *("", "x", "../../etc/passwd", "[/red]", "\0", "x" * 9000, [], {}, [[]], {"": None}, [{}, {}]),
 )
 
 
@@ -41,7 +41,7 @@ class SealedMap:
     def restore(self) -> None:
         """Make the map whole again."""
         for path, content in self._whole.items():
-            if not path.is_file() or path.read_bytes() != content:
+            if not path.is_file() or path.stat().st_size != len(content) or path.read_bytes() != content:
                 path.unlink(missing_ok=True)
                 path.write_bytes(content)
 
@@ -76,6 +76,11 @@ class SealedMap:
         content.pop("checksum", None)
         if isinstance(content.get("files"), dict):
             content["files"] = {name: self._listed(name, listed) for name, listed in content["files"].items()}
+        listed, pixloc = content.get("files"), content.get("pixloc")
+        if isinstance(listed, dict) and isinstance(pixloc, dict) and pixloc == self.info["pixloc"]:
+            names = [f"{name}.npy" for name in ("observation_offsets", "observation_landmarks")]
+            digest = hashlib.sha256("".join(listed[n]["sha256"] for n in names if n in listed).encode()).hexdigest()
+            content["pixloc"] = {**pixloc, "observations": digest[:16]}
         text = yaml.safe_dump(content, sort_keys=False)
         checksum = hashlib.sha256(text.encode()).hexdigest()
         (self.folder / "map.yaml").write_text(f"{text}checksum: {checksum}\n")

@@ -29,7 +29,8 @@ _ROWS = 1 << 18  # rows that are looked at together
 
 def require_sound_keyframes(folder: Path, info: MapInfo, poses: Float64, cameras: Int32, offsets: Int64) -> None:
     """Raise ``MapError`` for poses (K, 7), cameras (K,) and offsets (K + 1,) that no build writes."""
-    norms = np.linalg.norm(poses[:, 3:], axis=1)
+    with np.errstate(all="ignore"):
+        norms = np.linalg.norm(poses[:, 3:], axis=1)
     _require(folder, "keyframe_poses", poses, np.asarray(~np.isfinite(poses).all(axis=1)), "is not finite")
     far = np.asarray((np.abs(poses[:, :3]) > _FARTHEST).any(axis=1))
     _require(folder, "keyframe_poses", poses, far, f"is farther than {_FARTHEST:g} m from the origin")
@@ -83,7 +84,8 @@ def _rows_that_are(visual_map: VisualMap, name: str, wrong: Any, text: str) -> I
 
 def _is_no_descriptor(descriptors: Any) -> Bool:
     """Rows whose norm is neither 1 nor, of an image without keypoints, 0."""
-    squares = np.einsum("ij,ij->i", descriptors, descriptors)
+    with np.errstate(all="ignore"):
+        squares = np.einsum("ij,ij->i", descriptors, descriptors)
     return np.asarray(~(np.abs(squares - 1) <= 2 * _UNIT_TOLERANCE) & (squares != 0))
 
 
@@ -99,9 +101,9 @@ def _wrong_observations(visual_map: VisualMap) -> Iterator[str]:
     for keyframe in range(info.keyframes):
         rows, camera = visual_map.observations_of(keyframe), info.cameras[int(visual_map.keyframe_cameras[keyframe])]
         observed = pixels[rows]
-        points = (positions[visual_map.observation_landmarks[rows]] - poses[keyframe, :3]) @ rotations[keyframe]
         limit, middle = _MAX_ERROR * max(camera.size), np.array(camera.size, np.float32) / 2
         with np.errstate(all="ignore"):
+            points = (positions[visual_map.observation_landmarks[rows]] - poses[keyframe, :3]) @ rotations[keyframe]
             x = points[:, 0] * (camera.fx / points[:, 2]) + (camera.cx - observed[:, 0])
             y = points[:, 1] * (camera.fy / points[:, 2]) + (camera.cy - observed[:, 1])
             right = (points[:, 2] > 0) & (x * x + y * y <= limit * limit)

@@ -5,6 +5,7 @@ in place is, such as by ``cp`` or ``rsync --inplace``. Whoever answers with the 
 """
 
 import os
+import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -19,19 +20,24 @@ class _Watched:
     """File with its size [bytes] and time of modification [ns] as it was opened."""
 
     path: Path
-    file: BinaryIO
+    descriptor: int
     listed: FileInfo
     modified_ns: int
+
+    def __post_init__(self) -> None:
+        weakref.finalize(self, os.close, self.descriptor)
 
     @property
     def change(self) -> str:
         """What has happened to the file; empty if its bytes are those that map.yaml lists."""
-        now = os.fstat(self.file.fileno())
+        now = os.fstat(self.descriptor)
         if now.st_size != self.listed.bytes:
             return f"{self.path}: has {now.st_size} bytes instead of {self.listed.bytes}"
         if now.st_mtime_ns != self.modified_ns:
-            self.file.seek(0)
-            if FileInfo.of_file(self.file) != self.listed:
+            with os.fdopen(self.descriptor, "rb", closefd=False) as file:
+                file.seek(0)
+                found = FileInfo.of_file(file)
+            if found != self.listed:
                 return f"{self.path}: has other bytes than when it was opened"
             self.modified_ns = now.st_mtime_ns  # as after touch, or a copy of the same bytes
         return ""
@@ -50,8 +56,8 @@ class MapWatch:
 
     def add(self, path: Path, file: BinaryIO, listed: FileInfo) -> None:
         """Watch an open file from now on; it is duplicated."""
-        kept = os.fdopen(os.dup(file.fileno()), "rb")
-        self._files.append(_Watched(path, kept, listed, os.fstat(kept.fileno()).st_mtime_ns))
+        descriptor = os.dup(file.fileno())
+        self._files.append(_Watched(path, descriptor, listed, os.fstat(descriptor).st_mtime_ns))
 
     def require_unchanged(self) -> None:
         """Raise ``MapError`` if a file was changed since it was opened, also if it is as before again."""
