@@ -28,6 +28,10 @@ class InputError(ConfigError):
     exit_code = 1
 
 
+class OutputError(VizlocError):
+    """A folder or file cannot be written: it is not ours, another process writes it, or the disk does not let us."""
+
+
 class DeviceError(VizlocError):
     """The device of a network is not available, or does not start."""
 

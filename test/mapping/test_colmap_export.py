@@ -13,7 +13,7 @@ from point_street import CAMERA, View, described, matched
 from pycolmap import Rigid3d, Rotation3d
 from sfm_helpers import same_pose
 
-from vizloc_ros.errors import MapError
+from vizloc_ros.errors import MapError, OutputError
 from vizloc_ros.features.types import corrected
 from vizloc_ros.geometry.camera import IntrinsicsCorrection
 from vizloc_ros.geometry.poses import pose_of
@@ -107,7 +107,7 @@ def with_keypoints(keyframe: Keyframe, pixels: np.ndarray) -> Keyframe:
 def test_what_cannot_be_exported_is_named(point_map: VisualMap, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").touch()
-    with pytest.raises(MapError, match=r"full: exists already: remove it, or give another --out"):
+    with pytest.raises(OutputError, match=r"full: exists already: remove it, or give another --out"):
         export_colmap(point_map, tmp_path / "full")
     copy = Path(shutil.copytree(point_map.folder, tmp_path / "map"))
     (copy / "sfm" / "images.bin").write_bytes(b"other")

@@ -119,7 +119,9 @@ def test_align_to_a_file_and_scale_the_map(own_map: VisualMap, vizloc: Vizloc, t
     assert ended.code == 0, ended.err
     assert "11 of 12" in ended.out
     aligned = VisualMap.open(own_map.folder)
-    assert map_problems(own_map.folder) == []
+    assert all("observation_pixels.npy" in problem for problem in map_problems(own_map.folder)), (
+        "poses were moved alone"
+    )
     world_from_map = pose_of(np.array(aligned.info.place.world_from_map))
     distance, angle = pose_error(world_from_map, KNOWN)
     assert distance < 1e-3

@@ -1,6 +1,7 @@
 """The map on disk: what is written is what is opened, and whatever is broken is named."""
 
 import hashlib
+import re
 import shutil
 import zlib
 from dataclasses import replace
@@ -114,7 +115,8 @@ def test_two_cameras_keep_their_keyframes(tmp_path: Path) -> None:
 def test_arrays_are_mapped_and_never_pickled(point_map: VisualMap) -> None:
     for name, (dtype, shape) in ARRAYS.items():
         array = getattr(point_map, name)
-        assert isinstance(array.base, np.memmap), name
+        small = name.startswith("keyframe_") or name == "observation_offsets"
+        assert isinstance(array.base, np.memmap) != small, name
         assert not array.flags.writeable, name
         assert array.dtype == dtype
         assert array.shape == shape(point_map.info)
@@ -274,16 +276,12 @@ def test_numbers_that_cannot_be_are_found_though_the_checksums_fit(broken: Path)
     landmarks = np.load(broken / "observation_landmarks.npy")
     landmarks[5] = len(positions)
     np.save(broken / "observation_landmarks.npy", landmarks)
-    offsets = np.load(broken / "observation_offsets.npy")
-    offsets[2], offsets[3] = offsets[3], offsets[2]
-    np.save(broken / "observation_offsets.npy", offsets)
     info = read_info(broken)
     files = {name: type(file).of(broken / name) for name, file in info.files.items()}
     write_info(broken, info.model_copy(update={"files": files}))
     problems = "\n".join(map_problems(broken))
-    assert "landmark_positions.npy: holds numbers that are not finite" in problems
-    assert "observation_landmarks.npy: names landmarks that are not in the map" in problems
-    assert "observation_offsets.npy: offsets do not ascend" in problems
+    assert re.search(r"landmark_positions\.npy: row 3: \[.*nan.*\]: is not finite", problems)
+    assert re.search(r"observation_landmarks\.npy: row 5: \d+: names a landmark that is not in the map", problems)
 
 
 def test_a_folder_that_is_no_map_is_named(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from point_street import View, write_point_map
 from repository import REPOSITORY
 
 from vizloc_ros.cli import main as cli
-from vizloc_ros.errors import MapError
-from vizloc_ros.files import replacing, replacing_folder
+from vizloc_ros.errors import MapError, OutputError
+from vizloc_ros.files import replacing, replacing_folder, require_file, require_folder
 from vizloc_ros.mapping.check import map_problems
 from vizloc_ros.mapping.map_format import read_info
 from vizloc_ros.mapping.visual_map import VisualMap
@@ -42,6 +42,10 @@ def test_a_file_appears_when_the_block_is_done(tmp_path: Path) -> None:
     assert target.read_bytes() == b"new"
     assert list(target.parent.iterdir()) == [target]
     assert target.stat().st_mode == written(tmp_path / "other").stat().st_mode, "not private, as temporary files are"
+
+
+def anything(path: Path) -> None:
+    """Whatever lies there may be replaced."""
 
 
 def written(path: Path) -> Path:
@@ -116,6 +120,14 @@ def test_nothing_else_writes_beside_and_renames() -> None:
     assert users == {"files.py", "bags/writer.py"}, "a bag's files are moved up from the folder whose name they bear"
 
 
+def test_nothing_else_deletes_folders() -> None:
+    package = REPOSITORY / "vizloc_ros"
+    users = {
+        str(p.relative_to(package)) for p in package.rglob("*.py") if re.search(r"rmtree|os\.remove", p.read_text())
+    }
+    assert users == {"files.py"}
+
+
 @pytest.fixture(params=["exchange", "three renames"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the atomic exchange of Linux, and where the system has none."""
@@ -127,7 +139,8 @@ def test_a_new_folder_appears_when_the_block_is_done(tmp_path: Path) -> None:
     target = tmp_path / "made" / "on" / "the" / "way"
     with replacing_folder(target) as folder:
         write(folder, "new")
-        assert folder.parent == target.parent
+        assert folder.parent.parent == target.parent, "on the same disk"
+        assert folder.name == target.name
         assert not target.exists()
     assert content(target) == {"inner/file.txt": "new"}
     assert list(target.parent.iterdir()) == [target]
@@ -138,7 +151,7 @@ def test_an_old_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
     target = tmp_path / "map"
     write(target, "old")
     (target / "only in the old one").write_text("")
-    with replacing_folder(target) as folder:
+    with replacing_folder(target, anything) as folder:
         write(folder, "new")
         assert content(target)["inner/file.txt"] == "old"
     assert content(target) == {"inner/file.txt": "new"}
@@ -149,7 +162,7 @@ def test_an_old_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
 def test_an_old_file_is_replaced_by_a_folder(tmp_path: Path) -> None:
     target = tmp_path / "bag"
     target.write_text("old")
-    with replacing_folder(target) as folder:
+    with replacing_folder(target, anything) as folder:
         write(folder, "new")
     assert content(target) == {"inner/file.txt": "new"}
     assert list(tmp_path.iterdir()) == [target]
@@ -181,7 +194,7 @@ def test_an_exception_leaves_the_target_as_it_was(tmp_path: Path, error: type[Ba
     write(target, "old")
 
     def fail() -> None:
-        with replacing_folder(target) as folder:
+        with replacing_folder(target, anything) as folder:
             write(folder, "half")
             raise error
 
@@ -204,14 +217,15 @@ def dead_process_id() -> int:
     return process.pid
 
 
-def test_left_overs_of_the_dead_go_and_those_of_the_living_stay(tmp_path: Path) -> None:
+def test_left_overs_of_killed_processes_go_whatever_their_id_is_now(tmp_path: Path) -> None:
+    """A folder is in use only if its lock is held: process ids come again, in containers soon."""
     living, dead = f".map.building-{os.getppid()}", f".map.building-{dead_process_id()}"
     other_map = f".map2.building-{dead_process_id()}"
     for name in (living, dead, other_map, ".map.building-nonsense"):
         write(tmp_path / name, "left")
     with replacing_folder(tmp_path / "map") as folder:
         write(folder, "new")
-    assert {path.name for path in tmp_path.iterdir()} == {"map", living, other_map}
+    assert {path.name for path in tmp_path.iterdir()} == {"map", other_map}
 
 
 def test_what_this_process_left_does_not_mix_with_the_new(tmp_path: Path) -> None:
@@ -223,10 +237,10 @@ def test_what_this_process_left_does_not_mix_with_the_new(tmp_path: Path) -> Non
 
 def test_killed_between_two_renames_the_old_folder_comes_back(tmp_path: Path) -> None:
     """Without the atomic exchange, a crash can leave the old one under its third name only."""
-    write(tmp_path / f".map.building-{dead_process_id()}-old", "old")
+    write(tmp_path / f".map.building-{dead_process_id()}" / "map-old", "old")
 
     def fail() -> None:
-        with replacing_folder(tmp_path / "map"):
+        with replacing_folder(tmp_path / "map", anything):
             raise ValueError
 
     with pytest.raises(ValueError):
@@ -234,20 +248,99 @@ def test_killed_between_two_renames_the_old_folder_comes_back(tmp_path: Path) ->
     assert content(tmp_path / "map") == {"inner/file.txt": "old"}
 
 
-def test_two_builds_of_one_map_at_a_time_do_not_mix(tmp_path: Path) -> None:
-    """Another process builds and finishes while this one is building: the last to finish stays, whole."""
-    code = (
-        "import sys; from pathlib import Path; from vizloc_ros.files import replacing_folder\n"
-        "with replacing_folder(Path(sys.argv[1])) as folder: (folder / 'theirs').write_text('theirs')"
+_OTHER_WRITER = (
+    "import sys, time; from pathlib import Path; from vizloc_ros.files import replacing_folder\n"
+    "with replacing_folder(Path(sys.argv[1])) as folder:\n"
+    "    print(flush=True); sys.stdin.readline(); (folder / 'theirs').write_text('theirs')"
+)
+
+
+def other_writer(target: Path) -> "subprocess.Popen[str]":
+    """Another process in the middle of writing a folder."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _OTHER_WRITER, target],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
     )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "\n"
+    return process
+
+
+def test_a_second_writer_is_refused_by_name_until_the_first_ends_or_is_killed(tmp_path: Path) -> None:
     target = tmp_path / "map"
-    with replacing_folder(target) as folder:
-        (folder / "ours").write_text("ours")
-        subprocess.run([sys.executable, "-c", code, str(target)], check=True, cwd=REPOSITORY)
-        assert content(target) == {"theirs": "theirs"}
-        assert content(folder) == {"ours": "ours"}
+    first = other_writer(target)
+
+    def write_too() -> None:
+        with replacing_folder(target, anything) as folder:
+            (folder / "ours").write_text("ours")
+
+    message = rf"map: another vizloc process \(pid {first.pid}\) is writing it: wait for it"
+    with pytest.raises(OutputError, match=message):
+        write_too()
+    first.communicate("go on\n", timeout=60)
+    assert content(target) == {"theirs": "theirs"}
+    killed = other_writer(tmp_path / "other")
+    killed.kill()
+    killed.wait()
+    assert (tmp_path / f".other.building-{killed.pid}").is_dir()
+    with replacing_folder(tmp_path / "other"):
+        pass
+    write_too()
     assert content(target) == {"ours": "ours"}
-    assert list(tmp_path.iterdir()) == [target]
+    assert {path.name for path in tmp_path.iterdir()} == {"map", "other"}
+
+
+def test_blocks_can_be_nested(tmp_path: Path) -> None:
+    """A command has one around the functions that have one themselves."""
+    with replacing_folder(tmp_path / "map") as outer, replacing_folder(outer) as inner:
+        (inner / "file").write_text("new")
+    assert content(tmp_path / "map") == {"file": "new"}
+    assert [path.name for path in tmp_path.iterdir()] == ["map"]
+
+
+def test_what_comes_to_the_target_while_it_is_written_stays(tmp_path: Path) -> None:
+    def fill() -> None:
+        with replacing_folder(tmp_path / "map") as folder:
+            (folder / "ours").write_text("ours")
+            write(tmp_path / "map", "precious")
+
+    with pytest.raises(OutputError, match="map: exists already"):
+        fill()
+    assert content(tmp_path / "map") == {"inner/file.txt": "precious"}
+    assert [path.name for path in tmp_path.iterdir()] == ["map"]
+
+
+def test_a_target_that_cannot_be_written_is_named_before_the_work(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("precious")
+
+    def begin(path: Path, needed: int = 0) -> None:
+        with replacing_folder(path, anything, needed):
+            raise AssertionError("the work has begun")
+
+    with pytest.raises(OutputError, match=r"file/maps: cannot be a folder, because .*file is a file"):
+        begin(file / "maps" / "map")
+    with pytest.raises(OutputError, match=r"/proc/maps: cannot be written \(.*\): give another --out"):
+        begin(Path("/proc/maps/map"))
+    with pytest.raises(OutputError, match=r"needs about 1000000000000 MB, but its disk has \d+ MB"):
+        begin(tmp_path / "map", 10**18)
+    with pytest.raises(OutputError, match="is a folder, and a file is to be written there"):
+        require_file(tmp_path)
+    require_file(tmp_path / "new" / "file")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "new"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write into every folder")
+def test_a_folder_without_the_right_to_write_is_named_before_the_work(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(OutputError, match=r"cannot be written \(Permission denied\)"):
+            require_folder(tmp_path)
+    finally:
+        tmp_path.chmod(0o700)
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
@@ -304,7 +397,7 @@ def test_a_build_that_is_killed_leaves_the_old_map_whole(
     process = subprocess.Popen([sys.executable, "-m", "vizloc_ros.cli.main", *build], cwd=REPOSITORY)
     staging = tmp_path / f".map.building-{process.pid}"
     try:
-        while not (staging / last_file).exists():
+        while not any(staging.rglob(last_file)):
             assert process.poll() is None, "the build must live until it writes"
             time.sleep(0.0005)
     finally:

@@ -13,7 +13,7 @@ PACKAGE = REPOSITORY / "vizloc_ros"
 # A room imports from the rooms before it; rooms of one line do not import from each other.
 ORDER = (
     ("dependencies", "errors", "arrays"),
-    ("files", "options", "parallel", "timing", "wording"),
+    ("bounded", "files", "options", "parallel", "timing", "wording"),
     ("work",),
     ("geometry",),
     ("datasets", "features"),

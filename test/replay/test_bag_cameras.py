@@ -44,7 +44,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path
         monkeypatch.setattr(writer, "image_message", lambda *a: changed("image", of_image, image_message(*a)))
         pixels = np.random.default_rng(0).integers(0, 255, size[::-1], np.uint8)
         records = [Record(str(n), START_NS + n * 10**8, CAMERA, "query", None, lambda: pixels) for n in range(3)]
-        write_bag(records, tmp_path / "bag", base_from_cam=BASE_FROM_CAM, overwrite=True)
+        write_bag(records, tmp_path / "bag", base_from_cam=BASE_FROM_CAM, overwrite="own")
         return tmp_path / "bag"
 
     return write

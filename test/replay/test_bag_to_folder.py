@@ -129,6 +129,10 @@ def test_two_drives_are_two_splits_and_one_is_replaced_only_on_demand(
     dataset = FolderDataset(folder)
     assert [len(dataset.records(split)) for split in ("map", "query")] == [COUNT, 2]
     assert len(list((folder / "query").iterdir())) == 2
+    (folder / "query" / "notes.txt").write_text("precious")
+    kept = vizloc("bag", "to-folder", good, "--out", folder, "--split", "query", "--overwrite")
+    assert (kept.code, "query: holds notes.txt, which" in kept.err) == (1, True)
+    assert (folder / "query" / "notes.txt").read_text() == "precious"
     other = vizloc("bag", "to-folder", good, "--out", folder, "--split", "../up")
     assert (other.code, "--split" in other.err) == (2, True)
 

@@ -27,7 +27,7 @@ from vizloc_ros.bags.writer import qos, write_bag
 from vizloc_ros.bags.written_topics import BagTopics
 from vizloc_ros.datasets.corruptions import Degradation
 from vizloc_ros.datasets.record import Record
-from vizloc_ros.errors import BagError, ConfigError, ImageError, RosError
+from vizloc_ros.errors import BagError, ConfigError, ImageError, OutputError, RosError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import pose_error
 
@@ -133,16 +133,35 @@ def test_a_bag_is_written_whole_or_not_at_all(bag: Path) -> None:
         raise ImageError("2.png: broken")
 
     with pytest.raises(ImageError, match="broken"):
-        write_bag([*records[:2], replace(records[2], read_image=broken)], bag, overwrite=True)
+        write_bag([*records[:2], replace(records[2], read_image=broken)], bag, overwrite="own")
     assert read_info(bag).num_images == 5
-    write_bag(records, bag, overwrite=True)
+    write_bag(records, bag, overwrite="own")
     assert read_info(bag).num_images == 3
     assert [entry.name for entry in bag.parent.iterdir()] == ["bag"]
     with pytest.raises(BagError, match="no image"):
         write_bag([], bag.parent / "empty")
     (bag.parent / "file").touch()
-    with pytest.raises(BagError, match="cannot be written"):
+    with pytest.raises(OutputError, match=r"file: cannot be a folder, because .*file is a file"):
         write_bag(records, bag.parent / "file" / "bag")
+
+
+def test_only_a_bag_that_vizloc_wrote_is_replaced_and_only_with_nothing_else_in_its_folder(tmp_path: Path) -> None:
+    records, bag = make_records(2), tmp_path / "bag"
+    write_bag(records, bag)
+    metadata = (bag / "metadata.yaml").read_text()
+    (bag / "notes.txt").write_text("precious")
+    with pytest.raises(BagError, match=r"bag: holds notes\.txt, which is not of the bag"):
+        write_bag(records, bag, overwrite="any")
+    (bag / "notes.txt").unlink()
+    (bag / "metadata.yaml").write_text(metadata.replace("written_by", "recorded_by"))
+    with pytest.raises(BagError, match="a bag that vizloc has not written"):
+        write_bag(records, bag, overwrite="own")
+    write_bag(records, bag, overwrite="any")
+    for text in ("image: map.pgm\n", "rosbag2_bagfile_information: {}\n", "a: &a [*a]\n"):
+        (bag / "metadata.yaml").write_text(text)
+        with pytest.raises(BagError, match="is not the folder of a rosbag2, so it is not replaced"):
+            write_bag(records, bag, overwrite="any")
+    assert (bag / "bag.db3").is_file()
 
 
 def test_what_is_no_bag_is_named(bag: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from vizloc_ros.bags.bag_camera import BagCamera
 from vizloc_ros.datasets.folder import COLUMNS, POSE, FolderDataset, read_intrinsics
 from vizloc_ros.datasets.parsing import format_timestamp, read_text
 from vizloc_ros.errors import BagError, CameraError, ConfigError, DatasetError, ImageError
-from vizloc_ros.files import replacing, replacing_folder
+from vizloc_ros.files import others_in, replacing, replacing_folder
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import array_of
 from vizloc_ros.parallel import Progress, silent
@@ -57,13 +58,14 @@ def write_folder(
         DatasetError: the folder is that of another camera, or its files cannot be read.
     """
     _check_split(out, split, overwrite)
+    _require_listed(out / split)
     chosen = list(camera.index.bag_times)[::every]
     posed = len(camera.truth.trajectory.poses) > 0
     left_out: Counter[str] = Counter(camera.index.left_out)
     pinhole: PinholeCamera | None = read_intrinsics(out / "intrinsics.txt") if _has_others(out, split) else None
     rows: dict[int, list[object]] = {}
     try:
-        with replacing_folder(out / split) as folder:
+        with replacing_folder(out / split, _require_listed) as folder:
             wanted = set(chosen)
             for stamp, message in progress(camera.images(), "writing images", len(camera.index.bag_times)):
                 if stamp not in wanted:
@@ -108,6 +110,17 @@ def _check_split(out: Path, split: str, overwrite: bool) -> None:
         raise ConfigError(f"--split {split!r}: give a name that can be that of a folder")
     if not overwrite and ((out / split).exists() or split in _splits(out)):
         raise DatasetError(f"{out} has a split {split} already: take another --split or --out, or --overwrite")
+
+
+def _require_listed(images: Path) -> None:
+    """Raise ``BagError`` if the folder of a split's images holds more than poses.csv lists: it would be lost."""
+    table = images.with_name("poses.csv")
+    rows = csv.reader(io.StringIO(read_text(table), newline="")) if table.exists() else ()
+    listed = {row[0].strip().removeprefix(f"{images.name}/") for row in rows if row}
+    if os.path.lexists(images) and not images.is_dir():
+        raise BagError(f"{images}: is a file, so it is not replaced: take another --split or --out")
+    if others := others_in(images, listed) if images.is_dir() else []:
+        raise BagError(f"{images}: holds {others[0]}, which {table} does not list and would be lost: move it elsewhere")
 
 
 def _splits(out: Path) -> Collection[str]:

@@ -3,12 +3,16 @@
 Images are written as they were recorded, with the distortion of their lens in camera_info, if the dataset has them so.
 """
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from heapq import merge
 from pathlib import Path
 from typing import Any, Literal
 
 import apsw
+import yaml
 from pycolmap import Rigid3d
 from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import StoragePlugin, Writer
@@ -25,13 +29,15 @@ from vizloc_ros.bags.bag_messages import (
     transforms_message,
 )
 from vizloc_ros.bags.written_topics import FIX, FIX_FRAME, BagTopics, topics_of_cameras
+from vizloc_ros.bounded import load_yaml, read_regular_text
 from vizloc_ros.datasets.corruptions import Degradation, degrade_records
 from vizloc_ros.datasets.record import GnssFix, Record
 from vizloc_ros.errors import BagError
-from vizloc_ros.files import replacing_folder
+from vizloc_ros.files import others_in, replacing_folder
 from vizloc_ros.geometry.rectification import DistortedCamera
 from vizloc_ros.parallel import Progress, silent
 
+_METADATA, _WRITTEN_BY = "metadata.yaml", "written_by"
 FOREVER = QosTime(9223372036, 854775807)
 
 
@@ -45,7 +51,7 @@ def write_bag(
     topics: BagTopics | None = None,
     base_from_cam: Rigid3d | None = None,
     fixes: Sequence[GnssFix] = (),
-    overwrite: bool = False,
+    overwrite: Literal["nothing", "own", "any"] = "nothing",
     progress: Progress = silent,
 ) -> None:
     """Write a bag, completely or not at all.
@@ -60,17 +66,18 @@ def write_bag(
         base_from_cam: pose of the only camera on the vehicle, for ``/tf_static``; by default that of the dataset. If it
             is not known, the frame of the only camera is that of the vehicle, and one of several has no pose.
         fixes: fixes of a GNSS receiver, in order of time.
-        overwrite: whether to replace an existing file or folder at the path.
+        overwrite: bag that may be replaced: none, one that ``write_bag`` wrote, or any. Nothing else ever is.
         progress: progress display.
 
     Raises:
-        BagError: there is no record, the path exists already, or the bag cannot be written.
+        BagError: there is no record, what is at the path must not be replaced, or the bag cannot be written.
+        OutputError: another process writes it, or its folder cannot be written.
         ImageError: an image cannot be read.
     """
     if not records:
         raise BagError(f"{path}: there is no image to write into the bag")
-    if path.exists() and not overwrite:
-        raise BagError(f"{path}: exists already: take another --out, or --overwrite")
+    require = partial(require_replaceable_bag, overwrite=overwrite)
+    require(path)
     if degradation is not None:
         records = degrade_records(records, degradation, seed)
     cameras = topics_of_cameras(records)
@@ -78,9 +85,10 @@ def write_bag(
         cameras = dict.fromkeys(cameras, topics)
     mountings = _mountings(records, base_from_cam)
     try:
-        with replacing_folder(path) as folder:
+        with replacing_folder(path, require) as folder:
             written = folder / path.name  # the files of a bag bear its name
             with Writer(written, version=8, storage_plugin=StoragePlugin.SQLITE3) as writer:
+                writer.set_custom_data(_WRITTEN_BY, "vizloc_ros")
                 shown = progress(records, "writing images", len(records))
                 bag = _OpenBag(writer, cameras, compressed)
                 bag.write_mountings(records[0].timestamp_ns, mountings)
@@ -99,6 +107,47 @@ def write_bag(
             written.rmdir()
     except (OSError, WriterError, apsw.Error) as error:
         raise BagError(f"{path}: the bag cannot be written: {error}") from error
+
+
+def require_replaceable_bag(path: Path, overwrite: str) -> None:
+    """Raise ``BagError`` unless the path is new, or a rosbag2 that may be replaced, without other files."""
+    if not os.path.lexists(path):
+        return
+    if overwrite == "nothing":
+        raise BagError(f"{path}: exists already: take another --out, or --overwrite")
+    try:
+        metadata = Metadata.read(path)
+    except (OSError, UnicodeDecodeError, ValueError, yaml.YAMLError) as error:
+        raise BagError(f"{path}: is not the folder of a rosbag2, so it is not replaced: take another --out") from error
+    if overwrite == "own" and not metadata.is_own:
+        raise BagError(f"{path}: is a bag that vizloc has not written, so it is not replaced: take another --out")
+    beside = {f"{name}{suffix}" for name in metadata.files for suffix in ("", "-wal", "-shm")}  # of SQLite
+    if others := others_in(path, {_METADATA, *beside}):
+        raise BagError(f"{path}: holds {others[0]}, which is not of the bag and would be lost: move it elsewhere")
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What ``metadata.yaml`` of a rosbag2 says of its files.
+
+    Attributes:
+        files: names of the files.
+        is_own: whether ``write_bag`` wrote them.
+    """
+
+    files: frozenset[str]
+    is_own: bool
+
+    @classmethod
+    def read(cls, folder: Path) -> "Metadata":
+        """Read the file of a folder. Raises ``ValueError``, ``OSError`` or ``yaml.YAMLError`` if it is no rosbag2."""
+        content = load_yaml(read_regular_text(folder / _METADATA))
+        info = content.get("rosbag2_bagfile_information") if isinstance(content, dict) else None
+        files = info.get("relative_file_paths") if isinstance(info, dict) else None
+        if not isinstance(info, dict) or not isinstance(files, list):
+            raise ValueError("no description of a bag")
+        custom = info.get("custom_data")
+        return cls(frozenset(map(str, files)), isinstance(custom, dict) and _WRITTEN_BY in custom)
 
 
 def _stamp_of(message: Record | GnssFix) -> int:

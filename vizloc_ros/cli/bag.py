@@ -66,7 +66,7 @@ def write(
         seed=seed,
         compressed=_COMPRESSIONS[compressed],
         fixes=fixes_of(source, split),
-        overwrite=overwrite,
+        overwrite="any" if overwrite else "nothing",
         progress=bar,
     )
     console.print(f"{len(records)} images written to {out}")

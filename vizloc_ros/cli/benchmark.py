@@ -15,6 +15,7 @@ from vizloc_ros.cli.config_file import read_options
 from vizloc_ros.cli.extractor_choice import open_named_extractors
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.errors import ConfigError, DatasetError
+from vizloc_ros.files import require_folder
 from vizloc_ros.option_tree import OptionTree
 
 console = Console()
@@ -78,7 +79,7 @@ def benchmark(
         command=command_line(),
         progress=bar,
     )
-    out.mkdir(parents=True, exist_ok=True)  # fails now, and not after the work, if it cannot be written
+    require_folder(out)
     for text in missing:
         console.print(text, style="yellow", markup=False, highlight=False)
     rows = list(chosen.rows(run))

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel
 
+from vizloc_ros.bounded import load_yaml, read_regular_text
 from vizloc_ros.errors import ConfigError
 from vizloc_ros.options import leaves, merge, nested, validated
 from vizloc_ros.ros.node_options import NODE_OPTIONS
@@ -50,7 +51,7 @@ def read_mapping(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        content = yaml.safe_load(os.path.expandvars(path.read_text(encoding="utf-8"))) or {}
+        content = load_yaml(os.path.expandvars(read_regular_text(path))) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):

@@ -21,8 +21,10 @@ from vizloc_ros.cli.map import print_build, print_size
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.cli.replay import INTERRUPTED, print_domain, print_replay
 from vizloc_ros.cli.view import ViewOption, require_rerun, show_result
+from vizloc_ros.evaluation.report import require_result_folder
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.mapping.builder import BuildOptions, build_map
+from vizloc_ros.mapping.map_writer import LEAST_PER_IMAGE, replacing_map
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
 from vizloc_ros.pixloc.reference_builder import add_references
 from vizloc_ros.readers import open_dataset
@@ -47,33 +49,36 @@ def demo(
 
     The map is built from the split `map`, the drive is the split `query`.
     """
-    from vizloc_ros.bags.writer import write_bag
+    from vizloc_ros.bags.writer import require_replaceable_bag, write_bag
     from vizloc_ros.features.device import Device
     from vizloc_ros.replay.bag_replay import private_domain
     from vizloc_ros.replay.replay_report import evaluate_replay
 
     if view:
         require_rerun()
+    require_result_folder(out)
+    require_replaceable_bag(out / "bag", "own")
     console, domain = Console(), private_domain()
     source = open_dataset(dataset)
     map_records, query_records = source.records("map"), source.records("query")
     map_path, bag = out / "map", out / "bag"
     console.rule("1. Map")
-    report = build_map(
-        map_records,
-        open_extractor(extractor, read_mapping(extractor_config), device=Device(provider=provider, threads=1)),
-        map_path,
-        dataset=dataset,
-        options=BuildOptions(seed=seed),
-        progress=bar,
-    )
-    print_build(report, map_path)
-    if tracking:
-        dense = open_pyramid_extractor(device=Device(provider=provider, threads=1))
-        add_references(map_path, map_records, dense, bar)
+    device = Device(provider=provider, threads=1)
+    with replacing_map(map_path, len(map_records) * LEAST_PER_IMAGE) as new:
+        report = build_map(
+            map_records,
+            open_extractor(extractor, read_mapping(extractor_config), device=device),
+            new,
+            dataset=dataset,
+            options=BuildOptions(seed=seed),
+            progress=bar,
+        )
+        print_build(report, map_path)
+        if tracking:
+            add_references(new, map_records, open_pyramid_extractor(device=device), bar)
     print_size(map_path)
     console.rule("2. Bag")
-    write_bag(query_records, bag, overwrite=True, progress=bar)
+    write_bag(query_records, bag, overwrite="own", progress=bar)
     console.rule(f"3. Replay through the nodes at {rate:g} times real time")
     details = {"dataset": dataset, "extractor": extractor, "command": command_line(), "seed": seed}
     result = evaluate_replay(

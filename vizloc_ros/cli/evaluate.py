@@ -23,7 +23,7 @@ from vizloc_ros.datasets.record import every as every_nth
 from vizloc_ros.evaluation.homography_matching import evaluate_extractor, matching_report, plot_mma
 from vizloc_ros.evaluation.matching_metrics import HOMOGRAPHY_THRESHOLDS_PX, MatchingSummary
 from vizloc_ros.evaluation.recall import readable
-from vizloc_ros.evaluation.report import write_report
+from vizloc_ros.evaluation.report import require_result_folder, write_report
 from vizloc_ros.evaluation.robustness import (
     TOLERANCE,
     DegradationTask,
@@ -72,7 +72,7 @@ def matching(
     pairs = open_homographies(dataset)
     extractors = open_extractors(extractor, extractor_config, Device(provider))  # fails now, and not after the work
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)  # as well
+        require_result_folder(out)  # as well
     counts = sorted(set(keypoints))
     runs = {name: evaluate_extractor(opened, pairs, counts, bar) for name, opened in extractors.items()}
     for name, of_counts in runs.items() if sequences else ():
@@ -113,7 +113,7 @@ def degradations(
     source = open_dataset(dataset)
     mapped, queries = every_nth(source.records(map_split), map_every), every_nth(source.records(split), every)
     task = DegradationTask(dataset, mapped, queries, chosen, seed)
-    out.mkdir(parents=True, exist_ok=True)
+    require_result_folder(out)
     runs = {name: evaluate_degradations(name, opened, task, out, bar, device) for name, opened in extractors.items()}
     means = {name: mean_of_hard(figures) for name, figures in runs.items()}
     report = {"degradations": runs, "mean": means, "num_mapped": len(mapped), "num_queries": len(queries)}
@@ -127,7 +127,7 @@ def _match_seasons(dataset: str, extractors: Mapping[str, FeatureExtractor], out
     """Evaluate extractors on places in different months, and show and write the result."""
     images = open_displacements(dataset)
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+        require_result_folder(out)
     found = {name: evaluate_seasons(opened, images, bar) for name, opened in extractors.items()}
     table = Table(title=Text(f"{dataset}, {len(images)} images"), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.caption = "ratios in %; right: within 20 px of the marked displacement, found: within 35 px"

@@ -37,6 +37,7 @@ from vizloc_ros.evaluation.convergence import (
     retrieved_priors,
 )
 from vizloc_ros.evaluation.recall import readable
+from vizloc_ros.evaluation.report import require_result_folder
 from vizloc_ros.evaluation.robustness import choose_degradations
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.option_tree import OptionTree
@@ -76,6 +77,7 @@ def convergence(
     """
     from vizloc_ros.features.device import Device
 
+    require_result_folder(out)
     options, device = read_options(config, OptionTree), Device(provider=provider, threads=1)
     models = {name: open_pyramid_extractor(path, device, options.long_side) for name, path in map(_named, model)}
     images = _open(map_path, dataset, map_split, split, every)
@@ -106,6 +108,7 @@ def ablation(
     """Take one part of PixLoc away at a time (PixLoc, Table 3)."""
     from vizloc_ros.features.device import Device
 
+    require_result_folder(out)
     options, device = read_options(config, OptionTree), Device(provider=provider, threads=1)
     images = _open(map_path, dataset, map_split, split, every)
     full = open_pyramid_extractor(_named(model)[1], device, options.long_side)

@@ -25,7 +25,7 @@ from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.evaluation.evidence import EvidenceLog
 from vizloc_ros.evaluation.faults import FAULTS, Fault, chosen_faults
-from vizloc_ros.evaluation.report import write_report
+from vizloc_ros.evaluation.report import require_result_folder, write_report
 from vizloc_ros.evaluation.trust import TrustRow, TrustRun, write_markdown, write_rows
 from vizloc_ros.evaluation.trust_worlds import foreign_images, open_world
 from vizloc_ros.features.extractor import FeatureExtractor, open_extractor
@@ -106,7 +106,7 @@ def trust(
     pyramids = open_pyramid_extractor(device=device, long_side=options.long_side) if tracking or nodes else None
     opened = open_extractor(extractor, device=device)
     setting = _Setting(out, run, opened, pyramids, _QUICK_WORLD if quick else "", seed)
-    out.mkdir(parents=True, exist_ok=True)
+    require_result_folder(out)
     rows = _through_nodes(setting, node_faults, rate, provider) if nodes else _offline(setting, faults, evidence)
     setting.write(rows)
     console.print(trust_table(rows))

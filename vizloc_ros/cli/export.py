@@ -8,6 +8,7 @@ from rich.console import Console
 
 from vizloc_ros.cli.train import require_torch
 from vizloc_ros.errors import ConfigError
+from vizloc_ros.files import require_file
 
 app = typer.Typer(help="Export trained networks (pip install 'vizloc_ros[train]').", no_args_is_help=True)
 
@@ -32,6 +33,7 @@ def hfnet(
     is exported, with the global head of the first. They must have started from the same weights.
     """
     fixed_size = _size(size)
+    require_file(out)
     require_torch()
     from vizloc_ros.features.hfnet.hfnet_export import export_onnx
     from vizloc_ros.training.checkpoint import load_mean_network
@@ -59,6 +61,7 @@ def pixloc(
     From an EdgePoint2 file (ONNX), it is the network before end-to-end training.
     """
     fixed_size = _size(size)
+    require_file(out)
     require_torch()
     from vizloc_ros.pixloc.network.network_store import save_network
     from vizloc_ros.pixloc.network.pixloc_export import export_onnx

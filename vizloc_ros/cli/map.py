@@ -35,12 +35,12 @@ from vizloc_ros.localization.faiss_index import INDEX_FILE, write_index
 from vizloc_ros.localization.global_search import EXACT_UP_TO
 from vizloc_ros.mapping.build_report import BuildReport
 from vizloc_ros.mapping.builder import BuildOptions, build_map
-from vizloc_ros.mapping.check import map_problems
+from vizloc_ros.mapping.check import map_problems, purpose
 from vizloc_ros.mapping.drift_report import DriftReport
 from vizloc_ros.mapping.georeference import Utm, Wgs84, parse_datum
 from vizloc_ros.mapping.keyframe_choice import ChosenKeyframes, choose_keyframes
 from vizloc_ros.mapping.map_format import MapInfo
-from vizloc_ros.mapping.map_writer import add_to_map
+from vizloc_ros.mapping.map_writer import LEAST_PER_IMAGE, add_to_map, changing_map, replacing_map
 from vizloc_ros.mapping.reference_arrays import array_files
 from vizloc_ros.mapping.route_coverage import coverage_of_map
 from vizloc_ros.mapping.visual_map import VisualMap
@@ -121,12 +121,15 @@ def build_and_print(
     device = Device(provider=provider, threads=1)  # images are processed in parallel
     opened = open_extractor(extractor, read_mapping(extractor_config), device=device)
     dense = open_pyramid_extractor(device=device) if pixloc else None
-    with open_work(choice or WorkChoice(), out, len(records), provider) as work:
-        report = build_map(records, opened, out, dataset=dataset, options=options, datum=datum, work=work, progress=bar)
+    with (
+        replacing_map(out, len(records) * LEAST_PER_IMAGE) as new,
+        open_work(choice or WorkChoice(), out, len(records), provider) as work,
+    ):
+        report = build_map(records, opened, new, dataset=dataset, options=options, datum=datum, work=work, progress=bar)
         print_build(report, out)
-        compare_places(out, work)
+        compare_places(new, work)
         if dense is not None:
-            add_references(out, records, dense, bar, work)
+            add_references(new, records, dense, bar, work)
     print_size(out)
 
 
@@ -245,8 +248,8 @@ def check(map_path: MapArgument) -> None:
     """
     if problems := map_problems(map_path, bar):
         raise MapError("\n".join(problems))
-    console.print(f"{map_path}: whole", style="green")
     visual_map = VisualMap.open(map_path)
+    console.print(f"{map_path}: whole, for {purpose(visual_map.info)}", style="green", markup=False, soft_wrap=True)
     coverage = coverage_of_map(visual_map)
     console.print(coverage.text, soft_wrap=True)
     for warning in dict.fromkeys(visual_map.info.build.get("warnings", []) + coverage.warnings()):
@@ -260,13 +263,15 @@ def index(map_path: MapArgument, seed: SeedOption = 0) -> None:
 
     The index is that of the global descriptors.
     """
-    visual_map = VisualMap.open(map_path)
-    keyframes, start = visual_map.info.keyframes, time.perf_counter()
-    added = add_to_map(
-        map_path,
-        [INDEX_FILE],
-        lambda folder: write_index(visual_map.global_descriptors, folder / INDEX_FILE, seed=seed, progress=bar),
-    )
+    start = time.perf_counter()
+    with changing_map(map_path) as copy:
+        visual_map = VisualMap.open(copy)
+        added = add_to_map(
+            copy,
+            [INDEX_FILE],
+            lambda folder: write_index(visual_map.global_descriptors, folder / INDEX_FILE, seed=seed, progress=bar),
+        )
+    keyframes = visual_map.info.keyframes
     seconds = time.perf_counter() - start
     console.print(f"{map_path}: {keyframes} keyframes indexed in {seconds:.1f} s, {added / 1e6:.1f} MB")
     if keyframes <= EXACT_UP_TO:

@@ -23,6 +23,7 @@ from vizloc_ros.mapping.map_alignment import (
     read_positions,
     set_georeference,
 )
+from vizloc_ros.mapping.map_writer import changing_map
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.wording import numbers_text
 
@@ -64,20 +65,21 @@ def align(
     if datum and gnss:
         raise ConfigError(f"--datum {datum}: is for --to; positions of --gnss are on the earth already")
     place, lever = parse_datum(datum), _antenna(antenna)
-    visual_map = VisualMap.open(map_path)
-    known = _known_positions(visual_map, to or Path(gnss.removeprefix(_BAG)), gnss.startswith(_BAG), topic)
-    earth_from_local = None
-    if gnss:
-        known, earth_from_local = local_positions(known)
-    keyframes, positions = positions_of_keyframes(visual_map, known)
-    points = points_of_keyframes(visual_map, keyframes, lever)
-    found = align_positions(points, positions, known.source, max_error=max_error, similarity=similarity, seed=seed)
-    old = visual_map.info.place
-    if earth_from_local is None:
-        new = aligned_with_world(old, found, place)
-    else:
-        new = aligned_with_earth(old, found, earth_from_local)
-    set_georeference(visual_map, new, found.scale)
+    with changing_map(map_path) as copy:
+        visual_map = VisualMap.open(copy)
+        known = _known_positions(visual_map, to or Path(gnss.removeprefix(_BAG)), gnss.startswith(_BAG), topic)
+        earth_from_local = None
+        if gnss:
+            known, earth_from_local = local_positions(known)
+        keyframes, positions = positions_of_keyframes(visual_map, known)
+        points = points_of_keyframes(visual_map, keyframes, lever)
+        found = align_positions(points, positions, known.source, max_error=max_error, similarity=similarity, seed=seed)
+        old = visual_map.info.place
+        if earth_from_local is None:
+            new = aligned_with_world(old, found, place)
+        else:
+            new = aligned_with_earth(old, found, earth_from_local)
+        set_georeference(visual_map, new, found.scale)
     _print_alignment(map_path, found, new)
 
 

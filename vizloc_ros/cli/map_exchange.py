@@ -20,7 +20,9 @@ from vizloc_ros.cli.config_file import read_mapping, read_options
 from vizloc_ros.cli.map import build_and_print, print_size
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.record import every as every_nth
+from vizloc_ros.files import require_file
 from vizloc_ros.mapping.builder import BuildOptions
+from vizloc_ros.mapping.map_writer import replacing_map
 from vizloc_ros.mapping.ply import Coloring, export_ply
 from vizloc_ros.mapping.visual_map import VisualMap
 
@@ -104,22 +106,24 @@ def import_hloc(
     device = Device(provider=provider)
     files = HlocFiles.find(folder, sfm, features, global_features)
     opened = open_extractor(extractor, read_mapping(extractor_config), device=device) if extractor else None
-    report = import_hloc(files, out, extractor=opened, images=images, scale=scale, seed=seed, progress=bar)
+    with replacing_map(out) as new:
+        report = import_hloc(files, new, extractor=opened, images=images, scale=scale, seed=seed, progress=bar)
+        visual_map = VisualMap.open(new)
+        if pixloc and images is not None:
+            records = open_dataset(visual_map.info.dataset).records("all")
+            add_references(new, records, open_pyramid_extractor(device=device), bar)
     console.print(
         f"{out}: {report['keyframes']} keyframes, {report['landmarks']} landmarks, reprojection error "
         f"{report['mean_reprojection_error_px']:.2f} px"
     )
     for warning in report["warnings"]:
         console.print(f"warning: {warning}", style="bold yellow")
-    visual_map = VisualMap.open(out)
     if opened is None:
         text = f"queries need the same features ({visual_map.info.extractor.name}): name their network with --extractor"
         console.print(text, style="yellow", soft_wrap=True)
     elif images is None:
         console.print("the extractor was not compared with the features: name the images with --images", style="yellow")
     if pixloc and images is not None:
-        records = open_dataset(visual_map.info.dataset).records("all")
-        add_references(out, records, open_pyramid_extractor(device=device), bar)
         print_size(out)
 
 
@@ -158,6 +162,7 @@ def export(
 
     The keyframes, with their viewing directions as normals, are in a second file.
     """
+    require_file(out)
     visual_map = VisualMap.open(map_path)
     keyframes = export_ply(visual_map, out, color)
     console.print(f"{out}: {visual_map.info.landmarks} landmarks, colored by {color.value}")

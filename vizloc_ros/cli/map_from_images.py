@@ -57,7 +57,7 @@ def from_images(
     from vizloc_ros.evaluation.report import draw_map
     from vizloc_ros.features.device import Device
     from vizloc_ros.features.extractor import open_extractor
-    from vizloc_ros.mapping.map_writer import add_to_map
+    from vizloc_ros.mapping.map_writer import LEAST_PER_IMAGE, add_to_map, replacing_map
     from vizloc_ros.mapping.metric_scale import ScaleSource
     from vizloc_ros.mapping.unposed_build import UnposedBuildOptions, build_from_images
     from vizloc_ros.mapping.visual_map import VisualMap
@@ -75,11 +75,15 @@ def from_images(
     device = Device(provider=provider, threads=1)  # images are processed in parallel
     features = open_extractor(extractor, read_mapping(extractor_config), device=device)
     dense = open_pyramid_extractor(device=device) if pixloc else None
-    with open_work(WorkChoice(processes, ray, work), out, len(records), provider) as stages:
+    with (
+        replacing_map(out, len(records) * LEAST_PER_IMAGE) as new,
+        open_work(WorkChoice(processes, ray, work), out, len(records), provider) as stages,
+    ):
         built = build_from_images(
             records,
             features,
-            out,
+            new,
+            home=out,
             dataset=dataset,
             scale=source,
             fixes=fixes_of(opened, split) if source.kind == "gnss" else (),
@@ -90,13 +94,13 @@ def from_images(
         if built.report.sfm is not None:
             print_sfm(built.report.sfm, out)
         print_build(built.report, out)
-        compare_places(out, stages)
-        add_to_map(out, [PICTURE], lambda folder: draw_map(folder / PICTURE, VisualMap.open(out)))
+        compare_places(new, stages)
+        add_to_map(new, [PICTURE], lambda folder: draw_map(folder / PICTURE, VisualMap.open(new)))
         console.print(f"map from above, which shows whether the model is folded: {out / PICTURE}", soft_wrap=True)
         for path in built.calibrations:
             console.print(f"calibration, for images of the same camera: {path}")
         if dense is not None:
-            add_references(out, built.records, dense, bar, stages)
+            add_references(new, built.records, dense, bar, stages)
     print_size(out)
 
 

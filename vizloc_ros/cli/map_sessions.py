@@ -24,7 +24,7 @@ from vizloc_ros.cli.progress import bar
 from vizloc_ros.localization.faiss_index import INDEX_FILE
 from vizloc_ros.mapping.builder import BuildOptions
 from vizloc_ros.mapping.map_merge import MergeReport, known_transform, merge_maps, require_same_features
-from vizloc_ros.mapping.map_writer import require_replaceable
+from vizloc_ros.mapping.map_writer import replacing_map
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.tracking_options import LONG_SIDE
 
@@ -52,17 +52,17 @@ def merge(
     """
     from vizloc_ros.localization.session_alignment import align_by_matches
 
-    require_replaceable(out)
-    first, second = VisualMap.open(map_path), VisualMap.open(other)
-    require_same_features(first, second)
-    known = None if align else known_transform(first.info, second.info)
-    alignment = align_by_matches(first, second, known, bar)
-    seen = f"{alignment.agreeing} of {alignment.tried} keyframes of {other} agree with matches in {map_path}"
-    moved = "" if known is not None else f"; aligned by them, scale {alignment.first_from_second.scale:.4f}"
-    console.print(seen + moved, soft_wrap=True)
-    report = merge_maps(first, second, alignment.first_from_second, out, bar)
-    print_merge(report, out, first)
-    compare_places(out)
+    with replacing_map(out) as new:
+        first, second = VisualMap.open(map_path), VisualMap.open(other)
+        require_same_features(first, second)
+        known = None if align else known_transform(first.info, second.info)
+        alignment = align_by_matches(first, second, known, bar)
+        seen = f"{alignment.agreeing} of {alignment.tried} keyframes of {other} agree with matches in {map_path}"
+        moved = "" if known is not None else f"; aligned by them, scale {alignment.first_from_second.scale:.4f}"
+        console.print(seen + moved, soft_wrap=True)
+        report = merge_maps(first, second, alignment.first_from_second, new, bar)
+        print_merge(report, out, first)
+        compare_places(new)
 
 
 @app.command()
@@ -95,33 +95,35 @@ def extend(
     from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
     from vizloc_ros.readers import open_dataset
 
-    require_replaceable(out or map_path)
-    device = Device(provider=provider, threads=1)
-    visual_map = VisualMap.open(map_path, device)
-    options = read_options(config, BuildOptions, seed=seed)
-    tracker = open_pyramid_extractor(model, device, long_side) if pixloc and visual_map.info.pixloc else None
-    if tracker is not None:
-        visual_map.require_references(tracker.model_id)
-    records = every_nth(open_dataset(dataset).records(split), every)
-    session = posed_in_map(visual_map, records, localize, bar)
-    if left_out := session.left_out:
-        shown = ", ".join(left_out[:_MAX_SHOWN]) + (" ..." if len(left_out) > _MAX_SHOWN else "")
-        found = f"{session.localized} of {session.localized + len(left_out)} images were localized"
-        console.print(f"{found}; {len(left_out)} were not, and are left out: {shown}", style="yellow", soft_wrap=True)
-    chosen = choose_keyframes(session.records, options.keyframes, bar)
-    print_choice(chosen, len(session.records))
-    built, merged = extend_map(
-        visual_map,
-        session.with_records(chosen.records),
-        out or map_path,
-        dataset=dataset,
-        options=options,
-        tracker=tracker,
-        progress=bar,
-    )
-    print_build(built, Path(f"{out or map_path} (session)"))
-    print_merge(merged, out or map_path, visual_map)
-    compare_places(out or map_path)
+    out = out or map_path
+    with replacing_map(out) as new:
+        device = Device(provider=provider, threads=1)
+        visual_map = VisualMap.open(map_path, device)
+        options = read_options(config, BuildOptions, seed=seed)
+        tracker = open_pyramid_extractor(model, device, long_side) if pixloc and visual_map.info.pixloc else None
+        if tracker is not None:
+            visual_map.require_references(tracker.model_id)
+        records = every_nth(open_dataset(dataset).records(split), every)
+        session = posed_in_map(visual_map, records, localize, bar)
+        if left_out := session.left_out:
+            shown = ", ".join(left_out[:_MAX_SHOWN]) + (" ..." if len(left_out) > _MAX_SHOWN else "")
+            found = f"{session.localized} of {session.localized + len(left_out)} images were localized"
+            text = f"{found}; {len(left_out)} were not, and are left out: {shown}"
+            console.print(text, style="yellow", soft_wrap=True)
+        chosen = choose_keyframes(session.records, options.keyframes, bar)
+        print_choice(chosen, len(session.records))
+        built, merged = extend_map(
+            visual_map,
+            session.with_records(chosen.records),
+            new,
+            dataset=dataset,
+            options=options,
+            tracker=tracker,
+            progress=bar,
+        )
+        print_build(built, Path(f"{out} (session)"))
+        print_merge(merged, out, visual_map)
+        compare_places(new)
 
 
 def print_merge(report: MergeReport, out: Path, before: VisualMap) -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 from vizloc_ros.cli.arguments import EveryOption, MapArgument
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.localization.faiss_index import INDEX_FILE
-from vizloc_ros.mapping.map_writer import require_replaceable
+from vizloc_ros.mapping.map_writer import replacing_map
 from vizloc_ros.mapping.prune import choose_part, pruned_report
 from vizloc_ros.mapping.visual_map import VisualMap
 
@@ -76,16 +76,17 @@ def prune(
     from vizloc_ros.evaluation.offline_localization import open_queries
     from vizloc_ros.evaluation.recall import readable
 
-    require_replaceable(out)
-    visual_map = VisualMap.open(map_path)
-    records = open_queries(queries, split, every) if queries else []
-    use = map_use(visual_map, results) if results else None
-    if use is not None:
-        _note_other_maps(map_path, use.other_maps)
-    part = choose_part(visual_map, keep, use.landmarks if use else None)
-    part.write(pruned_report(part, keep), out)
-    smaller = VisualMap.open(out)
-    recalls = [report.recall for report in recall_of_maps([visual_map, smaller], records, bar)] if records else [{}, {}]
+    with replacing_map(out) as new:
+        visual_map = VisualMap.open(map_path)
+        records = open_queries(queries, split, every) if queries else []
+        use = map_use(visual_map, results) if results else None
+        if use is not None:
+            _note_other_maps(map_path, use.other_maps)
+        part = choose_part(visual_map, keep, use.landmarks if use else None)
+        part.write(pruned_report(part, keep), new)
+        smaller = VisualMap.open(new)
+        reports = recall_of_maps([visual_map, smaller], records, bar) if records else []
+        recalls = [report.recall for report in reports] or [{}, {}]
     table = Table("", str(map_path), str(out), title="Map before and after")
     for label, before, after in (
         ("keyframes", f"{visual_map.info.keyframes}", f"{smaller.info.keyframes}"),

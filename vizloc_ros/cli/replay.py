@@ -145,7 +145,7 @@ def _bag(console: Console, source: str, split: str, map_path: Path, out: Path, i
             f"{cameras[0]}, or with --image-topic: {', '.join(t.image for t in topics_of_cameras(records).values())}"
         )
     require_result_folder(out)
-    write_bag(records, out / "bag", fixes=fixes_of(dataset, split), overwrite=True, progress=bar)
+    write_bag(records, out / "bag", fixes=fixes_of(dataset, split), overwrite="own", progress=bar)
     for note in notes_on(records):
         console.print(Text(note, style="yellow"))
     return out / "bag"

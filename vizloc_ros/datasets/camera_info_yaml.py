@@ -12,6 +12,7 @@ import numpy as np
 import yaml
 
 from vizloc_ros.arrays import Float64
+from vizloc_ros.bounded import load_first_yaml
 from vizloc_ros.datasets.parsing import read_text
 from vizloc_ros.errors import CameraError, DatasetError
 from vizloc_ros.geometry.camera_info import camera_from_info
@@ -24,7 +25,7 @@ _Content = Mapping[str, Any]
 def read_camera_info(path: Path) -> DistortedCamera:
     """Read a camera from a YAML file of camera_calibration. Raises ``CameraError`` that names the file."""
     try:
-        content = next(yaml.safe_load_all(read_text(path)), None)
+        content = load_first_yaml(read_text(path))
     except DatasetError as error:
         raise CameraError(str(error)) from error
     except yaml.YAMLError as error:

@@ -14,6 +14,7 @@ import numpy as np
 import yaml
 from pycolmap import Rigid3d
 
+from vizloc_ros.bounded import load_yaml
 from vizloc_ros.datasets.listed import ListedDataset, ListedImage, sequence_parts
 from vizloc_ros.datasets.matrices import nearest_pose
 from vizloc_ros.datasets.parsing import numbered_rows, parse_pose, read_text
@@ -90,7 +91,7 @@ def _read_trajectory(path: Path) -> Trajectory:
 def _read_sensor(path: Path) -> tuple[DistortedCamera, Rigid3d]:
     """Read the camera, and body_from_cam."""
     try:
-        content = yaml.safe_load(read_text(path))
+        content = load_yaml(read_text(path))
     except yaml.YAMLError as error:
         raise DatasetError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vizloc_ros.arrays import UInt8, UInt16, evenly
+from vizloc_ros.bounded import open_regular
 from vizloc_ros.datasets.bit_depth import BitDepth, bits_in_use
 from vizloc_ros.datasets.exif import UPRIGHT, exif_orientation, orientation_text
 from vizloc_ros.datasets.image_ends import End, end_of, with_end_marker
@@ -159,7 +160,7 @@ def _decode(data: bytes, name: str) -> NDArray[Any]:
 
 def _read_bytes(path: Path, count: int = -1) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(count)
     except OSError as error:
         raise ImageError(f"{path}: cannot be read: {error.strerror}") from error

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from pycolmap import Rigid3d
 
+from vizloc_ros.bounded import read_regular_text
 from vizloc_ros.errors import DatasetError
 from vizloc_ros.geometry.poses import pose_from_quaternion
 from vizloc_ros.timing import NANOSECONDS
@@ -21,7 +22,7 @@ LATEST_SECONDS = 2**31  # range of a ROS time stamp; nanoseconds given as second
 def read_text(path: Path) -> str:
     """Read a UTF-8 file, with or without a byte order mark. Raises ``DatasetError`` that names it."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_regular_text(path, None, "utf-8-sig")
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -115,7 +115,6 @@ def evaluate_consistency(
         raise DatasetError(f"none of the {len(records)} images has a pose to compare with")
     if extractor is not None:
         visual_map.require_references(extractor.model_id)
-    out.mkdir(parents=True, exist_ok=True)  # fails now, and not after the work, if it cannot be written
     chosen, clean = options or OptionTree(), visual_map.info.place.records_in_map(records)
     localizer = HierarchicalLocalizer(visual_map, chosen.retrieval, chosen.pose.model_copy(update={"seed": seed}))
     runs: dict[str, dict[str, Consistency]] = {"localizer": {}}

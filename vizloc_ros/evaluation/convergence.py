@@ -14,7 +14,7 @@ from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import ConfigError, DatasetError
 from vizloc_ros.evaluation.convergence_figures import plot_convergence
 from vizloc_ros.evaluation.recall import PoseError
-from vizloc_ros.evaluation.report import write_report
+from vizloc_ros.evaluation.report import require_result_folder, write_report
 from vizloc_ros.geometry.poses import perturbed, pose_error, pose_of
 from vizloc_ros.localization.global_search import open_search
 from vizloc_ros.localization.localization_options import RetrievalOptions
@@ -236,7 +236,7 @@ def evaluate_convergence(
     """
     if not models:
         raise ConfigError("no model was given")
-    figure.parent.mkdir(parents=True, exist_ok=True)
+    require_result_folder(figure.parent)
     reports: dict[str, dict[str, Any]] = {}
     for name, extractor in models.items():
         task = ConvergenceTask(visual_map, extractor, mapped, options, progress)

@@ -11,6 +11,7 @@ import numpy as np
 from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import UNREADABLE_ARRAY, Float32, Float64, Int32
+from vizloc_ros.bounded import open_regular
 from vizloc_ros.errors import DatasetError
 from vizloc_ros.features.types import Features
 from vizloc_ros.files import replacing
@@ -136,7 +137,7 @@ class ImageResults:
     def read(cls, path: Path) -> "ImageResults":
         """Read the file. Raises ``DatasetError`` if it is missing or damaged."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open_regular(path) as opened, np.load(opened, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             offsets = arrays["match_offsets"]
             images = [

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import MapError
@@ -15,7 +14,7 @@ from vizloc_ros.localization.session_alignment import align_by_matches
 from vizloc_ros.mapping.build_report import BuildReport
 from vizloc_ros.mapping.builder import BuildOptions, build_map
 from vizloc_ros.mapping.map_merge import MergeReport, merge_maps
-from vizloc_ros.mapping.map_writer import require_replaceable
+from vizloc_ros.mapping.map_writer import replacing_map
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, silent
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
@@ -94,17 +93,16 @@ def extend_map(
 
     Raises:
         DatasetError, ImageError: as ``build_map``.
+        OutputError: another process writes the result, or it cannot be written.
         MapError: likewise, or the images show the poses to be wrong, or the result cannot be written.
     """
-    require_replaceable(out)
     if not session.records:
         raise MapError(
             f"{dataset}: none of its {len(session.left_out)} images was localized in {visual_map.folder}: give a "
             "dataset with poses in the map's world"
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{out.name}.session-", dir=out.parent) as folder:
-        path, extractor = Path(folder) / "map", LearnedExtractor(visual_map.extractor)
+    with replacing_map(out) as new:
+        path, extractor = new.with_name("session"), LearnedExtractor(visual_map.extractor)
         report = build_map(session.records, extractor, path, dataset=dataset, options=options, progress=progress)
         if tracker is not None:
             add_references(path, session.records, tracker, progress)
@@ -113,4 +111,4 @@ def extend_map(
         known = Similarity(1.0, place)
         if not session.localized:
             align_by_matches(visual_map, added, known, progress, name=dataset)
-        return report, merge_maps(visual_map, added, known, out, progress)
+        return report, merge_maps(visual_map, added, known, new, progress)

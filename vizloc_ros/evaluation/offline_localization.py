@@ -235,7 +235,6 @@ def evaluate_localization(
     localizer = HierarchicalLocalizer(visual_map, chosen.retrieval, chosen.pose.model_copy(update={"seed": seed}))
     farthest = MAX_REFINEMENT if prior is None else math.inf
     refiner = PoseRefiner(visual_map, refine_with, max_distance=farthest) if refine_with is not None else None
-    out.mkdir(parents=True, exist_ok=True)  # fails now, and not after the work, if it cannot be written
     if prior is None:
         run = localize_records(records, visual_map, localizer, progress, rolls=rolls)
     else:

@@ -230,7 +230,6 @@ def evaluate_tracking(
     chosen, records = options or OptionTree(), visual_map.info.place.records_in_map(records)
     visual_map.require_references(extractor.model_id)
     localizer = HierarchicalLocalizer(visual_map, chosen.retrieval, chosen.pose.model_copy(update={"seed": seed}))
-    out.mkdir(parents=True, exist_ok=True)  # fails now, and not after the work, if it cannot be written
     run = track_records(
         records,
         visual_map,

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,13 +14,14 @@ from pycolmap import Rigid3d
 from rich.table import Table
 from rich.text import Text
 
+from vizloc_ros.bounded import read_regular_text
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import InputError
 from vizloc_ros.evaluation.image_results import IMAGES_FILE, NO_MATCHES, ImageDetails, ImageResult, ImageResults
 from vizloc_ros.evaluation.plots import plot_errors, plot_trajectory
 from vizloc_ros.evaluation.recall import evaluate_poses, ground_truth, readable
 from vizloc_ros.evaluation.trajectories import write_tum, write_visuallocalization
-from vizloc_ros.files import replacing
+from vizloc_ros.files import replacing, require_folder
 from vizloc_ros.geometry.poses import pose_of
 from vizloc_ros.mapping.map_format import INFO_FILE
 from vizloc_ros.mapping.visual_map import VisualMap
@@ -27,6 +29,9 @@ from vizloc_ros.timing import NANOSECONDS
 from vizloc_ros.wording import number_text
 
 PERCENTILES = {"p50", "p99"}
+_REPORT = "report.json"
+_FIGURES = ("trajectory.png", "errors.png", "overlay.png")
+_RESULT_FILES = (_REPORT, *_FIGURES, IMAGES_FILE, "poses_tum.txt", "poses_visuallocalization.txt")
 RATIOS = ("recall", "recall_of_processed", "retrieval", "converged")
 
 
@@ -101,10 +106,30 @@ _MAX_POINTS_DRAWN = 20_000
 
 
 def require_result_folder(out: Path) -> None:
-    """Raise ``InputError`` if results would be written among the files of a map or a bag."""
+    """Make the folder of results, and check that they can be written into it: now, and not after the work.
+
+    Raises:
+        InputError: it is the folder of a map or a bag, or has files with the names of results that are not ours.
+        OutputError: it cannot be made or written, or the disk is full.
+    """
     for file, kind in ((INFO_FILE, "map"), ("metadata.yaml", "bag")):
         if (out / file).is_file():
             raise InputError(f"--out {out}: is the folder of a {kind}: give results another one")
+    taken = [name for name in _RESULT_FILES if os.path.lexists(out / name)]
+    if taken and not _is_report(out / _REPORT):
+        raise InputError(f"--out {out}: has a file {taken[0]} that is not of vizloc: give results another folder")
+    require_folder(out)
+
+
+def _is_report(path: Path) -> bool:
+    """Return true if a file is a report of this program."""
+    try:
+        content = json.loads(read_regular_text(path))
+    except (OSError, ValueError, RecursionError):
+        return False
+    if not isinstance(content, dict):
+        return False
+    return str(content.get("command", "")).startswith("vizloc ") or {"num_images", "num_poses"} <= content.keys()
 
 
 def write_results(
@@ -132,12 +157,12 @@ def write_results(
         The report.
     """
     out.mkdir(parents=True, exist_ok=True)
-    for figure in ("trajectory.png", "errors.png", "overlay.png"):
+    for figure in _FIGURES:
         (out / figure).unlink(missing_ok=True)  # an earlier run's figure would contradict this report
     truth = ground_truth(records)
     recall = evaluate_poses(estimates, truth)
     report = {**recall.as_dict(), "num_images": len(records), "num_poses": len(estimates), **details}
-    write_report(out / "report.json", report)
+    write_report(out / _REPORT, report)
     place = visual_map.info.place
     in_world = place.poses_in_world(estimates)
     found = [r for r in records if r.name in estimates]

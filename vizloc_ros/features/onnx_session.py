@@ -9,6 +9,7 @@ from typing import Any
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
+from vizloc_ros.bounded import NETWORK_LIMIT, read_regular
 from vizloc_ros.errors import DeviceError, FeatureError
 from vizloc_ros.features.device import Device, available
 
@@ -48,7 +49,7 @@ def read_network(
 ) -> NetworkFile:
     """Read any ONNX file. Raises ``FeatureError`` with the problem and the advice if it cannot be read."""
     try:
-        model = path.read_bytes()
+        model = read_regular(path, NETWORK_LIMIT)
     except OSError as error:
         raise FeatureError(f"{path}: {problem} ({error.strerror}): {advice}") from error
     return NetworkFile(path, model, f"{zlib.crc32(model):08x}")

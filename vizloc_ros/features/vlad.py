@@ -12,6 +12,7 @@ from pydantic import Field
 from scipy.sparse import csr_matrix
 
 from vizloc_ros.arrays import UNREADABLE_ARRAY, Float32, Int8, Int32, UInt8
+from vizloc_ros.bounded import read_array
 from vizloc_ros.errors import FeatureError, MapError
 from vizloc_ros.features.types import Features, dequantize
 from vizloc_ros.options import Options
@@ -245,7 +246,7 @@ def load_vlad(folder: Path | None) -> Vlad | None:
     arrays = {}
     for attribute, file in _FILES.items():
         try:
-            arrays[attribute] = np.load(folder / file, allow_pickle=False)
+            arrays[attribute] = read_array(folder / file)
         except UNREADABLE_ARRAY as error:
             raise MapError(f"{folder / file}: cannot be read ({error}): check the map, or build it again") from error
     return Vlad(**arrays)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import yaml
 
+from vizloc_ros.bounded import compose_yaml, read_regular_text
 from vizloc_ros.errors import ConfigError
 
 _PARAMETERS = "ros__parameters"
@@ -79,7 +80,7 @@ def read_sections(path: Path) -> list[Section]:
         ConfigError: no such file, not YAML, or not made of sections with ``ros__parameters``.
     """
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        root = compose_yaml(read_regular_text(path))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: the parameters cannot be read: {' '.join(str(error).split())}") from error
     sections: dict[str, Values] = {}

@@ -51,7 +51,7 @@ class Place:
         Observations of the first keyframes are kept: in order of retrieval, these are most similar to the query.
         """
         rows = np.concatenate([np.arange(r.start, r.stop) for r in map(visual_map.observations_of, keyframes.tolist())])
-        landmark_ids = visual_map.observation_landmarks[rows]
+        landmark_ids = np.concatenate([visual_map.landmarks_of(int(k)) for k in keyframes])
         kept = _first_of_each(landmark_ids, per_landmark)
         landmark_ids = landmark_ids[kept]
         return cls(

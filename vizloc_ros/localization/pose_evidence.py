@@ -11,11 +11,11 @@ from importlib.resources import files
 from math import exp, log
 
 import numpy as np
-import yaml
 from pycolmap import Rigid3d
 from pydantic import BaseModel, ConfigDict
 
 from vizloc_ros.arrays import Float64
+from vizloc_ros.bounded import load_yaml
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import transform_points
 
@@ -100,4 +100,4 @@ class ProbabilityModel(BaseModel):
 def shipped_model() -> ProbabilityModel:
     """Model that comes with the package."""
     text = (files("vizloc_ros") / "weights" / _MODEL).read_text(encoding="utf-8")
-    return ProbabilityModel.model_validate(yaml.safe_load(text))
+    return ProbabilityModel.model_validate(load_yaml(text))

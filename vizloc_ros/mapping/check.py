@@ -1,14 +1,15 @@
-"""Integrity check of a map: every byte against the checksums, and the arrays against each other."""
+"""Check of a map: every byte against the checksums, the arrays against each other, and numbers against what can be."""
 
 from pathlib import Path
 
-import numpy as np
-
 from vizloc_ros.errors import MapError
-from vizloc_ros.mapping.map_format import FileInfo, open_array, read_info
+from vizloc_ros.mapping.bus_guard import GUARD
+from vizloc_ros.mapping.map_arrays import open_array
+from vizloc_ros.mapping.map_format import FileInfo, MapInfo, read_info
+from vizloc_ros.mapping.map_numbers import number_problems
 from vizloc_ros.mapping.reference_arrays import array_files
 from vizloc_ros.mapping.visual_map import ARRAYS, VisualMap
-from vizloc_ros.parallel import Progress, silent
+from vizloc_ros.parallel import Progress, parallel_map, silent
 
 
 def map_problems(folder: Path, progress: Progress = silent) -> list[str]:
@@ -17,23 +18,18 @@ def map_problems(folder: Path, progress: Progress = silent) -> list[str]:
         info = read_info(folder)
     except MapError as error:
         return [str(error)]
-    problems = []
-    for name, expected in progress(info.files.items(), "checking files", len(info.files)):
-        path = folder / name
-        if not path.is_file():
-            problems.append(f"{path}: missing")
-        elif (size := path.stat().st_size) != expected.bytes:
-            problems.append(f"{path}: has {size} bytes instead of {expected.bytes}: cut off, or of another map")
-        elif FileInfo.of(path) != expected:
-            problems.append(f"{path}: its bytes are not those that were written: corrupt, or of another map")
-    shapes = {name: (dtype, shape(info)) for name, (dtype, shape) in ARRAYS.items()} | array_files(info)
-    for name, (dtype, shape) in shapes.items():
+    found = parallel_map(
+        lambda name: _file_problem(folder / name, info.files[name]), list(info.files), "checking files", progress
+    )
+    problems = [problem for problem in found if problem]
+    kinds = {name: (dtype, shape(info)) for name, (dtype, shape) in ARRAYS.items()} | array_files(info)
+    for name, kind in kinds.items():
         try:
-            open_array(folder / f"{name}.npy", dtype, shape)
+            open_array(folder, name, info, kind)
         except MapError as error:
             problems.append(str(error))
     if not problems:
-        problems += _inconsistencies(VisualMap.open(folder))
+        problems += _wrong_numbers(folder)
     return _first_of_each_file(problems)
 
 
@@ -44,19 +40,35 @@ def check_map(folder: Path) -> None:
         raise MapError(f"{problems[0]}{more}")
 
 
-def _inconsistencies(visual_map: VisualMap) -> list[str]:
-    """Problems that checksums cannot show, because they were written: wrong indices and numbers that are not finite."""
-    problems = []
-    offsets, info = visual_map.observation_offsets, visual_map.info
-    if offsets[0] != 0 or offsets[-1] != info.observations or (np.diff(offsets) < 0).any():
-        problems.append(f"{visual_map.folder / 'observation_offsets.npy'}: offsets do not ascend from 0 to the end")
-    if visual_map.observation_landmarks.min() < 0 or visual_map.observation_landmarks.max() >= info.landmarks:
-        problems.append(f"{visual_map.folder / 'observation_landmarks.npy'}: names landmarks that are not in the map")
-    for name in ("keyframe_poses", "global_descriptors", "landmark_positions", "observation_pixels"):
-        if not np.isfinite(getattr(visual_map, name)).all():
-            problems.append(f"{visual_map.folder / name}.npy: holds numbers that are not finite")
-        visual_map.release_pages()  # all of the arrays at once may be more than the memory a map server should take
-    return problems
+def purpose(info: MapInfo) -> str:
+    """What a map is for: the tracker needs its reference features."""
+    return "localizer only" if info.pixloc is None else "localizer and tracker"
+
+
+def _file_problem(path: Path, expected: FileInfo) -> str:
+    """What is wrong with the bytes of a file; empty if they are those that were written."""
+    try:
+        if (size := path.stat().st_size) != expected.bytes:
+            return f"{path}: has {size} bytes instead of {expected.bytes}: cut off, or of another map"
+        if FileInfo.of(path) != expected:
+            return f"{path}: its bytes are not those that were written: corrupt, or of another map"
+    except FileNotFoundError:
+        return f"{path}: missing"
+    except OSError as error:
+        return f"{path}: cannot be read ({error.strerror})"
+    return ""
+
+
+def _wrong_numbers(folder: Path) -> list[str]:
+    """Problems that checksums cannot show, because they were written."""
+    try:
+        visual_map = VisualMap.open(folder)
+        GUARD.protect(visual_map.mapped_arrays)
+        problems = list(number_problems(visual_map))
+        visual_map.watch.require_unchanged()
+        return problems
+    except MapError as error:
+        return [str(error)]
 
 
 def _first_of_each_file(problems: list[str]) -> list[str]:

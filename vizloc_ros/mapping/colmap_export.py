@@ -10,7 +10,7 @@ import pycolmap
 from vizloc_ros.arrays import Float64
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import MapError
-from vizloc_ros.files import replacing_folder
+from vizloc_ros.files import replacing_folder, require_folder, require_new
 from vizloc_ros.geometry.camera import PIXEL_CENTRE, IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.colmap_camera import colmap_camera
 from vizloc_ros.mapping.map_format import FileInfo
@@ -47,10 +47,12 @@ def export_colmap(
         The model as it was written.
 
     Raises:
-        MapError: the map's model is missing or of another map, an image is missing, or ``out`` cannot be written.
+        MapError: the map's model is missing or of another map, or an image is missing.
+        OutputError: ``out`` is not new, or cannot be written.
         ImageError: an image cannot be read.
     """
-    require_new_folder(out)
+    require_new(out)
+    require_folder(out.parent)
     model = read_model_of(visual_map)
     _put_corrections_into_cameras(model, visual_map)
     if visual_map.info.place.is_moved:
@@ -65,12 +67,6 @@ def export_colmap(
     except OSError as error:
         raise MapError(f"{out}: the model cannot be written: {error}") from error
     return model
-
-
-def require_new_folder(out: Path) -> None:
-    """Raise ``MapError`` unless ``out`` is new or an empty folder."""
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise MapError(f"{out}: exists already: remove it, or give another --out")
 
 
 def read_model_of(visual_map: VisualMap) -> pycolmap.Reconstruction:

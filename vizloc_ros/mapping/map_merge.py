@@ -21,8 +21,8 @@ from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.landmark_fusion import fuse_landmarks
 from vizloc_ros.mapping.map_format import MapInfo
 from vizloc_ros.mapping.map_part import MapPart, StoredKind, Structure
-from vizloc_ros.mapping.map_writer import MapContent, add_to_map, write_map
-from vizloc_ros.mapping.reference_arrays import ReferenceArrays, array_files
+from vizloc_ros.mapping.map_writer import MapContent, replacing_map, write_map, write_references
+from vizloc_ros.mapping.reference_arrays import ReferenceArrays
 from vizloc_ros.mapping.triangulation import triangulation_of
 from vizloc_ros.mapping.visual_map import EXTRACTOR_FOLDER, VisualMap
 from vizloc_ros.parallel import Progress, silent
@@ -124,11 +124,10 @@ def merge_maps(
         fusion.joined,
         no_references,
     )
-    write_map(content, _build_report((first.info, second.info), content, report), out)
-    if references is not None:
-        info = first.info.model_copy(update={"observations": len(content.triangulation.landmarks)})
-        names = [f"{name}.npy" for name in array_files(info)]
-        add_to_map(out, names, references.save, {"pixloc": first.info.pixloc})
+    with replacing_map(out) as new:
+        write_map(content, _build_report((first.info, second.info), content, report), new)
+        if references is not None and first.info.pixloc is not None:
+            write_references(new, references, first.info.pixloc.model_id)
     return report
 
 
@@ -186,7 +185,8 @@ def _references(parts: Sequence[MapPart]) -> tuple[ReferenceArrays | None, str]:
     infos = [part.visual_map.info for part in parts]
     if without := [info.dataset for info in infos if info.pixloc is None]:
         return None, "" if len(without) == len(parts) else f"those of {without[0]} are missing"
-    if infos[0].pixloc != infos[1].pixloc:
+    kinds = {(i.pixloc.model_id, *i.pixloc.dimensions) for i in infos if i.pixloc is not None}
+    if len(kinds) > 1:
         return None, "those of the two maps are of different networks or image sizes"
     first, second = (part.references for part in parts)
     if first is None or second is None:

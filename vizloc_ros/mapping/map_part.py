@@ -15,8 +15,8 @@ from vizloc_ros.features.types import Features
 from vizloc_ros.geometry.poses import pose_of
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.map_format import ExtractorInfo, MapInfo, Session
-from vizloc_ros.mapping.map_writer import MapContent, add_to_map, write_map
-from vizloc_ros.mapping.reference_arrays import ReferenceArrays, array_files
+from vizloc_ros.mapping.map_writer import MapContent, replacing_map, write_map, write_references
+from vizloc_ros.mapping.reference_arrays import ReferenceArrays
 from vizloc_ros.mapping.triangulation import triangulation_of
 from vizloc_ros.mapping.visual_map import EXTRACTOR_FOLDER, VisualMap
 
@@ -98,11 +98,11 @@ class MapPart:
             MapError: ``out`` is not replaceable, or the map cannot be written.
         """
         info, references = self.visual_map.info, self.references
-        size = write_map(self._content(), build, out)
-        if references is None:
-            return size
-        names = [f"{name}.npy" for name in array_files(info)]
-        return size + add_to_map(out, names, references.save, {"pixloc": info.pixloc})
+        with replacing_map(out) as new:
+            size = write_map(self._content(), build, new)
+            if references is not None and info.pixloc is not None:
+                size += write_references(new, references, info.pixloc.model_id)
+        return size
 
     @property
     def references(self) -> ReferenceArrays | None:

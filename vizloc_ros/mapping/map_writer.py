@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vizloc_ros.errors import MapError
+from vizloc_ros.errors import MapError, VizlocError
 from vizloc_ros.features.extractor import FeatureKind
-from vizloc_ros.files import replacing_folder
+from vizloc_ros.files import LEAST_SPACE, others_in, remove, replacing_folder
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import array_of
 from vizloc_ros.mapping.colmap_model import open_model
@@ -26,12 +26,17 @@ from vizloc_ros.mapping.map_format import (
     ExtractorInfo,
     FileInfo,
     MapInfo,
+    PixLocInfo,
     read_info,
     write_info,
+    written_files,
 )
+from vizloc_ros.mapping.reference_arrays import ReferenceArrays, array_files
 from vizloc_ros.mapping.sfm_report import Scale
 from vizloc_ros.mapping.triangulation import Triangulation
 from vizloc_ros.mapping.visual_map import ARRAYS, EXTRACTOR_FOLDER, MODEL_FOLDER, NAMES_FILE
+
+LEAST_PER_IMAGE = 50_000  # bytes of a map
 
 
 @dataclass(frozen=True)
@@ -66,9 +71,62 @@ class MapContent:
 
 
 def require_replaceable(out: Path) -> None:
-    """Raise ``MapError`` if ``out`` exists and is neither a map nor an empty folder: its content would be lost."""
-    if out.exists() and not (out / INFO_FILE).is_file() and not (out.is_dir() and not any(out.iterdir())):
+    """Raise ``MapError`` if ``out`` is neither new, nor empty, nor a map that this program wrote and nothing else.
+
+    Its files may be damaged: what is looked at is map.yaml, with its checksum, and whether it lists what lies there.
+    """
+    if not os.path.lexists(out) or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / INFO_FILE).is_file():
         raise MapError(f"{out}: exists and is not a map, so it is not replaced: give another --out")
+    try:
+        written = written_files(out)
+    except MapError as error:
+        raise MapError(
+            f"{out}: is not a map that this program wrote, so it is not replaced: give another --out ({error})"
+        ) from error
+    if others := others_in(out, written):
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        raise MapError(f"{out}: holds {others[0]}{more}, which is not of the map and would be lost: move it elsewhere")
+
+
+@contextmanager
+def replacing_map(out: Path, needed: int = 0) -> Iterator[Path]:
+    """Give a folder for a new map, with all that belongs to it, that becomes ``out`` if the block succeeds.
+
+    Until then ``out`` is as it was, and no other process can write it. Errors name ``out``. Blocks can be nested: the
+    functions that write a map, or change one, have this block themselves, which a command puts around all of them.
+
+    Args:
+        out: folder of the map; an old map is replaced.
+        needed: size that the map will have at least [bytes].
+
+    Raises:
+        MapError: ``out`` is not replaceable, or the map cannot be written.
+        OutputError: another process writes it, or the folder cannot be written.
+    """
+    new = out
+    try:
+        with replacing_folder(out, require_replaceable, max(needed, LEAST_SPACE)) as new:
+            yield new
+    except VizlocError as error:
+        if str(new) not in str(error) or new == out:
+            raise
+        raise type(error)(str(error).replace(str(new), str(out))) from error
+    except OSError as error:
+        raise MapError(f"{out}: the map cannot be written: {error}") from error
+
+
+@contextmanager
+def changing_map(folder: Path) -> Iterator[Path]:
+    """Give a copy of a map, of hard links, that takes its place if the block succeeds; see ``replacing_map``.
+
+    A file of the copy must be removed before it is written: its bytes are also those of the map in use.
+    """
+    read_info(folder)
+    with replacing_map(folder) as copy:
+        shutil.copytree(folder, copy, copy_function=_link, dirs_exist_ok=True)
+        yield copy
 
 
 def write_map(content: MapContent, build: dict[str, Any], out: Path) -> int:
@@ -83,20 +141,16 @@ def write_map(content: MapContent, build: dict[str, Any], out: Path) -> int:
         Size of its files [bytes].
 
     Raises:
-        MapError: ``out`` is not replaceable, or the map cannot be written.
+        MapError, OutputError: as ``replacing_map``.
     """
-    require_replaceable(out)
-    try:
-        with replacing_folder(out) as folder:
-            (folder / MODEL_FOLDER).mkdir()
-            cameras = _write_arrays(content, folder)
-            (folder / EXTRACTOR_FOLDER).mkdir()
-            content.extractor.save(folder / EXTRACTOR_FOLDER)
-            paths = sorted(path for path in folder.rglob("*") if path.is_file())
-            files = {str(path.relative_to(folder)): FileInfo.of(path) for path in paths}
-            write_info(folder, _info(content, cameras, build, files).model_copy(update=dict(content.changes)))
-    except OSError as error:
-        raise MapError(f"{out}: the map cannot be written: {error}") from error
+    with replacing_map(out) as folder:
+        (folder / MODEL_FOLDER).mkdir()
+        cameras = _write_arrays(content, folder)
+        (folder / EXTRACTOR_FOLDER).mkdir()
+        content.extractor.save(folder / EXTRACTOR_FOLDER)
+        paths = sorted(path for path in folder.rglob("*") if path.is_file())
+        files = {str(path.relative_to(folder)): FileInfo.of(path) for path in paths}
+        write_info(folder, _info(content, cameras, build, files).model_copy(update=dict(content.changes)))
     return sum(file.bytes for file in files.values())
 
 
@@ -115,20 +169,37 @@ def add_to_map(
         Size of the files [bytes].
 
     Raises:
-        MapError: there is no map, or it cannot be written.
+        MapError, OutputError: there is no map, or as ``replacing_map``.
+    """
+    with changing_map(folder) as copy:
+        info = read_info(copy)
+        for changed in (*names, INFO_FILE):
+            remove(copy / changed)
+        write(copy)
+        added = {name: FileInfo.of(copy / name) for name in names}
+        write_info(copy, info.model_copy(update={**(changes or {}), "files": {**info.files, **added}}))
+    return sum(file.bytes for file in added.values())
+
+
+def write_references(folder: Path, references: ReferenceArrays, model_id: str) -> int:
+    """Put reference features of the tracker into a map, in place of others; as ``add_to_map``.
+
+    Args:
+        folder: folder of the map, whose observations they are of.
+        references: the reference features.
+        model_id: identity of the network that computed them.
+
+    Returns:
+        Size of their files [bytes].
     """
     info = read_info(folder)
-    try:
-        with replacing_folder(folder) as copy:
-            shutil.copytree(folder, copy, copy_function=_link, dirs_exist_ok=True)
-            for changed in (*names, INFO_FILE):
-                (copy / changed).unlink(missing_ok=True)  # a link: writing into it would change the map in use
-            write(copy)
-            added = {name: FileInfo.of(copy / name) for name in names}
-            write_info(copy, info.model_copy(update={**(changes or {}), "files": {**info.files, **added}}))
-    except OSError as error:
-        raise MapError(f"{folder}: {', '.join(names)} cannot be added: {error}") from error
-    return sum(file.bytes for file in added.values())
+    pixloc = PixLocInfo(
+        model_id=model_id,
+        dimensions=[features.shape[1] for features in references.features],
+        observations=info.observations_digest,
+    )
+    names = [f"{name}.npy" for name in array_files(info.model_copy(update={"pixloc": pixloc}))]
+    return add_to_map(folder, names, references.save, {"pixloc": pixloc})
 
 
 def _link(source: str, target: str) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from vizloc_ros.arrays import Float16, Int8
-from vizloc_ros.mapping.map_format import MapInfo, open_array
+from vizloc_ros.mapping.map_arrays import ArrayKind, Opened, open_array
+from vizloc_ros.mapping.map_format import MapInfo
 
 _SCALES, _CONFIDENCES = "pixloc_scales", "pixloc_confidences"
 
@@ -26,9 +27,9 @@ class ReferenceArrays:
     confidences: Float16
 
     @classmethod
-    def open(cls, folder: Path, info: MapInfo) -> "ReferenceArrays | None":
+    def open(cls, folder: Path, info: MapInfo, opened: Opened | None = None) -> "ReferenceArrays | None":
         """Memory-map the reference features of a map; None if it has none. Raises ``MapError`` as ``open_array``."""
-        arrays = {name: open_array(folder / f"{name}.npy", *described) for name, described in array_files(info).items()}
+        arrays = {name: open_array(folder, name, info, kind, opened) for name, kind in array_files(info).items()}
         if info.pixloc is None:
             return None
         levels = range(len(info.pixloc.dimensions))
@@ -42,7 +43,7 @@ class ReferenceArrays:
         np.save(folder / f"{_CONFIDENCES}.npy", self.confidences, allow_pickle=False)
 
 
-def array_files(info: MapInfo) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
+def array_files(info: MapInfo) -> dict[str, ArrayKind]:
     """Type and shape of the files of a map's reference features, by name without ``.npy``; empty for a map without."""
     if info.pixloc is None:
         return {}

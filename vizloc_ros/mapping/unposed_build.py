@@ -65,6 +65,7 @@ def build_from_images(
     out: Path,
     *,
     dataset: str,
+    home: Path | None = None,
     scale: ScaleSource | None = None,
     fixes: Sequence[GnssFix] = (),
     options: UnposedBuildOptions | None = None,
@@ -78,6 +79,7 @@ def build_from_images(
         extractor: feature extractor; learns its vocabulary from the images if it needs one.
         out: folder of the map, as in ``build_map``.
         dataset: name of the dataset, for map.yaml.
+        home: folder where the map will be in the end, for the paths of its calibrations; by default ``out``.
         scale: source of the metric scale; None: the scale stays unknown.
         fixes: fixes of a GNSS receiver, for the scale.
         options: options of the build.
@@ -90,6 +92,7 @@ def build_from_images(
         MapError: ``out`` is not replaceable, the images do not overlap or show no depth, or the scale cannot be told.
     """
     options, scale, clock = options or UnposedBuildOptions(), scale or ScaleSource(), Stopwatch()
+    home = home or out
     seed = options.build.seed
     require_replaceable(out)
     if len(records) < _MIN_IMAGES:
@@ -147,13 +150,13 @@ def build_from_images(
         seconds=dict(clock.seconds),
     )
     names = _calibration_names(lenses)
-    written = with_cameras(dataset, [out / name for name in names])
+    written = with_cameras(dataset, [home / name for name in names])
     report = build_map(
         mapped, extractor, out, dataset=written, options=options.build, work=work, progress=progress, sfm=sfm
     )
     if names:
         add_to_map(out, list(names), lambda folder: _write_calibrations(folder, names))
-    return UnposedBuild(report, mapped, [out / name for name in names])
+    return UnposedBuild(report, mapped, [home / name for name in names])
 
 
 def _first_camera(camera: PinholeCamera, origin: Calibration, camera_id: int) -> pycolmap.Camera:

@@ -1,10 +1,11 @@
 """Map in memory: arrays that are memory-mapped from the map's folder, so that opening is fast.
 
+What there is of each keyframe is small, and read. A change of the mapped files is noticed: see ``MapWatch``.
 Observations are in CSR order: those of keyframe k are the rows ``offsets[k]:offsets[k + 1]``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vizloc_ros.arrays import Float32, Float64, Int8, Int32, Int64, release_pages
+from vizloc_ros.bounded import TEXT_LIMIT, read_regular_text
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import ConfigError, FeatureError, MapError
 from vizloc_ros.features.extractor import FeatureExtractor, open_extractor
-from vizloc_ros.mapping.map_format import MapInfo, no_references, open_array, read_info
+from vizloc_ros.mapping.map_arrays import open_array, read_small_array
+from vizloc_ros.mapping.map_format import MapInfo, no_references, read_info
+from vizloc_ros.mapping.map_numbers import require_sound_keyframes
+from vizloc_ros.mapping.map_watch import MapWatch
 from vizloc_ros.mapping.reference_arrays import ReferenceArrays
 
 if TYPE_CHECKING:
@@ -40,6 +45,7 @@ ARRAYS: Mapping[str, tuple[type[np.generic], _Shape]] = {
     "observation_descriptors": (np.int8, lambda m: (m.observations, m.descriptor_size)),
 }
 """Name, type and shape of every array file ``NAME.npy`` of a map."""
+_IN_MEMORY = ("keyframe_poses", "keyframe_stamps", "keyframe_cameras", "observation_offsets")
 
 
 @dataclass(frozen=True, repr=False)
@@ -61,6 +67,7 @@ class VisualMap:
         observation_descriptors: (M, D) int8 descriptors of the observations.
         references: reference features for the tracker; None for a map without.
         device: device of the extractor; None for the CPU.
+        watch: watch over the mapped files.
     """
 
     folder: Path
@@ -77,29 +84,42 @@ class VisualMap:
     observation_descriptors: Int8
     references: ReferenceArrays | None = None
     device: "Device | None" = None
+    watch: MapWatch = field(default_factory=MapWatch, compare=False)
 
     @classmethod
     def open(cls, folder: Path | str, device: "Device | None" = None) -> "VisualMap":
-        """Open a map and check the size of every array; ``check_map`` checks every byte.
+        """Open a map and check the size of every array and the numbers of keyframes; ``check_map`` checks every byte.
 
         Raises:
-            MapError: a file is missing, cut off, or belongs to another map; the text names it.
+            MapError: a file is missing, cut off, belongs to another map, or holds numbers that cannot be; the text
+                names it.
         """
         folder = Path(folder)
-        info = read_info(folder)
+        info, watch = read_info(folder), MapWatch()
         arrays: dict[str, Any] = {
-            name: open_array(folder / f"{name}.npy", dtype, shape(info)) for name, (dtype, shape) in ARRAYS.items()
+            name: read_small_array(folder, name, info, (dtype, shape(info)))
+            if name in _IN_MEMORY
+            else open_array(folder, name, info, (dtype, shape(info)), watch.add)
+            for name, (dtype, shape) in ARRAYS.items()
         }
-        names, references = _read_names(folder / NAMES_FILE, info.keyframes), ReferenceArrays.open(folder, info)
-        return cls(folder, info, names, **arrays, references=references, device=device)
+        names, references = _read_names(folder, info), ReferenceArrays.open(folder, info, watch.add)
+        poses, cameras, offsets = (arrays[n] for n in ("keyframe_poses", "keyframe_cameras", "observation_offsets"))
+        require_sound_keyframes(folder, info, poses, cameras, offsets)
+        return cls(folder, info, names, **arrays, references=references, device=device, watch=watch)
 
     def observations_of(self, keyframe: int) -> slice:
         """Rows of a keyframe's observations."""
         return slice(int(self.observation_offsets[keyframe]), int(self.observation_offsets[keyframe + 1]))
 
     def landmarks_of(self, keyframe: int) -> Int32:
-        """Landmarks that a keyframe observes."""
-        return self.observation_landmarks[self.observations_of(keyframe)]
+        """Landmarks that a keyframe observes. Raises ``MapError`` if one is not in the map."""
+        landmarks = self.observation_landmarks[self.observations_of(keyframe)]
+        if len(landmarks) and not 0 <= landmarks.min() <= landmarks.max() < self.info.landmarks:
+            raise MapError(
+                f"{self.folder / 'observation_landmarks.npy'}: keyframe {keyframe} sees a landmark that is not in the "
+                "map: run 'vizloc map check', and build the map again"
+            )
+        return landmarks
 
     def images_among(self, records: Sequence[Record]) -> list[Record]:
         """Images of the keyframes, found by name. Raises ``MapError`` if one is not among the records."""
@@ -130,11 +150,16 @@ class VisualMap:
 
         Otherwise the memory of a process grows with the places it has visited, up to the size of the map.
         """
-        arrays: list[NDArray[Any]] = [getattr(self, name) for name in ARRAYS]
+        for array in self.mapped_arrays:
+            release_pages(array)
+
+    @property
+    def mapped_arrays(self) -> list[NDArray[Any]]:
+        """Arrays whose bytes are those of files."""
+        arrays: list[NDArray[Any]] = [getattr(self, name) for name in ARRAYS if name not in _IN_MEMORY]
         if self.references is not None:
             arrays += [*self.references.features, self.references.scales, self.references.confidences]
-        for array in arrays:
-            release_pages(array)
+        return arrays
 
     def references_or_raise(self) -> ReferenceArrays:
         """Return the reference features. Raises ``FeatureError`` if the map has none."""
@@ -172,11 +197,14 @@ def open_map_extractor(folder: Path, info: MapInfo, device: "Device | None" = No
     return extractor
 
 
-def _read_names(path: Path, count: int) -> list[str]:
+def _read_names(folder: Path, info: MapInfo) -> list[str]:
+    path, size = folder / NAMES_FILE, info.listed(folder, NAMES_FILE).bytes
     try:
-        names = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        names = read_regular_text(path, max(size, TEXT_LIMIT)).removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise MapError(f"{path}: cannot be read ({error}): restore it, or build the map again") from error
-    if len(names) != count:
-        raise MapError(f"{path}: holds {len(names)} names, but map.yaml says {count}: the file is of another map")
+    if len(names) != info.keyframes:
+        raise MapError(
+            f"{path}: holds {len(names)} names, but map.yaml says {info.keyframes}: the file is of another map"
+        )
     return names

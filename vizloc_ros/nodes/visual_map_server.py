@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,14 @@ from sensor_msgs.msg import PointCloud2
 from vizloc_ros.errors import MapError
 from vizloc_ros.geometry.poses import pose_of
 from vizloc_ros.localization.places import PlaceFinder
+from vizloc_ros.mapping.bus_guard import GUARD
 from vizloc_ros.mapping.check import check_map
 from vizloc_ros.mapping.map_format import feature_number, no_references
 from vizloc_ros.mapping.sfm_report import UNKNOWN_SCALE
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.submap import Submap, SubmapSelector
 from vizloc_ros.ros.clouds import global_descriptor_from_msg, map_points_to_msg, places_to_msg, submap_to_msg
+from vizloc_ros.ros.diagnostics import Level
 from vizloc_ros.ros.messages import header_of, pose_from_msg, poses_to_msg, stamp_to_ns
 from vizloc_ros.ros.node_options import VISUAL_MAP_SERVER, VisualMapServerOptions
 from vizloc_ros.ros.parameters import declare_options
@@ -30,6 +33,7 @@ from vizloc_ros.ros.tracker_watch import TrackerWatch
 from vizloc_ros.timing import Stopwatch
 
 EARTH_FRAME = "earth"  # ECEF, by REP 105
+_LOOK_SECONDS = 1.0
 _RELEASE_EVERY = 20  # answers, after which the visited parts of the map no longer count as this process's memory
 
 # Keys of the diagnostics
@@ -62,6 +66,7 @@ class VisualMapServerNode(PipelineNode):
         self.tracker = TrackerWatch(self)
         self._requests = self.add_worker("submap", self._answer_request)
         self.load_with_retry(self._load_map)
+        self.create_timer(_LOOK_SECONDS, self._look_after_map, clock=self.diagnostics.clock)
         self.create_subscription(PointCloud2, "global_descriptor", self.submit, FEATURES)
         self.create_subscription(PoseStamped, "submap/request", self._requests.submit, POSE)
 
@@ -73,9 +78,12 @@ class VisualMapServerNode(PipelineNode):
     def _load_map(self) -> str | None:
         """Open the map and publish it; return a warning about it, if there is one."""
         folder = Path(self.options.map_path)
-        if self.options.verify_map:
+        if self.options.verify_map or self._map is not None:
             check_map(folder)
         visual_map = VisualMap.open(folder)
+        if self._map is not None and visual_map.info != self._map.info:
+            raise MapError(f"map {folder}: is another one than before: restart the nodes")
+        GUARD.protect(visual_map.mapped_arrays)
         self._map, self._finder = visual_map, PlaceFinder(visual_map, self.options.retrieval)
         if visual_map.info.pixloc is not None:
             self._selector = SubmapSelector(visual_map, self.options.submap)
@@ -94,6 +102,19 @@ class VisualMapServerNode(PipelineNode):
             return None
         self.get_logger().warning(f"map {folder}: {UNKNOWN_SCALE}")
         return f"map {folder}: {UNKNOWN_SCALE}"
+
+    def _look_after_map(self) -> None:
+        """Load the map again once it is whole, if its files were changed in place; nothing is answered meanwhile."""
+        if self._map is None:
+            return
+        try:
+            self._map.watch.require_unchanged()
+        except MapError as error:
+            self.diagnostics.set_standing(Level.ERROR, str(error))
+            self.get_logger().error(str(error), throttle_duration_sec=30.0)
+            with suppress(MapError):
+                warning = self._load_map()
+                self.diagnostics.set_standing(Level.WARN if warning else Level.OK, warning or "ok")
 
     def _publish_map(self, visual_map: VisualMap) -> None:
         header = header_of(self.get_clock().now().nanoseconds, self.map_frame)
@@ -116,40 +137,48 @@ class VisualMapServerNode(PipelineNode):
 
         Raises ``VizlocError`` for a descriptor that does not fit the map.
         """
-        if self._finder is None or self._map is None:
+        visual_map, finder = self._map, self._finder
+        if finder is None or visual_map is None:
             raise MapError(f"the map {self.options.map_path} is not loaded")
+        visual_map.watch.require_unchanged()
         stopwatch = Stopwatch()
         with stopwatch("visual_map_server_total"):
             query = global_descriptor_from_msg(msg)
-            self._map.require_features(query.feature_id, "the features that arrive")
+            visual_map.require_features(query.feature_id, "the features that arrive")
             stamp_ns = stamp_to_ns(msg.header.stamp)
-            found = self._finder.find(query.descriptor, stopwatch, None if self.tracker.is_tracking else stamp_ns)
+            found = finder.find(query.descriptor, stopwatch, None if self.tracker.is_tracking else stamp_ns)
             with stopwatch("visual_map_server_encode"):
                 header = header_of(stamp_ns, self.map_frame)
-                self.diagnostics.send(self._candidates, places_to_msg(found.places, header))
+                message = places_to_msg(found.places, header)
+            visual_map.watch.require_unchanged()
+            self.diagnostics.send(self._candidates, message)
         self.diagnostics.count("processed")
         self.diagnostics.set_value("places", len(found.places))
-        self.diagnostics.set_value("best_keyframe", self._map.keyframe_names[int(found.keyframes[0])])
+        self.diagnostics.set_value("best_keyframe", visual_map.keyframe_names[int(found.keyframes[0])])
         self.diagnostics.set_value("similarity", float(found.similarities[0]))
         self._answers += 1
         if self._answers % _RELEASE_EVERY == 0:
-            self._map.release_pages()
+            visual_map.release_pages()
         self.record(stopwatch)
 
     def _answer_request(self, msg: PoseStamped) -> None:
         """Publish the submap around a camera if it is another one than the last, in a worker of its own."""
-        if self._map is None:
+        visual_map, selector = self._map, self._selector
+        if visual_map is None:
             raise MapError(f"the map {self.options.map_path} is not loaded")
-        if self._selector is None:
-            raise no_references(self._map.folder)
+        if selector is None:
+            raise no_references(visual_map.folder)
+        visual_map.watch.require_unchanged()
         stopwatch = Stopwatch()
         with stopwatch("submap"):
-            submap = self._selector.around(pose_from_msg(msg.pose))
+            submap = selector.around(pose_from_msg(msg.pose))
             if submap is None or submap is self._last_submap:
                 return
             header = header_of(stamp_to_ns(msg.header.stamp), self.map_frame)
+            message = submap_to_msg(submap.references, self._model_number, header)
+            visual_map.watch.require_unchanged()
             self._last_submap = submap
-            self.diagnostics.send(self._submap, submap_to_msg(submap.references, self._model_number, header))
+            self.diagnostics.send(self._submap, message)
         self.diagnostics.count("submaps")
         self.diagnostics.set_value("submap_landmarks", len(submap.references))
         self.record(stopwatch)

@@ -10,9 +10,8 @@ from vizloc_ros.arrays import Float64, Int64
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.geometry.poses import pose_of, transform_points
 from vizloc_ros.mapping.image_features import SourceImage, source_images
-from vizloc_ros.mapping.map_format import PixLocInfo
-from vizloc_ros.mapping.map_writer import add_to_map
-from vizloc_ros.mapping.reference_arrays import ReferenceArrays, array_files
+from vizloc_ros.mapping.map_writer import changing_map, write_references
+from vizloc_ros.mapping.reference_arrays import ReferenceArrays
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, silent
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
@@ -38,13 +37,12 @@ def add_references(
 
     Raises:
         MapError: the map cannot be read or written, or one of its images is not among the records.
+        OutputError: another process writes it.
         ImageError: an image cannot be read.
     """
-    visual_map = VisualMap.open(folder)
-    arrays = compute_references(visual_map, records, extractor, progress, work)
-    changes = {"pixloc": PixLocInfo(model_id=extractor.model_id, dimensions=[f.shape[1] for f in arrays.features])}
-    names = [f"{name}.npy" for name in array_files(visual_map.info.model_copy(update=changes))]
-    return add_to_map(folder, names, arrays.save, changes)
+    with changing_map(folder) as copy:  # from here on, nobody else can change the map that they are computed for
+        arrays = compute_references(VisualMap.open(copy), records, extractor, progress, work)
+        return write_references(copy, arrays, extractor.model_id)
 
 
 def compute_references(

@@ -140,7 +140,7 @@ class SubmapSelector:
         slices = [self._map.observations_of(int(keyframe)) for keyframe in keyframes]
         rows = np.concatenate([np.arange(part.start, part.stop) for part in slices])  # of the map's observations
         centers = np.repeat(self._centers[keyframes], [part.stop - part.start for part in slices], axis=0)
-        landmarks = self._map.observation_landmarks[rows]
+        landmarks = np.concatenate([self._map.landmarks_of(int(keyframe)) for keyframe in keyframes])
         differences = view_difference(
             self._map.landmark_positions[landmarks] - centers,
             self._map.landmark_positions[landmarks] - map_from_cam.translation,

@@ -82,7 +82,6 @@ def evaluate_replay(
     _require_short_gaps(camera, rate)
     if on_checked is not None:
         on_checked(tracking)
-    out.mkdir(parents=True, exist_ok=True)
     replay = replay_bag(
         camera,
         map_path,

@@ -26,6 +26,7 @@ from pydantic.fields import FieldInfo
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.parameter import Parameter
 
+from vizloc_ros.bounded import load_yaml, read_regular_text
 from vizloc_ros.errors import ConfigError
 from vizloc_ros.options import RENAMED, leaves, nested, validated
 from vizloc_ros.ros.node_options import NODE_OPTIONS, RENAMED_NODES
@@ -217,7 +218,7 @@ def _refuse_old_sections(node: str, model: type[BaseModel]) -> None:
 def _read_yaml(file: Path) -> Any:
     """Content of a YAML file; None if it cannot be read: ROS reports that."""
     try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
+        return load_yaml(read_regular_text(file))
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel, TypeAdapter
 
+from vizloc_ros.bounded import open_regular
 from vizloc_ros.errors import InputError
 from vizloc_ros.features.hfnet.hfnet_config import EdgePointConfig, NetworkConfig
 from vizloc_ros.features.hfnet.hfnet_network import EdgePointHfNet, HfNet, build_hfnet
@@ -27,7 +28,8 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint; nothing in the file is executed. Raises ``InputError`` if it is missing or damaged."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with open_regular(path) as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such checkpoint") from None
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:

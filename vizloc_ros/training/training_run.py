@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vizloc_ros.errors import InputError, VizlocError
+from vizloc_ros.files import require_folder
 from vizloc_ros.parallel import Progress, silent
 from vizloc_ros.training.checkpoint import load_state, restore, save_checkpoint
 from vizloc_ros.training.log import Report, TrainingLog
@@ -63,7 +64,7 @@ class TrainingRun(ABC, Generic[OptionsOfRun]):
         self.options, self.folder, self.steps, self.step = options, folder, options.steps, 0
         self._parts: dict[str, Any] = {}
         self._state = load_state(self.latest, options, resume)
-        folder.mkdir(parents=True, exist_ok=True)
+        require_folder(folder)
         self._prepare(threads, progress)
         self._log = TrainingLog(folder / "log.csv", self.step if resume else None)  # that of a resumed run goes on
 

@@ -20,6 +20,7 @@ from vizloc_ros.features.hfnet.image_size import shrink_to_cells
 from vizloc_ros.features.hfnet.postprocessing import Extraction
 from vizloc_ros.features.hfnet.vlad_head import MAX_KEYPOINTS, MIN_SCORE
 from vizloc_ros.features.vlad import aggregate, k_means
+from vizloc_ros.files import require_folder
 from vizloc_ros.options import Options
 from vizloc_ros.parallel import Progress, silent
 from vizloc_ros.training.checkpoint import load_network, save_checkpoint
@@ -70,6 +71,7 @@ def learn_vocabulary(options: VocabularyTraining, out: Path, progress: Progress 
         InputError: the checkpoint is of another network, or there are too few images.
         VizlocError: an image or the checkpoint cannot be read.
     """
+    require_folder(out)
     network, details = load_network(options.checkpoint)
     if not isinstance(network, EdgePointHfNet):
         raise InputError(f"{options.checkpoint}: its global head is NetVLAD: use 'vizloc train hfnet-global'")
@@ -85,7 +87,6 @@ def learn_vocabulary(options: VocabularyTraining, out: Path, progress: Progress 
         "vocabulary": options.model_dump(mode="json"),
         "first_stage": json.loads(details["training"]) if details["training"] != "none" else "none",
     }
-    out.mkdir(parents=True, exist_ok=True)
     state = {"network": network.state_dict(), "step": int(details.get("steps", 0))}
     save_checkpoint(out / "checkpoint.pt", {**state, "config": json.dumps(without_folders(configuration))})
 

@@ -7,7 +7,6 @@ other machines with the same folder, without a copy.
 
 import io
 import pickle
-import shutil
 import zipfile
 from collections.abc import Sequence
 from functools import lru_cache
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vizloc_ros.errors import MapError
-from vizloc_ros.files import replacing, replacing_folder
+from vizloc_ros.files import remove, replacing, replacing_folder
 from vizloc_ros.work.stages import Arrays
 
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
@@ -108,7 +107,7 @@ def _mapped(path: Path) -> NDArray[Any]:
 def forget(folder: Path) -> None:
     """Remove a folder of results."""
     _mapped.cache_clear()
-    shutil.rmtree(folder, ignore_errors=True)
+    remove(folder)
 
 
 def dumps(value: object, folder: Path) -> bytes:

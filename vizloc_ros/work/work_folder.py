@@ -5,11 +5,11 @@ that are results of an earlier stage are in it by the name of that one. So other
 features, and another image or pose changes all that follows from it.
 """
 
-import fcntl
 import hashlib
 import logging
 import os
 import pickle
+import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from vizloc_ros import __version__
+from vizloc_ros.bounded import read_regular
 from vizloc_ros.errors import MapError
-from vizloc_ros.files import replacing
+from vizloc_ros.files import lock_file, replacing
 from vizloc_ros.parallel import Item, Progress
 from vizloc_ros.work.stage_arrays import dumps, forget, is_whole_part, join_parts, read_stage
 from vizloc_ros.work.stages import Arrays
@@ -31,6 +32,8 @@ _UNPICKLABLE = (pickle.PicklingError, TypeError, AttributeError)
 _PARTS = ".parts"
 _FUNCTION = ".function"
 _LOCK = "lock"
+_MARK = b"work folder of vizloc_ros\n"
+_OWN = re.compile(r"\.?\w+-[0-9a-f]{16}.*")  # names of stages, and of their files on the way
 
 
 class WorkFolder:
@@ -151,14 +154,14 @@ def work_folder(path: Path, workers: Workers | None = None) -> Iterator[WorkFold
         MapError: another build uses the folder, it is no work folder, or it cannot be made.
     """
     try:
-        if path.exists() and not (path / _LOCK).is_file() and any(path.iterdir()):
-            raise MapError(f"{path}: is not the work folder of a build: give another --work")
+        _require_own(path)
         path.mkdir(parents=True, exist_ok=True)
-        lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT)
+        lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
     except OSError as error:
         raise MapError(f"{path}: the work folder cannot be made ({error.strerror}): give another --work") from error
     try:
         _lock(lock, path)
+        os.pwrite(lock, _MARK, 0)
         try:
             yield WorkFolder(path, workers or Threads())
         except BaseException:
@@ -171,10 +174,23 @@ def work_folder(path: Path, workers: Workers | None = None) -> Iterator[WorkFold
         os.close(lock)
 
 
-def _lock(lock: int, path: Path) -> None:
+def _require_own(path: Path) -> None:
+    """Raise ``MapError`` if a folder holds anything that no build has written: it is removed in the end."""
+    if not path.is_dir() or not any(path.iterdir()):
+        return
+    others = [entry.name for entry in path.iterdir() if entry.name != _LOCK and not _OWN.fullmatch(entry.name)]
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise MapError(f"{path}: another build works there: wait for it, or give another --out") from error
+        is_marked = read_regular(path / _LOCK, len(_MARK)) in (_MARK, b"")
     except OSError:
+        is_marked = False
+    if others or not is_marked:
+        found = f" (it holds {others[0]})" if others else ""
+        raise MapError(f"{path}: is not the work folder of a build{found}: give another --work")
+
+
+def _lock(lock: int, path: Path) -> None:
+    locked = lock_file(lock)
+    if locked is False:
+        raise MapError(f"{path}: another build works there: wait for it, or give another --out")
+    if locked is None:
         _LOG.warning("%s: this disk has no locks: do not run the same build twice at once", path)

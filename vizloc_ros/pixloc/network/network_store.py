@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from vizloc_ros.bounded import open_regular
 from vizloc_ros.errors import ConfigError, FeatureError
 from vizloc_ros.features.onnx_session import one_line
 from vizloc_ros.files import replacing
@@ -34,6 +35,7 @@ def load_network(path: Path) -> tuple[PixLocNetwork, BarronLoss, dict[str, str]]
         FeatureError: the file is missing, damaged, or of another network.
     """
     try:
+        open_regular(path).close()
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
             config: NetworkConfig = TypeAdapter(NetworkConfig).validate_python(json.loads(metadata[_CONFIG]))
