@@ -45,7 +45,7 @@ from vizloc_ros.wording import short_text
 
 EVERY_S, LASTS_S, QUIET_S = 5.0, 2.0, 15.0  # between faults, of a fault, after the last one and before the first
 AGAIN_S = 5.0
-_WORLD = "length=24&width=400&height=250"
+_WORLD = "length=12&speed=1.5&width=400&height=250"  # slow: a vehicle that turns round at 5 m/s would jump
 _MESSAGES = 30
 _TOPICS: dict[str, tuple[Any, Any]] = {
     "image": (Image, POSE),
@@ -118,7 +118,7 @@ class Soak:
 
 
 def to_and_fro(records: Sequence[Record], seconds: float) -> list[Shot]:
-    """Shots of a drive that turns round at both ends, so that nothing in it jumps."""
+    """Shots of a drive that goes back at both ends, so that no place in it jumps."""
     period = records[1].timestamp_ns - records[0].timestamp_ns
     images = [record.read_image() for record in records]
     lap = [*range(len(records)), *range(len(records) - 2, 0, -1)]

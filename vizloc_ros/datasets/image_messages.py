@@ -106,7 +106,9 @@ def gray_from_compressed(msg: Any, source: ImageSource | None = None) -> UInt8:
         ImageError: it is a depth image, or the data are not a complete image.
     """
     if "compressedDepth" in msg.format:
-        raise ImageError("compressed image format 'compressedDepth' is a depth image: subscribe to a camera's image")
+        raise ImageError(
+            f"compressed image format '{short_text(msg.format)}' is a depth image: subscribe to a camera's image"
+        )
     image = decode_image(bytes(msg.data), f"compressed image ('{short_text(msg.format)}')", source)
     return image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
 
