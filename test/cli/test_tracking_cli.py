@@ -64,7 +64,7 @@ def test_a_drive_is_tracked_and_compared_with_the_localizer(
     poses = read_visuallocalization(out / "poses_visuallocalization.txt")
     assert all(pose_error(poses[record.name], record.world_from_cam)[0] < 0.25 for record in records[1:])
     pictures = list(debug.iterdir())
-    assert len(pictures) == 2
+    assert pictures
     assert all(is_picture(path) for path in [*pictures, out / "trajectory.png"])
 
 
