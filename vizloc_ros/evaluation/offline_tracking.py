@@ -112,7 +112,7 @@ class OfflineTracker:
         roll_of = KeyframeRolls(visual_map.keyframe_poses).roll_of
         self.localizations = 0
         self._map_info = visual_map.info
-        self._tracker = Tracker(extractor, submaps_of(selector), options, roll_of)
+        self._tracker = Tracker(extractor, submaps_of(selector), options, roll_of, withhold_frozen=check_camera)
         self._localizer, self._corrected = ImageLocalizer(visual_map.extractor, localizer, rolls), localizer.corrected
         self._localize_every, self._localized_ns = localize_every, 0
         self._frozen = FrozenImages() if check_camera else None

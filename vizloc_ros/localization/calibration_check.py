@@ -35,8 +35,9 @@ _SINGLE_SIGMAS = 3.0  # of a single estimate, by which it must exceed the deviat
 _MAX_SINGLE_DEVIATION = 0.0125  # of the focal length, in one image: a map is not everywhere as exact as in the mean
 _SCALE = np.array([1.0, 1.0, 1.0, 3.0])  # of what is allowed: a rolling shutter shears the images in every turn
 _MAJORITY_OF = 3  # estimates
-_FEWEST_POSES = 3  # after which a calibration that no image has confirmed is believed: some views never tell
-_UNKNOWN = "no image tells yet whether the calibration fits: waits for one with near and far things, or two more"
+_CONFIRMING_STD = 0.004  # of the focal length, in one image; all clear images of training worlds were below
+_UNSUSPICIOUS, _MOST_POSES = 3, 10  # poses after which it is believed unconfirmed: some views never tell
+_UNKNOWN = "no image tells yet whether the calibration fits: waits for one with near and far things"
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class CalibrationCheck:
         self.problem = ""
         self._camera: PinholeCamera | None = None
         self._unconfirmed = False
-        self._is_known, self._poses = False, 0  # an image has confirmed the calibration; poses so far
+        self._is_known, self._poses, self._unsuspicious = False, 0, 0  # whether an image has confirmed the calibration
         self._fits: deque[IntrinsicsFit] = deque(maxlen=_ESTIMATES)
         self._last_center: Float64 | None = None
 
@@ -130,7 +131,7 @@ class CalibrationCheck:
         if pose is not None:
             self.add(pose.map_from_cam, keypoints[pose.keypoints].astype(np.float64), pose.positions)
             self._poses += 1
-            self._is_known |= self._poses >= _FEWEST_POSES
+            self._is_known |= self._poses >= _MOST_POSES or self._unsuspicious >= _UNSUSPICIOUS
         waits = pose is not None and not self._is_known
         return self.problem or (_UNKNOWN if waits else "")
 
@@ -149,10 +150,14 @@ class CalibrationCheck:
         if self._camera is None or not (apart or self.problem):
             return
         fit = fit_intrinsics(map_from_cam.inverse(), pixels, positions, self._camera)
+        if fit is None:
+            self._unsuspicious += len(positions) < _FEWEST_MATCHES
+        else:
+            self._unsuspicious += bool((np.abs(fit.deviation) <= _SCALE * _MAX_SINGLE_DEVIATION).all())
+            self._is_known |= bool(fit.std[0] <= _CONFIRMING_STD) and not _beyond(fit, _MAX_SINGLE_DEVIATION).any()
         if fit is None or not (_is_exact(fit) or _beyond(fit, _MAX_SINGLE_DEVIATION).any()):
             return
         self._last_center = center
-        self._is_known |= _is_exact(fit)
         self._fits.append(fit)
         self._judge(self._camera)
 

@@ -115,7 +115,9 @@ class PixLocTrackerNode(PipelineNode):
         for camera in info.cameras[:1]:  # images of this size are the most likely to come
             extractor.extract(np.zeros((camera.height, camera.width), np.uint8))
         self._submaps.model_id = extractor.model_id
-        self._loaded = Tracker(extractor, self._landmarks_around, self.options.tracker, rolls.roll_of), info
+        options, frozen = self.options.tracker, self.options.withhold_frozen
+        tracker = Tracker(extractor, self._landmarks_around, options, rolls.roll_of, withhold_frozen=frozen)
+        self._loaded = tracker, info
         self.diagnostics.set_value("model", extractor.model_id)
         self.diagnostics.set_value("provider", self.options.provider)
         self.get_logger().info(f"tracker: {extractor.model_id} on {self.options.provider}")

@@ -48,6 +48,8 @@ class Tracker:
         submaps: SubmapSource,
         options: TrackerOptions | None = None,
         roll_of: RollSource = upright,
+        *,
+        withhold_frozen: bool = True,
     ) -> None:
         """Start without a pose.
 
@@ -56,11 +58,13 @@ class Tracker:
             submaps: source of the reference features.
             options: see ``TrackerOptions``.
             roll_of: roll of the camera against the map, such as ``KeyframeRolls.roll_of``; images are aligned upright.
+            withhold_frozen: give no pose for images that differ by noise alone at once, see ``SuddenStop``.
         """
         self.options = options or TrackerOptions()
         self.state = TrackerState.NOT_LOCALIZED
         self.aligner = ImageAligner(extractor, submaps, self.options, roll_of)
-        self._check, self._stop = TrackCheck(self.options), SuddenStop()
+        self._check = TrackCheck(self.options)
+        self._stop = SuddenStop() if withhold_frozen else None
         self._motion, self.odometry = MotionModel(self.options.motion), OdometryTrust()
         self._history: deque[RememberedFrame] = deque(maxlen=self.options.history)
         self._prior: KnownPose | None = None  # to start from, but not used yet
@@ -75,7 +79,8 @@ class Tracker:
         self.odometry.reset()
         self._history.clear()
         self._check.restart(0)
-        self._stop.reset()
+        if self._stop is not None:
+            self._stop.reset()
         self._prior, self._unchecked, self._failures = None, None, 0
 
     def offer_prior(
@@ -117,8 +122,7 @@ class Tracker:
         """
         stopwatch = Stopwatch()
         with stopwatch("total"):
-            before_ns = self._history[-1].frame.stamp_ns if self._history else 0
-            if frozen := self._stop.check(frame.image, frame.stamp_ns, self._motion.speed_at(before_ns)):
+            if frozen := self._frozen(frame):
                 return self.withhold(frame.stamp_ns, frozen)
             current = RememberedFrame(frame)
             self._history.append(current)
@@ -139,6 +143,12 @@ class Tracker:
                 self._compare(unchecked)
             tracked = self._published(tracked, frame.stamp_ns)
         return replace(tracked, state=self.state, prediction=prediction, timings_ms=stopwatch.milliseconds)
+
+    def _frozen(self, frame: Frame) -> str:
+        """Reason why the image is not one of a vehicle that stands; empty if it may be."""
+        before_ns = self._history[-1].frame.stamp_ns if self._history else 0
+        speed = self._motion.speed_at(before_ns)
+        return self._stop.check(frame.image, frame.stamp_ns, speed) if self._stop is not None else ""
 
     def _published(self, tracked: Tracked, stamp_ns: int) -> Tracked:
         """Result with the pose if the track is confirmed and nothing contradicts it, and the state that follows."""
