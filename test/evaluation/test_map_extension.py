@@ -37,7 +37,9 @@ def test_two_appearances_of_a_street_are_one_map(
     both = VisualMap.open(tmp_path / "map")
     count = tracked_map.info.keyframes
     assert both.info.extractor == tracked_map.info.extractor
-    assert both.info.pixloc == tracked_map.info.pixloc
+    assert both.info.pixloc is not None
+    assert both.info.pixloc.observations == both.info.observations_digest
+    both.require_references(tracked_map.info.pixloc.model_id)
     assert [(s.dataset, s.keyframes) for s in both.info.sessions] == [(street.name, count), ("evening:", len(added))]
     before, after = recall_of_maps([tracked_map, both], queries)
     assert after.recall["0.25m_2deg"] >= before.recall["0.25m_2deg"]

@@ -17,7 +17,7 @@ from vizloc_ros.mapping.map_format import INFO_FILE, read_info, write_info
 from vizloc_ros.mapping.map_writer import changing_map, replacing_map, require_replaceable
 from vizloc_ros.mapping.visual_map import VisualMap
 
-DATASET = "synthetic:length=4&width=320&height=200"
+DATASET = "synthetic:length=3&width=320&height=200"
 BUILD = ("map", "build", DATASET, "--extractor", "rootsift", "--processes", "1", "--out")
 
 

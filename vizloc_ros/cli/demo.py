@@ -56,6 +56,8 @@ def demo(
 
     if view:
         require_rerun()
+    device = Device(provider=provider, threads=1)
+    opened = open_extractor(extractor, read_mapping(extractor_config), device=device)
     require_result_folder(out)
     require_replaceable_bag(out / "bag", "own")
     console, domain = Console(), private_domain()
@@ -63,11 +65,10 @@ def demo(
     map_records, query_records = source.records("map"), source.records("query")
     map_path, bag = out / "map", out / "bag"
     console.rule("1. Map")
-    device = Device(provider=provider, threads=1)
     with replacing_map(map_path, len(map_records) * LEAST_PER_IMAGE) as new:
         report = build_map(
             map_records,
-            open_extractor(extractor, read_mapping(extractor_config), device=device),
+            opened,
             new,
             dataset=dataset,
             options=BuildOptions(seed=seed),

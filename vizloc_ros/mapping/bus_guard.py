@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 _SIGINFO, _RESTART = 0x4, 0x10000000
@@ -55,7 +56,10 @@ class BusGuard:
         for array in arrays:
             start = array.__array_interface__["data"][0]
             self._ranges.append((start, start + array.nbytes))
-            weakref.finalize(array, self._ranges.remove, self._ranges[-1])  # it may become that of something else
+            owner: Any = array
+            while isinstance(owner.base, np.ndarray):
+                owner = owner.base  # views, and an array in place of its memmap, keep this one
+            weakref.finalize(owner, self._ranges.remove, self._ranges[-1])  # it may become that of something else
         self._libc.sigaction(int(signal.SIGBUS), ctypes.byref(self._action), None)
 
     def _fill(self, number: int, info: int, _context: int) -> None:

@@ -97,19 +97,22 @@ def _wrong_observations(visual_map: VisualMap) -> Iterator[str]:
     """Yield the first observation that is not where its landmark is seen, keyframe by keyframe."""
     info, poses = visual_map.info, visual_map.keyframe_poses
     rotations = Rotation.from_quat(poses[:, 3:]).as_matrix()
-    pixels, positions = visual_map.observation_pixels, visual_map.landmark_positions
+    pixels, positions, seen = (
+        visual_map.observation_pixels,
+        visual_map.landmark_positions,
+        visual_map.observation_landmarks,
+    )
     for keyframe in range(info.keyframes):
         rows, camera = visual_map.observations_of(keyframe), info.cameras[int(visual_map.keyframe_cameras[keyframe])]
-        observed = pixels[rows]
-        limit, middle = _MAX_ERROR * max(camera.size), np.array(camera.size, np.float32) / 2
+        limit, middle = np.float32(_MAX_ERROR * max(camera.size)), np.array(camera.size, np.float32) / 2
+        observed, projection = pixels[rows], (rotations[keyframe] @ camera.matrix.T).astype(np.float32)
         with np.errstate(all="ignore"):
-            points = (positions[visual_map.observation_landmarks[rows]] - poses[keyframe, :3]) @ rotations[keyframe]
-            x = points[:, 0] * (camera.fx / points[:, 2]) + (camera.cx - observed[:, 0])
-            y = points[:, 1] * (camera.fy / points[:, 2]) + (camera.cy - observed[:, 1])
-            right = (points[:, 2] > 0) & (x * x + y * y <= limit * limit)
-            right &= (np.abs(observed - middle) <= middle + limit).all(axis=1)
+            homogeneous = (positions[seen[rows]] - poses[keyframe, :3].astype(np.float32)) @ projection
+            depths = homogeneous[:, 2:]
+            right = np.abs(homogeneous[:, :2] - depths * observed) <= limit * depths  # never behind the camera
+            right &= np.abs(observed - middle) <= middle + limit
         if not right.all():
-            row = rows.start + int(right.argmin())
+            row = rows.start + int(right.all(axis=1).argmin())
             landmark = visual_map.observation_landmarks[row]
             text = f"is not within {limit:.0f} px of where keyframe {keyframe} sees landmark {landmark}"
             yield _line(visual_map.folder, "observation_pixels", row, pixels, text)
