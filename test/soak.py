@@ -3,9 +3,9 @@
     PYTHONPATH=. python test/soak.py --minutes 10 --out /tmp/soak
 
 Faults, in turn, at every node: killed and started again, stopped for two seconds, its map swapped for a copy, and
-messages with random faults on its topics. It fails (exit code 1) if a pose is wrong, if poses are not right again
-within five seconds of the end of the last fault, if a node's memory passes a gigabyte or it ends by itself, and if a
-file or process is left over. ``soak.json`` has the figures.
+messages with random faults on its topics. It fails (exit code 1) if poses are not right again within five seconds of
+the end of the last fault, or wrong after that, if a node's memory passes a gigabyte or it ends by itself, and if a file
+or process is left over. ``soak.json`` has the figures, and the wrong poses meanwhile with their errors.
 """
 
 import argparse
@@ -134,10 +134,15 @@ def report(soak: Soak, driven: Driven, shots: Sequence[Shot], last_end_s: float,
     claims = [Claim.of(shot.record, driven.tracked.get(shot.stamp_ns), "") for shot in shots]
     wrong = [claim for claim in claims if claim.is_wrong]
     end_ns = shots[0].at_ns + round(last_end_s * NANOSECONDS)
+    settled_ns = end_ns + round(AGAIN_S * NANOSECONDS)
     right_ns = [claim.stamp_ns for claim in claims if claim.error is not None and not claim.is_wrong]
     again_s = next(((stamp - end_ns) / NANOSECONDS for stamp in right_ns if stamp >= end_ns), None)
+
+    def at_s(claim: Claim) -> float:
+        return round((claim.stamp_ns - shots[0].at_ns) / NANOSECONDS, 1)
+
     problems = [
-        *(f"{len(wrong)} poses are wrong" for _ in wrong[:1]),
+        *(f"wrong pose at the end: {at_s(claim)} s" for claim in wrong if claim.stamp_ns > settled_ns),
         *(["poses are not right again"] if again_s is None or again_s > AGAIN_S else []),
         *(f"ended by itself: {node}" for node in soak.ended),
         *([f"memory of {soak.most_memory / 1e6:.0f} MB"] if soak.most_memory > MAX_BYTES else []),
@@ -147,7 +152,7 @@ def report(soak: Soak, driven: Driven, shots: Sequence[Shot], last_end_s: float,
         "images": len(claims),
         "right": len(right_ns),
         "wrong": len(wrong),
-        "wrong_at_s": [round((claim.stamp_ns - shots[0].at_ns) / NANOSECONDS, 1) for claim in wrong],
+        "wrong_s_m_deg": [(at_s(claim), *(round(value, 2) for value in claim.error)) for claim in wrong if claim.error],
         "right_again_s": again_s,
         "most_memory_mb": round(soak.most_memory / 1e6),
         "faults": dict(soak.done),
