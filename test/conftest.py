@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from cli_helpers import Vizloc
+from hypothesis import settings
 from machine_turns import turn
 from pixloc_helpers import with_references
 from point_street import PointStreet, RepeatedStreet, View, write_point_map
@@ -22,6 +23,9 @@ from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.mapping.build_report import BuildReport
 from vizloc_ros.mapping.builder import build_map
 from vizloc_ros.mapping.visual_map import VisualMap
+
+settings.register_profile("tests", deadline=None)  # an example takes longer on a busy machine
+settings.load_profile("tests")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
