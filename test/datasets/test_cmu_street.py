@@ -53,7 +53,9 @@ def test_a_day_is_replayed_in_the_map_of_the_reference(vizloc: Vizloc, cmu: Path
     assert ended.code == 0, ended.err
     ended = vizloc("bag", "write", dataset, "--split", DAY, "--compressed", "jpeg", "--out", tmp_path / "bag")
     assert ended.code == 0, ended.err
-    ended = vizloc("replay", tmp_path / "bag", tmp_path / "map", "--rate", 0.25, "--composed", "--out", tmp_path / "out")
+    ended = vizloc(
+        "replay", tmp_path / "bag", tmp_path / "map", "--rate", 0.25, "--composed", "--out", tmp_path / "out"
+    )
     assert ended.code == 0, ended.err
     report = json.loads((tmp_path / "out/report.json").read_text())
     assert report["num_images"] == 24

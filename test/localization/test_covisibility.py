@@ -115,3 +115,9 @@ def test_a_place_keeps_the_first_observations_of_every_landmark(point_map: Visua
         np.testing.assert_array_equal(place.positions, whole.positions[kept])
         np.testing.assert_array_equal(place.descriptors, whole.descriptors[kept])
     assert max(seen.values()) == 3
+
+
+def test_parts_of_a_cluster_end_also_where_a_distance_is_no_number() -> None:
+    keyframes, positions = np.array([5, 3, 4]), np.array([[0.0, 0, 0], [1, 0, 0], [9, 0, 0]])
+    assert [part.tolist() for part in within_reach(keyframes, positions, 2.0)] == [[5, 3], [4]]
+    assert [part.tolist() for part in within_reach(keyframes, positions, np.nan)] == [[5], [3], [4]]

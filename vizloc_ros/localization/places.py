@@ -115,7 +115,9 @@ def within_reach(keyframes: Int64, positions: Float64, reach: float) -> list[Int
     """
     parts, left = [], np.ones(len(keyframes), bool)
     while left.any():
-        near = left & (np.linalg.norm(positions - positions[left.argmax()], axis=1) <= reach)
+        best = int(left.argmax())
+        near = left & (np.linalg.norm(positions - positions[best], axis=1) <= reach)
+        near[best] = True  # also where numbers of the map are none
         parts.append(keyframes[near])
         left &= ~near
     return parts
