@@ -137,8 +137,8 @@ class Street(Sequence[Keyframe]):
         """Positions at random pixels and depths of the camera at the middle of each landmark's stops."""
         count = len(self._first)
         middle = self._poses[SIDES * (self._first + self._length // 2) + self._side]
-        depth = rng.uniform(9, 45, count)
-        pixels = rng.uniform(0.2, 0.8, (count, 2)) * 1024
+        depth = rng.uniform(12, 45, count)  # none leaves the image within the stops that see it
+        pixels = rng.uniform(0.35, 0.65, (count, 2)) * 1024
         rays = np.column_stack([(pixels - 511.5) / 400.0, np.ones(count)]) * depth[:, None]
         return middle[:, :3] + Rotation.from_quat(middle[:, 3:]).apply(rays)
 

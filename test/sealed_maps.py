@@ -79,7 +79,8 @@ class SealedMap:
         listed, pixloc = content.get("files"), content.get("pixloc")
         if isinstance(listed, dict) and isinstance(pixloc, dict) and pixloc == self.info["pixloc"]:
             names = [f"{name}.npy" for name in ("observation_offsets", "observation_landmarks")]
-            digest = hashlib.sha256("".join(listed[n]["sha256"] for n in names if n in listed).encode()).hexdigest()
+            sums = [entry["sha256"] for n in names if isinstance(entry := listed.get(n), dict) and "sha256" in entry]
+            digest = hashlib.sha256("".join(map(str, sums)).encode()).hexdigest()
             content["pixloc"] = {**pixloc, "observations": digest[:16]}
         text = yaml.safe_dump(content, sort_keys=False)
         checksum = hashlib.sha256(text.encode()).hexdigest()

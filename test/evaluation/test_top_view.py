@@ -75,7 +75,7 @@ def test_the_trajectory_fills_the_frame_whatever_its_size(scale: float) -> None:
 
 def test_wrong_estimates_are_joined_to_their_true_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Figure] = []
-    monkeypatch.setattr(Figure, "savefig", lambda figure, *_: drawn.append(figure))
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
     centers, rotations, landmarks = drive(90)
     truth = {str(i): Rigid3d(Rotation3d(r), c) for i, (r, c) in enumerate(zip(rotations, centers, strict=True))}
     estimates = {name: Rigid3d(pose.rotation, pose.translation + 0.05) for name, pose in truth.items()}

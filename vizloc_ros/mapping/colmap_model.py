@@ -24,7 +24,7 @@ _NO_POINT = np.uint64(2**64 - 1)
 _POINT2D = np.dtype([("xy", "<f8", 2), ("point", "<u8")])
 _IMAGE = struct.Struct("<I7dI")  # id, rotation wxyz and translation cam_from_map, id of the camera
 _COUNT = struct.Struct("<Q")
-_PART = "images.part"
+_GROWING = "images.growing"
 _BLOCK = 1 << 20  # observations of points that are written at a time
 
 
@@ -38,7 +38,7 @@ def open_model(folder: Path, triangulation: Triangulation, count: int) -> Iterat
         count: number of keyframes.
     """
     cameras, images = dict[PinholeCamera, int](), list[Keyframe]()
-    with (folder / _PART).open("wb") as file:
+    with (folder / _GROWING).open("wb") as file:
         file.write(_COUNT.pack(count))
 
         def append(keyframe: Keyframe, rows: slice) -> None:
@@ -55,7 +55,7 @@ def open_model(folder: Path, triangulation: Triangulation, count: int) -> Iterat
 
         yield append
     posed_model(images).write_binary(folder)
-    (folder / _PART).replace(folder / "images.bin")
+    (folder / _GROWING).replace(folder / "images.bin")
     with (folder / "points3D.bin").open("wb") as file:
         _write_points(triangulation, file)
 
