@@ -47,6 +47,7 @@ def cmu(street: SyntheticStreet, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.mark.ros
+@pytest.mark.alone
 def test_a_day_is_replayed_in_the_map_of_the_reference(vizloc: Vizloc, cmu: Path, tmp_path: Path) -> None:
     dataset = f"cmu:{cmu}?camera=c0"
     ended = vizloc("map", "build", dataset, "--extractor", "rootsift", "--no-pixloc", "--out", tmp_path / "map")

@@ -61,6 +61,7 @@ def test_a_drive_becomes_a_bag_with_its_mounting_and_fixes(vizloc: Vizloc, robot
 
 
 @pytest.mark.ros
+@pytest.mark.alone
 def test_one_drive_is_replayed_in_the_map_of_another(vizloc: Vizloc, robotcar: Path, tmp_path: Path) -> None:
     """Published files to poses: raw images with a Bayer pattern, lookup tables and ins.csv; map, bag, nodes.
 
