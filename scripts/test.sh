@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Usage: scripts/test.sh VENV ROS [PYTEST ARGUMENTS]
 # All tests; with ROS jazzy, those that depend on the release of ROS 2: of nodes, launch files and rclpy's interface.
-# Those that start ROS nodes mostly wait, and have time limits: two at a time, after the others.
+# Those that start ROS nodes mostly wait, and have time limits: two at a time, after the others, and those that measure
+# time or recall one after the other.
 # Files with long tests come first (test/conftest.py), so that the processes end together.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -20,5 +21,6 @@ if [[ $release == jazzy ]]; then
 else
     run --numprocesses auto --maxprocesses 8 "${files_in_order[@]}" -m "not ros" "$@"
 fi
-run --numprocesses auto --maxprocesses 2 "${files_in_order[@]}" -m ros "$@"
+run -m "ros and alone" "$@"
+run --numprocesses auto --maxprocesses 2 "${files_in_order[@]}" -m "ros and not alone" "$@"
 exit $failed
