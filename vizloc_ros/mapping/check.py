@@ -41,12 +41,12 @@ def check_map(folder: Path) -> None:
 
 
 def purpose(info: MapInfo) -> str:
-    """What a map is for: the tracker needs its reference features."""
+    """Use of a map as text: the tracker needs its reference features."""
     return "localizer only" if info.pixloc is None else "localizer and tracker"
 
 
 def _file_problem(path: Path, expected: FileInfo) -> str:
-    """What is wrong with the bytes of a file; empty if they are those that were written."""
+    """Fault of the bytes of a file; empty if they are those that were written."""
     try:
         if (size := path.stat().st_size) != expected.bytes:
             return f"{path}: has {size} bytes instead of {expected.bytes}: cut off, or of another map"

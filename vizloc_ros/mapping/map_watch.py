@@ -29,7 +29,7 @@ class _Watched:
 
     @property
     def change(self) -> str:
-        """What has happened to the file; empty if its bytes are those that map.yaml lists."""
+        """Change of the file; empty if its bytes are those that map.yaml lists."""
         now = os.fstat(self.descriptor)
         if now.st_size != self.listed.bytes:
             return f"{self.path}: has {now.st_size} bytes instead of {self.listed.bytes}"
