@@ -112,7 +112,7 @@ class _Without:
 
 @dataclass(frozen=True)
 class World:
-    """What is mapped, what is driven, the first image that is looked for, and whether also where it cannot be."""
+    """World: the mapped records, those that are driven, the first of these, and True to look where it cannot be, too."""
 
     name: str
     mapped: Sequence[Record]

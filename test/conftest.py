@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def is_worker(config: pytest.Config) -> bool:
-    """Whether this is one of several processes of a run, whose temporary folders are beside each other."""
+    """Return True in one of several processes of a run, whose temporary folders are beside each other."""
     return hasattr(config, "workerinput")
 
 

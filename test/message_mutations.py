@@ -203,7 +203,7 @@ def _read_odometry(msg: Odometry) -> None:
 
 
 def targets() -> dict[str, Target]:
-    """What is mutated, and the functions with which the nodes read it."""
+    """Messages to mutate, and the functions with which the nodes read them."""
     images = ImageDecoder("/image", lambda text: None, MAX_MESSAGE_PIXELS)
     readers: Mapping[str, Callable[[Any], object]] = {
         "camera_info": lambda msg: rectified_camera(camera_of_message(msg)),

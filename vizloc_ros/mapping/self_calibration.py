@@ -100,7 +100,7 @@ def _stretches(camera: PinholeCamera, keyframes: Sequence[Keyframe], triangulati
 
 
 class _View(NamedTuple):
-    """What a keyframe of a stretch sees.
+    """Observations of a keyframe of a stretch.
 
     Attributes:
         map_from_cam: pose of the keyframe.

@@ -1,6 +1,6 @@
 """Map in memory: arrays that are memory-mapped from the map's folder, so that opening is fast.
 
-What there is of each keyframe is small, and read. A change of the mapped files is noticed: see ``MapWatch``.
+Arrays with a row for each keyframe are small, and read. A change of the mapped files is noticed: see ``MapWatch``.
 Observations are in CSR order: those of keyframe k are the rows ``offsets[k]:offsets[k + 1]``.
 """
 
