@@ -112,7 +112,7 @@ class _Without:
 
 @dataclass(frozen=True)
 class World:
-    """World: the mapped records, those that are driven, the first of these, and True to look where it cannot be, too."""
+    """World: mapped records, driven ones, the first of these, and True to look also where it cannot be."""
 
     name: str
     mapped: Sequence[Record]
