@@ -63,9 +63,10 @@ def benchmark(out: Path, size: Size | None = None) -> list[Table]:
 
 
 def _queries(visual_map: VisualMap, rng: np.random.Generator) -> tuple[list[Query], dict[str, Rigid3d]]:
-    """Queries all over the map, and their ground truth by index."""
+    """Queries of one camera all over the map, and their ground truth by index: nodes refuse a camera that changes."""
     queries, truth = [], {}
-    for i, keyframe in enumerate(rng.integers(0, visual_map.info.keyframes, _WARM_UP + _QUERIES)):
+    stops = visual_map.info.keyframes // simulated_map.SIDES
+    for i, keyframe in enumerate(simulated_map.SIDES * rng.integers(0, stops, _WARM_UP + _QUERIES)):
         matching = int(rng.integers(*_MATCHING))
         features, camera, truth[str(i)] = simulated_query(
             visual_map, int(keyframe), keypoints=_KEYPOINTS, matching=matching, wrong=_WRONG, rng=rng

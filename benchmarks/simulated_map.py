@@ -37,6 +37,7 @@ CAMERAS = tuple(PinholeCamera(1024, 1024, 400.0, 400.0, cx, 511.5) for cx in (50
 SIDES = len(CAMERAS)
 _YAW = (90.0, 180.0, -90.0)  # of the cameras on the vehicle [deg]
 _STEP = 1.4  # m between stops
+_MOST_TURN = 1.2  # deg from stop to stop
 _SIMILAR = 5  # stops on either side with similar global descriptors
 _BLOCK, _KINDS = 40, 120  # stops of one street; kinds of streets, each for every camera
 _WORDS = 4096
@@ -137,7 +138,7 @@ class Street(Sequence[Keyframe]):
         """Positions at random pixels and depths of the camera at the middle of each landmark's stops."""
         count = len(self._first)
         middle = self._poses[SIDES * (self._first + self._length // 2) + self._side]
-        depth = rng.uniform(12, 45, count)  # none leaves the image within the stops that see it
+        depth = rng.uniform(14, 45, count)  # with _MOST_TURN, none leaves the image within the stops that see it
         pixels = rng.uniform(0.35, 0.65, (count, 2)) * 1024
         rays = np.column_stack([(pixels - 511.5) / 400.0, np.ones(count)]) * depth[:, None]
         return middle[:, :3] + Rotation.from_quat(middle[:, 3:]).apply(rays)
@@ -189,8 +190,8 @@ def foreign_query(visual_map: VisualMap, *, keypoints: int, rng: np.random.Gener
 
 def _poses(stops: int, rng: np.random.Generator) -> Float64:
     """(3 stops, 7) poses map_from_cam along a winding street; z of the map is up."""
-    turning = np.convolve(rng.normal(0, np.radians(4), stops + 20), np.ones(21) / 21, "valid")
-    heading = np.cumsum(turning)
+    turning = np.convolve(rng.normal(0, 4, stops + 20), np.ones(21) / 21, "valid")
+    heading = np.radians(np.cumsum(turning.clip(-_MOST_TURN, _MOST_TURN)))
     positions = np.cumsum(_STEP * np.column_stack([np.cos(heading), np.sin(heading), np.zeros(stops)]), axis=0)
     yaw = heading[:, None] + np.radians(_YAW)
     vehicle_from_cam = Rotation.from_matrix([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # z of the camera ahead, y down

@@ -4,11 +4,13 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from typing import Protocol, TypeVar
 
 import cv2
 from threadpoolctl import threadpool_limits
 
+_MOST_PARTS = 4  # of one image's work: a vehicle's other processes need their cores
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -29,6 +31,18 @@ def silent(iterable: Iterable[Item], description: str, total: int) -> Iterable[I
 def usable_cores() -> int:
     """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_parts(function: Callable[[slice], None], count: int) -> None:
+    """Call a function on equal parts of ``range(count)`` at the same time, on some of the cores."""
+    parts = min(usable_cores(), _MOST_PARTS)
+    ends = [count * i // parts for i in range(parts + 1)]
+    list(_threads().map(function, map(slice, ends[:-1], ends[1:])))
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_MOST_PARTS, "vizloc_part")
 
 
 @contextmanager

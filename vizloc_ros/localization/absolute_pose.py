@@ -1,6 +1,7 @@
 """Pose of a camera from 2D-3D matches, and its covariance (HF-Net, section 3)."""
 
 from dataclasses import dataclass
+from math import ceil, log, log1p
 
 import numpy as np
 import pycolmap
@@ -13,6 +14,7 @@ from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.localization.pose_refinement import projection_jacobian, refine_absolute_pose
 
 _FEWEST_TRIALS = 30  # of RANSAC; pycolmap's 100 take twice as long, and the refinement finds the same inliers
+_SAMPLE = 3  # matches that fix a pose
 _SHARP_RATIO = 0.5  # of the median error and the RMS, up to which matches are as independent as in sharp images
 
 
@@ -49,7 +51,14 @@ class AbsolutePose:
 
 
 def estimate_absolute_pose(
-    pixels: Float64, positions: Float64, camera: PinholeCamera, *, max_error: float, max_trials: int, seed: int
+    pixels: Float64,
+    positions: Float64,
+    camera: PinholeCamera,
+    *,
+    max_error: float,
+    max_trials: int,
+    seed: int,
+    needed: float = 0.0,
 ) -> AbsolutePose | None:
     """Pose of a camera from 2D-3D matches: PnP with RANSAC, then refinement on the inliers.
 
@@ -60,12 +69,17 @@ def estimate_absolute_pose(
         max_error: maximum reprojection error of an inlier [px].
         max_trials: maximum number of RANSAC trials.
         seed: seed of RANSAC; the same matches and seed give the same pose.
+        needed: number of inliers below which the pose is of no use. RANSAC ends where it would end with so many.
 
     Returns:
         The pose, or None if RANSAC finds none.
     """
     estimation = pycolmap.AbsolutePoseEstimationOptions()
     estimation.ransac.max_error = max_error
+    ratio = min(needed / max(len(pixels), 1), 0.999)
+    if ratio > 0:
+        misses = log(1 - estimation.ransac.confidence) / log1p(-(ratio**_SAMPLE))
+        max_trials = min(max_trials, ceil(estimation.ransac.dyn_num_trials_multiplier * misses))
     estimation.ransac.min_num_trials = min(_FEWEST_TRIALS, max_trials)
     estimation.ransac.max_num_trials = max_trials
     estimation.ransac.random_seed = seed

@@ -9,8 +9,10 @@ from vizloc_ros.arrays import Float32, Int8, Int32, Int64
 from vizloc_ros.features.types import Features, dequantize
 from vizloc_ros.localization.absolute_pose import Matches
 from vizloc_ros.localization.places import Place
+from vizloc_ros.parallel import in_parts
 
 _BLOCK = 256  # keypoints whose similarities are computed at a time: in a place of 10,000 observations, 10 MB
+_WORTH_THREADS = 1_000_000  # pairs of a keypoint and an observation that take 2 ms on one core
 
 
 @dataclass(frozen=True)
@@ -33,16 +35,23 @@ class _Nearest:
             np.empty(count, np.float32),
         )
         units = dequantize(descriptors)
-        buffer = np.empty((min(count, _BLOCK), observations.shape[1]), np.float32)
-        for start in range(0, count, _BLOCK):
-            rows = slice(start, min(start + _BLOCK, count))
-            similarity = np.matmul(units[rows], observations, out=buffer[: rows.stop - start])
-            every = np.arange(len(similarity))
-            found.nearest[rows] = nearest = similarity.argmax(axis=1)
-            found.best[rows] = similarity[every, nearest]
-            similarity[every, nearest] = -np.inf
-            found.second[rows] = second = similarity.argmax(axis=1)
-            found.second_best[rows] = similarity[every, second]
+
+        def compare(part: slice) -> None:
+            buffer = np.empty((min(part.stop - part.start, _BLOCK), observations.shape[1]), np.float32)
+            for start in range(part.start, part.stop, _BLOCK):
+                rows = slice(start, min(start + _BLOCK, part.stop))
+                similarity = np.matmul(units[rows], observations, out=buffer[: rows.stop - start])
+                every = np.arange(len(similarity))
+                found.nearest[rows] = nearest = similarity.argmax(axis=1)
+                found.best[rows] = similarity[every, nearest]
+                similarity[every, nearest] = -np.inf
+                found.second[rows] = second = similarity.argmax(axis=1)
+                found.second_best[rows] = similarity[every, second]
+
+        if count * observations.shape[1] < _WORTH_THREADS:
+            compare(slice(0, count))
+        else:
+            in_parts(compare, count)
         return found
 
     def followed_by(self, others: "_Nearest") -> "_Nearest":
@@ -90,14 +99,10 @@ class PlaceMatcher:
 
     def __init__(self, features: Features, ratio: float) -> None:
         self._features, self._ratio = features, ratio
-        self._compared: dict[int, _Nearest] = {}
-
-    def fresh(self) -> "PlaceMatcher":
-        """Matcher of the same query for other places."""
-        return PlaceMatcher(self._features, self._ratio)
+        self._compared: dict[tuple[int, int], _Nearest] = {}  # by index and number of observations of the place
 
     def matches(self, index: int, place: Place, count: int) -> Matches:
-        """Match the best ``count`` keypoints with a place of some index, as ``match_to_place``."""
+        """Match the best ``count`` keypoints with a place of some index, or its first part, as ``match_to_place``."""
         features = self._features
         count = min(count, len(features))
         if count == 0 or len(place.landmark_ids) < 2:
@@ -109,11 +114,11 @@ class PlaceMatcher:
 
     def _nearest(self, index: int, place: Place, count: int) -> _Nearest:
         """Nearest observations of the best ``count`` keypoints, which never become fewer for a place."""
-        known = self._compared.get(index)
+        known = self._compared.get(key := (index, len(place)))
         done = 0 if known is None else len(known.nearest)
         if known is None or count > done:
             more = _Nearest.of(self._features.descriptors[done:count], place)
-            self._compared[index] = known = more if known is None else known.followed_by(more)
+            self._compared[key] = known = more if known is None else known.followed_by(more)
         return known
 
 
@@ -123,7 +128,7 @@ class Matched:
 
     Attributes:
         places: places, or their first observations.
-        matcher: matcher of the query, for these places.
+        matcher: matcher of the query.
         keypoints: number of the best keypoints that are matched.
     """
 

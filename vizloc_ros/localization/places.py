@@ -42,6 +42,8 @@ class Place:
 
     def first(self, count: int) -> "Place":
         """Place of the first ``count`` observations, which are of the keyframes that resemble the query most."""
+        if count >= len(self):
+            return self
         return Place(self.positions[:count], self.landmark_ids[:count], self.descriptors[:count])
 
     @classmethod

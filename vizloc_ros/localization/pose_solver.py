@@ -119,7 +119,7 @@ class _Search:
             return None
         tops = [place.first(options.first_observations) for place in self.places]
         if any(len(top) < len(place) for top, place in zip(tops, self.places, strict=True)):
-            found = self._with_growing_keypoints(2 * everything, tops, matcher.fresh())
+            found = self._with_growing_keypoints(2 * everything, tops, matcher)
             if found is not None:
                 return found
         return self._with_growing_keypoints(everything, self.places, matcher)
@@ -142,7 +142,7 @@ class _Search:
         matched, tried = Matched(self.places, matcher, len(self.features)), []
         for index in range(len(self.places)):
             try:
-                found = self._verified(self._candidate(index, matched), matched)
+                found = self._verified(self._candidate(index, matched, self.options.min_inlier_ratio), matched)
             except _RejectedError as rejected:
                 found = _Found(self._failure(rejected.reason, rejected.matches))
             tried.append(found)
@@ -155,7 +155,7 @@ class _Search:
         """Pose of the first place with a high inlier ratio, not verified yet."""
         for index in range(len(matched.places)):
             try:
-                candidate = self._candidate(index, matched)
+                candidate = self._candidate(index, matched, self.options.confident_inlier_ratio)
             except _RejectedError:
                 continue
             if self._is_confident(candidate):
@@ -166,11 +166,11 @@ class _Search:
         options, inliers = self.options, candidate.inliers
         return inliers >= max(options.min_inliers, options.confident_inlier_ratio * len(candidate.matches))
 
-    def _candidate(self, index: int, matched: Matched) -> Candidate:
-        """Match, and estimate a pose in one place. Raises ``_RejectedError``."""
+    def _candidate(self, index: int, matched: Matched, needed_ratio: float) -> Candidate:
+        """Match, and estimate a pose in one place, which is of no use below an inlier ratio. Raises ``_RejectedError``."""
         with self.stopwatch("match"):
             matches = matched.matches(index)
-        candidate = Candidate(index, matched.keypoints, matches, self._estimate(matches))
+        candidate = Candidate(index, matched.keypoints, matches, self._estimate(matches, needed_ratio))
         if self.on_candidate is not None:
             self.on_candidate(candidate)
         return candidate
@@ -185,7 +185,7 @@ class _Search:
             return _Found(self._failure(rejected.reason, matches, inliers), candidate, matched)
         return _Found(Localization(pose, "", matches, inliers, self.stopwatch.milliseconds), candidate, matched)
 
-    def _estimate(self, matches: Matches) -> AbsolutePose:
+    def _estimate(self, matches: Matches, needed_ratio: float) -> AbsolutePose:
         """Pose with the most inliers. Raises ``_RejectedError``."""
         options = self.options
         if len(matches) < options.min_inliers:
@@ -198,6 +198,7 @@ class _Search:
                 max_error=options.max_reprojection_error,
                 max_trials=options.max_trials,
                 seed=options.seed,
+                needed=max(options.min_inliers, needed_ratio * len(matches)),
             )
         if estimate is None:
             raise _RejectedError(f"no pose is supported by the {len(matches)} matches", len(matches))
