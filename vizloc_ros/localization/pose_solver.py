@@ -22,7 +22,7 @@ from vizloc_ros.localization.absolute_pose import (
 )
 from vizloc_ros.localization.ambiguity import Rivals
 from vizloc_ros.localization.candidate import Candidate
-from vizloc_ros.localization.guided_matching import guided_matches
+from vizloc_ros.localization.guided_matching import GuidedMatches, guided_matches
 from vizloc_ros.localization.localization_options import PoseOptions
 from vizloc_ros.localization.outcome import Localization, LocalizedPose
 from vizloc_ros.localization.place_matching import Matched, PlaceMatcher
@@ -32,6 +32,7 @@ from vizloc_ros.localization.pose_refinement import refine_absolute_pose
 from vizloc_ros.timing import Stopwatch
 
 _GUIDED_RADIUS = 0.375  # of a guided match, as a ratio of max_reprojection_error: the pose is known better by then
+_WIDE_RADIUS = 5.0  # the same in blurred images, as a ratio of the RMS error, which is above that radius there
 
 
 class PoseSolver:
@@ -167,7 +168,7 @@ class _Search:
         return inliers >= max(options.min_inliers, options.confident_inlier_ratio * len(candidate.matches))
 
     def _candidate(self, index: int, matched: Matched, needed_ratio: float) -> Candidate:
-        """Match, and estimate a pose in one place, which is of no use below an inlier ratio. Raises ``_RejectedError``."""
+        """Match, and estimate a pose in one place; below an inlier ratio it is of no use. Raises ``_RejectedError``."""
         with self.stopwatch("match"):
             matches = matched.matches(index)
         candidate = Candidate(index, matched.keypoints, matches, self._estimate(matches, needed_ratio))
@@ -207,7 +208,8 @@ class _Search:
     def _verify(self, candidate: Candidate) -> LocalizedPose:
         """Verified pose: enough inliers, a small covariance, and evidence that it is right. Raises ``_RejectedError``.
 
-        The pose is refined with ``guided_matches``. Its covariance is that of the verified matches alone.
+        The pose is refined with ``guided_matches``, found in a wide radius if the image is so blurred that keypoints
+        are far from the landmarks. Its covariance is that of the verified matches alone.
         """
         options, inliers, matches = self.options, candidate.inliers, candidate.matches
         if inliers < options.min_inliers:
@@ -217,14 +219,7 @@ class _Search:
             raise _RejectedError(f"only {inliers} of {len(matches)} matches are inliers, {needed}")
         verified, map_from_cam = candidate.verified, candidate.estimate.cam_from_map.inverse()
         covariance, rms = self._covariance(candidate)
-        guided = guided_matches(
-            self.features,
-            self.places[candidate.place],
-            verified,
-            candidate.estimate.cam_from_map,
-            self.camera,
-            _GUIDED_RADIUS * options.max_reprojection_error,
-        )
+        guided = self._guided(candidate, radius := _GUIDED_RADIUS * options.max_reprojection_error)
         evidence = PoseEvidence(
             matches=len(matches),
             inliers=inliers,
@@ -253,7 +248,14 @@ class _Search:
             place=candidate.place,
             probability=probability,
         )
-        return self._refined(pose, guided.matches) if options.guided else pose
+        if not options.guided:
+            return pose
+        return self._refined(pose, (guided if rms <= radius else self._guided(candidate, _WIDE_RADIUS * rms)).matches)
+
+    def _guided(self, candidate: Candidate, radius: float) -> GuidedMatches:
+        """Matches of all keypoints within a radius [px] of the landmarks of the candidate's place."""
+        place, pose = self.places[candidate.place], candidate.estimate.cam_from_map
+        return guided_matches(self.features, place, candidate.verified, pose, self.camera, radius)
 
     def _covariance(self, candidate: Candidate) -> tuple[Float64, float]:
         """Covariance of a candidate, and RMS of its inliers [px]. Raises ``_RejectedError`` for a large one."""
