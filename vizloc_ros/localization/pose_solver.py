@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Float64, Int32
 from vizloc_ros.features.types import Features
@@ -208,8 +209,9 @@ class _Search:
     def _verify(self, candidate: Candidate) -> LocalizedPose:
         """Verified pose: enough inliers, a small covariance, and evidence that it is right. Raises ``_RejectedError``.
 
-        The pose is refined with ``guided_matches``, found in a wide radius if the image is so blurred that keypoints
-        are far from the landmarks. Its covariance is that of the verified matches alone.
+        The pose is refined with ``guided_matches``. In a blurred image keypoints are far from the landmarks, so these
+        are looked for in a wide radius, and counted as evidence where the refined pose sees them. The covariance is
+        that of the verified matches alone.
         """
         options, inliers, matches = self.options, candidate.inliers, candidate.matches
         if inliers < options.min_inliers:
@@ -217,15 +219,20 @@ class _Search:
         if inliers < options.min_inlier_ratio * len(matches):
             needed = f"{options.min_inlier_ratio:.0%} are needed"
             raise _RejectedError(f"only {inliers} of {len(matches)} matches are inliers, {needed}")
-        verified, map_from_cam = candidate.verified, candidate.estimate.cam_from_map.inverse()
+        verified, cam_from_map = candidate.verified, candidate.estimate.cam_from_map
         covariance, rms = self._covariance(candidate)
-        guided = self._guided(candidate, radius := _GUIDED_RADIUS * options.max_reprojection_error)
+        radius = _GUIDED_RADIUS * options.max_reprojection_error
+        blurred = rms > radius
+        guided = found = self._guided(candidate, cam_from_map, _WIDE_RADIUS * rms if blurred else radius)
+        refined = refine_absolute_pose(cam_from_map, found.matches.pixels, found.matches.positions, self.camera)
+        if blurred:
+            guided = self._guided(candidate, refined, radius)
         evidence = PoseEvidence(
             matches=len(matches),
             inliers=inliers,
             rms=rms / options.max_reprojection_error,
             cells=filled_cells(verified.pixels, self.camera),
-            depths=depth_ratio(candidate.estimate.cam_from_map, verified.positions),
+            depths=depth_ratio(cam_from_map, verified.positions),
             near=guided.near,
             alike=guided.alike,
         )
@@ -238,7 +245,7 @@ class _Search:
                 f"right with a probability of {probability:.2g}; {options.min_probability:g} is needed"
             )
         pose = LocalizedPose(
-            map_from_cam=map_from_cam,
+            map_from_cam=cam_from_map.inverse(),
             covariance=covariance,
             keypoints=verified.keypoints,
             landmark_ids=verified.landmark_ids,
@@ -248,14 +255,12 @@ class _Search:
             place=candidate.place,
             probability=probability,
         )
-        if not options.guided:
-            return pose
-        return self._refined(pose, (guided if rms <= radius else self._guided(candidate, _WIDE_RADIUS * rms)).matches)
+        return self._refined(pose, refined, found.matches) if options.guided else pose
 
-    def _guided(self, candidate: Candidate, radius: float) -> GuidedMatches:
-        """Matches of all keypoints within a radius [px] of the landmarks of the candidate's place."""
-        place, pose = self.places[candidate.place], candidate.estimate.cam_from_map
-        return guided_matches(self.features, place, candidate.verified, pose, self.camera, radius)
+    def _guided(self, candidate: Candidate, cam_from_map: Rigid3d, radius: float) -> GuidedMatches:
+        """Matches of all keypoints within a radius [px] of the landmarks of the candidate's place, seen from a pose."""
+        place = self.places[candidate.place]
+        return guided_matches(self.features, place, candidate.verified, cam_from_map, self.camera, radius)
 
     def _covariance(self, candidate: Candidate) -> tuple[Float64, float]:
         """Covariance of a candidate, and RMS of its inliers [px]. Raises ``_RejectedError`` for a large one."""
@@ -275,10 +280,9 @@ class _Search:
             raise _RejectedError(f"the position is uncertain by {std:.2g} m, {accepted}")
         return covariance, rms
 
-    def _refined(self, pose: LocalizedPose, found: Matches) -> LocalizedPose:
-        """Refine a verified pose with the matches that it finds. Its covariance stays: it says what was verified."""
+    def _refined(self, pose: LocalizedPose, cam_from_map: Rigid3d, found: Matches) -> LocalizedPose:
+        """Verified pose, refined with the matches that it found. Its covariance stays: it says what was verified."""
         most = self.options.max_reprojection_error
-        cam_from_map = refine_absolute_pose(pose.map_from_cam.inverse(), found.pixels, found.positions, self.camera)
         errors = reprojection_errors(cam_from_map, found.pixels, found.positions, self.camera)
         inlier = errors <= most
         if inlier.sum() < 0.5 * len(pose.keypoints):
