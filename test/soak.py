@@ -33,7 +33,7 @@ from vizloc_ros.evaluation.faults import STREET
 from vizloc_ros.evaluation.trust import Claim
 from vizloc_ros.evaluation.trust_worlds import open_world
 from vizloc_ros.features.extractor import open_extractor
-from vizloc_ros.files import replacing_folder
+from vizloc_ros.mapping.map_writer import replacing_map
 from vizloc_ros.parallel import silent
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
 from vizloc_ros.replay.fault_drive import Action, Driven, Shot, drive_nodes, shots_of
@@ -88,7 +88,7 @@ class Soak:
         elif kind == "stopped":
             os.kill(processes.process_ids[node], signal.SIGSTOP)
         elif kind == "map swapped":
-            with replacing_folder(self.map_path) as staging:
+            with replacing_map(self.map_path) as staging:
                 shutil.copytree(self.map_path, staging, dirs_exist_ok=True)
         else:
             self._sender = rclpy.create_node("sender_of_garbage")
