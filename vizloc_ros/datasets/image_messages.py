@@ -13,6 +13,7 @@ from vizloc_ros.arrays import UInt8
 from vizloc_ros.datasets.image_encodings import gray_pixels
 from vizloc_ros.datasets.image_files import ImageSource, decode_image
 from vizloc_ros.datasets.image_headers import MAX_FILE_PIXELS, read_header
+from vizloc_ros.datasets.interlacing import is_interlaced
 from vizloc_ros.datasets.jpeg_damage import is_shifted
 from vizloc_ros.errors import ImageError
 from vizloc_ros.wording import short_text
@@ -128,9 +129,17 @@ def check_exposure(gray: UInt8) -> None:
 
 
 def check_damage(gray: UInt8, msg: Any) -> None:
-    """Raise ``ImageError`` if the (H, W) image of a message is a JPEG whose data are damaged, see ``jpeg_damage``."""
+    """Raise ``ImageError`` if the (H, W) image of a message is a damaged JPEG, or of two moments.
+
+    See ``jpeg_damage`` and ``interlacing``.
+    """
     if hasattr(msg, "format") and bytes(msg.data[:3]) == _JPEG and is_shifted(gray):
         raise ImageError(
             "the JPEG is damaged: a part of the image is shifted by whole blocks. Does the network or the driver "
             "lose or change bytes?"
+        )
+    if is_interlaced(gray):
+        raise ImageError(
+            "every second row of the image is of another moment: deinterlace it in the driver, or does that write "
+            "into an image that it has sent already?"
         )

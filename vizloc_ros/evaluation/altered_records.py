@@ -101,6 +101,16 @@ def mixed(change: Callable[[UInt8, UInt8], UInt8], seconds: float) -> Alter:
     return _each(of)
 
 
+def mixed_with_foreign(change: Callable[[UInt8, UInt8], UInt8]) -> Alter:
+    """Mix every image with one of a place that is not in the map."""
+
+    def of(drive: Drive, index: int) -> Record:
+        record, other = drive.records[index], drive.foreign[index % len(drive.foreign)]
+        return with_image(record, lambda: change(record.read_image(), other.read_image()))
+
+    return _each(of)
+
+
 def images_of(source: Callable[[Drive, int], int]) -> Alter:
     """Give every record the image of another one of the drive, whose index ``source`` finds."""
 

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from vizloc_ros.arrays import UInt8
+from vizloc_ros.datasets.interlacing import is_interlaced
 from vizloc_ros.datasets.jpeg_damage import is_shifted
 from vizloc_ros.errors import ImageError
 from vizloc_ros.features.gray_image import gray_image
@@ -152,9 +153,11 @@ def wiper(image: UInt8, seconds: float) -> UInt8:
 
 
 def interlaced(image: UInt8, earlier: UInt8) -> UInt8:
-    """Take every second row from an earlier image."""
+    """Take every second row from an earlier image. Raises ``ImageError`` as the nodes, if that shows."""
     both = image.copy()
     both[1::2] = earlier[1::2]
+    if is_interlaced(gray_image(both)):
+        raise ImageError("every second row of the image is of another moment")
     return both
 
 
@@ -165,9 +168,9 @@ def torn(image: UInt8, earlier: UInt8) -> UInt8:
     return both
 
 
-def ghost(image: UInt8, earlier: UInt8) -> UInt8:
-    """Mix an image and an earlier one: the reflection in a windshield, or a memory that was not cleared."""
-    return (0.5 * image + 0.5 * earlier).round().astype(np.uint8)
+def reflected(image: UInt8, other: UInt8) -> UInt8:
+    """Mix an image and another one: the reflection in a window."""
+    return (0.5 * image + 0.5 * other).round().astype(np.uint8)
 
 
 def poster(image: UInt8, earlier: UInt8) -> UInt8:

@@ -82,7 +82,7 @@ class PoseOptions(Options):
         description="minimum probability, by all evidence, that an accepted pose is not of another place; 0: HF-Net",
     )
     max_rival_ratio: float = Field(
-        0.5,
+        0.3,
         gt=0,
         le=1,
         description="ratio of a pose's inliers from which another pose, far from it, makes it ambiguous; 1: HF-Net",

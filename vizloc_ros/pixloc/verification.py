@@ -21,10 +21,10 @@ class VerificationOptions(Options):
     )
     min_landmarks: int = Field(40, ge=10, le=10_000, description="minimum landmarks in the image")
     max_position_std: float = Field(
-        0.125,
+        0.075,
         gt=0,
         le=1000,
-        description="maximum standard deviation of an accepted position: four times that is not wrong yet [m]",
+        description="maximum standard deviation of an accepted position, before covariance_scale [m]",
     )
     gate: float = Field(
         4.0,
