@@ -22,6 +22,8 @@ NODES = ("hfnet", "visual_map_server", "localizer", "pixloc_tracker")
 # Arguments that are parameters of nodes; each node takes those it declares.
 PARAMETERS = ("map_path", "extractor", "provider", "image_transport", "map_frame", "base_frame")
 
+TF_OF_NAMESPACE = [("/tf", "tf"), ("/tf_static", "tf_static")]
+
 
 def generate_launch_description() -> LaunchDescription:
     return LaunchDescription(
@@ -38,6 +40,9 @@ def generate_launch_description() -> LaunchDescription:
             ),
             DeclareLaunchArgument("image_topic", default_value="image", description="sensor_msgs/Image to localize"),
             DeclareLaunchArgument("camera_info_topic", default_value="camera_info", description="Its calibration"),
+            DeclareLaunchArgument(
+                "odom_topic", default_value="odom", description="nav_msgs/Odometry, for parameter use_odometry"
+            ),
             DeclareLaunchArgument(
                 "image_transport",
                 default_value="",
@@ -62,6 +67,12 @@ def generate_launch_description() -> LaunchDescription:
                 description="Start the tracker; it needs a map with reference features (vizloc map add-pixloc)",
             ),
             DeclareLaunchArgument("namespace", default_value="", description="Namespace of nodes and relative topics"),
+            DeclareLaunchArgument(
+                "namespaced_tf",
+                default_value="false",
+                choices=["true", "false"],
+                description="tf and tf_static of the namespace instead of /tf and /tf_static, as nav2 with many robots",
+            ),
             DeclareLaunchArgument(
                 "composed",
                 default_value="false",
@@ -135,6 +146,8 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             ("image", value("image_topic")),
             ("image/compressed", f"{value('image_topic')}/compressed"),
             ("camera_info", value("camera_info_topic")),
+            ("odom", value("odom_topic")),
+            *(TF_OF_NAMESPACE if value("namespaced_tf") == "true" else []),
         ],
         "ros_arguments": ["--log-level", value("log_level")],
         "output": "screen",

@@ -72,6 +72,16 @@ class Tracker:
         self._unchecked: KnownPose | None = None  # of an image that has not been tracked yet
         self._failures = 0  # in a row
 
+    @property
+    def is_tracking(self) -> bool:
+        """True while poses are returned."""
+        return self.state is TrackerState.TRACKING
+
+    @property
+    def follows(self) -> bool:
+        """True while there is a track that the last image has continued, whether it is confirmed or not."""
+        return self._motion.last is not None and self._failures == 0
+
     def reset(self) -> None:
         """Forget everything, as after a jump of the clock."""
         self.state = TrackerState.NOT_LOCALIZED
@@ -91,6 +101,7 @@ class Tracker:
         rotation_std: float = 0.02,
         *,
         override: bool = False,
+        trusted: bool = True,
     ) -> bool:
         """Offer a pose prior of the localizer, or of a person. Return True if the tracker will start from it.
 
@@ -102,11 +113,12 @@ class Tracker:
             stamp_ns: time of its image, which may lie some images back.
             position_std: standard deviation of the position [m].
             rotation_std: standard deviation of the rotation [rad].
-            override: True to replace the track in any case, and to trust the prior.
+            override: True to replace the track in any case.
+            trusted: for an override, False if localizations must agree with it as with any other.
         """
         prior = KnownPose(map_from_cam, stamp_ns, self._odometry_at(stamp_ns), position_std, rotation_std)
         if override:
-            return self._start_from(prior, self.options.confirmations)
+            return self._start_from(prior, self.options.confirmations if trusted else 1)
         if self._motion.last is None or (self._prior is not None and not self._check.is_confirmed):
             return self._start_from(prior)
         if not self._history or stamp_ns > self._history[-1].frame.stamp_ns:
