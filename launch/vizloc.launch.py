@@ -21,7 +21,6 @@ CONFIG = Path(__file__).resolve().parents[1] / "config"
 NODES = ("hfnet", "visual_map_server", "localizer", "pixloc_tracker")
 # Arguments that are parameters of nodes; each node takes those it declares.
 PARAMETERS = ("map_path", "extractor", "provider", "image_transport", "map_frame", "base_frame")
-
 TF_OF_NAMESPACE = [("/tf", "tf"), ("/tf_static", "tf_static")]
 
 
@@ -138,6 +137,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     # Beside launch's log: what the nodes were given can be read there later.
     parameters = Path(launch.logging.launch_config.log_dir, f"vizloc_parameters{namespace.replace('/', '_')}.yaml")
     write_parameters(parameters, {f"{namespace}/{name}": values.by_node[name] for name in names})
+    tf = TF_OF_NAMESPACE if value("namespaced_tf") == "true" else []
     common = {
         "package": "vizloc_ros",
         "namespace": value("namespace"),
@@ -147,7 +147,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             ("image/compressed", f"{value('image_topic')}/compressed"),
             ("camera_info", value("camera_info_topic")),
             ("odom", value("odom_topic")),
-            *(TF_OF_NAMESPACE if value("namespaced_tf") == "true" else []),
+            *tf,
         ],
         "ros_arguments": ["--log-level", value("log_level")],
         "output": "screen",
@@ -164,15 +164,15 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     else:
         processes = [node(executable=name, name=name) for name in names]
     if value("rviz") == "true":
-        processes.append(rviz(value("namespace"), value("image_topic"), values))
+        processes.append(rviz(value("namespace"), [("image", value("image_topic")), *tf], values))
     return [LogInfo(msg=line) for line in (said, f"parameters of the nodes: {parameters}") if line] + processes
 
 
-def rviz(namespace: str, image_topic: str, values: NodeValues) -> Node:
+def rviz(namespace: str, remappings: list[tuple[str, str]], values: NodeValues) -> Node:
     return Node(
         executable=rviz_executable(),
         namespace=namespace,
         parameters=[{"use_sim_time": values.use_sim_time}],
-        remappings=[("image", image_topic)],
+        remappings=remappings,
         arguments=["-d", str(CONFIG / "vizloc.rviz"), "-f", values.map_frame],
     )
