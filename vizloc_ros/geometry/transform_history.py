@@ -15,7 +15,7 @@ _KEPT = 200  # transforms of each frame
 _MAX_FRAMES = 300
 
 
-class MovingTransforms:
+class TransformHistory:
     """Last transforms of each frame on ``/tf``, below a tree of static ones. Thread-safe."""
 
     def __init__(self, static: TransformTree) -> None:

@@ -20,8 +20,8 @@ from vizloc_ros.ros.messages import covariance_from_msg, pose_from_msg, stamp_to
 _MAX_PRIORS = 8
 _HYPOTHESES = 8
 _NOT_FOUND = (
-    "initialpose: no image of the last ten seconds fits the map there: poses of all places are taken again. Is the pose "
-    "within its covariance, and z the map's axis that points up?"
+    "initialpose: no image of the last ten seconds fits the map there: poses of all places are taken again. Is the "
+    "pose within its covariance, and z the map's axis that points up?"
 )
 
 

@@ -14,7 +14,7 @@ from geometry_msgs.msg import TransformStamped
 from pycolmap import Rigid3d
 
 from vizloc_ros.errors import RosError
-from vizloc_ros.geometry.moving_transforms import MovingTransforms
+from vizloc_ros.geometry.transform_history import TransformHistory
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.geometry.transform_tree import TransformTree
 from vizloc_ros.ros.diagnostics import Level
@@ -61,7 +61,7 @@ class MountTransforms:
     """Subscription to ``/tf``, for mounts that move below the static transforms."""
 
     def __init__(self, node: Any, static: TransformTree, on_problem: Callable[[str], None]) -> None:
-        self._moving = MovingTransforms(static)
+        self._moving = TransformHistory(static)
         self._on_problem = on_problem
         self._came = threading.Condition()
         node.create_subscription(tf_message_type(), "/tf", self._on_message, TF)
