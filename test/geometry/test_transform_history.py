@@ -7,8 +7,8 @@ from pycolmap import Rigid3d, Rotation3d
 from tf2_buffer import ExtrapolationError, Tf2Buffer
 
 from vizloc_ros.errors import RosError
-from vizloc_ros.geometry.transform_history import TransformHistory
 from vizloc_ros.geometry.poses import pose_error
+from vizloc_ros.geometry.transform_history import TransformHistory
 from vizloc_ros.geometry.transform_tree import TransformTree
 from vizloc_ros.ros.messages import transform_to_msg
 

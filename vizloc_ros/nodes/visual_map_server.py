@@ -16,6 +16,7 @@ from vizloc_ros.geometry.poses import pose_of
 from vizloc_ros.localization.places import PlaceFinder
 from vizloc_ros.mapping.bus_guard import GUARD
 from vizloc_ros.mapping.check import check_map
+from vizloc_ros.mapping.level import level_note
 from vizloc_ros.mapping.map_format import feature_number, no_references
 from vizloc_ros.mapping.sfm_report import UNKNOWN_SCALE
 from vizloc_ros.mapping.visual_map import VisualMap
@@ -99,6 +100,8 @@ class VisualMapServerNode(PipelineNode):
             f"map {folder}: {visual_map.info.keyframes} keyframes, {visual_map.info.landmarks} landmarks, "
             f"{visual_map.info.extractor.feature_id}"
         )
+        if note := level_note(np.array(visual_map.keyframe_poses)):
+            self.get_logger().warning(f"map {folder}: {note}")
         visual_map.release_pages()
         if visual_map.info.scale == "metric":
             return None

@@ -14,8 +14,8 @@ from geometry_msgs.msg import TransformStamped
 from pycolmap import Rigid3d
 
 from vizloc_ros.errors import RosError
-from vizloc_ros.geometry.transform_history import TransformHistory
 from vizloc_ros.geometry.poses import pose_error
+from vizloc_ros.geometry.transform_history import TransformHistory
 from vizloc_ros.geometry.transform_tree import TransformTree
 from vizloc_ros.ros.diagnostics import Level
 from vizloc_ros.ros.messages import stamp_to_ns
