@@ -1,8 +1,8 @@
 """Buffer of transforms with the rules of tf2's BufferCore and TimeCache, which are not on PyPI.
 
-As there: a frame's transforms are sorted by their stamps, and one of a stamp that is there already is an error. Between
-two of them is interpolated, linearly and by slerp; before the first and after the last is an ExtrapolationException. A
-chain of frames is looked up at one time.
+As there: a frame's transforms are sorted by their stamps. Between two of them is interpolated, linearly and by slerp;
+before the first and after the last is an ExtrapolationException. A chain of frames is looked up at one time. A second
+transform of one stamp, which some versions refuse (TF_REPEATED_DATA), fails here.
 """
 
 from bisect import bisect_left, insort

@@ -51,7 +51,7 @@ class TransformOutput:
         now_ns = self._node.get_clock().now().nanoseconds
         map_odom, odometry = self._map_odom, self._odometry
         if map_odom is None or odometry is None or self._publisher is None or now_ns == self._last_ns:
-            return  # a second transform of one time is an error to tf2
+            return  # a second transform of one time is refused by some versions of tf2
         self._last_ns = now_ns
         map_from_odom = map_odom.at(now_ns)
         if map_odom.problem:
