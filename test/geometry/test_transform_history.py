@@ -60,9 +60,16 @@ def test_what_is_above_the_base_does_not_count(moving: TransformHistory) -> None
 
 
 def test_a_clock_that_jumps_back_begins_anew(moving: TransformHistory) -> None:
-    moving.add(message("mast", "tilt", mast_from_tilt(0.0)), 500_000_000)
+    moving.add(message("mast", "tilt", mast_from_tilt(0.0)), -2_000_000_000)
     assert moving.lookup("base_link", "cam", 900_000_000) is None
-    assert moving.lookup("base_link", "cam", 500_000_000) is not None
+    assert moving.lookup("base_link", "cam", -2_000_000_000) is not None
+
+
+@pytest.mark.parametrize("ms", [1000, 950])
+def test_what_comes_twice_or_late_changes_nothing(moving: TransformHistory, ms: int) -> None:
+    before = moving.lookup("base_link", "cam", 970_000_000)
+    moving.add(message("mast", "tilt", mast_from_tilt(7.0)), ms * 1_000_000)
+    assert moving.lookup("base_link", "cam", 970_000_000) == before
 
 
 def test_what_is_no_transform_is_refused(moving: TransformHistory) -> None:

@@ -13,6 +13,7 @@ from vizloc_ros.wording import name_text
 
 _KEPT = 200  # transforms of each frame
 _MAX_FRAMES = 300
+_JUMP_NS = 1_000_000_000  # back, of the clock
 
 
 class TransformHistory:
@@ -24,7 +25,7 @@ class TransformHistory:
         self._links: dict[str, tuple[str, deque[tuple[int, Rigid3d]]]] = {}  # parent, and poses by time, by the child
 
     def add(self, transform: Any, stamp_ns: int) -> None:
-        """Add a ``geometry_msgs/TransformStamped``; one older than the newest of its child begins anew.
+        """Add a ``geometry_msgs/TransformStamped``. One out of order is ignored; one a second older begins anew.
 
         Raises:
             RosError: it cannot be used.
@@ -38,8 +39,10 @@ class TransformHistory:
             if child not in self._links and len(self._links) >= _MAX_FRAMES:
                 raise RosError(f"transform to '{name_text(child)}' ignored: {_MAX_FRAMES} frames move already")
             known, poses = self._links.get(child, (parent, deque(maxlen=_KEPT)))
-            if known != parent or (poses and stamp_ns <= poses[-1][0]):
+            if known != parent or (poses and poses[-1][0] - stamp_ns >= _JUMP_NS):
                 poses = deque(maxlen=_KEPT)
+            elif poses and stamp_ns <= poses[-1][0]:
+                return
             poses.append((stamp_ns, pose))
             self._links[child] = parent, poses
 

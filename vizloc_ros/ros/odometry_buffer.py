@@ -15,6 +15,7 @@ from vizloc_ros.ros.diagnostics import Level
 from vizloc_ros.ros.messages import pose_from_msg, stamp_to_ns
 from vizloc_ros.ros.pipeline_node import PipelineNode
 from vizloc_ros.ros.qos import SENSOR
+from vizloc_ros.ros.stamp_guard import RESET_AFTER_NS
 
 _MAX_EXTRAPOLATION_NS = 200_000_000
 _MAX_GAP_NS = 500_000_000  # between two messages, over which a pose is interpolated
@@ -34,13 +35,15 @@ class OdometryBuffer:
         self.frame, self.starts = "odom", 0
 
     def add(self, msg: Odometry) -> None:
-        """Add the next message; one older than the newest empties the buffer first.
+        """Add the next message. One out of order is ignored; one a second older than the newest empties the buffer.
 
         Raises ``RosError`` for an invalid pose.
         """
         stamp, pose = stamp_to_ns(msg.header.stamp), pose_from_msg(msg.pose.pose)
         with self._lock:
-            if self._poses and stamp <= self._poses[-1][0]:
+            if self._poses and stamp <= (newest := self._poses[-1][0]):
+                if newest - stamp < RESET_AFTER_NS:
+                    return
                 self._poses.clear()
                 self.starts += 1
             self._poses.append((stamp, pose))
