@@ -79,7 +79,7 @@ def test_the_mapped_drive_is_tried_after_the_guess_nearest_first() -> None:
     """From 5 m and 45 degrees off, one of the hypotheses is in the basin of the alignment."""
     found = PoseGuess(vehicle(20, 5, 45), RVIZ).hypotheses(keyframes(), MOUNT, 8)
     assert len(found) > 3
-    assert min(pose_error(pose, vehicle(20, 0, 0, FLOOR) * MOUNT)[0] for pose in found) < 1.0
+    assert min(pose_error(pose, vehicle(20, 0, 0, FLOOR) * MOUNT)[0] for pose in found) < 1.1
     away = [np.hypot(*(pose.translation[:2] - [20, 5])) for pose in found[1:]]
     assert away == sorted(away)
     assert max(away) <= 6.0

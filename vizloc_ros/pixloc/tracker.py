@@ -14,6 +14,7 @@ from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.image_aligner import ImageAligner, RememberedFrame, RollSource, SubmapSource, upright
 from vizloc_ros.pixloc.motion import KnownPose, MotionModel, Prediction
 from vizloc_ros.pixloc.odometry_trust import OdometryTrust
+from vizloc_ros.pixloc.standstill import Standstill
 from vizloc_ros.pixloc.sudden_stop import SuddenStop
 from vizloc_ros.pixloc.track_check import TrackCheck
 from vizloc_ros.pixloc.tracking import Frame, Tracked, TrackerOptions, TrackerState
@@ -66,6 +67,7 @@ class Tracker:
         self._check = TrackCheck(self.options)
         self._stop = SuddenStop() if withhold_frozen else None
         self._motion, self.odometry = MotionModel(self.options.motion), OdometryTrust()
+        self._standstill = Standstill()
         self._history: deque[RememberedFrame] = deque(maxlen=self.options.history)
         self._prior: KnownPose | None = None  # to start from, but not used yet
         self._prior_agrees = 1  # localizations that agree on it
@@ -87,6 +89,7 @@ class Tracker:
         self.state = TrackerState.NOT_LOCALIZED
         self._motion.reset()
         self.odometry.reset()
+        self._standstill.reset()
         self._history.clear()
         self._check.restart(0)
         if self._stop is not None:
@@ -149,6 +152,8 @@ class Tracker:
                 retried = self.aligner.align(current, other, stopwatch, self.state, self._failures)
                 if retried.map_from_cam is not None:
                     tracked, prediction = retried, other
+            if tracked.map_from_cam is not None:
+                tracked = replace(tracked, map_from_cam=self._standstill.smooth(tracked.map_from_cam))
             self._update(current, tracked)
             if self._unchecked is not None:
                 unchecked, self._unchecked = self._unchecked, None
