@@ -59,6 +59,13 @@ def test_the_covariance_decides_how_far_is_searched() -> None:
     assert guess.within(positions, margin=10.0).tolist() == [True, False]
 
 
+def test_the_vehicle_drives_on_after_the_guess() -> None:
+    guess = PoseGuess(vehicle(20, 0), RVIZ)
+    assert not guess.holds(vehicle(31, 0, 70))
+    assert guess.after(0.6).holds(vehicle(31, 0, 70))
+    assert not guess.after(0.4).holds(vehicle(31, 0, 70))
+
+
 def test_height_and_tilt_are_those_of_the_keyframes() -> None:
     guess = vehicle(20.4, 2.0, 45)
     first = PoseGuess(guess, RVIZ).hypotheses(keyframes(), MOUNT, 8)[0]

@@ -3,7 +3,7 @@
 RViz knows x, y and the heading only. Height and tilt of the camera are those of the keyframes around.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pycolmap import Rigid3d, Rotation3d
@@ -15,6 +15,7 @@ from vizloc_ros.mapping.keyframe_rolls import KeyframeRolls
 
 _SIGMAS = 3.0
 _MIN_POSITION_STD, _MIN_HEADING_STD = 2.0, np.radians(20)  # m, rad; a hand is less sure than RViz says of it
+_MAX_SPEED, _MAX_TURN_RATE = 10.0, np.radians(30)  # m/s, rad/s; of a vehicle since the guess
 _X, _Y, _HEADING = 0, 1, 5  # in the covariance of ROS
 _GIVEN = [2, 3, 4]  # height and tilt; without a variance they are not
 _SPACING = 1.5  # m between hypotheses; the alignment finds what is within a meter
@@ -28,10 +29,12 @@ class PoseGuess:
     Attributes:
         map_from_base: the guess.
         covariance: (6, 6) covariance in the order of ROS [m^2, m rad, rad^2].
+        age: time for which the vehicle may have driven since [s]: the ellipse grows.
     """
 
     map_from_base: Rigid3d
     covariance: Float64
+    age: float = 0.0
 
     @property
     def is_narrow(self) -> bool:
@@ -43,15 +46,19 @@ class PoseGuess:
     def heading_reach(self) -> float:
         """Largest error of the heading that is searched [rad]: three standard deviations, at least 60 degrees."""
         std = max(np.sqrt(max(self.covariance[_HEADING, _HEADING], 0.0)), _MIN_HEADING_STD)
-        return float(min(_SIGMAS * std, np.pi))
+        return float(min(_SIGMAS * std + _MAX_TURN_RATE * self.age, np.pi))
+
+    def after(self, seconds: float) -> "PoseGuess":
+        """Return the guess as it is some time later."""
+        return replace(self, age=max(seconds, 0.0))
 
     def ellipse_distances(self, positions: Float64, margin: float = 0.0) -> Float64:
         """Distances of (N, 3) positions from the guess, in the plane: 1 on the ellipse of three standard deviations.
 
-        That has a radius of at least six meters, and is widened by a margin [m].
+        That has a radius of at least six meters, and is widened by what the vehicle may have driven and a margin [m].
         """
         values, axes = np.linalg.eigh(self.covariance[:2, :2])
-        radii = _SIGMAS * np.sqrt(np.maximum(values, _MIN_POSITION_STD**2)) + margin
+        radii = _SIGMAS * np.sqrt(np.maximum(values, _MIN_POSITION_STD**2)) + _MAX_SPEED * self.age + margin
         offsets = (positions[:, :2] - self.map_from_base.translation[:2]) @ axes
         return np.asarray(np.linalg.norm(offsets / radii, axis=1))
 

@@ -39,7 +39,7 @@ class InitialSearch:
 
     def offer_localization(self, tracker: Tracker, map_from_base: Rigid3d, map_from_cam: Rigid3d, at_ns: int) -> bool:
         """Offer a pose of the localizer. Return True if the tracker starts from it: it is where the guess says."""
-        if not self.guess.holds(map_from_base):
+        if not self.guess.after((at_ns - self._begun_ns) / NANOSECONDS).holds(map_from_base):
             return False
         self._wait = _PATIENCE
         return tracker.offer_prior(map_from_cam, at_ns, override=True)

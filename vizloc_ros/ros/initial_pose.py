@@ -16,7 +16,7 @@ from vizloc_ros.ros.qos import POSE
 from vizloc_ros.ros.subscriptions import subscribe_to_either
 from vizloc_ros.wording import name_text
 
-_SECONDS = 5.0  # of real time; later the vehicle may have left the ellipse
+_SECONDS = 5.0  # of real time
 
 
 def subscribe_to_initial_pose(
@@ -56,8 +56,11 @@ class GuessWatch:
     @property
     def current(self) -> PoseGuess | None:
         """Guess of the last seconds; None without one."""
-        heard = self._heard
-        return heard[0] if heard is not None and time.monotonic() - heard[1] < _SECONDS else None
+        if (heard := self._heard) is None:
+            return None
+        guess, at = heard
+        age = time.monotonic() - at
+        return guess.after(age) if age < _SECONDS else None
 
     def _on_guess(self, guess: PoseGuess) -> None:
         self._heard = guess, time.monotonic()
