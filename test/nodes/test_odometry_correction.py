@@ -62,8 +62,8 @@ def test_the_localizer_alone_corrects_the_odometry(
         def spin_to(until_ns: int) -> None:
             while time.time_ns() < until_ns:
                 send_odometry(time.time_ns())
-                begun = time.monotonic()
-                made.spin_until(lambda begun=begun: time.monotonic() - begun >= 0.05)  # type: ignore[misc]
+                until = time.monotonic() + 0.05
+                made.spin_until(lambda until=until: time.monotonic() >= until)  # type: ignore[misc]
 
         for number, image in enumerate(images):
             spin_to(begun_ns + number * PERIOD_NS)

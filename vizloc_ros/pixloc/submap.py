@@ -17,9 +17,7 @@ from vizloc_ros.pixloc.reference_builder import read_references
 from vizloc_ros.pixloc.references import LevelReferences, QuantizedLevel, QuantizedReferences, References, unit
 
 _MIN_MOTION = 0.1  # m between two submaps; less is no direction of travel
-_MAX_STEP = (
-    1.5  # refresh distances between two images; more is no travel: another pose is tried, or it was carried away
-)
+_MAX_STEP = 1.5  # refresh distances from pose to pose; more is no travel: it was carried, or another pose is tried
 
 
 class SubmapOptions(Options):
