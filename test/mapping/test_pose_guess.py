@@ -76,6 +76,19 @@ def test_height_and_tilt_are_those_of_the_keyframes() -> None:
     assert np.arctan2(*viewing(first)[1::-1]) == pytest.approx(np.pi / 4)
 
 
+def test_where_the_vehicle_is_its_camera_an_arrow_is_the_viewing_direction() -> None:
+    """Datasets without a vehicle have poses of the camera's optical frame."""
+    guess = PoseGuess(vehicle(20, 1, 30), RVIZ).of_base(Rigid3d())
+    first = guess.hypotheses(keyframes(), Rigid3d(), 8)[0]
+    assert np.arctan2(*viewing(first)[1::-1]) == pytest.approx(np.radians(30))
+    optical = BODY_FROM_OPTICAL
+    assert guess.holds(vehicle(22, 0) * optical)
+    assert not guess.holds(vehicle(22, 0, 120) * optical)
+    of_vehicle = PoseGuess(vehicle(20, 1), RVIZ)
+    assert of_vehicle.of_base(MOUNT) is of_vehicle
+    assert pose_error(PoseGuess(optical, np.eye(6)).of_base(Rigid3d()).map_from_base, optical)[1] == 0
+
+
 def test_a_program_that_knows_them_gives_a_variance() -> None:
     known = vehicle(20, 0, 10, FLOOR + 0.3)
     first = PoseGuess(known, np.eye(6)).hypotheses(keyframes(), MOUNT, 8)[0]

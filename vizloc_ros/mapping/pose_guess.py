@@ -9,7 +9,7 @@ import numpy as np
 from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.arrays import Bool, Float64
-from vizloc_ros.geometry.poses import array_of, heading_of, pose_of
+from vizloc_ros.geometry.poses import BODY_FROM_OPTICAL, array_of, heading_of, pose_of
 from vizloc_ros.geometry.quarter_turns import Roll
 from vizloc_ros.mapping.keyframe_rolls import KeyframeRolls
 
@@ -18,6 +18,7 @@ _MIN_POSITION_STD, _MIN_HEADING_STD = 2.0, np.radians(20)  # m, rad; a hand is l
 _MAX_SPEED, _MAX_TURN_RATE = 10.0, np.radians(30)  # m/s, rad/s; of a vehicle since the guess
 _X, _Y, _HEADING = 0, 1, 5  # in the covariance of ROS
 _GIVEN = [2, 3, 4]  # height and tilt; without a variance they are not
+_SAME_FRAME = 1e-3  # rad
 _SPACING = 1.5  # m between hypotheses; the alignment finds what is within a meter
 _SAME_HEADING = np.radians(30)
 
@@ -47,6 +48,21 @@ class PoseGuess:
         """Largest error of the heading that is searched [rad]: three standard deviations, at least 60 degrees."""
         std = max(np.sqrt(max(self.covariance[_HEADING, _HEADING], 0.0)), _MIN_HEADING_STD)
         return float(min(_SIGMAS * std + _MAX_TURN_RATE * self.age, np.pi))
+
+    @property
+    def is_flat(self) -> bool:
+        """True if height and tilt are not given."""
+        return bool((np.diag(self.covariance)[_GIVEN] <= 0).all())
+
+    def of_base(self, base_from_cam: Rigid3d) -> "PoseGuess":
+        """Return the guess for a vehicle whose frame may be the camera's optical one, as in datasets without a vehicle.
+
+        An arrow means the viewing direction then, which is z and not x.
+        """
+        is_camera = base_from_cam.rotation.angle() < _SAME_FRAME and not base_from_cam.translation.any()
+        if not (self.is_flat and is_camera):
+            return self
+        return replace(self, map_from_base=self.map_from_base * BODY_FROM_OPTICAL)
 
     def after(self, seconds: float) -> "PoseGuess":
         """Return the guess as it is some time later."""
@@ -84,7 +100,7 @@ class PoseGuess:
         guessed = self.map_from_base * base_from_cam
         roll = KeyframeRolls(keyframe_poses).roll_of(guessed)
         nearest = np.argsort(self.ellipse_distances(keyframe_poses), kind="stable")
-        if (np.diag(self.covariance)[_GIVEN] <= 0).all():
+        if self.is_flat:
             guessed = _with_height_and_tilt(guessed, pose_of(keyframe_poses[nearest[0]]), roll)
         found = [guessed]
         turns = _wrapped(_viewing_headings(keyframe_poses) - _viewing_heading(guessed))

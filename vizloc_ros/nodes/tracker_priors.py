@@ -87,9 +87,9 @@ class TrackerPriors:
             tracker.reset()
             self._search = None
         if guess is not None and len(self.keyframe_poses):
-            self._search = InitialSearch(
-                guess, guess.hypotheses(self.keyframe_poses, base_from_cam, _HYPOTHESES), stamp_ns
-            )
+            guess = guess.of_base(base_from_cam)
+            hypotheses = guess.hypotheses(self.keyframe_poses, base_from_cam, _HYPOTHESES)
+            self._search = InitialSearch(guess, hypotheses, stamp_ns)
         elif self._search is not None and self._search.is_over(tracker, stamp_ns):
             if not tracker.is_tracking:
                 self._diagnostics.notice(_NOT_FOUND)
