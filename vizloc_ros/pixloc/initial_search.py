@@ -12,14 +12,15 @@ _IMAGES = 2  # for each hypothesis: the landmarks around it come after the first
 _PATIENCE = 4  # images after a pose of the localizer, before the next hypothesis
 _SECONDS = 10.0  # of images, after which the guess is forgotten
 _STD = (1.0, 0.1)  # m, rad; of a hypothesis
+_TRUSTED_STD = (0.15, 0.04)  # of one that needs no localization: eight of them, 1.5 m and 20 deg, are accepted
 
 
 class InitialSearch:
     """Search for the track that a guess means, image by image, until there is one. For one thread.
 
     An image costs one alignment, as while tracking. A pose of the localizer in the guess's ellipse needs no other to
-    agree with it; one outside of it is not taken. Neither does an alignment from the guess itself, if that is narrow.
-    From a wide one, alignments may end in places that look alike, so a localization must agree.
+    agree with it; one outside of it is not taken. Neither does an alignment from a narrow guess that ends near it. With
+    all others a localization must agree: far from where they begin, alignments may be off by meters.
     """
 
     def __init__(self, guess: PoseGuess, hypotheses: Sequence[Rigid3d], stamp_ns: int) -> None:
@@ -51,5 +52,6 @@ class InitialSearch:
         elif not tracker.follows:
             number = self._images // _IMAGES % len(self._hypotheses)
             trusted = self.guess.is_narrow and number == 0
-            tracker.offer_prior(self._hypotheses[number], stamp_ns, *_STD, override=True, trusted=trusted)
+            std = _TRUSTED_STD if trusted else _STD
+            tracker.offer_prior(self._hypotheses[number], stamp_ns, *std, override=True, trusted=trusted)
             self._images += 1

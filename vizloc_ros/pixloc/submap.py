@@ -17,7 +17,6 @@ from vizloc_ros.pixloc.reference_builder import read_references
 from vizloc_ros.pixloc.references import LevelReferences, QuantizedLevel, QuantizedReferences, References, unit
 
 _MIN_MOTION = 0.1  # m between two submaps; less is no direction of travel
-_MAX_STEP = 1.5  # refresh distances from pose to pose; more is no travel: it was carried, or another pose is tried
 
 
 class SubmapOptions(Options):
@@ -81,7 +80,6 @@ class SubmapSelector:
         self._centers = np.asarray(visual_map.keyframe_poses[:, :3])
         self._directions = Rotation.from_quat(visual_map.keyframe_poses[:, 3:]).as_matrix()[:, :, 2]
         self._current: Submap | None = None
-        self._last: Rigid3d | None = None  # pose asked for last
 
     def around(self, map_from_cam: Rigid3d) -> Submap | None:
         """Return the submap for a pose, or None if no keyframe is near.
@@ -89,14 +87,11 @@ class SubmapSelector:
         It stays the same until the camera has moved by ``refresh_distance`` or turned by ``refresh_angle``.
         """
         current, ahead = self._current, map_from_cam
-        last, self._last = self._last, map_from_cam
-        if current is not None and last is not None:
+        if current is not None:
             moved, turned = pose_error(map_from_cam, current.map_from_cam)
             if moved <= self.options.refresh_distance and turned <= self.options.refresh_angle:
                 return current
-            carried, _ = pose_error(map_from_cam, last)
-            if carried <= _MAX_STEP * self.options.refresh_distance:
-                ahead = self._ahead(map_from_cam, current.map_from_cam)
+            ahead = self._ahead(map_from_cam, current.map_from_cam)
         keyframes = self.keyframes_around(ahead)
         self._current = None
         if len(keyframes):
