@@ -12,6 +12,7 @@ from vizloc_ros.mapping.pose_guess import PoseGuess
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.initial_search import InitialSearch
+from vizloc_ros.pixloc.motion import KnownPose
 from vizloc_ros.pixloc.submap import SubmapSelector
 from vizloc_ros.pixloc.tracker import Tracker
 from vizloc_ros.pixloc.tracking import Frame
@@ -39,6 +40,10 @@ def guess_of(record: Record, right: float, degrees: float, covariance: np.ndarra
     return PoseGuess(Rigid3d(turned.rotation, side), covariance)
 
 
+def localized(map_from_cam: Rigid3d, frame: Frame) -> KnownPose:
+    return KnownPose(map_from_cam, frame.stamp_ns, position_std=0.02, rotation_std=0.001)
+
+
 def search_of(guess: PoseGuess, visual_map: VisualMap, stamp_ns: int) -> InitialSearch:
     return InitialSearch(guess, guess.hypotheses(np.array(visual_map.keyframe_poses), MOUNT, 8), stamp_ns)
 
@@ -63,7 +68,7 @@ def test_from_a_wide_guess_the_track_waits_for_a_localization(
         tracked = careful.track(frame)
         assert tracked.map_from_cam is None
     assert "1 of 2 localizations agree" in tracked.reason
-    assert search.offer_localization(careful, truth(record) * MOUNT.inverse(), truth(record), frame.stamp_ns)
+    assert search.offer_localization(careful, localized(truth(record), frame), MOUNT.inverse())
     record, frame = left.pop(0)
     search.offer_hypothesis(careful, frame.stamp_ns)
     assert is_right(careful.track(frame), record)
@@ -73,7 +78,7 @@ def test_a_localization_elsewhere_is_not_taken(careful: Tracker, tracked_map: Vi
     record, frame = drive[3]
     search = search_of(guess_of(record, 0.0, 0, RVIZ), tracked_map, frame.stamp_ns)
     elsewhere = Rigid3d(Rotation3d(), np.array([20.0, 0, 0])) * truth(record)
-    assert not search.offer_localization(careful, elsewhere * MOUNT.inverse(), elsewhere, frame.stamp_ns)
+    assert not search.offer_localization(careful, localized(elsewhere, frame), MOUNT.inverse())
     assert not careful.follows
 
 

@@ -13,6 +13,7 @@ from vizloc_ros.errors import RosError
 from vizloc_ros.geometry.covariance import position_and_rotation_std
 from vizloc_ros.mapping.pose_guess import PoseGuess
 from vizloc_ros.pixloc.initial_search import InitialSearch
+from vizloc_ros.pixloc.motion import KnownPose
 from vizloc_ros.pixloc.tracker import Tracker
 from vizloc_ros.ros.diagnostics import Diagnostics, Level
 from vizloc_ros.ros.messages import covariance_from_msg, pose_from_msg, stamp_to_ns
@@ -103,16 +104,18 @@ class TrackerPriors:
     def _offer(self, tracker: Tracker, msg: PoseWithCovarianceStamped, base_from_cam: Rigid3d) -> None:
         """Offer a pose of the localizer; while a guess is searched, it must be there."""
         try:
-            map_from_base, std = pose_from_msg(msg.pose.pose), position_and_rotation_std(covariance_from_msg(msg))
+            map_from_cam = pose_from_msg(msg.pose.pose) * base_from_cam
+            std = position_and_rotation_std(covariance_from_msg(msg))
         except RosError as error:
             self._diagnostics.report(Level.WARN, f"a pose to start from cannot be used: {error}")
             return
-        at_ns, map_from_cam = stamp_to_ns(msg.header.stamp), map_from_base * base_from_cam
+        at_ns = stamp_to_ns(msg.header.stamp)
         if at_ns <= self._after_ns:
             return
         if self._search is None:
             used = tracker.offer_prior(map_from_cam, at_ns, *std)
         else:
-            used = self._search.offer_localization(tracker, map_from_base, map_from_cam, at_ns)
+            localization = KnownPose(map_from_cam, at_ns, None, *std)
+            used = self._search.offer_localization(tracker, localization, base_from_cam.inverse())
         if used:
             self._diagnostics.count("priors_used")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pycolmap import Rigid3d
 
 from vizloc_ros.mapping.pose_guess import PoseGuess
+from vizloc_ros.pixloc.motion import KnownPose
 from vizloc_ros.pixloc.tracker import Tracker
 from vizloc_ros.timing import NANOSECONDS
 
@@ -38,12 +39,14 @@ class InitialSearch:
         """Return True once the tracker tracks, or when the guess has become old."""
         return tracker.is_tracking or abs(stamp_ns - self._begun_ns) > _SECONDS * NANOSECONDS
 
-    def offer_localization(self, tracker: Tracker, map_from_base: Rigid3d, map_from_cam: Rigid3d, at_ns: int) -> bool:
+    def offer_localization(self, tracker: Tracker, localization: KnownPose, cam_from_base: Rigid3d) -> bool:
         """Offer a pose of the localizer. Return True if the tracker starts from it: it is where the guess says."""
+        map_from_base, at_ns = localization.map_from_cam * cam_from_base, localization.stamp_ns
         if not self.guess.after((at_ns - self._begun_ns) / NANOSECONDS).holds(map_from_base):
             return False
         self._wait = _PATIENCE
-        return tracker.offer_prior(map_from_cam, at_ns, override=True)
+        std = localization.position_std, localization.rotation_std
+        return tracker.offer_prior(localization.map_from_cam, at_ns, *std, override=True)
 
     def offer_hypothesis(self, tracker: Tracker, stamp_ns: int) -> None:
         """Offer the hypothesis for the next image, unless a track has begun that only waits for an agreement."""
