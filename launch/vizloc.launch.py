@@ -21,6 +21,7 @@ CONFIG = Path(__file__).resolve().parents[1] / "config"
 NODES = ("hfnet", "visual_map_server", "localizer", "pixloc_tracker")
 # Arguments that are parameters of nodes; each node takes those it declares.
 PARAMETERS = ("map_path", "extractor", "provider", "image_transport", "map_frame", "base_frame")
+TF_OF_NAMESPACE = [("/tf", "tf"), ("/tf_static", "tf_static")]
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -38,6 +39,9 @@ def generate_launch_description() -> LaunchDescription:
             ),
             DeclareLaunchArgument("image_topic", default_value="image", description="sensor_msgs/Image to localize"),
             DeclareLaunchArgument("camera_info_topic", default_value="camera_info", description="Its calibration"),
+            DeclareLaunchArgument(
+                "odom_topic", default_value="odom", description="nav_msgs/Odometry, for parameter use_odometry"
+            ),
             DeclareLaunchArgument(
                 "image_transport",
                 default_value="",
@@ -62,6 +66,12 @@ def generate_launch_description() -> LaunchDescription:
                 description="Start the tracker; it needs a map with reference features (vizloc map add-pixloc)",
             ),
             DeclareLaunchArgument("namespace", default_value="", description="Namespace of nodes and relative topics"),
+            DeclareLaunchArgument(
+                "namespaced_tf",
+                default_value="false",
+                choices=["true", "false"],
+                description="tf and tf_static of the namespace instead of /tf and /tf_static, as nav2 with many robots",
+            ),
             DeclareLaunchArgument(
                 "composed",
                 default_value="false",
@@ -127,6 +137,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     # Beside launch's log: what the nodes were given can be read there later.
     parameters = Path(launch.logging.launch_config.log_dir, f"vizloc_parameters{namespace.replace('/', '_')}.yaml")
     write_parameters(parameters, {f"{namespace}/{name}": values.by_node[name] for name in names})
+    tf = TF_OF_NAMESPACE if value("namespaced_tf") == "true" else []
     common = {
         "package": "vizloc_ros",
         "namespace": value("namespace"),
@@ -135,6 +146,8 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             ("image", value("image_topic")),
             ("image/compressed", f"{value('image_topic')}/compressed"),
             ("camera_info", value("camera_info_topic")),
+            ("odom", value("odom_topic")),
+            *tf,
         ],
         "ros_arguments": ["--log-level", value("log_level")],
         "output": "screen",
@@ -151,15 +164,15 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     else:
         processes = [node(executable=name, name=name) for name in names]
     if value("rviz") == "true":
-        processes.append(rviz(value("namespace"), value("image_topic"), values))
+        processes.append(rviz(value("namespace"), [("image", value("image_topic")), *tf], values))
     return [LogInfo(msg=line) for line in (said, f"parameters of the nodes: {parameters}") if line] + processes
 
 
-def rviz(namespace: str, image_topic: str, values: NodeValues) -> Node:
+def rviz(namespace: str, remappings: list[tuple[str, str]], values: NodeValues) -> Node:
     return Node(
         executable=rviz_executable(),
         namespace=namespace,
         parameters=[{"use_sim_time": values.use_sim_time}],
-        remappings=[("image", image_topic)],
+        remappings=remappings,
         arguments=["-d", str(CONFIG / "vizloc.rviz"), "-f", values.map_frame],
     )

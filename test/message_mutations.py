@@ -31,10 +31,12 @@ from vizloc_ros.errors import VizlocError
 from vizloc_ros.features.types import Features
 from vizloc_ros.geometry.camera_info import camera_of_message
 from vizloc_ros.geometry.rectification import rectified_camera
+from vizloc_ros.geometry.transform_history import TransformHistory
 from vizloc_ros.geometry.transform_tree import TransformTree
 from vizloc_ros.localization.places import Place
 from vizloc_ros.pixloc.references import QuantizedLevel, QuantizedReferences
 from vizloc_ros.ros import clouds
+from vizloc_ros.ros.initial_pose import guess_from_msg
 from vizloc_ros.ros.messages import covariance_from_msg, pose_from_msg, pose_to_msg, rectified_camera_from_msg
 from vizloc_ros.ros.odometry_buffer import OdometryBuffer
 
@@ -178,9 +180,18 @@ def _poses() -> dict[str, Any]:
     return {
         "submap/request": PoseStamped(header=_header(), pose=pose),
         "localization/pose": with_covariance,
+        "initialpose": _rviz_arrow(pose),
         "odom": odometry,
         "/tf_static": TFMessage(transforms=[transform, copy.deepcopy(transform)]),
     }
+
+
+def _rviz_arrow(pose: Pose) -> PoseWithCovarianceStamped:
+    arrow = PoseWithCovarianceStamped(header=_header())
+    arrow.header.frame_id = "map"
+    arrow.pose.pose = pose
+    arrow.pose.covariance = np.diag([0.25, 0.25, 0, 0, 0, 0.0685]).ravel()
+    return arrow
 
 
 def originals() -> dict[str, Any]:
@@ -193,6 +204,10 @@ def _read_tree(msg: TFMessage) -> None:
     for transform in msg.transforms:
         tree.add(transform)
     tree.lookup("camera", "base_link")
+    moving = TransformHistory(TransformTree())
+    for transform in msg.transforms:
+        moving.add(transform, 0)
+    moving.lookup("camera", "base_link", 0)
 
 
 def _read_odometry(msg: Odometry) -> None:
@@ -200,6 +215,13 @@ def _read_odometry(msg: Odometry) -> None:
     for odometry in (originals()["odom"], msg):
         buffer.add(odometry)
     buffer.at(1_000_100_000_000)
+
+
+def _read_guess(msg: PoseWithCovarianceStamped) -> None:
+    guess = guess_from_msg(msg, "map")
+    keyframes = np.array([[x, 0, 1.5, -0.5, 0.5, -0.5, 0.5] for x in range(20)])
+    guess.hypotheses(keyframes, Rigid3d(), 8)
+    guess.holds(Rigid3d())
 
 
 def targets() -> dict[str, Target]:
@@ -214,6 +236,7 @@ def targets() -> dict[str, Target]:
         "submap": clouds.submap_from_msg,
         "submap/request": lambda msg: pose_from_msg(msg.pose),
         "localization/pose": lambda msg: (pose_from_msg(msg.pose.pose), covariance_from_msg(msg)),
+        "initialpose": _read_guess,
         "odom": _read_odometry,
         "/tf_static": _read_tree,
     }

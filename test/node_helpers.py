@@ -1,6 +1,6 @@
 """Helpers of tests of running nodes: the processes, a publisher of images, and a recorder of the output."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -150,6 +150,7 @@ def bench(
     executables: tuple[str, ...] = LOCALIZING,
     before: Callable[[Any], None] = lambda node: None,
     tracking: bool = False,
+    remappings: Mapping[str, str] | None = None,
     **parameters: dict[str, Any],
 ) -> Iterator[Bench]:
     """Context with running nodes, a map, and the camera at the base; more ``parameters`` by name of the node.
@@ -170,7 +171,7 @@ def bench(
     tracking = tracking or TRACKER in executables
     with own_domain() as domain, ros_nodes("bench", domain_id=domain) as [node]:
         environment = {"ROS_DOMAIN_ID": str(domain), "PYTHONWARNINGS": "error"}  # a warning would come out as an error
-        processes = NodeProcesses(given, {}, executables, tracking, log=log, environment=environment)
+        processes = NodeProcesses(given, remappings or {}, executables, tracking, log=log, environment=environment)
         before(node)
         with processes as running:
             recorder = Recorder(context=node.context)

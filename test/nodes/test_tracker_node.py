@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseWithCovarianceStamped
+from nav_msgs.msg import Odometry
 from node_helpers import COMPOSED, RVIZ_OF_TRACKER, Bench, bench, expect_shown
 from pixloc_helpers import LONG_SIDE, with_references
 from pycolmap import Rigid3d, Rotation3d
@@ -20,7 +21,7 @@ from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.builder import build_map
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.options import leaves
-from vizloc_ros.ros.messages import header_of, pose_with_covariance_to_msg
+from vizloc_ros.ros.messages import header_of, pose_with_covariance_to_msg, stamp_to_ns
 from vizloc_ros.ros.node_options import NODE_OPTIONS, NODES
 from vizloc_ros.ros.qos import POSE
 
@@ -97,6 +98,25 @@ def test_it_takes_over_from_the_localizer_and_follows(running: Bench, two_street
     found = [stamp for stamp in sent if stamp in running.recorder.tracked]
     assert len(found) >= 0.7 * len(sent), "on one busy core, some images are dropped"
     assert max(distance(running, stamp, sent[stamp]) for stamp in found) < 0.25
+
+
+def test_odometry_has_a_velocity_that_a_filter_can_use(running: Bench, two_streets) -> None:
+    """The camera is the base, and looks ahead along z: half a meter from image to image."""
+    _, first, _ = two_streets
+    settle(running, first[0])
+    heard: dict[int, Odometry] = {}
+    subscription = running.node.create_subscription(
+        Odometry, "odometry", lambda msg: heard.update({stamp_to_ns(msg.header.stamp): msg}), POSE
+    )
+    sent = drive(running, first)
+    running.spin_until(lambda: list(sent)[-1] in heard)
+    running.node.destroy_subscription(subscription)
+    last = heard[list(sent)[-1]].twist
+    linear, variances = last.twist.linear, np.diag(np.reshape(last.covariance, (6, 6)))
+    assert linear.z == pytest.approx(5.0, abs=1.0)
+    assert np.hypot(linear.x, linear.y) < 1.0
+    assert (variances > 0).all()
+    assert abs(linear.z - 5.0) < 4 * np.sqrt(variances[2])
 
 
 def test_rviz_shows_what_it_publishes(running: Bench) -> None:

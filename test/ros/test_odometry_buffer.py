@@ -52,7 +52,27 @@ def test_one_message_is_only_for_its_own_time() -> None:
 
 def test_a_clock_that_jumps_back_empties_the_buffer(buffer: OdometryBuffer) -> None:
     buffer.add(message(-5.0))
+    assert buffer.starts == 1
     assert buffer.at(START_NS + PERIOD_NS) is None
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.09])
+def test_what_comes_twice_or_late_changes_nothing(buffer: OdometryBuffer, seconds: float) -> None:
+    starts, late = buffer.starts, message(seconds)
+    late.pose.pose.position.x += 1.0
+    buffer.add(late)
+    found = buffer.at(START_NS + 95_000_000)
+    assert found is not None
+    assert pose_error(found, se3_exp(TWIST * 0.095)) == pytest.approx((0, 0), abs=1e-6)
+    assert buffer.starts == starts
+
+
+@pytest.mark.parametrize(("seconds", "known"), [(0.0, True), (0.07, True), (0.1, True), (0.11, False), (-0.01, False)])
+def test_between_two_messages_nothing_is_extrapolated(buffer: OdometryBuffer, seconds: float, known: bool) -> None:
+    found = buffer.between(START_NS + round(seconds * 1e9))
+    assert (found is not None) == known
+    if found is not None:
+        assert pose_error(found, se3_exp(TWIST * seconds)) == pytest.approx((0, 0), abs=1e-6)
 
 
 def test_what_is_no_pose_is_refused(buffer: OdometryBuffer) -> None:

@@ -24,7 +24,6 @@ from vizloc_ros.mapping.visual_map import VisualMap
 
 pytest.importorskip("rerun", reason="rerun is not installed: pip install 'vizloc_ros[view]'")
 
-from vizloc_ros.view.map_entities import up_axis
 from vizloc_ros.view.recording import write_recording
 from vizloc_ros.view.trajectory_entities import unbroken
 from vizloc_ros.view.viewed import open_viewed
@@ -205,15 +204,6 @@ def test_lines_are_broken_where_poses_are_missing(street: SyntheticStreet) -> No
     assert [len(run) for run in runs] == [2, 2]
     assert np.allclose(runs[1][0], poses[4].translation)
     assert list(unbroken([])) == []
-
-
-@pytest.mark.parametrize(
-    ("quaternion", "axis"),
-    [([0, 0, 0, 1], -2), ([-0.5, 0.5, -0.5, 0.5], 3), ([1, 0, 0, 0], 2)],
-    ids=["y down", "z up", "y up"],
-)
-def test_up_is_that_of_the_images(quaternion: list[float], axis: int) -> None:
-    assert up_axis(np.array([[0.0, 0, 0, *quaternion]] * 3)) == axis
 
 
 def test_a_port_that_is_in_use_is_named(recording: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -39,6 +40,7 @@ from vizloc_ros.mapping.check import map_problems, purpose
 from vizloc_ros.mapping.drift_report import DriftReport
 from vizloc_ros.mapping.georeference import Utm, Wgs84, parse_datum
 from vizloc_ros.mapping.keyframe_choice import ChosenKeyframes, choose_keyframes
+from vizloc_ros.mapping.level import level_note
 from vizloc_ros.mapping.map_format import MapInfo
 from vizloc_ros.mapping.map_writer import LEAST_PER_IMAGE, add_to_map, changing_map, replacing_map
 from vizloc_ros.mapping.reference_arrays import array_files
@@ -74,6 +76,9 @@ def build(
     refine_poses: Annotated[
         bool, typer.Option("--refine-poses", help="Correct poses that drift, as of an odometry, by the images")
     ] = False,
+    level: Annotated[
+        bool, typer.Option("--level", help="Turn the map's axes so that z points up, by the images")
+    ] = False,
     pixloc: PixLocOption = True,
     seed: SeedOption = 0,
     processes: ProcessesOption = None,
@@ -92,6 +97,8 @@ def build(
     if refine_poses:
         drift = options.refine_poses.model_copy(update={"enabled": True})
         options = options.model_copy(update={"refine_poses": drift})
+    if level:
+        options = options.model_copy(update={"level": True})
     choice = WorkChoice(processes, ray, work)
     build_and_print(
         records, dataset, out, options, extractor, extractor_config, provider, pixloc, parse_datum(datum), choice
@@ -127,6 +134,8 @@ def build_and_print(
     ):
         report = build_map(records, opened, new, dataset=dataset, options=options, datum=datum, work=work, progress=bar)
         print_build(report, out)
+        if note := level_note(np.array(VisualMap.open(new).keyframe_poses)):
+            console.print(note)
         compare_places(new, work)
         if dense is not None:
             add_references(new, records, dense, bar, work)

@@ -47,6 +47,18 @@ def perturbed(a_from_b: Rigid3d, distance: float, degrees: float, rng: np.random
     return Rigid3d(a_from_b.rotation * Rotation3d(axis), a_from_b.translation + offset)
 
 
+def heading_of(a_from_b: Rigid3d) -> float:
+    """Angle [rad] of b's x axis in a's xy plane, from a's x axis on."""
+    x, y, _ = a_from_b.rotation.matrix()[:, 0]
+    return float(np.arctan2(y, x))
+
+
+def planar(a_from_b: Rigid3d) -> Rigid3d:
+    """Pose without height and tilt: in the plane z = 0 of a, with the heading of b's x axis."""
+    x, y, _ = a_from_b.translation
+    return Rigid3d(Rotation3d(np.array([0.0, 0.0, heading_of(a_from_b)])), np.array([x, y, 0.0]))
+
+
 def transform_points(a_from_b: Rigid3d, points_b: Float64) -> Float64:
     """Move (N, 3) points [m] from frame b to frame a."""
     return points_b @ a_from_b.rotation.matrix().T + a_from_b.translation

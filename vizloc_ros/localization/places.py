@@ -13,7 +13,15 @@ from vizloc_ros.features.types import dequantize
 from vizloc_ros.localization.global_search import open_search
 from vizloc_ros.localization.localization_options import RetrievalOptions
 from vizloc_ros.localization.place_memory import PlaceMemory
-from vizloc_ros.localization.retrieval import SPACING_PER_DEPTH, averaged_over_neighbors, depth_of, suppress_neighbors
+from vizloc_ros.localization.retrieval import (
+    SPACING_PER_DEPTH,
+    averaged_over_neighbors,
+    best_first,
+    depth_of,
+    require_query,
+    suppress_neighbors,
+)
+from vizloc_ros.mapping.pose_guess import PoseGuess
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.timing import Stopwatch
 
@@ -159,10 +167,16 @@ class PlaceFinder:
         self.index = open_search(visual_map, self.options)
         depth = depth_of(visual_map)
         self._spacing = SPACING_PER_DEPTH * depth if self.options.spacing < 0 else self.options.spacing
-        self._reach = _REACH_PER_DEPTH * depth
+        self._view, self._reach = depth, _REACH_PER_DEPTH * depth
         self._memory = PlaceMemory(visual_map.keyframe_poses[:, :3], self.options.memory, self.options.max_speed)
 
-    def find(self, global_descriptor: Float32, stopwatch: Stopwatch, stamp_ns: int | None = None) -> RetrievedPlaces:
+    def find(
+        self,
+        global_descriptor: Float32,
+        stopwatch: Stopwatch,
+        stamp_ns: int | None = None,
+        guess: PoseGuess | None = None,
+    ) -> RetrievedPlaces:
         """Return the places most similar to the query. Raises ``FeatureError`` for a descriptor of another kind.
 
         Args:
@@ -170,9 +184,11 @@ class PlaceFinder:
             stopwatch: takes the stages.
             stamp_ns: time of the query if it is one of a sequence, of which the last seconds are remembered; None for
                 an image for itself.
+            guess: where the vehicle is said to be: only keyframes that see the ellipse are searched, if there are any,
+                and images before it are forgotten.
         """
         with stopwatch("retrieve"):
-            keyframes, similarities = self._retrieve(global_descriptor, stamp_ns)
+            keyframes, similarities = self._retrieve(global_descriptor, stamp_ns, guess)
         with stopwatch("cluster"):
             places = [
                 Place.of_keyframes(self._map, cluster, self.options.descriptors_per_landmark)
@@ -180,13 +196,27 @@ class PlaceFinder:
             ]
         return RetrievedPlaces(keyframes, similarities, places)
 
-    def _retrieve(self, global_descriptor: Float32, stamp_ns: int | None) -> tuple[Int64, Float32]:
+    def _propose(self, global_descriptor: Float32, guess: PoseGuess | None) -> tuple[Int64, Float32]:
+        """Most similar keyframes of the map, or of those that see a guess's ellipse; and their similarities."""
+        count = _PROPOSALS * self.options.top_k
+        if guess is not None:
+            inside = np.flatnonzero(guess.within(self._map.keyframe_poses[:, :3], self._view))
+            if len(inside):
+                require_query(global_descriptor, self._map.global_descriptors.shape[1])
+                return best_first(inside, self.index.descriptors_of(inside) @ global_descriptor, count)
+        return self.index.search(global_descriptor, count)
+
+    def _retrieve(
+        self, global_descriptor: Float32, stamp_ns: int | None, guess: PoseGuess | None
+    ) -> tuple[Int64, Float32]:
         """Best keyframes and their similarities: ``top_k``, and ``further_k`` if none of them is similar."""
         options = self.options
-        keyframes, similarities = self.index.search(global_descriptor, _PROPOSALS * options.top_k)
+        keyframes, similarities = self._propose(global_descriptor, guess)
         descriptors = self.index.descriptors_of(keyframes)
         order, likely = np.arange(len(keyframes)), None
-        if stamp_ns is not None and options.memory and options.remembered_k:
+        if guess is not None:
+            self._memory.forget()
+        elif stamp_ns is not None and options.memory and options.remembered_k:
             expected = np.setdiff1d(self._memory.expect(stamp_ns), keyframes)
             theirs = self.index.descriptors_of(expected)
             keyframes, descriptors = np.concatenate([keyframes, expected]), np.concatenate([descriptors, theirs])

@@ -14,6 +14,7 @@ from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import DatasetError, MapError
 from vizloc_ros.features.extractor import FeatureExtractor
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
+from vizloc_ros.geometry.poses import array_of
 from vizloc_ros.mapping.build_report import BuildReport
 from vizloc_ros.mapping.drift_correction import DriftOptions, correct_drift
 from vizloc_ros.mapping.georeference import Georeference, Utm, Wgs84
@@ -21,6 +22,7 @@ from vizloc_ros.mapping.guided_pairs import match_along_lines
 from vizloc_ros.mapping.image_features import correct_keypoints, describe_features, extract_features, keyframe_of
 from vizloc_ros.mapping.keyframe_choice import KeyframeOptions
 from vizloc_ros.mapping.keyframe_pairs import Keyframe, PairOptions, keyframe_pairs
+from vizloc_ros.mapping.level import world_from_level
 from vizloc_ros.mapping.map_writer import MapContent, require_replaceable, write_map
 from vizloc_ros.mapping.pair_matching import MatchOptions, PairMatches, match_pairs
 from vizloc_ros.mapping.parallax import no_parallax
@@ -51,6 +53,7 @@ class BuildOptions(Options):
     self_calibration: SelfCalibrationOptions = SelfCalibrationOptions()
     min_observations: int = Field(30, ge=0, description="keyframes that see fewer landmarks are reported")
     frame: str = Field("map", min_length=1, description="name of the map frame")
+    level: bool = Field(False, description="turn the map's axes so that z points up, by the images")
     seed: int = 0
 
 
@@ -69,8 +72,8 @@ def build_map(
     """Build a map of posed records and write it to ``out``; an old map there is replaced only by a complete new one.
 
     Args:
-        records: posed records of one or more cameras in one world. The map frame has its axes, and its origin unless
-            positions are far from that, see ``Georeference.around``.
+        records: posed records of one or more cameras in one world. The map frame has its axes unless ``level`` is
+            set, and its origin unless positions are far from that, see ``Georeference.around``.
         extractor: feature extractor; learns its vocabulary from the records if it needs one.
         out: folder of the map.
         dataset: name of the dataset, for map.yaml.
@@ -89,7 +92,8 @@ def build_map(
     clock = Stopwatch()
     require_replaceable(out)  # before the work, not after it
     poses = _require_poses(records, dataset, options.triangulation.min_track_length)
-    georeference = Georeference.around(np.array([pose.translation for pose in poses]), datum)
+    axes = world_from_level(np.array([array_of(pose) for pose in poses])) if options.level else None
+    georeference = Georeference.around(np.array([pose.translation for pose in poses]), datum, axes)
     records = (georeference or Georeference()).records_in_map(records)
     with clock("extract"):
         features = extract_features(records, extractor, work, dataset, progress, views=options.rotated_views)

@@ -144,8 +144,10 @@ class Georeference(BaseModel):
         return cls(world_from_map=(tx, ty, tz, qx, qy, qz, qw), datum=datum)
 
     @classmethod
-    def around(cls, positions: Float64, datum: Wgs84 | Utm | None = None) -> "Georeference | None":
-        """Georeference of a new map with the axes of its dataset's world; None if there is nothing to say.
+    def around(
+        cls, positions: Float64, datum: Wgs84 | Utm | None = None, world_from_map: Rotation3d | None = None
+    ) -> "Georeference | None":
+        """Georeference of a new map; None if there is nothing to say.
 
         The map's origin is that of the world, unless a coordinate is beyond ``FAR_FROM_ZERO``. Then it is the mean
         position, rounded to kilometers.
@@ -153,14 +155,15 @@ class Georeference(BaseModel):
         Args:
             positions: (K, 3) positions of the keyframes in the world [m].
             datum: place of the world on the earth.
+            world_from_map: axes of the map in the world; those of the world by default.
         """
-        origin = np.zeros(3)
+        axes, origin = world_from_map or Rotation3d(), np.zeros(3)
         if np.abs(positions).max() > FAR_FROM_ZERO:
             origin = np.round(positions.mean(axis=0) / _ROUNDING) * _ROUNDING + 0.0
-        if not origin.any() and datum is None:
+        if not origin.any() and not axes.angle() and datum is None:
             return None
-        world_from_map = Rigid3d(Rotation3d(), origin)
-        return cls.of(world_from_map, datum.moved(world_from_map) if datum is not None else None)
+        pose = Rigid3d(axes, origin)
+        return cls.of(pose, datum.moved(pose) if datum is not None else None)
 
     @property
     def is_moved(self) -> bool:

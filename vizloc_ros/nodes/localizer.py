@@ -26,13 +26,15 @@ from vizloc_ros.ros.diagnostics import Level
 from vizloc_ros.ros.extrinsics import CameraExtrinsics
 from vizloc_ros.ros.messages import header_of, pose_with_covariance_to_msg, rectified_camera_from_msg, stamp_to_ns
 from vizloc_ros.ros.node_options import LOCALIZER, LocalizerOptions
+from vizloc_ros.ros.odometry_buffer import subscribe_to_odometry
 from vizloc_ros.ros.parameters import declare_options
 from vizloc_ros.ros.pipeline_node import PipelineNode
-from vizloc_ros.ros.publishers import FaultPublisher, PathPublisher, TransformPublisher
+from vizloc_ros.ros.publishers import FaultPublisher, PathPublisher
 from vizloc_ros.ros.qos import FEATURES, POSE
 from vizloc_ros.ros.runner import run_node
 from vizloc_ros.ros.stamp_guard import StampGuard, Verdict
 from vizloc_ros.ros.stamp_join import StampJoin
+from vizloc_ros.ros.transform_output import TransformOutput
 from vizloc_ros.timing import Stopwatch
 
 _CHANNELS = ("features/camera_info", "features", "candidates")
@@ -46,7 +48,10 @@ class LocalizerNode(PipelineNode):
         self.options = declare_options(self, LocalizerOptions)
         self._solver = PoseSolver(self.options.pose)
         self._join, self._stamps = StampJoin(_CHANNELS), StampGuard()
-        self._extrinsics = CameraExtrinsics(self, self.options.base_frame, self.options.fixed_base_from_cam)
+        options = self.options
+        self._extrinsics = CameraExtrinsics(
+            self, options.base_frame, options.fixed_base_from_cam, moving=options.moving_mount
+        )
         self._failures = 0
         self._calibration = CalibrationCheck()
         self._fault = FaultPublisher(self)
@@ -54,7 +59,8 @@ class LocalizerNode(PipelineNode):
         self._one_map = OneMap(candidates, sure_first=True)
         self._count_map_servers = lambda: self.count_publishers(candidates)
         self._pose = self.create_publisher(PoseWithCovarianceStamped, "localization/pose", POSE)
-        self._tf = TransformPublisher(self) if self.options.publish_tf else None
+        odometry = subscribe_to_odometry(self) if options.use_odometry and options.publish_tf else None
+        self._tf = TransformOutput(self, options, odometry)
         # Without a length no publisher: two nodes on path would confuse who looks at the topic.
         path = self.create_publisher(PathMsg, "path", POSE) if self.options.path_length else None
         self._path = PathPublisher(self, path, self.options.path_length)
@@ -72,6 +78,7 @@ class LocalizerNode(PipelineNode):
             if channel != "candidates" and self._stamps.check(stamp).verdict is Verdict.JUMPED_BACK:
                 self._join.reset()
                 self._path.clear()
+                self._tf.forget()
             if channel == "candidates" and self._one_map.count(self._count_map_servers()):
                 self._compare_maps(msg)
             joined = self._join.add(channel, stamp, msg)
@@ -108,7 +115,8 @@ class LocalizerNode(PipelineNode):
                     f"features have {features.descriptors.shape[1]} elements, candidates "
                     f"{places[0].descriptors.shape[1]}: start hfnet and visual_map_server with the same map"
                 )
-            base_from_cam = self._extrinsics.base_from_cam(features_msg.header.frame_id)
+            image = features_msg.header
+            base_from_cam = self._extrinsics.base_from_cam(image.frame_id, stamp_to_ns(image.stamp))
             outcome = self._solver.solve(features, places, camera, stopwatch)
             if self.options.check_calibration:
                 self._check_calibration(camera, features, outcome, stopwatch)
@@ -137,8 +145,7 @@ class LocalizerNode(PipelineNode):
         self.diagnostics.send(self._pose, pose_with_covariance_to_msg(map_from_base, covariance, header))
         self.record_latency("localizer_stamp_to_pose", stamp_to_ns(image.header.stamp))
         self._path.add(map_from_base, header)
-        if self._tf is not None:
-            self._tf.publish(map_from_base, header, self.options.base_frame)
+        self._tf.add(map_from_base, header)
 
     def _report(self, outcome: Localization) -> None:
         diagnostics = self.diagnostics

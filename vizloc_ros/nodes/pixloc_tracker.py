@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import array
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,15 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
 from vizloc_ros.arrays import Float64, UInt8
-from vizloc_ros.errors import CameraError, FeatureError, FrozenCameraError, RosError
+from vizloc_ros.errors import CameraError, FeatureError, FrozenCameraError
 from vizloc_ros.geometry.camera import PinholeCamera
-from vizloc_ros.geometry.covariance import max_position_std, move_to_base, position_and_rotation_std
+from vizloc_ros.geometry.covariance import max_position_std, move_to_base
+from vizloc_ros.geometry.velocity import VelocityEstimator
 from vizloc_ros.mapping.keyframe_rolls import KeyframeRolls
 from vizloc_ros.mapping.map_format import MapInfo
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.nodes.submap_client import SubmapClient
+from vizloc_ros.nodes.tracker_priors import TrackerPriors
 from vizloc_ros.pixloc.debug_image import draw_travel
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
 from vizloc_ros.pixloc.references import References
@@ -34,28 +35,21 @@ from vizloc_ros.pixloc.verification import deviation
 from vizloc_ros.ros.diagnostics import Level
 from vizloc_ros.ros.extrinsics import CameraExtrinsics
 from vizloc_ros.ros.image_input import ImageInput
-from vizloc_ros.ros.messages import (
-    covariance_from_msg,
-    header_of,
-    pose_from_msg,
-    pose_with_covariance_to_msg,
-    stamp_to_ns,
-)
+from vizloc_ros.ros.initial_pose import subscribe_to_initial_pose
+from vizloc_ros.ros.messages import header_of, pose_with_covariance_to_msg, stamp_to_ns, twist_to_msg
 from vizloc_ros.ros.node_options import TRACKER, TrackerNodeOptions
-from vizloc_ros.ros.odometry_buffer import OdometryBuffer
+from vizloc_ros.ros.odometry_buffer import subscribe_to_odometry
 from vizloc_ros.ros.parameters import declare_options
 from vizloc_ros.ros.pipeline_node import PipelineNode
-from vizloc_ros.ros.publishers import PathPublisher, TransformPublisher
-from vizloc_ros.ros.qos import POSE, SENSOR, STATE
+from vizloc_ros.ros.publishers import PathPublisher
+from vizloc_ros.ros.qos import POSE, STATE
 from vizloc_ros.ros.runner import run_node
-from vizloc_ros.ros.subscriptions import subscribe_to_either
+from vizloc_ros.ros.transform_output import TransformOutput
 from vizloc_ros.timing import Stopwatch
 from vizloc_ros.wording import short_text
 
 _BURST = 8  # images; one that takes long, such as an ambiguous one, costs none of the next
-_MAX_PRIORS = 8
 _MAX_FAULT_CHARS = 500
-_INITIAL_STD = (1.0, 0.1)  # m, rad; of an initial pose that a person has set
 
 
 class PixLocTrackerNode(PipelineNode):
@@ -67,15 +61,18 @@ class PixLocTrackerNode(PipelineNode):
     def __init__(self) -> None:
         super().__init__(TRACKER, self._track, _BURST)
         self.options = declare_options(self, TrackerNodeOptions)
-        self._lock = threading.Lock()  # for priors and jumps, which callbacks store for the worker
-        self._priors: list[tuple[PoseWithCovarianceStamped, bool]] = []  # with whether it overrides the track
-        self._jumped = False
-        self._stamp_ns = self._priors_after_ns = -1  # the last image; the last one before the calibration changed
+        self._priors = TrackerPriors(self.diagnostics)
         self._fault = ""  # reason of the localizer for which no pose can be trusted
         self._loaded: tuple[Tracker, MapInfo] | None = None
-        self._odometry = OdometryBuffer()
-        self._extrinsics = CameraExtrinsics(self, self.options.base_frame, self.options.fixed_base_from_cam)
-        self._tf = TransformPublisher(self) if self.options.publish_tf else None
+        options, motion = self.options, self.options.tracker.motion
+        self._odometry = subscribe_to_odometry(self) if options.use_odometry else None
+        self._extrinsics = CameraExtrinsics(
+            self, options.base_frame, options.fixed_base_from_cam, moving=options.moving_mount
+        )
+        self._tf = TransformOutput(self, options, self._odometry)
+        self._velocity = VelocityEstimator(
+            motion.acceleration_std, motion.turn_acceleration_std, motion.max_extrapolation
+        )
         self._pose = self.create_publisher(PoseWithCovarianceStamped, "pose", POSE)
         self._odometry_out = self.create_publisher(Odometry, "odometry", POSE)
         # Without a length no publisher: two nodes on path would confuse who looks at the topic.
@@ -83,7 +80,7 @@ class PixLocTrackerNode(PipelineNode):
         self._path = PathPublisher(self, path, self.options.path_length)
         self._state = self.create_publisher(String, "tracker/state", STATE)
         self._debug = self.create_publisher(Image, "~/debug/image", POSE) if self.options.debug_image else None
-        for counter in ("tracked", "failed", "became_lost", "priors_used"):
+        for counter in ("tracked", "failed", "became_lost"):
             self.diagnostics.count(counter, 0)
         self.diagnostics.set_value("state", TrackerState.NOT_LOCALIZED.value)
         self._submaps = SubmapClient(self, self.options.map_path, self.options.max_submap_distance)
@@ -95,16 +92,14 @@ class PixLocTrackerNode(PipelineNode):
             self.options.silence_timeout,
             self.options.max_image_age,
             on_jump=self._on_jump,
-            on_change=self._on_camera_change,
+            on_change=self._priors.change_camera,
             withhold_frozen=self.options.withhold_frozen,
             stable_messages=self.options.camera_info_stable,
             max_pixels=self.options.max_image_pixels,
         )
         self.create_subscription(PoseWithCovarianceStamped, "localization/pose", self._on_prior, POSE)
         self.create_subscription(String, "localization/fault", self._on_fault, STATE)
-        subscribe_to_either(self, PoseWithCovarianceStamped, "initialpose", self._on_initial_pose, POSE)
-        if self.options.use_odometry:
-            self.create_subscription(Odometry, "odom", self._on_odometry, SENSOR)
+        subscribe_to_initial_pose(self, self._map_frame, self._priors.add_guess)
 
     def _load(self) -> None:
         folder = Path(self.options.map_path)
@@ -117,44 +112,28 @@ class PixLocTrackerNode(PipelineNode):
         self._submaps.model_id = extractor.model_id
         options, frozen = self.options.tracker, self.options.withhold_frozen
         tracker = Tracker(extractor, self._landmarks_around, options, rolls.roll_of, withhold_frozen=frozen)
-        self._loaded = tracker, info
+        self._loaded, self._priors.keyframe_poses = (tracker, info), np.array(visual_map.keyframe_poses)
         self.diagnostics.set_value("model", extractor.model_id)
         self.diagnostics.set_value("provider", self.options.provider)
         self.get_logger().info(f"tracker: {extractor.model_id} on {self.options.provider}")
 
     def _on_jump(self) -> None:
         self._submaps.forget_requests()
-        with self._lock:
-            self._jumped = True
-            self._priors.clear()
-            self._stamp_ns = self._priors_after_ns = -1
+        self._priors.jump()
         self._path.clear()
+        self._tf.forget()
 
-    def _on_camera_change(self) -> None:
-        """Forget the track: poses of images with the calibration before must not begin one with the new calibration."""
-        with self._lock:
-            self._jumped = True
-            self._priors.clear()
-            self._priors_after_ns = self._stamp_ns
-
-    def _on_prior(self, msg: PoseWithCovarianceStamped, *, override: bool = False) -> None:
-        with self._lock:
-            self._priors.append((msg, override))
-            del self._priors[:-_MAX_PRIORS]
+    def _on_prior(self, msg: PoseWithCovarianceStamped) -> None:
+        self._priors.add(msg)
         self._submaps.prefetch(msg.pose.pose)
 
     def _on_fault(self, msg: String) -> None:
         self._fault = short_text(msg.data, _MAX_FAULT_CHARS)
 
-    def _on_initial_pose(self, msg: PoseWithCovarianceStamped) -> None:
-        self.get_logger().info("an initial pose was given")
-        self._on_prior(msg, override=True)
-
-    def _on_odometry(self, msg: Odometry) -> None:
-        try:
-            self._odometry.add(msg)
-        except RosError as error:
-            self.diagnostics.report(Level.WARN, f"odom: {error}")
+    def _map_frame(self) -> str:
+        """Name of the map's frame, as far as it is known."""
+        known = self._submaps.newest.frame if self._submaps.newest is not None else ""
+        return known or self.options.map_frame or (self._loaded[1].frame if self._loaded is not None else "")
 
     def _landmarks_around(self, map_from_cam: Rigid3d) -> References | None:
         """Request the landmarks around a predicted pose, and return those of the last answer if they are near it."""
@@ -176,17 +155,20 @@ class PixLocTrackerNode(PipelineNode):
             if fault := self._fault:
                 self._withhold(tracker, stamp_to_ns(msg.header.stamp), fault)
                 raise CameraError(fault)
-            base_from_cam = self._extrinsics.base_from_cam(msg.header.frame_id)
             stamp_ns = stamp_to_ns(msg.header.stamp)
+            base_from_cam = self._extrinsics.base_from_cam(msg.header.frame_id, stamp_ns)
             previous_state = tracker.state
-            self._take_priors(tracker, base_from_cam, stamp_ns)
-            odom_from_base = self._odometry.at(stamp_ns) if self.options.use_odometry else None
+            if self._priors.give(tracker, base_from_cam, stamp_ns):
+                self._tf.forget()
+            odom_from_base = None if self._odometry is None else self._odometry.at(stamp_ns)
             odom_from_cam = None if odom_from_base is None else odom_from_base * base_from_cam
             tracked = tracker.track(Frame(image, camera, stamp_ns, info.intrinsics_correction(camera), odom_from_cam))
             self._submaps.prefetch_extrinsics = None if tracked.state is TrackerState.TRACKING else base_from_cam
             self.diagnostics.send(self._state, String(data=tracked.state.value))
+            if previous_state is not TrackerState.TRACKING:
+                self._velocity.reset()
             if tracked.map_from_cam is not None and tracked.covariance is not None:
-                self._publish(tracked.map_from_cam, tracked.covariance, base_from_cam, odom_from_base, stamp_ns, info)
+                self._publish(tracked.map_from_cam, tracked.covariance, base_from_cam, stamp_ns, info)
             if self._debug is not None and tracked.alignment is not None:
                 self._publish_debug_image(image, camera, tracked, info, msg.header)
         self.diagnostics.count("processed")
@@ -202,35 +184,8 @@ class PixLocTrackerNode(PipelineNode):
         self.diagnostics.send(self._state, String(data=tracked.state.value))
         self._report(tracked, before)
 
-    def _take_priors(self, tracker: Tracker, base_from_cam: Rigid3d, stamp_ns: int) -> None:
-        """Give the tracker the jumps and priors that the callbacks have stored since the last image."""
-        with self._lock:
-            priors, self._priors = self._priors, []
-            self._stamp_ns = stamp_ns
-            jumped, self._jumped = self._jumped, False
-        if jumped:
-            tracker.reset()
-        for msg, override in priors:
-            try:
-                map_from_cam = pose_from_msg(msg.pose.pose) * base_from_cam
-                std = _INITIAL_STD if override else position_and_rotation_std(covariance_from_msg(msg))
-            except RosError as error:
-                self.diagnostics.report(Level.WARN, f"a pose to start from cannot be used: {error}")
-                continue
-            at_ns = stamp_ns if override else stamp_to_ns(msg.header.stamp)  # a person means the current image
-            if at_ns <= self._priors_after_ns:
-                continue
-            if tracker.offer_prior(map_from_cam, at_ns, *std, override=override):
-                self.diagnostics.count("priors_used")
-
     def _publish(
-        self,
-        map_from_cam: Rigid3d,
-        covariance: Float64,
-        base_from_cam: Rigid3d,
-        odom_from_base: Rigid3d | None,
-        stamp_ns: int,
-        info: MapInfo,
+        self, map_from_cam: Rigid3d, covariance: Float64, base_from_cam: Rigid3d, stamp_ns: int, info: MapInfo
     ) -> None:
         cam_from_base = base_from_cam.inverse()
         map_from_base = map_from_cam * cam_from_base
@@ -241,14 +196,11 @@ class PixLocTrackerNode(PipelineNode):
         pose = pose_with_covariance_to_msg(map_from_base, base_covariance, header)
         self.diagnostics.send(self._pose, pose)
         self.record_latency("tracker_stamp_to_pose", stamp_ns)
-        odometry = Odometry(header=header, child_frame_id=self.options.base_frame, pose=pose.pose)
+        velocity = twist_to_msg(self._velocity.add(stamp_ns, map_from_base, base_covariance))
+        odometry = Odometry(header=header, child_frame_id=self.options.base_frame, pose=pose.pose, twist=velocity)
         self.diagnostics.send(self._odometry_out, odometry)
         self._path.add(map_from_base, header)
-        if self._tf is not None:
-            if odom_from_base is not None:
-                self._tf.publish(map_from_base * odom_from_base.inverse(), header, self._odometry.frame)
-            elif not self.options.use_odometry:
-                self._tf.publish(map_from_base, header, self.options.base_frame)
+        self._tf.add(map_from_base, header)
 
     def _publish_debug_image(
         self, image: UInt8, camera: PinholeCamera, tracked: Tracked, info: MapInfo, header: Header

@@ -16,12 +16,14 @@ from vizloc_ros.geometry.poses import pose_of
 from vizloc_ros.localization.places import PlaceFinder
 from vizloc_ros.mapping.bus_guard import GUARD
 from vizloc_ros.mapping.check import check_map
+from vizloc_ros.mapping.level import level_note
 from vizloc_ros.mapping.map_format import feature_number, no_references
 from vizloc_ros.mapping.sfm_report import UNKNOWN_SCALE
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.submap import Submap, SubmapSelector
 from vizloc_ros.ros.clouds import global_descriptor_from_msg, map_points_to_msg, places_to_msg, submap_to_msg
 from vizloc_ros.ros.diagnostics import Level
+from vizloc_ros.ros.initial_pose import GuessWatch
 from vizloc_ros.ros.messages import header_of, pose_from_msg, poses_to_msg, stamp_to_ns
 from vizloc_ros.ros.node_options import VISUAL_MAP_SERVER, VisualMapServerOptions
 from vizloc_ros.ros.parameters import declare_options
@@ -64,6 +66,7 @@ class VisualMapServerNode(PipelineNode):
         self._earth: TransformPublisher | None = None
         self._answers = 0
         self.tracker = TrackerWatch(self)
+        self._guess = GuessWatch(self, lambda: self.map_frame if self._map is not None else "")
         self._requests = self.add_worker("submap", self._answer_request)
         self.load_with_retry(self._load_map)
         self.create_timer(_LOOK_SECONDS, self._look_after_map, clock=self.diagnostics.clock)
@@ -97,6 +100,8 @@ class VisualMapServerNode(PipelineNode):
             f"map {folder}: {visual_map.info.keyframes} keyframes, {visual_map.info.landmarks} landmarks, "
             f"{visual_map.info.extractor.feature_id}"
         )
+        if note := level_note(np.array(visual_map.keyframe_poses)):
+            self.get_logger().warning(f"map {folder}: {note}")
         visual_map.release_pages()
         if visual_map.info.scale == "metric":
             return None
@@ -146,7 +151,8 @@ class VisualMapServerNode(PipelineNode):
             query = global_descriptor_from_msg(msg)
             visual_map.require_features(query.feature_id, "the features that arrive")
             stamp_ns = stamp_to_ns(msg.header.stamp)
-            found = finder.find(query.descriptor, stopwatch, None if self.tracker.is_tracking else stamp_ns)
+            is_tracking = self.tracker.is_tracking
+            found = finder.find(query.descriptor, stopwatch, None if is_tracking else stamp_ns, self._guess.current)
             with stopwatch("visual_map_server_encode"):
                 header = header_of(stamp_ns, self.map_frame)
                 message = places_to_msg(found.places, header)

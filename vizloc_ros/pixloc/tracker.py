@@ -14,6 +14,7 @@ from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.image_aligner import ImageAligner, RememberedFrame, RollSource, SubmapSource, upright
 from vizloc_ros.pixloc.motion import KnownPose, MotionModel, Prediction
 from vizloc_ros.pixloc.odometry_trust import OdometryTrust
+from vizloc_ros.pixloc.standstill import Standstill
 from vizloc_ros.pixloc.sudden_stop import SuddenStop
 from vizloc_ros.pixloc.track_check import TrackCheck
 from vizloc_ros.pixloc.tracking import Frame, Tracked, TrackerOptions, TrackerState
@@ -66,17 +67,29 @@ class Tracker:
         self._check = TrackCheck(self.options)
         self._stop = SuddenStop() if withhold_frozen else None
         self._motion, self.odometry = MotionModel(self.options.motion), OdometryTrust()
+        self._standstill = Standstill()
         self._history: deque[RememberedFrame] = deque(maxlen=self.options.history)
         self._prior: KnownPose | None = None  # to start from, but not used yet
         self._prior_agrees = 1  # localizations that agree on it
         self._unchecked: KnownPose | None = None  # of an image that has not been tracked yet
         self._failures = 0  # in a row
 
+    @property
+    def is_tracking(self) -> bool:
+        """True while poses are returned."""
+        return self.state is TrackerState.TRACKING
+
+    @property
+    def follows(self) -> bool:
+        """True while there is a track that the last image has continued, whether it is confirmed or not."""
+        return self._motion.last is not None and self._failures == 0
+
     def reset(self) -> None:
         """Forget everything, as after a jump of the clock."""
         self.state = TrackerState.NOT_LOCALIZED
         self._motion.reset()
         self.odometry.reset()
+        self._standstill.reset()
         self._history.clear()
         self._check.restart(0)
         if self._stop is not None:
@@ -91,6 +104,7 @@ class Tracker:
         rotation_std: float = 0.02,
         *,
         override: bool = False,
+        trusted: bool = True,
     ) -> bool:
         """Offer a pose prior of the localizer, or of a person. Return True if the tracker will start from it.
 
@@ -102,11 +116,12 @@ class Tracker:
             stamp_ns: time of its image, which may lie some images back.
             position_std: standard deviation of the position [m].
             rotation_std: standard deviation of the rotation [rad].
-            override: True to replace the track in any case, and to trust the prior.
+            override: True to replace the track in any case.
+            trusted: for an override, False if localizations must agree with it as with any other.
         """
         prior = KnownPose(map_from_cam, stamp_ns, self._odometry_at(stamp_ns), position_std, rotation_std)
         if override:
-            return self._start_from(prior, self.options.confirmations)
+            return self._start_from(prior, self.options.confirmations if trusted else 1)
         if self._motion.last is None or (self._prior is not None and not self._check.is_confirmed):
             return self._start_from(prior)
         if not self._history or stamp_ns > self._history[-1].frame.stamp_ns:
@@ -137,6 +152,8 @@ class Tracker:
                 retried = self.aligner.align(current, other, stopwatch, self.state, self._failures)
                 if retried.map_from_cam is not None:
                     tracked, prediction = retried, other
+            if tracked.map_from_cam is not None:
+                tracked = replace(tracked, map_from_cam=self._standstill.smooth(tracked.map_from_cam))
             self._update(current, tracked)
             if self._unchecked is not None:
                 unchecked, self._unchecked = self._unchecked, None

@@ -6,7 +6,16 @@ from collections.abc import Iterable
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import Point, Pose, PoseArray, PoseWithCovarianceStamped, Quaternion, Transform, Vector3
+from geometry_msgs.msg import (
+    Point,
+    Pose,
+    PoseArray,
+    PoseWithCovarianceStamped,
+    Quaternion,
+    Transform,
+    TwistWithCovariance,
+    Vector3,
+)
 from pycolmap import Rigid3d
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
@@ -18,6 +27,7 @@ from vizloc_ros.geometry.camera_info import camera_of_message
 from vizloc_ros.geometry.poses import array_of
 from vizloc_ros.geometry.rectification import DistortedCamera
 from vizloc_ros.geometry.transform_tree import pose_of_fields
+from vizloc_ros.geometry.velocity import Velocity
 from vizloc_ros.timing import NANOSECONDS
 
 
@@ -66,6 +76,14 @@ def pose_with_covariance_to_msg(
     msg = PoseWithCovarianceStamped(header=header)
     msg.pose.pose = pose_to_msg(parent_from_child)
     msg.pose.covariance = np.ascontiguousarray(covariance, dtype=np.float64).reshape(36)
+    return msg
+
+
+def twist_to_msg(velocity: Velocity) -> TwistWithCovariance:
+    """Message of a velocity with its covariance, in the frame of the vehicle."""
+    x, y, z, rx, ry, rz = velocity.twist.tolist()
+    msg = TwistWithCovariance(covariance=np.ascontiguousarray(velocity.covariance).reshape(36))
+    msg.twist.linear, msg.twist.angular = Vector3(x=x, y=y, z=z), Vector3(x=rx, y=ry, z=rz)
     return msg
 
 

@@ -78,6 +78,34 @@ class BaseOptions(MountingOptions):
     path_length: int = Field(1000, ge=0, le=100_000, description="poses kept on path; 0: none")
 
 
+class PoseNodeOptions(BaseOptions):
+    """Options of a node that publishes poses, and transforms on request."""
+
+    moving_mount: bool = Field(
+        False, description="the camera moves on the vehicle: take its pose at the time of the image from /tf, too"
+    )
+    use_odometry: bool = Field(
+        False, description="use the odometry on odom: for map -> odom on /tf, and for the tracker's predictions"
+    )
+    publish_tf: bool = Field(
+        False,
+        description="publish map -> base_frame on /tf, with use_odometry map -> odom; only where nothing else does "
+        "(REP 105)",
+    )
+    tf_rate: float = Field(20.0, ge=0.1, le=1000, description="rate of map -> odom [1/s]")
+    transform_tolerance: float = Field(
+        0.2, ge=0, le=10, description="time by which map -> odom is stamped ahead of the clock [s]"
+    )
+    max_correction_speed: float = Field(
+        0.0,
+        ge=0,
+        le=1000,
+        description="maximum speed at which corrections of map -> odom move the vehicle, or what is a meter from it "
+        "[m/s]; 0: at once",
+    )
+    two_d_mode: bool = Field(False, description="leave height and tilt out of the transforms on /tf")
+
+
 class ImageOptions(Options):
     """Options of a node with an image subscription."""
 
@@ -157,12 +185,9 @@ class VisualMapServerOptions(Options):
     submap: SubmapOptions = SubmapOptions()
 
 
-class LocalizerOptions(BaseOptions):
+class LocalizerOptions(PoseNodeOptions):
     """Options of the localizer."""
 
-    publish_tf: bool = Field(
-        False, description="publish map -> base_frame on /tf; only where nothing else is its parent (REP 105)"
-    )
     check_calibration: bool = Field(
         True,
         description="publish no pose while the calibration is off by more than 1 %, by the inliers of many images",
@@ -170,20 +195,15 @@ class LocalizerOptions(BaseOptions):
     pose: PoseOptions = PoseOptions()
 
 
-class TrackerNodeOptions(ImageOptions, BaseOptions, PyramidOptions):
+class TrackerNodeOptions(ImageOptions, PoseNodeOptions, PyramidOptions):
     """Options of the tracker's node."""
 
     map_path: MapPath = _map_path("map")
+    map_frame: FrameNameOrEmpty = Field("", description="name of the map frame; empty: the one in the map")
     provider: Provider = Field("cpu", description="what the network runs on")
     threads: int = Field(2, ge=0, le=1024, description="CPU cores that one image may use; 0: all")
     device_index: int = Field(0, ge=0, le=1024, description="number of the GPU")
     weights: str = Field("", description="network that `vizloc export pixloc` wrote; empty: the package's")
-    use_odometry: bool = Field(False, description="predict with the odometry on odom instead of constant velocity")
-    publish_tf: bool = Field(
-        False,
-        description="publish map -> base_frame on /tf, with use_odometry map -> odom; only where nothing else does "
-        "(REP 105)",
-    )
     debug_image: bool = Field(False, description="publish ~/debug/image: the landmarks' motion during the alignment")
     max_submap_distance: float = Field(
         8.0,

@@ -6,6 +6,7 @@ import rerun as rr
 from scipy.spatial.transform import Rotation
 
 from vizloc_ros.arrays import Float64, UInt8, evenly
+from vizloc_ros.mapping.level import up_axis
 from vizloc_ros.mapping.visual_map import VisualMap
 
 _MAX_LANDMARKS = 300_000
@@ -39,17 +40,6 @@ def log_map(recording: rr.RecordingStream, visual_map: VisualMap) -> None:
         rr.Points3D(poses[:, :3], colors=_KEYFRAME_COLOR, radii=rr.Radius.ui_points(2)),
         static=True,
     )
-
-
-def up_axis(keyframe_poses: Float64) -> int:
-    """Axis of the map that is nearest to up in the images of the keyframes: 1, 2, 3 for x, y, z; negative if down.
-
-    Args:
-        keyframe_poses: (K, 7) poses map_from_cam, see ``VisualMap``.
-    """
-    up = -Rotation.from_quat(keyframe_poses[:, 3:]).as_matrix()[:, :, 1].mean(axis=0)
-    axis = int(np.abs(up).argmax())
-    return axis + 1 if up[axis] > 0 else -(axis + 1)
 
 
 def height_colors(heights: Float64) -> UInt8:
