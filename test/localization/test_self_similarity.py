@@ -22,7 +22,7 @@ def test_a_repeated_stretch_is_found_from_both_sides(repeated_map: VisualMap, tm
     first, second = sorted(found.stretches, key=lambda stretch: stretch.start)
     assert first.start == 0
     assert 4 <= first.end <= 24
-    assert 52 <= second.start <= 64
+    assert 48 <= second.start <= 64
     name, like = (float(each.removeprefix("street/").removesuffix(".png")) for each in (first.first, first.like_first))
     assert like - name == pytest.approx(60, abs=2)
     for out in (checked.out, vizloc("map", "info", folder).out):
