@@ -72,6 +72,12 @@ class Tracker:
         self._unchecked: KnownPose | None = None  # of an image that has not been tracked yet
         self._failures = 0  # in a row
 
+    def use(self, options: TrackerOptions) -> None:
+        """Use other options from the next image on; the track goes on."""
+        self.options = self.aligner.options = self._check.options = options
+        self._motion.options = options.motion
+        self._history = deque(self._history, maxlen=options.history)
+
     def reset(self) -> None:
         """Forget everything, as after a jump of the clock."""
         self.state = TrackerState.NOT_LOCALIZED
