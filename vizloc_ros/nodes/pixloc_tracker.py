@@ -6,7 +6,7 @@ import array
 import sys
 import threading
 from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
 from vizloc_ros.arrays import Float64, UInt8
-from vizloc_ros.errors import CameraError, FeatureError, FrozenCameraError, RosError
+from vizloc_ros.errors import CameraError, FeatureError, FrozenCameraError, MapError, RosError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.covariance import max_position_std, move_to_base, position_and_rotation_std
 from vizloc_ros.mapping.keyframe_rolls import KeyframeRolls
@@ -44,10 +44,11 @@ from vizloc_ros.ros.messages import (
 from vizloc_ros.ros.node_options import TRACKER, TrackerNodeOptions
 from vizloc_ros.ros.odometry_buffer import OdometryBuffer
 from vizloc_ros.ros.parameters import declare_options
-from vizloc_ros.ros.pipeline_node import PipelineNode
 from vizloc_ros.ros.publishers import PathPublisher, TransformPublisher
 from vizloc_ros.ros.qos import POSE, SENSOR, STATE
 from vizloc_ros.ros.runner import run_node
+from vizloc_ros.ros.served_map import MapUserNode
+from vizloc_ros.ros.services import trigger_service
 from vizloc_ros.ros.subscriptions import subscribe_to_either
 from vizloc_ros.timing import Stopwatch
 from vizloc_ros.wording import short_text
@@ -58,7 +59,7 @@ _MAX_FAULT_CHARS = 500
 _INITIAL_STD = (1.0, 0.1)  # m, rad; of an initial pose that a person has set
 
 
-class PixLocTrackerNode(PipelineNode):
+class PixLocTrackerNode(MapUserNode):
     """Node that aligns each image with the landmarks around the predicted pose.
 
     The tracker belongs to the worker; callbacks only store their input for it.
@@ -66,13 +67,20 @@ class PixLocTrackerNode(PipelineNode):
 
     def __init__(self) -> None:
         super().__init__(TRACKER, self._track, _BURST)
-        self.options = declare_options(self, TrackerNodeOptions)
-        self._lock = threading.Lock()  # for priors and jumps, which callbacks store for the worker
-        self._priors: list[tuple[PoseWithCovarianceStamped, bool]] = []  # with whether it overrides the track
-        self._jumped = False
-        self._stamp_ns = self._priors_after_ns = -1  # the last image; the last one before the calibration changed
-        self._fault = ""  # reason of the localizer for which no pose can be trusted
+        self.options: TrackerNodeOptions = declare_options(
+            self, TrackerNodeOptions, on_change=partial(setattr, self, "options")
+        )
+        self._lock = threading.Lock()  # for what callbacks store for the worker, and for its poses and another map
         self._loaded: tuple[Tracker, MapInfo] | None = None
+        self._submaps = SubmapClient(self, self.options.max_submap_distance)
+        self.begin(autostart=self.options.autostart)
+
+    def open(self) -> None:
+        """Create the topics, and begin without a track."""
+        self._priors: list[tuple[PoseWithCovarianceStamped, bool]] = []  # with whether it overrides the track
+        self._jumped = True
+        self._stamp_ns = self._priors_after_ns = -1  # the last image; the last one before the track was forgotten
+        self._fault = ""  # reason of the localizer for which no pose can be trusted
         self._odometry = OdometryBuffer()
         self._extrinsics = CameraExtrinsics(self, self.options.base_frame, self.options.fixed_base_from_cam)
         self._tf = TransformPublisher(self) if self.options.publish_tf else None
@@ -86,8 +94,7 @@ class PixLocTrackerNode(PipelineNode):
         for counter in ("tracked", "failed", "became_lost", "priors_used"):
             self.diagnostics.count(counter, 0)
         self.diagnostics.set_value("state", TrackerState.NOT_LOCALIZED.value)
-        self._submaps = SubmapClient(self, self.options.map_path, self.options.max_submap_distance)
-        self.load_with_retry(self._load)
+        self._submaps.open()
         # image -> ImageInput -> worker -> _track; it drops the image when the clock has jumped back
         self._input = ImageInput(
             self,
@@ -95,7 +102,7 @@ class PixLocTrackerNode(PipelineNode):
             self.options.silence_timeout,
             self.options.max_image_age,
             on_jump=self._on_jump,
-            on_change=self._on_camera_change,
+            on_change=self._forget_track,
             withhold_frozen=self.options.withhold_frozen,
             stable_messages=self.options.camera_info_stable,
             max_pixels=self.options.max_image_pixels,
@@ -105,22 +112,38 @@ class PixLocTrackerNode(PipelineNode):
         subscribe_to_either(self, PoseWithCovarianceStamped, "initialpose", self._on_initial_pose, POSE)
         if self.options.use_odometry:
             self.create_subscription(Odometry, "odom", self._on_odometry, SENSOR)
+        trigger_service(self, "relocalize", self._forget_track, "the next localization begins a track")
+        trigger_service(self, "reset", self._reset, "all images and poses before are forgotten")
+        super().open()
 
-    def _load(self) -> None:
-        folder = Path(self.options.map_path)
+    def load(self) -> None:
+        """Open the map's network, and let it run once."""
+        folder = self.map_path
         visual_map = VisualMap.open(folder)
         info, rolls = visual_map.info, KeyframeRolls(visual_map.keyframe_poses)
         extractor = open_pyramid_extractor(self.options.weights, self.options.device, self.options.long_side)
         info.require_references(folder, extractor.model_id)
         for camera in info.cameras[:1]:  # images of this size are the most likely to come
             extractor.extract(np.zeros((camera.height, camera.width), np.uint8))
-        self._submaps.model_id = extractor.model_id
+        self._submaps.expect(info.number)
         options, frozen = self.options.tracker, self.options.withhold_frozen
         tracker = Tracker(extractor, self._landmarks_around, options, rolls.roll_of, withhold_frozen=frozen)
-        self._loaded = tracker, info
+        self._loaded, self.map_number = (tracker, info), info.number
         self.diagnostics.set_value("model", extractor.model_id)
         self.diagnostics.set_value("provider", self.options.provider)
         self.get_logger().info(f"tracker: {extractor.model_id} on {self.options.provider}")
+
+    def unload(self) -> None:
+        """Forget map and network."""
+        self._loaded = None
+        self._submaps.newest = None
+        super().unload()
+
+    def drop_map(self) -> None:
+        """Publish nothing of the map from now on."""
+        with self._lock:
+            self._loaded = self.map_number = None
+        self._reset()
 
     def _on_jump(self) -> None:
         self._submaps.forget_requests()
@@ -130,8 +153,15 @@ class PixLocTrackerNode(PipelineNode):
             self._stamp_ns = self._priors_after_ns = -1
         self._path.clear()
 
-    def _on_camera_change(self) -> None:
-        """Forget the track: poses of images with the calibration before must not begin one with the new calibration."""
+    def _reset(self) -> None:
+        """Forget what was derived from the images before."""
+        self._forget_track()
+        self._submaps.forget_requests()
+        self._fault = ""
+        self._path.clear()
+
+    def _forget_track(self) -> None:
+        """Forget the track: poses of images before, as with another calibration, must not begin the next one."""
         with self._lock:
             self._jumped = True
             self._priors.clear()
@@ -165,7 +195,9 @@ class PixLocTrackerNode(PipelineNode):
         """Track an image and publish its pose, in the worker. Raises ``VizlocError`` for an unusable image."""
         if self._loaded is None:
             raise FeatureError(f"there is no tracker: {self.load_error}")
-        tracker, info = self._loaded
+        tracker, info = loaded = self._loaded
+        if tracker.options != self.options.tracker:
+            tracker.use(self.options.tracker)
         stopwatch = Stopwatch()
         with stopwatch("tracker_node_total"):
             try:
@@ -184,9 +216,14 @@ class PixLocTrackerNode(PipelineNode):
             odom_from_cam = None if odom_from_base is None else odom_from_base * base_from_cam
             tracked = tracker.track(Frame(image, camera, stamp_ns, info.intrinsics_correction(camera), odom_from_cam))
             self._submaps.prefetch_extrinsics = None if tracked.state is TrackerState.TRACKING else base_from_cam
-            self.diagnostics.send(self._state, String(data=tracked.state.value))
-            if tracked.map_from_cam is not None and tracked.covariance is not None:
-                self._publish(tracked.map_from_cam, tracked.covariance, base_from_cam, odom_from_base, stamp_ns, info)
+            with self._lock:
+                if self._loaded is not loaded:
+                    raise MapError("the map has changed since this image")
+                self.diagnostics.send(self._state, String(data=tracked.state.value))
+                if tracked.map_from_cam is not None and tracked.covariance is not None:
+                    self._publish(
+                        tracked.map_from_cam, tracked.covariance, base_from_cam, odom_from_base, stamp_ns, info
+                    )
             if self._debug is not None and tracked.alignment is not None:
                 self._publish_debug_image(image, camera, tracked, info, msg.header)
         self.diagnostics.count("processed")
@@ -218,7 +255,8 @@ class PixLocTrackerNode(PipelineNode):
                 self.diagnostics.report(Level.WARN, f"a pose to start from cannot be used: {error}")
                 continue
             at_ns = stamp_ns if override else stamp_to_ns(msg.header.stamp)  # a person means the current image
-            if at_ns <= self._priors_after_ns:
+            before = self.served is not None and self.served.is_of_map_before(at_ns)
+            if not override and (before or at_ns <= self._priors_after_ns):
                 continue
             if tracker.offer_prior(map_from_cam, at_ns, *std, override=override):
                 self.diagnostics.count("priors_used")
