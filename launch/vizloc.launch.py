@@ -99,6 +99,12 @@ def generate_launch_description() -> LaunchDescription:
                 description="Take the time from /clock, as for replayed bags; empty: as in params_file",
             ),
             DeclareLaunchArgument(
+                "use_lifecycle_manager",
+                default_value="false",
+                choices=["true", "false"],
+                description="Leave configuring and activating the nodes to a lifecycle manager",
+            ),
+            DeclareLaunchArgument(
                 "rviz", default_value="false", choices=["true", "false"], description="Show map and poses in RViz"
             ),
             DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal"),
@@ -120,6 +126,8 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     given = {name: Value.of(value(name)) for name in PARAMETERS if value(name)}
     if value("use_sim_time"):
         given["use_sim_time"] = Value.of(value("use_sim_time") == "true")
+    if value("use_lifecycle_manager") == "true":
+        given["autostart"] = Value.of(False)
     user_file = Path(value("params_file")) if value("params_file") else None
     try:
         if value("rviz") == "true" and not rviz_executable():

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Usage: scripts/install_launch.sh [VENV]
-# Installs `ros2` with launch, run, node, param, service, topic, interface and pkg, which have no wheels, from their
-# public sources into the environment VENV (default .venv) that `make setup` has made. Needs git and a connection to
-# GitHub and PyPI.
+# Installs `ros2` with launch, run, node, param, service, topic, lifecycle, interface and pkg, which have no wheels, from
+# their public sources into the environment VENV (default .venv) that `make setup` has made. Needs git and a connection
+# to GitHub and PyPI.
 #   LAUNCH_BRANCH   branch of the sources (default: the ROS 2 release of VENV)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -35,7 +35,7 @@ scripts/ros2_bare/build_messages.sh "$sources/rcl_interfaces/composition_interfa
 
 pip install -qq osrf-pycommon psutil argcomplete packaging PyYAML -c scripts/constraints.txt
 packages=("$sources"/launch/{launch,launch_xml,launch_yaml} "$sources"/launch_ros/{launch_ros,ros2launch})
-packages+=("$sources"/ros2cli/ros2{cli,pkg,run,node,param,service,topic,interface} "$sources"/rosidl_runtime_py)
+packages+=("$sources"/ros2cli/ros2{cli,pkg,run,node,param,service,topic,lifecycle,interface} "$sources"/rosidl_runtime_py)
 pip install -qq --no-deps --no-build-isolation "${packages[@]}"
 
 "$venv/bin/python" -c 'import launch_ros.actions, ros2launch.api'

@@ -24,11 +24,12 @@ RELEASES = ("humble", "iron", "jazzy", "kilted", "lyrical", "rolling")
 MODULES = (
     *("rclpy", "rclpy.callback_groups", "rclpy.clock", "rclpy.clock_type", "rclpy.context", "rclpy.duration"),
     *("rclpy.exceptions", "rclpy.executors", "rclpy.impl.rcutils_logger", "rclpy.logging", "rclpy.node"),
+    *("rclpy.lifecycle", "rclpy.lifecycle.managed_entity", "rclpy.lifecycle.node", "rclpy.lifecycle.publisher"),
     *("rclpy.parameter", "rclpy.publisher", "rclpy.qos", "rclpy.serialization", "rclpy.signals", "rclpy.subscription"),
     *("rclpy.task", "rclpy.time", "rclpy.timer", "rclpy.utilities"),
 )
 EXTENSION_MODULE, EXTENSION = "rclpy.impl.implementation_singleton", "rclpy_implementation"
-PRIVATE = ("_parameter_overrides",)  # private names that the package uses all the same
+PRIVATE = ("_parameter_overrides", "_state_machine")  # private names that the package uses all the same
 SPECIAL = ("__call__", "__enter__", "__init__", "__new__")
 DATA = Path(__file__).resolve().parents[1] / "test" / "data" / "rclpy_api"
 
@@ -64,7 +65,8 @@ def release_data(repository: Repository, release: str) -> dict[str, Any]:
         path = name.replace(".", "/")
         found = [file for file in (f"{path}.py", f"{path}/__init__.py") if file in repository.files]
         if found:
-            modules[name] = Module(name, ast.parse(repository.read(found[0]))).data
+            package = name if found[0].endswith("/__init__.py") else name.rpartition(".")[0]
+            modules[name] = Module(name, package, ast.parse(repository.read(found[0]))).data
     sources = [repository.read(file) for file in repository.files if re.fullmatch(r"src/rclpy/.*\.cpp", file)]
     modules[EXTENSION_MODULE] = {"classes": extension_classes("\n".join(sources))}
     version = re.search(r"<version>(.+?)</version>", repository.read("package.xml"))
@@ -94,8 +96,8 @@ def extension_classes(sources: str) -> dict[str, Any]:
 class Module:
     """Reads one module; ``data`` is what it offers: functions, classes, names, and aliases of what others define."""
 
-    def __init__(self, name: str, tree: ast.Module) -> None:
-        self._name = name
+    def __init__(self, name: str, package: str, tree: ast.Module) -> None:
+        self._name, self._package = name, package
         self._scope: Scope = {}
         self._functions: dict[str, str] = {}
         self._classes: dict[str, Any] = {}
@@ -103,7 +105,7 @@ class Module:
         self._aliases: dict[str, str] = {}
         for statement in ast.walk(tree):  # those for type checkers too: annotations name what they import
             if isinstance(statement, ast.ImportFrom):
-                self._scope |= {alias.asname or alias.name: origin for alias, origin in _imports(statement)}
+                self._scope |= {alias.asname or alias.name: origin for alias, origin in _imports(statement, package)}
         self._scope |= {s.name: f"{name}.{s.name}" for s in tree.body if isinstance(s, ast.ClassDef)}
         for statement in _executed(tree.body):
             self._read(statement)
@@ -127,7 +129,7 @@ class Module:
             if _is_public(statement.name):
                 self._read_class(statement, statement.name)
         elif isinstance(statement, ast.ImportFrom):
-            for alias, origin in _imports(statement):
+            for alias, origin in _imports(statement, self._package):
                 name = alias.asname or alias.name
                 if _is_public(name) and origin.startswith("rclpy."):
                     self._aliases[name] = origin
@@ -211,9 +213,10 @@ class Module:
         return ""
 
 
-def _imports(statement: ast.ImportFrom) -> Iterator[tuple[ast.alias, str]]:
-    """Each imported name with its dotted origin; all of rclpy's relative imports are of its top level."""
-    module = f"rclpy.{statement.module}" if statement.level else statement.module or ""
+def _imports(statement: ast.ImportFrom, package: str) -> Iterator[tuple[ast.alias, str]]:
+    """Each imported name with its dotted origin; relative imports are those of a module in the package."""
+    parts = package.split(".")[: len(package.split(".")) + 1 - statement.level] if statement.level else []
+    module = ".".join([*parts, *([statement.module] if statement.module else [])])
     for alias in statement.names:
         yield alias, f"{module}.{alias.name}"
 

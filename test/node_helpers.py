@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import yaml
 from diagnostic_msgs.msg import DiagnosticStatus
-from rcl_interfaces.srv import GetParameters, ListParameters
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.srv import GetParameters, ListParameters, SetParametersAtomically
 from rclpy.node import Node
-from rclpy.parameter import parameter_value_to_python
+from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from repository import REPOSITORY
 from ros_domains import own_domain
@@ -125,17 +127,35 @@ class Bench:
 
     def parameters(self, node: str) -> dict[str, Any]:
         """Parameters of a node as tools get them: its list of names, with the values of one request for all."""
-        listed = self._call(ListParameters, f"{node}/list_parameters", ListParameters.Request()).result.names
-        values = self._call(GetParameters, f"{node}/get_parameters", GetParameters.Request(names=listed)).values
+        listed = self.call(ListParameters, f"{node}/list_parameters", ListParameters.Request()).result.names
+        values = self.call(GetParameters, f"{node}/get_parameters", GetParameters.Request(names=listed)).values
         return {name: parameter_value_to_python(value) for name, value in zip(listed, values, strict=True)}
 
-    def _call(self, kind: Any, name: str, request: Any) -> Any:
+    def call(self, kind: Any, name: str, request: Any = None, meanwhile: Callable[[], None] | None = None) -> Any:
+        """Call a service and return its answer; ``meanwhile`` is called again and again until it comes."""
         client = self.node.create_client(kind, name)
         self.spin_until(client.service_is_ready)
-        answer = client.call_async(request)
-        self.spin_until(answer.done)
+        answer = client.call_async(kind.Request() if request is None else request)
+        while meanwhile is not None and not answer.done():
+            meanwhile()
+        self.spin_until(answer.done, timeout_s=90.0)
         self.node.destroy_client(client)
         return answer.result()
+
+    def change_state(self, node: str, transition: str) -> bool:
+        """Send a node a transition of its lifecycle; return whether it succeeded."""
+        request = ChangeState.Request(transition=Transition(label=transition))
+        return bool(self.call(ChangeState, f"{node}/change_state", request).success)
+
+    def state_of(self, node: str) -> str:
+        """State of a node's lifecycle."""
+        return str(self.call(GetState, f"{node}/get_state").current_state.label)
+
+    def set_parameters(self, node: str, **values: Any) -> Any:
+        """Set parameters all at once, "__" in their names for "."; return the result."""
+        parameters = [Parameter(name.replace("__", "."), value=value) for name, value in values.items()]
+        request = SetParametersAtomically.Request(parameters=[one.to_parameter_msg() for one in parameters])
+        return self.call(SetParametersAtomically, f"{node}/set_parameters_atomically", request).result
 
     def forget(self) -> None:
         """Forget all messages and poses so far."""
@@ -151,9 +171,12 @@ def bench(
     before: Callable[[Any], None] = lambda node: None,
     tracking: bool = False,
     remappings: Mapping[str, str] | None = None,
+    managed: bool = False,
     **parameters: dict[str, Any],
 ) -> Iterator[Bench]:
     """Context with running nodes, a map, and the camera at the base; more ``parameters`` by name of the node.
+
+    ``managed`` nodes wait for their transitions.
 
     ``executables`` may be ``COMPOSED``, which starts in half the time, for what does not depend on processes; it has
     the tracker if ``tracking``. ``before`` is called with the bench's node before the others start.
@@ -167,7 +190,8 @@ def bench(
         "localizer": {"base_from_cam": IDENTITY},
         TRACKER: {**of_images, "base_from_cam": IDENTITY},
     }
-    given = {node: {**defaults[node], **parameters.get(node, {})} for node in NODES}
+    start = {"autostart": not managed}
+    given = {node: {**start, **defaults[node], **parameters.get(node, {})} for node in NODES}
     tracking = tracking or TRACKER in executables
     with own_domain() as domain, ros_nodes("bench", domain_id=domain) as [node]:
         environment = {"ROS_DOMAIN_ID": str(domain), "PYTHONWARNINGS": "error"}  # a warning would come out as an error
@@ -177,7 +201,8 @@ def bench(
             recorder = Recorder(context=node.context)
             try:
                 made = Bench(node, recorder, running, NODES if tracking else LOCALIZING)
-                made.wait_until_ready()
+                if not managed:
+                    made.wait_until_ready()
                 yield made
             finally:
                 recorder.destroy_node()

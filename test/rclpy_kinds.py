@@ -92,7 +92,8 @@ def is_of_ros(module: str) -> bool:
 
 def handles_nodes(tree: ast.Module) -> bool:
     """Tell whether a file may have a node in its hands: in others, the names of methods say nothing."""
-    return any(is_of_ros(module) or module.startswith("vizloc_ros.nodes.") for _, module in imported(tree))
+    ours = ("vizloc_ros.nodes.", "vizloc_ros.ros.managed_node", "vizloc_ros.ros.pipeline_node")
+    return any(is_of_ros(module) or module.startswith(ours) for _, module in imported(tree))
 
 
 def arguments_of(function: ast.FunctionDef | ast.Lambda) -> list[ast.arg]:

@@ -1,5 +1,6 @@
-"""Array types of signatures (shapes and units are in the docstrings), order of integers, and pages of mapped arrays."""
+"""Array types of signatures (shapes and units are in the docstrings), order of integers, and memory given back."""
 
+import ctypes
 import mmap
 from tokenize import TokenError
 from typing import Any
@@ -59,3 +60,9 @@ def release_pages(array: NDArray[Any]) -> None:
         mapped = mapped.base
     if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def release_freed_memory() -> None:
+    """Give memory that was freed back to the system: glibc keeps it for the process."""
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # another C library has none
+        trim(0)

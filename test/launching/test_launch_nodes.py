@@ -17,6 +17,8 @@ from vizloc_ros.bags.writer import write_bag
 from vizloc_ros.mapping.visual_map import VisualMap
 
 helpers = pytest.importorskip("ros_helpers", reason="ROS 2 (rclpy) is not installed")
+from lifecycle_msgs.msg import Transition  # noqa: E402
+from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
 from rcl_interfaces.srv import GetParameters, ListParameters  # noqa: E402
 from rclpy.parameter import parameter_value_to_python  # noqa: E402
 
@@ -95,6 +97,19 @@ def test_without_tracker_and_file_the_localizer_publishes_its_path(tmp_path: Pat
         assert running.pids("pixloc_tracker") == []
         assert running.interrupt() == 0
     assert (localizer["path_length"], localizer["publish_tf"], localizer["use_sim_time"]) == (1000, False, False)
+
+
+def test_with_a_lifecycle_manager_the_nodes_wait_for_their_transitions(tmp_path: Path, point_map: VisualMap) -> None:
+    arguments = {"map_path": point_map.folder, "tracking": "false", "use_lifecycle_manager": "true"}
+    with launched(VIZLOC_LAUNCH, tmp_path, composed="true", **arguments, **ON_THIS_HOST) as running:
+        with helpers.ros_nodes("probe") as [probe]:
+            for name in LOCALIZING:
+                state = call(probe, GetState, f"/{name}/get_state", GetState.Request())
+                assert state.current_state.label == "unconfigured"
+            for label in ("configure", "activate"):
+                request = ChangeState.Request(transition=Transition(label=label))
+                assert call(probe, ChangeState, "/visual_map_server/change_state", request).success
+        assert running.interrupt() == 0
 
 
 def dotted(tree: dict[str, Any], prefix: str = "") -> Iterator[str]:

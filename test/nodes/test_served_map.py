@@ -1,4 +1,4 @@
-"""Map server whose map is changed in place: it names the file, answers nothing, and serves the map that is restored."""
+"""Map server whose map changes: in place, which it names and waits for it to be whole, or for another one."""
 
 import os
 import shutil
@@ -13,13 +13,15 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from ros_helpers import ros_context, ros_nodes, spin_until
 from sensor_msgs.msg import PointCloud2
-from std_msgs.msg import Header
+from std_msgs.msg import Header, String
 
+from vizloc_ros.localization.places import PlaceFinder
 from vizloc_ros.mapping.map_format import read_info, write_info
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.nodes.visual_map_server import VisualMapServerNode
 from vizloc_ros.ros.clouds import global_descriptor_to_msg
-from vizloc_ros.ros.qos import FEATURES
+from vizloc_ros.ros.qos import FEATURES, LATCHED
+from vizloc_ros.ros.served_map import SERVED, ServedMap
 
 pytestmark = pytest.mark.ros
 CUT = "observation_landmarks.npy"
@@ -35,15 +37,20 @@ class Server:
         asking.create_subscription(PointCloud2, "candidates", self.candidates.append, FEATURES)
         asking.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         self._descriptors = asking.create_publisher(PointCloud2, "global_descriptor", FEATURES)
-        self._number = 0
+        self.number = 0
         self.spin_until(lambda: self._descriptors.get_subscription_count() > 0)
+
+    @property
+    def stamps(self) -> list[int]:
+        """Stamps of the candidates [s]."""
+        return [message.header.stamp.sec for message in self.candidates]
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         self.levels += [(int.from_bytes(status.level, "little"), status.message) for status in message.status]
 
     def ask(self) -> None:
-        self._number += 1
-        header = Header(stamp=Time(sec=self._number), frame_id="camera")
+        self.number += 1
+        header = Header(stamp=Time(sec=self.number), frame_id="camera")
         descriptor = np.asarray(self._map.global_descriptors[4])
         self._descriptors.publish(global_descriptor_to_msg(descriptor, self._map.info.feature_number, header))
 
@@ -112,3 +119,34 @@ def test_another_map_that_is_copied_over_it_is_not_taken(
         server.spin_until(lambda: len(server.levels) > 3)
         assert server.candidates == []
         assert all(level == 2 for level, _ in server.levels)
+
+
+def test_candidates_at_work_when_the_map_changes_are_not_sent(
+    point_map: VisualMap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the announcement can name the last image that the map before has answered."""
+    other = Path(shutil.copytree(point_map.folder, tmp_path / "other"))
+    write_info(other, read_info(other).model_copy(update={"dataset": "other"}))
+    find, meanwhile = PlaceFinder.find, [other]
+
+    def find_slowly(self: PlaceFinder, *arguments: Any) -> Any:
+        found = find(self, *arguments)
+        if server.number == 2 and meanwhile:
+            server.node.change_map(meanwhile.pop())
+        return found
+
+    monkeypatch.setattr(PlaceFinder, "find", find_slowly)
+    with serving(point_map.folder, point_map, monkeypatch) as server:
+        served: list[ServedMap] = []
+        server.asking.create_subscription(
+            String, SERVED, lambda msg: served.append(ServedMap.model_validate_json(msg.data)), LATCHED
+        )
+        for number in (1, 2, 3):
+            server.ask()
+            if number == 2:
+                server.spin_until(lambda: not meanwhile and served[-1].path == str(other))
+            else:
+                server.spin_until(lambda number=number: server.candidates and server.stamps[-1] == number)
+        assert server.stamps == [1, 3]
+        assert [(one.path, one.since_ns) for one in served] == [(str(point_map.folder), -1), (str(other), 10**9)]
+        assert served[0].number != served[1].number

@@ -17,7 +17,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 
 from vizloc_ros.errors import CameraError, RosError
 from vizloc_ros.geometry.camera import PinholeCamera
-from vizloc_ros.ros import pipeline_node
+from vizloc_ros.ros import managed_node
 from vizloc_ros.ros.extrinsics import CameraExtrinsics, StaticTransforms, tf_message_type
 from vizloc_ros.ros.image_input import ImageInput
 from vizloc_ros.ros.messages import header_of, rectified_camera_to_msg, transform_to_msg
@@ -252,17 +252,18 @@ def test_a_mount_that_moves_on_tf_static_is_followed_and_named(
 def test_whatever_is_wrong_with_its_files_a_node_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A message that a callback cannot use does not end it either."""
     attempts: list[Exception] = [RecursionError("900 lists in lists"), OSError("cannot be read"), RosError("no map")]
-    monkeypatch.setattr(pipeline_node, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(managed_node, "_RETRY_SECONDS", 0.01)
 
     def load() -> None:
         if attempts:
             raise attempts.pop(0)
 
     with inputs(monkeypatch) as made:
-        made.node.load_with_retry(load)
+        monkeypatch.setattr(made.node, "load", load)
+        made.node.begin(autostart=True)
         assert made.node.load_error == "internal error, please report it: RecursionError: 900 lists in lists"
-        spin_until(lambda: not attempts, made.driver, made.node)
-        assert made.node.load_error == "no map"
+        spin_until(lambda: made.node.load_error == "no map", made.driver, made.node)
+        spin_until(lambda: made.node.load_error == "", made.driver, made.node)
         made.node.create_subscription(CameraInfo, "faulty", lambda msg: msg.no_such_field, POSE)
         publisher = made.driver.create_publisher(CameraInfo, "faulty", POSE)
         spin_until(lambda: publisher.get_subscription_count() > 0, made.driver, made.node)

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pytest
 from pydantic import Field, model_validator
@@ -257,6 +257,36 @@ def test_what_is_read_only_stays(make_node):
     result = node.set_parameters([Parameter("detection.max_keypoints", value=5)])[0]
     assert not result.successful
     assert node.get_parameter("detection.max_keypoints").value == 2048
+
+
+class Settable(Tree):
+    settable: ClassVar[tuple[str, ...]] = ("scale", "detection.matching")
+
+
+def test_what_is_settable_is_set_as_a_whole_or_not_at_all(make_node):
+    node, changes = make_node(scale=0.5), []
+    declare_options(node, Settable, on_change=changes.append)
+
+    def request(**values):
+        given = [Parameter(name.replace("__", "."), value=value) for name, value in values.items()]
+        return node.set_parameters_atomically(given)
+
+    assert request(scale=2.0, detection__matching__min_inliers=9).successful
+    assert request(detection__matching__max_error_px=1.0).successful
+    assert [(new.scale, new.detection.matching.min_inliers) for new in changes] == [(2.0, 9), (2.0, 9)]
+    assert changes[-1].detection == Detection(matching=Matching(max_error_px=1.0, min_inliers=9))
+    for wrong, named in (
+        ({"detection__matching__min_inliers": 3}, "detection.matching.min_inliers"),
+        ({"detection__matching__min_inliers": 5.0}, "parameter detection.matching.min_inliers: is 5.0; it must be"),
+        ({"detection__matching__max_error_px": 0.1}, "detection.matching.max_error_px"),
+        ({"detection__max_keypoints": 5}, "read-only parameter: detection.max_keypoints"),
+        ({"provider": "cuda"}, "read-only parameter: provider"),
+    ):
+        refused = request(scale=4.0, **wrong)
+        assert not refused.successful
+        assert named in refused.reason
+    assert len(changes) == 2
+    assert node.get_parameter("scale").value == 2.0
 
 
 def test_descriptors_show_tools_the_allowed_values(make_node):

@@ -205,6 +205,11 @@ class MapInfo(BaseModel):
         """32-bit number of the feature id, for messages."""
         return feature_number(self.extractor.feature_id)
 
+    @property
+    def number(self) -> int:
+        """32-bit number that stands for this map in messages; copies have the same."""
+        return zlib.crc32(self.model_dump_json().encode("utf-8", "surrogatepass"))
+
 
 def no_references(folder: Path) -> FeatureError:
     """Error for a map without reference features."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from sensor_msgs.msg import CameraInfo, PointCloud2
@@ -26,9 +25,9 @@ from vizloc_ros.ros.image_input import ImageInput
 from vizloc_ros.ros.messages import rectified_camera_to_msg
 from vizloc_ros.ros.node_options import HFNET, HfnetOptions
 from vizloc_ros.ros.parameters import declare_options
-from vizloc_ros.ros.pipeline_node import PipelineNode
 from vizloc_ros.ros.qos import FEATURES
 from vizloc_ros.ros.runner import run_node
+from vizloc_ros.ros.served_map import MapUserNode
 from vizloc_ros.timing import Stopwatch
 
 # Keys of the diagnostics
@@ -36,19 +35,21 @@ FEATURES_LISTENERS = "features_listeners"
 GLOBAL_DESCRIPTOR_LISTENERS = "global_descriptor_listeners"
 
 
-class HfnetNode(PipelineNode):
+class HfnetNode(MapUserNode):
     """Node that extracts features from the newest image."""
 
     def __init__(self) -> None:
         super().__init__(HFNET, self._extract)
-        self.options = declare_options(self, HfnetOptions)
-        self._extractor: FeatureExtractor | None = None
-        self._map: MapInfo | None = None
+        self.options: HfnetOptions = declare_options(self, HfnetOptions)
+        self._loaded: tuple[FeatureExtractor, MapInfo] | None = None
+        self.begin(autostart=self.options.autostart)
+
+    def open(self) -> None:
+        """Create the topics."""
         self._features = self.create_publisher(PointCloud2, "features", FEATURES)
         self._global_descriptor = self.create_publisher(PointCloud2, "global_descriptor", FEATURES)
         self._camera_info = self.create_publisher(CameraInfo, "features/camera_info", FEATURES)
         self._roll = CameraRoll(self, self.options)
-        self.load_with_retry(self._load_extractor)
         self._throttle = FrameThrottle(self, self.options.tracking_period)
         # image -> ImageInput -> FrameThrottle -> worker -> _extract
         self._input = ImageInput(
@@ -64,9 +65,16 @@ class HfnetNode(PipelineNode):
         self.diagnostics.watch("calibration_shift_px", self._calibration_shift)
         self.diagnostics.watch(FEATURES_LISTENERS, self._features.get_subscription_count)
         self.diagnostics.watch(GLOBAL_DESCRIPTOR_LISTENERS, self._global_descriptor.get_subscription_count)
+        super().open()
 
-    def _load_extractor(self) -> None:
-        folder = Path(self.options.map_path)
+    def unload(self) -> None:
+        """Forget the network."""
+        self._loaded = None
+        super().unload()
+
+    def load(self) -> None:
+        """Open the extractor of the map, and let it run once."""
+        folder = self.map_path
         info = read_info(folder)
         wanted, built_with = self.options.extractor, info.extractor.name
         if wanted not in ("", built_with):
@@ -80,16 +88,16 @@ class HfnetNode(PipelineNode):
         extractor = open_map_extractor(folder, info, device)
         for camera in info.cameras[:1]:  # images of this size are the most likely to come
             extractor.warm_up((camera.width, camera.height))
-        self._extractor, self._map = extractor, info
+        self._loaded, self.map_number = (extractor, info), info.number
         self.diagnostics.set_value("features", extractor.feature_id)
         self.diagnostics.set_value("provider", device.provider)
         self.get_logger().info(f"features: {extractor.feature_id} on {device.provider}")
 
     def _extract(self, msg: Any) -> None:
         """Extract and publish the features of an image, in the worker. Raises ``VizlocError`` for an unusable image."""
-        extractor, info = self._extractor, self._map
-        if extractor is None or info is None:
+        if self._loaded is None:
             raise FeatureError(f"there is no feature extractor: {self.load_error}")
+        extractor, info = self._loaded
         stopwatch = Stopwatch()
         with stopwatch("hfnet_total"):
             image, camera = self._input.decode_and_rectify(msg, stopwatch, "hfnet")
@@ -119,8 +127,8 @@ class HfnetNode(PipelineNode):
         self.record(stopwatch)
 
     def _calibration_shift(self) -> float:
-        info, camera = self._map, self._input.camera
-        return 0.0 if info is None or camera is None else info.intrinsics_correction(camera).max_shift(camera)
+        loaded, camera = self._loaded, self._input.camera
+        return 0.0 if loaded is None or camera is None else loaded[1].intrinsics_correction(camera).max_shift(camera)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
@@ -32,6 +34,8 @@ from vizloc_ros.ros.pipeline_node import PipelineNode
 from vizloc_ros.ros.publishers import FaultPublisher, PathPublisher
 from vizloc_ros.ros.qos import FEATURES, POSE
 from vizloc_ros.ros.runner import run_node
+from vizloc_ros.ros.served_map import MapFollower, ServedMap
+from vizloc_ros.ros.services import trigger_service
 from vizloc_ros.ros.stamp_guard import StampGuard, Verdict
 from vizloc_ros.ros.stamp_join import StampJoin
 from vizloc_ros.ros.transform_output import TransformOutput
@@ -45,8 +49,15 @@ class LocalizerNode(PipelineNode):
 
     def __init__(self) -> None:
         super().__init__(LOCALIZER, self._localize)
-        self.options = declare_options(self, LocalizerOptions)
-        self._solver = PoseSolver(self.options.pose)
+        self.options: LocalizerOptions = declare_options(
+            self, LocalizerOptions, on_change=partial(setattr, self, "options")
+        )
+        self._served: ServedMap | None = None
+        self._publishing = threading.Lock()  # a pose, or the change to another map
+        self.begin(autostart=self.options.autostart)
+
+    def open(self) -> None:
+        """Create the topics."""
         self._join, self._stamps = StampJoin(_CHANNELS), StampGuard()
         options = self.options
         self._extrinsics = CameraExtrinsics(
@@ -69,6 +80,28 @@ class LocalizerNode(PipelineNode):
         # features, candidates -> StampJoin -> worker -> _localize
         for channel, message_type in zip(_CHANNELS, (CameraInfo, PointCloud2, PointCloud2), strict=True):
             self.create_subscription(message_type, channel, self._receiver(channel), FEATURES)
+        self._follower = MapFollower(self, lambda: self._served.number if self._served else None, self._follow)
+        trigger_service(self, "reset", self._reset, "all images and poses before are forgotten")
+
+    def _reset(self) -> None:
+        """Forget the images before, and what was derived from them."""
+        self._join.reset()
+        self._forget_map()
+
+    def _forget_map(self) -> None:
+        """Forget what was derived from the images before with the map."""
+        self._path.clear()
+        self._tf.forget()
+        self._calibration = CalibrationCheck()
+        self._fault.publish("")
+
+    def _follow(self, served: ServedMap) -> None:
+        """Publish nothing of the map before from now on."""
+        with self._publishing:
+            before, self._served = self._served, served
+        if before is not None and before.number != served.number:
+            self._forget_map()
+        self._follower.answer()
 
     def _receiver(self, channel: str) -> Any:
         def receive(msg: Any) -> None:
@@ -117,7 +150,7 @@ class LocalizerNode(PipelineNode):
                 )
             image = features_msg.header
             base_from_cam = self._extrinsics.base_from_cam(image.frame_id, stamp_to_ns(image.stamp))
-            outcome = self._solver.solve(features, places, camera, stopwatch)
+            outcome = PoseSolver(self.options.pose).solve(features, places, camera, stopwatch)
             if self.options.check_calibration:
                 self._check_calibration(camera, features, outcome, stopwatch)
             if outcome.pose is not None:
@@ -141,11 +174,15 @@ class LocalizerNode(PipelineNode):
         map_from_base = pose.map_from_cam * cam_from_base
         # From the camera to base_link: an error of the rotation moves the base as well.
         covariance = move_to_base(pose.covariance, pose.map_from_cam, cam_from_base)
-        header = header_of(stamp_to_ns(image.header.stamp), map_frame)
-        self.diagnostics.send(self._pose, pose_with_covariance_to_msg(map_from_base, covariance, header))
-        self.record_latency("localizer_stamp_to_pose", stamp_to_ns(image.header.stamp))
-        self._path.add(map_from_base, header)
-        self._tf.add(map_from_base, header)
+        stamp_ns = stamp_to_ns(image.header.stamp)
+        header = header_of(stamp_ns, map_frame)
+        with self._publishing:
+            if self._served is not None and self._served.is_of_map_before(stamp_ns):
+                raise MapError("the map has changed since this image")
+            self.diagnostics.send(self._pose, pose_with_covariance_to_msg(map_from_base, covariance, header))
+            self._path.add(map_from_base, header)
+            self._tf.add(map_from_base, header)
+        self.record_latency("localizer_stamp_to_pose", stamp_ns)
 
     def _report(self, outcome: Localization) -> None:
         diagnostics = self.diagnostics

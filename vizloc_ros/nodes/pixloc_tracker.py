@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import array
 import sys
+import threading
 from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
 from vizloc_ros.arrays import Float64, UInt8
-from vizloc_ros.errors import CameraError, FeatureError, FrozenCameraError
+from vizloc_ros.errors import CameraError, FeatureError, FrozenCameraError, MapError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.covariance import max_position_std, move_to_base
 from vizloc_ros.geometry.velocity import VelocityEstimator
@@ -40,10 +41,11 @@ from vizloc_ros.ros.messages import header_of, pose_with_covariance_to_msg, stam
 from vizloc_ros.ros.node_options import TRACKER, TrackerNodeOptions
 from vizloc_ros.ros.odometry_buffer import subscribe_to_odometry
 from vizloc_ros.ros.parameters import declare_options
-from vizloc_ros.ros.pipeline_node import PipelineNode
 from vizloc_ros.ros.publishers import PathPublisher
 from vizloc_ros.ros.qos import POSE, STATE
 from vizloc_ros.ros.runner import run_node
+from vizloc_ros.ros.served_map import MapUserNode
+from vizloc_ros.ros.services import trigger_service
 from vizloc_ros.ros.transform_output import TransformOutput
 from vizloc_ros.timing import Stopwatch
 from vizloc_ros.wording import short_text
@@ -52,7 +54,7 @@ _BURST = 8  # images; one that takes long, such as an ambiguous one, costs none 
 _MAX_FAULT_CHARS = 500
 
 
-class PixLocTrackerNode(PipelineNode):
+class PixLocTrackerNode(MapUserNode):
     """Node that aligns each image with the landmarks around the predicted pose.
 
     The tracker belongs to the worker; callbacks only store their input for it.
@@ -60,10 +62,19 @@ class PixLocTrackerNode(PipelineNode):
 
     def __init__(self) -> None:
         super().__init__(TRACKER, self._track, _BURST)
-        self.options = declare_options(self, TrackerNodeOptions)
+        self.options: TrackerNodeOptions = declare_options(
+            self, TrackerNodeOptions, on_change=partial(setattr, self, "options")
+        )
+        self._publishing = threading.Lock()  # a pose, or the change to another map
         self._priors = TrackerPriors(self.diagnostics)
-        self._fault = ""  # reason of the localizer for which no pose can be trusted
         self._loaded: tuple[Tracker, MapInfo] | None = None
+        self._submaps = SubmapClient(self, self.options.max_submap_distance)
+        self.begin(autostart=self.options.autostart)
+
+    def open(self) -> None:
+        """Create the topics, and begin without a track."""
+        self._priors.jump()
+        self._fault = ""  # reason of the localizer for which no pose can be trusted
         options, motion = self.options, self.options.tracker.motion
         self._odometry = subscribe_to_odometry(self) if options.use_odometry else None
         self._extrinsics = CameraExtrinsics(
@@ -83,8 +94,7 @@ class PixLocTrackerNode(PipelineNode):
         for counter in ("tracked", "failed", "became_lost"):
             self.diagnostics.count(counter, 0)
         self.diagnostics.set_value("state", TrackerState.NOT_LOCALIZED.value)
-        self._submaps = SubmapClient(self, self.options.map_path, self.options.max_submap_distance)
-        self.load_with_retry(self._load)
+        self._submaps.open()
         # image -> ImageInput -> worker -> _track; it drops the image when the clock has jumped back
         self._input = ImageInput(
             self,
@@ -92,7 +102,7 @@ class PixLocTrackerNode(PipelineNode):
             self.options.silence_timeout,
             self.options.max_image_age,
             on_jump=self._on_jump,
-            on_change=self._priors.change_camera,
+            on_change=self._priors.forget_track,
             withhold_frozen=self.options.withhold_frozen,
             stable_messages=self.options.camera_info_stable,
             max_pixels=self.options.max_image_pixels,
@@ -100,26 +110,51 @@ class PixLocTrackerNode(PipelineNode):
         self.create_subscription(PoseWithCovarianceStamped, "localization/pose", self._on_prior, POSE)
         self.create_subscription(String, "localization/fault", self._on_fault, STATE)
         subscribe_to_initial_pose(self, self._map_frame, self._priors.add_guess)
+        trigger_service(self, "relocalize", self._priors.forget_track, "the next localization begins a track")
+        trigger_service(self, "reset", self._reset, "all images and poses before are forgotten")
+        super().open()
 
-    def _load(self) -> None:
-        folder = Path(self.options.map_path)
+    def load(self) -> None:
+        """Open the map's network, and let it run once."""
+        folder = self.map_path
         visual_map = VisualMap.open(folder)
         info, rolls = visual_map.info, KeyframeRolls(visual_map.keyframe_poses)
         extractor = open_pyramid_extractor(self.options.weights, self.options.device, self.options.long_side)
         info.require_references(folder, extractor.model_id)
         for camera in info.cameras[:1]:  # images of this size are the most likely to come
             extractor.extract(np.zeros((camera.height, camera.width), np.uint8))
-        self._submaps.model_id = extractor.model_id
+        self._submaps.expect(info.number)
         options, frozen = self.options.tracker, self.options.withhold_frozen
         tracker = Tracker(extractor, self._landmarks_around, options, rolls.roll_of, withhold_frozen=frozen)
-        self._loaded, self._priors.keyframe_poses = (tracker, info), np.array(visual_map.keyframe_poses)
+        self._priors.keyframe_poses = np.array(visual_map.keyframe_poses)
+        self._loaded, self.map_number = (tracker, info), info.number
         self.diagnostics.set_value("model", extractor.model_id)
         self.diagnostics.set_value("provider", self.options.provider)
         self.get_logger().info(f"tracker: {extractor.model_id} on {self.options.provider}")
 
+    def unload(self) -> None:
+        """Forget map and network."""
+        self._loaded = None
+        self._submaps.newest = None
+        super().unload()
+
+    def drop_map(self) -> None:
+        """Publish nothing of the map from now on."""
+        with self._publishing:
+            self._loaded = self.map_number = None
+        self._reset()
+
     def _on_jump(self) -> None:
         self._submaps.forget_requests()
         self._priors.jump()
+        self._path.clear()
+        self._tf.forget()
+
+    def _reset(self) -> None:
+        """Forget what was derived from the images before."""
+        self._priors.forget()
+        self._submaps.forget_requests()
+        self._fault = ""
         self._path.clear()
         self._tf.forget()
 
@@ -144,7 +179,9 @@ class PixLocTrackerNode(PipelineNode):
         """Track an image and publish its pose, in the worker. Raises ``VizlocError`` for an unusable image."""
         if self._loaded is None:
             raise FeatureError(f"there is no tracker: {self.load_error}")
-        tracker, info = self._loaded
+        tracker, info = loaded = self._loaded
+        if tracker.options != self.options.tracker:
+            tracker.use(self.options.tracker)
         stopwatch = Stopwatch()
         with stopwatch("tracker_node_total"):
             try:
@@ -158,17 +195,20 @@ class PixLocTrackerNode(PipelineNode):
             stamp_ns = stamp_to_ns(msg.header.stamp)
             base_from_cam = self._extrinsics.base_from_cam(msg.header.frame_id, stamp_ns)
             previous_state = tracker.state
-            if self._priors.give(tracker, base_from_cam, stamp_ns):
+            if self._priors.give(tracker, base_from_cam, stamp_ns, self.served):
                 self._tf.forget()
             odom_from_base = None if self._odometry is None else self._odometry.at(stamp_ns)
             odom_from_cam = None if odom_from_base is None else odom_from_base * base_from_cam
             tracked = tracker.track(Frame(image, camera, stamp_ns, info.intrinsics_correction(camera), odom_from_cam))
             self._submaps.prefetch_extrinsics = None if tracked.state is TrackerState.TRACKING else base_from_cam
-            self.diagnostics.send(self._state, String(data=tracked.state.value))
             if previous_state is not TrackerState.TRACKING:
                 self._velocity.reset()
-            if tracked.map_from_cam is not None and tracked.covariance is not None:
-                self._publish(tracked.map_from_cam, tracked.covariance, base_from_cam, stamp_ns, info)
+            with self._publishing:
+                if self._loaded is not loaded:
+                    raise MapError("the map has changed since this image")
+                self.diagnostics.send(self._state, String(data=tracked.state.value))
+                if tracked.map_from_cam is not None and tracked.covariance is not None:
+                    self._publish(tracked.map_from_cam, tracked.covariance, base_from_cam, stamp_ns, info)
             if self._debug is not None and tracked.alignment is not None:
                 self._publish_debug_image(image, camera, tracked, info, msg.header)
         self.diagnostics.count("processed")

@@ -13,8 +13,7 @@ from pycolmap import Rigid3d
 from sensor_msgs.msg import PointCloud2
 
 from vizloc_ros.arrays import Float64
-from vizloc_ros.errors import FeatureError, RosError, VizlocError
-from vizloc_ros.mapping.map_format import feature_number
+from vizloc_ros.errors import RosError, VizlocError
 from vizloc_ros.mapping.one_map import OneMap
 from vizloc_ros.pixloc.references import References
 from vizloc_ros.ros.clouds import submap_from_msg
@@ -36,11 +35,13 @@ class ReceivedLandmarks:
         references: the landmarks with their reference features.
         center: (3,) camera position in the map that they were requested for [m]; None if the request is forgotten.
         frame: name of the map frame.
+        map_number: number of their map.
     """
 
     references: References
     center: Float64 | None
     frame: str
+    map_number: int
 
 
 class SubmapClient:
@@ -48,32 +49,42 @@ class SubmapClient:
 
     Attributes:
         newest: landmarks of the last answer; None before the first.
-        model_id: network that the landmarks must be of; empty: any.
         missing: reason why ``around`` had no landmarks, if the map server is missing or there are two.
         prefetch_extrinsics: base_from_cam for the requests of ``prefetch``; None: it sends none.
     """
 
-    def __init__(self, node: PipelineNode, map_path: str, max_distance: float = _MAX_DISTANCE) -> None:
-        """Create the publisher and the subscription.
+    def __init__(self, node: PipelineNode, max_distance: float = _MAX_DISTANCE) -> None:
+        """Make a client that takes landmarks of any map.
 
         Args:
             node: the tracker's node.
-            map_path: the node's map, for error messages.
             max_distance: distance from the requested camera beyond which landmarks are not used [m].
         """
         self.newest: ReceivedLandmarks | None = None
-        self.model_id = self.missing = ""
+        self.missing = ""
         self.prefetch_extrinsics: Rigid3d | None = None
-        self._node, self._map_path = node, map_path
+        self._node = node
+        self._map_number: int | None = None
         self._lock = threading.Lock()
         self._topic = node.resolve_topic_name("submap")
         self._one_map = OneMap(self._topic, sure_first=False)
         self._max_distance = max_distance
         self._centers: OrderedDict[int, Float64] = OrderedDict()  # requested camera positions by stamp of the request
+
+    def open(self) -> None:
+        """Create the publisher and the subscription."""
+        node = self._node
         self._publisher = node.create_publisher(PoseStamped, "submap/request", POSE)
         node.create_subscription(PointCloud2, "submap", self._on_submap, LATCHED)
         node.diagnostics.count("submaps", 0)
         node.diagnostics.watch(REQUEST_LISTENERS, self._publisher.get_subscription_count)
+
+    def expect(self, map_number: int) -> None:
+        """Take only landmarks of one map from now on; those of other maps are forgotten."""
+        with self._lock:
+            self._map_number = map_number
+            if self.newest is not None and self.newest.map_number != map_number:
+                self.newest = None
 
     def request(self, map_from_cam: Rigid3d) -> None:
         """Request the landmarks around a pose of the camera."""
@@ -125,11 +136,6 @@ class SubmapClient:
     def _on_submap(self, msg: PointCloud2) -> None:
         try:
             received = submap_from_msg(msg)
-            if self.model_id and received.model_number != feature_number(self.model_id):
-                raise FeatureError(
-                    f"the landmarks that arrive on submap are of another network than {self.model_id}: start "
-                    f"visual_map_server with map_path {self._map_path}"
-                )
         except VizlocError as error:
             self._node.diagnostics.report(Level.ERROR, str(error))
             return
@@ -137,7 +143,9 @@ class SubmapClient:
         if not self._one_map.take(received.references.landmark_ids, received.references.positions):
             return  # ``around`` reports it
         with self._lock:
+            if self._map_number not in (None, received.map_number):
+                return  # the map server has changed its map, and this node has not followed yet, or it came late
             center = self._centers.get(stamp_to_ns(msg.header.stamp))
-            self.newest = ReceivedLandmarks(received.references, center, msg.header.frame_id)
+            self.newest = ReceivedLandmarks(received.references, center, msg.header.frame_id, received.map_number)
         self._node.diagnostics.count("submaps")
         self._node.diagnostics.set_value("submap_landmarks", len(received.references))

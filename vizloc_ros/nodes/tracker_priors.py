@@ -17,6 +17,7 @@ from vizloc_ros.pixloc.motion import KnownPose
 from vizloc_ros.pixloc.tracker import Tracker
 from vizloc_ros.ros.diagnostics import Diagnostics, Level
 from vizloc_ros.ros.messages import covariance_from_msg, pose_from_msg, stamp_to_ns
+from vizloc_ros.ros.served_map import ServedMap
 
 _MAX_PRIORS = 8
 _HYPOTHESES = 8
@@ -63,20 +64,27 @@ class TrackerPriors:
             self._poses.clear()
             self._stamp_ns = self._after_ns = -1
 
-    def change_camera(self) -> None:
-        """Forget the track: poses of images with the calibration before must not begin one with the new calibration."""
+    def forget_track(self) -> None:
+        """Forget the track: poses of images before, as with another calibration, must not begin the next one."""
         with self._lock:
             self._jumped = True
             self._poses.clear()
             self._after_ns = self._stamp_ns
 
-    def give(self, tracker: Tracker, base_from_cam: Rigid3d, stamp_ns: int) -> bool:
+    def forget(self) -> None:
+        """Forget the track and what a person has said."""
+        self.forget_track()
+        with self._lock:
+            self._guess = None
+
+    def give(self, tracker: Tracker, base_from_cam: Rigid3d, stamp_ns: int, served: ServedMap | None = None) -> bool:
         """Give the tracker what has come since the last image, in the worker. Return True if its track was dropped.
 
         Args:
             tracker: the tracker.
             base_from_cam: pose of the camera on the vehicle.
             stamp_ns: time of the next image.
+            served: map of the map server, if it is known: poses in the map before are left out.
         """
         with self._lock:
             poses, self._poses = self._poses, []
@@ -96,7 +104,8 @@ class TrackerPriors:
                 self._diagnostics.notice(_NOT_FOUND)
             self._search = None
         for msg in poses:
-            self._offer(tracker, msg, base_from_cam)
+            if served is None or not served.is_of_map_before(stamp_to_ns(msg.header.stamp)):
+                self._offer(tracker, msg, base_from_cam)
         if self._search is not None:
             self._search.offer_hypothesis(tracker, stamp_ns)
         return dropped

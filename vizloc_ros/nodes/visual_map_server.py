@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +20,10 @@ from vizloc_ros.localization.places import PlaceFinder
 from vizloc_ros.mapping.bus_guard import GUARD
 from vizloc_ros.mapping.check import check_map
 from vizloc_ros.mapping.level import level_note
-from vizloc_ros.mapping.map_format import feature_number, no_references
+from vizloc_ros.mapping.map_format import no_references
 from vizloc_ros.mapping.sfm_report import UNKNOWN_SCALE
 from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.nodes.load_map import LoadMapService
 from vizloc_ros.pixloc.submap import Submap, SubmapSelector
 from vizloc_ros.ros.clouds import global_descriptor_from_msg, map_points_to_msg, places_to_msg, submap_to_msg
 from vizloc_ros.ros.diagnostics import Level
@@ -31,6 +35,7 @@ from vizloc_ros.ros.pipeline_node import PipelineNode
 from vizloc_ros.ros.publishers import TransformPublisher
 from vizloc_ros.ros.qos import FEATURES, LATCHED, POSE
 from vizloc_ros.ros.runner import run_node
+from vizloc_ros.ros.served_map import MapAnnouncement, ServedMap
 from vizloc_ros.ros.tracker_watch import TrackerWatch
 from vizloc_ros.timing import Stopwatch
 
@@ -43,6 +48,33 @@ CANDIDATES_LISTENERS = "candidates_listeners"
 SUBMAP_LISTENERS = "submap_listeners"
 
 
+@dataclass(frozen=True)
+class LoadedMap:
+    """Map with what answers from it.
+
+    Attributes:
+        visual_map: the map.
+        finder: finder of places.
+        selector: selector of submaps; None for a map without reference features.
+        number: number of the map.
+    """
+
+    visual_map: VisualMap
+    finder: PlaceFinder
+    selector: SubmapSelector | None
+    number: int
+
+    @classmethod
+    def of(cls, visual_map: VisualMap, options: VisualMapServerOptions) -> LoadedMap:
+        """Prepare a map for answers."""
+        return cls(
+            visual_map,
+            PlaceFinder(visual_map, options.retrieval),
+            SubmapSelector(visual_map, options.submap) if visual_map.info.pixloc is not None else None,
+            visual_map.info.number,
+        )
+
+
 class VisualMapServerNode(PipelineNode):
     """Node with the map: it answers global descriptors with candidates and poses with submaps, and shows the map.
 
@@ -51,75 +83,106 @@ class VisualMapServerNode(PipelineNode):
 
     def __init__(self) -> None:
         super().__init__(VISUAL_MAP_SERVER, self._answer_descriptor)
-        self.options = declare_options(self, VisualMapServerOptions)
-        self._map: VisualMap | None = None
-        self._finder: PlaceFinder | None = None
+        self.options: VisualMapServerOptions = declare_options(
+            self, VisualMapServerOptions, on_change=partial(setattr, self, "options")
+        )
+        self._loaded: LoadedMap | None = None
+        self._answering = threading.Lock()  # a message that is published, or the change to another map
+        self._answers, self._answered_ns, self._since_ns = 0, -1, -1
+        self._text = ""  # about the map
+        self._last_submap: Submap | None = None
+        self._requests = self.add_worker("submap", self._answer_request)
+        self._load_map = LoadMapService(self)
+        self.begin(autostart=self.options.autostart)
+
+    def open(self) -> None:
+        """Create the topics."""
         self._candidates = self.create_publisher(PointCloud2, "candidates", FEATURES)
         self._points = self.create_publisher(PointCloud2, "map/points", LATCHED)
         self._keyframes = self.create_publisher(PoseArray, "map/keyframes", LATCHED)
         self.diagnostics.watch(CANDIDATES_LISTENERS, self._candidates.get_subscription_count)
         self._submap = self.create_publisher(PointCloud2, "submap", LATCHED)
-        self._selector: SubmapSelector | None = None
-        self._model_number = 0
-        self._last_submap: Submap | None = None
+        self._last_submap = None
         self.diagnostics.watch(SUBMAP_LISTENERS, self._submap.get_subscription_count)
         self._earth: TransformPublisher | None = None
-        self._answers = 0
+        self.announcement = MapAnnouncement(self)
         self.tracker = TrackerWatch(self)
-        self._guess = GuessWatch(self, lambda: self.map_frame if self._map is not None else "")
-        self._requests = self.add_worker("submap", self._answer_request)
-        self.load_with_retry(self._load_map)
+        self._guess = GuessWatch(self, lambda: self.map_frame if self._loaded is not None else "")
         self.create_timer(_LOOK_SECONDS, self._look_after_map, clock=self.diagnostics.clock)
         self.create_subscription(PointCloud2, "global_descriptor", self.submit, FEATURES)
         self.create_subscription(PoseStamped, "submap/request", self._requests.submit, POSE)
 
+    def load(self) -> str | None:
+        """Open the map of ``map_path``; return a warning about it, if there is one."""
+        return self._take(self._open(Path(self.options.map_path), verify=self.options.verify_map))
+
+    def unload(self) -> None:
+        """Forget the map."""
+        self._loaded = self._last_submap = None
+
+    def change_map(self, folder: Path) -> str:
+        """Serve another map from now on, or raise ``VizlocError`` and keep the one before; return a text about it."""
+        self.show_loaded(self._take(self._open(folder, verify=True)))
+        self.loaded()
+        return self._text
+
+    def loaded(self) -> None:
+        """Publish the map, and announce it to those who work with it."""
+        if (loaded := self._loaded) is None:
+            return
+        self._guess.forget()
+        self._publish_map(loaded.visual_map)
+        self._publish_earth(loaded.visual_map)
+        path = str(loaded.visual_map.folder.absolute())
+        self.announcement.announce(ServedMap(number=loaded.number, path=path, since_ns=self._since_ns))
+
     @property
     def map_frame(self) -> str:
         """Frame of all messages of this node."""
-        return self.options.map_frame or (self._map.info.frame if self._map else "map")
+        return self.options.map_frame or (self._loaded.visual_map.info.frame if self._loaded else "map")
 
-    def _load_map(self) -> str | None:
-        """Open the map and publish it; return a warning about it, if there is one."""
-        folder = Path(self.options.map_path)
-        if self.options.verify_map or self._map is not None:
+    def _open(self, folder: Path, *, verify: bool) -> LoadedMap:
+        if verify:
             check_map(folder)
         visual_map = VisualMap.open(folder)
-        if self._map is not None and visual_map.info != self._map.info:
-            raise MapError(f"map {folder}: is another one than before: restart the nodes")
         GUARD.protect(visual_map.mapped_arrays)
-        self._map, self._finder = visual_map, PlaceFinder(visual_map, self.options.retrieval)
-        if visual_map.info.pixloc is not None:
-            self._selector = SubmapSelector(visual_map, self.options.submap)
-            self._model_number = feature_number(visual_map.info.pixloc.model_id)
+        return LoadedMap.of(visual_map, self.options)
+
+    def _take(self, loaded: LoadedMap) -> str | None:
+        """Answer with another map from now on; return a warning about it, if there is one."""
+        with self._answering:
+            self._loaded, self._last_submap, self._since_ns = loaded, None, self._answered_ns
+        folder, info = loaded.visual_map.folder, loaded.visual_map.info
         self.diagnostics.set_value("map", str(folder))
-        self.diagnostics.set_value("keyframes", visual_map.info.keyframes)
-        self.diagnostics.set_value("landmarks", visual_map.info.landmarks)
-        self._publish_map(visual_map)
-        self._publish_earth(visual_map)
-        self.get_logger().info(
-            f"map {folder}: {visual_map.info.keyframes} keyframes, {visual_map.info.landmarks} landmarks, "
-            f"{visual_map.info.extractor.feature_id}"
+        self.diagnostics.set_value("keyframes", info.keyframes)
+        self.diagnostics.set_value("landmarks", info.landmarks)
+        self._text = (
+            f"map {folder}: {info.keyframes} keyframes, {info.landmarks} landmarks, {info.extractor.feature_id}"
         )
-        if note := level_note(np.array(visual_map.keyframe_poses)):
+        if note := level_note(np.array(loaded.visual_map.keyframe_poses)):
             self.get_logger().warning(f"map {folder}: {note}")
-        visual_map.release_pages()
-        if visual_map.info.scale == "metric":
+        self.get_logger().info(self._text)
+        loaded.visual_map.release_pages()
+        if info.scale == "metric":
             return None
         self.get_logger().warning(f"map {folder}: {UNKNOWN_SCALE}")
         return f"map {folder}: {UNKNOWN_SCALE}"
 
     def _look_after_map(self) -> None:
         """Load the map again once it is whole, if its files were changed in place; nothing is answered meanwhile."""
-        if self._map is None:
+        self.announcement.remind()
+        if (loaded := self._loaded) is None:
             return
         try:
-            self._map.watch.require_unchanged()
+            loaded.visual_map.watch.require_unchanged()
         except MapError as error:
             self.diagnostics.set_standing(Level.ERROR, str(error))
             self.get_logger().error(str(error), throttle_duration_sec=30.0)
             with suppress(MapError):
-                warning = self._load_map()
-                self.diagnostics.set_standing(Level.WARN if warning else Level.OK, warning or "ok")
+                again = self._open(loaded.visual_map.folder, verify=True)
+                if again.visual_map.info == loaded.visual_map.info:
+                    self.show_loaded(self._take(again))
+                    self.loaded()
 
     def _publish_map(self, visual_map: VisualMap) -> None:
         header = header_of(self.get_clock().now().nanoseconds, self.map_frame)
@@ -142,22 +205,25 @@ class VisualMapServerNode(PipelineNode):
 
         Raises ``VizlocError`` for a descriptor that does not fit the map.
         """
-        visual_map, finder = self._map, self._finder
-        if finder is None or visual_map is None:
-            raise MapError(f"the map {self.options.map_path} is not loaded")
+        if (loaded := self._loaded) is None:
+            raise self._no_map()
+        visual_map = loaded.visual_map
         visual_map.watch.require_unchanged()
         stopwatch = Stopwatch()
         with stopwatch("visual_map_server_total"):
             query = global_descriptor_from_msg(msg)
             visual_map.require_features(query.feature_id, "the features that arrive")
             stamp_ns = stamp_to_ns(msg.header.stamp)
-            is_tracking = self.tracker.is_tracking
-            found = finder.find(query.descriptor, stopwatch, None if is_tracking else stamp_ns, self._guess.current)
+            at_ns = None if self.tracker.is_tracking else stamp_ns
+            found = loaded.finder.find(query.descriptor, stopwatch, at_ns, self._guess.current)
             with stopwatch("visual_map_server_encode"):
                 header = header_of(stamp_ns, self.map_frame)
                 message = places_to_msg(found.places, header)
             visual_map.watch.require_unchanged()
-            self.diagnostics.send(self._candidates, message)
+            with self._answering:
+                self._require_current(loaded)
+                self._answered_ns = stamp_ns
+                self.diagnostics.send(self._candidates, message)
         self.diagnostics.count("processed")
         self.diagnostics.set_value("places", len(found.places))
         self.diagnostics.set_value("best_keyframe", visual_map.keyframe_names[int(found.keyframes[0])])
@@ -169,25 +235,33 @@ class VisualMapServerNode(PipelineNode):
 
     def _answer_request(self, msg: PoseStamped) -> None:
         """Publish the submap around a camera if it is another one than the last, in a worker of its own."""
-        visual_map, selector = self._map, self._selector
-        if visual_map is None:
-            raise MapError(f"the map {self.options.map_path} is not loaded")
-        if selector is None:
-            raise no_references(visual_map.folder)
-        visual_map.watch.require_unchanged()
+        if (loaded := self._loaded) is None:
+            raise self._no_map()
+        if loaded.selector is None:
+            raise no_references(loaded.visual_map.folder)
+        loaded.visual_map.watch.require_unchanged()
         stopwatch = Stopwatch()
         with stopwatch("submap"):
-            submap = selector.around(pose_from_msg(msg.pose))
+            submap = loaded.selector.around(pose_from_msg(msg.pose))
             if submap is None or submap is self._last_submap:
                 return
             header = header_of(stamp_to_ns(msg.header.stamp), self.map_frame)
-            message = submap_to_msg(submap.references, self._model_number, header)
-            visual_map.watch.require_unchanged()
-            self._last_submap = submap
-            self.diagnostics.send(self._submap, message)
+            message = submap_to_msg(submap.references, loaded.number, header)
+            loaded.visual_map.watch.require_unchanged()
+            with self._answering:
+                self._require_current(loaded)
+                self._last_submap = submap
+                self.diagnostics.send(self._submap, message)
         self.diagnostics.count("submaps")
         self.diagnostics.set_value("submap_landmarks", len(submap.references))
         self.record(stopwatch)
+
+    def _no_map(self) -> MapError:
+        return MapError(f"the map {self.options.map_path} is not loaded")
+
+    def _require_current(self, loaded: LoadedMap) -> None:
+        if self._loaded is not loaded:
+            raise MapError("the map has changed since this input")
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -84,6 +84,12 @@ class Tracker:
         """True while there is a track that the last image has continued, whether it is confirmed or not."""
         return self._motion.last is not None and self._failures == 0
 
+    def use(self, options: TrackerOptions) -> None:
+        """Use other options from the next image on; the track goes on."""
+        self.options = self.aligner.options = self._check.options = options
+        self._motion.options = options.motion
+        self._history = deque(self._history, maxlen=options.history)
+
     def reset(self) -> None:
         """Forget everything, as after a jump of the clock."""
         self.state = TrackerState.NOT_LOCALIZED

@@ -181,15 +181,15 @@ def _uint32(values: NDArray[np.integer[Any]], layout: CloudLayout, name: str) ->
     return values.astype(np.uint32)
 
 
-def submap_to_msg(references: QuantizedReferences, model_number: int, header: Header) -> PointCloud2:
-    """Cloud of a submap: one point per landmark, with its reference features and the number of their network.
+def submap_to_msg(references: QuantizedReferences, map_number: int, header: Header) -> PointCloud2:
+    """Cloud of a submap: one point per landmark, with its reference features and the number of the map.
 
     Positions are in the map's frame, so that RViz shows the landmarks.
     """
     arrays: dict[str, NDArray[Any]] = {
         **{axis: references.positions[:, k].astype(np.float32) for k, axis in enumerate("xyz")},
         "landmark": references.landmark_ids.astype(np.uint32),
-        "model": np.full(len(references), model_number, np.uint32),
+        "map": np.full(len(references), map_number, np.uint32),
     }
     for level, quantized in enumerate(references.levels):
         arrays[f"features_{level}"] = quantized.features
@@ -200,10 +200,10 @@ def submap_to_msg(references: QuantizedReferences, model_number: int, header: He
 
 @dataclass(frozen=True)
 class ReceivedSubmap:
-    """Landmarks with their reference features, and the number of the network that made these."""
+    """Landmarks with their reference features, and the number of their map."""
 
     references: References
-    model_number: int
+    map_number: int
 
 
 def submap_from_msg(msg: PointCloud2) -> ReceivedSubmap:
@@ -233,12 +233,12 @@ def submap_from_msg(msg: PointCloud2) -> ReceivedSubmap:
     if not all(np.isfinite(level.scales).all() and np.isfinite(level.confidences).all() for level in quantized):
         raise FeatureError("cloud 'submap': scales and confidences must be finite")
     references = QuantizedReferences(positions, points["landmark"].astype(np.int64), quantized)
-    return ReceivedSubmap(references.dequantized(), int(points["model"][0]))
+    return ReceivedSubmap(references.dequantized(), int(points["map"][0]))
 
 
 def _submap_layout(levels: int) -> CloudLayout:
     fields = [CloudField(axis, PointField.FLOAT32) for axis in "xyz"]
-    fields += [CloudField("landmark", PointField.UINT32), CloudField("model", PointField.UINT32)]
+    fields += [CloudField(name, PointField.UINT32) for name in ("landmark", "map")]
     for level in range(levels):
         fields.append(CloudField(f"features_{level}", PointField.INT8, vector=True))
         fields += [CloudField(f"{name}_{level}", PointField.FLOAT32) for name in ("scale", "confidence")]

@@ -120,6 +120,11 @@ class Diagnostics:
         with self._lock:
             self._expected[self._node.resolve_topic_name(topic)].last_s = self._monotonic()
 
+    def forget_topics(self) -> None:
+        """Forget what is watched and expected, of topics that are closed; values and counts stay."""
+        with self._lock:
+            self._watched, self._expected = {}, {}
+
     def send(self, publisher: Any, message: Any) -> bool:
         """Publish a message of the node; return False, with a count ``publish_failed`` and a warning, if it is refused.
 

@@ -62,6 +62,10 @@ class GuessWatch:
         age = time.monotonic() - at
         return guess.after(age) if age < _SECONDS else None
 
+    def forget(self) -> None:
+        """Forget the guess: it is one in another map."""
+        self._heard = None
+
     def _on_guess(self, guess: PoseGuess) -> None:
         self._heard = guess, time.monotonic()
 

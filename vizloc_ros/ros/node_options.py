@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import numpy as np
 from pycolmap import Rigid3d
@@ -56,7 +56,21 @@ def _map_path(description: str) -> Any:
     return Field("", validate_default=True, description=f"{description}; the folder that `vizloc map build` wrote")
 
 
-class MountingOptions(Options):
+class NodeOptions(Options):
+    """Options of every node.
+
+    Attributes:
+        settable: options and groups that can be set while the node runs; all others are read at the start.
+    """
+
+    settable: ClassVar[tuple[str, ...]] = ()
+
+    autostart: bool = Field(
+        True, description="configure and activate at the start; false: a lifecycle manager does, or `ros2 lifecycle`"
+    )
+
+
+class MountingOptions(NodeOptions):
     """Options of a node that needs the pose of the camera on the vehicle."""
 
     base_frame: FrameName = Field("base_link", description="frame of the vehicle, whose pose is published")
@@ -106,7 +120,7 @@ class PoseNodeOptions(BaseOptions):
     two_d_mode: bool = Field(False, description="leave height and tilt out of the transforms on /tf")
 
 
-class ImageOptions(Options):
+class ImageOptions(NodeOptions):
     """Options of a node with an image subscription."""
 
     image_transport: Literal["raw", "compressed"] = Field("raw", description="how images arrive")
@@ -169,8 +183,10 @@ class HfnetOptions(ImageOptions, MountingOptions):
         )
 
 
-class VisualMapServerOptions(Options):
+class VisualMapServerOptions(NodeOptions):
     """Options of the map server."""
+
+    settable = ("map_path",)  # for ~/load_map
 
     map_path: MapPath = _map_path("map")
     map_frame: FrameNameOrEmpty = Field("", description="name of the map frame; empty: the one in the map")
@@ -188,6 +204,8 @@ class VisualMapServerOptions(Options):
 class LocalizerOptions(PoseNodeOptions):
     """Options of the localizer."""
 
+    settable = ("check_calibration", "pose")
+
     check_calibration: bool = Field(
         True,
         description="publish no pose while the calibration is off by more than 1 %, by the inliers of many images",
@@ -197,6 +215,8 @@ class LocalizerOptions(PoseNodeOptions):
 
 class TrackerNodeOptions(ImageOptions, PoseNodeOptions, PyramidOptions):
     """Options of the tracker's node."""
+
+    settable = ("tracker",)
 
     map_path: MapPath = _map_path("map")
     map_frame: FrameNameOrEmpty = Field("", description="name of the map frame; empty: the one in the map")
@@ -226,7 +246,7 @@ NODES = (*LOCALIZING, TRACKER)
 WITHOUT_TRACKER = "--without-tracker"  # argument of vizloc_node
 
 # By the nodes' names. A section ``/**`` of a parameter file is for all of them.
-NODE_OPTIONS: dict[str, type[Options]] = {
+NODE_OPTIONS: dict[str, type[NodeOptions]] = {
     HFNET: HfnetOptions,
     VISUAL_MAP_SERVER: VisualMapServerOptions,
     LOCALIZER: LocalizerOptions,

@@ -7,7 +7,8 @@
 
 A group of options becomes a prefix: ``tracker.motion.acceleration_std``. Types are bool, int, float, str, ``Literal``
 of strings, and tuples of one of the first four. Description and range are those of the field; pydantic validates.
-All parameters are read-only. ``generate_parameter_library`` would need a build step that a package from wheels lacks.
+Parameters are read-only, but for those that the model names in ``settable``: a request sets all of its parameters, or
+none and says why. ``generate_parameter_library`` would need a build step that a package from wheels lacks.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from __future__ import annotations
 import difflib
 import math
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -23,12 +25,12 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.parameter import Parameter
 
 from vizloc_ros.bounded import load_yaml, read_regular_text
 from vizloc_ros.errors import ConfigError
-from vizloc_ros.options import RENAMED, leaves, nested, validated
+from vizloc_ros.options import RENAMED, leaves, merge, nested, validated
 from vizloc_ros.ros.node_options import NODE_OPTIONS, RENAMED_NODES
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -52,6 +54,7 @@ class OptionParameter:
         is_array: True for an array.
         default: default value.
         field: pydantic's description of the option.
+        settable: True if it can be set while the node runs.
     """
 
     name: str
@@ -59,6 +62,7 @@ class OptionParameter:
     is_array: bool
     default: Any
     field: FieldInfo
+    settable: bool = False
 
     @property
     def type(self) -> Parameter.Type:
@@ -102,16 +106,24 @@ class OptionParameter:
 
 def option_parameters(model: type[BaseModel]) -> Iterator[OptionParameter]:
     """Yield all options of a tree, in its order."""
+    settable: Collection[str] = getattr(model, "settable", ())
     for name, field in leaves(model):
         annotation: Any = field.annotation
         is_array = get_origin(annotation) is tuple
         if is_array:
             annotation = get_args(annotation)[0]
         scalar = str if get_origin(annotation) is Literal else annotation
-        yield OptionParameter(name, scalar, is_array, field.get_default(call_default_factory=True), field)
+        default, groups = field.get_default(call_default_factory=True), name.split(".")
+        is_settable = any(".".join(groups[: k + 1]) in settable for k in range(len(groups)))
+        yield OptionParameter(name, scalar, is_array, default, field, is_settable)
 
 
-def declare_options(node: Any, model: type[Model], names_of_others: Collection[str] = ALL_NAMES) -> Model:
+def declare_options(
+    node: Any,
+    model: type[Model],
+    names_of_others: Collection[str] = ALL_NAMES,
+    on_change: Callable[[Model], None] = lambda options: None,
+) -> Model:
     """Declare every option as a parameter of the node and return the values that the node was started with.
 
     A parameter that was set and that no node has is a warning in the log, with the nearest name.
@@ -120,6 +132,7 @@ def declare_options(node: Any, model: type[Model], names_of_others: Collection[s
         node: the rclpy node.
         model: root of its options.
         names_of_others: names of other nodes' parameters, which a file for several nodes may set.
+        on_change: receives all values when some were set while the node runs, in the executor's thread.
 
     Raises:
         ConfigError: a parameter has the wrong type, has a value that is not allowed, or was renamed; or a parameter
@@ -132,7 +145,8 @@ def declare_options(node: Any, model: type[Model], names_of_others: Collection[s
     options = validated(model, nested({name: value for name, value in given.items() if value is not None}), "parameter")
     for parameter in parameters:
         value = given[parameter.name]
-        _set_read_only(node, parameter, parameter.default if value is None else value)
+        _set(node, parameter, parameter.default if value is None else value)
+    _take_changes(node, options, parameters, on_change)
     return options
 
 
@@ -146,9 +160,14 @@ def _override(node: Any, parameter: OptionParameter) -> Any:
     given = node.get_parameter_or(parameter.name)
     if given.type_ == Parameter.Type.NOT_SET:
         return None
-    value = given.value if isinstance(given.value, bool | int | float | str) else tuple(given.value)
+    # A whole number, given as such, will do for a double.
+    return _value(parameter, given.value, (int, float) if parameter.scalar is float else (parameter.scalar,))
+
+
+def _value(parameter: OptionParameter, given: Any, accepted: tuple[type, ...]) -> Any:
+    """Value of a parameter in the type of its option. Raises ``ConfigError`` unless it is of an accepted type."""
+    value = given if given is None or isinstance(given, bool | int | float | str) else tuple(given)
     elements = value if isinstance(value, tuple) else (value,)
-    accepted = (int, float) if parameter.scalar is float else (parameter.scalar,)
     if isinstance(value, tuple) != parameter.is_array or not all(type(element) in accepted for element in elements):
         raise ConfigError(
             f"parameter {parameter.name}: is {written(value)}; it must be of type {parameter.type_name}"
@@ -158,11 +177,37 @@ def _override(node: Any, parameter: OptionParameter) -> Any:
     return converted if parameter.is_array else converted[0]
 
 
-def _set_read_only(node: Any, parameter: OptionParameter, value: Any) -> None:
-    """Set the parameter's value, then its type and that it is read-only."""
+def _set(node: Any, parameter: OptionParameter, value: Any) -> None:
+    """Set the parameter's value, then its type and, unless it is settable, that it is read-only."""
     as_ros = list(value) if parameter.is_array else value
     node.set_parameters([Parameter(parameter.name, parameter.type, as_ros)])
     node.set_descriptor(parameter.name, descriptor(parameter))
+
+
+def _take_changes(
+    node: Any, options: Model, parameters: Sequence[OptionParameter], on_change: Callable[[Model], None]
+) -> None:
+    """Check all parameters of a request together, and hand them over only if all can be used."""
+    model, known = type(options), {parameter.name: parameter for parameter in parameters if parameter.settable}
+    if not known:
+        return
+    values = options.model_dump()
+
+    def change(requested: Sequence[Any]) -> SetParametersResult:
+        nonlocal values
+        ours = [one for one in requested if one.name in known]
+        try:
+            new = {one.name: _value(known[one.name], one.value, (known[one.name].scalar,)) for one in ours}
+            merge(wanted := deepcopy(values), nested(new))
+            changed = validated(model, wanted, "parameter")
+        except ConfigError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        if ours:
+            values = wanted
+            on_change(changed)
+        return SetParametersResult(successful=True)
+
+    node.add_on_set_parameters_callback(change)
 
 
 def descriptor(parameter: OptionParameter) -> ParameterDescriptor:
@@ -172,7 +217,8 @@ def descriptor(parameter: OptionParameter) -> ParameterDescriptor:
         type=parameter.type.value,
         description=parameter.field.description or "",
         additional_constraints=parameter.allowed,
-        read_only=True,
+        read_only=not parameter.settable,
+        dynamic_typing=parameter.settable,  # else rclpy refuses another type without the parameter's name
     )
     low, high = parameter.bounds
     if not (math.isinf(low) and math.isinf(high)):

@@ -5,31 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rclpy.node import Node
-
-from vizloc_ros.errors import FrozenCameraError, VizlocError
-from vizloc_ros.ros.diagnostics import Diagnostics, Level
+from vizloc_ros.errors import FrozenCameraError
+from vizloc_ros.ros.diagnostics import Level
+from vizloc_ros.ros.managed_node import ManagedNode, text_of
 from vizloc_ros.ros.worker import Worker
 from vizloc_ros.timing import NANOSECONDS, Stopwatch
 
-_RETRY_SECONDS = 2.0
 
-
-class PipelineNode(Node):
+class PipelineNode(ManagedNode):
     """Node whose callbacks only submit their input; a thread of its own processes the newest one.
 
     Input that cannot be used is counted as ``rejected`` and named in the diagnostics; input that a newer one replaced
     before its turn is counted as ``dropped``.
-
-    Attributes:
-        diagnostics: state of the node for ``/diagnostics``.
-        load_error: message of the last failed attempt of ``load_with_retry``.
     """
 
-    _workers: tuple[Worker[Any], ...] = ()  # on the class: rclpy also destroys a node whose constructor raised
-
     def __init__(self, name: str, handle: Callable[[Any], None], burst: int = 1) -> None:
-        """Start the node and its worker.
+        """Make the node and its worker.
 
         Args:
             name: name of the node.
@@ -37,8 +28,6 @@ class PipelineNode(Node):
             burst: inputs that may wait if the work keeps up with them on average; else only one may.
         """
         super().__init__(name)
-        self.diagnostics = Diagnostics(self)
-        self.load_error = ""
         for counter in ("received", "processed", "dropped", "rejected"):
             self.diagnostics.count(counter, 0)
         self._worker = self.add_worker(name, handle, burst)
@@ -87,37 +76,5 @@ class PipelineNode(Node):
         if (age := self.age(stamp_ns)) is not None:
             self.diagnostics.timings.add_all({stage: age * 1e3})
 
-    def load_with_retry(self, load: Callable[[], str | None]) -> None:
-        """Call ``load`` now and, while it fails, again every two seconds: a map may come later, or be mended.
-
-        A text that it returns is a warning, which stands in the diagnostics.
-        """
-
-        def attempt() -> None:
-            try:
-                warning = load()
-            except Exception as error:  # noqa: BLE001 - whatever is wrong with its files, the node tries again
-                self.load_error = _text_of(error)
-                self.diagnostics.set_standing(Level.ERROR, self.load_error)
-                self.get_logger().error(f"{self.load_error} (trying again)", throttle_duration_sec=30.0)
-            else:
-                timer.cancel()
-                self.diagnostics.set_standing(Level.WARN if warning else Level.OK, warning or "ok")
-
-        timer = self.create_timer(_RETRY_SECONDS, attempt, clock=self.diagnostics.clock)
-        attempt()
-
-    def destroy_node(self) -> None:
-        """Stop the workers, then destroy the node with its publishers."""
-        for worker in self._workers:
-            worker.stop()
-        super().destroy_node()
-
     def _on_error(self, error: Exception) -> None:
-        self.reject(_text_of(error), Level.WARN if isinstance(error, FrozenCameraError) else Level.ERROR)
-
-
-def _text_of(error: Exception) -> str:
-    if isinstance(error, VizlocError):
-        return str(error)
-    return f"internal error, please report it: {type(error).__name__}: {error}"
+        self.reject(text_of(error), Level.WARN if isinstance(error, FrozenCameraError) else Level.ERROR)

@@ -69,7 +69,8 @@ class FaultPublisher:
     """Publisher of ``localization/fault``: the reason for which no pose can be trusted, latched; empty without one."""
 
     def __init__(self, node: Any) -> None:
-        self._node, self._reason = node, ""
+        self._node = node
+        self._reason: str | None = None  # not even that there is none: a listener may have one of before
         self._publisher = node.create_publisher(String, "localization/fault", STATE)
 
     def publish(self, reason: str) -> None:

@@ -92,11 +92,20 @@ class Worker(Generic[T]):
     def __init__(
         self, name: str, handle: Callable[[T], None], on_error: Callable[[Exception], None], burst: int = 1
     ) -> None:
-        self._mailbox: LatestMailbox[T] = LatestMailbox()
-        self._burst, self._pace = burst, Pace()
+        self._name, self._burst = name, burst
         self._handle = handle
         self._on_error = on_error
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._is_running = False
+        self.start()
+
+    def start(self) -> None:
+        """Begin with a new thread and nothing waiting; a running worker goes on."""
+        if self._is_running:
+            return
+        self._is_running = True
+        self._mailbox: LatestMailbox[T] = LatestMailbox()
+        self._pace = Pace()
+        self._thread = threading.Thread(target=self._run, args=(self._mailbox,), name=self._name, daemon=True)
         self._thread.start()
 
     def submit(self, item: T) -> list[T]:
@@ -106,18 +115,19 @@ class Worker(Generic[T]):
 
     def stop(self, timeout: float = 10.0) -> bool:
         """Finish the current item, drop the waiting ones and join the thread; False after ``timeout`` [s]."""
+        self._is_running = False
         self._mailbox.close()
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
-    def _run(self) -> None:
-        while (item := self._mailbox.get()) is not None:
+    def _run(self, mailbox: LatestMailbox[T]) -> None:
+        while (item := mailbox.get()) is not None:
             started = time.monotonic()
             try:
                 self._handle(item)
             except VizlocError as error:
                 self._on_error(error)
             except Exception as error:  # noqa: BLE001 - a bug in one frame must be seen, and not end localization
-                _LOG.exception("unexpected error in worker '%s'", self._thread.name)
+                _LOG.exception("unexpected error in worker '%s'", self._name)
                 self._on_error(error)
             self._pace.took(time.monotonic() - started)
