@@ -182,13 +182,13 @@ def test_the_tracker_drops_images_at_work_and_poses_of_the_map_before(
             heard.announce(number, since_s=second + 2, path=str(tracked_map.folder))
             for at in (second + 1, second + 2):
                 priors.publish(prior(at))
-            heard.spin_until(lambda: len(node._priors) == 2)
+            heard.spin_until(lambda: len(node._priors._poses) == 2)
             camera.stamp_ns = (second + 3) * NANOSECONDS
             show()
-            assert not node._priors
+            assert not node._priors._poses
             assert counted(node, "priors_used") == 0
             priors.publish(prior(second + 3))
-            heard.spin_until(lambda: len(node._priors) == 1)
+            heard.spin_until(lambda: len(node._priors._poses) == 1)
             show()
             assert counted(node, "priors_used") == 1
         finally:
