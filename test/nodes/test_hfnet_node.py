@@ -12,6 +12,7 @@ from node_helpers import Bench, bench
 from repository import REPOSITORY
 from ros_helpers import ros_nodes, spin_until
 from sensor_msgs.msg import CameraInfo, PointCloud2
+from std_msgs.msg import String
 
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.synthetic import SyntheticStreet
@@ -27,7 +28,7 @@ from vizloc_ros.nodes.hfnet import HfnetNode
 from vizloc_ros.replay.recorder import Recorder
 from vizloc_ros.ros.clouds import features_from_msg, global_descriptor_from_msg
 from vizloc_ros.ros.messages import stamp_to_ns
-from vizloc_ros.ros.qos import FEATURES
+from vizloc_ros.ros.qos import FEATURES, STATE
 
 pytestmark = pytest.mark.ros
 
@@ -154,6 +155,19 @@ def test_the_features_are_those_of_the_network(
     described = global_descriptor_from_msg(running.messages["global_descriptor"][stamp])
     np.testing.assert_array_equal(described.descriptor, expected.global_descriptor)
     assert described.feature_id == read_info(map_path).feature_number
+
+
+def test_no_image_is_used_while_the_tracker_says_that_the_camera_is_frozen(start: Start, record: Record) -> None:
+    with start() as running:
+        state = running.camera.node.create_publisher(String, "tracker/state", STATE)
+        running.spin_until(lambda: state.get_subscription_count() == 2)  # and the recorder
+        first = running.send(record)
+        running.spin_until(lambda: first in running.messages["features"])
+        state.publish(String(data="FROZEN"))
+        running.spin_until(lambda: bool(running.send(record)) and running.values.get("throttled", "0") != "0")
+        extracted = len(running.messages["features"])
+        state.publish(String(data="LOST"))
+        running.spin_until(lambda: bool(running.send(record)) and len(running.messages["features"]) > extracted)
 
 
 def test_another_export_of_the_weights_may_be_used(

@@ -99,6 +99,21 @@ def test_it_is_lost_after_images_that_do_not_match(tracker: Tracker, drive: list
     assert all(follow(tracker, drive[13:]))
 
 
+def test_an_image_again_with_other_noise_is_none_of_a_vehicle_that_stands(
+    tracker: Tracker, drive: list[tuple[Record, Frame]]
+) -> None:
+    tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
+    assert all(follow(tracker, drive[:6]))
+    last, step = drive[5][1], drive[5][1].stamp_ns - drive[4][1].stamp_ns
+    noise = np.random.default_rng(0).normal(0, 1, last.image.shape)
+    again = replace(last, image=(last.image + noise).clip(0, 255).astype(np.uint8), stamp_ns=last.stamp_ns + step)
+    tracked = tracker.track(again)
+    assert tracked.state is TrackerState.FROZEN
+    assert tracked.map_from_cam is None
+    assert "no vehicle stops at once" in tracked.reason
+    assert tracker.track(drive[6][1]).state is TrackerState.TRACKING
+
+
 def test_images_that_must_not_be_used_lose_the_track(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
     assert tracker.withhold(0, "camera frozen").state is TrackerState.NOT_LOCALIZED
     tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)

@@ -144,7 +144,7 @@ class Tracker:
         stopwatch = Stopwatch()
         with stopwatch("total"):
             if frozen := self._frozen(frame):
-                return self.withhold(frame.stamp_ns, frozen)
+                return replace(self.withhold(frame.stamp_ns, frozen), state=TrackerState.FROZEN)
             current = RememberedFrame(frame)
             self._history.append(current)
             if self._prior is not None:

@@ -17,11 +17,15 @@ from vizloc_ros.pixloc.verification import VerificationOptions
 
 
 class TrackerState(Enum):
-    """State of the tracker, published as the text of its value; ``Tracker`` has the table of transitions."""
+    """State of the tracker, published as the text of its value; ``Tracker`` has the table of transitions.
+
+    ``FROZEN`` is that of single images: they are not live, whatever the state of the track.
+    """
 
     NOT_LOCALIZED = "NOT_LOCALIZED"
     TRACKING = "TRACKING"
     LOST = "LOST"
+    FROZEN = "FROZEN"
 
 
 class TrackerOptions(TrackCheckOptions):

@@ -1,4 +1,7 @@
-"""Throttle of the feature node while the tracker tracks: then the localizer only checks the track now and then."""
+"""Throttle of the feature node while the tracker tracks: then the localizer only checks the track now and then.
+
+While the tracker says that the camera is frozen, no image passes: the localizer cannot tell by itself.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from vizloc_ros.ros.tracker_watch import TrackerWatch
 
 
 class FrameThrottle:
-    """Filter of the images on their way to a node's worker: all of them, or one per period while the tracker tracks.
+    """Filter of the images on their way to a node's worker: all of them, one per period while the tracker tracks, or none.
 
     For the executor's thread only.
     """
@@ -25,12 +28,13 @@ class FrameThrottle:
         self._node, self._period = node, period
         self._submit_time = 0.0
         node.diagnostics.count("throttled", 0)
-        self._tracker = TrackerWatch(node) if period else None
+        self._tracker = TrackerWatch(node)
 
     def submit_if_due(self, msg: Any) -> None:
         """Submit an image to the node's worker, or count it as ``throttled``."""
         now = time.monotonic()
-        if self._tracker is not None and self._tracker.is_tracking and now - self._submit_time < self._period:
+        rests = self._tracker.is_tracking and now - self._submit_time < self._period
+        if rests or self._tracker.is_frozen:
             self._node.diagnostics.count("received")
             self._node.diagnostics.count("throttled")
             return

@@ -24,8 +24,16 @@ class TrackerWatch:
     @property
     def is_tracking(self) -> bool:
         """True if the tracker said so within the last second."""
-        state, heard = self._heard
-        return state == TrackerState.TRACKING.value and time.monotonic() - heard < _TIMEOUT
+        return self._is(TrackerState.TRACKING)
+
+    @property
+    def is_frozen(self) -> bool:
+        """True if the tracker said within the last second that the images are not live."""
+        return self._is(TrackerState.FROZEN)
+
+    def _is(self, state: TrackerState) -> bool:
+        said, heard = self._heard
+        return said == state.value and time.monotonic() - heard < _TIMEOUT
 
     def _on_state(self, msg: String) -> None:
         self._heard = msg.data, time.monotonic()
