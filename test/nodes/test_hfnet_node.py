@@ -163,8 +163,13 @@ def test_no_image_is_used_while_the_tracker_says_that_the_camera_is_frozen(start
         running.spin_until(lambda: state.get_subscription_count() == 2)  # and the recorder
         first = running.send(record)
         running.spin_until(lambda: first in running.messages["features"])
-        state.publish(String(data="FROZEN"))
-        running.spin_until(lambda: bool(running.send(record)) and running.values.get("throttled", "0") != "0")
+
+        def send_frozen() -> bool:
+            state.publish(String(data="FROZEN"))
+            running.send(record)
+            return running.values["throttled"] != "0"
+
+        running.spin_until(send_frozen)
         extracted = len(running.messages["features"])
         state.publish(String(data="LOST"))
         running.spin_until(lambda: bool(running.send(record)) and len(running.messages["features"]) > extracted)

@@ -13,7 +13,7 @@ from vizloc_ros.ros.tracker_watch import TrackerWatch
 
 
 class FrameThrottle:
-    """Filter of the images on their way to a node's worker: all of them, one per period while the tracker tracks, or none.
+    """Filter of the images on their way to a node's worker: all, one per period while the tracker tracks, or none.
 
     For the executor's thread only.
     """
