@@ -166,13 +166,17 @@ def test_no_image_is_used_while_the_tracker_says_that_the_camera_is_frozen(start
 
         def send_frozen() -> bool:
             state.publish(String(data="FROZEN"))
-            running.send(record)
+            running.camera.send_image(record.read_image())
             return running.values["throttled"] != "0"
 
         running.spin_until(send_frozen)
         extracted = len(running.messages["features"])
         state.publish(String(data="LOST"))
-        running.spin_until(lambda: bool(running.send(record)) and len(running.messages["features"]) > extracted)
+        running.spin_until(
+            lambda: (
+                bool(running.camera.send_image(record.read_image())) and len(running.messages["features"]) > extracted
+            )
+        )
 
 
 def test_another_export_of_the_weights_may_be_used(
