@@ -245,7 +245,7 @@ class VisualMapServerNode(PipelineNode):
                 self._answered_ns = stamp_ns
                 self.diagnostics.send(self._candidates, message)
         self.diagnostics.count("processed")
-        self.diagnostics.set_value("fix", loaded.gnss.state)
+        self.diagnostics.set_value("fix", loaded.gnss.state if guess is None else "not used: initialpose was given")
         self.diagnostics.set_value("searched_keyframes", found.searched)
         self.diagnostics.set_value("places", len(found.places))
         self.diagnostics.set_value("best_keyframe", visual_map.keyframe_names[int(found.keyframes[0])])
