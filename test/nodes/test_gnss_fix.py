@@ -108,7 +108,7 @@ def are_right(driving: Drive) -> bool:
 
 
 def test_a_fix_on_another_street_does_not_lock_the_localizer_out(driving: Drive, two_streets) -> None:
-    """Ten images are looked for there, in vain; then every second one everywhere, and its pose is believed."""
+    """Ten images are looked for there, in vain; then some everywhere, and their pose is believed."""
     _, first, other = two_streets
     driving.begin(other[0])
     driving.drive_until(lambda: driving.poses and driving.said("fix").endswith("m off"), first, other[0])

@@ -4,7 +4,8 @@ A fix is a hint: it is used where it helps, and nothing waits for one. It is giv
 among houses are wrong and sure of themselves:
 
 - A verified pose of the last seconds that is outside of its area is believed instead.
-- After ten queries in its area without such a pose in it, every second query is answered from the whole map.
+- After ten queries in its area without such a pose in it, two queries are answered from the whole map, two from the
+  area, and so on.
 
 Both end when a verified pose is in the area of a fix.
 """
@@ -26,6 +27,7 @@ _MAX_ERROR = 100.0  # m; the area of such a fix is mostly the whole map
 _MAX_ALTITUDE = 100_000.0  # m; beyond, and if it is none, the altitude is that of the map
 _RECENT = 5.0  # s; while the tracker tracks, the localizer has an image every three seconds
 _PATIENCE = 10  # queries
+_TURN = 2  # queries; hfnet may try another roll on every second image, which must not always meet the same
 
 
 class GnssArea:
@@ -87,8 +89,8 @@ class GnssArea:
                 return f"not used: it is {np.linalg.norm((pose[0] - area.center) @ area.axes):.0f} m off", None
             self._in_vain = 0
         self._in_vain += 1
-        if self._in_vain > _PATIENCE and self._in_vain % 2 == 0:
-            return f"used for every second image: {_PATIENCE} had no pose near it", None
+        if (late := self._in_vain - _PATIENCE - 1) >= 0 and late // _TURN % 2 == 0:
+            return f"used in turn with the whole map: {_PATIENCE} images had no pose near it", None
         return USED, area_of_fix(fix, self._earth_from_map, error, self._max_speed * abs(age))
 
 
