@@ -43,6 +43,9 @@ def generate_launch_description() -> LaunchDescription:
                 "odom_topic", default_value="odom", description="nav_msgs/Odometry, for parameter use_odometry"
             ),
             DeclareLaunchArgument(
+                "fix_topic", default_value="fix", description="sensor_msgs/NavSatFix, for maps with a datum"
+            ),
+            DeclareLaunchArgument(
                 "image_transport",
                 default_value="",
                 choices=["", "raw", "compressed"],
@@ -155,6 +158,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             ("image/compressed", f"{value('image_topic')}/compressed"),
             ("camera_info", value("camera_info_topic")),
             ("odom", value("odom_topic")),
+            ("fix", value("fix_topic")),
             *tf,
         ],
         "ros_arguments": ["--log-level", value("log_level")],

@@ -11,13 +11,14 @@ import pytest
 from cli_helpers import Vizloc
 from hypothesis import settings
 from machine_turns import turn
-from pixloc_helpers import with_references
+from pixloc_helpers import in_memory, with_references
 from point_street import PointStreet, RepeatedStreet, View, write_point_map
 from posed_folder import write_posed_folder
 from repository import DATA
 from rich.console import Console, ConsoleDimensions
 from ros_domains import own_domain
 
+from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.synthetic import SyntheticStreet, open_synthetic
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.mapping.build_report import BuildReport
@@ -137,3 +138,18 @@ def tracked_map(
     """The map of the synthetic street with references for the tracker. Do not change its files."""
     folder = tmp_path_factory.mktemp("tracked") / "map"
     return VisualMap.open(with_references(street_build[0], street.records("map"), folder))
+
+
+@pytest.fixture(scope="session")
+def two_streets(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Record], list[Record]]:
+    """Map of two stretches of the street without common landmarks, and the second lap's images of both.
+
+    They are 7 m long each, and on opposite sides of the block.
+    """
+    dataset, stretches = open_synthetic("width=400&height=250"), (slice(2, 16), slice(150, 164))
+    mapped, queries = dataset.records("map"), dataset.records("query")
+    records = [record for stretch in stretches for record in mapped[stretch]]
+    folder = tmp_path_factory.mktemp("two")
+    build_map(records, open_extractor("rootsift"), folder / "plain", dataset=dataset.name)
+    first, other = (list(map(in_memory, queries[stretch])) for stretch in stretches)
+    return with_references(folder / "plain", records, folder / "map"), first, other

@@ -21,28 +21,39 @@ from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Pose, PoseStamped, PoseWithCovarianceStamped, TransformStamped
 from nav_msgs.msg import Odometry
 from pycolmap import Rigid3d
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, NavSatFix
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
+from vizloc_ros.bags.gnss_fixes import fix_of_message
 from vizloc_ros.datasets.image_headers import MAX_MESSAGE_PIXELS
 from vizloc_ros.datasets.image_messages import ImageDecoder
 from vizloc_ros.errors import VizlocError
 from vizloc_ros.features.types import Features
 from vizloc_ros.geometry.camera_info import camera_of_message
+from vizloc_ros.geometry.geodesy import earth_from_enu
 from vizloc_ros.geometry.rectification import rectified_camera
 from vizloc_ros.geometry.transform_history import TransformHistory
 from vizloc_ros.geometry.transform_tree import TransformTree
+from vizloc_ros.localization.gnss_area import GnssArea
 from vizloc_ros.localization.places import Place
 from vizloc_ros.pixloc.references import QuantizedLevel, QuantizedReferences
 from vizloc_ros.ros import clouds
+from vizloc_ros.ros.fix_messages import fix_to_msg
 from vizloc_ros.ros.initial_pose import guess_from_msg
-from vizloc_ros.ros.messages import covariance_from_msg, pose_from_msg, pose_to_msg, rectified_camera_from_msg
+from vizloc_ros.ros.messages import (
+    covariance_from_msg,
+    pose_from_msg,
+    pose_to_msg,
+    rectified_camera_from_msg,
+    stamp_to_ns,
+)
 from vizloc_ros.ros.odometry_buffer import OdometryBuffer
 
 MAX_SECONDS = 2.0
 MAX_BYTES = 1_000_000_000
 _MAX_TEXT_CHARS = 2000
+_EARTH_FROM_MAP = earth_from_enu(48, 11, 500)
 _FLOATS = (0.0, -1.0, 1e-300, 1e9, 1e38, -1e38, 1e300, float("nan"), float("inf"), float("-inf"))
 _INTEGERS = (0, 1, 2, 7, 255, 65_535, 2**31 - 1, 2**32 - 1, -1, -(2**31))
 _STRINGS = ("", " ", "/", "x" * 100_000, "mono16", "nv12", "bayer_rggb16", "png", "equidistant", "é\n\t", "a/b//c")
@@ -183,6 +194,7 @@ def _poses() -> dict[str, Any]:
         "initialpose": _rviz_arrow(pose),
         "odom": odometry,
         "/tf_static": TFMessage(transforms=[transform, copy.deepcopy(transform)]),
+        "fix": fix_to_msg(_EARTH_FROM_MAP, np.zeros(3), np.eye(3), _header()),
     }
 
 
@@ -224,6 +236,14 @@ def _read_guess(msg: PoseWithCovarianceStamped) -> None:
     guess.holds(Rigid3d())
 
 
+def _read_fix(msg: NavSatFix) -> None:
+    gnss = GnssArea(_EARTH_FROM_MAP, 5.0, 20.0)
+    gnss.add_fix(fix_of_message(msg))
+    for area in (gnss.at(1_000_100_000_000), gnss.at(stamp_to_ns(msg.header.stamp))):
+        if area is not None:
+            area.within(np.zeros((2, 3)), 10.0)
+
+
 def targets() -> dict[str, Target]:
     """Messages to mutate, and the functions with which the nodes read them."""
     images = ImageDecoder("/image", lambda text: None, MAX_MESSAGE_PIXELS)
@@ -239,6 +259,7 @@ def targets() -> dict[str, Target]:
         "initialpose": _read_guess,
         "odom": _read_odometry,
         "/tf_static": _read_tree,
+        "fix": _read_fix,
     }
     return {
         name: Target(original, readers.get(name, lambda msg: (images.size(msg), images.gray(msg))))

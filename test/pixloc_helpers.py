@@ -1,6 +1,7 @@
 """The synthetic street with references for the tracker, and frames of its second lap."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from pycolmap import Rigid3d
@@ -32,6 +33,12 @@ def frame_of(record: Record, visual_map: VisualMap, odom_from_cam: Rigid3d | Non
     """A record for the tracker."""
     correction = visual_map.info.intrinsics_correction(record.camera)
     return Frame(record.read_image(), record.camera, record.timestamp_ns, correction, odom_from_cam)
+
+
+def in_memory(record: Record) -> Record:
+    """Record with its image rendered now, so that a test does not wait for it."""
+    image = record.read_image()
+    return replace(record, read_image=lambda: image)
 
 
 def truth(record: Record) -> Rigid3d:

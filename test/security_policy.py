@@ -27,7 +27,14 @@ from vizloc_ros.ros.node_options import NODES
 
 POLICY = REPOSITORY / "config" / "vizloc.policy.xml"
 _NAMESPACE = "/vehicle"
-_OPTIONS = ("publish_tf:=true", "use_odometry:=true", "moving_mount:=true", "debug_image:=true", "use_sim_time:=true")
+_OPTIONS = (
+    "publish_tf:=true",
+    "use_odometry:=true",
+    "moving_mount:=true",
+    "debug_image:=true",
+    "publish_fix:=true",
+    "use_sim_time:=true",
+)
 _FACTORIES = (HfnetNode, VisualMapServerNode, LocalizerNode, PixLocTrackerNode)
 _KINDS = (("topic", "publish"), ("topic", "subscribe"), ("service", "reply"))
 _QUESTIONS = (

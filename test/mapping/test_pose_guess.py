@@ -56,7 +56,7 @@ def test_the_covariance_decides_how_far_is_searched() -> None:
     assert guess.holds(vehicle(*(5.9 * across)))
     assert not guess.holds(vehicle(*(6.1 * across)))
     positions = np.array([[*(35 * along), 100.0], [*(45 * along), 0.0]])
-    assert guess.within(positions, margin=10.0).tolist() == [True, False]
+    assert guess.area.within(positions, margin=10.0).tolist() == [True, False]
 
 
 def test_the_vehicle_drives_on_after_the_guess() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from message_mutations import MAX_BYTES, mutated, originals
 from node_helpers import bench
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, Image, NavSatFix, PointCloud2
 from tf2_msgs.msg import TFMessage
 
 from vizloc_ros.datasets.synthetic import SyntheticStreet
@@ -25,6 +25,7 @@ TOPICS: dict[str, tuple[Any, Any]] = {
     "global_descriptor": (PointCloud2, FEATURES),
     "candidates": (PointCloud2, FEATURES),
     "/tf_static": (TFMessage, TF_STATIC),
+    "fix": (NavSatFix, POSE),
 }
 
 

@@ -129,8 +129,8 @@ def test_candidates_at_work_when_the_map_changes_are_not_sent(
     write_info(other, read_info(other).model_copy(update={"dataset": "other"}))
     find, meanwhile = PlaceFinder.find, [other]
 
-    def find_slowly(self: PlaceFinder, *arguments: Any) -> Any:
-        found = find(self, *arguments)
+    def find_slowly(self: PlaceFinder, *arguments: Any, **named: Any) -> Any:
+        found = find(self, *arguments, **named)
         if server.number == 2 and meanwhile:
             server.node.change_map(meanwhile.pop())
         return found

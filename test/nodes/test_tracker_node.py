@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +10,11 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
 from node_helpers import COMPOSED, RVIZ_OF_TRACKER, Bench, bench, expect_shown
-from pixloc_helpers import LONG_SIDE, with_references
+from pixloc_helpers import LONG_SIDE
 from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.datasets.record import Record
-from vizloc_ros.datasets.synthetic import open_synthetic
-from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.geometry.poses import pose_error
-from vizloc_ros.mapping.builder import build_map
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.options import leaves
 from vizloc_ros.ros.messages import header_of, pose_with_covariance_to_msg, stamp_to_ns
@@ -28,31 +24,12 @@ from vizloc_ros.ros.qos import POSE
 pytestmark = [pytest.mark.ros, pytest.mark.alone]
 TRACKER = {"long_side": LONG_SIDE, "threads": 1, "debug_image": True}
 PERIOD = 0.1
-FIRST, OTHER = slice(2, 16), slice(150, 164)  # 7 m each, on opposite sides of the block
-
-
-@pytest.fixture(scope="module")
-def two_streets(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Record], list[Record]]:
-    """Map of two stretches of the street without common landmarks, and the second lap's images of both."""
-    dataset = open_synthetic("width=400&height=250")
-    mapped, queries = dataset.records("map"), dataset.records("query")
-    records = [*mapped[FIRST], *mapped[OTHER]]
-    folder = tmp_path_factory.mktemp("two")
-    build_map(records, open_extractor("rootsift"), folder / "plain", dataset=dataset.name)
-    first, other = (list(map(in_memory, queries[stretch])) for stretch in (FIRST, OTHER))
-    return with_references(folder / "plain", records, folder / "map"), first, other
 
 
 @pytest.fixture(scope="module")
 def running(two_streets, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     with bench(two_streets[0], tmp_path_factory.mktemp("log") / "log", NODES, pixloc_tracker=TRACKER) as made:
         yield made
-
-
-def in_memory(record: Record) -> Record:
-    """Record with its image rendered now, so that the test does not wait for it."""
-    image = record.read_image()
-    return replace(record, read_image=lambda: image)
 
 
 def test_tools_that_ask_for_all_parameters_get_them(running: Bench) -> None:

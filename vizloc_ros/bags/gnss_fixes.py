@@ -1,7 +1,8 @@
-"""Fixes of a GNSS receiver in a bag."""
+"""Fixes of a GNSS receiver, of messages and in a bag."""
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,18 @@ def only_fix_topic(bag: Path, topic: str = "") -> str:
     return topic or topics[0]
 
 
+def fix_of_message(message: Any) -> GnssFix | None:
+    """Fix of a NavSatFix; None if it has no position. The altitude may be missing: NaN."""
+    latitude, longitude = float(message.latitude), float(message.longitude)
+    if int(message.status.status) <= _NO_FIX or not (abs(latitude) <= 90 and abs(longitude) <= 180):
+        return None
+    variances = np.reshape(np.asarray(message.position_covariance, np.float64), (3, 3)).diagonal()
+    known = message.position_covariance_type > 0 and bool(np.all(variances > 0))
+    east, north, up = (float(value) for value in np.sqrt(variances)) if known else (0.0, 0.0, 0.0)
+    std_m = (east, north, up) if known else None
+    return GnssFix(stamp_ns_of(message.header), latitude, longitude, float(message.altitude), std_m)
+
+
 def read_fixes(bag: Path, topic: str) -> list[GnssFix]:
     """Usable fixes of a topic in order of time: those with a position, and with an altitude if any of them has one.
 
@@ -31,14 +44,8 @@ def read_fixes(bag: Path, topic: str) -> list[GnssFix]:
     """
     fixes: dict[int, GnssFix] = {}
     for _, message in read_messages(bag, topic):
-        latitude, longitude, altitude = float(message.latitude), float(message.longitude), float(message.altitude)
-        if int(message.status.status) <= _NO_FIX or not np.isfinite([latitude, longitude]).all():
-            continue
-        variances = np.asarray(message.position_covariance).reshape(3, 3).diagonal()
-        known = message.position_covariance_type > 0 and bool(np.all(variances > 0))
-        east, north, up = (float(value) for value in np.sqrt(variances)) if known else (0.0, 0.0, 0.0)
-        stamp = stamp_ns_of(message.header)
-        fixes[stamp] = GnssFix(stamp, latitude, longitude, altitude, (east, north, up) if known else None)
+        if (fix := fix_of_message(message)) is not None:
+            fixes[fix.timestamp_ns] = fix
     ordered = [fixes[stamp] for stamp in sorted(fixes)]
     whole = [fix for fix in ordered if np.isfinite(fix.altitude)]
     return whole or [replace(fix, altitude=0.0) for fix in ordered]

@@ -21,7 +21,7 @@ from vizloc_ros.localization.retrieval import (
     require_query,
     suppress_neighbors,
 )
-from vizloc_ros.mapping.pose_guess import PoseGuess
+from vizloc_ros.mapping.search_area import SearchArea
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.timing import Stopwatch
 
@@ -145,11 +145,13 @@ class RetrievedPlaces:
         keyframes: (k,) retrieved keyframes, best first; further ones, if none is similar, follow, best first.
         similarities: (k,) cosines of their global descriptors and the query's, averaged with their neighbors' ones.
         places: covisible clusters of the first keyframes, best first, then those that further ones belong to.
+        searched: number of keyframes that the query was compared with, directly or through the index.
     """
 
     keyframes: Int64
     similarities: Float32
     places: list[Place]
+    searched: int
 
 
 class PlaceFinder:
@@ -175,7 +177,9 @@ class PlaceFinder:
         global_descriptor: Float32,
         stopwatch: Stopwatch,
         stamp_ns: int | None = None,
-        guess: PoseGuess | None = None,
+        area: SearchArea | None = None,
+        *,
+        anew: bool = False,
     ) -> RetrievedPlaces:
         """Return the places most similar to the query. Raises ``FeatureError`` for a descriptor of another kind.
 
@@ -184,40 +188,48 @@ class PlaceFinder:
             stopwatch: takes the stages.
             stamp_ns: time of the query if it is one of a sequence, of which the last seconds are remembered; None for
                 an image for itself.
-            guess: where the vehicle is said to be: only keyframes that see the ellipse are searched, if there are any,
-                and images before it are forgotten.
+            area: where the vehicle is said to be: only keyframes that see it are searched, if there are any.
+            anew: forget the images before, as after a person's word.
         """
         with stopwatch("retrieve"):
-            keyframes, similarities = self._retrieve(global_descriptor, stamp_ns, guess)
+            if anew:
+                self._memory.forget()
+            inside = self._seeing(area)
+            keyframes, similarities = self._retrieve(global_descriptor, None if anew else stamp_ns, inside)
         with stopwatch("cluster"):
             places = [
                 Place.of_keyframes(self._map, cluster, self.options.descriptors_per_landmark)
                 for cluster in self._clusters(keyframes)
             ]
-        return RetrievedPlaces(keyframes, similarities, places)
+        searched = self._map.info.keyframes if inside is None else len(inside)
+        return RetrievedPlaces(keyframes, similarities, places, searched)
 
-    def _propose(self, global_descriptor: Float32, guess: PoseGuess | None) -> tuple[Int64, Float32]:
-        """Most similar keyframes of the map, or of those that see a guess's ellipse; and their similarities."""
+    def _seeing(self, area: SearchArea | None) -> Int64 | None:
+        """Ascending keyframes that see an area; None for all of the map, and where nothing of it is in the map."""
+        if area is None:
+            return None
+        inside = np.flatnonzero(area.within(self._map.keyframe_poses[:, :3], self._view))
+        return inside if len(inside) else None
+
+    def _propose(self, global_descriptor: Float32, inside: Int64 | None) -> tuple[Int64, Float32]:
+        """Most similar keyframes of the map, or of those inside an area; and their similarities."""
         count = _PROPOSALS * self.options.top_k
-        if guess is not None:
-            inside = np.flatnonzero(guess.within(self._map.keyframe_poses[:, :3], self._view))
-            if len(inside):
-                require_query(global_descriptor, self._map.global_descriptors.shape[1])
-                return best_first(inside, self.index.descriptors_of(inside) @ global_descriptor, count)
-        return self.index.search(global_descriptor, count)
+        if inside is None:
+            return self.index.search(global_descriptor, count)
+        require_query(global_descriptor, self._map.global_descriptors.shape[1])
+        return best_first(inside, self.index.descriptors_of(inside) @ global_descriptor, count)
 
     def _retrieve(
-        self, global_descriptor: Float32, stamp_ns: int | None, guess: PoseGuess | None
+        self, global_descriptor: Float32, stamp_ns: int | None, inside: Int64 | None
     ) -> tuple[Int64, Float32]:
         """Best keyframes and their similarities: ``top_k``, and ``further_k`` if none of them is similar."""
         options = self.options
-        keyframes, similarities = self._propose(global_descriptor, guess)
+        keyframes, similarities = self._propose(global_descriptor, inside)
         descriptors = self.index.descriptors_of(keyframes)
         order, likely = np.arange(len(keyframes)), None
-        if guess is not None:
-            self._memory.forget()
-        elif stamp_ns is not None and options.memory and options.remembered_k:
+        if stamp_ns is not None and options.memory and options.remembered_k:
             expected = np.setdiff1d(self._memory.expect(stamp_ns), keyframes)
+            expected = expected if inside is None else np.intersect1d(expected, inside)
             theirs = self.index.descriptors_of(expected)
             keyframes, descriptors = np.concatenate([keyframes, expected]), np.concatenate([descriptors, theirs])
             similarities = np.concatenate([similarities, theirs @ global_descriptor])

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from pycolmap import Rigid3d, Rotation3d
 
-from vizloc_ros.arrays import Bool, Float64
+from vizloc_ros.arrays import Float64
 from vizloc_ros.geometry.poses import BODY_FROM_OPTICAL, array_of, heading_of, pose_of
 from vizloc_ros.geometry.quarter_turns import Roll
 from vizloc_ros.mapping.keyframe_rolls import KeyframeRolls
+from vizloc_ros.mapping.search_area import SIGMAS, SearchArea
 
-_SIGMAS = 3.0
 _MIN_POSITION_STD, _MIN_HEADING_STD = 2.0, np.radians(20)  # m, rad; a hand is less sure than RViz says of it
 _MAX_SPEED, _MAX_TURN_RATE = 10.0, np.radians(30)  # m/s, rad/s; of a vehicle since the guess
 _X, _Y, _HEADING = 0, 1, 5  # in the covariance of ROS
@@ -47,7 +47,7 @@ class PoseGuess:
     def heading_reach(self) -> float:
         """Largest error of the heading that is searched [rad]: three standard deviations, at least 60 degrees."""
         std = max(np.sqrt(max(self.covariance[_HEADING, _HEADING], 0.0)), _MIN_HEADING_STD)
-        return float(min(_SIGMAS * std + _MAX_TURN_RATE * self.age, np.pi))
+        return float(min(SIGMAS * std + _MAX_TURN_RATE * self.age, np.pi))
 
     @property
     def is_flat(self) -> bool:
@@ -68,24 +68,20 @@ class PoseGuess:
         """Return the guess as it is some time later."""
         return replace(self, age=max(seconds, 0.0))
 
-    def ellipse_distances(self, positions: Float64, margin: float = 0.0) -> Float64:
-        """Distances of (N, 3) positions from the guess, in the plane: 1 on the ellipse of three standard deviations.
+    @property
+    def area(self) -> SearchArea:
+        """Ellipse of three standard deviations in the map's plane, widened by what the vehicle may have driven.
 
-        That has a radius of at least six meters, and is widened by what the vehicle may have driven and a margin [m].
+        It has a radius of at least six meters.
         """
         values, axes = np.linalg.eigh(self.covariance[:2, :2])
-        radii = _SIGMAS * np.sqrt(np.maximum(values, _MIN_POSITION_STD**2)) + _MAX_SPEED * self.age + margin
-        offsets = (positions[:, :2] - self.map_from_base.translation[:2]) @ axes
-        return np.asarray(np.linalg.norm(offsets / radii, axis=1))
-
-    def within(self, positions: Float64, margin: float = 0.0) -> Bool:
-        """Mask of the (N, 3) positions in the ellipse."""
-        return np.asarray(self.ellipse_distances(positions, margin) <= 1)
+        radii = SIGMAS * np.sqrt(np.maximum(values, _MIN_POSITION_STD**2)) + _MAX_SPEED * self.age
+        return SearchArea(self.map_from_base.translation, np.vstack([axes, np.zeros(2)]), radii)
 
     def holds(self, map_from_base: Rigid3d) -> bool:
         """Return True if a pose of the vehicle is in the ellipse, and its heading near the guessed one."""
         turned = _wrapped(heading_of(map_from_base) - heading_of(self.map_from_base))
-        return bool(self.within(map_from_base.translation[None])[0] and abs(turned) <= self.heading_reach)
+        return bool(self.area.within(map_from_base.translation[None])[0] and abs(turned) <= self.heading_reach)
 
     def hypotheses(self, keyframe_poses: Float64, base_from_cam: Rigid3d, count: int) -> list[Rigid3d]:
         """Poses map_from_cam to start alignments from: the guess, then keyframes in the ellipse, nearest first.
@@ -99,12 +95,13 @@ class PoseGuess:
         """
         guessed = self.map_from_base * base_from_cam
         roll = KeyframeRolls(keyframe_poses).roll_of(guessed)
-        nearest = np.argsort(self.ellipse_distances(keyframe_poses), kind="stable")
+        area, positions = self.area, keyframe_poses[:, :3]
+        nearest = np.argsort(area.distances(positions), kind="stable")
         if self.is_flat:
             guessed = _with_height_and_tilt(guessed, pose_of(keyframe_poses[nearest[0]]), roll)
         found = [guessed]
         turns = _wrapped(_viewing_headings(keyframe_poses) - _viewing_heading(guessed))
-        alike = self.within(keyframe_poses) & (np.abs(turns) <= self.heading_reach)
+        alike = area.within(positions) & (np.abs(turns) <= self.heading_reach)
         for keyframe in nearest[alike[nearest]]:
             if len(found) == count:
                 break

@@ -14,7 +14,7 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMsg
 from pycolmap import Rigid3d
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image, NavSatFix
 from std_msgs.msg import Header, String
 
 from vizloc_ros.arrays import Float64, UInt8
@@ -35,6 +35,7 @@ from vizloc_ros.pixloc.tracking import Frame, Tracked, TrackerState
 from vizloc_ros.pixloc.verification import deviation
 from vizloc_ros.ros.diagnostics import Level
 from vizloc_ros.ros.extrinsics import CameraExtrinsics
+from vizloc_ros.ros.fix_messages import fix_to_msg
 from vizloc_ros.ros.image_input import ImageInput
 from vizloc_ros.ros.initial_pose import subscribe_to_initial_pose
 from vizloc_ros.ros.messages import header_of, pose_with_covariance_to_msg, stamp_to_ns, twist_to_msg
@@ -86,6 +87,7 @@ class PixLocTrackerNode(MapUserNode):
         )
         self._pose = self.create_publisher(PoseWithCovarianceStamped, "pose", POSE)
         self._odometry_out = self.create_publisher(Odometry, "odometry", POSE)
+        self._fix = self.create_publisher(NavSatFix, "pose/fix", POSE) if options.publish_fix else None
         # Without a length no publisher: two nodes on path would confuse who looks at the topic.
         path = self.create_publisher(PathMsg, "path", POSE) if self.options.path_length else None
         self._path = PathPublisher(self, path, self.options.path_length)
@@ -114,8 +116,8 @@ class PixLocTrackerNode(MapUserNode):
         trigger_service(self, "reset", self._reset, "all images and poses before are forgotten")
         super().open()
 
-    def load(self) -> None:
-        """Open the map's network, and let it run once."""
+    def load(self) -> str | None:
+        """Open the map's network, and let it run once; return a warning if no fix can be published."""
         folder = self.map_path
         visual_map = VisualMap.open(folder)
         info, rolls = visual_map.info, KeyframeRolls(visual_map.keyframe_poses)
@@ -131,6 +133,9 @@ class PixLocTrackerNode(MapUserNode):
         self.diagnostics.set_value("model", extractor.model_id)
         self.diagnostics.set_value("provider", self.options.provider)
         self.get_logger().info(f"tracker: {extractor.model_id} on {self.options.provider}")
+        if self.options.publish_fix and info.place.datum is None:
+            return f"publish_fix: the map {folder} has no datum: see vizloc map align --gnss"
+        return None
 
     def unload(self) -> None:
         """Forget map and network."""
@@ -239,6 +244,10 @@ class PixLocTrackerNode(MapUserNode):
         velocity = twist_to_msg(self._velocity.add(stamp_ns, map_from_base, base_covariance))
         odometry = Odometry(header=header, child_frame_id=self.options.base_frame, pose=pose.pose, twist=velocity)
         self.diagnostics.send(self._odometry_out, odometry)
+        if self._fix is not None and (datum := info.place.datum) is not None:
+            of_vehicle = header_of(stamp_ns, self.options.base_frame)
+            position, its_covariance = map_from_base.translation, base_covariance[:3, :3]
+            self.diagnostics.send(self._fix, fix_to_msg(datum.earth_from_frame, position, its_covariance, of_vehicle))
         self._path.add(map_from_base, header)
         self._tf.add(map_from_base, header)
 

@@ -11,11 +11,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from geometry_msgs.msg import PoseArray, PoseStamped
-from sensor_msgs.msg import PointCloud2
+from geometry_msgs.msg import PoseArray, PoseStamped, PoseWithCovarianceStamped
+from sensor_msgs.msg import NavSatFix, PointCloud2
 
+from vizloc_ros.bags.gnss_fixes import fix_of_message
 from vizloc_ros.errors import MapError
 from vizloc_ros.geometry.poses import pose_of
+from vizloc_ros.localization.gnss_area import GnssArea
 from vizloc_ros.localization.places import PlaceFinder
 from vizloc_ros.mapping.bus_guard import GUARD
 from vizloc_ros.mapping.check import check_map
@@ -33,7 +35,7 @@ from vizloc_ros.ros.node_options import VISUAL_MAP_SERVER, VisualMapServerOption
 from vizloc_ros.ros.parameters import declare_options
 from vizloc_ros.ros.pipeline_node import PipelineNode
 from vizloc_ros.ros.publishers import TransformPublisher
-from vizloc_ros.ros.qos import FEATURES, LATCHED, POSE
+from vizloc_ros.ros.qos import FEATURES, LATCHED, POSE, SENSOR
 from vizloc_ros.ros.runner import run_node
 from vizloc_ros.ros.served_map import MapAnnouncement, ServedMap
 from vizloc_ros.ros.tracker_watch import TrackerWatch
@@ -57,21 +59,26 @@ class LoadedMap:
         finder: finder of places.
         selector: selector of submaps; None for a map without reference features.
         number: number of the map.
+        gnss: what GNSS says where the vehicle is.
     """
 
     visual_map: VisualMap
     finder: PlaceFinder
     selector: SubmapSelector | None
     number: int
+    gnss: GnssArea
 
     @classmethod
     def of(cls, visual_map: VisualMap, options: VisualMapServerOptions) -> LoadedMap:
         """Prepare a map for answers."""
+        datum = visual_map.info.place.datum
+        earth_from_map = datum.earth_from_frame if datum is not None else None
         return cls(
             visual_map,
             PlaceFinder(visual_map, options.retrieval),
             SubmapSelector(visual_map, options.submap) if visual_map.info.pixloc is not None else None,
             visual_map.info.number,
+            GnssArea(earth_from_map, options.min_fix_error, options.retrieval.max_speed),
         )
 
 
@@ -111,6 +118,8 @@ class VisualMapServerNode(PipelineNode):
         self.create_timer(_LOOK_SECONDS, self._look_after_map, clock=self.diagnostics.clock)
         self.create_subscription(PointCloud2, "global_descriptor", self.submit, FEATURES)
         self.create_subscription(PoseStamped, "submap/request", self._requests.submit, POSE)
+        self.create_subscription(NavSatFix, "fix", self._on_fix, SENSOR)
+        self.create_subscription(PoseWithCovarianceStamped, "localization/pose", self._on_localization, POSE)
 
     def load(self) -> str | None:
         """Open the map of ``map_path``; return a warning about it, if there is one."""
@@ -140,6 +149,15 @@ class VisualMapServerNode(PipelineNode):
     def map_frame(self) -> str:
         """Frame of all messages of this node."""
         return self.options.map_frame or (self._loaded.visual_map.info.frame if self._loaded else "map")
+
+    def _on_fix(self, msg: NavSatFix) -> None:
+        if (loaded := self._loaded) is not None:
+            loaded.gnss.add_fix(fix_of_message(msg))
+
+    def _on_localization(self, msg: PoseWithCovarianceStamped) -> None:
+        stamp_ns = stamp_to_ns(msg.header.stamp)
+        if (loaded := self._loaded) is not None and stamp_ns > self._since_ns:  # else it is one in the map before
+            loaded.gnss.add_pose(pose_from_msg(msg.pose.pose).translation, stamp_ns)
 
     def _open(self, folder: Path, *, verify: bool) -> LoadedMap:
         if verify:
@@ -215,7 +233,9 @@ class VisualMapServerNode(PipelineNode):
             visual_map.require_features(query.feature_id, "the features that arrive")
             stamp_ns = stamp_to_ns(msg.header.stamp)
             at_ns = None if self.tracker.is_tracking else stamp_ns
-            found = loaded.finder.find(query.descriptor, stopwatch, at_ns, self._guess.current)
+            guess = self._guess.current  # a person's word is stronger than a receiver's
+            area = loaded.gnss.at(stamp_ns) if guess is None else guess.area
+            found = loaded.finder.find(query.descriptor, stopwatch, at_ns, area, anew=guess is not None)
             with stopwatch("visual_map_server_encode"):
                 header = header_of(stamp_ns, self.map_frame)
                 message = places_to_msg(found.places, header)
@@ -225,6 +245,8 @@ class VisualMapServerNode(PipelineNode):
                 self._answered_ns = stamp_ns
                 self.diagnostics.send(self._candidates, message)
         self.diagnostics.count("processed")
+        self.diagnostics.set_value("fix", loaded.gnss.state if guess is None else "not used: initialpose was given")
+        self.diagnostics.set_value("searched_keyframes", found.searched)
         self.diagnostics.set_value("places", len(found.places))
         self.diagnostics.set_value("best_keyframe", visual_map.keyframe_names[int(found.keyframes[0])])
         self.diagnostics.set_value("similarity", float(found.similarities[0]))

@@ -197,6 +197,13 @@ class VisualMapServerOptions(NodeOptions):
     max_map_points: int = Field(
         200_000, ge=1, le=5_000_000, description="maximum landmarks on map/points, an even selection"
     )
+    min_fix_error: float = Field(
+        5.0,
+        ge=0,
+        le=1000,
+        description="minimum error of a GNSS fix on fix, as the root mean square of its distance [m]: receivers claim "
+        "less among houses, and the antenna is not at base_frame",
+    )
     retrieval: RetrievalOptions = RetrievalOptions()
     submap: SubmapOptions = SubmapOptions()
 
@@ -224,6 +231,7 @@ class TrackerNodeOptions(ImageOptions, PoseNodeOptions, PyramidOptions):
     threads: int = Field(2, ge=0, le=1024, description="CPU cores that one image may use; 0: all")
     device_index: int = Field(0, ge=0, le=1024, description="number of the GPU")
     weights: str = Field("", description="network that `vizloc export pixloc` wrote; empty: the package's")
+    publish_fix: bool = Field(False, description="publish pose on pose/fix, too, if the map has a datum")
     debug_image: bool = Field(False, description="publish ~/debug/image: the landmarks' motion during the alignment")
     max_submap_distance: float = Field(
         8.0,
