@@ -11,6 +11,7 @@ from zlib import crc32
 import numpy as np
 from pycolmap import Rigid3d
 
+from vizloc_ros.arrays import Float64
 from vizloc_ros.datasets.corruptions import Degradation, degrade_records
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.record import every as every_nth
@@ -23,12 +24,14 @@ from vizloc_ros.evaluation.recall import evaluate_poses, ground_truth
 from vizloc_ros.evaluation.report import require_result_folder, write_results
 from vizloc_ros.evaluation.retrieval_recall import RetrievalQuality, VisibleLandmarks, retrieval_recall
 from vizloc_ros.features.types import Features, turned_back
+from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.covariance import map_covariance
 from vizloc_ros.geometry.quarter_turns import Roll
+from vizloc_ros.localization.absolute_pose import correlation_factor, reprojection_errors
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.localization.image_localizer import ImageLocalizer
-from vizloc_ros.localization.localization_options import LocalizationOptions
-from vizloc_ros.localization.outcome import Localization
+from vizloc_ros.localization.localization_options import LocalizationOptions, PoseOptions
+from vizloc_ros.localization.outcome import Localization, LocalizedPose
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, parallel_map, silent
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
@@ -116,8 +119,7 @@ def localize_records(
     """
     run = OfflineRun(localizer.finder.options.top_k)
     of_images = ImageLocalizer(visual_map.extractor, localizer, rolls)
-    visible, options = VisibleLandmarks(visual_map), localizer.solver.options
-    of_map = map_covariance(options.map_position_std, options.map_rotation_std)
+    visible = VisibleLandmarks(visual_map)
     for record in progress(records, "localizing", len(records)):
         image = record.read_image()
         stopwatch = Stopwatch()
@@ -128,8 +130,8 @@ def localize_records(
         if (pose := localized.outcome.pose) is not None:
             run.rolls[record.name] = localized.roll
             run.matches[record.name] = ImageMatches.of(localized.features, pose)
-            pixels = localizer.corrected(localized.features, record.camera).keypoints[pose.keypoints]
-            run.supports[record.name] = Support(pose.covariance - of_map, pixels, pose.positions)
+            keypoints = localizer.corrected(localized.features, record.camera).keypoints
+            run.supports[record.name] = _support(pose, keypoints, record.camera, localizer.solver.options)
         if keep_features:
             run.features[record.name] = localized.features
         if record.world_from_cam is not None:
@@ -137,6 +139,16 @@ def localize_records(
                 localized.retrieved.keyframes, record.world_from_cam, record.camera
             )
     return run
+
+
+def _support(pose: LocalizedPose, keypoints: Float64, camera: PinholeCamera, options: PoseOptions) -> Support:
+    """What supports a localized pose, of corrected keypoints (N, 2) [px]."""
+    pixels = np.asarray(keypoints[pose.keypoints], np.float64)
+    errors = reprojection_errors(pose.map_from_cam.inverse(), pixels, pose.positions, camera)
+    factor = options.covariance_scale * correlation_factor(errors)
+    variance = factor * max(pose.reprojection_rms**2 / 2, options.pixel_sigma**2)
+    of_map = map_covariance(options.map_position_std, options.map_rotation_std)
+    return Support(pose.covariance - of_map, pixels, pose.positions, variance)
 
 
 def prior_records(

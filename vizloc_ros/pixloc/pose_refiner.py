@@ -6,7 +6,7 @@ from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Float64, UInt8
 from vizloc_ros.geometry.camera import PinholeCamera
-from vizloc_ros.geometry.covariance import with_map_covariance
+from vizloc_ros.geometry.covariance import map_covariance, position_and_rotation_std
 from vizloc_ros.geometry.poses import pose_error, transform_points
 from vizloc_ros.geometry.quarter_turns import Roll
 from vizloc_ros.mapping.keyframe_rolls import KeyframeRolls
@@ -73,8 +73,7 @@ class MapAligner:
 
 
 MAX_REFINEMENT = 1.0  # m; a refinement that moves a localizer's pose farther has converged to another minimum
-_MAX_CONTRADICTION = 2.0  # growth of squared errors, see ``Support``; chosen on map frames and synthetic ones
-_PIXEL_STD = 1.0  # px; minimum standard deviation of a keypoint, as the localizer's
+_MAX_CONTRADICTION = 6.0  # mean of chi-squared with six degrees of freedom
 
 
 @dataclass(frozen=True)
@@ -85,19 +84,25 @@ class Support:
         covariance: (6, 6) covariance of the pose, without the map's own [m^2, m rad, rad^2].
         pixels: (n, 2) keypoints that are inliers, corrected for the calibration's error [px].
         positions: (n, 3) positions of their landmarks in the map [m].
+        variance: variance of a coordinate of a keypoint, as in the covariance [px^2].
     """
 
     covariance: Float64
     pixels: Float64
     positions: Float64
+    variance: float
+
+    def is_better_known_than(self, of_map: Float64) -> bool:
+        """True if position and rotation are known better than the map's own, of a (6, 6) covariance."""
+        own, maps = position_and_rotation_std(self.covariance), position_and_rotation_std(of_map)
+        return own[0] < maps[0] and own[1] < maps[1]
 
     def contradiction(self, pose: Rigid3d, other: Rigid3d, camera: PinholeCamera) -> float:
         """Growth of the inliers' squared errors from their own pose map_from_cam to another one, by their variance.
 
         It has a chi-squared distribution with six degrees of freedom if the other pose is right.
         """
-        own, others = self._squared_error(pose, camera), self._squared_error(other, camera)
-        return (others - own) / max(own / max(2 * len(self.pixels) - 6, 1), _PIXEL_STD**2)
+        return (self._squared_error(other, camera) - self._squared_error(pose, camera)) / self.variance
 
     def _squared_error(self, map_from_cam: Rigid3d, camera: PinholeCamera) -> float:
         projected, _ = camera.project(transform_points(map_from_cam.inverse(), self.positions))
@@ -147,6 +152,8 @@ class PoseRefiner:
     ) -> Refinement:
         """Refine a pose map_from_cam: align from there, and fuse both poses if the first one is the localizer's.
 
+        One that is known better than the map itself stays: no alignment with that map improves it.
+
         Args:
             image: (H, W) gray image, rectified.
             camera: its camera.
@@ -156,10 +163,13 @@ class PoseRefiner:
         Raises:
             ImageError: the image is too small or too long.
         """
+        options = self._aligner.options.tracker
+        of_map = map_covariance(options.map_position_std, options.map_rotation_std)
+        if support is not None and support.is_better_known_than(of_map):
+            return Refinement(map_from_cam, None, "the pose is better known than the map")
         aligned = self._aligner.align(image, camera, map_from_cam)
         if aligned is None:
             return Refinement(map_from_cam, None, "the map has nothing around the pose")
-        options = self._aligner.options.tracker
         verification = verify(aligned.alignment, None, options.verification)
         if verification.reason:
             return Refinement(map_from_cam, None, verification.reason)
@@ -173,5 +183,4 @@ class PoseRefiner:
             refined = fused(refined, PoseEstimate(map_from_cam, support.covariance))
             if support.contradiction(map_from_cam, refined.map_from_cam, camera) > _MAX_CONTRADICTION:
                 return Refinement(map_from_cam, None, "the localizer's inliers contradict the alignment")
-        covariance = with_map_covariance(refined.covariance, options.map_position_std, options.map_rotation_std)
-        return Refinement(refined.map_from_cam, covariance, "")
+        return Refinement(refined.map_from_cam, refined.covariance + of_map, "")

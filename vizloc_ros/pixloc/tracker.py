@@ -40,8 +40,9 @@ class Tracker:
 
     A prior is a pose of the localizer or of a person (``offer_prior``). The track that starts from it is dropped after
     ``lost_after`` failed images. It is confirmed once ``confirmations`` priors agree with it; a person's needs no
-    other. One that agrees corrects the track, see ``Correction``. A prior that conflicts with it replaces it, until it is confirmed. From then on, the first one withholds its
-    poses, and ``max_conflicts`` in a row that agree with each other replace it. Only ``TRACKING`` returns poses.
+    other. A prior that conflicts with it replaces it, until it is confirmed. From then on, the first one withholds its
+    poses, and ``max_conflicts`` in a row that agree with each other replace it. One that agrees corrects the poses that
+    are returned, see ``Correction``. Only ``TRACKING`` returns poses.
     """
 
     def __init__(
