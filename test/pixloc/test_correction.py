@@ -1,4 +1,4 @@
-"""Corrections of a track by the localizer's poses: weights, fading, and errors that are simulated as the model has them."""
+"""Corrections of a track by the localizer's poses: weights, fading, and a drive with errors as the model has them."""
 
 import numpy as np
 from pycolmap import Rigid3d
@@ -22,7 +22,7 @@ LOCALIZERS = diagonal(0.01, 0.01, 0.01, 0.001, 0.001, 0.001)
 
 def at(z: float, *offset: float) -> Rigid3d:
     """Pose z meters along the road, with an offset (6,) as of ``PoseEstimate.moved``."""
-    pose = Rigid3d(START.rotation, START.translation + [0, 0, z])
+    pose = Rigid3d(START.rotation, START.translation + np.array([0, 0, z]))
     return PoseEstimate(pose, ALONG_ROAD).moved(np.array(offset or [0.0] * 6), ALONG_ROAD).map_from_cam
 
 

@@ -11,7 +11,6 @@ from zlib import crc32
 import numpy as np
 from pycolmap import Rigid3d
 
-from vizloc_ros.arrays import Float64
 from vizloc_ros.datasets.corruptions import Degradation, degrade_records
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.record import every as every_nth
@@ -130,8 +129,8 @@ def localize_records(
         if (pose := localized.outcome.pose) is not None:
             run.rolls[record.name] = localized.roll
             run.matches[record.name] = ImageMatches.of(localized.features, pose)
-            keypoints = localizer.corrected(localized.features, record.camera).keypoints
-            run.supports[record.name] = _support(pose, keypoints, record.camera, localizer.solver.options)
+            features = localizer.corrected(localized.features, record.camera)
+            run.supports[record.name] = _support(pose, features, record.camera, localizer.solver.options)
         if keep_features:
             run.features[record.name] = localized.features
         if record.world_from_cam is not None:
@@ -141,9 +140,9 @@ def localize_records(
     return run
 
 
-def _support(pose: LocalizedPose, keypoints: Float64, camera: PinholeCamera, options: PoseOptions) -> Support:
-    """What supports a localized pose, of corrected keypoints (N, 2) [px]."""
-    pixels = np.asarray(keypoints[pose.keypoints], np.float64)
+def _support(pose: LocalizedPose, features: Features, camera: PinholeCamera, options: PoseOptions) -> Support:
+    """What supports the pose of an image with these features, whose keypoints are corrected."""
+    pixels = np.asarray(features.keypoints[pose.keypoints], np.float64)
     errors = reprojection_errors(pose.map_from_cam.inverse(), pixels, pose.positions, camera)
     factor = options.covariance_scale * correlation_factor(errors)
     variance = factor * max(pose.reprojection_rms**2 / 2, options.pixel_sigma**2)
