@@ -10,6 +10,7 @@ from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.evaluation.offline_tracking import submaps_of
+from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.submap import SubmapSelector
@@ -254,6 +255,27 @@ def test_the_covariance_is_consistent_with_the_errors(tracker: Tracker, drive: l
         error = tracked.map_from_cam.translation - truth(record).translation
         ratios.append(error @ np.linalg.solve(tracked.covariance[:3, :3], error) / 3)
     assert 0.02 < np.median(ratios) < 5
+
+
+def test_a_localization_that_agrees_corrects_the_poses_from_its_image_on(
+    tracked_map: VisualMap, extractor: PyramidExtractor, drive: list[tuple[Record, Frame]]
+) -> None:
+    """One of four images before, 0.3 m to the side, as certain as can be: poses move there, less and less."""
+    aside, certain = Rigid3d(Rotation3d(), np.array([0.3, 0.0, 0.0])), np.eye(6) * 1e-10
+    poses = []
+    for distance in (0.0, 4.0):
+        options = TrackerOptions(confirmations=1, correction_distance=distance)
+        tracker = Tracker(extractor, submaps_of(SubmapSelector(tracked_map)), options)
+        tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
+        tracked = [tracker.track(frame) for _, frame in drive[:8]]
+        assert not tracker.offer_prior(truth(drive[4][0]) * aside, drive[4][1].stamp_ns, covariance=certain)
+        tracked += [tracker.track(frame) for _, frame in drive[8:12]]
+        poses.append([each.map_from_cam for each in tracked if each.map_from_cam is not None])
+    moved = [pose_error(one, other)[0] for one, other in zip(*poses, strict=True)]
+    assert len(moved) == 12
+    assert moved[:8] == [0.0] * 8
+    ways = [pose_error(truth(drive[k][0]), truth(drive[4][0]))[0] for k in (8, 9, 10, 11)]
+    np.testing.assert_allclose(moved[8:], 0.3 * np.exp(np.divide(ways, -4.0)), atol=0.05)
 
 
 def test_the_covariance_contains_that_of_the_map(

@@ -23,15 +23,18 @@ from vizloc_ros.evaluation.recall import evaluate_poses, ground_truth
 from vizloc_ros.evaluation.report import require_result_folder, write_results
 from vizloc_ros.evaluation.retrieval_recall import RetrievalQuality, VisibleLandmarks, retrieval_recall
 from vizloc_ros.features.types import Features, turned_back
+from vizloc_ros.geometry.camera import PinholeCamera
+from vizloc_ros.geometry.covariance import map_covariance
 from vizloc_ros.geometry.quarter_turns import Roll
+from vizloc_ros.localization.absolute_pose import correlation_factor, reprojection_errors
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.localization.image_localizer import ImageLocalizer
-from vizloc_ros.localization.localization_options import LocalizationOptions
-from vizloc_ros.localization.outcome import Localization
+from vizloc_ros.localization.localization_options import LocalizationOptions, PoseOptions
+from vizloc_ros.localization.outcome import Localization, LocalizedPose
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, parallel_map, silent
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
-from vizloc_ros.pixloc.pose_refiner import MAX_REFINEMENT, PoseRefiner
+from vizloc_ros.pixloc.pose_refiner import MAX_REFINEMENT, PoseRefiner, Support
 from vizloc_ros.readers import open_dataset
 from vizloc_ros.timing import StageTimings, Stopwatch
 
@@ -66,6 +69,7 @@ class OfflineRun:
         retrieved: quality of the retrieval by name, of the queries with a ground-truth pose.
         rolls: rolls of the camera with which the queries were localized, by name.
         matches: matches of the localized queries by name.
+        supports: what supports their poses, by name.
         timings: times by stage, and "total" from the image to the pose.
     """
 
@@ -76,6 +80,7 @@ class OfflineRun:
     retrieved: dict[str, RetrievalQuality] = field(default_factory=dict)
     rolls: dict[str, Roll] = field(default_factory=dict)
     matches: dict[str, ImageMatches] = field(default_factory=dict)
+    supports: dict[str, Support] = field(default_factory=dict)
     timings: StageTimings = field(default_factory=StageTimings)
 
     @property
@@ -121,9 +126,11 @@ def localize_records(
             localized = of_images.localize(image, record.camera, stopwatch)
         run.timings.add_all(stopwatch.milliseconds)
         run.outcomes[record.name] = localized.outcome
-        if localized.outcome.pose is not None:
+        if (pose := localized.outcome.pose) is not None:
             run.rolls[record.name] = localized.roll
-            run.matches[record.name] = ImageMatches.of(localized.features, localized.outcome.pose)
+            run.matches[record.name] = ImageMatches.of(localized.features, pose)
+            features = localizer.corrected(localized.features, record.camera)
+            run.supports[record.name] = _support(pose, features, record.camera, localizer.solver.options)
         if keep_features:
             run.features[record.name] = localized.features
         if record.world_from_cam is not None:
@@ -131,6 +138,16 @@ def localize_records(
                 localized.retrieved.keyframes, record.world_from_cam, record.camera
             )
     return run
+
+
+def _support(pose: LocalizedPose, features: Features, camera: PinholeCamera, options: PoseOptions) -> Support:
+    """What supports the pose of an image with these features, whose keypoints are corrected."""
+    pixels = np.asarray(features.keypoints[pose.keypoints], np.float64)
+    errors = reprojection_errors(pose.map_from_cam.inverse(), pixels, pose.positions, camera)
+    factor = options.covariance_scale * correlation_factor(errors)
+    variance = factor * max(pose.reprojection_rms**2 / 2, options.pixel_sigma**2)
+    of_map = map_covariance(options.map_position_std, options.map_rotation_std)
+    return Support(pose.covariance - of_map, pixels, pose.positions, variance)
 
 
 def prior_records(
@@ -169,12 +186,21 @@ def perturbed_estimates(poses: Mapping[str, Rigid3d], distance: float, seed: int
 
 
 def refine_poses(
-    records: Sequence[Record], poses: Mapping[str, Rigid3d], refiner: PoseRefiner, progress: Progress = silent
+    records: Sequence[Record],
+    poses: Mapping[str, Rigid3d],
+    refiner: PoseRefiner,
+    progress: Progress = silent,
+    supports: Mapping[str, Support] | None = None,
 ) -> tuple[dict[str, Rigid3d], dict[str, str]]:
-    """Poses map_from_cam after refinement by name, and the reason for each that was not refined."""
+    """Poses map_from_cam after refinement by name, and the reason for each that was not refined.
+
+    ``supports`` are those of the localizer's poses; without them, each pose is only where its alignment starts.
+    """
     found = [record for record in records if record.name in poses]
     refined = parallel_map(
-        lambda record: refiner.refine(record.read_image(), record.camera, poses[record.name]),
+        lambda record: refiner.refine(
+            record.read_image(), record.camera, poses[record.name], (supports or {}).get(record.name)
+        ),
         found,
         "refining",
         progress,
@@ -253,7 +279,9 @@ def evaluate_localization(
     }
     if refiner is not None:
         report["unrefined"] = evaluate_poses(estimates, ground_truth(records)).as_dict()
-        estimates, report["not_refined"] = refine_poses(records, estimates, refiner, progress)
+        estimates, report["not_refined"] = refine_poses(
+            records, estimates, refiner, progress, {} if perturb else run.supports
+        )
     known = ImageDetails(source or {}, reasons=run.unlocalized, matches=run.matches)
     written = write_results(out, records, estimates, visual_map, report, images=known)
     draw_overlay(out / "overlay.png", records, estimates, visual_map, localizer, run.unlocalized)

@@ -151,7 +151,7 @@ class OfflineTracker:
                 return problem
         if pose is not None:
             std = position_and_rotation_std(pose.covariance)
-            tracker.offer_prior(pose.map_from_cam, record.timestamp_ns, *std)
+            tracker.offer_prior(pose.map_from_cam, record.timestamp_ns, *std, covariance=pose.covariance)
         return ""
 
 

@@ -34,14 +34,18 @@ def move_to_base(covariance: Float64, map_from_cam: Rigid3d, cam_from_base: Rigi
 
 
 def with_map_covariance(covariance: Float64, position_std: float, rotation_std: float) -> Float64:
-    """Add the covariance of the map's own poses to the (6, 6) covariance of a pose relative to the map.
+    """Add the covariance of the map's own poses to the (6, 6) covariance of a pose relative to the map [m^2, rad^2]."""
+    return covariance + map_covariance(position_std, rotation_std)
+
+
+def map_covariance(position_std: float, rotation_std: float) -> Float64:
+    """Covariance (6, 6) of the map's own poses, common to all poses that were found in it [m^2, rad^2].
 
     Args:
-        covariance: (6, 6) covariance from the solver [m^2, m rad, rad^2].
         position_std: standard deviation of the map's positions along each axis [m].
         rotation_std: standard deviation of the map's rotations about each axis [deg].
     """
-    return covariance + np.diag([position_std**2] * 3 + [np.radians(rotation_std) ** 2] * 3)
+    return np.diag([position_std**2] * 3 + [np.radians(rotation_std) ** 2] * 3)
 
 
 def max_position_std(covariance: Float64) -> float:

@@ -10,7 +10,7 @@ from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Float64
 from vizloc_ros.errors import RosError
-from vizloc_ros.geometry.covariance import position_and_rotation_std
+from vizloc_ros.geometry.covariance import move_to_base, position_and_rotation_std
 from vizloc_ros.mapping.pose_guess import PoseGuess
 from vizloc_ros.pixloc.initial_search import InitialSearch
 from vizloc_ros.pixloc.motion import KnownPose
@@ -113,16 +113,17 @@ class TrackerPriors:
     def _offer(self, tracker: Tracker, msg: PoseWithCovarianceStamped, base_from_cam: Rigid3d) -> None:
         """Offer a pose of the localizer; while a guess is searched, it must be there."""
         try:
-            map_from_cam = pose_from_msg(msg.pose.pose) * base_from_cam
-            std = position_and_rotation_std(covariance_from_msg(msg))
+            map_from_base = pose_from_msg(msg.pose.pose)
+            covariance = move_to_base(covariance_from_msg(msg), map_from_base, base_from_cam)
         except RosError as error:
             self._diagnostics.report(Level.WARN, f"a pose to start from cannot be used: {error}")
             return
+        map_from_cam, std = map_from_base * base_from_cam, position_and_rotation_std(covariance)
         at_ns = stamp_to_ns(msg.header.stamp)
         if at_ns <= self._after_ns:
             return
         if self._search is None:
-            used = tracker.offer_prior(map_from_cam, at_ns, *std)
+            used = tracker.offer_prior(map_from_cam, at_ns, *std, covariance=covariance)
         else:
             localization = KnownPose(map_from_cam, at_ns, None, *std)
             used = self._search.offer_localization(tracker, localization, base_from_cam.inverse())

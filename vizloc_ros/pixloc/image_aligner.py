@@ -7,7 +7,6 @@ import numpy as np
 from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Float64
-from vizloc_ros.geometry.covariance import with_map_covariance
 from vizloc_ros.geometry.quarter_turns import Roll
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.motion import Prediction
@@ -45,12 +44,14 @@ class RememberedFrame:
         pyramid: features of the upright image, once they were extracted.
         roll: roll of the camera for which they were extracted.
         map_from_cam: accepted pose, if there is one.
+        covariance: (6, 6) covariance of its alignment [m^2, m rad, rad^2], if it was aligned.
     """
 
     frame: Frame
     pyramid: FeaturePyramid | None = None
     roll: Roll = Roll.NONE
     map_from_cam: Rigid3d | None = None
+    covariance: Float64 | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,8 @@ class ImageAligner:
         failures: int = 0,
     ) -> Tracked:
         """Align one image; that of a camera that is rolled against the map as if the camera were upright.
+
+        The covariance of the result is that against the map, without the map's own.
 
         Args:
             remembered: frame; its features are kept there.
@@ -208,17 +211,11 @@ class ImageAligner:
         return Tracked(
             query.state,
             alignment.cam_from_map.inverse(),
-            self._covariance(alignment),
+            self.options.covariance_scale * alignment.covariance,
             "",
             alignment,
             query.prediction,
             attempt.num_initial_poses,
-        )
-
-    def _covariance(self, alignment: Alignment) -> Float64:
-        options = self.options
-        return with_map_covariance(
-            options.covariance_scale * alignment.covariance, options.map_position_std, options.map_rotation_std
         )
 
     def _pyramid(

@@ -64,6 +64,7 @@ class KnownPose:
         odom_from_cam: pose of the camera in the odometry's frame at that time, if there is odometry.
         position_std: standard deviation of the position [m].
         rotation_std: standard deviation of the rotation [rad].
+        covariance: (6, 6) covariance [m^2, m rad, rad^2], if it is the localizer's.
     """
 
     map_from_cam: Rigid3d
@@ -71,6 +72,7 @@ class KnownPose:
     odom_from_cam: Rigid3d | None = None
     position_std: float = 0.0
     rotation_std: float = 0.0
+    covariance: Float64 | None = None
 
 
 class MotionModel:

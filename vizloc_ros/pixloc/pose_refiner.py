@@ -6,10 +6,12 @@ from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Float64, UInt8
 from vizloc_ros.geometry.camera import PinholeCamera
-from vizloc_ros.geometry.poses import pose_error
+from vizloc_ros.geometry.covariance import map_covariance, position_and_rotation_std
+from vizloc_ros.geometry.poses import pose_error, transform_points
 from vizloc_ros.geometry.quarter_turns import Roll
 from vizloc_ros.mapping.keyframe_rolls import KeyframeRolls
 from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.pixloc.correction import PoseEstimate, fused
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.optimizer.alignment import Alignment, align
 from vizloc_ros.pixloc.pyramid import FeaturePyramid
@@ -71,6 +73,40 @@ class MapAligner:
 
 
 MAX_REFINEMENT = 1.0  # m; a refinement that moves a localizer's pose farther has converged to another minimum
+_MAX_CONTRADICTION = 6.0  # mean of chi-squared with six degrees of freedom
+
+
+@dataclass(frozen=True)
+class Support:
+    """What supports a pose of the localizer.
+
+    Attributes:
+        covariance: (6, 6) covariance of the pose, without the map's own [m^2, m rad, rad^2].
+        pixels: (n, 2) keypoints that are inliers, corrected for the calibration's error [px].
+        positions: (n, 3) positions of their landmarks in the map [m].
+        variance: variance of a coordinate of a keypoint, as in the covariance [px^2].
+    """
+
+    covariance: Float64
+    pixels: Float64
+    positions: Float64
+    variance: float
+
+    def is_better_known_than(self, of_map: Float64) -> bool:
+        """True if position and rotation are known better than the map's own, of a (6, 6) covariance."""
+        own, maps = position_and_rotation_std(self.covariance), position_and_rotation_std(of_map)
+        return own[0] < maps[0] and own[1] < maps[1]
+
+    def contradiction(self, pose: Rigid3d, other: Rigid3d, camera: PinholeCamera) -> float:
+        """Growth of the inliers' squared errors from their own pose map_from_cam to another one, by their variance.
+
+        It has a chi-squared distribution with six degrees of freedom if the other pose is right.
+        """
+        return (self._squared_error(other, camera) - self._squared_error(pose, camera)) / self.variance
+
+    def _squared_error(self, map_from_cam: Rigid3d, camera: PinholeCamera) -> float:
+        projected, _ = camera.project(transform_points(map_from_cam.inverse(), self.positions))
+        return float(((projected - self.pixels) ** 2).sum())
 
 
 @dataclass(frozen=True)
@@ -111,16 +147,40 @@ class PoseRefiner:
         self._aligner = MapAligner(visual_map, extractor, options)
         self._max_distance = max_distance
 
-    def refine(self, image: UInt8, camera: PinholeCamera, map_from_cam: Rigid3d) -> Refinement:
-        """Refine a pose map_from_cam. Raises ``ImageError`` for an image too small or too long."""
+    def refine(
+        self, image: UInt8, camera: PinholeCamera, map_from_cam: Rigid3d, support: Support | None = None
+    ) -> Refinement:
+        """Refine a pose map_from_cam: align from there, and fuse both poses if the first one is the localizer's.
+
+        One that is known better than the map itself stays: no alignment with that map improves it.
+
+        Args:
+            image: (H, W) gray image, rectified.
+            camera: its camera.
+            map_from_cam: pose to start from.
+            support: what supports the pose, if it is the localizer's; it must not contradict the refined one.
+
+        Raises:
+            ImageError: the image is too small or too long.
+        """
+        options = self._aligner.options.tracker
+        of_map = map_covariance(options.map_position_std, options.map_rotation_std)
+        if support is not None and support.is_better_known_than(of_map):
+            return Refinement(map_from_cam, None, "the pose is better known than the map")
         aligned = self._aligner.align(image, camera, map_from_cam)
         if aligned is None:
             return Refinement(map_from_cam, None, "the map has nothing around the pose")
-        verification = verify(aligned.alignment, None, self._aligner.options.tracker.verification)
+        verification = verify(aligned.alignment, None, options.verification)
         if verification.reason:
             return Refinement(map_from_cam, None, verification.reason)
-        refined = aligned.alignment.cam_from_map.inverse()
-        distance, _ = pose_error(refined, map_from_cam)
+        refined = PoseEstimate(
+            aligned.alignment.cam_from_map.inverse(), options.covariance_scale * aligned.alignment.covariance
+        )
+        distance, _ = pose_error(refined.map_from_cam, map_from_cam)
         if distance > self._max_distance:
             return Refinement(map_from_cam, None, f"the alignment ended {distance:.2g} m away")
-        return Refinement(refined, aligned.alignment.covariance, "")
+        if support is not None:
+            refined = fused(refined, PoseEstimate(map_from_cam, support.covariance))
+            if support.contradiction(map_from_cam, refined.map_from_cam, camera) > _MAX_CONTRADICTION:
+                return Refinement(map_from_cam, None, "the localizer's inliers contradict the alignment")
+        return Refinement(refined.map_from_cam, refined.covariance + of_map, "")

@@ -64,6 +64,11 @@ class TrackCheck:
         """True once enough localizations have agreed."""
         return self.agreeing >= self.options.confirmations
 
+    @property
+    def is_contradicted(self) -> bool:
+        """True if the last localization conflicts with the track."""
+        return self._conflicts > 0
+
     def restart(self, agreeing: int) -> None:
         """Start with a new track, on which ``agreeing`` localizations agree."""
         self.agreeing, self._conflicts, self._moved = agreeing, 0, None

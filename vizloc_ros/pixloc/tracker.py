@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 from pycolmap import Rigid3d
 
-from vizloc_ros.arrays import evenly
-from vizloc_ros.geometry.covariance import position_and_rotation_std
+from vizloc_ros.arrays import Float64, evenly
+from vizloc_ros.geometry.covariance import position_and_rotation_std, with_map_covariance
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.geometry.se3 import interpolated
+from vizloc_ros.pixloc.correction import Correction, PoseEstimate
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.image_aligner import ImageAligner, RememberedFrame, RollSource, SubmapSource, upright
 from vizloc_ros.pixloc.motion import KnownPose, MotionModel, Prediction
@@ -40,7 +41,8 @@ class Tracker:
     A prior is a pose of the localizer or of a person (``offer_prior``). The track that starts from it is dropped after
     ``lost_after`` failed images. It is confirmed once ``confirmations`` priors agree with it; a person's needs no
     other. A prior that conflicts with it replaces it, until it is confirmed. From then on, the first one withholds its
-    poses, and ``max_conflicts`` in a row that agree with each other replace it. Only ``TRACKING`` returns poses.
+    poses, and ``max_conflicts`` in a row that agree with each other replace it. One that agrees corrects the poses that
+    are returned, see ``Correction``. Only ``TRACKING`` returns poses.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class Tracker:
         self.options = options or TrackerOptions()
         self.state = TrackerState.NOT_LOCALIZED
         self.aligner = ImageAligner(extractor, submaps, self.options, roll_of)
-        self._check = TrackCheck(self.options)
+        self._check, self._correction = TrackCheck(self.options), Correction()
         self._stop = SuddenStop() if withhold_frozen else None
         self._motion, self.odometry = MotionModel(self.options.motion), OdometryTrust()
         self._standstill = Standstill()
@@ -98,6 +100,7 @@ class Tracker:
         self._standstill.reset()
         self._history.clear()
         self._check.restart(0)
+        self._correction.reset()
         if self._stop is not None:
             self._stop.reset()
         self._prior, self._unchecked, self._failures = None, None, 0
@@ -109,6 +112,7 @@ class Tracker:
         position_std: float = 0.3,
         rotation_std: float = 0.02,
         *,
+        covariance: Float64 | None = None,
         override: bool = False,
         trusted: bool = True,
     ) -> bool:
@@ -122,10 +126,12 @@ class Tracker:
             stamp_ns: time of its image, which may lie some images back.
             position_std: standard deviation of the position [m].
             rotation_std: standard deviation of the rotation [rad].
+            covariance: (6, 6) covariance of a localizer's pose [m^2, m rad, rad^2]; it corrects the track.
             override: True to replace the track in any case.
             trusted: for an override, False if localizations must agree with it as with any other.
         """
-        prior = KnownPose(map_from_cam, stamp_ns, self._odometry_at(stamp_ns), position_std, rotation_std)
+        odom_from_cam = self._odometry_at(stamp_ns)
+        prior = KnownPose(map_from_cam, stamp_ns, odom_from_cam, position_std, rotation_std, covariance)
         if override:
             return self._start_from(prior, self.options.confirmations if trusted else 1)
         if self._motion.last is None or (self._prior is not None and not self._check.is_confirmed):
@@ -175,14 +181,17 @@ class Tracker:
 
     def _published(self, tracked: Tracked, stamp_ns: int) -> Tracked:
         """Result with the pose if the track is confirmed and nothing contradicts it, and the state that follows."""
-        if tracked.map_from_cam is None:
+        if tracked.map_from_cam is None or tracked.covariance is None:
             return tracked
         if withheld := self._check.withheld(stamp_ns):
             if self.state is TrackerState.TRACKING:
                 self.state = TrackerState.LOST
             return replace(tracked, map_from_cam=None, covariance=None, reason=withheld)
-        self.state = TrackerState.TRACKING
-        return tracked
+        self.state, options = TrackerState.TRACKING, self.options
+        own = PoseEstimate(tracked.map_from_cam, tracked.covariance)
+        corrected = self._correction.corrected(own, options.correction_distance)
+        covariance = with_map_covariance(corrected.covariance, options.map_position_std, options.map_rotation_std)
+        return replace(tracked, map_from_cam=corrected.map_from_cam, covariance=covariance)
 
     def withhold(self, stamp_ns: int, reason: str) -> Tracked:
         """Count an image that must not be used as a failed one; too many of them in a row lose the track."""
@@ -210,7 +219,7 @@ class Tracker:
         if tracked.map_from_cam is None or tracked.covariance is None:
             self._count_failure(frame.stamp_ns)
             return
-        remembered.map_from_cam = tracked.map_from_cam
+        remembered.map_from_cam, remembered.covariance = tracked.map_from_cam, tracked.covariance
         std = position_and_rotation_std(tracked.covariance)
         known = KnownPose(tracked.map_from_cam, frame.stamp_ns, frame.odom_from_cam, *std)
         self._motion.add(known)
@@ -236,22 +245,28 @@ class Tracker:
 
     def _compare(self, prior: KnownPose) -> bool:
         """Compare a prior with the track at its time. Return True if the tracker will start from it."""
-        own = self._own_pose_at(prior.stamp_ns)
+        own, own_covariance = self._own_pose_at(prior.stamp_ns)
         if own is None:  # nothing to compare with: a track that nobody has confirmed gives way
             return not self._check.is_confirmed and self._start_from(prior)
         agreeing = self._check.compare(prior.map_from_cam, own, prior.stamp_ns)
-        return agreeing > 0 and self._start_from(prior, agreeing)
+        if agreeing > 0:
+            return self._start_from(prior, agreeing)
+        if prior.covariance is not None and own_covariance is not None and not self._check.is_contradicted:
+            given = PoseEstimate(prior.map_from_cam, prior.covariance)
+            self._correction.observe(PoseEstimate(own, own_covariance), given)
+        return False
 
-    def _own_pose_at(self, stamp_ns: int) -> Rigid3d | None:
-        """Pose of the track at a time, between the poses of two images if need be; None if there are none."""
+    def _own_pose_at(self, stamp_ns: int) -> tuple[Rigid3d | None, Float64 | None]:
+        """Pose of the track at a time, between those of two images if need be, and its covariance if it was aligned."""
         known = [r for r in self._history if r.map_from_cam is not None]
         before = next((r for r in reversed(known) if r.frame.stamp_ns <= stamp_ns), None)
         after = next((r for r in known if r.frame.stamp_ns >= stamp_ns), None)
         if before is None or after is None or before.map_from_cam is None or after.map_from_cam is None:
-            return None
+            return None, None
         if (duration := after.frame.stamp_ns - before.frame.stamp_ns) == 0:
-            return before.map_from_cam
-        return interpolated(before.map_from_cam, after.map_from_cam, (stamp_ns - before.frame.stamp_ns) / duration)
+            return before.map_from_cam, before.covariance
+        ratio = (stamp_ns - before.frame.stamp_ns) / duration
+        return interpolated(before.map_from_cam, after.map_from_cam, ratio), before.covariance
 
     def _catch_up(self, prior: KnownPose, stopwatch: Stopwatch) -> None:
         """Restart the motion model from a prior of an earlier image, and track the images since, but the newest.
@@ -263,10 +278,12 @@ class Tracker:
         self._prior = None
         self._motion.restart(prior)
         self._check.restart(self._prior_agrees)
+        self._correction.reset()
         self.odometry.restart()
         self._failures = 0
         for remembered in self._history:  # poses of another track do not count
             remembered.map_from_cam = prior.map_from_cam if remembered.frame.stamp_ns == prior.stamp_ns else None
+            remembered.covariance = None
         later = [r for r in self._history if r.frame.stamp_ns > prior.stamp_ns][:-1]
         if len(later) > self.options.catch_up:
             later = [later[i] for i in evenly(len(later), self.options.catch_up)]

@@ -46,6 +46,12 @@ class TrackerOptions(TrackCheckOptions):
     covariance_scale: float = Field(
         4.0, gt=0, le=1000, description="factor on the covariance: residuals of features are correlated"
     )
+    correction_distance: float = Field(
+        2.0,
+        ge=0,
+        le=1000,
+        description="way after which the correction by a pose of the localizer has faded to 1/e; 0: none [m]",
+    )
     map_position_std: float = Field(0.01, ge=0, le=10, description="standard deviation of the map's own positions [m]")
     map_rotation_std: float = Field(
         0.04, ge=0, le=10, description="standard deviation of the map's own rotations [deg]"
