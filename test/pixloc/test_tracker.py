@@ -100,6 +100,12 @@ def test_it_is_lost_after_images_that_do_not_match(tracker: Tracker, drive: list
     assert all(follow(tracker, drive[13:]))
 
 
+def test_color_images_are_tracked_as_gray_ones(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
+    tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
+    colored = [(record, replace(frame, image=np.dstack([frame.image] * 3))) for record, frame in drive[:4]]
+    assert all(follow(tracker, colored))
+
+
 def test_an_image_again_with_other_noise_is_none_of_a_vehicle_that_stands(
     tracker: Tracker, drive: list[tuple[Record, Frame]]
 ) -> None:

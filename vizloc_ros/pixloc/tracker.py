@@ -7,6 +7,7 @@ import numpy as np
 from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Float64, evenly
+from vizloc_ros.features.gray_image import gray_image
 from vizloc_ros.geometry.covariance import position_and_rotation_std, with_map_covariance
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.geometry.se3 import interpolated
@@ -177,7 +178,7 @@ class Tracker:
         """Reason why the image is not one of a vehicle that stands; empty if it may be."""
         before_ns = self._history[-1].frame.stamp_ns if self._history else 0
         speed = self._motion.speed_at(before_ns)
-        return self._stop.check(frame.image, frame.stamp_ns, speed) if self._stop is not None else ""
+        return self._stop.check(gray_image(frame.image), frame.stamp_ns, speed) if self._stop is not None else ""
 
     def _published(self, tracked: Tracked, stamp_ns: int) -> Tracked:
         """Result with the pose if the track is confirmed and nothing contradicts it, and the state that follows."""
