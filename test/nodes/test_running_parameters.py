@@ -1,16 +1,19 @@
 """Nodes that run: thresholds that are set, all or none, and services that forget the track."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from node_helpers import COMPOSED, Bench, bench
 from pixloc_helpers import LONG_SIDE
+from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from vizloc_ros.datasets.synthetic import SyntheticStreet
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.ros.node_options import HFNET, LOCALIZER, TRACKER
+from vizloc_ros.ros.qos import STATE
 
 pytestmark = pytest.mark.ros
 GIVEN = {TRACKER: {"long_side": LONG_SIDE, "threads": 1}, HFNET: {"tracking_period": 0.0}}
@@ -104,3 +107,28 @@ def test_the_localizer_can_be_reset(running: Bench, street: SyntheticStreet) -> 
     answer = running.call(Trigger, f"{LOCALIZER}/reset")
     assert (answer.success, answer.message) == (True, "all images and poses before are forgotten")
     running.expect_pose(street.records("query")[4])
+
+
+def test_a_fault_ends_with_the_check_that_found_it(running: Bench, street: SyntheticStreet) -> None:
+    faults: list[str] = []
+    running.node.create_subscription(String, "localization/fault", lambda msg: faults.append(msg.data), STATE)
+    record = street.records("query")[3]
+    zoomed = replace(record, camera=replace(record.camera, fx=1.3 * record.camera.fx, fy=1.3 * record.camera.fy))
+
+    def send() -> None:
+        running.send_camera_info(zoomed)
+        running.send_image(record.read_image())
+
+    def until(is_so: Callable[[], bool]) -> None:
+        for _ in range(60):
+            send()
+            try:
+                running.spin_until(is_so, timeout_s=0.5)
+            except AssertionError:
+                continue
+            return
+        raise AssertionError(f"{faults}; {running.recorder.messages[-5:]}")
+
+    until(lambda: bool(faults and faults[-1]))
+    assert running.set_parameters(LOCALIZER, check_calibration=False).successful
+    until(lambda: faults[-1] == "")

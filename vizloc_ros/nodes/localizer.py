@@ -153,6 +153,8 @@ class LocalizerNode(PipelineNode):
             outcome = PoseSolver(self.options.pose).solve(features, places, camera, stopwatch)
             if self.options.check_calibration:
                 self._check_calibration(camera, features, outcome, stopwatch)
+            else:
+                self._fault.publish("")  # one of before ends with the check
             if outcome.pose is not None:
                 self._publish(outcome.pose, base_from_cam, features_msg, candidates_msg.header.frame_id)
         self.diagnostics.count("processed")

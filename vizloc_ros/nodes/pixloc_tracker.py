@@ -76,15 +76,13 @@ class PixLocTrackerNode(MapUserNode):
         """Create the topics, and begin without a track."""
         self._priors.jump()
         self._fault = ""  # reason of the localizer for which no pose can be trusted
-        options, motion = self.options, self.options.tracker.motion
+        options = self.options
         self._odometry = subscribe_to_odometry(self) if options.use_odometry else None
         self._extrinsics = CameraExtrinsics(
             self, options.base_frame, options.fixed_base_from_cam, moving=options.moving_mount
         )
         self._tf = TransformOutput(self, options, self._odometry)
-        self._velocity = VelocityEstimator(
-            motion.acceleration_std, motion.turn_acceleration_std, motion.max_extrapolation
-        )
+        self._velocity = _velocity_estimator(options)
         self._pose = self.create_publisher(PoseWithCovarianceStamped, "pose", POSE)
         self._odometry_out = self.create_publisher(Odometry, "odometry", POSE)
         self._fix = self.create_publisher(NavSatFix, "pose/fix", POSE) if options.publish_fix else None
@@ -159,7 +157,6 @@ class PixLocTrackerNode(MapUserNode):
         """Forget what was derived from the images before."""
         self._priors.forget()
         self._submaps.forget_requests()
-        self._fault = ""
         self._path.clear()
         self._tf.forget()
 
@@ -187,6 +184,7 @@ class PixLocTrackerNode(MapUserNode):
         tracker, info = loaded = self._loaded
         if tracker.options != self.options.tracker:
             tracker.use(self.options.tracker)
+            self._velocity = _velocity_estimator(self.options)
         stopwatch = Stopwatch()
         with stopwatch("tracker_node_total"):
             try:
@@ -288,6 +286,11 @@ class PixLocTrackerNode(MapUserNode):
         if tracked.alignment is not None:
             diagnostics.set_value("position_std_m", max_position_std(tracked.alignment.covariance))
         diagnostics.report(Level.OK, f"{tracked.state.value}")
+
+
+def _velocity_estimator(options: TrackerNodeOptions) -> VelocityEstimator:
+    motion = options.tracker.motion
+    return VelocityEstimator(motion.acceleration_std, motion.turn_acceleration_std, motion.max_extrapolation)
 
 
 def main(args: Sequence[str] | None = None) -> None:
