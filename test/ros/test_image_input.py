@@ -213,10 +213,10 @@ def test_no_frame_at_all_is_called_empty() -> None:
     pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not installed: run make setup")
     with ros_nodes("localizer") as [node]:
         with pytest.raises(RosError, match=r"base_link -> \(empty\) on /tf_static.*have no frame_id"):
-            CameraExtrinsics(node, "base_link", None).base_from_cam("")
+            CameraExtrinsics(node, "base_link", None).base_from_cam("", 0)
         with pytest.raises(RosError, match=r"base_link -> camera on /tf_static.*static_transform_publisher"):
-            CameraExtrinsics(node, "base_link", None).base_from_cam("camera")
-        assert CameraExtrinsics(node, "base_link", Rigid3d()).base_from_cam("") == Rigid3d()
+            CameraExtrinsics(node, "base_link", None).base_from_cam("camera", 0)
+        assert CameraExtrinsics(node, "base_link", Rigid3d()).base_from_cam("", 0) == Rigid3d()
 
 
 def test_a_mount_that_moves_on_tf_static_is_followed_and_named(
@@ -238,7 +238,7 @@ def test_a_mount_that_moves_on_tf_static_is_followed_and_named(
                 return found is not None and found.translation[0] == x
 
             spin_until(has_moved, driver, node)
-            assert extrinsics.base_from_cam("camera").translation[0] == x
+            assert extrinsics.base_from_cam("camera", 0).translation[0] == x
             return str(node.diagnostics.take_status().message)
 
         for x in (0.5, 0.5005):  # half a millimeter is rounding
