@@ -202,7 +202,7 @@ def test_the_age_of_images_is_shown_and_old_ones_are_named(map_path, query, tmp_
             )
         )
         assert -0.5 < recorder.value("hfnet", "image_age_s") < 1.0
-        assert 10.0 < recorder.timings()["localizer_stamp_to_pose"]["p50"] < 10_000.0
+        assert 1.0 < recorder.timings()["localizer_stamp_to_pose"]["p50"] < 10_000.0
         assert not any("old" in message for node, _, message in recorder.messages if node == "hfnet")
         made.send_image(query[3].read_image(), stamp_ns=time.time_ns() + 100_000_000_000)
         made.expect_complaint("hfnet", "ahead of this node's clock", level=DiagnosticStatus.WARN)
