@@ -1,4 +1,4 @@
-"""Where a GNSS receiver says that the vehicle is: the part of a georeferenced map in which places are retrieved.
+"""Area of a GNSS fix: the part of a georeferenced map in which places are retrieved.
 
 A fix is a hint: it is used where it helps, and nothing waits for one. It is given up in two ways, because receivers
 among houses are wrong and sure of themselves:

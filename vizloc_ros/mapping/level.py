@@ -1,4 +1,4 @@
-"""Which way is up in a map, by the images of its keyframes, and the level frame in which z points there.
+"""Upward direction of a map, by the images of its keyframes, and the level frame in which z points there.
 
 A map has the axes of its dataset's world: a camera's, for KITTI. RViz's arrow and ``two_d_mode`` need z up (REP 103).
 """

@@ -78,7 +78,7 @@ _MAX_CONTRADICTION = 6.0  # mean of chi-squared with six degrees of freedom
 
 @dataclass(frozen=True)
 class Support:
-    """What supports a pose of the localizer.
+    """Support of a pose of the localizer.
 
     Attributes:
         covariance: (6, 6) covariance of the pose, without the map's own [m^2, m rad, rad^2].

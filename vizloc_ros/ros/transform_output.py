@@ -1,4 +1,4 @@
-"""What a node that publishes poses puts on ``/tf``: the vehicle in the map, or the correction of its odometry."""
+"""Transforms of a node that publishes poses on ``/tf``: the vehicle in the map, or the correction of its odometry."""
 
 from __future__ import annotations
 
