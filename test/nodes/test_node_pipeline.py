@@ -194,7 +194,7 @@ def test_the_age_of_images_is_shown_and_old_ones_are_named(map_path, query, tmp_
         recorder = made.recorder
         made.send_camera_info(query[3])
         made.spin_until(lambda: recorder.value("hfnet", "rejected") is not None)
-        made.stamp_ns = time.time_ns()
+        made.stamp_ns = time.time_ns() - 100_000_000  # send_image adds a tenth of a second
         made.expect_pose(query[3])
         made.spin_until(
             lambda: (
@@ -202,7 +202,7 @@ def test_the_age_of_images_is_shown_and_old_ones_are_named(map_path, query, tmp_
             )
         )
         assert -0.5 < recorder.value("hfnet", "image_age_s") < 1.0
-        assert 1.0 < recorder.timings()["localizer_stamp_to_pose"]["p50"] < 10_000.0
+        assert 10.0 < recorder.timings()["localizer_stamp_to_pose"]["p50"] < 10_000.0
         assert not any("old" in message for node, _, message in recorder.messages if node == "hfnet")
         made.send_image(query[3].read_image(), stamp_ns=time.time_ns() + 100_000_000_000)
         made.expect_complaint("hfnet", "ahead of this node's clock", level=DiagnosticStatus.WARN)
