@@ -69,7 +69,7 @@ class OfflineRun:
         retrieved: quality of the retrieval by name, of the queries with a ground-truth pose.
         rolls: rolls of the camera with which the queries were localized, by name.
         matches: matches of the localized queries by name.
-        supports: what supports their poses, by name.
+        supports: support of their poses, by name.
         timings: times by stage, and "total" from the image to the pose.
     """
 
@@ -141,7 +141,7 @@ def localize_records(
 
 
 def _support(pose: LocalizedPose, features: Features, camera: PinholeCamera, options: PoseOptions) -> Support:
-    """What supports the pose of an image with these features, whose keypoints are corrected."""
+    """Support of the pose of an image with these features, whose keypoints are corrected."""
     pixels = np.asarray(features.keypoints[pose.keypoints], np.float64)
     errors = reprojection_errors(pose.map_from_cam.inverse(), pixels, pose.positions, camera)
     factor = options.covariance_scale * correlation_factor(errors)

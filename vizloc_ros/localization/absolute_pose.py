@@ -76,10 +76,9 @@ def estimate_absolute_pose(
     """
     estimation = pycolmap.AbsolutePoseEstimationOptions()
     estimation.ransac.max_error = max_error
-    ratio = min(needed / max(len(pixels), 1), 0.999)
-    if ratio > 0:
-        misses = log(1 - estimation.ransac.confidence) / log1p(-(ratio**_SAMPLE))
-        max_trials = min(max_trials, ceil(estimation.ransac.dyn_num_trials_multiplier * misses))
+    if needed > 0:
+        trials = trials_to_find(needed / max(len(pixels), 1), 1 - estimation.ransac.confidence)
+        max_trials = min(max_trials, ceil(estimation.ransac.dyn_num_trials_multiplier * trials))
     estimation.ransac.min_num_trials = min(_FEWEST_TRIALS, max_trials)
     estimation.ransac.max_num_trials = max_trials
     estimation.ransac.random_seed = seed
@@ -90,6 +89,11 @@ def estimate_absolute_pose(
     cam_from_map = refine_absolute_pose(answer["cam_from_world"], pixels[inliers], positions[inliers], camera)
     # RANSAC's mask belongs to the pose before the refinement.
     return AbsolutePose(cam_from_map, reprojection_errors(cam_from_map, pixels, positions, camera) <= max_error)
+
+
+def trials_to_find(ratio: float, missed: float) -> float:
+    """Trials of RANSAC after which a pose with this inlier ratio is missed with a probability of ``missed``."""
+    return log(missed) / log1p(-min(ratio**_SAMPLE, 0.999))
 
 
 def reprojection_errors(cam_from_map: Rigid3d, pixels: Float64, positions: Float64, camera: PinholeCamera) -> Float64:

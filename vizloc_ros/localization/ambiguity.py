@@ -6,19 +6,18 @@ wrong. So the other retrieved places are asked as well, and the matches that the
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import ceil, log
+from math import ceil
 
 from pycolmap import Rigid3d
 
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import pose_error
-from vizloc_ros.localization.absolute_pose import Matches, estimate_absolute_pose
+from vizloc_ros.localization.absolute_pose import Matches, estimate_absolute_pose, trials_to_find
 from vizloc_ros.localization.candidate import Candidate
 from vizloc_ros.localization.localization_options import PoseOptions
 from vizloc_ros.localization.place_matching import Matched
 
 _MISSED = 0.01  # probability that RANSAC misses a rival
-_SAMPLE = 3  # matches that fix a pose
 _FEWEST_TRIALS = 100  # of pycolmap
 _OTHER_DIRECTION = 10.0  # deg; at one position, poses that face other directions contradict each other, too
 
@@ -44,8 +43,7 @@ class Rivals:
         for others in self._others(found):
             if len(others) < needed:
                 continue
-            ratio = needed / len(others)
-            trials = ceil(log(_MISSED) / log(1 - min(ratio**_SAMPLE, 0.999)))
+            trials = ceil(trials_to_find(needed / len(others), _MISSED))
             rival = estimate_absolute_pose(
                 others.pixels,
                 others.positions,

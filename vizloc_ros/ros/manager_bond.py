@@ -11,7 +11,7 @@ _PERIOD_S = 0.1  # as the nodes of Navigation2
 class _Entity:
     """Publisher or subscription of a bond, which bondpy would destroy behind the back of the node's executor.
 
-    What the bond's thread publishes after the end of ROS is refused without a traceback.
+    After the end of ROS, the bond's thread publishes in vain and without a traceback.
     """
 
     def __init__(self, node: Any, entity: Any, destroy: Callable[[Any], bool]) -> None:
