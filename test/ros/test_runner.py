@@ -5,9 +5,13 @@ import textwrap
 
 import pytest
 
+from vizloc_ros.ros.dds_profile import ensure_profile
+
 pytestmark = pytest.mark.ros
 
 NODE = """
+    import os
+    import signal
     import sys
     import threading
     import time
@@ -16,6 +20,7 @@ NODE = """
     from std_msgs.msg import String
     from vizloc_ros.errors import ConfigError, MapError
     from vizloc_ros.ros.diagnostics import Diagnostics
+    from vizloc_ros.ros.managed_node import ManagedNode
     from vizloc_ros.ros.worker import Worker
     from vizloc_ros.ros.runner import run_nodes
 
@@ -53,6 +58,26 @@ NODE = """
         print("still hanging", flush=True)
         threading.Event().wait()
 
+    def interrupt():
+        os.kill(os.getpid(), signal.SIGINT)
+        while rclpy.ok():
+            time.sleep(0.001)
+
+    class Interrupted(ManagedNode):
+        '''A signal comes in the middle of its activation.'''
+
+        def __init__(self):
+            super().__init__("interrupted")
+            self.begin(autostart=True)
+
+        def open(self):
+            interrupt()
+            self.create_publisher(String, "strings", 1)
+
+    def late():
+        interrupt()
+        return Busy("two")
+
     class Failing(Node):
         def __init__(self):
             super().__init__("failing")
@@ -64,6 +89,7 @@ NODE = """
 
 
 def start(main: str, *arguments: str) -> "subprocess.Popen[str]":
+    ensure_profile()  # else the process logs that it does so
     code = textwrap.dedent(NODE) + f"\nsys.exit(run_nodes({main}))\n"
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -82,6 +108,16 @@ def test_a_signal_ends_it_cleanly(number):
     assert process.returncode == 0, errors
     assert {"one stopped", "two stopped"} <= set(output.splitlines())
     assert errors == ""
+
+
+@pytest.mark.parametrize("later", ["late", "Interrupted"])
+def test_a_signal_before_all_nodes_are_made_ends_it_cleanly(later):
+    process = start(f"[lambda: Busy('one'), {later}]")
+    output, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert "one stopped" in output
+    assert "Traceback" not in errors
+    assert "internal error" not in errors  # rclpy itself logs that it cannot complete the transition
 
 
 def test_a_second_interrupt_ends_a_start_that_hangs():

@@ -147,7 +147,8 @@ class ManagedNode(LifecycleNode):
             self.loaded()
         except Exception as error:  # noqa: BLE001 - rclpy would hide it
             self._failure = error
-            self.get_logger().error(text_of(error))
+            if self.context.ok():  # else ROS was shut down meanwhile
+                self.get_logger().error(text_of(error))
             self._close()
             self.diagnostics.set_standing(Level.ERROR, text_of(error))
             return TransitionCallbackReturn.FAILURE

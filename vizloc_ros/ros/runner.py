@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from vizloc_ros.errors import RosError, VizlocError
 from vizloc_ros.ros.dds_profile import ensure_profile
-from vizloc_ros.ros.rclpy_errors import RCLError, UnknownROSArgsError
+from vizloc_ros.ros.rclpy_errors import SHUTDOWN_ERRORS, RCLError, UnknownROSArgsError
 from vizloc_ros.ros.start_signals import take_signals
 
 _MIXED_NUMBERS = " (in a list, write all numbers with a decimal point or none: [1.0, 0.0, 0.5])"
@@ -61,9 +61,9 @@ def run_nodes(factories: Sequence[NodeFactory], args: Sequence[str] | None = Non
                     executor.spin()
                 finally:
                     _ignore_signals()
-            except RCLError:
+            except SHUTDOWN_ERRORS:
                 if rclpy.ok():
-                    raise  # else the signal came between two steps of the executor
+                    raise  # else the signal came while a node was made, or between two steps of the executor
             finally:
                 _ignore_signals()  # again: a second interrupt may have come just before the first call
                 executor.shutdown()
