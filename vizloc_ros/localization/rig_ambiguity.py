@@ -12,6 +12,8 @@ from vizloc_ros.localization.ambiguity import FEWEST_TRIALS, MISSED, contradict
 from vizloc_ros.localization.rig_candidate import RigCandidate, RigMatcher
 from vizloc_ros.localization.rig_pose import errors_of, estimate_rig_pose
 
+_PART = 0.5  # of a rival's inliers, from which it is looked at: its others may be in places of another rank
+
 
 @dataclass(frozen=True)
 class RigRivals:
@@ -39,14 +41,15 @@ class RigRivals:
         others = list(self._others(found))
         for matches in others:
             total = sum(map(len, matches))
-            if total < options.min_inliers:
+            if total < _PART * needed:
                 continue
-            trials = ceil(trials_to_find(min(needed / total, 1.0), MISSED))
+            trials = ceil(trials_to_find(needed / max(total, needed), MISSED))
             rival = estimate_rig_pose(
                 matcher.on_rig(matches),
                 max_error=options.max_reprojection_error,
                 max_trials=min(max(trials, FEWEST_TRIALS), options.max_trials),
                 seed=options.seed,
+                needed=_PART * needed,
             )
             if rival is None:
                 continue

@@ -26,6 +26,8 @@ from vizloc_ros.localization.absolute_pose import (
 )
 from vizloc_ros.localization.pose_refinement import RigMatches, refine_rig_pose
 
+_REFINED = 0.5  # of the needed inliers, from which the refinement may find the rest
+
 
 @dataclass(frozen=True)
 class RigEstimate:
@@ -53,7 +55,7 @@ def estimate_rig_pose(
         needed: number of inliers below which the pose is of no use. RANSAC ends where it would end with so many.
 
     Returns:
-        The pose, or None if RANSAC finds none.
+        The pose, or None if RANSAC finds none, or one with less than half of the needed inliers.
     """
     counts = [len(one.pixels) for one in cameras]
     if sum(counts) < SAMPLE:
@@ -73,7 +75,7 @@ def estimate_rig_pose(
         [colmap_camera(one.camera) for one in cameras],
         ransac,
     )
-    if answer is None:
+    if answer is None or answer["num_inliers"] < _REFINED * needed:
         return None
     masks = np.split(np.asarray(answer["inlier_mask"], bool), np.cumsum(counts)[:-1])
     return refined_estimate(answer["rig_from_world"], cameras, masks, max_error)

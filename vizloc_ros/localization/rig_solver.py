@@ -5,7 +5,7 @@ contradicts it, with a pose of its own elsewhere, makes it ambiguous.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vizloc_ros.localization.localization_options import PoseOptions
 from vizloc_ros.localization.place_matching import Matched, PlaceMatcher
@@ -54,35 +54,47 @@ class _RigSearch:
     def outcome(self) -> RigLocalization:
         """Outcome, see ``RigSolver.solve``."""
         matchers = [PlaceMatcher(view.features, self.options.ratio) for view in self.views]
-        found = self._quickly(matchers) or self._thoroughly(matchers)
-        if found is None:
-            names = " and ".join(view.name for view in self.views)
-            return self._failure(f"no pose is supported by the matches of {names}")
-        candidate, matcher = found
+        outcome = None
+        for search in (self._quickly, self._thoroughly):
+            if (found := search(matchers)) is not None:
+                outcome = self._verified(*found)
+                if outcome.pose is not None:
+                    return self._without_rivals(outcome, *found)
+        return outcome or self._without_pose(matchers)
+
+    def _verified(self, candidate: RigCandidate, matcher: RigMatcher) -> RigLocalization:
+        """Outcome of a pose: verified, or the reason why it is not."""
         matches, inliers = candidate.counts(self._supporters(candidate))
         try:
             with self.stopwatch("pose"):
                 pose = verify(candidate, self.views, self.options)
-            if self.options.max_rival_ratio < 1:
-                with self.stopwatch("rivals"):
-                    rivals = RigRivals(matcher).problem(candidate, self._supporters(candidate))
-                if rivals:
-                    raise RejectedError(rivals)
         except RejectedError as rejected:
             return self._failure(str(rejected), matches, inliers)
         return RigLocalization(pose, "", matches, inliers, self.stopwatch.milliseconds)
 
+    def _without_rivals(
+        self, outcome: RigLocalization, candidate: RigCandidate, matcher: RigMatcher
+    ) -> RigLocalization:
+        """Outcome with a verified pose, unless another pose explains the images nearly as well."""
+        if self.options.max_rival_ratio >= 1:
+            return outcome
+        with self.stopwatch("rivals"):
+            problem = RigRivals(matcher).problem(candidate, self._supporters(candidate))
+        if problem:
+            return self._failure(problem, outcome.matches, outcome.inliers)
+        return replace(outcome, timings_ms=self.stopwatch.milliseconds)
+
     def _quickly(self, matchers: Sequence[PlaceMatcher]) -> tuple[RigCandidate, RigMatcher] | None:
-        """Confident pose with enough inliers of the best keypoints, found without comparing all; None without one.
+        """Confident pose with enough inliers, of the best keypoints and first observations alone; None without one.
 
         As many keypoints as of one camera are tried first, shared by the cameras, then twice as many.
         """
         options = self.options
-        count, most = options.first_keypoints // len(self.views), max(len(view.features) for view in self.views)
+        count = options.first_keypoints // len(self.views)
         if options.places != "first":
             return None
         tops = [[place.first(options.first_observations) for place in view.places] for view in self.views]
-        while 0 < count < most:
+        while 0 < count < self._most_keypoints:
             matcher = self._matcher(tops, matchers, count)
             for rank in range(matcher.ranks):
                 with self.stopwatch("match"):
@@ -99,8 +111,7 @@ class _RigSearch:
     def _thoroughly(self, matchers: Sequence[PlaceMatcher]) -> tuple[RigCandidate, RigMatcher] | None:
         """Pose of the first confident places, together or of one camera, or that with the most inliers."""
         options, tried = self.options, []
-        places = [view.places for view in self.views]
-        matcher = self._matcher(places, matchers, max(len(view.features) for view in self.views))
+        matcher = self._matcher([view.places for view in self.views], matchers, self._most_keypoints)
         for rank in range(matcher.ranks):
             of_rank, ratio = matcher.places_of_rank(rank), options.min_inlier_ratio
             with self.stopwatch("match"):
@@ -123,6 +134,16 @@ class _RigSearch:
     def _is_confident(self, candidate: RigCandidate) -> bool:
         matches, inliers = candidate.counts(self._supporters(candidate))
         return inliers >= max(self.options.min_inliers, self.options.confident_inlier_ratio * matches)
+
+    def _without_pose(self, matchers: Sequence[PlaceMatcher]) -> RigLocalization:
+        every = self._matcher([view.places for view in self.views], matchers, self._most_keypoints)
+        matches = sum(map(len, every.matches(every.places_of_rank(0))))
+        names = " and ".join(view.name for view in self.views)
+        return self._failure(f"no pose is supported by the {matches} matches of {names}", matches)
+
+    @property
+    def _most_keypoints(self) -> int:
+        return max(len(view.features) for view in self.views)
 
     def _failure(self, reason: str, matches: int = 0, inliers: int = 0) -> RigLocalization:
         return RigLocalization(None, reason, matches, inliers, self.stopwatch.milliseconds)
