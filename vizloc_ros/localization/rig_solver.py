@@ -57,12 +57,12 @@ class _RigSearch:
         outcome = None
         for search in (self._quickly, self._thoroughly):
             if (found := search(matchers)) is not None:
-                outcome = self._verified(*found)
+                outcome = self._verified(found[0])
                 if outcome.pose is not None:
                     return self._without_rivals(outcome, *found)
         return outcome or self._without_pose(matchers)
 
-    def _verified(self, candidate: RigCandidate, matcher: RigMatcher) -> RigLocalization:
+    def _verified(self, candidate: RigCandidate) -> RigLocalization:
         """Outcome of a pose: verified, or the reason why it is not."""
         matches, inliers = candidate.counts(self._supporters(candidate))
         try:
