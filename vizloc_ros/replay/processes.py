@@ -119,9 +119,10 @@ class NodeProcesses:
         arguments = [WITHOUT_TRACKER] if composed and not self.tracking else []
         arguments.append("--ros-args")
         for node in NODES if composed else (executable,):
-            arguments += ["-p", f"{node}:use_sim_time:={str(self.use_sim_time).lower()}"]
-            for name, value in self.parameters.get(node, {}).items():
-                arguments += ["-p", f"{node}:{name}:={_yaml(value)}"]
+            given = {"use_sim_time": self.use_sim_time, **self.parameters.get(node, {})}
+            of_node = "" if namespace else f"{node}:"  # a name alone is not that of a node in a namespace
+            for name, value in given.items():
+                arguments += ["-p", f"{of_node}{name}:={_yaml(value)}"]
         shared = {topic: f"/{topic}" for topic in SHARED_TOPICS} if namespace else {}
         for topic, target in {**shared, **self.remappings}.items():
             arguments += ["-r", f"{topic}:={target}"]
