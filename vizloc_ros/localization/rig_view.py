@@ -13,6 +13,8 @@ from vizloc_ros.geometry.covariance import move_to_base
 from vizloc_ros.localization.outcome import Localization, LocalizedPose
 from vizloc_ros.localization.places import Place
 
+CAMERA_TOLERANCE = 0.01  # s; at 15 m/s, the vehicle moves by 15 cm meanwhile
+
 
 @dataclass(frozen=True)
 class RigView:

@@ -14,6 +14,7 @@ from vizloc_ros.datasets.image_headers import MAX_FILE_PIXELS, MAX_MESSAGE_PIXEL
 from vizloc_ros.features.device import Device
 from vizloc_ros.geometry.poses import pose_from_quaternion
 from vizloc_ros.localization.localization_options import PoseOptions, RetrievalOptions
+from vizloc_ros.localization.rig_view import CAMERA_TOLERANCE
 from vizloc_ros.options import Options
 from vizloc_ros.pixloc.submap import SubmapOptions
 from vizloc_ros.pixloc.tracking import TrackerOptions
@@ -233,7 +234,10 @@ class LocalizerOptions(PoseNodeOptions):
 
     cameras: CameraNames = Field((), description=_CAMERAS)
     camera_tolerance: float = Field(
-        0.01, ge=0, le=1, description="of several cameras, maximum difference of the stamps of one instant [s]"
+        CAMERA_TOLERANCE,
+        ge=0,
+        le=1,
+        description="of several cameras, maximum difference of the stamps of one instant [s]",
     )
     camera_wait: float = Field(
         0.1,
