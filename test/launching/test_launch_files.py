@@ -133,10 +133,10 @@ def test_vizloc_starts_its_nodes(run, rviz, arguments, executables):
 
 
 def test_several_cameras_have_an_hfnet_each(run):
-    actions = [
-        one for one in run("vizloc.launch.py", cameras="front, rear", namespace="car") if hasattr(one, "node_name")
-    ]
-    started = [Path(one.node_executable).name for one in actions]
+    from launch_ros.actions import Node
+
+    actions = run("vizloc.launch.py", cameras="front, rear", namespace="car")
+    started = [Path(one.node_executable).name for one in actions if isinstance(one, Node)]
     assert sorted(started) == sorted(["hfnet", *NODES])
 
 
