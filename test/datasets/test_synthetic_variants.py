@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vizloc_ros.datasets.synthetic import open_synthetic
-from vizloc_ros.datasets.synthetic.lens_covers import COVERS
+from vizloc_ros.datasets.synthetic.lens_covers import COVERS, HIDDEN_GRAY
 from vizloc_ros.datasets.synthetic.quads import Texture
 from vizloc_ros.datasets.synthetic.repeats import PERIOD, repeated_row
 from vizloc_ros.datasets.synthetic.route import CORNER_RADIUS, STRAIGHTS
@@ -95,6 +95,13 @@ def test_cameras_of_a_vehicle_take_their_images_at_one_time_from_their_mounts() 
     assert bases[0].translation[2] == pytest.approx(0, abs=0.1)  # on the ground
     distance, angle = pose_error(front.world_from_cam, rear.world_from_cam)
     assert (distance, angle) == pytest.approx((2.4, 180), abs=1e-6)
+
+
+def test_a_cover_may_be_on_one_camera() -> None:
+    spec = f"{SMALL}&cameras=front,rear&covered=upper_half"
+    front, rear = (record.read_image() for record in open_synthetic(f"{spec}&covered_camera=rear").records("query")[:2])
+    assert (rear[:60] == HIDDEN_GRAY).all()
+    assert (front[:60] != HIDDEN_GRAY).any()
 
 
 @pytest.mark.parametrize("spec", ["cameras=rear,front,seed=3&length=9", "length=9,cameras=rear,front&seed=3"])

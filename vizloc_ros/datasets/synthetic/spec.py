@@ -24,6 +24,7 @@ class StreetSpec:
         aliased: what repeats along the street: ``fronts`` (one facade on every house) or ``all`` (ground, trees and
             poles, too); empty for nothing.
         covered: cover on the lens in the second lap, a key of ``COVERS``; empty for none.
+        covered_camera: camera whose lens that cover is on; empty for all.
         cameras: names of the vehicle's cameras, keys of ``BASE_FROM_CAMERA``; none for one without a name, which is
             where the front camera is.
     """
@@ -37,6 +38,7 @@ class StreetSpec:
     world: str = "street"
     aliased: str = ""
     covered: str = ""
+    covered_camera: str = ""
     cameras: tuple[str, ...] = ()
 
     @property
@@ -59,6 +61,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "world": ("street", "corridor"),
     "aliased": ("fronts", "all"),
     "covered": tuple(COVERS),
+    "covered_camera": tuple(BASE_FROM_CAMERA),
 }
 
 

@@ -129,8 +129,8 @@ class SyntheticStreet:
         others = [] if name in ("", FRONT) else [list(BASE_FROM_CAMERA).index(name)]
         rng = np.random.default_rng([seed, _NOISE, lap.number, index, *others])
         image = expose(radiance, lap.conditions, 1 + swing(distance), streak, rng)
-        cover = self.spec.covered
-        return covered(image, cover, seed, index / self.spec.rate) if cover and lap.is_covered else image
+        cover = self.spec.covered if lap.is_covered and self.spec.covered_camera in ("", name) else ""
+        return covered(image, cover, seed, index / self.spec.rate) if cover else image
 
     def _drive(self, split: str) -> Drive:
         farthest = MAX_OFFSET if self.spec.world == "corridor" else np.inf
