@@ -85,6 +85,13 @@ def test_few_instants_wait(join: RigJoin) -> None:
     assert len(over) >= 42
 
 
+def test_images_of_one_camera_are_all_given_at_once() -> None:
+    join = RigJoin(("",), 0, WAIT)
+    for index in range(20):
+        assert join.add("", index, index, 0.0) == [Instant({"": index}, ())]
+    assert join.add("", 7, 7, 0.0) == []
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from((FRONT, REAR)), st.integers(0, 12), st.floats(0, 0.3), st.integers(0, 4_000_000)),

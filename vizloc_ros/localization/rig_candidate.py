@@ -13,6 +13,8 @@ from vizloc_ros.localization.pose_refinement import RigMatches
 from vizloc_ros.localization.rig_pose import RigEstimate, errors_of, estimate_rig_pose, refined_estimate
 from vizloc_ros.localization.rig_view import RigView
 
+_FEWEST_INLIERS = 6  # of a camera that supports a pose; RANSAC's sample alone has three
+
 
 @dataclass(frozen=True)
 class RigCandidate:
@@ -33,8 +35,8 @@ class RigCandidate:
         return int(self.estimate.inliers[camera].sum())
 
     def supports(self, camera: int, ratio: float) -> bool:
-        """Return True if a camera has inliers, at least in this ratio to its matches."""
-        return self.inliers_of(camera) > 0 and self.inliers_of(camera) >= ratio * len(self.matches[camera])
+        """Return True if a camera has inliers, more than a few by chance, at least in this ratio to its matches."""
+        return self.inliers_of(camera) >= max(_FEWEST_INLIERS, ratio * len(self.matches[camera]))
 
     def supporters(self, ratio: float) -> list[int]:
         """Cameras with at least this inlier ratio. One that is covered, or sees another place, does not count."""

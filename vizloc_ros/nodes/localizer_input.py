@@ -47,7 +47,7 @@ class LocalizerInput:
         self._cameras = options.cameras or ("",)
         self._stamps = {camera: StampGuard() for camera in self._cameras}
         self._joins = {camera: StampJoin(CHANNELS) for camera in self._cameras}
-        tolerance = options.camera_tolerance if options.cameras else 0.0
+        tolerance = options.camera_tolerance if len(self._cameras) > 1 else 0.0
         self._rig = RigJoin(self._cameras, round(tolerance * NANOSECONDS), options.camera_wait)
         for camera in self._cameras:
             for channel, kind in zip(CHANNELS, (CameraInfo, PointCloud2, PointCloud2), strict=True):
