@@ -1,13 +1,14 @@
 """Nodes of a vehicle with two cameras, as processes: an hfnet each, one localizer, one map server."""
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
+from pixloc_helpers import LONG_SIDE, with_references
 from ros_domains import own_domain
 from ros_helpers import ros_nodes, spin_until
 from sensor_msgs.msg import CameraInfo, Image
@@ -22,7 +23,7 @@ from vizloc_ros.replay.processes import NodeProcesses
 from vizloc_ros.replay.recorder import Recorder
 from vizloc_ros.ros.extrinsics import tf_message_type
 from vizloc_ros.ros.messages import header_of, rectified_camera_to_msg, stamp_to_ns, transform_to_msg
-from vizloc_ros.ros.node_options import HFNET, LOCALIZER, VISUAL_MAP_SERVER
+from vizloc_ros.ros.node_options import HFNET, LOCALIZER, TRACKER, VISUAL_MAP_SERVER
 from vizloc_ros.ros.qos import POSE, TF_STATIC
 
 pytestmark = pytest.mark.ros
@@ -131,37 +132,49 @@ def error(found: RigBench, stamp: int, records: dict[str, Record]) -> tuple[floa
     return pose_error(found.recorder.poses[stamp].map_from_base, truth)
 
 
-@pytest.fixture(scope="module")
-def running(rig_map: Path, rig_street: SyntheticStreet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RigBench]:
-    """The nodes of both cameras, for all tests of this module."""
-    common = {"map_path": str(rig_map)}
+@contextmanager
+def rig_bench(
+    map_path: Path, log: Path, mounts: dict[str, Record], executables: tuple[str, ...] = EXECUTABLES
+) -> Iterator[RigBench]:
+    """Context with the running nodes of both cameras, and the tracker of the front one, if it is to be started."""
+    common = {"map_path": str(map_path)}
+    of_images = {**common, "max_image_age": 0.0, "withhold_frozen": False}
     parameters: dict[str, dict[str, Any]] = {
-        HFNET: {**common, "max_image_age": 0.0, "withhold_frozen": False},
+        HFNET: {**of_images, "tracking_period": 1.0},
         VISUAL_MAP_SERVER: {**common, "cameras": CAMERAS},
         LOCALIZER: {"cameras": CAMERAS, "camera_wait": 0.3},
+        TRACKER: {**of_images, "long_side": LONG_SIDE, "threads": 1},
     }
-    log = tmp_path_factory.mktemp("rig_nodes") / "log"
+    of_tracker = {f"{TRACKER}:{topic}": f"/{FRONT}/{topic}" for topic in ("image", "camera_info")}
     with own_domain() as domain, ros_nodes("bench", domain_id=domain) as [node]:
         environment = {"ROS_DOMAIN_ID": str(domain), "PYTHONWARNINGS": "error"}
-        processes = NodeProcesses(parameters, {}, EXECUTABLES, log=log, environment=environment)
-        with processes as running:
+        with NodeProcesses(parameters, of_tracker, executables, log=log, environment=environment) as running:
             recorder = Recorder(context=node.context)
             made = RigBench(node, recorder, running)
-            made.mount(instant(rig_street, 0))
+            made.mount(mounts, tuple(mounts))
             try:
                 yield made
             finally:
                 recorder.destroy_node()
 
 
+@pytest.fixture(scope="module")
+def running(rig_map: Path, rig_street: SyntheticStreet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RigBench]:
+    """The nodes of both cameras, for all tests of this module."""
+    with rig_bench(rig_map, tmp_path_factory.mktemp("rig_nodes") / "log", instant(rig_street, 0)) as made:
+        yield made
+
+
 def test_images_of_both_cameras_give_one_pose_of_the_vehicle(running: RigBench, rig_street: SyntheticStreet) -> None:
     records = instant(rig_street, 8)
-    stamp = running.pose_of(records)
-    for _ in range(20):  # the first images may have been of one camera, while discovery was still under way
-        if running.value("localized_by") == "front, rear":
-            break
+    for _ in range(20):  # the first images may be of one camera, while discovery is still under way
         stamp = running.pose_of(records)
-        running.spin_until(lambda: True)
+        with suppress(AssertionError):
+            running.spin_until(
+                lambda stamp=stamp: stamp in running.covariances and running.value("localized_by") == "front, rear",
+                timeout_s=2.0,
+            )
+            break
     running.expect_by(FRONT, REAR)
     distance, angle = error(running, stamp, records)
     assert distance < 0.05
@@ -216,31 +229,54 @@ def test_cameras_that_contradict_each_other_give_no_pose(running: RigBench, rig_
 def test_a_camera_without_a_transform_is_named_and_left_out(
     rig_map: Path, rig_street: SyntheticStreet, tmp_path: Path
 ) -> None:
-    common = {"map_path": str(rig_map)}
-    parameters: dict[str, dict[str, Any]] = {
-        HFNET: {**common, "max_image_age": 0.0, "withhold_frozen": False},
-        VISUAL_MAP_SERVER: {**common, "cameras": CAMERAS},
-        LOCALIZER: {"cameras": CAMERAS},
-    }
-    with own_domain() as domain, ros_nodes("bench", domain_id=domain) as [node]:
-        environment = {"ROS_DOMAIN_ID": str(domain)}
-        with NodeProcesses(parameters, {}, EXECUTABLES, log=tmp_path / "log", environment=environment) as processes:
-            recorder = Recorder(context=node.context)
-            made, records = RigBench(node, recorder, processes), instant(rig_street, 8)
-            made.mount(records, (REAR,))
-            reason = "without front: no transform base_link -> front_optical_frame on /tf_static"
+    records = instant(rig_street, 8)
+    with rig_bench(rig_map, tmp_path / "log", {REAR: records[REAR]}) as made:
+        reason = "without front: no transform base_link -> front_optical_frame on /tf_static"
 
-            def said() -> bool:
-                return any(name == LOCALIZER and reason in text for name, _, text in recorder.messages)
+        def said() -> bool:
+            return any(name == LOCALIZER and reason in text for name, _, text in made.recorder.messages)
 
-            for _ in range(10):  # while discovery is under way, an image of the front camera may be lost
-                stamp = made.pose_of(records)
-                assert error(made, stamp, records)[0] < 0.1
-                with suppress(AssertionError):
-                    made.spin_until(said, timeout_s=2.0)
-                    break
-            assert said(), recorder.messages
-            recorder.destroy_node()
+        for _ in range(10):  # while discovery is under way, an image of the front camera may be lost
+            stamp = made.pose_of(records)
+            assert error(made, stamp, records)[0] < 0.1
+            with suppress(AssertionError):
+                made.spin_until(said, timeout_s=2.0)
+                break
+        assert said(), made.recorder.messages
+
+
+@pytest.mark.alone
+def test_the_tracker_follows_the_first_camera_and_both_rest_meanwhile(
+    rig_map: Path, rig_street: SyntheticStreet, tmp_path: Path
+) -> None:
+    folder = with_references(rig_map, rig_street.records("map"), tmp_path / "map")
+    with rig_bench(folder, tmp_path / "log", instant(rig_street, 0), (*EXECUTABLES, TRACKER)) as made:
+
+        def tracks() -> bool:
+            return bool(made.recorder.states) and made.recorder.states[-1][1] == "TRACKING"
+
+        start = instant(rig_street, 2)
+        for _ in range(100):
+            if tracks():
+                break
+            made.send(start)
+            with suppress(AssertionError):
+                made.spin_until(tracks, timeout_s=0.2)
+        assert tracks(), made.recorder.messages[-5:]
+        stamps = {}
+        for index in range(2, 16):
+            records = instant(rig_street, index)
+            stamps[made.send(records)] = records
+            with suppress(AssertionError):
+                made.spin_until(lambda: False, timeout_s=0.3)
+        found = [stamp for stamp in stamps if stamp in made.recorder.tracked]
+        assert len(found) >= 7
+        for stamp in found:
+            front = stamps[stamp][FRONT]
+            truth = front.world_from_cam * front.mounting.base_from_cam.inverse()
+            assert pose_error(made.recorder.tracked[stamp].map_from_base, truth)[0] < 0.25
+        for name in CAMERAS:
+            assert made.recorder.count(f"{name}/{HFNET}", "throttled") > 0
 
 
 @pytest.mark.parametrize(
