@@ -130,6 +130,28 @@ def test_a_wrong_mount_is_named(scene: RigScene) -> None:
     assert "the pose of a camera on the vehicle is wrong" in outcome.reason
 
 
+@pytest.mark.parametrize("degrees", [0.5, 1.0, 2.0, 5.0, 8.0])
+def test_a_mount_that_is_not_exact_makes_the_pose_uncertain(degrees: float) -> None:
+    """Sharp images, of which a mean of two cameras at odds would be given as exact."""
+    scene = RigScene(seed=11)
+    mount = MOUNTS[REAR] * Rigid3d(Rotation3d(np.array([0, np.radians(degrees), 0])), np.zeros(3))
+    seen = [scene.view(FRONT, noise_px=0.1), scene.view(REAR, noise_px=0.1, mount=mount)]
+    outcome = RigSolver().solve(seen)
+    if outcome.pose is None:
+        assert degrees > 2
+        assert "front and rear disagree by" in outcome.reason
+        return
+    assert degrees < 5
+    assert squared_error(outcome.pose.map_from_rig, BASE, outcome.pose.covariance) < 25
+    distance, angle = outcome.pose.disagreement
+    assert distance > 0.1 * degrees
+    assert angle == pytest.approx(0.5 * degrees, rel=0.3)
+
+
+def test_exact_mounts_do_not_disagree(views: list[RigView]) -> None:
+    assert right_pose(RigSolver().solve(views)).disagreement == (0, 0)
+
+
 def test_places_that_look_alike_for_all_cameras_make_the_pose_ambiguous(views: list[RigView]) -> None:
     twice = [replace(view, places=[*view.places, *moved(view, ELSEWHERE).places]) for view in views]
     assert RigSolver().solve(twice).reason == "ambiguous: 2 places look alike"

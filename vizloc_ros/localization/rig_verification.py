@@ -2,6 +2,9 @@
 
 A camera without inliers says nothing: it may be covered. So evidence counts where there is some: that of all supporting
 cameras together, or of the one with the most inliers alone, whichever makes the pose more probable.
+
+Poses of the cameras on the rig that are wrong by some degrees still give a pose, between those of the cameras. So each
+camera's own pose is compared with it, and what they differ by is uncertainty.
 """
 
 from collections.abc import Sequence
@@ -10,19 +13,24 @@ from functools import cached_property
 
 import numpy as np
 from pycolmap import Rigid3d
+from scipy.special import chdtri
 
 from vizloc_ros.arrays import Bool, Float64
 from vizloc_ros.geometry.covariance import max_position_std, move_to_base, with_map_covariance
-from vizloc_ros.localization.absolute_pose import Matches
+from vizloc_ros.geometry.se3 import so3_log
+from vizloc_ros.localization.absolute_pose import Matches, correlation_factor, pose_covariance, reprojection_errors
 from vizloc_ros.localization.guided_matching import GuidedMatches, guided_matches
 from vizloc_ros.localization.localization_options import PoseOptions
 from vizloc_ros.localization.outcome import LocalizedPose
 from vizloc_ros.localization.pose_evidence import PoseEvidence, depth_ratio, filled_cells, shipped_model
-from vizloc_ros.localization.pose_refinement import RigMatches, refine_rig_pose
+from vizloc_ros.localization.pose_refinement import RigMatches, refine_absolute_pose, refine_rig_pose
 from vizloc_ros.localization.pose_solver import GUIDED_RADIUS, WIDE_RADIUS, without
 from vizloc_ros.localization.rig_candidate import RigCandidate
 from vizloc_ros.localization.rig_pose import errors_of, rig_covariance
 from vizloc_ros.localization.rig_view import RigPose, RigView
+
+_FEWEST_ALONE = 30  # inliers of a camera whose own pose is compared with the rig's
+_BY_CHANCE = 0.05  # probability that cameras with exact poses seem to disagree; it only makes the pose less certain
 
 
 class RejectedError(Exception):
@@ -44,7 +52,8 @@ def verify(candidate: RigCandidate, views: Sequence[RigView], options: PoseOptio
         _Support(views[c], candidate.places[c], candidate.matches[c], candidate.estimate.inliers[c], rig_from_map)
         for c in supporters
     ]
-    covariance = _covariance(supports, options)
+    scatter, disagreement = _disagreement(supports, options)
+    covariance = _covariance(supports, scatter, options)
     radius = GUIDED_RADIUS * options.max_reprojection_error
     found = [each.guided(rig_from_map, WIDE_RADIUS * each.rms if each.rms > radius else radius) for each in supports]
     refined = refine_rig_pose(
@@ -65,7 +74,7 @@ def verify(candidate: RigCandidate, views: Sequence[RigView], options: PoseOptio
         each.view.name: each.localized(map_from_rig, covariance, guided.matches, probability, options)
         for each, guided in zip(supports, found, strict=True)
     }
-    return RigPose(map_from_rig, covariance, cameras)
+    return RigPose(map_from_rig, covariance, cameras, disagreement)
 
 
 def rig_probability(evidence: Sequence[PoseEvidence]) -> float:
@@ -143,6 +152,35 @@ class _Support:
             alike=guided.alike,
         )
 
+    def own_error(self, options: PoseOptions) -> tuple[Float64, float] | None:
+        """Error (6,) [m, rad] of the rig's pose by this camera's inliers alone, in the order of a covariance.
+
+        With its square in units of the covariance of the camera's own pose. None for too few inliers.
+        """
+        view, verified = self.view, self.verified
+        if len(verified) < _FEWEST_ALONE:
+            return None
+        at_rig = self.cam_from_rig * self.rig_from_map
+        own = refine_absolute_pose(at_rig, verified.pixels, verified.positions, view.camera)
+        map_from_cam = own.inverse()
+        try:
+            covariance, _ = pose_covariance(
+                map_from_cam, verified.positions, verified.pixels, view.camera, options.pixel_sigma
+            )
+        except np.linalg.LinAlgError:
+            return None
+        errors = reprojection_errors(own, verified.pixels, verified.positions, view.camera)
+        covariance = with_map_covariance(
+            options.covariance_scale * correlation_factor(errors) * covariance,
+            options.map_position_std,
+            options.map_rotation_std,
+        )
+        covariance = move_to_base(covariance, map_from_cam, self.cam_from_rig)
+        map_from_rig, own_from_rig = self.rig_from_map.inverse(), map_from_cam * self.cam_from_rig
+        turned = so3_log(own_from_rig.rotation * map_from_rig.rotation.inverse())
+        error = np.concatenate([own_from_rig.translation - map_from_rig.translation, turned])
+        return error, float(error @ np.linalg.solve(covariance, error))
+
     def localized(
         self, map_from_rig: Rigid3d, covariance: Float64, found: Matches, probability: float, options: PoseOptions
     ) -> LocalizedPose:
@@ -173,7 +211,20 @@ def _rms(errors: Float64) -> float:
     return float(np.sqrt(np.square(errors).mean()))
 
 
-def _covariance(supports: Sequence[_Support], options: PoseOptions) -> Float64:
+def _disagreement(supports: Sequence[_Support], options: PoseOptions) -> tuple[Float64, tuple[float, float]]:
+    """(6, 6) mean square of how far the cameras' own poses are from the rig's [m^2, rad^2], and the largest [m, deg].
+
+    Zero if the noise of the matches and the map explains it.
+    """
+    own = [error for support in supports if (error := support.own_error(options)) is not None]
+    if len(own) < 2 or sum(squared for _, squared in own) <= chdtri(6 * (len(own) - 1), _BY_CHANCE):
+        return np.zeros((6, 6)), (0.0, 0.0)
+    errors = np.array([error for error, _ in own])
+    distance, angle = (float(np.linalg.norm(part, axis=1).max()) for part in (errors[:, :3], errors[:, 3:]))
+    return errors.T @ errors / len(errors), (distance, float(np.degrees(angle)))
+
+
+def _covariance(supports: Sequence[_Support], scatter: Float64, options: PoseOptions) -> Float64:
     """Covariance of the pose by the inliers of its supporters. Raises ``RejectedError`` for a large one."""
     verified = [each.on_rig(each.verified) for each in supports]
     map_from_rig = supports[0].rig_from_map.inverse()
@@ -182,8 +233,12 @@ def _covariance(supports: Sequence[_Support], options: PoseOptions) -> Float64:
     except np.linalg.LinAlgError:
         raise RejectedError(f"the {sum(len(one.pixels) for one in verified)} inliers do not fix the pose") from None
     covariance = with_map_covariance(covariance, options.map_position_std, options.map_rotation_std)
-    std = max_position_std(covariance)
-    if not std <= options.max_position_std:
-        accepted = f"at most {options.max_position_std:g} m is accepted"
+    accepted = f"at most {options.max_position_std:g} m is accepted"
+    if not (std := max_position_std(covariance)) <= options.max_position_std:
         raise RejectedError(f"the position is uncertain by {std:.2g} m, {accepted}")
-    return covariance
+    if not (std := max_position_std(covariance + scatter)) <= options.max_position_std:
+        names = " and ".join(each.view.name for each in supports)
+        raise RejectedError(
+            f"{names} disagree by {std:.2g} m, {accepted}: is the pose of one on the vehicle wrong, or its stamp?"
+        )
+    return covariance + scatter

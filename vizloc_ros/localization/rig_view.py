@@ -43,11 +43,14 @@ class RigPose:
         map_from_rig: pose of the rig's frame in the map.
         covariance: (6, 6) covariance [x y z, rotation about fixed x y z] in the map frame [m^2, rad^2].
         cameras: poses of the cameras that support it by their names, each with its own inliers.
+        disagreement: largest distance [m] and angle [deg] between this pose and that of a camera alone, as far as they
+            are significant: poses of cameras on the rig that are not exact. The covariance has them.
     """
 
     map_from_rig: Rigid3d
     covariance: Float64
     cameras: dict[str, LocalizedPose]
+    disagreement: tuple[float, float] = (0.0, 0.0)
 
     @property
     def reprojection_rms(self) -> float:

@@ -223,6 +223,8 @@ class LocalizerNode(PipelineNode):
             diagnostics.set_value("position_std_m", max_position_std(pose.covariance))
             if self.options.cameras:
                 diagnostics.set_value("localized_by", ", ".join(pose.cameras))
+                diagnostics.set_value("cameras_apart_m", pose.disagreement[0])
+                diagnostics.set_value("cameras_apart_deg", pose.disagreement[1])
         if problems:
             level = Level.WARN
             text += "".join(f"; without {camera}: {problem}" for camera, problem in problems.items())
