@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
 from pixloc_helpers import LONG_SIDE, with_references
+from rcl_interfaces.srv import SetParametersAtomically
+from rclpy.parameter import Parameter
 from ros_domains import own_domain
 from ros_helpers import ros_nodes, spin_until
 from sensor_msgs.msg import CameraInfo, Image
+from std_srvs.srv import Trigger
 
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.synthetic import SyntheticStreet, open_synthetic
@@ -107,6 +110,14 @@ class RigBench:
                 continue
             return next(stamp for stamp in stamps if stamp in self.recorder.poses)
         raise AssertionError(f"no pose; diagnostics: {self.recorder.messages[-5:]}")
+
+    def call(self, kind: Any, name: str, request: Any) -> Any:
+        client = self.node.create_client(kind, name)
+        self.spin_until(client.service_is_ready)
+        answer = client.call_async(request)
+        self.spin_until(answer.done, timeout_s=60.0)
+        self.node.destroy_client(client)
+        return answer.result()
 
     def value(self, key: str) -> str:
         status = self.recorder.statuses.get(LOCALIZER)
@@ -224,6 +235,31 @@ def test_cameras_that_contradict_each_other_give_no_pose(running: RigBench, rig_
     stamps = [running.send({FRONT: here[FRONT], REAR: there[REAR]}) for _ in range(3)]
     running.expect_message(LOCALIZER, "not localized: ambiguous: ", FRONT, REAR)
     assert not set(stamps) & running.recorder.poses.keys()
+
+
+def test_all_hfnets_follow_another_map(rig_map: Path, rig_street: SyntheticStreet, tmp_path: Path) -> None:
+    """The other map has features of another kind: an hfnet that does not follow is refused by the map server."""
+    other = tmp_path / "other"
+    extractor = open_extractor("rootsift", {"words": 16, "max_keypoints": 1500})
+    build_map(rig_street.records("map"), extractor, other, dataset=rig_street.name)
+    records = instant(rig_street, 8)
+    with rig_bench(rig_map, tmp_path / "log", records) as made:
+        made.pose_of(records)
+        parameter = Parameter("map_path", value=str(other)).to_parameter_msg()
+        request = SetParametersAtomically.Request(parameters=[parameter])
+        assert made.call(
+            SetParametersAtomically, f"{VISUAL_MAP_SERVER}/set_parameters_atomically", request
+        ).result.successful
+        answer = made.call(Trigger, f"{VISUAL_MAP_SERVER}/load_map", Trigger.Request())
+        assert answer.success, answer.message
+        made.recorder.poses.clear()
+        for _ in range(10):
+            stamp = made.pose_of(records)
+            with suppress(AssertionError):
+                made.spin_until(lambda: made.value("localized_by") == "front, rear", timeout_s=2.0)
+                break
+        assert error(made, stamp, records)[0] < 0.1
+        made.expect_by(FRONT, REAR)
 
 
 def test_a_camera_without_a_transform_is_named_and_left_out(

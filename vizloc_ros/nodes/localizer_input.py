@@ -20,6 +20,7 @@ from vizloc_ros.timing import NANOSECONDS
 CHANNELS = ("features/camera_info", "features", "candidates")
 Joined = tuple[CameraInfo, PointCloud2, PointCloud2]  # of one image, in the order of the channels
 _LOOKS = 4  # for instants that are over, within the time that they wait
+_SHORTEST_LOOK = 0.005  # s
 
 
 class LocalizerInput:
@@ -53,7 +54,9 @@ class LocalizerInput:
             for channel, kind in zip(CHANNELS, (CameraInfo, PointCloud2, PointCloud2), strict=True):
                 node.create_subscription(kind, topic_of(camera, channel), self.receiver(camera, channel), FEATURES)
         if len(self._cameras) > 1:
-            node.create_timer(max(options.camera_wait / _LOOKS, 1e-3), self._look, clock=node.diagnostics.clock)
+            node.create_timer(
+                max(options.camera_wait / _LOOKS, _SHORTEST_LOOK), self._look, clock=node.diagnostics.clock
+            )
 
     def receiver(self, camera: str, channel: str) -> Callable[[Any], None]:
         """Receiver of the messages of a camera on a channel."""
