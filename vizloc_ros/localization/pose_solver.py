@@ -33,8 +33,8 @@ from vizloc_ros.localization.pose_evidence import PoseEvidence, depth_ratio, fil
 from vizloc_ros.localization.pose_refinement import refine_absolute_pose
 from vizloc_ros.timing import Stopwatch
 
-_GUIDED_RADIUS = 0.375  # of a guided match, as a ratio of max_reprojection_error: the pose is known better by then
-_WIDE_RADIUS = 5.0  # the same in blurred images, as a ratio of the RMS error, if that is above that radius
+GUIDED_RADIUS = 0.375  # of a guided match, as a ratio of max_reprojection_error: the pose is known better by then
+WIDE_RADIUS = 5.0  # the same in blurred images, as a ratio of the RMS error, if that is above that radius
 
 
 class PoseSolver:
@@ -222,9 +222,9 @@ class _Search:
             raise _RejectedError(f"only {inliers} of {len(matches)} matches are inliers, {needed}")
         verified, cam_from_map = candidate.verified, candidate.estimate.cam_from_map
         covariance, rms, errors = self._covariance(candidate)
-        radius = _GUIDED_RADIUS * options.max_reprojection_error
-        blurred = rms > radius and are_blurred(errors)
-        guided = found = self._guided(candidate, cam_from_map, _WIDE_RADIUS * rms if blurred else radius)
+        radius = GUIDED_RADIUS * options.max_reprojection_error
+        blurred = are_blurred(errors, radius)
+        guided = found = self._guided(candidate, cam_from_map, WIDE_RADIUS * rms if blurred else radius)
         refined = refine_absolute_pose(cam_from_map, found.matches.pixels, found.matches.positions, self.camera)
         if blurred:
             guided = self._guided(candidate, refined, radius)
@@ -294,7 +294,7 @@ class _Search:
             keypoints=found.keypoints[inlier],
             landmark_ids=found.landmark_ids[inlier],
             positions=found.positions[inlier],
-            rejected=_without(pose.rejected, found.keypoints, len(self.features)),
+            rejected=without(pose.rejected, found.keypoints, len(self.features)),
             reprojection_rms=float(np.sqrt(np.square(errors[inlier]).mean())),
         )
 
@@ -302,7 +302,7 @@ class _Search:
         return Localization(None, reason, matches, inliers, self.stopwatch.milliseconds)
 
 
-def _without(indices: Int32, others: Int32, count: int) -> Int32:
+def without(indices: Int32, others: Int32, count: int) -> Int32:
     """Ascending distinct indices below ``count`` that are not among the others."""
     kept = np.zeros(count, bool)
     kept[indices] = True
