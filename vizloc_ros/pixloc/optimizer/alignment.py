@@ -91,21 +91,24 @@ def _refined(coarse: Alignment, level: PatchesOnLevel, options: AlignmentOptions
     """Refine an alignment on the fine level; return it as it was where the patches do not tell better.
 
     So it is in images that are more blurred than the keyframes, because blur moves edges; where few patches look as in
-    the map, or none fit better than before; and where the pose moves farther than its covariance allows.
+    the map, or they do not fit better than before; and where the pose moves farther than its covariance allows: less
+    and less the more an image is blurred.
 
     The refined pose has the covariance of the fine level. Cost, inliers and number of landmarks stay those of the
     features, by which alignments are verified.
     """
     fine = options.fine
-    if level.sharpness(_SHARPNESS_LANDMARKS) < fine.min_sharpness:
+    sharpness = level.sharpness(_SHARPNESS_LANDMARKS)
+    if sharpness <= fine.min_sharpness:
         return coarse
+    max_deviation = fine.max_deviation * min(1.0, (sharpness - fine.min_sharpness) / (1 - fine.min_sharpness))
     optimizer = PoseOptimizer([coarse.cam_from_map], 1, options, trace=bool(coarse.trace))
     optimizer.run(level)
     (refined,) = optimizer.outcomes(level)
     descended = refined.cost <= optimizer.first_costs()[0]
     if refined.failure or not descended or refined.inlier_ratio < fine.min_inlier_ratio:
         return coarse
-    if not _deviation(coarse, refined) <= fine.max_deviation:
+    if not _deviation(coarse, refined) <= max_deviation:
         return coarse
     return replace(
         coarse,

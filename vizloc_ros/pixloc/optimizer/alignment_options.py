@@ -16,20 +16,20 @@ class FineOptions(Options):
 
     enabled: bool = Field(True, description="align patches last, in maps that have some")
     min_sharpness: float = Field(
-        0.88,
+        0.84,
         ge=0,
-        le=10,
-        description="minimum sharpness of an image's patches for those of the map; below, they are not aligned",
+        lt=1,
+        description="sharpness of an image's patches for those of the map, up to which they are not aligned",
     )
     min_inlier_ratio: float = Field(
         0.4, ge=0, le=1, description="minimum ratio of patches, by contrast, that look as in the map"
     )
     max_deviation: float = Field(
-        4.0,
+        8.0,
         gt=0,
         le=1000,
-        description="maximum deviation from the pose of the feature levels [standard deviations of that pose, before "
-        "covariance_scale]",
+        description="maximum deviation from the pose of the feature levels, in standard deviations of that before "
+        "covariance_scale, of an image as sharp as the map's; less sharp, it is less, to 0 at min_sharpness",
     )
 
 
