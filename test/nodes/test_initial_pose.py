@@ -31,14 +31,12 @@ TRIES, IMAGES = 10, 12
 @pytest.fixture(scope="module")
 def running(tracked_map: VisualMap, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     tracker = {"long_side": LONG_SIDE, "threads": 1, **MOUNTING}
-    server = {"submap.refresh_distance": 1.5}  # references of small images hold for shorter distances
     log = tmp_path_factory.mktemp("log") / "log"
     with bench(
         tracked_map.folder,
         log,
         NODES,
         hfnet=MOUNTING,
-        visual_map_server=server,
         localizer=MOUNTING,
         pixloc_tracker=tracker,
     ) as made:

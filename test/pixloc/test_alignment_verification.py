@@ -64,7 +64,10 @@ def test_few_inliers_and_large_deviations_are_ambiguous() -> None:
 @pytest.mark.parametrize("away", [(0, 0, 1.0, 0, 0, 0), (0, 0, 0, 0, 0.1, 0)])
 def test_alignments_far_from_the_prediction_are_rejected(away: tuple[float, ...]) -> None:
     """Even with many inliers, and if all other initial poses end there."""
-    assert "standard deviations away from the prediction, 8 at most" in verify(GOOD, predicted(*away), OPTIONS).reason
+    verification = verify(GOOD, predicted(*away), OPTIONS)
+    assert "standard deviations away from the prediction, 6 at most" in verification.reason
+    assert verification.contradicts
+    assert not verify(replace(GOOD, inlier_ratio=0.59), predicted(*away), OPTIONS).contradicts
 
 
 def test_deviations_contain_both_uncertainties() -> None:

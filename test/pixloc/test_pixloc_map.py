@@ -174,14 +174,39 @@ def test_keyframes_that_are_not_covisible_with_the_best_are_not_chosen(tracked_m
     assert sorted(chosen) == connected
 
 
+FAR = {"refresh_ratio": 10.0}  # landmarks are never too near for ``refresh_distance``
+
+
+def forward(pose: Rigid3d, meters: float) -> Rigid3d:
+    return pose * Rigid3d(Rotation3d(), np.array([0, 0, meters]))
+
+
 def test_a_submap_is_kept_until_the_camera_has_moved(tracked_map: VisualMap) -> None:
-    selector = SubmapSelector(tracked_map, SubmapOptions(refresh_distance=1.0, refresh_angle=5.0))
+    selector = SubmapSelector(tracked_map, SubmapOptions(refresh_distance=1.0, refresh_angle=5.0, **FAR))
     here = pose_at(tracked_map, 5)
     first = selector.around(here)
     assert first is not None
-    assert selector.around(here * Rigid3d(Rotation3d(), np.array([0, 0, 0.9]))) is first
-    assert selector.around(here * Rigid3d(Rotation3d(), np.array([0, 0, 1.1]))) is not first
+    assert selector.around(forward(here, 0.5)) is first
+    assert selector.around(forward(here, 0.6)) is not first
     assert selector.around(here * Rigid3d(Rotation3d(np.array([0, np.radians(6), 0])), np.zeros(3))) is not first
+
+
+def test_a_submap_of_near_landmarks_is_kept_for_a_shorter_way(tracked_map: VisualMap) -> None:
+    here = pose_at(tracked_map, 5)
+    submap = SubmapSelector(tracked_map, SubmapOptions(refresh_distance=100.0)).around(here)
+    assert submap is not None
+    distances = np.linalg.norm(submap.references.positions - here.translation, axis=1)
+    assert submap.way == pytest.approx(0.15 * np.median(distances))
+
+
+def test_a_camera_that_turns_back_gets_another_submap(tracked_map: VisualMap) -> None:
+    start = pose_at(tracked_map, 9)
+    selector = SubmapSelector(tracked_map, SubmapOptions(refresh_distance=2.0, **FAR))
+    on_the_way = [selector.around(forward(start, -0.5 * i)) for i in range(5)]
+    last = on_the_way[-1]
+    assert last is not None
+    assert selector.around(forward(start, -2.0)) is last  # its middle is 2.4 m behind the start
+    assert selector.around(forward(start, -1.0)) is not last
 
 
 ALL = {"max_view_difference": 1e6}
@@ -189,15 +214,16 @@ ALL = {"max_view_difference": 1e6}
 
 def test_a_submap_is_chosen_for_the_middle_of_its_use(tracked_map: VisualMap) -> None:
     start = pose_of(tracked_map.keyframe_poses[3])
-    poses = [start * Rigid3d(Rotation3d(), np.array([0, 0, 0.5 * i])) for i in range(8)]
-    options = SubmapOptions(refresh_distance=1.8)
+    poses = [forward(start, 0.5 * i) for i in range(8)]
+    options = SubmapOptions(refresh_distance=1.8, **FAR)
     selector, fresh = SubmapSelector(tracked_map, options), SubmapSelector(tracked_map, options)
     submaps = [selector.around(pose) for pose in poses]
-    assert [submap is submaps[0] for submap in submaps] == 4 * [True] + 4 * [False]
-    ahead = poses[4] * Rigid3d(Rotation3d(), np.array([0, 0, 0.9]))
+    firsts = [next(i for i, other in enumerate(submaps) if other is submap) for submap in submaps]
+    assert firsts == [0, 0, 2, 2, 2, 2, 6, 6]
+    ahead = forward(poses[2], 0.81)
     expected = fresh.references_of(fresh.keyframes_around(ahead), ahead)
-    assert submaps[4] is not None
-    np.testing.assert_array_equal(submaps[4].references.landmark_ids, expected.landmark_ids)
+    assert submaps[2] is not None
+    np.testing.assert_array_equal(submaps[2].references.landmark_ids, expected.landmark_ids)
     carried_away = pose_of(tracked_map.keyframe_poses[20])
     there = selector.around(carried_away)
     assert there is not None

@@ -56,3 +56,23 @@ def test_a_conflict_that_no_other_follows_is_forgotten() -> None:
     check.compare(at(12.0), at(0.0), 0)
     assert check.withheld(2 * SECOND)
     assert not check.withheld(2 * SECOND + 1)
+
+
+def test_after_an_image_that_contradicts_the_motion_some_must_be_tracked() -> None:
+    check = confirmed(settling_images=3)
+    check.note_image(tracked=True, contradicts=False)
+    assert check.withheld(0) == ""
+    check.note_image(tracked=False, contradicts=True)
+    for waits in (3, 2, 1):
+        assert f"waits for {waits} more images" in check.withheld(0)
+        check.note_image(tracked=False, contradicts=False)  # one that fails for another reason does not count
+        check.note_image(tracked=True, contradicts=False)
+    assert check.withheld(0) == ""
+
+
+def test_an_image_contradicts_no_track_that_nobody_has_confirmed() -> None:
+    check = TrackCheck(TrackCheckOptions())
+    check.restart(1)
+    check.note_image(tracked=False, contradicts=True)
+    check.restart(2)
+    assert check.withheld(0) == ""

@@ -138,6 +138,18 @@ def test_one_bad_image_is_bridged(tracker: Tracker, drive: list[tuple[Record, Fr
     assert all(follow(tracker, drive[6:9]))
 
 
+def test_images_in_the_wrong_order_are_withheld(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
+    """Every second one is where the camera cannot be, and nothing tells which ones."""
+    tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
+    assert all(follow(tracker, drive[:6]))
+    swapped = [drive[i + 1 - 2 * (i % 2)][1].image for i in range(6, 16)]
+    found = [tracker.track(replace(frame, image=image)) for (_, frame), image in zip(drive[6:16], swapped, strict=True)]
+    assert [tracked.map_from_cam for tracked in found[1:]] == [None] * 9
+    reasons = [tracked.reason for tracked in found[1:]]
+    assert any("standard deviations away from the prediction" in reason for reason in reasons)
+    assert any("in the wrong order" in reason for reason in reasons)
+
+
 def test_two_conflicting_priors_replace_the_track(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
     tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
     follow(tracker, drive[:6])

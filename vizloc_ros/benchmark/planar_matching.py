@@ -7,10 +7,10 @@ from typing import Any
 from vizloc_ros.benchmark.benchmark_run import BenchmarkRun
 from vizloc_ros.benchmark.sources import HPATCHES
 from vizloc_ros.datasets.homographies import open_homographies
-from vizloc_ros.evaluation.homography_matching import evaluate_extractor
+from vizloc_ros.evaluation.homography_matching import LONG_SIDE, evaluate_extractor
 from vizloc_ros.evaluation.kept_results import names_id
 
-KEYPOINTS, LONG_SIDE = 300, 640
+KEYPOINTS = 300
 SETUP = f"HPatches: {KEYPOINTS} keypoints, images of at most {LONG_SIDE} px, correct within 3 px."
 NO_SFM = "The paper's SfM dataset (LF-Net's photo tourism with depth maps) is not read."
 

@@ -20,7 +20,7 @@ from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.displacements import DISPLACEMENTS_READER, open_displacements
 from vizloc_ros.datasets.homographies import HOMOGRAPHY_READERS, open_homographies
 from vizloc_ros.datasets.record import every as every_nth
-from vizloc_ros.evaluation.homography_matching import evaluate_extractor, matching_report, plot_mma
+from vizloc_ros.evaluation.homography_matching import LONG_SIDE, evaluate_extractor, matching_report, plot_mma
 from vizloc_ros.evaluation.matching_metrics import HOMOGRAPHY_THRESHOLDS_PX, MatchingSummary
 from vizloc_ros.evaluation.recall import readable
 from vizloc_ros.evaluation.report import require_result_folder, write_report
@@ -56,6 +56,9 @@ def matching(
     keypoints: Annotated[list[int], typer.Option(help="Best keypoints of an image; may be given again", min=1)] = (
         _KEYPOINTS
     ),
+    long_side: Annotated[
+        int, typer.Option(help="Shrink longer planar images to this longer side, as the paper does; 0: do not", min=0)
+    ] = LONG_SIDE,
     sequences: Annotated[bool, typer.Option("--sequences", help="Also show each sequence")] = False,
     extractor_config: ExtractorConfigOption = None,
     provider: ProviderOption = "cpu",
@@ -74,14 +77,20 @@ def matching(
     if out is not None:
         require_result_folder(out)  # as well
     counts = sorted(set(keypoints))
-    runs = {name: evaluate_extractor(opened, pairs, counts, bar) for name, opened in extractors.items()}
+    runs = {
+        name: evaluate_extractor(opened, pairs, counts, bar, long_side or None) for name, opened in extractors.items()
+    }
     for name, of_counts in runs.items() if sequences else ():
         rows = {(sequence, n): found for n, run in of_counts.items() for sequence, found in run.sequences.items()}
         console.print(_table(name, "sequence", rows))
     rows = {(name, n): run.overall for name, of_counts in runs.items() for n, run in of_counts.items()}
-    console.print(_table(f"{dataset}, {len(pairs)} pairs", "extractor", rows))
+    size = f"at most {long_side} px" if long_side else "full size"
+    console.print(_table(f"{dataset}, {len(pairs)} pairs, {size}", "extractor", rows))
     if out is not None:
-        write_report(out / "report.json", {**matching_report(runs), "dataset": dataset, "command": command_line()})
+        write_report(
+            out / "report.json",
+            {**matching_report(runs), "dataset": dataset, "long_side": long_side, "command": command_line()},
+        )
         plot_mma(out / "mma.png", runs)
         console.print(f"written to {out}")
 

@@ -18,6 +18,8 @@ from vizloc_ros.features.extractor import FeatureExtractor
 from vizloc_ros.features.gray_image import gray_image
 from vizloc_ros.parallel import Progress, silent
 
+LONG_SIDE = 640  # longer side to which images are shrunk (HF-Net, appendix B.1)
+
 
 @dataclass(frozen=True)
 class MatchingRun:

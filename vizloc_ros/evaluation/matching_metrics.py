@@ -20,6 +20,7 @@ from vizloc_ros.features.types import Features, dequantize
 CORRECT_PX = 3.0
 MMA_THRESHOLDS_PX = tuple(range(1, 11))
 HOMOGRAPHY_THRESHOLDS_PX = (1, 3, 5)
+_RANSAC = cv2.USAC_MAGSAC  # plain RANSAC's result depends twice as much on the order of the matches
 _RANSAC_PX = 3.0
 _RANSAC_ITERATIONS = 5000
 _RANSAC_CONFIDENCE = 0.9999  # OpenCV's 0.995 stops so early that the ratio within 1 px is mostly luck
@@ -214,7 +215,7 @@ def _homography_error(points_a: Float64, points_b: Float64, b_from_a: Float64, s
     if len(points_a) < 4:  # fewer do not determine a homography
         return np.inf
     estimate, _ = cv2.findHomography(
-        points_a, points_b, cv2.RANSAC, _RANSAC_PX, maxIters=_RANSAC_ITERATIONS, confidence=_RANSAC_CONFIDENCE
+        points_a, points_b, _RANSAC, _RANSAC_PX, maxIters=_RANSAC_ITERATIONS, confidence=_RANSAC_CONFIDENCE
     )
     if estimate is None:
         return np.inf

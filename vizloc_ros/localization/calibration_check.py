@@ -35,6 +35,7 @@ _SINGLE_SIGMAS = 3.0  # of a single estimate, by which it must exceed the deviat
 _MAX_SINGLE_DEVIATION = 0.0125  # of the focal length, in one image: a map is not everywhere as exact as in the mean
 _SCALE = np.array([1.0, 1.0, 1.0, 3.0])  # of what is allowed: a rolling shutter shears the images in every turn
 _MAJORITY_OF = 3  # estimates
+_CALM = 3  # estimates in a row that must agree with the calibration after one that did not
 _CONFIRMING_STD = 0.004  # of the focal length, in one image; all clear images of training worlds were below
 _UNSUSPICIOUS, _MOST_POSES = 3, 10  # poses after which it is believed unconfirmed: some views never tell
 _UNKNOWN = "no image tells yet whether the calibration fits: waits for one with near and far things"
@@ -170,8 +171,9 @@ class CalibrationCheck:
             return
         beyond = np.array([_beyond(fit, _MAX_DEVIATION) for fit in list(self._fits)[-_FEWEST_ESTIMATES:]])
         off = np.asarray(beyond.any(axis=1))
-        # An alarm ends once most images contradict it, and not with the next image that tells little.
-        if off.mean() >= 0.5 if self.problem else len(off) >= _MAJORITY_OF and off.mean() > 0.5:
+        # An alarm ends once most images contradict it and some in a row do, and not with the next that tells little.
+        persists = off.mean() >= 0.5 or off[-_CALM:].any()
+        if persists if self.problem else len(off) >= _MAJORITY_OF and off.mean() > 0.5:
             self._report(camera, np.median(deviations[-len(off) :][off], axis=0), np.asarray(beyond[off].any(axis=0)))
             return
         count = len(deviations)

@@ -206,9 +206,17 @@ class ImageAligner:
 
     def _tracked(self, query: _Query, attempt: _Attempt) -> Tracked:
         """Return the result of the last attempt: a pose with its covariance, or the reason why there is none."""
-        alignment, reason = attempt.alignment, attempt.verification.reason
-        if reason:
-            return Tracked(query.state, None, None, reason, alignment, num_initial_poses=attempt.num_initial_poses)
+        alignment, verification = attempt.alignment, attempt.verification
+        if verification.reason:
+            return Tracked(
+                query.state,
+                None,
+                None,
+                verification.reason,
+                alignment,
+                num_initial_poses=attempt.num_initial_poses,
+                contradicts=verification.contradicts,
+            )
         return Tracked(
             query.state,
             alignment.cam_from_map.inverse(),

@@ -16,7 +16,8 @@ from vizloc_ros.pixloc.optimizer.projection import project
 from vizloc_ros.pixloc.reference_builder import read_patches, read_references
 from vizloc_ros.pixloc.references import LevelReferences, QuantizedLevel, QuantizedReferences, References, unit
 
-_MIN_MOTION = 0.1  # m between two submaps; less is no direction of travel
+_OVERLAP = 0.05  # of the distance for which a submap is used: it begins that much after the end of the one before
+_MIN_MOTION = 0.1  # of that distance between two submaps; less is no direction of travel
 
 
 class SubmapOptions(Options):
@@ -47,7 +48,10 @@ class SubmapOptions(Options):
         description="maximum observations of a landmark that are averaged by confidence, the most similar views",
     )
     refresh_distance: float = Field(
-        3.0, ge=0, le=100, description="distance travelled after which a submap is chosen again [m]"
+        3.0, ge=0, le=100, description="largest distance travelled after which a submap is chosen again [m]"
+    )
+    refresh_ratio: float = Field(
+        0.15, gt=0, le=10, description="the same, as a ratio of the median distance of its landmarks"
     )
     refresh_angle: float = Field(8.0, ge=0, le=180, description="turn after which a submap is chosen again [deg]")
 
@@ -57,14 +61,16 @@ class Submap:
     """The part of the map around a pose.
 
     Attributes:
-        map_from_cam: pose of the camera for which it was chosen.
+        map_from_cam: pose of the camera for which it was chosen: the middle of the way on which it is used.
         references: landmarks with reference features.
         keyframes: (K,) indices of the keyframes that observed them, best first.
+        way: length of that way [m].
     """
 
     map_from_cam: Rigid3d
     references: QuantizedReferences
     keyframes: Int64
+    way: float
 
 
 class SubmapSelector:
@@ -84,30 +90,37 @@ class SubmapSelector:
     def around(self, map_from_cam: Rigid3d) -> Submap | None:
         """Return the submap for a pose, or None if no keyframe is near.
 
-        It stays the same until the camera has moved by ``refresh_distance`` or turned by ``refresh_angle``.
+        It stays the same until the camera has travelled ``Submap.way`` or turned by ``refresh_angle``; a camera that
+        turns back leaves it earlier.
         """
         current, ahead = self._current, map_from_cam
         if current is not None:
             moved, turned = pose_error(map_from_cam, current.map_from_cam)
-            if moved <= self.options.refresh_distance and turned <= self.options.refresh_angle:
+            if moved <= (0.5 + _OVERLAP) * current.way and turned <= self.options.refresh_angle:
                 return current
-            ahead = self._ahead(map_from_cam, current.map_from_cam)
+            ahead = self._ahead(map_from_cam, current)
         keyframes = self.keyframes_around(ahead)
         self._current = None
         if len(keyframes):
-            self._current = Submap(map_from_cam, self.references_of(keyframes, ahead), keyframes)
+            references = self.references_of(keyframes, ahead)
+            self._current = Submap(ahead, references, keyframes, self._way(references, ahead))
         return self._current
 
-    def _ahead(self, map_from_cam: Rigid3d, before: Rigid3d) -> Rigid3d:
-        """Return the pose half a ``refresh_distance`` ahead, in the direction of travel since the last submap.
+    def _way(self, references: QuantizedReferences, map_from_cam: Rigid3d) -> float:
+        """Return the way on which landmarks around a pose are used: near ones look different after a short one [m]."""
+        if not len(references):
+            return self.options.refresh_distance
+        median = float(np.median(np.linalg.norm(references.positions - map_from_cam.translation, axis=1)))
+        return min(self.options.refresh_distance, self.options.refresh_ratio * median)
 
-        That is the middle of the distance for which the next submap will be used.
-        """
-        motion = map_from_cam.translation - before.translation
-        length, refresh = float(np.linalg.norm(motion)), self.options.refresh_distance
-        if not _MIN_MOTION < length <= 2 * refresh:  # it turned on the spot, or was carried away
+    def _ahead(self, map_from_cam: Rigid3d, before: Submap) -> Rigid3d:
+        """Return the middle of the next submap's way, in the direction of travel since the middle of the last one's."""
+        motion = map_from_cam.translation - before.map_from_cam.translation
+        length, way = float(np.linalg.norm(motion)), before.way
+        if not _MIN_MOTION * way < length <= 2 * way:  # it turned on the spot, or was carried away
             return map_from_cam
-        return Rigid3d(map_from_cam.rotation, map_from_cam.translation + 0.5 * refresh * motion / length)
+        ahead = (0.5 - _OVERLAP) * way
+        return Rigid3d(map_from_cam.rotation, map_from_cam.translation + ahead * motion / length)
 
     def keyframes_around(self, map_from_cam: Rigid3d) -> Int64:
         """Return the keyframes with a view like the camera's, best first: near, of similar direction, and covisible.

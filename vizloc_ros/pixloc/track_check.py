@@ -1,8 +1,9 @@
-"""Localizations against the track: some must agree before it is published, and contradictions end it.
+"""Localizations and images against the track: some must agree before it is published, and contradictions end it.
 
 A wrong localization can start a track that looks right: repeated facades align well with each other. So the poses that
 follow are published only after further localizations of other images have ended where the track was at their times.
-Not in the PixLoc paper.
+An image that fits the map where the camera cannot be tells that stamps or images are in the wrong order; nothing tells
+which of them. Not in the PixLoc paper.
 """
 
 from dataclasses import dataclass
@@ -40,6 +41,13 @@ class TrackCheckOptions(Options):
     conflict_timeout: float = Field(
         2.0, ge=0, le=60, description="time for which one conflicting pose withholds those of the track [s]"
     )
+    settling_images: int = Field(
+        5,
+        ge=0,
+        le=1000,
+        description="images that must be tracked before poses are published again, after one that looks as in the map "
+        "where the camera cannot have moved to",
+    )
 
 
 @dataclass
@@ -58,6 +66,7 @@ class TrackCheck:
         self._conflicts = 0
         self._moved: Rigid3d | None = None  # map_from_map of the last conflicting pose: from the track's to its own
         self._conflict_ns, self._distance = 0, 0.0
+        self._unsettled = 0  # images that are still to be tracked
 
     @property
     def is_confirmed(self) -> bool:
@@ -69,9 +78,21 @@ class TrackCheck:
         """True if the last localization conflicts with the track."""
         return self._conflicts > 0
 
+    def reset(self) -> None:
+        """Forget everything."""
+        self.restart(0)
+        self._unsettled = 0
+
     def restart(self, agreeing: int) -> None:
         """Start with a new track, on which ``agreeing`` localizations agree."""
         self.agreeing, self._conflicts, self._moved = agreeing, 0, None
+
+    def note_image(self, *, tracked: bool, contradicts: bool) -> None:
+        """Count an image that was tracked, or that contradicts a confirmed track, see ``Verification.contradicts``."""
+        if contradicts and self.is_confirmed:
+            self._unsettled = self.options.settling_images
+        elif tracked:
+            self._unsettled = max(0, self._unsettled - 1)
 
     def compare(self, given: Rigid3d, own: Rigid3d, stamp_ns: int) -> int:
         """Count a localization ``given`` of an image whose pose in the track is ``own``.
@@ -97,6 +118,11 @@ class TrackCheck:
             return f"{self.agreeing} of {options.confirmations} localizations agree: waits for another one"
         if self._conflicts and (stamp_ns - self._conflict_ns) / NANOSECONDS <= options.conflict_timeout:
             return f"a localization {self._distance:.2g} m away contradicts the track: waits for another one"
+        if self._unsettled:
+            return (
+                "an image looks as in the map where the camera cannot have moved to: are images or stamps in the wrong "
+                f"order? waits for {self._unsettled} more images"
+            )
         return ""
 
     def _is_far(self, given: Rigid3d, own: Rigid3d) -> bool:

@@ -100,7 +100,7 @@ class Tracker:
         self.odometry.reset()
         self._standstill.reset()
         self._history.clear()
-        self._check.restart(0)
+        self._check.reset()
         self._correction.reset()
         if self._stop is not None:
             self._stop.reset()
@@ -217,6 +217,7 @@ class Tracker:
     def _update(self, remembered: RememberedFrame, tracked: Tracked) -> None:
         """Update the state and the motion model by the result of an image."""
         frame = remembered.frame
+        self._check.note_image(tracked=tracked.map_from_cam is not None, contradicts=tracked.contradicts)
         if tracked.map_from_cam is None or tracked.covariance is None:
             self._count_failure(frame.stamp_ns)
             return

@@ -102,6 +102,7 @@ class Tracked:
         alignment: the best alignment, if one was tried.
         prediction: predicted pose, from which the alignment started.
         num_initial_poses: number of initial poses that were tried.
+        contradicts: True if the image looks as in the map, but the camera cannot have moved there.
         timings_ms: durations by stage [ms].
     """
 
@@ -112,6 +113,7 @@ class Tracked:
     alignment: Alignment | None = None
     prediction: Prediction | None = None
     num_initial_poses: int = 0
+    contradicts: bool = False
     timings_ms: dict[str, float] = field(default_factory=dict)
 
     def turned_back(self, roll: Roll) -> "Tracked":

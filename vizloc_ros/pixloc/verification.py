@@ -34,7 +34,7 @@ class VerificationOptions(Options):
         "[standard deviations]",
     )
     max_deviation: float = Field(
-        8.0, gt=0, le=1000, description="maximum deviation from the prediction [standard deviations]"
+        6.0, gt=0, le=1000, description="maximum deviation from the prediction [standard deviations]"
     )
     agreement_distance: float = Field(0.15, gt=0, le=100, description="poses nearer than this are the same [m]")
     agreement_angle: float = Field(1.0, gt=0, le=180, description="poses turned by less than this are the same [deg]")
@@ -50,10 +50,12 @@ class Verification:
     Attributes:
         reason: reason why the pose is not accepted; empty when it is.
         ambiguous: True if it is accepted only when alignments from other initial poses end there too.
+        contradicts: True if the image looks as in the map, but the camera cannot have moved there.
     """
 
     reason: str
     ambiguous: bool = False
+    contradicts: bool = False
 
 
 def verify(alignment: Alignment, prediction: Prediction | None, options: VerificationOptions) -> Verification:
@@ -75,7 +77,8 @@ def verify(alignment: Alignment, prediction: Prediction | None, options: Verific
     away = 0.0 if prediction is None else deviation(alignment, prediction)
     if away > options.max_deviation:
         return Verification(
-            f"{away:.2g} standard deviations away from the prediction, {options.max_deviation:g} at most are accepted"
+            f"{away:.2g} standard deviations away from the prediction, {options.max_deviation:g} at most are accepted",
+            contradicts=alignment.inlier_ratio >= options.confident_inlier_ratio,
         )
     return Verification("", alignment.inlier_ratio < options.confident_inlier_ratio or away > options.gate)
 
