@@ -112,6 +112,18 @@ def test_an_alarm_that_further_images_contradict_ends() -> None:
     assert localize(check, TRUE, range(2, 6)) == ""
 
 
+def test_images_that_tell_little_do_not_end_an_alarm() -> None:
+    check = CalibrationCheck()
+    check.begin_image(TRUE)
+    pixels, positions = view(1)
+    zoomed = (pixels - [TRUE.cx, TRUE.cy]) * 1.05 + [TRUE.cx, TRUE.cy]
+    check.add(Rigid3d(Rotation3d(), np.array([0.0, 0.0, 1.0])), zoomed, positions)
+    for noise_px, ends in ((4.0, False), (0.7, True)):
+        for k in range(2, 8):
+            check.add(Rigid3d(Rotation3d(), np.array([0.0, noise_px, float(k)])), *view(k, noise_px))
+        assert (check.problem == "") is ends
+
+
 def test_few_inliers_and_a_camera_at_rest_are_no_evidence() -> None:
     check, wrong = CalibrationCheck(), replace(TRUE, fx=1.011 * TRUE.fx, fy=1.011 * TRUE.fy)
     pixels, positions = view(0)

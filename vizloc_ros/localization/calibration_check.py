@@ -35,7 +35,7 @@ _SINGLE_SIGMAS = 3.0  # of a single estimate, by which it must exceed the deviat
 _MAX_SINGLE_DEVIATION = 0.0125  # of the focal length, in one image: a map is not everywhere as exact as in the mean
 _SCALE = np.array([1.0, 1.0, 1.0, 3.0])  # of what is allowed: a rolling shutter shears the images in every turn
 _MAJORITY_OF = 3  # estimates
-_CALM = 3  # estimates in a row that must agree with the calibration after one that did not
+_CALM = 3  # estimates that must confirm a calibration after the last one that did not agree with it
 _CONFIRMING_STD = 0.004  # of the focal length, in one image; all clear images of training worlds were below
 _UNSUSPICIOUS, _MOST_POSES = 3, 10  # poses after which it is believed unconfirmed: some views never tell
 _UNKNOWN = "no image tells yet whether the calibration fits: waits for one with near and far things"
@@ -155,7 +155,7 @@ class CalibrationCheck:
             self._unsuspicious += len(positions) < _FEWEST_MATCHES
         else:
             self._unsuspicious += bool((np.abs(fit.deviation) <= _SCALE * _MAX_SINGLE_DEVIATION).all())
-            self._is_known |= bool(fit.std[0] <= _CONFIRMING_STD) and not _beyond(fit, _MAX_SINGLE_DEVIATION).any()
+            self._is_known |= _confirms(fit) and not _beyond(fit, _MAX_SINGLE_DEVIATION).any()
         if fit is None or not (_is_exact(fit) or _beyond(fit, _MAX_SINGLE_DEVIATION).any()):
             return
         self._last_center = center
@@ -171,8 +171,7 @@ class CalibrationCheck:
             return
         beyond = np.array([_beyond(fit, _MAX_DEVIATION) for fit in list(self._fits)[-_FEWEST_ESTIMATES:]])
         off = np.asarray(beyond.any(axis=1))
-        # An alarm ends once most images contradict it and some in a row do, and not with the next that tells little.
-        persists = off.mean() >= 0.5 or off[-_CALM:].any()
+        persists = off.mean() >= 0.5 or not self._is_calm(off)
         if persists if self.problem else len(off) >= _MAJORITY_OF and off.mean() > 0.5:
             self._report(camera, np.median(deviations[-len(off) :][off], axis=0), np.asarray(beyond[off].any(axis=0)))
             return
@@ -188,6 +187,16 @@ class CalibrationCheck:
             self._report(camera, median, wrong)
         else:
             self.problem, self._unconfirmed = "", False
+
+    def _is_calm(self, off: Bool) -> bool:
+        """Tell whether enough images confirm the calibration since the last of the estimates ``off``.
+
+        Others tell little: the inliers of a wrong pose are those that fit the wrong calibration.
+        """
+        if not off.any():
+            return True
+        since = list(self._fits)[len(self._fits) - int(np.argmax(off[::-1])) :]
+        return sum(map(_confirms, since)) >= _CALM
 
     def _report(self, camera: PinholeCamera, deviation: Float64, wrong: Bool) -> None:
         fitting = (
@@ -208,6 +217,11 @@ class CalibrationCheck:
 
 def _is_exact(fit: IntrinsicsFit) -> bool:
     return bool(fit.std[0] <= max(_MAX_STD, abs(fit.deviation[0]) / _SIGMAS))
+
+
+def _confirms(fit: IntrinsicsFit) -> bool:
+    """Tell whether an estimate is exact enough to confirm a calibration that it agrees with."""
+    return bool(fit.std[0] <= _CONFIRMING_STD)
 
 
 def _beyond(fit: IntrinsicsFit, allowed: float) -> Bool:
