@@ -10,8 +10,8 @@ from vizloc_ros.arrays import Float64, UInt8
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.quarter_turns import Roll
 from vizloc_ros.pixloc.motion import MotionOptions, Prediction
-from vizloc_ros.pixloc.optimizer.alignment import Alignment
 from vizloc_ros.pixloc.optimizer.alignment_options import AlignmentOptions
+from vizloc_ros.pixloc.optimizer.pose_optimizer import Alignment
 from vizloc_ros.pixloc.track_check import TrackCheckOptions
 from vizloc_ros.pixloc.verification import VerificationOptions
 

@@ -9,7 +9,7 @@ from vizloc_ros.geometry.covariance import max_position_std, position_and_rotati
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.options import Options
 from vizloc_ros.pixloc.motion import Prediction
-from vizloc_ros.pixloc.optimizer.alignment import Alignment
+from vizloc_ros.pixloc.optimizer.pose_optimizer import Alignment
 
 
 class VerificationOptions(Options):
