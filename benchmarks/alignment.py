@@ -22,8 +22,9 @@ from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import one_thread_each
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor, open_pyramid_extractor
-from vizloc_ros.pixloc.optimizer.alignment import Alignment, align
-from vizloc_ros.pixloc.optimizer.alignment_options import AlignmentOptions
+from vizloc_ros.pixloc.optimizer.alignment import align
+from vizloc_ros.pixloc.optimizer.alignment_options import AlignmentOptions, FineOptions
+from vizloc_ros.pixloc.optimizer.pose_optimizer import Alignment
 from vizloc_ros.pixloc.pose_refiner import MapAligner
 from vizloc_ros.pixloc.pyramid import FeaturePyramid
 from vizloc_ros.pixloc.reference_builder import compute_references
@@ -114,8 +115,10 @@ def _ours(
 
 def _comparison_table(cases: Sequence[_Case], extractor: PyramidExtractor) -> Table:
     """Compare all formulations in turn for each query, so that all have the same load of the machine."""
-    options, learned = AlignmentOptions(), extractor.learned
-    all_landmarks = AlignmentOptions(coarse_landmarks=max(len(case.references) for case in cases))
+    features_alone, learned = FineOptions(enabled=False), extractor.learned
+    options = AlignmentOptions(fine=features_alone)
+    count = max(len(case.references) for case in cases)
+    all_landmarks = AlignmentOptions(fine=features_alone, coarse_landmarks=count)
 
     def ours(options: AlignmentOptions, case: _Case) -> _Outcome:
         alignment = _ours(case, case.pyramid, extractor, options)

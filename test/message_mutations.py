@@ -37,6 +37,7 @@ from vizloc_ros.geometry.transform_history import TransformHistory
 from vizloc_ros.geometry.transform_tree import TransformTree
 from vizloc_ros.localization.gnss_area import GnssArea
 from vizloc_ros.localization.places import Place
+from vizloc_ros.pixloc.patches import QuantizedPatches
 from vizloc_ros.pixloc.references import QuantizedLevel, QuantizedReferences
 from vizloc_ros.ros import clouds
 from vizloc_ros.ros.fix_messages import fix_to_msg
@@ -168,6 +169,7 @@ def _clouds() -> dict[str, Any]:
     place = Place(positions, np.arange(count, dtype=np.int32), descriptors)
     half = rng.random(count).astype(np.float16)
     levels = tuple(QuantizedLevel(descriptors, half, half) for _ in range(2))
+    patches = QuantizedPatches(descriptors, half, half)
     pixels = rng.uniform(0, 48, (count, 2)).astype(np.float32)
     features = Features(pixels, half.astype(np.float32), descriptors, unit, (64, 48))
     return {
@@ -175,7 +177,7 @@ def _clouds() -> dict[str, Any]:
         "global_descriptor": clouds.global_descriptor_to_msg(unit / np.linalg.norm(unit), 5, _header()),
         "candidates": clouds.places_to_msg([place, place], _header()),
         "submap": clouds.submap_to_msg(
-            QuantizedReferences(positions.astype(np.float64), np.arange(count), levels), 7, _header()
+            QuantizedReferences(positions.astype(np.float64), np.arange(count), levels, patches), 7, _header()
         ),
     }
 

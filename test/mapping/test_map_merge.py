@@ -26,7 +26,7 @@ from vizloc_ros.mapping.map_format import PixLocInfo
 from vizloc_ros.mapping.map_merge import known_transform, merge_maps
 from vizloc_ros.mapping.map_writer import MapContent, add_to_map, write_map
 from vizloc_ros.mapping.prune import choose_part, pruned_report
-from vizloc_ros.mapping.reference_arrays import ReferenceArrays
+from vizloc_ros.mapping.reference_arrays import PatchArrays, ReferenceArrays
 from vizloc_ros.mapping.triangulation import TriangulationOptions, triangulate
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import silent
@@ -210,6 +210,29 @@ def test_names_that_collide_doubles_and_sessions(
         merge_maps(merged, overlapping, SAME, tmp_path / "nothing")
 
 
+def test_patches_are_joined_if_both_maps_have_them() -> None:
+    rng = np.random.default_rng(0)
+
+    def some(count: int, patch: int) -> ReferenceArrays:
+        half = rng.random(count).astype(np.float16)
+        features = rng.integers(-99, 99, (count, 8), dtype=np.int8)
+        patches = PatchArrays(rng.integers(-99, 99, (count, patch), dtype=np.int8), half, half) if patch else None
+        return ReferenceArrays((features,), half[:, None], half[:, None], patches)
+
+    one, other = some(3, 16), some(4, 16)
+    joined = ReferenceArrays.joined([one, other])
+    assert one.patches is not None
+    assert other.patches is not None
+    assert joined.patches is not None
+    np.testing.assert_array_equal(joined.patches.values, np.concatenate([one.patches.values, other.patches.values]))
+    np.testing.assert_array_equal(joined.patches.take(np.array([5])).contrasts, other.patches.contrasts[[2]])
+    assert joined.take(np.array([1, 2])).patches is not None
+    for without in (some(4, 0), some(4, 9)):
+        part = ReferenceArrays.joined([one, without])
+        assert part.patches is None
+        assert len(part.features[0]) == 7
+
+
 def test_references_of_the_tracker_are_joined_row_by_row(even: VisualMap, odd: VisualMap, tmp_path: Path) -> None:
     rng, written = np.random.default_rng(0), []
     for visual_map in (even, odd):
@@ -231,6 +254,7 @@ def test_references_of_the_tracker_are_joined_row_by_row(even: VisualMap, odd: V
         merged.observation_descriptors,
         np.concatenate([first.observation_descriptors, second.observation_descriptors]),
     )
+    assert merged.references_or_raise().patches is None
     without = replace(second, info=second.info.model_copy(update={"pixloc": None}))
     assert "those of points:odd are missing" in merge_maps(first, without, SAME, tmp_path / "map").no_references
     assert VisualMap.open(tmp_path / "map").info.pixloc is None

@@ -10,11 +10,12 @@ from pixloc_scene import smooth_level
 
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.errors import ImageError
-from vizloc_ros.pixloc.extractors.ablations import Compact, Unconfident, Undamped
+from vizloc_ros.pixloc.extractors.ablations import Coarse, Compact, Unconfident, Undamped
 from vizloc_ros.pixloc.extractors.photometric import LEVELS, PATTERN, IntensityExtractor
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.optimizer.alignment_options import LearnedAlignment
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
+from vizloc_ros.pixloc.patches import SmoothedImage
 from vizloc_ros.pixloc.pyramid import FeaturePyramid
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (96, 160), np.uint8)
@@ -33,7 +34,8 @@ class SmoothExtractor:
 
     def extract(self, image: UInt8) -> FeaturePyramid:
         size = (image.shape[1], image.shape[0])
-        return FeaturePyramid(tuple(smooth_level(size, stride, int(image[0, 0])) for stride in (4, 8)), size)
+        levels = tuple(smooth_level(size, stride, int(image[0, 0])) for stride in (4, 8))
+        return FeaturePyramid(levels, size, SmoothedImage.of(image, size))
 
 
 BASES: list[PyramidExtractor] = [SmoothExtractor(), IntensityExtractor()]
@@ -85,6 +87,7 @@ def parts(extractor: PyramidExtractor) -> dict[str, Any]:
         "confidences": [level.confidences for level in pyramid.levels],
         "scales": [level.scale for level in pyramid.levels],
         "image_size": [pyramid.image_size],
+        "smoothed": [] if pyramid.smoothed is None else [pyramid.smoothed.intensities],
         "dampings": [learned.dampings],
         "loss": [(learned.loss.alpha, learned.loss.scale)],
         "unit": [extractor.unit_features],
@@ -105,8 +108,10 @@ def test_variants_change_one_part_and_no_other(base: PyramidExtractor) -> None:
         (Unconfident(base), "confidences"),
         (Undamped(base), "dampings"),
         (Compact(base, [IMAGE], 4), "features"),
+        (Coarse(base), "smoothed"),
     ):
         assert_only_changed(variant, base, changed)
+    assert Coarse(base).extract(IMAGE).smoothed is None
     assert all((level.confidences == 1).all() for level in Unconfident(base).extract(IMAGE).levels)
     assert (Undamped(base).learned.dampings == 1e-2).all()
 

@@ -14,8 +14,9 @@ from vizloc_ros.errors import FeatureError
 from vizloc_ros.geometry.camera import IntrinsicsCorrection
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.geometry.se3 import se3_exp, se3_log
-from vizloc_ros.pixloc.optimizer.alignment import Alignment, align
+from vizloc_ros.pixloc.optimizer.alignment import align
 from vizloc_ros.pixloc.optimizer.alignment_options import AlignmentOptions
+from vizloc_ros.pixloc.optimizer.pose_optimizer import Alignment
 from vizloc_ros.pixloc.optimizer.projection import project
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
 from vizloc_ros.pixloc.pyramid import FeaturePyramid

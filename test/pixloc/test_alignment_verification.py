@@ -9,7 +9,7 @@ from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.geometry.se3 import se3_exp
 from vizloc_ros.pixloc.motion import Prediction
-from vizloc_ros.pixloc.optimizer.alignment import Alignment
+from vizloc_ros.pixloc.optimizer.pose_optimizer import Alignment
 from vizloc_ros.pixloc.verification import Verification, VerificationOptions, agreement_ratio, deviation, verify
 
 OPTIONS = VerificationOptions()

@@ -8,12 +8,18 @@ import pytest
 from pixloc_helpers import small_extractor
 from pycolmap import Rigid3d, Rotation3d
 
+from vizloc_ros.arrays import Float16
 from vizloc_ros.datasets.synthetic import SyntheticStreet
 from vizloc_ros.errors import FeatureError, MapError
 from vizloc_ros.geometry.poses import pose_of, transform_points
 from vizloc_ros.mapping.check import map_problems
+from vizloc_ros.mapping.map_format import read_info
+from vizloc_ros.mapping.map_writer import add_to_map
 from vizloc_ros.mapping.visual_map import VisualMap
-from vizloc_ros.pixloc.reference_builder import add_references, read_references
+from vizloc_ros.pixloc.extractors.ablations import Coarse
+from vizloc_ros.pixloc.patches import sample_patches
+from vizloc_ros.pixloc.pose_refiner import MapAligner
+from vizloc_ros.pixloc.reference_builder import add_references, read_patches, read_references
 from vizloc_ros.pixloc.references import sample_references
 from vizloc_ros.pixloc.submap import SubmapOptions, SubmapSelector, view_difference
 
@@ -45,6 +51,17 @@ def test_reference_features_are_sampled_at_the_projections_of_the_landmarks(
         expected, restored = sample_references(level, pixels, normalize=True), stored.dequantized(unit_features=True)
         assert np.linalg.norm(restored.features - expected.features, axis=1).max() < 0.03
         np.testing.assert_allclose(restored.confidences, expected.confidences, atol=1e-3)
+    quantized = read_patches(tracked_map, rows)
+    assert pyramid.smoothed is not None
+    assert quantized is not None
+    depths = transform_points(pose_at(tracked_map, keyframe).inverse(), points)[:, 2]
+    patches, restored_patches = (
+        sample_patches(pyramid.smoothed, pixels, record.camera.fx / depths),
+        quantized.dequantized(),
+    )
+    assert np.linalg.norm(restored_patches.values - patches.values, axis=1).max() < 0.03
+    np.testing.assert_allclose(restored_patches.contrasts, patches.contrasts, rtol=1e-3)
+    np.testing.assert_allclose(restored_patches.resolutions, patches.resolutions, rtol=1e-3)
 
 
 def test_a_map_with_reference_features_is_complete_and_names_their_network(tracked_map: VisualMap) -> None:
@@ -59,6 +76,49 @@ def test_reference_features_can_be_replaced(copied: Path, street: SyntheticStree
     assert add_references(copied, street.records("map"), small_extractor()) > 0
     assert (copied / "pixloc_features_0.npy").read_bytes() == before
     assert map_problems(copied) == []
+
+
+def test_a_map_of_before_has_no_patches_and_is_tracked_without(
+    copied: Path, tracked_map: VisualMap, street: SyntheticStreet
+) -> None:
+    before = Coarse(small_extractor())
+    size = add_references(copied, street.records("map"), before)
+    assert size < sum(f.bytes for n, f in tracked_map.info.files.items() if n.startswith("pixloc_"))
+    assert map_problems(copied) == []
+    assert not (copied / "pixloc_patches.npy").exists()
+    old = VisualMap.open(copied)
+    assert old.info.pixloc is not None
+    assert old.info.pixloc.patch == 0
+    submap = SubmapSelector(old).around(pose_at(old, 4))
+    assert submap is not None
+    assert submap.references.patches is None
+    record = street.records("query")[6]
+    assert record.world_from_cam is not None
+    aligned = MapAligner(old, small_extractor()).align(record.read_image(), record.camera, record.world_from_cam)
+    assert aligned is not None
+    assert len(aligned.alignment.iterations) == len(aligned.pyramid)
+    fine = MapAligner(tracked_map, small_extractor())
+    refined = fine.align(record.read_image(), record.camera, record.world_from_cam)
+    assert refined is not None
+    assert len(refined.alignment.iterations) == 1 + len(refined.pyramid)
+
+
+def test_contrasts_and_resolutions_that_cannot_be_are_found(copied: Path) -> None:
+    info = read_info(copied)
+    assert info.pixloc is not None
+    for name, value in (("pixloc_contrasts", -1), ("pixloc_resolutions", np.nan)):
+        values = np.load(copied / f"{name}.npy")
+        values[3] = value
+
+        def write(folder: Path, name: str = name, values: Float16 = values) -> None:
+            np.save(folder / f"{name}.npy", values)
+
+        add_to_map(copied, [f"{name}.npy"], write)
+    problems = map_problems(copied)
+    assert len(problems) == 2
+    assert "pixloc_contrasts.npy: row 3" in problems[0]
+    assert "is negative or not finite" in problems[0]
+    assert "pixloc_resolutions.npy: row 3" in problems[1]
 
 
 def test_other_weights_are_refused(tracked_map: VisualMap) -> None:
@@ -81,7 +141,9 @@ def test_images_of_another_dataset_are_refused(copied: Path, street: SyntheticSt
     assert map_problems(copied) == []
 
 
-@pytest.mark.parametrize("name", ["pixloc_features_1.npy", "pixloc_scales.npy", "pixloc_confidences.npy"])
+@pytest.mark.parametrize(
+    "name", ["pixloc_features_1.npy", "pixloc_scales.npy", "pixloc_confidences.npy", "pixloc_patches.npy"]
+)
 def test_damaged_reference_features_are_found(copied: Path, name: str) -> None:
     content = bytearray((copied / name).read_bytes())
     content[-3] ^= 8

@@ -1,5 +1,6 @@
 import array
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from std_msgs.msg import Header
 from vizloc_ros.errors import FeatureError, RosError
 from vizloc_ros.features.types import Features
 from vizloc_ros.localization.places import Place
+from vizloc_ros.pixloc.patches import QuantizedPatches
+from vizloc_ros.pixloc.references import QuantizedLevel, QuantizedReferences
 from vizloc_ros.ros import clouds, qos
 from vizloc_ros.ros.messages import header_of
 from vizloc_ros.ros.point_clouds import SCALARS, CloudField, CloudLayout
@@ -277,3 +280,38 @@ def test_cloud_survives_the_middleware(rng):
         publisher.publish(clouds.places_to_msg(places, HEADER))
         spin_until(lambda: bool(received), sender, receiver)
     assert_same_places(clouds.places_from_msg(received[0]), places)
+
+
+def some_references(rng: np.random.Generator, count: int, *, patches: bool) -> QuantizedReferences:
+    half = rng.random(count).astype(np.float16)
+    levels = tuple(QuantizedLevel(rng.integers(-127, 128, (count, 8), np.int8), half, half) for _ in range(2))
+    of_patches = QuantizedPatches(rng.integers(-127, 128, (count, 16), np.int8), 20 * half, 50 * half)
+    return QuantizedReferences(
+        rng.normal(size=(count, 3)).astype(np.float32), np.arange(count), levels, of_patches if patches else None
+    )
+
+
+@pytest.mark.parametrize("patches", [True, False])
+def test_a_submap_arrives_as_it_was_sent(patches: bool) -> None:
+    sent = some_references(np.random.default_rng(0), 30, patches=patches)
+    received = clouds.submap_from_msg(clouds.submap_to_msg(sent, 7, HEADER))
+    assert received.map_number == 7
+    expected, references = sent.dequantized(), received.references
+    np.testing.assert_array_equal(references.positions, expected.positions)
+    np.testing.assert_array_equal(references.levels[1].features, expected.levels[1].features)
+    assert (references.patches is not None) is patches
+    if references.patches is not None and expected.patches is not None:
+        np.testing.assert_array_equal(references.patches.values, expected.patches.values)
+        np.testing.assert_array_equal(references.patches.contrasts, expected.patches.contrasts)
+        np.testing.assert_array_equal(references.patches.resolutions, expected.patches.resolutions)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1.0])
+def test_patches_that_cannot_be_are_refused(value: float) -> None:
+    sent = some_references(np.random.default_rng(0), 30, patches=True)
+    assert sent.patches is not None
+    resolutions = sent.patches.resolutions.copy()
+    resolutions[4] = value
+    wrong = replace(sent, patches=replace(sent.patches, resolutions=resolutions))
+    with pytest.raises(FeatureError, match="contrasts and resolutions must be finite, and not negative"):
+        clouds.submap_from_msg(clouds.submap_to_msg(wrong, 7, HEADER))

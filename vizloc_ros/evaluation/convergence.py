@@ -20,9 +20,9 @@ from vizloc_ros.localization.global_search import open_search
 from vizloc_ros.localization.localization_options import RetrievalOptions
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, parallel_map, silent
-from vizloc_ros.pixloc.extractors.ablations import Compact, Unconfident, Undamped
+from vizloc_ros.pixloc.extractors.ablations import Coarse, Compact, Unconfident, Undamped
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
-from vizloc_ros.pixloc.optimizer.alignment import Alignment
+from vizloc_ros.pixloc.optimizer.pose_optimizer import Alignment
 from vizloc_ros.pixloc.pose_refiner import MapAligner
 from vizloc_ros.pixloc.reference_builder import compute_references
 from vizloc_ros.pixloc.tracking_options import TrackingOptions
@@ -197,6 +197,7 @@ def ablated(full: PyramidExtractor, mapped: Sequence[Record]) -> dict[str, Pyram
     step = max(1, len(mapped) // _COMPACT_IMAGES)
     return {
         "full": full,
+        "no fine level": Coarse(full),
         "no uncertainty": Unconfident(full),
         "no learned damping": Undamped(full),
         f"compact features ({_COMPACT})": Compact(full, [r.read_image() for r in mapped[::step]], _COMPACT),

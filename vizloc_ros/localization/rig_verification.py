@@ -18,7 +18,13 @@ from scipy.special import chdtri
 from vizloc_ros.arrays import Bool, Float64
 from vizloc_ros.geometry.covariance import max_position_std, move_to_base, with_map_covariance
 from vizloc_ros.geometry.se3 import so3_log
-from vizloc_ros.localization.absolute_pose import Matches, correlation_factor, pose_covariance, reprojection_errors
+from vizloc_ros.localization.absolute_pose import (
+    Matches,
+    are_blurred,
+    correlation_factor,
+    pose_covariance,
+    reprojection_errors,
+)
 from vizloc_ros.localization.guided_matching import GuidedMatches, guided_matches
 from vizloc_ros.localization.localization_options import PoseOptions
 from vizloc_ros.localization.outcome import LocalizedPose
@@ -55,13 +61,17 @@ def verify(candidate: RigCandidate, views: Sequence[RigView], options: PoseOptio
     scatter, disagreement = _disagreement(supports, options)
     covariance = _covariance(supports, scatter, options)
     radius = GUIDED_RADIUS * options.max_reprojection_error
-    found = [each.guided(rig_from_map, WIDE_RADIUS * each.rms if each.rms > radius else radius) for each in supports]
+    blurred = [are_blurred(each.errors, radius) for each in supports]
+    found = [
+        each.guided(rig_from_map, WIDE_RADIUS * each.rms if wide else radius)
+        for each, wide in zip(supports, blurred, strict=True)
+    ]
     refined = refine_rig_pose(
         rig_from_map, [each.on_rig(guided.matches) for each, guided in zip(supports, found, strict=True)]
     )
     evidence = []
-    for each, guided in zip(supports, found, strict=True):
-        evidence.append(each.evidence(each.guided(refined, radius) if each.rms > radius else guided, options))
+    for each, guided, wide in zip(supports, found, blurred, strict=True):
+        evidence.append(each.evidence(each.guided(refined, radius) if wide else guided, options))
     probability = rig_probability(evidence)
     if probability < options.min_probability:
         alike, near = sum(each.alike for each in evidence), sum(each.near for each in evidence)
@@ -127,9 +137,14 @@ class _Support:
         return self.matches.chosen(self.inliers)
 
     @cached_property
+    def errors(self) -> Float64:
+        """Reprojection errors (N,) of the inliers [px]."""
+        return errors_of(self.rig_from_map, self.on_rig(self.verified))
+
+    @property
     def rms(self) -> float:
-        """RMS reprojection error of the inliers [px]."""
-        return _rms(errors_of(self.rig_from_map, self.on_rig(self.verified)))
+        """RMS of the errors [px]."""
+        return _rms(self.errors)
 
     def on_rig(self, matches: Matches) -> RigMatches:
         """Matches of this camera with its pose on the rig."""

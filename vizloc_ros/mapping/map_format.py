@@ -50,6 +50,7 @@ class PixLocInfo(BaseModel):
     Attributes:
         model_id: identity of the network that computed them.
         dimensions: number of channels on every level of the pyramid, finest first.
+        patch: number of intensities of a patch of the fine level; 0 in maps without patches.
         observations: digest of the observations that they are of, see ``MapInfo.observations_digest``; empty in older
             maps.
     """
@@ -58,6 +59,7 @@ class PixLocInfo(BaseModel):
 
     model_id: str
     dimensions: list[Annotated[int, Field(ge=1, le=4096)]] = Field(min_length=1, max_length=16)
+    patch: int = Field(default=0, ge=0, le=4096)
     observations: str = ""
 
 

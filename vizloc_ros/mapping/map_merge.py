@@ -191,12 +191,7 @@ def _references(parts: Sequence[MapPart]) -> tuple[ReferenceArrays | None, str]:
     first, second = (part.references for part in parts)
     if first is None or second is None:
         raise FeatureError(f"{parts[0].visual_map.folder}: the references of the tracker are not there")
-    pairs = zip(first.features, second.features, strict=True)
-    return ReferenceArrays(
-        tuple(np.concatenate(pair) for pair in pairs),
-        np.concatenate([first.scales, second.scales]),
-        np.concatenate([first.confidences, second.confidences]),
-    ), ""
+    return ReferenceArrays.joined((first, second)), ""
 
 
 def _content(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from vizloc_ros.arrays import Bool, Float64, Int32, Int64
+from vizloc_ros.arrays import Bool, Float16, Float64, Int32, Int64
 from vizloc_ros.errors import MapError
 from vizloc_ros.mapping.map_format import QUATERNION_TOLERANCE, MapInfo
 
@@ -126,7 +126,15 @@ def _wrong_references(visual_map: VisualMap) -> Iterator[str]:
         ("pixloc_scales", references.scales, np.finfo(np.float16).max, "has a scale that is negative or not finite"),
         ("pixloc_confidences", references.confidences, _MAX_CONFIDENCE, "has a confidence that is not from 0 to 1"),
     ):
-        wrong = ~((values >= 0) & (values <= top)).all(axis=1)
-        if wrong.any():
-            yield _line(visual_map.folder, name, int(wrong.argmax()), values, text)
+        yield from _wrong_rows(visual_map, name, values, top, text)
+    if (patches := references.patches) is not None:
+        text, top = "is negative or not finite", float(np.finfo(np.float16).max)
+        yield from _wrong_rows(visual_map, "pixloc_contrasts", patches.contrasts[:, None], top, text)
+        yield from _wrong_rows(visual_map, "pixloc_resolutions", patches.resolutions[:, None], top, text)
     visual_map.release_pages()
+
+
+def _wrong_rows(visual_map: VisualMap, name: str, values: Float16, top: float, text: str) -> Iterator[str]:
+    wrong = ~((values >= 0) & (values <= top)).all(axis=1)
+    if wrong.any():
+        yield _line(visual_map.folder, name, int(wrong.argmax()), values, text)

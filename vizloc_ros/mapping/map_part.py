@@ -108,13 +108,7 @@ class MapPart:
     def references(self) -> ReferenceArrays | None:
         """The tracker's references of the part; None if the map has none."""
         references = self.visual_map.references
-        if references is None:
-            return None
-        return ReferenceArrays(
-            tuple(np.asarray(features[self.rows]) for features in references.features),
-            np.asarray(references.scales[self.rows]),
-            np.asarray(references.confidences[self.rows]),
-        )
+        return None if references is None else references.take(self.rows)
 
     @property
     def sessions(self) -> list[Session]:

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -155,7 +155,11 @@ def write_map(content: MapContent, build: dict[str, Any], out: Path) -> int:
 
 
 def add_to_map(
-    folder: Path, names: Sequence[str], write: Callable[[Path], None], changes: Mapping[str, object] | None = None
+    folder: Path,
+    names: Sequence[str],
+    write: Callable[[Path], None],
+    changes: Mapping[str, object] | None = None,
+    outdated: Set[str] = frozenset(),
 ) -> int:
     """Add files to a map, or replace them, in a copy of the map that then takes its place.
 
@@ -164,6 +168,7 @@ def add_to_map(
         names: names of the files in the map.
         write: function that writes the files to a given folder.
         changes: further changes of map.yaml.
+        outdated: names of files of the map that are removed.
 
     Returns:
         Size of the files [bytes].
@@ -173,11 +178,12 @@ def add_to_map(
     """
     with changing_map(folder) as copy:
         info = read_info(copy)
-        for changed in (*names, INFO_FILE):
+        for changed in (*names, *outdated, INFO_FILE):
             remove(copy / changed)
         write(copy)
         added = {name: FileInfo.of(copy / name) for name in names}
-        write_info(copy, info.model_copy(update={**(changes or {}), "files": {**info.files, **added}}))
+        kept = {name: file for name, file in info.files.items() if name not in outdated}
+        write_info(copy, info.model_copy(update={**(changes or {}), "files": {**kept, **added}}))
     return sum(file.bytes for file in added.values())
 
 
@@ -196,10 +202,12 @@ def write_references(folder: Path, references: ReferenceArrays, model_id: str) -
     pixloc = PixLocInfo(
         model_id=model_id,
         dimensions=[features.shape[1] for features in references.features],
+        patch=0 if references.patches is None else references.patches.values.shape[1],
         observations=info.observations_digest,
     )
     names = [f"{name}.npy" for name in array_files(info.model_copy(update={"pixloc": pixloc}))]
-    return add_to_map(folder, names, references.save, {"pixloc": pixloc})
+    outdated = {f"{name}.npy" for name in array_files(info)} - set(names)
+    return add_to_map(folder, names, references.save, {"pixloc": pixloc}, outdated)
 
 
 def _link(source: str, target: str) -> None:

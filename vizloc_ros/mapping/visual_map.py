@@ -158,7 +158,7 @@ class VisualMap:
         """Arrays whose bytes are those of files."""
         arrays: list[NDArray[Any]] = [getattr(self, name) for name in ARRAYS if name not in _IN_MEMORY]
         if self.references is not None:
-            arrays += [*self.references.features, self.references.scales, self.references.confidences]
+            arrays += self.references.by_file.values()
         return arrays
 
     def references_or_raise(self) -> ReferenceArrays:

@@ -6,6 +6,7 @@ import numpy as np
 
 from vizloc_ros.arrays import Float32, Float64
 from vizloc_ros.errors import FeatureError
+from vizloc_ros.pixloc.patches import SmoothedImage
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,12 @@ class FeaturePyramid:
     Attributes:
         levels: levels, finest first; at least one.
         image_size: (width, height) of the image [px].
+        smoothed: image for the patches of the fine level; None without this level.
     """
 
     levels: tuple[FeatureLevel, ...]
     image_size: tuple[int, int]
+    smoothed: SmoothedImage | None = None
 
     def __len__(self) -> int:
         return len(self.levels)

@@ -11,10 +11,12 @@ from vizloc_ros.datasets.record import Record
 from vizloc_ros.geometry.poses import pose_of, transform_points
 from vizloc_ros.mapping.image_features import SourceImage, source_images
 from vizloc_ros.mapping.map_writer import changing_map, write_references
-from vizloc_ros.mapping.reference_arrays import ReferenceArrays
+from vizloc_ros.mapping.reference_arrays import PatchArrays, ReferenceArrays
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, silent
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
+from vizloc_ros.pixloc.optimizer.projection import MIN_DEPTH
+from vizloc_ros.pixloc.patches import QuantizedPatches, sample_patches
 from vizloc_ros.pixloc.references import QuantizedLevel, sample_references
 from vizloc_ros.work.stages import IN_MEMORY, Arrays, Stages, joined
 
@@ -56,30 +58,35 @@ def compute_references(
     found = visual_map.images_among(records)
     keyframes = range(visual_map.info.keyframes)
     images = source_images([found[keyframe] for keyframe in keyframes], visual_map.info.dataset)
-    items = [(image, _pixels_of_landmarks(visual_map, keyframe)) for keyframe, image in enumerate(images)]
+    items = [(image, *_projected_landmarks(visual_map, keyframe)) for keyframe, image in enumerate(images)]
     sampling = _Sampling(extractor, extractor.model_id)
-    *features, scales, confidences = joined(
-        work.map("references", sampling, items, "computing reference features", progress)
-    )
-    return ReferenceArrays(tuple(features), scales, confidences)
+    columns = joined(work.map("references", sampling, items, "computing reference features", progress))
+    levels = len(extractor.learned.dampings)
+    scales, confidences, *patches = columns[levels:]
+    return ReferenceArrays(tuple(columns[:levels]), scales, confidences, PatchArrays(*patches) if patches else None)
 
 
 @dataclass(frozen=True)
 class _Sampling:
-    """Function of the stage: reference features of an image at pixels, level by level; scales; confidences."""
+    """Function of the stage: reference features of an image, level by level; scales; confidences; patches if any."""
 
     extractor: PyramidExtractor
     model_id: str
 
-    def __call__(self, item: tuple[SourceImage, Float64]) -> Arrays:
-        image, pixels = item
+    def __call__(self, item: tuple[SourceImage, Float64, Float64]) -> Arrays:
+        image, pixels, resolutions = item
+        pyramid = self.extractor.extract(image.read())
         sampled = [
             QuantizedLevel.of(sample_references(level, pixels, normalize=self.extractor.unit_features))
-            for level in self.extractor.extract(image.read()).levels
+            for level in pyramid.levels
         ]
         scales = np.stack([level.scales for level in sampled], axis=1)
         confidences = np.stack([level.confidences for level in sampled], axis=1)
-        return *(level.features for level in sampled), scales, confidences
+        arrays: Arrays = (*(level.features for level in sampled), scales, confidences)
+        if pyramid.smoothed is None:
+            return arrays
+        patches = QuantizedPatches.of(sample_patches(pyramid.smoothed, pixels, resolutions))
+        return *arrays, patches.values, patches.contrasts, patches.resolutions
 
 
 def read_references(visual_map: VisualMap, rows: Int64) -> tuple[QuantizedLevel, ...]:
@@ -95,12 +102,24 @@ def read_references(visual_map: VisualMap, rows: Int64) -> tuple[QuantizedLevel,
     )
 
 
-def _pixels_of_landmarks(visual_map: VisualMap, keyframe: int) -> Float64:
+def read_patches(visual_map: VisualMap, rows: Int64) -> QuantizedPatches | None:
+    """Read the patches of (M,) observations; None if the map has none. Raises as ``read_references``."""
+    stored = visual_map.references_or_raise().patches
+    if stored is None:
+        return None
+    patches = stored.take(rows)
+    return QuantizedPatches(patches.values, patches.contrasts, patches.resolutions)
+
+
+def _projected_landmarks(visual_map: VisualMap, keyframe: int) -> tuple[Float64, Float64]:
     """Project the landmarks of a keyframe into its image: (N, 2) pixels p_k of PixLoc, Eq. 1, with lens correction.
 
-    The projection and not the keypoint, so that the residual is zero at the keyframe's own pose.
+    The projection and not the keypoint, so that the residual is zero at the keyframe's own pose. Also (N,) pixels for a
+    meter at each landmark [px/m].
     """
     camera = visual_map.info.cameras[int(visual_map.keyframe_cameras[keyframe])]
     points = np.asarray(visual_map.landmark_positions[visual_map.landmarks_of(keyframe)], np.float64)
-    pixels, _ = camera.project(transform_points(pose_of(visual_map.keyframe_poses[keyframe]).inverse(), points))
-    return pixels + visual_map.info.intrinsics_correction(camera).shift(pixels, camera)
+    in_camera = transform_points(pose_of(visual_map.keyframe_poses[keyframe]).inverse(), points)
+    pixels, _ = camera.project(in_camera)
+    resolutions = camera.fx / np.maximum(in_camera[:, 2], MIN_DEPTH)
+    return pixels + visual_map.info.intrinsics_correction(camera).shift(pixels, camera), resolutions

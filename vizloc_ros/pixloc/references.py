@@ -7,6 +7,7 @@ import numpy as np
 from vizloc_ros.arrays import Float16, Float32, Float64, Int8, Int64
 from vizloc_ros.errors import FeatureError
 from vizloc_ros.geometry.interpolation import Corners, interpolate_channels_last
+from vizloc_ros.pixloc.patches import Patches, QuantizedPatches
 from vizloc_ros.pixloc.pyramid import FeatureLevel
 
 _MAX_INTEGER = 127
@@ -38,13 +39,17 @@ class References:
         positions: (N, 3) positions [m, map].
         landmark_ids: (N,) indices of the landmarks in the map.
         levels: reference features of each level, finest first.
+        patches: patches of the fine level; None without this level.
     """
 
     positions: Float64
     landmark_ids: Int64
     levels: tuple[LevelReferences, ...]
+    patches: Patches | None = None
 
     def __post_init__(self) -> None:
+        if self.patches is not None and len(self.patches) != len(self.positions):
+            raise FeatureError(f"{len(self.patches)} patches for {len(self.positions)} landmarks")
         for level in self.levels:
             if len(level.features) != len(self.positions) or len(level.confidences) != len(self.positions):
                 raise FeatureError(
@@ -61,6 +66,7 @@ class References:
             self.positions[rows],
             self.landmark_ids[rows],
             tuple(level.take(rows) for level in self.levels),
+            None if self.patches is None else self.patches.take(rows),
         )
 
 
@@ -103,11 +109,13 @@ class QuantizedReferences:
         positions: (N, 3) positions [m, map].
         landmark_ids: (N,) indices of the landmarks in the map.
         levels: quantized reference features of each level, finest first.
+        patches: quantized patches of the fine level; None without this level.
     """
 
     positions: Float64
     landmark_ids: Int64
     levels: tuple[QuantizedLevel, ...]
+    patches: QuantizedPatches | None = None
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -115,7 +123,8 @@ class QuantizedReferences:
     def dequantized(self, *, unit_features: bool = True) -> References:
         """Return the reference features with which images are aligned; see ``QuantizedLevel.dequantized``."""
         levels = tuple(level.dequantized(unit_features=unit_features) for level in self.levels)
-        return References(self.positions, self.landmark_ids, levels)
+        patches = None if self.patches is None else self.patches.dequantized()
+        return References(self.positions, self.landmark_ids, levels, patches)
 
 
 def unit(features: Float32) -> Float32:

@@ -13,7 +13,7 @@ from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.options import Options
 from vizloc_ros.pixloc.optimizer.projection import project
-from vizloc_ros.pixloc.reference_builder import read_references
+from vizloc_ros.pixloc.reference_builder import read_patches, read_references
 from vizloc_ros.pixloc.references import LevelReferences, QuantizedLevel, QuantizedReferences, References, unit
 
 _OVERLAP = 0.05  # of the distance for which a submap is used: it begins that much after the end of the one before
@@ -148,7 +148,7 @@ class SubmapSelector:
         """Return the reference features of the landmarks of keyframes, for a camera at a pose.
 
         Each landmark has those of its observation with the most similar view, or the average of a few observations
-        (PixLoc, section 4: 3D structure).
+        (PixLoc, section 4: 3D structure); its patch is always that of the most similar view.
         """
         slices = [self._map.observations_of(int(keyframe)) for keyframe in keyframes]
         rows = np.concatenate([np.arange(part.start, part.stop) for part in slices])  # of the map's observations
@@ -159,11 +159,11 @@ class SubmapSelector:
             self._map.landmark_positions[landmarks] - map_from_cam.translation,
         )
         chosen, firsts = self._choose_observations(landmarks, differences)
-        levels = read_references(self._map, rows[chosen])
+        levels, patches = read_references(self._map, rows[chosen]), read_patches(self._map, rows[chosen[firsts]])
         if len(firsts) < len(chosen):
             levels = tuple(self._average(level, firsts) for level in levels)
         ids = landmarks[chosen[firsts]].astype(np.int64)
-        return QuantizedReferences(np.asarray(self._map.landmark_positions[ids], np.float64), ids, levels)
+        return QuantizedReferences(np.asarray(self._map.landmark_positions[ids], np.float64), ids, levels, patches)
 
     def _choose_observations(self, landmarks: Int64, differences: Float64) -> tuple[Int64, Int64]:
         """Choose landmarks, and the observations of each that are the most similar to the view.

@@ -9,7 +9,7 @@ from vizloc_ros.geometry.covariance import max_position_std, position_and_rotati
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.options import Options
 from vizloc_ros.pixloc.motion import Prediction
-from vizloc_ros.pixloc.optimizer.alignment import Alignment
+from vizloc_ros.pixloc.optimizer.pose_optimizer import Alignment
 
 
 class VerificationOptions(Options):
@@ -81,6 +81,11 @@ def verify(alignment: Alignment, prediction: Prediction | None, options: Verific
             contradicts=alignment.inlier_ratio >= options.confident_inlier_ratio,
         )
     return Verification("", alignment.inlier_ratio < options.confident_inlier_ratio or away > options.gate)
+
+
+def is_unlike(alignment: Alignment, options: VerificationOptions) -> bool:
+    """Tell whether hardly anything in the image looks as in the map."""
+    return alignment.inlier_ratio < options.min_inlier_ratio / 2
 
 
 def deviation(alignment: Alignment, prediction: Prediction) -> float:

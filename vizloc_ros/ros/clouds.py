@@ -15,11 +15,13 @@ from vizloc_ros.arrays import Float32
 from vizloc_ros.errors import FeatureError, RosError
 from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features
 from vizloc_ros.localization.places import Place
+from vizloc_ros.pixloc.patches import QuantizedPatches
 from vizloc_ros.pixloc.references import QuantizedLevel, QuantizedReferences, References
 from vizloc_ros.ros.point_clouds import CloudField, CloudLayout
 
 _UINT32_MAX = np.iinfo(np.uint32).max
 _MAX_LEVELS = 8
+_PATCH = "patch"  # field of a submap
 _MAX_FEATURES, _MAX_OBSERVATIONS, _MAX_LANDMARKS = 100_000, 400_000, 100_000
 _MAX_PLACES = 1000
 _MAX_POSITION = 1e9  # m from the origin of the map
@@ -195,7 +197,13 @@ def submap_to_msg(references: QuantizedReferences, map_number: int, header: Head
         arrays[f"features_{level}"] = quantized.features
         arrays[f"scale_{level}"] = quantized.scales.astype(np.float32)
         arrays[f"confidence_{level}"] = quantized.confidences.astype(np.float32)
-    return _submap_layout(len(references.levels)).encode(arrays, header)
+    if (patches := references.patches) is not None:
+        arrays[_PATCH] = patches.values
+        arrays |= {
+            "contrast": patches.contrasts.astype(np.float32),
+            "resolution": patches.resolutions.astype(np.float32),
+        }
+    return _submap_layout(len(references.levels), patches=patches is not None).encode(arrays, header)
 
 
 @dataclass(frozen=True)
@@ -216,7 +224,8 @@ def submap_from_msg(msg: PointCloud2) -> ReceivedSubmap:
     levels = sum(field.name.startswith("features_") for field in msg.fields)
     if not 1 <= levels <= _MAX_LEVELS:
         raise RosError(f"cloud 'submap' has {levels} levels of features; 1 to {_MAX_LEVELS} are allowed")
-    points = _submap_layout(levels).decode(msg)
+    has_patches = any(field.name == _PATCH for field in msg.fields)
+    points = _submap_layout(levels, patches=has_patches).decode(msg)
     if not len(points):
         raise RosError("cloud 'submap' is empty")
     positions = np.stack([points[axis].astype(np.float64) for axis in "xyz"], axis=1)
@@ -232,14 +241,25 @@ def submap_from_msg(msg: PointCloud2) -> ReceivedSubmap:
         )
     if not all(np.isfinite(level.scales).all() and np.isfinite(level.confidences).all() for level in quantized):
         raise FeatureError("cloud 'submap': scales and confidences must be finite")
-    references = QuantizedReferences(positions, points["landmark"].astype(np.int64), quantized)
+    patches = _patches(points) if has_patches else None
+    references = QuantizedReferences(positions, points["landmark"].astype(np.int64), quantized, patches)
     return ReceivedSubmap(references.dequantized(), int(points["map"][0]))
 
 
-def _submap_layout(levels: int) -> CloudLayout:
+def _patches(points: NDArray[np.void]) -> QuantizedPatches:
+    with np.errstate(over="ignore", invalid="ignore"):
+        contrasts, resolutions = (points[name].astype(np.float16) for name in ("contrast", "resolution"))
+    if not all((np.isfinite(values) & (values >= 0)).all() for values in (contrasts, resolutions)):
+        raise FeatureError("cloud 'submap': contrasts and resolutions must be finite, and not negative")
+    return QuantizedPatches(np.ascontiguousarray(points[_PATCH]), contrasts, resolutions)
+
+
+def _submap_layout(levels: int, *, patches: bool) -> CloudLayout:
     fields = [CloudField(axis, PointField.FLOAT32) for axis in "xyz"]
     fields += [CloudField(name, PointField.UINT32) for name in ("landmark", "map")]
     for level in range(levels):
         fields.append(CloudField(f"features_{level}", PointField.INT8, vector=True))
         fields += [CloudField(f"{name}_{level}", PointField.FLOAT32) for name in ("scale", "confidence")]
+    if patches:
+        fields += [CloudField(_PATCH, PointField.INT8, vector=True), *_floats("contrast", "resolution")]
     return CloudLayout("submap", tuple(fields), _MAX_LANDMARKS)

@@ -37,7 +37,7 @@ class Variant:
     def extract(self, image: UInt8) -> FeaturePyramid:
         """Extract the changed pyramid; as ``PyramidExtractor.extract``."""
         pyramid = self._base.extract(image)
-        return FeaturePyramid(tuple(map(self._change_level, range(len(pyramid)), pyramid.levels)), pyramid.image_size)
+        return replace(pyramid, levels=tuple(map(self._change_level, range(len(pyramid)), pyramid.levels)))
 
     def _change_level(self, index: int, level: FeatureLevel) -> FeatureLevel:
         return level
@@ -64,6 +64,17 @@ class Undamped(Variant):
         """Robust cost of the base with a constant damping."""
         learned = self._base.learned
         return LearnedAlignment.undamped(len(learned.dampings), learned.loss, _DAMPING)
+
+
+class Coarse(Variant):
+    """Variant without the fine level: its images have no patches."""
+
+    def __init__(self, base: PyramidExtractor) -> None:
+        super().__init__(base, "coarse")
+
+    def extract(self, image: UInt8) -> FeaturePyramid:
+        """Extract the pyramid without the image of the patches; as ``PyramidExtractor.extract``."""
+        return replace(self._base.extract(image), smoothed=None)
 
 
 class Compact(Variant):

@@ -12,6 +12,7 @@ from vizloc_ros.features.onnx_session import ORT_ERRORS, one_line, open_session
 from vizloc_ros.pixloc.extractors.pixloc_weights import Description, read_weights
 from vizloc_ros.pixloc.image_fit import scale_to_multiples
 from vizloc_ros.pixloc.optimizer.alignment_options import LearnedAlignment
+from vizloc_ros.pixloc.patches import SmoothedImage
 from vizloc_ros.pixloc.pyramid import FeaturePyramid, level_of_image
 
 
@@ -61,4 +62,5 @@ class NetworkExtractor:
                 for features, confidences in zip(outputs[::2], outputs[1::2], strict=True)
             ),
             size,
+            SmoothedImage.of(fitted, size),
         )

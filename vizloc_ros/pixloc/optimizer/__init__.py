@@ -4,13 +4,13 @@
 PixLoc      symbol                                  here
 =========== ======================================= ================================================================
 Eq. 1       residual r = F_q[p_q] - F_k[p_k]        ``products.PointProducts.at``
-Eq. 2       cost E = sum of w rho(||r||^2)          ``alignment._PoseOptimizer._cost``, rho: ``robust.BarronLoss``
-Eq. 3       Jacobian J, Hessian H = J^T W J         ``alignment._PoseOptimizer._linearize``, ``NormalEquations``,
+Eq. 2       cost E = sum of w rho(||r||^2)          ``pose_optimizer._cost``, rho: ``robust.BarronLoss``
+Eq. 3       Jacobian J, Hessian H = J^T W J         ``pose_optimizer.PoseOptimizer``, ``NormalEquations``,
                                                     dp_q / d delta: ``projection.LevelCamera.jacobian``
 Eq. 4       Levenberg-Marquardt update delta        ``equations.solve``
 Eq. 5       pose update exp(delta) [R t]            ``projection.apply_left_update``
 Eq. 6       weights w = u_q u_k, u = 1 / (1 + U)    ``confidences``: u_q of the image, u_k of the reference features;
-                                                    w: ``alignment._Linearization.confidences``
+                                                    w: ``pose_optimizer.Linearization.confidences``
 Eq. 7       learned damping lambda                  ``alignment_options.LearnedAlignment.dampings``
 =========== ======================================= ================================================================
 

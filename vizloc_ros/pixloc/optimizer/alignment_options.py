@@ -11,6 +11,28 @@ from vizloc_ros.options import Options
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
 
 
+class FineOptions(Options):
+    """Last level of an alignment, with patches of intensities, and when its pose is not used."""
+
+    enabled: bool = Field(True, description="align patches last, in maps that have some")
+    min_sharpness: float = Field(
+        0.84,
+        ge=0,
+        lt=1,
+        description="sharpness of an image's patches for those of the map, up to which they are not aligned",
+    )
+    min_inlier_ratio: float = Field(
+        0.4, ge=0, le=1, description="minimum ratio of patches, by contrast, that look as in the map"
+    )
+    max_deviation: float = Field(
+        8.0,
+        gt=0,
+        le=1000,
+        description="maximum deviation from the pose of the feature levels, in standard deviations of that before "
+        "covariance_scale, of an image as sharp as the map's; less sharp, it is less, to 0 at min_sharpness",
+    )
+
+
 class AlignmentOptions(Options):
     """Convergence and failure of an alignment."""
 
@@ -37,6 +59,7 @@ class AlignmentOptions(Options):
     inlier_distance: float = Field(
         0.7, gt=0, le=2, description="maximum distance of the unit features of an inlier, on the finest level"
     )
+    fine: FineOptions = FineOptions()
 
 
 @dataclass(frozen=True)
