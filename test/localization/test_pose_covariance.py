@@ -9,6 +9,7 @@ from vizloc_ros.geometry.covariance import squared_error
 from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.geometry.se3 import so3_exp, so3_log
 from vizloc_ros.localization.absolute_pose import (
+    are_blurred,
     correlation_factor,
     estimate_absolute_pose,
     pose_covariance,
@@ -135,6 +136,15 @@ def test_errors_without_a_precise_core_count_as_correlated() -> None:
     assert correlation_factor(noise) == pytest.approx((np.sqrt(np.log(2)) / 0.5) ** 4, rel=0.05)
     assert correlation_factor(100 * noise) == pytest.approx(correlation_factor(noise)), "not a matter of size"
     assert correlation_factor(np.zeros(5)) == 1.0
+
+
+def test_an_image_is_blurred_if_its_errors_are_large_and_alike() -> None:
+    rng = np.random.default_rng(8)
+    noise = np.linalg.norm(rng.normal(size=(20_000, 2)), axis=1)
+    sharp = np.concatenate([0.5 * noise, 5 * noise[:3000]])
+    assert are_blurred(5 * noise, radius=3.0)
+    assert not are_blurred(noise, radius=3.0), "small"
+    assert not are_blurred(5 * sharp, radius=3.0), "of a map that is not exact"
 
 
 def test_poses_are_within_the_covariance_where_groups_of_keypoints_slide_together() -> None:
