@@ -5,7 +5,7 @@ import math
 import zlib
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any, BinaryIO, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -51,6 +51,8 @@ class PixLocInfo(BaseModel):
         model_id: identity of the network that computed them.
         dimensions: number of channels on every level of the pyramid, finest first.
         patch: number of intensities of a patch of the fine level; 0 in maps without patches.
+        bits: bits of an element of a feature: 8, or 4 in compact maps.
+        rows: number of observations that have reference features; 0: all.
         observations: digest of the observations that they are of, see ``MapInfo.observations_digest``; empty in older
             maps.
     """
@@ -60,6 +62,8 @@ class PixLocInfo(BaseModel):
     model_id: str
     dimensions: list[Annotated[int, Field(ge=1, le=4096)]] = Field(min_length=1, max_length=16)
     patch: int = Field(default=0, ge=0, le=4096)
+    bits: Literal[4, 8] = 8
+    rows: int = Field(default=0, ge=0, le=_MAX_ROWS)
     observations: str = ""
 
 
