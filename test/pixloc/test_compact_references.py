@@ -17,7 +17,7 @@ from vizloc_ros.mapping.map_part import MapPart, keyframe_of_rows
 from vizloc_ros.mapping.map_writer import add_to_map
 from vizloc_ros.mapping.reference_arrays import ReferenceArrays, packed, unpacked
 from vizloc_ros.mapping.visual_map import VisualMap
-from vizloc_ros.pixloc.distinct_views import distinct_views
+from vizloc_ros.pixloc.distinct_views import distinct_views, num_views
 from vizloc_ros.pixloc.pose_refiner import MapAligner
 from vizloc_ros.pixloc.reference_builder import add_references, read_patches, read_references
 from vizloc_ros.pixloc.submap import SubmapSelector
@@ -71,6 +71,7 @@ def test_a_compact_map_is_small_and_sound(compact: VisualMap, tracked_map: Visua
     assert (info.bits, info.rows) == (4, len(distinct_views(tracked_map, VIEWS)))
     assert tracked_map.info.pixloc is not None
     assert info.dimensions == tracked_map.info.pixloc.dimensions
+    assert (num_views(compact), num_views(tracked_map)) == (VIEWS, 0)
 
     def size(visual_map: VisualMap) -> int:
         return sum(file.bytes for name, file in visual_map.info.files.items() if name.startswith("pixloc_"))

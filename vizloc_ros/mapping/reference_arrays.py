@@ -115,7 +115,8 @@ class ReferenceArrays:
         """Return where the features of (N,) rows of the map's observations are, of those that have some."""
         if self.rows is None:
             return observations
-        return np.minimum(np.searchsorted(self.rows, observations), len(self.rows) - 1)
+        found = np.searchsorted(self.rows, observations.astype(np.int32))  # of another type, all rows would be copied
+        return np.minimum(found, len(self.rows) - 1)
 
     def integers(self, level: int, indices: Int64) -> Int8:
         """Read (N, C) integers of a level, of 8 bit whatever they are in the file."""

@@ -32,6 +32,14 @@ def distinct_views(visual_map: VisualMap, count: int) -> Int64:
     return np.sort(order[chosen])
 
 
+def num_views(visual_map: VisualMap) -> int:
+    """Return the largest number of observations of a landmark with reference features, as ``count`` above; 0: all."""
+    references = visual_map.references
+    if references is None or references.rows is None:
+        return 0
+    return int(np.bincount(visual_map.observation_landmarks[references.rows]).max())
+
+
 def _least_of_each(values: Float64, group: Int64, begins: Int64) -> Int64:
     """Return the index of the smallest of (N,) values in each group; those of a group follow one another."""
     return np.lexsort((values, group))[begins]
