@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,12 +42,13 @@ class ReferenceArrays:
     """Reference features of R observations on L levels, finest first, in the order of the map's observations.
 
     Attributes:
-        features: (R, C) int8 features of each level; a feature is its scale times these integers. With 4 bits, (R, C /
-            2) uint8 as ``packed`` makes them.
+        features: (R, C) int8 features of each level; a feature is its scale times these integers. With fewer bits than
+            eight, uint8 as ``packed`` makes them.
         scales: (R, L) scales.
         confidences: (R, L) confidences, 0 to 1.
         patches: patches of the fine level; None in maps without.
         rows: (R,) ascending rows of these observations in the map; None: it is all of them.
+        bits: bits of an integer.
     """
 
     features: tuple[Int8 | UInt8, ...]
@@ -55,6 +56,7 @@ class ReferenceArrays:
     confidences: Float16
     patches: PatchArrays | None = None
     rows: Int32 | None = None
+    bits: int = 8
 
     @classmethod
     def open(cls, folder: Path, info: MapInfo, opened: Opened | None = None) -> "ReferenceArrays | None":
@@ -65,7 +67,7 @@ class ReferenceArrays:
         levels = range(len(info.pixloc.dimensions))
         patches = PatchArrays(arrays[_PATCHES], arrays[_CONTRASTS], arrays[_RESOLUTIONS]) if info.pixloc.patch else None
         features = tuple(arrays[_features(level)] for level in levels)
-        return cls(features, arrays[_SCALES], arrays[_CONFIDENCES], patches, arrays.get(_ROWS))
+        return cls(features, arrays[_SCALES], arrays[_CONFIDENCES], patches, arrays.get(_ROWS), info.pixloc.bits)
 
     @classmethod
     def joined(cls, parts: "Sequence[ReferenceArrays]", observations: Sequence[int]) -> "ReferenceArrays":
@@ -93,12 +95,8 @@ class ReferenceArrays:
             np.concatenate([part.confidences for part in parts]),
             patches,
             rows,
+            parts[0].bits,
         )
-
-    @property
-    def bits(self) -> Literal[4, 8]:
-        """Bits of an element of a feature."""
-        return 4 if self.features[0].dtype == np.uint8 else 8
 
     @property
     def dimensions(self) -> list[int]:
@@ -121,7 +119,7 @@ class ReferenceArrays:
     def integers(self, level: int, indices: Int64) -> Int8:
         """Read (N, C) integers of a level, of 8 bit whatever they are in the file."""
         values = self.features[level][indices]
-        return unpacked(np.asarray(values, np.uint8)) if self.bits == 4 else np.asarray(values, np.int8)
+        return np.asarray(values, np.int8) if self.bits == 8 else unpacked(np.asarray(values, np.uint8), self.bits)
 
     @property
     def by_file(self) -> dict[str, NDArray[Any]]:
@@ -146,6 +144,7 @@ class ReferenceArrays:
             self.confidences[indices],
             None if self.patches is None else self.patches.take(indices),
             rows,
+            self.bits,
         )
 
     def save(self, folder: Path) -> None:
@@ -159,8 +158,9 @@ def array_files(info: MapInfo) -> dict[str, ArrayKind]:
     if info.pixloc is None:
         return {}
     dimensions, patch, rows = info.pixloc.dimensions, info.pixloc.patch, (info.pixloc.rows or info.observations,)
-    dtype, per_byte = (np.uint8, 2) if info.pixloc.bits == 4 else (np.int8, 1)
-    features = {_features(level): (dtype, (*rows, size // per_byte)) for level, size in enumerate(dimensions)}
+    bits = info.pixloc.bits
+    dtype = np.int8 if bits == 8 else np.uint8
+    features = {_features(level): (dtype, (*rows, size * bits // 8)) for level, size in enumerate(dimensions)}
     other = (np.float16, (*rows, len(dimensions)))
     files: dict[str, ArrayKind] = {**features, _SCALES: other, _CONFIDENCES: other}
     if info.pixloc.rows:
@@ -170,23 +170,25 @@ def array_files(info: MapInfo) -> dict[str, ArrayKind]:
     return files
 
 
-def packed(integers: Int8) -> UInt8:
-    """Pack (N, C) integers from -8 to 7 in (N, C / 2) bytes, the even ones in the lower halves.
+def packed(integers: Int8, bits: int) -> UInt8:
+    """Pack (N, C) integers of some bits, two's complement's range, in (N, C bits / 8) bytes, the first one in front.
 
-    Raises ``FeatureError`` if C is odd.
+    Raises ``FeatureError`` if they do not fill whole bytes.
     """
-    if integers.shape[1] % 2:
-        raise FeatureError(f"features of {integers.shape[1]} elements cannot be stored in 4 bits: their number is odd")
-    halves = (integers + 8).astype(np.uint8)
-    return np.asarray(halves[:, ::2] | halves[:, 1::2] << 4, np.uint8)
+    count, size = integers.shape
+    if size * bits % 8:
+        raise FeatureError(f"features of {size} elements do not fill bytes with {bits} bits each")
+    unsigned = (integers + (1 << bits - 1)).astype(np.uint8)
+    binary = np.unpackbits(unsigned[:, :, None], axis=2)[:, :, 8 - bits :]
+    return np.packbits(binary.reshape(count, -1), axis=1)
 
 
-def unpacked(values: UInt8) -> Int8:
+def unpacked(values: UInt8, bits: int) -> Int8:
     """Return the (N, C) integers that ``packed`` has packed."""
-    integers = np.empty((len(values), 2 * values.shape[1]), np.int8)
-    integers[:, ::2], integers[:, 1::2] = values & 15, values >> 4
-    integers -= 8
-    return integers
+    binary = np.unpackbits(values, axis=1).reshape(len(values), -1, bits)
+    whole = np.zeros((*binary.shape[:2], 8), np.uint8)
+    whole[:, :, 8 - bits :] = binary
+    return (np.packbits(whole, axis=2)[:, :, 0].astype(np.int16) - (1 << bits - 1)).astype(np.int8)
 
 
 def _features(level: int) -> str:

@@ -21,7 +21,7 @@ from vizloc_ros.pixloc.patches import QuantizedPatches, sample_patches
 from vizloc_ros.pixloc.references import QuantizedLevel, sample_references
 from vizloc_ros.work.stages import IN_MEMORY, Arrays, Stages, joined
 
-_COMPACT_BITS = 4
+_COMPACT_BITS = 6
 
 
 def add_references(
@@ -41,7 +41,7 @@ def add_references(
         extractor: extractor of the tracker.
         progress: progress bar.
         work: place where the features are computed and kept.
-        views: number of observations of a landmark that get features, in 4 bits: those whose views are the most
+        views: number of observations of a landmark that get features, in 6 bits: those whose views are the most
             different. 0: all of them, in 8 bits.
 
     Raises:
@@ -83,6 +83,7 @@ def compute_references(
         confidences,
         PatchArrays(*patches) if patches else None,
         rows.astype(np.int32) if views else None,
+        sampling.bits,
     )
 
 
@@ -103,7 +104,7 @@ class _Sampling:
         ]
         scales = np.stack([level.scales for level in sampled], axis=1)
         confidences = np.stack([level.confidences for level in sampled], axis=1)
-        features = [level.features if self.bits == 8 else packed(level.features) for level in sampled]
+        features = [level.features if self.bits == 8 else packed(level.features, self.bits) for level in sampled]
         arrays: Arrays = (*features, scales, confidences)
         if pyramid.smoothed is None:
             return arrays
