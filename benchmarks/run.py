@@ -17,6 +17,7 @@ import kitti00
 import nodes
 import quantization
 import retrieval_scale
+import rig
 import robotcar_size
 import sessions
 import typer
@@ -40,6 +41,7 @@ BENCHMARKS: dict[str, Callable[[Path], list[Table]]] = {
     "retrieval_scale": retrieval_scale.benchmark,
     "nodes": nodes.benchmark,
     "demo": demo.benchmark,
+    "rig": rig.benchmark,
 }
 
 

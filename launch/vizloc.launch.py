@@ -14,11 +14,11 @@ from vizloc_ros.launching.node_values import NodeValues, node_values
 from vizloc_ros.launching.parameter_files import Value, write_parameters
 from vizloc_ros.launching.refusal import is_refused, refuse
 from vizloc_ros.launching.restarts import RESTART_DELAY_S, Restarts
+from vizloc_ros.launching.rig_nodes import camera_names, node_names, remappings_of
 from vizloc_ros.launching.rviz import how_to_install_rviz, rviz_executable
 from vizloc_ros.ros.dds_profile import ensure_profile
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
-NODES = ("hfnet", "visual_map_server", "localizer", "pixloc_tracker")
 # Arguments that are parameters of nodes; each node takes those it declares.
 PARAMETERS = ("map_path", "extractor", "provider", "image_transport", "map_frame", "base_frame")
 TF_OF_NAMESPACE = [("/tf", "tf"), ("/tf_static", "tf_static")]
@@ -36,6 +36,11 @@ def generate_launch_description() -> LaunchDescription:
                 default_value="",
                 choices=["", "cpu", "cuda", "tensorrt"],
                 description="What the network runs on; empty: as in params_file",
+            ),
+            DeclareLaunchArgument(
+                "cameras",
+                default_value="",
+                description="Namespaces of several cameras, such as front,rear: each has an hfnet and its topics in it",
             ),
             DeclareLaunchArgument("image_topic", default_value="image", description="sensor_msgs/Image to localize"),
             DeclareLaunchArgument("camera_info_topic", default_value="camera_info", description="Its calibration"),
@@ -124,7 +129,6 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
     if is_refused(context):
         return []
-    names = [name for name in NODES if value("tracking") == "true" or name != "pixloc_tracker"]
     namespace = absolute_namespace(context, value("namespace"))
     given = {name: Value.of(value(name)) for name in PARAMETERS if value(name)}
     if value("use_sim_time"):
@@ -132,10 +136,24 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     if value("use_lifecycle_manager") == "true":
         given["autostart"] = Value.of(False)
     user_file = Path(value("params_file")) if value("params_file") else None
+    tf = TF_OF_NAMESPACE if value("namespaced_tf") == "true" else []
+    topics = [
+        ("image", value("image_topic")),
+        ("image/compressed", f"{value('image_topic')}/compressed"),
+        ("camera_info", value("camera_info_topic")),
+        ("odom", value("odom_topic")),
+        ("fix", value("fix_topic")),
+        *tf,
+    ]
     try:
+        cameras = camera_names(value("cameras"))
+        if cameras and value("composed") == "true":
+            return refuse(context, "composed:=true is for one camera: leave it out with cameras:=")
+        names = node_names(cameras, tracking=value("tracking") == "true")
+        remappings = {name: remappings_of(name, cameras, topics, namespace) for name in names}
         if value("rviz") == "true" and not rviz_executable():
             return refuse(context, f"rviz:=true, but {how_to_install_rviz()}")
-        values = node_values(names, namespace, CONFIG / "vizloc.yaml", user_file, given)
+        values = node_values(names, namespace, CONFIG / "vizloc.yaml", user_file, given, cameras)
         if not values.text("visual_map_server", "map_path"):
             return refuse(
                 context, "map_path is not given: name the folder that `vizloc map build` wrote with map_path:="
@@ -148,35 +166,29 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     # Beside launch's log: what the nodes were given can be read there later.
     parameters = Path(launch.logging.launch_config.log_dir, f"vizloc_parameters{namespace.replace('/', '_')}.yaml")
     write_parameters(parameters, {f"{namespace}/{name}": values.by_node[name] for name in names})
-    tf = TF_OF_NAMESPACE if value("namespaced_tf") == "true" else []
     common = {
         "package": "vizloc_ros",
-        "namespace": value("namespace"),
         "parameters": [str(parameters)],
-        "remappings": [
-            ("image", value("image_topic")),
-            ("image/compressed", f"{value('image_topic')}/compressed"),
-            ("camera_info", value("camera_info_topic")),
-            ("odom", value("odom_topic")),
-            ("fix", value("fix_topic")),
-            *tf,
-        ],
         "ros_arguments": ["--log-level", value("log_level")],
         "output": "screen",
     }
     if value("respawn") == "true":
         common |= {"respawn": True, "respawn_delay": RESTART_DELAY_S}
 
-    def node(**options) -> Node:
-        return Node(**common, **options, on_exit=Restarts() if value("respawn") == "true" else None)
+    def node(topics, camera="", **options) -> Node:
+        around = "/".join(filter(None, (value("namespace"), camera)))
+        on_exit = Restarts() if value("respawn") == "true" else None
+        return Node(**common, **options, namespace=around, remappings=topics, on_exit=on_exit)
 
     if value("composed") == "true":  # without a name, which would rename all nodes in it
         without = [] if value("tracking") == "true" else ["--without-tracker"]
-        processes = [node(executable="vizloc_node", arguments=without)]
+        processes = [node(topics, executable="vizloc_node", arguments=without)]
     else:
-        processes = [node(executable=name, name=name) for name in names]
+        parts = [(name, *name.rpartition("/")[::2]) for name in names]
+        processes = [node(remappings[full], camera, executable=name, name=name) for full, camera, name in parts]
     if value("rviz") == "true":
-        processes.append(rviz(value("namespace"), [("image", value("image_topic")), *tf], values))
+        shown = dict(remappings["visual_map_server"])["image"]
+        processes.append(rviz(value("namespace"), [("image", shown), *tf], values))
     return [LogInfo(msg=line) for line in (said, f"parameters of the nodes: {parameters}") if line] + processes
 
 

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from vizloc_ros.datasets.synthetic import open_synthetic
-from vizloc_ros.datasets.synthetic.lens_covers import COVERS
+from vizloc_ros.datasets.synthetic.lens_covers import COVERS, HIDDEN_GRAY
 from vizloc_ros.datasets.synthetic.quads import Texture
 from vizloc_ros.datasets.synthetic.repeats import PERIOD, repeated_row
 from vizloc_ros.datasets.synthetic.route import CORNER_RADIUS, STRAIGHTS
 from vizloc_ros.errors import DatasetError
+from vizloc_ros.geometry.poses import pose_error
 
 pytestmark = pytest.mark.e2e
 
@@ -77,3 +78,39 @@ def test_the_corridor_is_closed_and_the_camera_inside() -> None:
 def test_a_wrong_variant_is_named(spec: str, says: str) -> None:
     with pytest.raises(DatasetError, match=says):
         open_synthetic(spec)
+
+
+def test_cameras_of_a_vehicle_take_their_images_at_one_time_from_their_mounts() -> None:
+    rig, alone = open_synthetic("cameras=front,rear&seed=3"), open_synthetic("seed=3")
+    records, fronts = rig.records("query"), alone.records("query")
+    assert [record.mounting.camera for record in records[:4]] == ["front", "rear"] * 2
+    assert len(records) == 2 * len(fronts)
+    assert len({record.name for record in records}) == len(records)
+    front, rear = records[40:42]
+    assert front.timestamp_ns == rear.timestamp_ns == fronts[20].timestamp_ns
+    assert np.array_equal(front.read_image(), fronts[20].read_image())
+    assert not np.array_equal(front.read_image(), rear.read_image())
+    bases = [record.world_from_cam * record.mounting.base_from_cam.inverse() for record in (front, rear)]
+    assert pose_error(*bases) == pytest.approx((0, 0), abs=1e-9)
+    assert bases[0].translation[2] == pytest.approx(0, abs=0.1)  # on the ground
+    distance, angle = pose_error(front.world_from_cam, rear.world_from_cam)
+    assert (distance, angle) == pytest.approx((2.4, 180), abs=1e-6)
+
+
+def test_a_cover_may_be_on_one_camera() -> None:
+    spec = f"{SMALL}&cameras=front,rear&covered=upper_half"
+    front, rear = (record.read_image() for record in open_synthetic(f"{spec}&covered_camera=rear").records("query")[:2])
+    assert (rear[:60] == HIDDEN_GRAY).all()
+    assert (front[:60] != HIDDEN_GRAY).any()
+
+
+@pytest.mark.parametrize("spec", ["cameras=rear,front,seed=3&length=9", "length=9,cameras=rear,front&seed=3"])
+def test_a_list_of_cameras_may_be_anywhere(spec: str) -> None:
+    street = open_synthetic(spec).spec
+    assert (street.cameras, street.seed, street.length) == (("rear", "front"), 3, 9)
+
+
+@pytest.mark.parametrize("cameras", ["", "left", "front,front"])
+def test_a_wrong_list_of_cameras_is_named(cameras: str) -> None:
+    with pytest.raises(DatasetError, match=r"cameras is .* different ones of front, rear"):
+        open_synthetic(f"cameras={cameras}")

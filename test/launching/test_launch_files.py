@@ -10,6 +10,7 @@ from repository import REPOSITORY
 from rosbags.rosbag2 import Writer
 
 from vizloc_ros.bags.bag_messages import TYPES, header
+from vizloc_ros.errors import ConfigError
 from vizloc_ros.mapping.visual_map import VisualMap
 
 LAUNCH_FILES = sorted((REPOSITORY / "launch").glob("*.launch.py"))
@@ -129,6 +130,49 @@ def rviz(tmp_path, monkeypatch):
 )
 def test_vizloc_starts_its_nodes(run, rviz, arguments, executables):
     assert set(nodes(run("vizloc.launch.py", **arguments))) == executables
+
+
+def test_several_cameras_have_an_hfnet_each(run):
+    from launch_ros.actions import Node
+
+    actions = run("vizloc.launch.py", cameras="front, rear", namespace="car")
+    started = [Path(one.node_executable).name for one in actions if isinstance(one, Node)]
+    assert sorted(started) == sorted(["hfnet", *NODES])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"cameras": "front,front"}, ("cameras", "each camera must come once")),
+        ({"cameras": "front,"}, ("cameras", "''", "namespaces such as front")),
+        ({"cameras": "front,rear", "composed": "true"}, ("composed:=true is for one camera",)),
+        (
+            {"cameras": "front,rear", "image_topic": "/camera/image"},
+            ("/camera/image is one topic", "image_topic:=image"),
+        ),
+    ],
+)
+def test_cameras_that_cannot_be_are_refused(run, arguments, words):
+    from launch import LaunchContext
+    from launch.actions import TimerAction
+
+    [timer] = [one for one in run("vizloc.launch.py", **arguments) if isinstance(one, TimerAction)]
+    with pytest.raises(ConfigError) as error:
+        timer.actions[0].execute(LaunchContext())
+    assert all(word in str(error.value) for word in words)
+
+
+def test_topics_of_cameras_are_in_their_namespaces():
+    from vizloc_ros.launching.rig_nodes import remappings_of
+
+    given = [("image", "image_raw"), ("odom", "/odom"), ("/tf", "tf")]
+    names = ("front", "rear")
+    of_hfnet = dict(remappings_of("front/hfnet", names, given, "/car"))
+    assert (of_hfnet["image"], of_hfnet["odom"], of_hfnet["/tf"]) == ("image_raw", "/odom", "/car/tf")
+    assert of_hfnet["map/served"] == "/car/map/served"
+    assert of_hfnet["tracker/state"] == "/car/tracker/state"
+    assert dict(remappings_of("pixloc_tracker", names, given, "/car"))["image"] == "front/image_raw"
+    assert remappings_of("hfnet", (), given, "/car") == given
 
 
 def test_all_in_one_process_has_no_tracker_without_tracking(run):

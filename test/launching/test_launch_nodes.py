@@ -292,3 +292,32 @@ def test_a_node_that_is_refused_ends_the_replay_before_the_bag(tmp_path: Path, p
         assert running.end() == 1
     assert "has ended, so the bag is not played" in running.text
     assert running.pids("player") == []
+
+
+def test_a_rig_has_an_hfnet_in_the_namespace_of_each_camera(tmp_path: Path, point_map: VisualMap) -> None:
+    given = params_file(
+        tmp_path, **{"/**/hfnet": {"silence_timeout": 9.0}, "/car/rear/hfnet": {"silence_timeout": 8.0}}
+    )
+    arguments = {"map_path": point_map.folder, "tracking": "false", "params_file": given, "namespace": "car"}
+    with launched(VIZLOC_LAUNCH, tmp_path, cameras="front,rear", **arguments, **ON_THIS_HOST) as running:
+        with helpers.ros_nodes("probe") as [probe]:
+            front, rear = (parameters(probe, f"/car/{name}/hfnet") for name in ("front", "rear"))
+            server, localizer = (parameters(probe, f"/car/{name}") for name in ("visual_map_server", "localizer"))
+
+            def is_followed_by_both() -> bool:
+                names = {
+                    (one.node_namespace, one.node_name)
+                    for one in probe.get_publishers_info_by_topic("/car/map/followed")
+                }
+                return {("/car/front", "hfnet"), ("/car/rear", "hfnet"), ("/car", "localizer")} <= names
+
+            helpers.spin_until(is_followed_by_both, probe)
+            for camera in ("front", "rear"):
+                for topic in ("features", "features/camera_info", "candidates", "global_descriptor"):
+                    assert len(probe.get_publishers_info_by_topic(f"/car/{camera}/{topic}")) == 1, topic
+                    assert len(probe.get_subscriptions_info_by_topic(f"/car/{camera}/{topic}")) == 1, topic
+                assert len(probe.get_subscriptions_info_by_topic(f"/car/{camera}/image")) == 1
+        assert running.interrupt() == 0
+    assert (front["silence_timeout"], rear["silence_timeout"]) == (9.0, 8.0)
+    assert server["cameras"] == localizer["cameras"] == ["front", "rear"]
+    assert "process has died" not in running.text

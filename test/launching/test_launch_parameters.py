@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from repository import REPOSITORY
 
 from vizloc_ros.errors import ConfigError
@@ -213,3 +214,26 @@ def test_a_section_with_the_former_name_of_a_node_is_named(tmp_path: Path) -> No
     notes = given(tmp_path, "/**/map_server: {ros__parameters: {map_frame: site}}").notes
     assert "section /**/map_server of params_file has no effect: the node is now called visual_map_server" in notes
     assert given(tmp_path, "/**/visual_map_server: {ros__parameters: {map_frame: site}}").notes == []
+
+
+def test_several_cameras_are_told_to_the_nodes_of_all(tmp_path: Path) -> None:
+    nodes = ("front/hfnet", "rear/hfnet", "visual_map_server", "localizer")
+    text = "/**/hfnet: {ros__parameters: {threads: 2}}\n/rear/hfnet: {ros__parameters: {threads: 3}}"
+    values = node_values(nodes, "", PACKAGE, file(tmp_path, text), {}, ("front", "rear"))
+    assert [values.text(node, "threads") for node in nodes[:2]] == ["2", "3"]
+    assert values.notes == []
+    path = tmp_path / "written.yaml"
+    write_parameters(path, {f"/{node}": values.by_node[node] for node in nodes})
+    written = yaml.safe_load(path.read_text())
+    for node in nodes[2:]:
+        assert written[f"/{node}"]["ros__parameters"]["cameras"] == ["front", "rear"]
+    assert "cameras" not in written["/front/hfnet"]["ros__parameters"]
+
+
+def test_sections_and_cameras_that_the_launch_does_not_know_are_named(tmp_path: Path) -> None:
+    nodes = ("front/hfnet", "visual_map_server", "localizer")
+    text = "hfnet: {ros__parameters: {threads: 2}}"
+    [note] = node_values(nodes, "", PACKAGE, file(tmp_path, text), {}, ("front",)).notes
+    assert "section hfnet of params_file has no effect" in note
+    with pytest.raises(ConfigError, match="cameras in section localizer of params_file: give cameras:=front,rear"):
+        given(tmp_path, "localizer: {ros__parameters: {cameras: [front]}}")

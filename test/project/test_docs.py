@@ -97,7 +97,7 @@ def names_in_code(*functions: str) -> set[str]:
 
 
 def test_every_topic_is_documented() -> None:
-    topics = names_in_code("create_publisher", "create_subscription", "subscribe_to_either")
+    topics = names_in_code("create_publisher", "create_subscription", "subscribe_to_either", "topic_of")
     assert {"features", "candidates", "localization/pose", "/tf"} <= topics
     assert {topic for topic in topics if f"| `{topic}` (" not in INTERFACE.read_text()} == set()
 

@@ -131,4 +131,5 @@ def test_foxglove_shows_topics_that_the_nodes_have_in_panels_that_are_laid_out()
 
 @pytest.mark.parametrize("argument", sorted(set(re.findall(r"(\w+):=\S", PAGE)) - {"__node"}))
 def test_the_page_gives_arguments_that_there_are(argument: str) -> None:
-    assert f'"{argument}"' in (REPOSITORY / "launch" / "vizloc.launch.py").read_text()
+    launch_files = (REPOSITORY / "launch" / f"{name}.launch.py" for name in ("vizloc", "replay"))
+    assert any(f'"{argument}"' in file.read_text() for file in launch_files)

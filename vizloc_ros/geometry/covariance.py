@@ -27,10 +27,15 @@ def move_to_base(covariance: Float64, map_from_cam: Rigid3d, cam_from_base: Rigi
     Returns:
         The (6, 6) covariance of map_from_cam * cam_from_base.
     """
-    lever = map_from_cam.rotation.matrix() @ cam_from_base.translation
-    jacobian = np.eye(6)
-    jacobian[:3, 3:] = -cross_matrix(lever)
+    jacobian = lever_jacobian(map_from_cam, cam_from_base)
     return jacobian @ covariance @ jacobian.T
+
+
+def lever_jacobian(map_from_cam: Rigid3d, cam_from_base: Rigid3d) -> Float64:
+    """Jacobian (6, 6) of the error of map_from_base by that of map_from_cam, see ``move_to_base``."""
+    jacobian = np.eye(6)
+    jacobian[:3, 3:] = -cross_matrix(map_from_cam.rotation.matrix() @ cam_from_base.translation)
+    return jacobian
 
 
 def with_map_covariance(covariance: Float64, position_std: float, rotation_std: float) -> Float64:

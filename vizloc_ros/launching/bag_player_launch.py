@@ -21,7 +21,8 @@ from vizloc_ros.bags.reader import read_info
 from vizloc_ros.errors import BagError
 from vizloc_ros.launching.namespaces import absolute_namespace
 from vizloc_ros.launching.refusal import is_refused, refuse
-from vizloc_ros.ros.node_options import LOCALIZING, NODES
+from vizloc_ros.launching.rig_nodes import camera_names, node_names
+from vizloc_ros.ros.node_options import topic_of
 
 FINISH_S = 5.0  # for the nodes to finish the last image
 
@@ -88,7 +89,8 @@ def play_when_ready(
     if is_refused(context):
         return []
     namespace = absolute_namespace(context, context.launch_configurations["namespace"])
-    image_topic = context.launch_configurations["image_topic"]
+    cameras = camera_names(context.launch_configurations.get("cameras", ""))
+    image_topic = topic_of(cameras[0] if cameras else "", context.launch_configurations["image_topic"])
     images = image_topics_in(bag, image_topic if image_topic.startswith("/") else f"{namespace}/{image_topic}")
     player = play_action(bag, rate, delay, images, with_ros2_bag)
 
@@ -107,7 +109,7 @@ def play_when_ready(
             )
         return None
 
-    nodes = NODES if context.launch_configurations["tracking"] == "true" else LOCALIZING
+    nodes = node_names(cameras, tracking=context.launch_configurations["tracking"] == "true")
     wait = [sys.executable, "-m", "vizloc_ros.launching.ready", *(f"{namespace}/{name}" for name in nodes)]
     return [
         RegisterEventHandler(OnProcessExit(on_exit=watch)),

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vizloc_ros.errors import MapError
+from vizloc_ros.errors import ConfigError, MapError
 from vizloc_ros.launching.parameter_files import Section, Value, Values, read_sections, values_for
-from vizloc_ros.ros.node_options import RENAMED_NODES, TRACKER
+from vizloc_ros.ros.node_options import HFNET, RENAMED_NODES, TRACKER
 
 LOCALIZER, MAP_SERVER = "localizer", "visual_map_server"
 _DEFAULT_BASE = "base_link"
+_CAMERAS = "cameras"
 
 
 @dataclass(frozen=True)
@@ -48,19 +49,25 @@ class NodeValues:
 
 
 def node_values(
-    nodes: Sequence[str], namespace: str, package_file: Path, user_file: Path | None, arguments: Mapping[str, Value]
+    nodes: Sequence[str],
+    namespace: str,
+    package_file: Path,
+    user_file: Path | None,
+    arguments: Mapping[str, Value],
+    cameras: Sequence[str] = (),
 ) -> NodeValues:
     """Parameters of nodes that are started together.
 
     Args:
-        nodes: their names.
+        nodes: their names, those of hfnet with the namespace of their camera if there are several.
         namespace: that of all of them, absolute.
         package_file: the parameters of the package.
         user_file: those that differ; None for none.
         arguments: what was given at the start, for all nodes.
+        cameras: names of several cameras.
 
     Raises:
-        ConfigError: a file that cannot be used.
+        ConfigError: a file that cannot be used, or that names cameras which the launch does not know.
     """
     package, user = read_sections(package_file), read_sections(user_file) if user_file else []
     by_node: dict[str, Values] = {}
@@ -70,8 +77,33 @@ def node_values(
         if node == LOCALIZER and TRACKER not in nodes:
             by_node[node].pop("path_length", None)  # it is the package's only because the tracker publishes path
         by_node[node] |= {**values_for(full_name, user), **arguments}
+    _name_cameras(by_node, cameras)
     notes = _settle(by_node[LOCALIZER], by_node[TRACKER]) if {LOCALIZER, TRACKER} <= by_node.keys() else []
-    return NodeValues(by_node, [*_former_names(user), *notes])
+    notes = [*_former_names(user), *(_of_no_camera(user, namespace) if cameras else []), *notes]
+    return NodeValues(by_node, notes)
+
+
+def _name_cameras(by_node: dict[str, Values], cameras: Sequence[str]) -> None:
+    """Give the cameras to the nodes that work with all of them."""
+    for node in {MAP_SERVER, LOCALIZER} & by_node.keys():
+        if cameras:
+            by_node[node][_CAMERAS] = Value.of(cameras)
+        elif _CAMERAS in by_node[node]:
+            section = by_node[node][_CAMERAS].section
+            raise ConfigError(
+                f"{_CAMERAS} in section {section} of params_file: give {_CAMERAS}:=front,rear at the launch instead, "
+                "so that each gets its hfnet"
+            )
+
+
+def _of_no_camera(sections: Sequence[Section], namespace: str) -> list[str]:
+    """Notes for the user about sections for an hfnet outside the namespaces of the cameras."""
+    outside = [section for section in sections if section.name.lstrip("/") == f"{namespace}/{HFNET}".lstrip("/")]
+    return [
+        f"section {section.name} of params_file has no effect: with several cameras, the sections are /**/{HFNET} for "
+        f"all and /CAMERA/{HFNET} for one"
+        for section in outside
+    ]
 
 
 def _former_names(sections: Sequence[Section]) -> list[str]:

@@ -36,8 +36,12 @@ class Value:
     section: str = ""
 
     @classmethod
-    def of(cls, value: str | bool | int) -> Value:
+    def of(cls, value: str | bool | int | Sequence[str]) -> Value:
         """Value that is not from a file."""
+        if not isinstance(value, str | bool | int):
+            return cls(
+                yaml.SequenceNode("tag:yaml.org,2002:seq", [cls.of(one).written for one in value], flow_style=True)
+            )
         if isinstance(value, str):
             return cls(yaml.ScalarNode(_STR, value, style="'"))
         return cls(yaml.ScalarNode(_BOOL if isinstance(value, bool) else "tag:yaml.org,2002:int", str(value).lower()))

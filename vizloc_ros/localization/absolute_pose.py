@@ -13,9 +13,10 @@ from vizloc_ros.geometry.colmap_camera import colmap_camera
 from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.localization.pose_refinement import projection_jacobian, refine_absolute_pose
 
-_FEWEST_TRIALS = 30  # of RANSAC; pycolmap's 100 take twice as long, and the refinement finds the same inliers
-_SAMPLE = 3  # matches that fix a pose
+FEWEST_TRIALS = 30  # of RANSAC; pycolmap's 100 take twice as long, and the refinement finds the same inliers
+SAMPLE = 3  # matches that fix a pose
 _SHARP_RATIO = 0.5  # of the median error and the RMS, up to which matches are as independent as in sharp images
+_BLURRED_RATIO = 0.75  # of these, from which the image is blurred: on map frames up to 0.71 by day and night, then 0.81
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def estimate_absolute_pose(
     if needed > 0:
         trials = trials_to_find(needed / max(len(pixels), 1), 1 - estimation.ransac.confidence)
         max_trials = min(max_trials, ceil(estimation.ransac.dyn_num_trials_multiplier * trials))
-    estimation.ransac.min_num_trials = min(_FEWEST_TRIALS, max_trials)
+    estimation.ransac.min_num_trials = min(FEWEST_TRIALS, max_trials)
     estimation.ransac.max_num_trials = max_trials
     estimation.ransac.random_seed = seed
     answer = pycolmap.estimate_absolute_pose(pixels + PIXEL_CENTRE, positions, colmap_camera(camera), estimation)
@@ -93,7 +94,7 @@ def estimate_absolute_pose(
 
 def trials_to_find(ratio: float, missed: float) -> float:
     """Trials of RANSAC after which a pose with this inlier ratio is missed with a probability of ``missed``."""
-    return log(missed) / log1p(-min(ratio**_SAMPLE, 0.999))
+    return log(missed) / log1p(-min(ratio**SAMPLE, 0.999))
 
 
 def reprojection_errors(cam_from_map: Rigid3d, pixels: Float64, positions: Float64, camera: PinholeCamera) -> Float64:
@@ -122,8 +123,18 @@ def correlation_factor(errors: Float64) -> float:
     image keypoints slide along the blur, many of them together, and no precise ones are left; the median is 0.8 of the
     RMS or more, as of normally distributed errors. They are worth fewer independent matches.
     """
+    return max(1.0, (_median_ratio(errors) / _SHARP_RATIO) ** 4)
+
+
+def are_blurred(errors: Float64, radius: float) -> bool:
+    """Tell whether an image is blurred: the errors (N,) of its inliers are above a radius [px] and much alike."""
+    return bool(np.sqrt(np.square(errors).mean()) > radius) and _median_ratio(errors) > _BLURRED_RATIO
+
+
+def _median_ratio(errors: Float64) -> float:
+    """Median of (N,) errors as a ratio of their RMS; 0 if there are none."""
     rms = float(np.sqrt(np.square(errors).mean()))
-    return max(1.0, (float(np.median(errors)) / (_SHARP_RATIO * rms)) ** 4) if rms > 0 else 1.0
+    return float(np.median(errors)) / rms if rms > 0 else 0.0
 
 
 def pose_covariance(

@@ -17,8 +17,8 @@ from vizloc_ros.localization.candidate import Candidate
 from vizloc_ros.localization.localization_options import PoseOptions
 from vizloc_ros.localization.place_matching import Matched
 
-_MISSED = 0.01  # probability that RANSAC misses a rival
-_FEWEST_TRIALS = 100  # of pycolmap
+MISSED = 0.01  # probability that RANSAC misses a rival
+FEWEST_TRIALS = 100  # of pycolmap
 _OTHER_DIRECTION = 10.0  # deg; at one position, poses that face other directions contradict each other, too
 
 
@@ -39,23 +39,24 @@ class Rivals:
     def count(self, found: Candidate) -> int:
         """Number of contradicting poses that have at least ``max_rival_ratio`` times the inliers of a pose."""
         needed = max(self.options.max_rival_ratio * found.inliers, self.options.min_inliers)
-        poses: list[Rigid3d] = [found.estimate.cam_from_map]
+        poses: list[Rigid3d] = [found.estimate.cam_from_map.inverse()]
         for others in self._others(found):
             if len(others) < needed:
                 continue
-            trials = ceil(trials_to_find(needed / len(others), _MISSED))
+            trials = ceil(trials_to_find(needed / len(others), MISSED))
             rival = estimate_absolute_pose(
                 others.pixels,
                 others.positions,
                 self.camera,
                 max_error=self.options.max_reprojection_error,
-                max_trials=min(max(trials, _FEWEST_TRIALS), self.options.max_trials),
+                max_trials=min(max(trials, FEWEST_TRIALS), self.options.max_trials),
                 seed=self.options.seed,
             )
             if rival is None or int(rival.inliers.sum()) < needed:
                 continue
-            if all(self._contradict(rival.cam_from_map, pose) for pose in poses):
-                poses.append(rival.cam_from_map)
+            pose = rival.cam_from_map.inverse()
+            if all(contradict(pose, other, self.options.rival_distance) for other in poses):
+                poses.append(pose)
         return len(poses) - 1
 
     def _others(self, found: Candidate) -> Iterator[Matches]:
@@ -65,6 +66,8 @@ class Rivals:
         for index in others[: self.options.rival_places]:
             yield self.matched.matches(index)
 
-    def _contradict(self, cam_from_map: Rigid3d, other: Rigid3d) -> bool:
-        distance, angle = pose_error(cam_from_map.inverse(), other.inverse())
-        return distance > self.options.rival_distance or angle > _OTHER_DIRECTION
+
+def contradict(map_from_a: Rigid3d, map_from_b: Rigid3d, rival_distance: float) -> bool:
+    """Return True for two poses that cannot both be right, from a distance [m] on."""
+    distance, angle = pose_error(map_from_a, map_from_b)
+    return distance > rival_distance or angle > _OTHER_DIRECTION

@@ -4,6 +4,8 @@ One blurred or dark image says little about the place, several in a row say more
 far between them. This is the filter of FAB-MAP and RTAB-Map, over retrieved keyframes instead of all.
 """
 
+from copy import copy
+
 import numpy as np
 from scipy.spatial import cKDTree
 
@@ -33,6 +35,12 @@ class PlaceMemory:
         self._tree = cKDTree(positions)
         self._seconds, self._max_speed = seconds, max_speed
         self.forget()
+
+    def empty(self) -> "PlaceMemory":
+        """Memory of the same keyframes that knows nothing."""
+        other = copy(self)
+        other.forget()
+        return other
 
     def forget(self) -> None:
         """Know nothing again."""

@@ -3,6 +3,7 @@
 The map server runs this half of the hierarchical localization; the localizer runs the other half, ``pose_solver``.
 """
 
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -171,6 +172,12 @@ class PlaceFinder:
         self._spacing = SPACING_PER_DEPTH * depth if self.options.spacing < 0 else self.options.spacing
         self._view, self._reach = depth, _REACH_PER_DEPTH * depth
         self._memory = PlaceMemory(visual_map.keyframe_poses[:, :3], self.options.memory, self.options.max_speed)
+
+    def of_another_camera(self) -> "PlaceFinder":
+        """Finder with the same index, and a memory of its own: for the images of another camera."""
+        other = copy(self)
+        other._memory = self._memory.empty()
+        return other
 
     def find(
         self,

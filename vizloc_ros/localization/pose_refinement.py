@@ -1,18 +1,21 @@
-"""Refinement of a pose on its matches: Levenberg-Marquardt on a robust loss (HF-Net, section 3).
+"""Refinement of a pose of a camera or a rig on its matches: Levenberg-Marquardt on a robust loss (HF-Net, section 3).
 
 Six unknowns and a few hundred matches are a 6x6 system of equations for each step. A general solver of least squares
 takes ten times as long, mostly to set up.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from pycolmap import Rigid3d, Rotation3d
 from scipy.linalg.lapack import dposv
 
-from vizloc_ros.arrays import Float64
+from vizloc_ros.arrays import Bool, Float64
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import transform_points
+from vizloc_ros.geometry.se3 import cross_matrix
 
 _LOSS_PX = 1.0  # scale of the Cauchy loss: larger errors count less and less
 _MAX_STEPS = 30
@@ -35,12 +38,60 @@ def refine_absolute_pose(cam_from_map: Rigid3d, pixels: Float64, positions: Floa
     Returns:
         The refined pose; the given one if the matches do not fix all six degrees of freedom.
     """
-    in_front = transform_points(cam_from_map, positions)[:, 2] > 0
-    pixels, positions = np.ascontiguousarray(pixels[in_front].T), np.ascontiguousarray(positions[in_front].T)
-    if positions.shape[1] < _FEWEST_MATCHES:
-        return cam_from_map
-    problem = _Problem(positions, pixels, camera)
-    pose, at = cam_from_map, problem.at(cam_from_map)
+    problem = _problem_in_front(cam_from_map, pixels, positions, camera)
+    return cam_from_map if problem is None else _minimized(problem, cam_from_map)
+
+
+@dataclass(frozen=True)
+class RigMatches:
+    """Matches of one camera of a rig.
+
+    Attributes:
+        camera: the camera.
+        cam_from_rig: its pose on the rig.
+        pixels: (N, 2) pixels of the keypoints.
+        positions: (N, 3) positions of their landmarks in the map frame [m].
+    """
+
+    camera: PinholeCamera
+    cam_from_rig: Rigid3d
+    pixels: Float64
+    positions: Float64
+
+    def chosen(self, mask: Bool) -> "RigMatches":
+        """Matches for which an (N,) mask is true."""
+        return RigMatches(self.camera, self.cam_from_rig, self.pixels[mask], self.positions[mask])
+
+
+def refine_rig_pose(rig_from_map: Rigid3d, cameras: Sequence[RigMatches]) -> Rigid3d:
+    """Move the pose of a rig as ``refine_absolute_pose`` does, with the matches of all of its cameras."""
+    problems = [
+        (one.cam_from_rig, problem)
+        for one in cameras
+        if (
+            problem := _problem_in_front(
+                one.cam_from_rig * rig_from_map, one.pixels, one.positions, one.camera, at_least=1
+            )
+        )
+    ]
+    return _minimized(_RigProblem(problems), rig_from_map) if problems else rig_from_map
+
+
+class _Minimizable(Protocol):
+    """Function of a pose a_from_map whose minimum is looked for."""
+
+    def at(self, pose: Rigid3d) -> Any:
+        """Errors at a pose, with their ``loss``."""
+        ...
+
+    def normal_equations(self, at: Any) -> tuple[Float64, Float64]:
+        """(6, 6) curvature and (6,) gradient of half the loss by a motion of the points in frame a."""
+        ...
+
+
+def _minimized(problem: _Minimizable, start: Rigid3d) -> Rigid3d:
+    """Pose with the smallest loss near a start; the start if the problem does not fix all six degrees of freedom."""
+    pose, at = start, problem.at(start)
     damping = _FIRST_DAMPING
     normal, gradient = problem.normal_equations(at)
     for _ in range(_MAX_STEPS):
@@ -48,7 +99,7 @@ def refine_absolute_pose(cam_from_map: Rigid3d, pixels: Float64, positions: Floa
         damped[_DIAGONAL] *= 1.0 + damping
         _, step, failed = dposv(damped, -gradient)  # NumPy's solver takes ten times as long for so small a system
         if failed:
-            return cam_from_map
+            return start
         moved = Rigid3d(Rotation3d(step[3:]), step[:3]) * pose
         at_moved = problem.at(moved)
         if at_moved.loss > at.loss:
@@ -141,3 +192,53 @@ class _Problem:
         flattening *= weights / _LOSS_PX**2
         normal = (by_column * weights) @ by_column.T + (by_row * weights) @ by_row.T - (along * flattening) @ along.T
         return normal, along @ weights
+
+
+def _problem_in_front(
+    cam_from_map: Rigid3d, pixels: Float64, positions: Float64, camera: PinholeCamera, at_least: int = _FEWEST_MATCHES
+) -> _Problem | None:
+    """Problem of the matches in front of the camera; None for fewer than ``at_least``."""
+    in_front = transform_points(cam_from_map, positions)[:, 2] > 0
+    if in_front.sum() < at_least:
+        return None
+    return _Problem(np.ascontiguousarray(positions[in_front].T), np.ascontiguousarray(pixels[in_front].T), camera)
+
+
+@dataclass(frozen=True)
+class _RigErrors:
+    """Errors of each camera of a rig, and the sum of their losses."""
+
+    cameras: list[_Errors]
+    loss: float
+
+
+class _RigProblem:
+    """Matches of all cameras of a rig.
+
+    A motion [t, w] of the points in the rig's frame is one of [R t + p x R w, R w] in that of a camera with the pose
+    [R, p] = cam_from_rig: the adjoint of the pose.
+    """
+
+    def __init__(self, problems: Sequence[tuple[Rigid3d, _Problem]]) -> None:
+        self._problems = problems
+        self._adjoints = [_adjoint(cam_from_rig) for cam_from_rig, _ in problems]
+
+    def at(self, rig_from_map: Rigid3d) -> _RigErrors:
+        errors = [problem.at(cam_from_rig * rig_from_map) for cam_from_rig, problem in self._problems]
+        return _RigErrors(errors, sum(each.loss for each in errors))
+
+    def normal_equations(self, at: _RigErrors) -> tuple[Float64, Float64]:
+        normal, gradient = np.zeros((6, 6)), np.zeros(6)
+        for (_, problem), adjoint, errors in zip(self._problems, self._adjoints, at.cameras, strict=True):
+            normal_of_camera, gradient_of_camera = problem.normal_equations(errors)
+            normal += adjoint.T @ normal_of_camera @ adjoint
+            gradient += adjoint.T @ gradient_of_camera
+        return normal, gradient
+
+
+def _adjoint(cam_from_rig: Rigid3d) -> Float64:
+    rotation = cam_from_rig.rotation.matrix()
+    adjoint = np.zeros((6, 6))
+    adjoint[:3, :3] = adjoint[3:, 3:] = rotation
+    adjoint[:3, 3:] = cross_matrix(cam_from_rig.translation) @ rotation
+    return adjoint

@@ -16,6 +16,7 @@ from vizloc_ros.geometry.covariance import max_position_std, with_map_covariance
 from vizloc_ros.localization.absolute_pose import (
     AbsolutePose,
     Matches,
+    are_blurred,
     correlation_factor,
     estimate_absolute_pose,
     pose_covariance,
@@ -32,8 +33,8 @@ from vizloc_ros.localization.pose_evidence import PoseEvidence, depth_ratio, fil
 from vizloc_ros.localization.pose_refinement import refine_absolute_pose
 from vizloc_ros.timing import Stopwatch
 
-_GUIDED_RADIUS = 0.375  # of a guided match, as a ratio of max_reprojection_error: the pose is known better by then
-_WIDE_RADIUS = 5.0  # the same in blurred images, as a ratio of the RMS error, which is above that radius there
+GUIDED_RADIUS = 0.375  # of a guided match, as a ratio of max_reprojection_error: the pose is known better by then
+WIDE_RADIUS = 5.0  # the same in blurred images, as a ratio of the RMS error, if that is above that radius
 
 
 class PoseSolver:
@@ -220,10 +221,10 @@ class _Search:
             needed = f"{options.min_inlier_ratio:.0%} are needed"
             raise _RejectedError(f"only {inliers} of {len(matches)} matches are inliers, {needed}")
         verified, cam_from_map = candidate.verified, candidate.estimate.cam_from_map
-        covariance, rms = self._covariance(candidate)
-        radius = _GUIDED_RADIUS * options.max_reprojection_error
-        blurred = rms > radius
-        guided = found = self._guided(candidate, cam_from_map, _WIDE_RADIUS * rms if blurred else radius)
+        covariance, rms, errors = self._covariance(candidate)
+        radius = GUIDED_RADIUS * options.max_reprojection_error
+        blurred = are_blurred(errors, radius)
+        guided = found = self._guided(candidate, cam_from_map, WIDE_RADIUS * rms if blurred else radius)
         refined = refine_absolute_pose(cam_from_map, found.matches.pixels, found.matches.positions, self.camera)
         if blurred:
             guided = self._guided(candidate, refined, radius)
@@ -262,8 +263,8 @@ class _Search:
         place = self.places[candidate.place]
         return guided_matches(self.features, place, candidate.verified, cam_from_map, self.camera, radius)
 
-    def _covariance(self, candidate: Candidate) -> tuple[Float64, float]:
-        """Covariance of a candidate, and RMS of its inliers [px]. Raises ``_RejectedError`` for a large one."""
+    def _covariance(self, candidate: Candidate) -> tuple[Float64, float, Float64]:
+        """Covariance, RMS and errors (N,) [px] of a candidate's inliers. Raises ``_RejectedError`` for a large one."""
         options, verified, cam_from_map = self.options, candidate.verified, candidate.estimate.cam_from_map
         try:
             covariance, rms = pose_covariance(
@@ -278,7 +279,7 @@ class _Search:
         if not std <= options.max_position_std:
             accepted = f"at most {options.max_position_std:g} m is accepted"
             raise _RejectedError(f"the position is uncertain by {std:.2g} m, {accepted}")
-        return covariance, rms
+        return covariance, rms, errors
 
     def _refined(self, pose: LocalizedPose, cam_from_map: Rigid3d, found: Matches) -> LocalizedPose:
         """Verified pose, refined with the matches that it found. Its covariance stays: it says what was verified."""
@@ -293,7 +294,7 @@ class _Search:
             keypoints=found.keypoints[inlier],
             landmark_ids=found.landmark_ids[inlier],
             positions=found.positions[inlier],
-            rejected=_without(pose.rejected, found.keypoints, len(self.features)),
+            rejected=without(pose.rejected, found.keypoints, len(self.features)),
             reprojection_rms=float(np.sqrt(np.square(errors[inlier]).mean())),
         )
 
@@ -301,7 +302,7 @@ class _Search:
         return Localization(None, reason, matches, inliers, self.stopwatch.milliseconds)
 
 
-def _without(indices: Int32, others: Int32, count: int) -> Int32:
+def without(indices: Int32, others: Int32, count: int) -> Int32:
     """Ascending distinct indices below ``count`` that are not among the others."""
     kept = np.zeros(count, bool)
     kept[indices] = True

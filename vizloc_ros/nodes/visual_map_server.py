@@ -31,7 +31,7 @@ from vizloc_ros.ros.clouds import global_descriptor_from_msg, map_points_to_msg,
 from vizloc_ros.ros.diagnostics import Level
 from vizloc_ros.ros.initial_pose import GuessWatch
 from vizloc_ros.ros.messages import header_of, pose_from_msg, poses_to_msg, stamp_to_ns
-from vizloc_ros.ros.node_options import VISUAL_MAP_SERVER, VisualMapServerOptions
+from vizloc_ros.ros.node_options import VISUAL_MAP_SERVER, VisualMapServerOptions, topic_of
 from vizloc_ros.ros.parameters import declare_options
 from vizloc_ros.ros.pipeline_node import PipelineNode
 from vizloc_ros.ros.publishers import TransformPublisher
@@ -56,14 +56,14 @@ class LoadedMap:
 
     Attributes:
         visual_map: the map.
-        finder: finder of places.
+        finders: finders of places by camera; that of the only camera has no name.
         selector: selector of submaps; None for a map without reference features.
         number: number of the map.
         gnss: what GNSS says where the vehicle is.
     """
 
     visual_map: VisualMap
-    finder: PlaceFinder
+    finders: dict[str, PlaceFinder]
     selector: SubmapSelector | None
     number: int
     gnss: GnssArea
@@ -73,9 +73,10 @@ class LoadedMap:
         """Prepare a map for answers."""
         datum = visual_map.info.place.datum
         earth_from_map = datum.earth_from_frame if datum is not None else None
+        finder = PlaceFinder(visual_map, options.retrieval)
         return cls(
             visual_map,
-            PlaceFinder(visual_map, options.retrieval),
+            {camera: finder.of_another_camera() for camera in options.cameras or ("",)},
             SubmapSelector(visual_map, options.submap) if visual_map.info.pixloc is not None else None,
             visual_map.info.number,
             GnssArea(earth_from_map, options.min_fix_error, options.retrieval.max_speed),
@@ -89,10 +90,13 @@ class VisualMapServerNode(PipelineNode):
     """
 
     def __init__(self) -> None:
-        super().__init__(VISUAL_MAP_SERVER, self._answer_descriptor)
+        super().__init__(VISUAL_MAP_SERVER, partial(self._answer_descriptor, ""))
         self.options: VisualMapServerOptions = declare_options(
             self, VisualMapServerOptions, on_change=partial(setattr, self, "options")
         )
+        self._cameras = {
+            camera: self.add_worker(camera, partial(self._answer_descriptor, camera)) for camera in self.options.cameras
+        } or {"": self._worker}
         self._loaded: LoadedMap | None = None
         self._answering = threading.Lock()  # a message that is published, or the change to another map
         self._answers, self._answered_ns, self._since_ns = 0, -1, -1
@@ -104,10 +108,15 @@ class VisualMapServerNode(PipelineNode):
 
     def open(self) -> None:
         """Create the topics."""
-        self._candidates = self.create_publisher(PointCloud2, "candidates", FEATURES)
+        self._candidates = {
+            camera: self.create_publisher(PointCloud2, topic_of(camera, "candidates"), FEATURES)
+            for camera in self._cameras
+        }
         self._points = self.create_publisher(PointCloud2, "map/points", LATCHED)
         self._keyframes = self.create_publisher(PoseArray, "map/keyframes", LATCHED)
-        self.diagnostics.watch(CANDIDATES_LISTENERS, self._candidates.get_subscription_count)
+        self.diagnostics.watch(
+            CANDIDATES_LISTENERS, lambda: min(one.get_subscription_count() for one in self._candidates.values())
+        )
         self._submap = self.create_publisher(PointCloud2, "submap", LATCHED)
         self._last_submap = None
         self.diagnostics.watch(SUBMAP_LISTENERS, self._submap.get_subscription_count)
@@ -116,7 +125,9 @@ class VisualMapServerNode(PipelineNode):
         self.tracker = TrackerWatch(self)
         self._guess = GuessWatch(self, lambda: self.map_frame if self._loaded is not None else "")
         self.create_timer(_LOOK_SECONDS, self._look_after_map, clock=self.diagnostics.clock)
-        self.create_subscription(PointCloud2, "global_descriptor", self.submit, FEATURES)
+        for camera, worker in self._cameras.items():
+            topic = topic_of(camera, "global_descriptor")
+            self.create_subscription(PointCloud2, topic, partial(self.submit, worker=worker), FEATURES)
         self.create_subscription(PoseStamped, "submap/request", self._requests.submit, POSE)
         self.create_subscription(NavSatFix, "fix", self._on_fix, SENSOR)
         self.create_subscription(PoseWithCovarianceStamped, "localization/pose", self._on_localization, POSE)
@@ -218,8 +229,8 @@ class VisualMapServerNode(PipelineNode):
         header = header_of(self.get_clock().now().nanoseconds, EARTH_FRAME)
         self._earth.publish(datum.earth_from_frame, header, self.map_frame)
 
-    def _answer_descriptor(self, msg: PointCloud2) -> None:
-        """Publish the candidates for a global descriptor, in the worker.
+    def _answer_descriptor(self, camera: str, msg: PointCloud2) -> None:
+        """Publish the candidates for a global descriptor of a camera, in the worker of that.
 
         Raises ``VizlocError`` for a descriptor that does not fit the map.
         """
@@ -235,7 +246,7 @@ class VisualMapServerNode(PipelineNode):
             at_ns = None if self.tracker.is_tracking else stamp_ns
             guess = self._guess.current  # a person's word is stronger than a receiver's
             area = loaded.gnss.at(stamp_ns) if guess is None else guess.area
-            found = loaded.finder.find(query.descriptor, stopwatch, at_ns, area, anew=guess is not None)
+            found = loaded.finders[camera].find(query.descriptor, stopwatch, at_ns, area, anew=guess is not None)
             with stopwatch("visual_map_server_encode"):
                 header = header_of(stamp_ns, self.map_frame)
                 message = places_to_msg(found.places, header)
@@ -243,7 +254,7 @@ class VisualMapServerNode(PipelineNode):
             with self._answering:
                 self._require_current(loaded)
                 self._answered_ns = stamp_ns
-                self.diagnostics.send(self._candidates, message)
+                self.diagnostics.send(self._candidates[camera], message)
         self.diagnostics.count("processed")
         self.diagnostics.set_value("fix", loaded.gnss.state if guess is None else "not used: initialpose was given")
         self.diagnostics.set_value("searched_keyframes", found.searched)

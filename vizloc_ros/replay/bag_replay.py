@@ -272,9 +272,13 @@ def spinning_recorder() -> Iterator[Recorder]:
 
 
 def is_connected(recorder: Recorder, nodes: Sequence[str] = LOCALIZING) -> bool:
-    """Return whether all nodes report and have found each other and the camera: from then on no message is lost."""
+    """Return whether all nodes report and have found each other and the camera: from then on no message is lost.
+
+    An hfnet of one of several cameras has the namespace of that before its name.
+    """
     connections = (*_CONNECTIONS, *(_TRACKER_CONNECTIONS if TRACKER in nodes else ()))
-    return all(node in recorder.statuses for node in nodes) and all(recorder.count(*c) for c in connections)
+    counts = [(name, key) for node, key in connections for name in nodes if name.rpartition("/")[2] == node]
+    return all(node in recorder.statuses for node in nodes) and all(recorder.count(*c) for c in counts)
 
 
 def is_ready(recorder: Recorder, nodes: Sequence[str]) -> bool:

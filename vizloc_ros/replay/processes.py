@@ -14,7 +14,7 @@ from types import TracebackType
 import vizloc_ros
 from vizloc_ros.errors import RosError
 from vizloc_ros.ros.dds_profile import ensure_profile
-from vizloc_ros.ros.node_options import NODES, WITHOUT_TRACKER
+from vizloc_ros.ros.node_options import NODES, SHARED_TOPICS, WITHOUT_TRACKER
 
 _STOP_SECONDS = 15.0
 
@@ -26,7 +26,8 @@ class NodeProcesses:
     Attributes:
         parameters: parameters that differ from the defaults, by node name.
         remappings: new names of topics, for all nodes.
-        executables: nodes to start; ``vizloc_node`` runs all of them in one process.
+        executables: nodes to start; ``vizloc_node`` runs all of them in one process, ``front/hfnet`` is an hfnet in the
+            namespace of a camera.
         tracking: whether ``vizloc_node`` includes the tracker.
         use_sim_time: whether the nodes take the time from /clock.
         log: file for the nodes' output; None leaves it on the terminal.
@@ -57,7 +58,7 @@ class NodeProcesses:
         output = None if self.log is None else self.log.open("ab")
         try:
             self._processes[executable] = subprocess.Popen(
-                [sys.executable, "-m", f"vizloc_ros.nodes.{executable}", *self._arguments(executable)],
+                [sys.executable, "-m", f"vizloc_ros.nodes.{executable.split('/')[-1]}", *self._arguments(executable)],
                 env={**os.environ, **self.environment, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
                 stdout=output,
                 stderr=output,
@@ -113,16 +114,19 @@ class NodeProcesses:
 
     def _arguments(self, executable: str) -> list[str]:
         """ROS arguments of one process; ``node:parameter`` so that one process can hold several nodes."""
+        namespace, _, executable = executable.rpartition("/")
         composed = executable == "vizloc_node"
         arguments = [WITHOUT_TRACKER] if composed and not self.tracking else []
         arguments.append("--ros-args")
         for node in NODES if composed else (executable,):
-            arguments += ["-p", f"{node}:use_sim_time:={str(self.use_sim_time).lower()}"]
-            for name, value in self.parameters.get(node, {}).items():
-                arguments += ["-p", f"{node}:{name}:={_yaml(value)}"]
-        for topic, target in self.remappings.items():
+            given = {"use_sim_time": self.use_sim_time, **self.parameters.get(node, {})}
+            of_node = "" if namespace else f"{node}:"  # a name alone is not that of a node in a namespace
+            for name, value in given.items():
+                arguments += ["-p", f"{of_node}{name}:={_yaml(value)}"]
+        shared = {topic: f"/{topic}" for topic in SHARED_TOPICS} if namespace else {}
+        for topic, target in {**shared, **self.remappings}.items():
             arguments += ["-r", f"{topic}:={target}"]
-        return arguments
+        return [*arguments, *(("-r", f"__ns:=/{namespace}") if namespace else ())]
 
 
 def _yaml(value: object) -> str:

@@ -7,6 +7,7 @@ told so subscribe to it.
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -24,6 +25,7 @@ from vizloc_ros.ros.subscriptions import subscribe_to_either
 from vizloc_ros.wording import name_text
 
 _MOVED_M, _TURNED_DEG = 0.001, 0.05  # more than the rounding of a file
+_MAX_CAMERAS = 32  # whose poses are remembered
 _WAIT_S = 0.2  # for the transform of a mount, which may come after the image of its time
 
 
@@ -92,7 +94,7 @@ class CameraExtrinsics:
             node.diagnostics.report(Level.WARN, message)
 
         self._node, self._base, self._fixed = node, base_frame, fixed
-        self._used: tuple[str, Rigid3d] | None = None  # the last frame of a camera, and its pose
+        self._used: OrderedDict[str, Rigid3d] = OrderedDict()  # last poses by the frame of the camera
         self._transforms = StaticTransforms(node, warn)
         self._mount = MountTransforms(node, self._transforms.tree, warn) if moving and fixed is None else None
 
@@ -131,10 +133,13 @@ class CameraExtrinsics:
         )
 
     def _name_move(self, camera_frame: str, base_from_cam: Rigid3d) -> None:
-        before, self._used = self._used, (camera_frame, base_from_cam)
-        if before is None or before[0] != camera_frame:
+        before = self._used.pop(camera_frame, None)
+        self._used[camera_frame] = base_from_cam
+        if len(self._used) > _MAX_CAMERAS:
+            self._used.popitem(last=False)
+        if before is None:
             return
-        moved_m, turned_deg = pose_error(before[1], base_from_cam)
+        moved_m, turned_deg = pose_error(before, base_from_cam)
         if moved_m > _MOVED_M or turned_deg > _TURNED_DEG:
             text = (
                 f"transform {self._base} -> {camera_frame} on /tf_static has moved by {moved_m:.3f} m, "

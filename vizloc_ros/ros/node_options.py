@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 import numpy as np
 from pycolmap import Rigid3d
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from vizloc_ros.datasets.image_headers import MAX_FILE_PIXELS, MAX_MESSAGE_PIXELS
 from vizloc_ros.features.device import Device
 from vizloc_ros.geometry.poses import pose_from_quaternion
 from vizloc_ros.localization.localization_options import PoseOptions, RetrievalOptions
+from vizloc_ros.localization.rig_view import CAMERA_TOLERANCE
 from vizloc_ros.options import Options
 from vizloc_ros.pixloc.submap import SubmapOptions
 from vizloc_ros.pixloc.tracking import TrackerOptions
@@ -21,6 +23,7 @@ from vizloc_ros.wording import numbers_text
 
 Provider = Literal["cpu", "cuda", "tensorrt"]
 MOUNTING: Final = "mounting"  # roll of the camera by its pose on the vehicle
+_NAMESPACE = re.compile(r"[A-Za-z]\w*(/[A-Za-z]\w*)*", re.ASCII)
 
 
 def _nonempty_path(path: str) -> str:
@@ -46,14 +49,29 @@ def _frame_name_or_empty(name: str) -> str:
     return _frame_name(name) if name else name
 
 
+def _cameras(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if not _NAMESPACE.fullmatch(name):
+            raise ValueError(
+                f"names {name!r}; allowed: namespaces such as front or cameras/front, without / at the ends"
+            )
+    if len(set(names)) < len(names):
+        raise ValueError(f"is {', '.join(names)}: each camera must come once")
+    return names
+
+
 MapPath = Annotated[str, AfterValidator(_nonempty_path)]
 BaseFromCam = Annotated[tuple[float, ...], AfterValidator(_pose_or_empty)]
+CameraNames = Annotated[tuple[str, ...], AfterValidator(_cameras)]
 FrameName = Annotated[str, AfterValidator(_frame_name)]
 FrameNameOrEmpty = Annotated[str, AfterValidator(_frame_name_or_empty)]
 
 
 def _map_path(description: str) -> Any:
     return Field("", validate_default=True, description=f"{description}; the folder that `vizloc map build` wrote")
+
+
+_CAMERAS = "namespaces of the cameras of a rig, each with an hfnet in it; empty: one camera, in the node's namespace"
 
 
 class NodeOptions(Options):
@@ -188,6 +206,7 @@ class VisualMapServerOptions(NodeOptions):
 
     settable = ("map_path",)  # for ~/load_map
 
+    cameras: CameraNames = Field((), description=_CAMERAS)
     map_path: MapPath = _map_path("map")
     map_frame: FrameNameOrEmpty = Field("", description="name of the map frame; empty: the one in the map")
     publish_earth: bool = Field(
@@ -213,11 +232,31 @@ class LocalizerOptions(PoseNodeOptions):
 
     settable = ("check_calibration", "pose")
 
+    cameras: CameraNames = Field((), description=_CAMERAS)
+    camera_tolerance: float = Field(
+        CAMERA_TOLERANCE,
+        ge=0,
+        le=1,
+        description="of several cameras, maximum difference of the stamps of one instant [s]",
+    )
+    camera_wait: float = Field(
+        0.1,
+        ge=0,
+        le=10,
+        description="of several cameras, time to wait for the others after the first has given its features and "
+        "candidates [s]",
+    )
     check_calibration: bool = Field(
         True,
         description="publish no pose while the calibration is off by more than 1 %, by the inliers of many images",
     )
     pose: PoseOptions = PoseOptions()
+
+    @model_validator(mode="after")
+    def _mount_of_one_camera(self) -> LocalizerOptions:
+        if self.cameras and self.base_from_cam:
+            raise ValueError("base_from_cam: is the pose of one camera; those of several cameras come from /tf_static")
+        return self
 
 
 class TrackerNodeOptions(ImageOptions, PoseNodeOptions, PyramidOptions):
@@ -252,6 +291,14 @@ HFNET, VISUAL_MAP_SERVER, LOCALIZER, TRACKER = "hfnet", "visual_map_server", "lo
 LOCALIZING = (HFNET, VISUAL_MAP_SERVER, LOCALIZER)
 NODES = (*LOCALIZING, TRACKER)
 WITHOUT_TRACKER = "--without-tracker"  # argument of vizloc_node
+# Topics that an hfnet in the namespace of its camera shares with the nodes around.
+SHARED_TOPICS = ("map/served", "map/followed", "tracker/state", "localization/pose")
+
+
+def topic_of(camera: str, topic: str) -> str:
+    """Topic of a camera of a rig; that of the only camera has no namespace."""
+    return f"{camera}/{topic}" if camera else topic
+
 
 # By the nodes' names. A section ``/**`` of a parameter file is for all of them.
 NODE_OPTIONS: dict[str, type[NodeOptions]] = {

@@ -51,10 +51,10 @@ class PipelineNode(ManagedNode):
 
         return super().create_subscription(message_type, topic, receive, *args, **options)
 
-    def submit(self, item: Any) -> None:
-        """Give an input to the worker; the oldest of too many waiting inputs are dropped."""
+    def submit(self, item: Any, worker: Worker[Any] | None = None) -> None:
+        """Give an input to a worker, the node's by default; the oldest of too many waiting inputs are dropped."""
         self.diagnostics.count("received")
-        self.diagnostics.count("dropped", len(self._worker.submit(item)))
+        self.diagnostics.count("dropped", len((worker or self._worker).submit(item)))
 
     def reject(self, message: str, level: Level = Level.ERROR) -> None:
         """Count an input that cannot be used, and report the reason."""

@@ -23,9 +23,20 @@ def _rotation_z(angle: float) -> Float64:
     return np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
 
 
+def _mounted(forward: float, yaw: float) -> Rigid3d:
+    """Pose of an upright camera on the vehicle, on its axis, ``forward`` [m] of its origin and turned left [rad]."""
+    rotation = _rotation_z(yaw) @ VEHICLE_FROM_CAM
+    return pose_from_matrix(np.column_stack([rotation, [forward, 0.0, CAMERA_HEIGHT]]))
+
+
 def _rotation_x(angle: float) -> Float64:
     cos, sin = np.cos(angle), np.sin(angle)
     return np.array([[1.0, 0.0, 0.0], [0.0, cos, -sin], [0.0, sin, cos]])
+
+
+# Cameras of the vehicle, whose origin is on the ground: x forward, y left, z up.
+BASE_FROM_CAMERA = {"front": _mounted(1.5, 0.0), "rear": _mounted(-0.9, np.pi)}
+FRONT = "front"  # the camera that takes the route
 
 
 def straight_start(side: int) -> float:

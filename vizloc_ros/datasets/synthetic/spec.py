@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vizloc_ros.datasets.synthetic.lens_covers import COVERS
-from vizloc_ros.datasets.synthetic.route import LOOP_LENGTH
+from vizloc_ros.datasets.synthetic.route import BASE_FROM_CAMERA, LOOP_LENGTH
 from vizloc_ros.errors import DatasetError
 
 
@@ -24,6 +24,9 @@ class StreetSpec:
         aliased: what repeats along the street: ``fronts`` (one facade on every house) or ``all`` (ground, trees and
             poles, too); empty for nothing.
         covered: cover on the lens in the second lap, a key of ``COVERS``; empty for none.
+        covered_camera: camera whose lens that cover is on; empty for all.
+        cameras: names of the vehicle's cameras, keys of ``BASE_FROM_CAMERA``; none for one without a name, which is
+            where the front camera is.
     """
 
     seed: int = 0
@@ -35,6 +38,8 @@ class StreetSpec:
     world: str = "street"
     aliased: str = ""
     covered: str = ""
+    covered_camera: str = ""
+    cameras: tuple[str, ...] = ()
 
     @property
     def step(self) -> float:
@@ -56,25 +61,32 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "world": ("street", "corridor"),
     "aliased": ("fronts", "all"),
     "covered": tuple(COVERS),
+    "covered_camera": tuple(BASE_FROM_CAMERA),
 }
 
 
+_SEPARATOR = re.compile(r"&|,(?=[^,&]*=|$)")  # a comma without a key after it is within a list
+
+
 def parse_spec(text: str) -> StreetSpec:
-    """Parse ``key=value`` pairs joined by ``&`` or ``,``.
+    """Parse ``key=value`` pairs joined by ``&`` or ``,``; cameras are a list, such as ``cameras=front,rear``.
 
     Raises:
         DatasetError: a key is unknown or its value not allowed; the text names the key and the allowed values.
     """
     values: dict[str, Any] = {}
-    for pair in filter(None, re.split("[&,]", text)):
+    for pair in filter(None, _SEPARATOR.split(text)):
         key, _, value = pair.partition("=")
+        if key == "cameras":
+            values[key] = _cameras(value.split(","), text)
+            continue
         if key in _WORDS:
             if value not in _WORDS[key]:
                 raise DatasetError(f"synthetic:{text}: {key} is {value!r}; it must be {' or '.join(_WORDS[key])}")
             values[key] = value
             continue
         if key not in _ALLOWED:
-            keys = ", ".join((*_ALLOWED, *_WORDS))
+            keys = ", ".join((*_ALLOWED, *_WORDS, "cameras"))
             raise DatasetError(f"synthetic:{text}: there is no key {key!r}; the keys are {keys}")
         kind, low, high = _ALLOWED[key]
         try:
@@ -87,3 +99,10 @@ def parse_spec(text: str) -> StreetSpec:
     if values.get("world") == "corridor" and "aliased" in values:
         raise DatasetError(f"synthetic:{text}: the corridor repeats already; aliased is for the street")
     return StreetSpec(**values)
+
+
+def _cameras(names: list[str], text: str) -> tuple[str, ...]:
+    if not set(names) <= BASE_FROM_CAMERA.keys() or len(set(names)) < len(names):
+        known = ", ".join(BASE_FROM_CAMERA)
+        raise DatasetError(f"synthetic:{text}: cameras is {','.join(names)!r}; it must be different ones of {known}")
+    return tuple(names)

@@ -8,13 +8,13 @@ import numpy as np
 from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Float32, Float64, UInt8
-from vizloc_ros.datasets.record import Record
+from vizloc_ros.datasets.record import Mounting, Record
 from vizloc_ros.datasets.synthetic.corridor import MAX_OFFSET, build_corridor
 from vizloc_ros.datasets.synthetic.exposure import EVENING, MORNING, Conditions, expose
 from vizloc_ros.datasets.synthetic.lens_covers import covered
 from vizloc_ros.datasets.synthetic.quads import Scene
 from vizloc_ros.datasets.synthetic.raster import render
-from vizloc_ros.datasets.synthetic.route import Drive, Wobble
+from vizloc_ros.datasets.synthetic.route import BASE_FROM_CAMERA, FRONT, Drive, Wobble
 from vizloc_ros.datasets.synthetic.spec import StreetSpec, parse_spec
 from vizloc_ros.datasets.synthetic.world import SKY_DISTANCE, build_world
 from vizloc_ros.errors import DatasetError
@@ -62,7 +62,8 @@ _LAPS = {
 class SyntheticStreet:
     """Two laps around a block, rendered on demand, with exact poses and depth.
 
-    The world is x east, y north, z up [m]. An image depends only on the specification and its record.
+    The world is x east, y north, z up [m]. An image depends only on the specification and its record. Several cameras
+    take their images at the same times; those of the front camera are those of the only one.
 
     Attributes:
         name: ``synthetic:...`` that the dataset was opened with.
@@ -87,18 +88,26 @@ class SyntheticStreet:
     def records(self, split: str) -> list[Record]:
         """Return the frames of a lap. Raises ``DatasetError`` that names the splits, for an unknown one."""
         lap, camera, step = self._lap(split), self.camera, self.spec.step
-        drive = self._drive(split)
         return [
             Record(
-                name=f"{split}/{index:06d}",
+                name=f"{split}/{name}/{index:06d}" if name else f"{split}/{index:06d}",
                 timestamp_ns=lap.start_ns + round(index / self.spec.rate * NANOSECONDS),
                 camera=camera,
                 split=split,
-                world_from_cam=drive.world_from_cam((index + lap.start_step) * step),
-                read_image=partial(self._photo, split, index),
+                world_from_cam=self._world_from_cam(split, name, (index + lap.start_step) * step),
+                read_image=partial(self._photo, split, name, index),
+                mounting=Mounting(name, BASE_FROM_CAMERA.get(name)),
             )
             for index in range(int(np.ceil(self.spec.length / step)))
+            for name in self.spec.cameras or ("",)
         ]
+
+    def _world_from_cam(self, split: str, name: str, distance: float) -> Rigid3d:
+        """Pose of a camera when the front one is at a distance along the route [m]."""
+        world_from_front = self._drive(split).world_from_cam(distance)
+        if name in ("", FRONT):
+            return world_from_front
+        return world_from_front * BASE_FROM_CAMERA[FRONT].inverse() * BASE_FROM_CAMERA[name]
 
     def depth(self, record: Record) -> Float32:
         """(H, W) depth along z of a record's pixels [m], with a relative error of about 1e-5; infinite in the sky."""
@@ -109,18 +118,19 @@ class SyntheticStreet:
         sky = inverse_depth < 10 / SKY_DISTANCE
         return np.where(sky, np.float32(np.inf), 1 / np.maximum(inverse_depth, np.float32(1e-12)))
 
-    def _photo(self, split: str, index: int) -> UInt8:
+    def _photo(self, split: str, name: str, index: int) -> UInt8:
         lap, seed = self._lap(split), self.spec.seed
         distance = (index + lap.start_step) * self.spec.step
         drive = self._drive(split)
-        radiance, _ = self._render(split, self.camera, drive.world_from_cam(distance))
+        radiance, _ = self._render(split, self.camera, self._world_from_cam(split, name, distance))
         swing = _exposure_swing(seed, split)
         turn = drive.yaw_rate(distance) * self.spec.speed
         streak = abs(turn) * lap.conditions.shutter * self.camera.fx
-        rng = np.random.default_rng([seed, _NOISE, lap.number, index])
+        others = [] if name in ("", FRONT) else [list(BASE_FROM_CAMERA).index(name)]
+        rng = np.random.default_rng([seed, _NOISE, lap.number, index, *others])
         image = expose(radiance, lap.conditions, 1 + swing(distance), streak, rng)
-        cover = self.spec.covered
-        return covered(image, cover, seed, index / self.spec.rate) if cover and lap.is_covered else image
+        cover = self.spec.covered if lap.is_covered and self.spec.covered_camera in ("", name) else ""
+        return covered(image, cover, seed, index / self.spec.rate) if cover else image
 
     def _drive(self, split: str) -> Drive:
         farthest = MAX_OFFSET if self.spec.world == "corridor" else np.inf
