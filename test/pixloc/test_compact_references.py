@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from vizloc_ros.datasets.synthetic import SyntheticStreet
 from vizloc_ros.errors import FeatureError
 from vizloc_ros.geometry.poses import pose_error, pose_of
 from vizloc_ros.mapping.check import map_problems
+from vizloc_ros.mapping.map_format import MapInfo
 from vizloc_ros.mapping.map_part import MapPart, keyframe_of_rows
 from vizloc_ros.mapping.map_writer import add_to_map
 from vizloc_ros.mapping.reference_arrays import ReferenceArrays, packed, unpacked
@@ -167,3 +169,14 @@ def test_all_references_take_the_place_of_compact_ones(
     add_references(folder, street.records("map"), small_extractor())
     assert not (folder / "pixloc_rows.npy").exists()
     assert map_problems(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [({"rows": 10**6}, "has 1000000 rows for"), ({"bits": 3, "dimensions": [3]}, "3 bits do not fill bytes")],
+)
+def test_descriptions_that_cannot_be_are_refused(compact: VisualMap, changed: dict[str, Any], said: str) -> None:
+    content = compact.info.model_dump()
+    content["pixloc"] |= changed
+    with pytest.raises(ValueError, match=said):
+        MapInfo.model_validate(content)
