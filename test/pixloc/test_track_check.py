@@ -70,6 +70,15 @@ def test_after_an_image_that_contradicts_the_motion_some_must_be_tracked() -> No
     assert check.withheld(0) == ""
 
 
+def test_after_an_image_that_is_unlike_the_map_one_must_be_tracked_before_the_next_is_published() -> None:
+    check = confirmed()
+    check.note_image(tracked=False, unlike=True)
+    check.note_image(tracked=True)
+    assert check.doubt
+    check.note_image(tracked=True)
+    assert check.doubt == ""
+
+
 def test_an_image_contradicts_no_track_that_nobody_has_confirmed() -> None:
     check = TrackCheck(TrackCheckOptions())
     check.restart(1)

@@ -307,5 +307,5 @@ def test_descriptors_show_tools_the_allowed_values(make_node):
 def test_every_option_of_the_tracker_can_be_set_on_a_robot():
     of_node = {parameter.name for parameter in option_parameters(NODE_OPTIONS["pixloc_tracker"])}
     of_core = {f"tracker.{parameter.name}" for parameter in option_parameters(TrackerOptions)}
-    assert len(of_core) == 40
+    assert len(of_core) >= 40  # the tree was walked
     assert of_core <= of_node

@@ -17,7 +17,7 @@ from vizloc_ros.pixloc.references import References
 from vizloc_ros.pixloc.search import coarsest_needed, initial_poses_around
 from vizloc_ros.pixloc.submap import in_view
 from vizloc_ros.pixloc.tracking import Frame, Tracked, TrackerOptions, TrackerState
-from vizloc_ros.pixloc.verification import Verification, agreement_ratio, verify
+from vizloc_ros.pixloc.verification import Verification, agreement_ratio, is_unlike, verify
 from vizloc_ros.timing import Stopwatch
 
 _FINALISTS = 2  # of the other initial poses, that go on to the finest level
@@ -201,8 +201,8 @@ class ImageAligner:
         """
         if not attempt.verification.reason:
             return attempt.verification.ambiguous
-        hopeless = attempt.alignment.inlier_ratio < self.options.verification.min_inlier_ratio / 2
-        return query.failures % _RETRY_EVERY == 0 and not (hopeless and query.state is TrackerState.TRACKING)
+        unlike = is_unlike(attempt.alignment, self.options.verification)
+        return query.failures % _RETRY_EVERY == 0 and not (unlike and query.state is TrackerState.TRACKING)
 
     def _tracked(self, query: _Query, attempt: _Attempt) -> Tracked:
         """Return the result of the last attempt: a pose with its covariance, or the reason why there is none."""
@@ -216,6 +216,7 @@ class ImageAligner:
                 alignment,
                 num_initial_poses=attempt.num_initial_poses,
                 contradicts=verification.contradicts,
+                unlike=is_unlike(alignment, self.options.verification),
             )
         return Tracked(
             query.state,

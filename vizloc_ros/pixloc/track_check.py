@@ -15,6 +15,8 @@ from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.options import Options
 from vizloc_ros.timing import NANOSECONDS
 
+_DOUBTFUL = 2  # images that must be tracked after one that is unlike the map; the last one is published
+
 
 class TrackCheckOptions(Options):
     """Comparison of the localizer's poses with the track."""
@@ -66,7 +68,7 @@ class TrackCheck:
         self._conflicts = 0
         self._moved: Rigid3d | None = None  # map_from_map of the last conflicting pose: from the track's to its own
         self._conflict_ns, self._distance = 0, 0.0
-        self._unsettled = 0  # images that are still to be tracked
+        self._unsettled = self._doubtful = 0  # images that are still to be tracked
 
     @property
     def is_confirmed(self) -> bool:
@@ -85,14 +87,22 @@ class TrackCheck:
 
     def restart(self, agreeing: int) -> None:
         """Start with a new track, on which ``agreeing`` localizations agree."""
-        self.agreeing, self._conflicts, self._moved = agreeing, 0, None
+        self.agreeing, self._conflicts, self._moved, self._doubtful = agreeing, 0, None, 0
 
-    def note_image(self, *, tracked: bool, contradicts: bool) -> None:
-        """Count an image that was tracked, or that contradicts a confirmed track, see ``Verification.contradicts``."""
+    def note_image(self, *, tracked: bool, contradicts: bool = False, unlike: bool = False) -> None:
+        """Count an image.
+
+        Args:
+            tracked: it was tracked.
+            contradicts: it contradicts the track, see ``Verification.contradicts``; only a confirmed one counts.
+            unlike: nothing in it looks as in the map. A part of the next one may, if the camera is broken.
+        """
         if contradicts and self.is_confirmed:
             self._unsettled = self.options.settling_images
+        elif unlike and self.is_confirmed:
+            self._doubtful = _DOUBTFUL
         elif tracked:
-            self._unsettled = max(0, self._unsettled - 1)
+            self._unsettled, self._doubtful = max(0, self._unsettled - 1), max(0, self._doubtful - 1)
 
     def compare(self, given: Rigid3d, own: Rigid3d, stamp_ns: int) -> int:
         """Count a localization ``given`` of an image whose pose in the track is ``own``.
@@ -123,6 +133,13 @@ class TrackCheck:
                 "an image looks as in the map where the camera cannot have moved to: are images or stamps in the wrong "
                 f"order? waits for {self._unsettled} more images"
             )
+        return ""
+
+    @property
+    def doubt(self) -> str:
+        """Reason why the pose of one image is not published, though the track goes on; empty if it is."""
+        if self._doubtful:
+            return "the image before looks as nothing in the map: waits for another one that looks as the map"
         return ""
 
     def _is_far(self, given: Rigid3d, own: Rigid3d) -> bool:

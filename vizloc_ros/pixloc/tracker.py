@@ -188,6 +188,8 @@ class Tracker:
             if self.state is TrackerState.TRACKING:
                 self.state = TrackerState.LOST
             return replace(tracked, map_from_cam=None, covariance=None, reason=withheld)
+        if self._check.doubt:
+            return replace(tracked, map_from_cam=None, covariance=None, reason=self._check.doubt)
         self.state, options = TrackerState.TRACKING, self.options
         own = PoseEstimate(tracked.map_from_cam, tracked.covariance)
         corrected = self._correction.corrected(own, options.correction_distance)
@@ -217,7 +219,9 @@ class Tracker:
     def _update(self, remembered: RememberedFrame, tracked: Tracked) -> None:
         """Update the state and the motion model by the result of an image."""
         frame = remembered.frame
-        self._check.note_image(tracked=tracked.map_from_cam is not None, contradicts=tracked.contradicts)
+        self._check.note_image(
+            tracked=tracked.map_from_cam is not None, contradicts=tracked.contradicts, unlike=tracked.unlike
+        )
         if tracked.map_from_cam is None or tracked.covariance is None:
             self._count_failure(frame.stamp_ns)
             return

@@ -103,6 +103,7 @@ class Tracked:
         prediction: predicted pose, from which the alignment started.
         num_initial_poses: number of initial poses that were tried.
         contradicts: True if the image looks as in the map, but the camera cannot have moved there.
+        unlike: True if hardly anything in the image looks as in the map.
         timings_ms: durations by stage [ms].
     """
 
@@ -114,6 +115,7 @@ class Tracked:
     prediction: Prediction | None = None
     num_initial_poses: int = 0
     contradicts: bool = False
+    unlike: bool = False
     timings_ms: dict[str, float] = field(default_factory=dict)
 
     def turned_back(self, roll: Roll) -> "Tracked":

@@ -83,6 +83,11 @@ def verify(alignment: Alignment, prediction: Prediction | None, options: Verific
     return Verification("", alignment.inlier_ratio < options.confident_inlier_ratio or away > options.gate)
 
 
+def is_unlike(alignment: Alignment, options: VerificationOptions) -> bool:
+    """Tell whether hardly anything in the image looks as in the map."""
+    return alignment.inlier_ratio < options.min_inlier_ratio / 2
+
+
 def deviation(alignment: Alignment, prediction: Prediction) -> float:
     """Return the distance between an aligned and a predicted pose, in standard deviations of both together.
 
