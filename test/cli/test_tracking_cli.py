@@ -187,7 +187,9 @@ def test_an_ablation_takes_one_part_away_at_a_time(
     ended = vizloc("evaluate", "ablation", tracked, street.name, "--out", tmp_path, "--every", 12)
     assert ended.code == 0, ended.err
     models = report_of(tmp_path)["models"]
-    assert list(models) == ["full", "no uncertainty", "no learned damping", "compact features (16)", "photometric"]
+    assert list(models) == [
+        *("full", "no fine level", "no uncertainty", "no learned damping", "compact features (16)", "photometric")
+    ]
     assert all(name in ended.out for name in models)
     assert models["full"]["converged"]["0.5m_1deg"] == 1.0
     assert len({json.dumps(model["medians"]) for model in models.values()}) == len(models), "each is another alignment"

@@ -220,7 +220,7 @@ def test_patches_are_joined_if_both_maps_have_them() -> None:
         return ReferenceArrays((features,), half[:, None], half[:, None], patches)
 
     one, other = some(3, 16), some(4, 16)
-    joined = ReferenceArrays.joined([one, other])
+    joined = ReferenceArrays.joined([one, other], [3, 4])
     assert one.patches is not None
     assert other.patches is not None
     assert joined.patches is not None
@@ -228,7 +228,7 @@ def test_patches_are_joined_if_both_maps_have_them() -> None:
     np.testing.assert_array_equal(joined.patches.take(np.array([5])).contrasts, other.patches.contrasts[[2]])
     assert joined.take(np.array([1, 2])).patches is not None
     for without in (some(4, 0), some(4, 9)):
-        part = ReferenceArrays.joined([one, without])
+        part = ReferenceArrays.joined([one, without], [3, 4])
         assert part.patches is None
         assert len(part.features[0]) == 7
 

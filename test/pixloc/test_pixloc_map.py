@@ -21,7 +21,8 @@ from vizloc_ros.pixloc.patches import sample_patches
 from vizloc_ros.pixloc.pose_refiner import MapAligner
 from vizloc_ros.pixloc.reference_builder import add_references, read_patches, read_references
 from vizloc_ros.pixloc.references import sample_references
-from vizloc_ros.pixloc.submap import SubmapOptions, SubmapSelector, view_difference
+from vizloc_ros.pixloc.submap import SubmapOptions, SubmapSelector
+from vizloc_ros.pixloc.view_difference import view_difference
 
 BEHIND = Rigid3d(Rotation3d(np.array([0.0, np.pi, 0.0])), np.zeros(3))  # looking back
 

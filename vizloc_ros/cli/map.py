@@ -150,10 +150,14 @@ def add_pixloc(
     model: TrackerModelOption = "",
     long_side: LongSideOption = LONG_SIDE,
     provider: ProviderOption = "cpu",
+    compact: Annotated[
+        int,
+        typer.Option(metavar="N", help="Only the N most different views of each landmark, in 6 bits; 0: all", min=0),
+    ] = 0,
 ) -> None:
     """Compute the tracker's reference features of a map.
 
-    This is for a map without them, or for another network.
+    This is for a map without them, for another network, or to make them smaller.
     """
     from vizloc_ros.features.device import Device
     from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
@@ -162,7 +166,7 @@ def add_pixloc(
     visual_map = VisualMap.open(map_path)
     dense = open_pyramid_extractor(model, Device(provider=provider, threads=1), long_side)
     records = open_dataset(dataset or visual_map.info.dataset).records(split)
-    add_references(map_path, records, dense, bar)
+    add_references(map_path, records, dense, bar, views=compact)
     print_size(map_path)
 
 

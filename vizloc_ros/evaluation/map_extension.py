@@ -17,6 +17,7 @@ from vizloc_ros.mapping.map_merge import MergeReport, merge_maps
 from vizloc_ros.mapping.map_writer import replacing_map
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import Progress, silent
+from vizloc_ros.pixloc.distinct_views import num_views
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.reference_builder import add_references
 
@@ -105,7 +106,7 @@ def extend_map(
         path, extractor = new.with_name("session"), LearnedExtractor(visual_map.extractor)
         report = build_map(session.records, extractor, path, dataset=dataset, options=options, progress=progress)
         if tracker is not None:
-            add_references(path, session.records, tracker, progress)
+            add_references(path, session.records, tracker, progress, views=num_views(visual_map))
         added = VisualMap.open(path)
         place = visual_map.info.place.world_from_map_pose.inverse() * added.info.place.world_from_map_pose
         known = Similarity(1.0, place)

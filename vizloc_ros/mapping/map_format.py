@@ -51,6 +51,8 @@ class PixLocInfo(BaseModel):
         model_id: identity of the network that computed them.
         dimensions: number of channels on every level of the pyramid, finest first.
         patch: number of intensities of a patch of the fine level; 0 in maps without patches.
+        bits: bits of an element of a feature; 8, or less in compact maps.
+        rows: number of observations that have reference features; 0: all.
         observations: digest of the observations that they are of, see ``MapInfo.observations_digest``; empty in older
             maps.
     """
@@ -60,6 +62,8 @@ class PixLocInfo(BaseModel):
     model_id: str
     dimensions: list[Annotated[int, Field(ge=1, le=4096)]] = Field(min_length=1, max_length=16)
     patch: int = Field(default=0, ge=0, le=4096)
+    bits: int = Field(default=8, ge=2, le=8)
+    rows: int = Field(default=0, ge=0, le=_MAX_ROWS)
     observations: str = ""
 
 
@@ -327,6 +331,10 @@ def _impossible(info: MapInfo) -> Iterator[str]:
         texts = info.build.get(key, [])
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             yield f"build.{key}: is no list of texts"
+    if info.pixloc is not None and info.pixloc.rows > info.observations:
+        yield f"pixloc: has {info.pixloc.rows} rows for {info.observations} observations"
+    if info.pixloc is not None and any(size * info.pixloc.bits % 8 for size in info.pixloc.dimensions):
+        yield f"pixloc: features of {info.pixloc.bits} bits do not fill bytes"
     if info.pixloc is not None and info.pixloc.observations not in ("", info.observations_digest):
         yield "pixloc: the reference features are of other observations: run 'vizloc map add-pixloc' again"
 

@@ -185,13 +185,13 @@ def _references(parts: Sequence[MapPart]) -> tuple[ReferenceArrays | None, str]:
     infos = [part.visual_map.info for part in parts]
     if without := [info.dataset for info in infos if info.pixloc is None]:
         return None, "" if len(without) == len(parts) else f"those of {without[0]} are missing"
-    kinds = {(i.pixloc.model_id, *i.pixloc.dimensions) for i in infos if i.pixloc is not None}
+    kinds = {(i.pixloc.model_id, i.pixloc.bits, *i.pixloc.dimensions) for i in infos if i.pixloc is not None}
     if len(kinds) > 1:
-        return None, "those of the two maps are of different networks or image sizes"
+        return None, "those of the two maps are of different networks, image sizes or bits"
     first, second = (part.references for part in parts)
     if first is None or second is None:
         raise FeatureError(f"{parts[0].visual_map.folder}: the references of the tracker are not there")
-    return ReferenceArrays.joined((first, second)), ""
+    return ReferenceArrays.joined((first, second), [len(part.rows) for part in parts]), ""
 
 
 def _content(

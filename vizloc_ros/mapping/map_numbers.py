@@ -127,6 +127,11 @@ def _wrong_references(visual_map: VisualMap) -> Iterator[str]:
         ("pixloc_confidences", references.confidences, _MAX_CONFIDENCE, "has a confidence that is not from 0 to 1"),
     ):
         yield from _wrong_rows(visual_map, name, values, top, text)
+    if (rows := references.rows) is not None:
+        wrong = (np.diff(rows, prepend=-1) <= 0) | (rows >= visual_map.info.observations)
+        if wrong.any():
+            text = "is not an observation after the one before"
+            yield _line(visual_map.folder, "pixloc_rows", int(wrong.argmax()), rows, text)
     if (patches := references.patches) is not None:
         text, top = "is negative or not finite", float(np.finfo(np.float16).max)
         yield from _wrong_rows(visual_map, "pixloc_contrasts", patches.contrasts[:, None], top, text)

@@ -201,8 +201,10 @@ def write_references(folder: Path, references: ReferenceArrays, model_id: str) -
     info = read_info(folder)
     pixloc = PixLocInfo(
         model_id=model_id,
-        dimensions=[features.shape[1] for features in references.features],
+        dimensions=references.dimensions,
         patch=0 if references.patches is None else references.patches.values.shape[1],
+        bits=references.bits,
+        rows=0 if references.rows is None else len(references.rows),
         observations=info.observations_digest,
     )
     names = [f"{name}.npy" for name in array_files(info.model_copy(update={"pixloc": pixloc}))]

@@ -10,8 +10,7 @@ from vizloc_ros.geometry.interpolation import Corners, interpolate_channels_last
 from vizloc_ros.pixloc.patches import Patches, QuantizedPatches
 from vizloc_ros.pixloc.pyramid import FeatureLevel
 
-_MAX_INTEGER = 127
-_MIN_AMPLITUDE = 0.01  # smallest value for which 127 stands: scales below 6e-5 lose digits in 16 bit, or become 0
+_MIN_AMPLITUDE = 0.01  # smallest value of the largest integer: scales below 6e-5 lose digits in 16 bit, or become 0
 
 
 @dataclass(frozen=True)
@@ -85,15 +84,15 @@ class QuantizedLevel:
     confidences: Float16
 
     @classmethod
-    def of(cls, level: LevelReferences) -> "QuantizedLevel":
-        """Quantize reference features to 8-bit integers with scales."""
-        largest = np.abs(level.features).max(axis=1, initial=0)
-        scales = (np.maximum(largest, _MIN_AMPLITUDE) / _MAX_INTEGER).astype(np.float16)
-        integers = np.rint(level.features / scales[:, None].astype(np.float32)).clip(-_MAX_INTEGER, _MAX_INTEGER)
+    def of(cls, level: LevelReferences, bits: int = 8) -> "QuantizedLevel":
+        """Quantize reference features to integers of up to 8 bits, with scales."""
+        largest, top = np.abs(level.features).max(axis=1, initial=0), 2 ** (bits - 1) - 1
+        scales = (np.maximum(largest, _MIN_AMPLITUDE) / top).astype(np.float16)
+        integers = np.rint(level.features / scales[:, None].astype(np.float32)).clip(-top, top)
         return cls(integers.astype(np.int8), scales, level.confidences.astype(np.float16))
 
     def dequantized(self, *, unit_features: bool) -> LevelReferences:
-        """Return the features as 32-bit floats, exact to a hundredth of the largest element.
+        """Return the features as 32-bit floats, of 8 bits exact to a hundredth of the largest element.
 
         ``unit_features`` scales them to unit length, as they were before.
         """

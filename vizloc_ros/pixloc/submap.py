@@ -15,6 +15,7 @@ from vizloc_ros.options import Options
 from vizloc_ros.pixloc.optimizer.projection import project
 from vizloc_ros.pixloc.reference_builder import read_patches, read_references
 from vizloc_ros.pixloc.references import LevelReferences, QuantizedLevel, QuantizedReferences, References, unit
+from vizloc_ros.pixloc.view_difference import view_difference
 
 _OVERLAP = 0.05  # of the distance for which a submap is used: it begins that much after the end of the one before
 _MIN_MOTION = 0.1  # of that distance between two submaps; less is no direction of travel
@@ -154,6 +155,8 @@ class SubmapSelector:
         rows = np.concatenate([np.arange(part.start, part.stop) for part in slices])  # of the map's observations
         centers = np.repeat(self._centers[keyframes], [part.stop - part.start for part in slices], axis=0)
         landmarks = np.concatenate([self._map.landmarks_of(int(keyframe)) for keyframe in keyframes])
+        found = self._map.references_or_raise().has(rows)
+        rows, centers, landmarks = rows[found], centers[found], landmarks[found]
         differences = view_difference(
             self._map.landmark_positions[landmarks] - centers,
             self._map.landmark_positions[landmarks] - map_from_cam.translation,
@@ -219,20 +222,6 @@ class SubmapSelector:
         counts = np.diff(np.append(firsts, len(weights)))
         confidences = (np.add.reduceat(level.confidences, firsts) / counts).astype(np.float32)
         return QuantizedLevel.of(LevelReferences(unit(features) if self.unit_features else features, confidences))
-
-
-def view_difference(rays: Float64, others: Float64) -> Float64:
-    """Return the (N,) differences of two views of landmarks: 1 for 1.3 times the distance, or an angle of 15 degrees.
-
-    Args:
-        rays: (N, 3) vectors from one camera to each landmark [m].
-        others: (N, 3) vectors from the other camera [m].
-    """
-    a, b = np.linalg.norm(rays, axis=1), np.linalg.norm(others, axis=1)
-    scale = np.abs(np.log(np.maximum(a, 1e-3) / np.maximum(b, 1e-3))) / np.log(1.3)
-    cosine = np.einsum("nd,nd->n", rays, others) / np.maximum(a * b, 1e-6)
-    angle = np.arccos(np.clip(cosine, -1, 1)) / np.radians(15)
-    return np.asarray(np.hypot(scale, angle))
 
 
 _MARGIN = 0.1  # of the image's sides: the pose is a prediction

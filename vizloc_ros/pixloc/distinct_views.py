@@ -1,0 +1,45 @@
+"""Choice of a few observations of each landmark that stand for all: those whose views are the most different."""
+
+import numpy as np
+
+from vizloc_ros.arrays import Bool, Float64, Int64, ordered
+from vizloc_ros.mapping.map_part import keyframe_of_rows
+from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.pixloc.view_difference import view_difference
+
+
+def distinct_views(visual_map: VisualMap, count: int) -> Int64:
+    """Return the ascending rows of at most ``count`` observations of each landmark.
+
+    The first is the one nearest to the mean view. Each of the next ones differs the most from all that were chosen
+    before (farthest point sampling), so that no view of the map is far from one of them.
+    """
+    seen = np.asarray(visual_map.observation_landmarks)
+    order = ordered(seen)
+    landmarks, keyframes = seen[order], keyframe_of_rows(visual_map)[order]
+    positions = visual_map.landmark_positions[landmarks].astype(np.float64)
+    rays = positions - visual_map.keyframe_poses[keyframes, :3]
+    begins = np.flatnonzero(np.diff(landmarks, prepend=-1))
+    group = np.repeat(np.arange(len(begins)), np.diff(begins, append=len(landmarks)))
+    mean = np.add.reduceat(rays, begins) / np.diff(begins, append=len(landmarks))[:, None]
+    chosen: Bool = np.zeros(len(rays), bool)
+    nearest = np.full(len(rays), np.inf)
+    candidate = _least_of_each(view_difference(rays, mean[group]), group, begins)
+    for _ in range(count):
+        chosen[candidate] = True
+        nearest = np.minimum(nearest, view_difference(rays, rays[candidate][group]))
+        candidate = _least_of_each(np.where(chosen, 1.0, -nearest), group, begins)  # one that was chosen, if all are
+    return np.sort(order[chosen])
+
+
+def num_views(visual_map: VisualMap) -> int:
+    """Return the largest number of observations of a landmark with reference features, as ``count`` above; 0: all."""
+    references = visual_map.references
+    if references is None or references.rows is None:
+        return 0
+    return int(np.bincount(visual_map.observation_landmarks[references.rows]).max())
+
+
+def _least_of_each(values: Float64, group: Int64, begins: Int64) -> Int64:
+    """Return the index of the smallest of (N,) values in each group; those of a group follow one another."""
+    return np.lexsort((values, group))[begins]
