@@ -37,6 +37,7 @@ _SCALE = np.array([1.0, 1.0, 1.0, 3.0])  # of what is allowed: a rolling shutter
 _MAJORITY_OF = 3  # estimates
 _CALM = 3  # estimates that must confirm a calibration after the last one that did not agree with it
 _CONFIRMING_STD = 0.004  # of the focal length, in one image; all clear images of training worlds were below
+_CONFIRMING_DEVIATION = 0.5 * _MAX_SINGLE_DEVIATION  # and a standard deviation
 _UNSUSPICIOUS, _MOST_POSES = 3, 10  # poses after which it is believed unconfirmed: some views never tell
 _UNKNOWN = "no image tells yet whether the calibration fits: waits for one with near and far things"
 
@@ -155,7 +156,7 @@ class CalibrationCheck:
             self._unsuspicious += len(positions) < _FEWEST_MATCHES
         else:
             self._unsuspicious += bool((np.abs(fit.deviation) <= _SCALE * _MAX_SINGLE_DEVIATION).all())
-            self._is_known |= _confirms(fit) and not _beyond(fit, _MAX_SINGLE_DEVIATION).any()
+            self._is_known |= _confirms(fit)
         if fit is None or not (_is_exact(fit) or _beyond(fit, _MAX_SINGLE_DEVIATION).any()):
             return
         self._last_center = center
@@ -220,8 +221,9 @@ def _is_exact(fit: IntrinsicsFit) -> bool:
 
 
 def _confirms(fit: IntrinsicsFit) -> bool:
-    """Tell whether an estimate is exact enough to confirm a calibration that it agrees with."""
-    return bool(fit.std[0] <= _CONFIRMING_STD)
+    """Tell whether an estimate is exact, and far enough from what is allowed, to confirm a calibration alone."""
+    near = np.abs(fit.deviation) <= _SCALE * _CONFIRMING_DEVIATION + fit.std
+    return bool(fit.std[0] <= _CONFIRMING_STD and near.all())
 
 
 def _beyond(fit: IntrinsicsFit, allowed: float) -> Bool:

@@ -11,6 +11,8 @@ from vizloc_ros.options import Options
 from vizloc_ros.pixloc.motion import Prediction
 from vizloc_ros.pixloc.optimizer.pose_optimizer import Alignment
 
+_DOUBTFUL_STD = 0.6  # of max_position_std, with fewer inliers than confident_inlier_ratio
+
 
 class VerificationOptions(Options):
     """Conditions for an accepted alignment. Inlier ratios are those of the landmarks in the image, by confidence."""
@@ -69,11 +71,11 @@ def verify(alignment: Alignment, prediction: Prediction | None, options: Verific
             f"only {alignment.inlier_ratio:.0%} of the landmarks look as in the map, "
             f"{options.min_inlier_ratio:.0%} are needed"
         )
-    std = max_position_std(alignment.covariance)
-    if not std <= options.max_position_std:
-        return Verification(
-            f"the position is uncertain by {std:.2g} m, at most {options.max_position_std:g} m is accepted"
-        )
+    std, accepted = max_position_std(alignment.covariance), options.max_position_std
+    if alignment.inlier_ratio < options.confident_inlier_ratio:
+        accepted *= _DOUBTFUL_STD
+    if not std <= accepted:
+        return Verification(f"the position is uncertain by {std:.2g} m, at most {accepted:.2g} m is accepted")
     away = 0.0 if prediction is None else deviation(alignment, prediction)
     if away > options.max_deviation:
         return Verification(
