@@ -55,6 +55,13 @@ def test_rejected_alignments_have_a_reason(changes: dict[str, Any], reason: str)
     assert not verification.ambiguous
 
 
+def test_with_few_inliers_the_position_must_be_more_exact() -> None:
+    exact, inexact = (replace(GOOD, covariance=np.diag([std**2] * 3 + [1e-6] * 3)) for std in (0.044, 0.046))
+    assert verify(inexact, None, OPTIONS) == Verification("")
+    assert verify(replace(exact, inlier_ratio=0.5), None, OPTIONS) == Verification("", ambiguous=True)
+    assert "uncertain by 0.046 m" in verify(replace(inexact, inlier_ratio=0.5), None, OPTIONS).reason
+
+
 def test_few_inliers_and_large_deviations_are_ambiguous() -> None:
     assert verify(replace(GOOD, inlier_ratio=0.59), None, OPTIONS) == Verification("", ambiguous=True)
     assert verify(GOOD, predicted(0, 0, 0.5, 0, 0, 0), OPTIONS) == Verification("", ambiguous=True)

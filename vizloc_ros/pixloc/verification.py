@@ -26,7 +26,8 @@ class VerificationOptions(Options):
         0.075,
         gt=0,
         le=1000,
-        description="maximum standard deviation of an accepted position, before covariance_scale [m]",
+        description="maximum standard deviation of an accepted position, before covariance_scale; 0.6 of it with fewer "
+        "inliers than confident_inlier_ratio [m]",
     )
     gate: float = Field(
         4.0,
