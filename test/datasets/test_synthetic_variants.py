@@ -104,6 +104,11 @@ def test_a_cover_may_be_on_one_camera() -> None:
     assert (front[:60] != HIDDEN_GRAY).any()
 
 
+def test_a_cover_on_a_camera_that_is_not_there_is_named() -> None:
+    with pytest.raises(DatasetError, match="covered_camera is 'rear', which is none of the cameras"):
+        open_synthetic(f"{SMALL}&covered=most&covered_camera=rear")
+
+
 @pytest.mark.parametrize("spec", ["cameras=rear,front,seed=3&length=9", "length=9,cameras=rear,front&seed=3"])
 def test_a_list_of_cameras_may_be_anywhere(spec: str) -> None:
     street = open_synthetic(spec).spec
@@ -112,5 +117,5 @@ def test_a_list_of_cameras_may_be_anywhere(spec: str) -> None:
 
 @pytest.mark.parametrize("cameras", ["", "left", "front,front"])
 def test_a_wrong_list_of_cameras_is_named(cameras: str) -> None:
-    with pytest.raises(DatasetError, match=r"cameras is .* different ones of front, rear"):
+    with pytest.raises(DatasetError, match=r"cameras is .* one or more of front, rear"):
         open_synthetic(f"cameras={cameras}")

@@ -181,6 +181,13 @@ def test_speed_and_depth_tell_the_scale(points: Scene) -> None:
     assert ["wrong scale" in warning for warning in kilometres] == [True, True]
 
 
+def test_speed_of_a_vehicle_with_two_cameras(points: Scene) -> None:
+    """The rear camera is 2.4 m behind the front one; a step from it to the next image of the front one is no motion."""
+    behind = Rigid3d(Rotation3d(np.array([0.0, np.pi, 0.0])), np.array([0.0, 0.0, -2.4]))
+    both = [each for k in points[0] for each in (k, replace(k, map_from_cam=k.map_from_cam * behind))]
+    assert median_speed(both) == pytest.approx(median_speed(points[0]), rel=0.1)
+
+
 def test_without_time_there_is_no_speed(points: Scene) -> None:
     still = [replace(k, timestamp_ns=0) for k in points[0]]
     assert np.isnan(median_speed(still))

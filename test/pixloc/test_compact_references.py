@@ -73,7 +73,9 @@ def test_a_compact_map_is_small_and_sound(compact: VisualMap, tracked_map: Visua
     info = compact.info.pixloc
     assert info is not None
     assert (info.bits, info.rows) == (6, len(distinct_views(tracked_map, VIEWS)))
+    assert str(info) == f"{info.model_id}, compact"
     assert tracked_map.info.pixloc is not None
+    assert str(tracked_map.info.pixloc) == info.model_id
     assert info.dimensions == tracked_map.info.pixloc.dimensions
     assert (num_views(compact), num_views(tracked_map)) == (VIEWS, 0)
 

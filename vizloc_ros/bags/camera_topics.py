@@ -94,7 +94,8 @@ def _chosen_image(bag: Path, info: BagInfo, options: BagOptions) -> str:
     if not fitting:
         raise BagError(f"{bag}: there is no camera's image in it{_what_there_is(bag, info)}")
     raise BagError(
-        f"{bag}: it has images of {len(fitting)} cameras: choose one with --image-topic: {', '.join(fitting)}"
+        f"{bag}: it has images of {len(fitting)} cameras: choose one with --image-topic: {', '.join(fitting)}; "
+        f"all of them are the dataset 'bag:{bag}?image_topic={','.join(fitting)}'"
     )
 
 

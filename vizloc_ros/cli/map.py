@@ -184,7 +184,7 @@ def print_size(map_path: Path) -> None:
     total, tracker = info.bytes / info.keyframes / 1e3, references / info.keyframes / 1e3
     parts = "without references for the tracker"
     if info.pixloc is not None:
-        parts = f"{total - tracker:.0f} kB for the localizer, {tracker:.0f} kB for the tracker ({info.pixloc.model_id})"
+        parts = f"{total - tracker:.0f} kB for the localizer, {tracker:.0f} kB for the tracker ({info.pixloc})"
     console.print(f"{map_path}: {total:.0f} kB per keyframe, {parts}", soft_wrap=True)
 
 
@@ -234,7 +234,7 @@ def info(map_path: MapArgument) -> None:
         *place_rows(described.place),
         ("scale", described.scale),
         ("features", described.extractor.feature_id),
-        ("tracker's reference features", described.pixloc.model_id if described.pixloc else "none"),
+        ("tracker's reference features", str(described.pixloc or "none")),
         ("keyframes", described.keyframes),
         ("landmarks", described.landmarks),
         ("observations", described.observations),

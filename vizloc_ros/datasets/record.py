@@ -162,6 +162,11 @@ def every(records: Sequence[Record], n: int) -> list[Record]:
     return kept
 
 
+def of_first_camera(records: Sequence[Record]) -> list[Record]:
+    """Return the records of the camera of the first one: the tracker follows one camera of a vehicle."""
+    return [record for record in records if record.mounting.camera == records[0].mounting.camera]
+
+
 def unknown_split(dataset: str, split: str, splits: Iterable[str]) -> DatasetError:
     """Error for a split that the dataset does not have."""
     return DatasetError(f"{dataset} has no split {split!r}; there are: {', '.join(splits) or 'none'}")

@@ -17,7 +17,7 @@ from scipy.special import chdtri
 
 from vizloc_ros.arrays import Float64
 from vizloc_ros.datasets.corruptions import Degradation, degrade_records
-from vizloc_ros.datasets.record import Record
+from vizloc_ros.datasets.record import Record, of_first_camera
 from vizloc_ros.errors import DatasetError
 from vizloc_ros.evaluation.offline_tracking import OfflineTracker
 from vizloc_ros.evaluation.plots import BLUE, GREEN, INK, MUTED, ORANGE, RED, figure_at
@@ -126,7 +126,7 @@ def evaluate_consistency(
         runs["localizer"][kind] = _of_localizer(degraded, visual_map, localizer, kind, progress)
         if extractor is not None:
             tracker = OfflineTracker(visual_map, localizer, extractor, chosen.tracker, chosen.submap)
-            runs["tracker"][kind] = _of_tracker(degraded, tracker, kind, progress)
+            runs["tracker"][kind] = _of_tracker(of_first_camera(degraded), tracker, kind, progress)
     kinds = {run: {kind: each.as_dict() for kind, each in found.items()} for run, found in runs.items()}
     write_report(out / "report.json", {"consistency": kinds, **(details or {}), "seed": seed})
     plot_consistency(out / "consistency.png", runs)

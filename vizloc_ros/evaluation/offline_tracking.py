@@ -11,7 +11,7 @@ from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.datasets.frozen_images import FrozenImages
-from vizloc_ros.datasets.record import Record
+from vizloc_ros.datasets.record import Record, of_first_camera
 from vizloc_ros.errors import FrozenCameraError
 from vizloc_ros.evaluation.convergence_figures import draw_alignments
 from vizloc_ros.evaluation.image_results import ImageDetails
@@ -206,7 +206,7 @@ def evaluate_tracking(
     Args:
         visual_map: map to track in.
         records: images to track, in order of time, see ``open_queries``; their poses are in the world of the map's
-            dataset.
+            dataset. Of several cameras, the first one's are taken.
         out: folder of the files.
         extractor: feature extractor of the map's reference features.
         options: options of localizer, tracker and submaps.
@@ -227,7 +227,7 @@ def evaluate_tracking(
         ImageError: an image cannot be read.
     """
     require_result_folder(out)
-    chosen, records = options or OptionTree(), visual_map.info.place.records_in_map(records)
+    chosen, records = options or OptionTree(), visual_map.info.place.records_in_map(of_first_camera(records))
     visual_map.require_references(extractor.model_id)
     localizer = HierarchicalLocalizer(visual_map, chosen.retrieval, chosen.pose.model_copy(update={"seed": seed}))
     run = track_records(

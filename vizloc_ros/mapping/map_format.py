@@ -66,6 +66,10 @@ class PixLocInfo(BaseModel):
     rows: int = Field(default=0, ge=0, le=_MAX_ROWS)
     observations: str = ""
 
+    def __str__(self) -> str:
+        """Identity of the network, and whether the features are compact."""
+        return f"{self.model_id}, compact" if self.rows else self.model_id
+
 
 class FileInfo(BaseModel):
     """Size [bytes] and SHA-256 of one file of the map."""
@@ -203,7 +207,8 @@ class MapInfo(BaseModel):
         if self.pixloc.model_id != model_id:
             raise FeatureError(
                 f"{folder}: its reference features are of {self.pixloc.model_id}, but the tracker here is {model_id}: "
-                f"make them again with 'vizloc map add-pixloc {folder}', or use that network"
+                f"use that network and long_side (its last number), or make them again with 'vizloc map add-pixloc "
+                f"{folder}', which has --model, --long-side and --compact"
             )
 
     @property

@@ -24,6 +24,7 @@ from vizloc_ros.timing import NANOSECONDS
 
 _NUM_PAIRS = 60  # on which the corrections are tried
 _MIN_GAIN = 0.12  # minimum increase of the inlier ratio by a correction that is named
+_MOST_CAMERAS, _ALIKE = 12, np.cos(np.radians(45.0))  # of one vehicle; keyframes that face alike, for the speed
 _MIN_INLIER_RATIO, _USUAL_INLIER_RATIO = 0.25, 0.5  # of right poses, at least; where nothing looks alike
 _SPEEDS = (0.02, 45.0)  # m/s; usual ones of a vehicle
 _DEPTHS = (0.5, 80.0)  # m; usual ones of landmarks
@@ -254,8 +255,19 @@ def _brisk_speed(keyframes: Sequence[Keyframe]) -> float:
 
 
 def _speeds(keyframes: Sequence[Keyframe]) -> Float64:
-    """Speeds from keyframe to keyframe [m/s], where time passes between them."""
+    """Speeds from keyframe to keyframe [m/s], where time passes between them.
+
+    Each is compared with the last one before it that faces alike: of several cameras in a vehicle, that is its own.
+    """
     centers = np.array([k.map_from_cam.translation for k in keyframes])
-    seconds = np.diff([k.timestamp_ns for k in keyframes]) / NANOSECONDS
-    moved = seconds > 0
-    return np.asarray(np.linalg.norm(np.diff(centers, axis=0), axis=1)[moved] / seconds[moved], np.float64)
+    directions = np.array([k.map_from_cam.rotation.matrix()[:, 2] for k in keyframes])
+    seconds = np.array([k.timestamp_ns for k in keyframes]) / NANOSECONDS
+    speeds = []
+    for later in range(1, len(keyframes)):
+        before = np.arange(max(0, later - _MOST_CAMERAS), later)
+        alike = before[(directions[before] @ directions[later] > _ALIKE) & (seconds[before] < seconds[later])]
+        if len(alike):
+            earlier = alike[-1]
+            distance = np.linalg.norm(centers[later] - centers[earlier])
+            speeds.append(distance / (seconds[later] - seconds[earlier]))
+    return np.array(speeds, np.float64)

@@ -98,11 +98,19 @@ def parse_spec(text: str) -> StreetSpec:
             raise DatasetError(f"synthetic:{text}: {key} is {value!r}; it must be {noun} from {low:g} to {high:.10g}")
     if values.get("world") == "corridor" and "aliased" in values:
         raise DatasetError(f"synthetic:{text}: the corridor repeats already; aliased is for the street")
-    return StreetSpec(**values)
+    spec = StreetSpec(**values)
+    if spec.covered_camera and spec.covered_camera not in spec.cameras:
+        raise DatasetError(
+            f"synthetic:{text}: covered_camera is {spec.covered_camera!r}, which is none of the cameras: name them, as "
+            f"in cameras={','.join(BASE_FROM_CAMERA)}"
+        )
+    return spec
 
 
 def _cameras(names: list[str], text: str) -> tuple[str, ...]:
     if not set(names) <= BASE_FROM_CAMERA.keys() or len(set(names)) < len(names):
         known = ", ".join(BASE_FROM_CAMERA)
-        raise DatasetError(f"synthetic:{text}: cameras is {','.join(names)!r}; it must be different ones of {known}")
+        raise DatasetError(
+            f"synthetic:{text}: cameras is {','.join(names)!r}; it must be one or more of {known}, each once"
+        )
     return tuple(names)
