@@ -59,7 +59,7 @@ def with_patches(image: UInt8, what: Scene = FEATURES, seen: UInt8 | None = None
 
 
 def aligned(what: Scene, prior: Rigid3d = NEAR, **fine: float) -> Alignment:
-    options = AlignmentOptions(fine=FineOptions(**fine))
+    options = AlignmentOptions(min_motion=0.02, fine=FineOptions(**fine))
     (outcome,) = align(what.pyramid, what.references, CAMERA, [prior], what.learned, options, trace=True)
     assert outcome.failure == ""
     return outcome

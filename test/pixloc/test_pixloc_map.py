@@ -123,7 +123,9 @@ def test_contrasts_and_resolutions_that_cannot_be_are_found(copied: Path) -> Non
 
 
 def test_other_weights_are_refused(tracked_map: VisualMap) -> None:
-    with pytest.raises(FeatureError, match=r"features are of pixloc-light-.*but the tracker here is other: make .*"):
+    with pytest.raises(
+        FeatureError, match=r"features are of pixloc-light-.*but the tracker here is other: use .*add-pixloc"
+    ):
         tracked_map.require_references("other")
 
 

@@ -70,11 +70,13 @@ def align(
     for index in range(len(pyramid) - 1 if coarsest is None else coarsest, 0, -1):
         optimizer.run(level_at(index))
     finest = level_at(0)
+    image, patches = pyramid.smoothed, references.patches
+    if image is not None and patches is not None and options.fine.enabled:
+        finest.min_motion = options.coarse_min_motion  # the fine level finds the rest
     if finalists is not None:
         optimizer.keep_best(finalists)
     optimizer.run(finest)
     alignments = optimizer.outcomes(finest)
-    image, patches = pyramid.smoothed, references.patches
     if image is None or patches is None or not options.fine.enabled:
         return alignments
 

@@ -41,10 +41,11 @@ class AlignmentOptions(Options):
         0.005,
         gt=0,
         le=10,
-        description="the finest level has converged when a step moves landmarks by less [pixels of the level]",
+        description="without a fine level after it, the finest one has converged when a step moves landmarks by less "
+        "[pixels of the level]",
     )
     coarse_min_motion: float = Field(
-        0.02, gt=0, le=10, description="min_motion of all but the finest level [pixels of the level]"
+        0.02, gt=0, le=10, description="min_motion of all other levels [pixels of the level]"
     )
     coarse_landmarks: int = Field(
         250, ge=10, le=100_000, description="a level takes half the landmarks of the next finer one, at least this many"

@@ -104,7 +104,7 @@ class PatchesOnLevel(Level):
         """Take the patches of (N, 3) landmarks [m, map], for a pose near the right one."""
         self.index, self.camera = 0, LevelCamera(camera, correction, image.scale)
         self.damping, self.loss = np.full(6, _PATCH_DAMPING), _PATCH_LOSS
-        self.min_motion, self.min_landmarks = options.min_motion, options.min_landmarks
+        self.min_motion, self.min_landmarks = options.coarse_min_motion, options.min_landmarks
         self.points = np.ascontiguousarray(positions.T)
         self.confidences = contrast_confidence(patches.contrasts)
         self._shape, self._border = image.shape, _PATCH_BORDER
