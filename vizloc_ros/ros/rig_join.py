@@ -14,7 +14,7 @@ _WAITING, _PAST = 8, 32  # instants that are kept
 
 @dataclass(frozen=True)
 class Instant:
-    """What the cameras gave for one instant.
+    """Messages that the cameras gave for one instant.
 
     Attributes:
         items: items by camera, in the order of the cameras.
