@@ -128,7 +128,7 @@ def require_replaceable_bag(path: Path, overwrite: str) -> None:
 
 @dataclass(frozen=True)
 class Metadata:
-    """What ``metadata.yaml`` of a rosbag2 says of its files.
+    """Statements of a rosbag2's ``metadata.yaml`` about its files.
 
     Attributes:
         files: names of the files.
