@@ -159,7 +159,8 @@ def test_the_tracker_drops_images_at_work_and_poses_of_the_map_before(
             heard._nodes = (others, node, recorder)
             heard.spin_until(lambda: priors.get_subscription_count() and node.count_publishers("image"))
             heard.announce(number, since_s=-1, path=str(tracked_map.folder))
-            assert heard.answers[-1] == Followed(node="/pixloc_tracker", number=number)
+            last = heard.answers[-1]
+            assert (last.node, last.number, last.problem) == ("/pixloc_tracker", number, "")
             camera.send_camera_info(record)
 
             def show() -> int:
@@ -217,6 +218,11 @@ def test_load_map_waits_for_the_slowest_node(point_map: VisualMap, tmp_path: Pat
         made.spin_until(lambda: served[-1].number == number)
         begun = time.monotonic()
         made.spin_until(lambda: time.monotonic() - begun > 1.0)
+        assert not answer.done()
+        late = Followed(node="/bench", number=None, problem="is not there", about=number - 1)  # of the map before
+        followed.publish(String(data=late.model_dump_json()))
+        begun = time.monotonic()
+        made.spin_until(lambda: time.monotonic() - begun > 0.5)
         assert not answer.done()
         followed.publish(String(data=Followed(node="/bench", number=number).model_dump_json()))
         made.spin_until(answer.done)

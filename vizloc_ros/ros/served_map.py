@@ -55,11 +55,13 @@ class Followed(_Content):
         node: full name of the node.
         number: number of the map that it works with; None if it has none.
         problem: reason why it cannot work with the map of the server; empty if it can.
+        about: number of that map; an answer about the one before may come late.
     """
 
     node: str = Field(max_length=1000)
     number: int | None = None
     problem: str = Field("", max_length=_MAX_CHARS)
+    about: int | None = None
 
 
 Content = TypeVar("Content", bound=_Content)
@@ -104,7 +106,12 @@ class MapFollower:
         served, number = self._served, self._number()
         if served is not None and not problem and number != served.number:
             problem = f"{served.path}: has another map than visual_map_server"
-        content = Followed(node=self._node.get_fully_qualified_name(), number=number, problem=short_text(problem, 500))
+        content = Followed(
+            node=self._node.get_fully_qualified_name(),
+            number=number,
+            problem=short_text(problem, 500),
+            about=served.number if served is not None else None,
+        )
         self._node.diagnostics.send(self._answers, _to_msg(content))
 
     def _on_served(self, msg: String) -> None:
@@ -151,9 +158,11 @@ class MapAnnouncement:
 
     @property
     def problems(self) -> list[str]:
-        """Reasons for which nodes cannot work with the map, each with the node's name."""
+        """Reasons for which nodes cannot work with the map, each with the node's name; not with the one before."""
         with self._lock:
-            return [f"{name}: {answer.problem}" for name, answer in self._answers.items() if answer.problem]
+            number = self._served.number if self._served else None
+            answers = [(name, answer) for name, answer in self._answers.items() if answer.about == number]
+        return [f"{name}: {answer.problem}" for name, answer in answers if answer.problem]
 
     @property
     def followers(self) -> list[str]:
