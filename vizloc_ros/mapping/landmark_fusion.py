@@ -22,6 +22,7 @@ _RATIO = 0.9
 _NEAR = 4.0  # px from the projection of the other map's landmark, for a match
 _MAX_ERROR = 3.0  # px of the common point, in every keyframe
 _LEAST_SIMILAR = 0.1  # fraction of the matches by appearance that are less similar than those by place may be
+_LOSS_PX = 1.0  # of the landmarks' refinement: up to _MAX_ERROR, observations of other points are among theirs
 _FEW = 10  # matches by appearance, from which the similarity of right ones is known
 
 
@@ -64,7 +65,7 @@ def fuse_landmarks(first: Structure, second: Structure, progress: Progress) -> F
     landmarks = label[both.landmarks]
     counts = np.bincount(label)
     positions: Float64 = np.stack([np.bincount(label, both.positions[:, i]) / counts for i in range(3)], axis=1)
-    refined, _ = refined_points(positions, landmarks, views)
+    refined, _ = refined_points(positions, landmarks, views, _LOSS_PX)
     positions[counts > 1] = refined[counts > 1]
     structure = Structure(both.keyframes, positions, both.owners, both.keypoints, landmarks.astype(np.int32))
     of_first = np.zeros(len(positions), bool)
@@ -77,7 +78,7 @@ def fuse_landmarks(first: Structure, second: Structure, progress: Progress) -> F
 
 def with_refined_landmarks(structure: Structure) -> Structure:
     """Structure whose landmarks have the least reprojection errors, after its keypoints have moved."""
-    positions, _ = refined_points(structure.positions, structure.landmarks, _views_of(structure))
+    positions, _ = refined_points(structure.positions, structure.landmarks, _views_of(structure), _LOSS_PX)
     return replace(structure, positions=positions)
 
 

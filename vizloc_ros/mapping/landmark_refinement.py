@@ -1,4 +1,4 @@
-"""Refinement of landmarks under fixed poses: the least sum of squared reprojection errors of each.
+"""Refinement of landmarks under fixed poses: the least sum of squared reprojection errors of each, or of a robust loss.
 
 Landmarks do not depend on each other, so Levenberg and Marquardt's method takes a step of all at once, each with its
 own damping.
@@ -54,13 +54,16 @@ class Views:
         return Views(self.rotations[rows], self.translations[rows], self.focal[rows], self.rays[rows])
 
 
-def refined_points(points: Float64, of_rows: Int32 | Int64, views: Views) -> tuple[Float64, Float64]:
-    """Points (G, 3) with least squared reprojection errors, and the errors (M,) of the observations [px].
+def refined_points(
+    points: Float64, of_rows: Int32 | Int64, views: Views, loss_px: float = np.inf
+) -> tuple[Float64, Float64]:
+    """Points (G, 3) with the least loss of the reprojection errors, and the errors (M,) of the observations [px].
 
     Args:
         points: (G, 3) first guesses; those without an observation stay.
         of_rows: (M,) point of each observation.
         views: the observations; poses and cameras are fixed.
+        loss_px: scale of the Cauchy loss; infinite for the squares of the errors.
     """
     refined, errors = points.copy(), np.zeros(len(of_rows))
     rows = np.argsort(of_rows, kind="stable")
@@ -71,20 +74,20 @@ def refined_points(points: Float64, of_rows: Int32 | Int64, views: Views) -> tup
             taken = rows[starts[block[0]] : ends[block[-1]]]
             number = np.repeat(np.arange(len(block)), ends[block] - starts[block])
             of_block = views.at(taken)
-            refined[seen[block]] = found = _refined(points[seen[block]], number, of_block)
+            refined[seen[block]] = found = _refined(points[seen[block]], number, of_block, loss_px)
             errors[taken] = np.hypot(*_residuals(found, number, of_block)[0].T)
     return refined, errors
 
 
-def _refined(points: Float64, number: Int64, views: Views) -> Float64:
+def _refined(points: Float64, number: Int64, views: Views, loss_px: float) -> Float64:
     """Refine points; (M,) ``number`` is the point of each view, ascending. Converged ones take no further steps."""
     points, active = points.copy(), np.arange(len(points))
     damping = np.full(len(points), _FIRST_DAMPING)
-    costs, gradients, hessians = _linearized(points, number, views)
+    costs, gradients, hessians = _linearized(points, number, views, loss_px)
     for _ in range(_MAX_STEPS):
         damped = hessians + np.einsum("g,gii,ij->gij", damping, hessians, np.eye(3)) + 1e-12 * np.eye(3)
         moved = points[active] - np.linalg.solve(damped, gradients[..., None])[..., 0]
-        new_costs, new_gradients, new_hessians = _linearized(moved, number, views)
+        new_costs, new_gradients, new_hessians = _linearized(moved, number, views, loss_px)
         better = new_costs < costs
         points[active[better]] = moved[better]
         unfinished = np.abs(costs - new_costs) > _CONVERGED * costs + _EXACT
@@ -109,22 +112,32 @@ def _residuals(points: Float64, number: Int64, views: Views) -> tuple[Float64, F
     return np.where(in_front[:, None], views.focal * (rays - views.rays), _BEHIND), rays, inverse
 
 
-def _linearized(points: Float64, number: Int64, views: Views) -> tuple[Float64, Float64, Float64]:
-    """Squared errors (G,) of points, their gradients (G, 3) and Gauss-Newton Hessians (G, 3, 3), both halved."""
+def _linearized(points: Float64, number: Int64, views: Views, loss_px: float) -> tuple[Float64, Float64, Float64]:
+    """Loss (G,) of points, its gradients (G, 3) and Gauss-Newton Hessians (G, 3, 3), both halved."""
     residuals, rays, inverse = _residuals(points, number, views)
     by_u, by_v = (
         (views.focal[:, i] * inverse)[:, None] * (views.rotations[:, i] - rays[:, i, None] * views.rotations[:, 2])
         for i in range(2)
     )
     rows, columns = np.triu_indices(3)
+    losses, slopes = _cauchy((residuals**2).sum(axis=1), loss_px)
+    weighted_u, weighted_v = slopes[:, None] * by_u, slopes[:, None] * by_v
     terms = np.column_stack(
         [
-            (residuals**2).sum(axis=1),
-            by_u * residuals[:, :1] + by_v * residuals[:, 1:],
-            by_u[:, rows] * by_u[:, columns] + by_v[:, rows] * by_v[:, columns],
+            losses,
+            weighted_u * residuals[:, :1] + weighted_v * residuals[:, 1:],
+            weighted_u[:, rows] * by_u[:, columns] + weighted_v[:, rows] * by_v[:, columns],
         ]
     )
     sums = np.add.reduceat(terms, np.flatnonzero(np.diff(number, prepend=-1)), axis=0)
     hessians = np.empty((len(sums), 3, 3))
     hessians[:, rows, columns] = hessians[:, columns, rows] = sums[:, 4:]
     return sums[:, 0], sums[:, 1:4], hessians
+
+
+def _cauchy(squares: Float64, scale: float) -> tuple[Float64, Float64]:
+    """Cauchy loss of squared errors (M,) [px^2], and its slope by them; an infinite scale leaves them as they are."""
+    if np.isinf(scale):
+        return squares, np.ones_like(squares)
+    ratio = squares / scale**2
+    return scale**2 * np.log1p(ratio), 1 / (1 + ratio)
