@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from pycolmap import Rigid3d
 
-from vizloc_ros.arrays import Float64, Int64, first_of_each, ordered
+from vizloc_ros.arrays import Float64, Int64, first_of_each, ordered, ranges
 from vizloc_ros.features.types import Features, dequantize
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import transform_points
@@ -81,13 +81,6 @@ def guided_matches(
     return GuidedMatches(matches, len(ids), int((similarity_of >= least).sum()))
 
 
-def _ranges(first: Int64, counts: Int64) -> tuple[Int64, Int64]:
-    """Members of ranges of integers, one range after the other, and the index of the range for each of them."""
-    owner = np.repeat(np.arange(len(counts)), counts)
-    before = np.cumsum(counts) - counts
-    return np.arange(len(owner)) + (first - before)[owner], owner
-
-
 def _pairs_within(radius: float, pixels: Float64, keypoints: Float64, size: tuple[int, int]) -> tuple[Int64, Int64]:
     """Indices (P,) and (P,) of all pairs of (L, 2) pixels and (N, 2) keypoints within a radius [px].
 
@@ -109,7 +102,7 @@ def _pairs_within(radius: float, pixels: Float64, keypoints: Float64, size: tupl
     piece = np.concatenate([upper, upper + columns])
     counts = starts[piece + 2] - starts[piece]
     filled = np.flatnonzero(counts)
-    found, owner = _ranges(starts[piece[filled]], counts[filled])
+    found, owner = ranges(starts[piece[filled]], counts[filled])
     pixel, keypoint = filled[owner] % len(pixels), order[found]
     (u, v), (x, y) = pixels.T, keypoints.T  # column by column: rows of two are slow to index
     near = np.square(u[pixel] - x[keypoint]) + np.square(v[pixel] - y[keypoint]) <= radius**2
