@@ -133,7 +133,10 @@ def are_blurred(errors: Float64, radius: float) -> bool:
 def _median_ratio(errors: Float64) -> float:
     """Median of (N,) errors as a ratio of their RMS; 0 if there are none."""
     rms = float(np.sqrt(np.square(errors).mean()))
-    return float(np.median(errors)) / rms if rms > 0 else 0.0
+    if not rms > 0:
+        return 0.0
+    in_order, count = np.sort(errors), len(errors)  # NumPy's median takes four times as long for so few
+    return 0.5 * float(in_order[(count - 1) // 2] + in_order[count // 2]) / rms
 
 
 def pose_covariance(

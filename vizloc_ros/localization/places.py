@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from vizloc_ros.arrays import Bool, Float32, Float64, Int8, Int32, Int64, ordered, ranges
+from vizloc_ros.arrays import Bool, Float32, Float64, Int8, Int32, Int64, ranges
 from vizloc_ros.features.types import dequantize
 from vizloc_ros.localization.global_search import open_search
 from vizloc_ros.localization.localization_options import RetrievalOptions
@@ -90,7 +90,8 @@ class Observations:
         landmarks = np.concatenate([visual_map.landmarks_of(k) for k in keyframes.tolist()])
         first = visual_map.observation_offsets[keyframes]
         rows, ranks = ranges(first, visual_map.observation_offsets[keyframes + 1] - first)
-        return cls(visual_map, keyframes, rows, ranks, landmarks, ordered(landmarks))
+        by_landmark = np.argsort(landmarks, kind="stable")  # keyframes see runs of landmarks, which a merge sort uses
+        return cls(visual_map, keyframes, rows, ranks, landmarks, by_landmark)
 
     def clusters(self) -> list[Int64]:
         """Connected components of the covisibility graph of the keyframes, as ``covisible_clusters``."""
@@ -105,7 +106,7 @@ class Observations:
         """Place of some of the keyframes, in their order here, with the first observations of each landmark."""
         of_place, kept = self.by_landmark, np.zeros(len(self.rows), bool)
         if len(keyframes) < len(self.keyframes):
-            of_place = of_place[np.isin(self.keyframes, keyframes)[self.ranks[of_place]]]
+            of_place = of_place[(self.keyframes[:, None] == keyframes).any(axis=1)[self.ranks[of_place]]]
         kept[of_place[_occurrence(self.landmarks[of_place]) < per_landmark]] = True
         landmark_ids, rows = self.landmarks[kept], self.rows[kept]
         return Place(
@@ -115,8 +116,10 @@ class Observations:
 
 def _occurrence(values: Int32) -> Int64:
     """Number (N,) of equal values before each of (N,) sorted ones."""
-    starts = np.flatnonzero(np.diff(values, prepend=-1))
-    return np.arange(len(values)) - np.repeat(starts, np.diff(starts, append=len(values)))
+    new = np.ones(len(values), bool)
+    np.not_equal(values[1:], values[:-1], out=new[1:])
+    starts = np.flatnonzero(new)
+    return np.arange(len(values)) - starts[np.cumsum(new) - 1]
 
 
 def covisible_clusters(visual_map: VisualMap, keyframes: Int64) -> list[Int64]:
@@ -295,11 +298,11 @@ class PlaceFinder:
         """Places of the first ``top_k`` keyframes, then those of all that have one of the others."""
         if not self.options.cluster:
             return [Place.of_keyframes(self._map, keyframes, self.options.descriptors_per_landmark)]
-        first, others = keyframes[: self.options.top_k], keyframes[self.options.top_k :]
-        places = self._covisible_places(first, first)
-        return places + self._covisible_places(keyframes, others) if len(others) else places
+        first, others = keyframes[: self.options.top_k], set(keyframes[self.options.top_k :].tolist())
+        places = self._covisible_places(first, set(first.tolist()))
+        return places + self._covisible_places(keyframes, others) if others else places
 
-    def _covisible_places(self, keyframes: Int64, needed: Int64) -> list[Place]:
+    def _covisible_places(self, keyframes: Int64, needed: set[int]) -> list[Place]:
         """Covisible clusters with a needed keyframe, split where keyframes are too far apart; the largest first."""
         observations = Observations.of(self._map, keyframes)
         parts = [
@@ -309,7 +312,7 @@ class PlaceFinder:
         ]
         parts.sort(key=lambda part: (-len(part), np.flatnonzero(keyframes == part[0])[0]))
         per_landmark = self.options.descriptors_per_landmark
-        return [observations.place(part, per_landmark) for part in parts if np.isin(needed, part).any()]
+        return [observations.place(part, per_landmark) for part in parts if not needed.isdisjoint(part.tolist())]
 
     def _spaced(self, keyframes: Int64, count: int) -> Int64:
         """Ascending indices of at most ``count`` of some keyframes, best first, ``spacing`` apart."""
