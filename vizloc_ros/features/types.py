@@ -75,8 +75,8 @@ def corrected(features: Features, correction: IntrinsicsCorrection, camera: Pinh
     """Features with their keypoints moved to where the calibrated ``camera`` would have seen them."""
     if correction == IntrinsicsCorrection():
         return features
-    pixels = features.keypoints.astype(np.float64)
-    return replace(features, keypoints=(pixels - correction.shift(pixels, camera)).astype(np.float32))
+    pixels = features.keypoints.astype(np.float64, order="F")  # with contiguous columns it takes half the time
+    return replace(features, keypoints=(pixels - correction.shift(pixels, camera)).astype(np.float32, order="C"))
 
 
 def turned_back(features: Features, roll: Roll) -> Features:
