@@ -53,7 +53,7 @@ def guided_matches(
         camera: camera of the query.
         radius: maximum distance of a keypoint from the projection of its landmark [px].
     """
-    pixels, in_front = camera.pixels_of(transform_points(cam_from_map, place.positions))
+    pixels, in_front = camera.pixels_of(transform_points(cam_from_map, place.positions.astype(np.float64)))
     seen = np.flatnonzero(in_front & camera.contains(pixels, radius))
     near, keypoint = _pairs_within(radius, pixels[seen], features.keypoints.astype(np.float64), camera.size)
     row = seen[near]

@@ -110,7 +110,9 @@ class Observations:
         kept[of_place[_occurrence(self.landmarks[of_place]) < per_landmark]] = True
         landmark_ids, rows = self.landmarks[kept], self.rows[kept]
         return Place(
-            self.visual_map.landmark_positions[landmark_ids], landmark_ids, self.visual_map.observation_descriptors[rows]
+            self.visual_map.landmark_positions[landmark_ids],
+            landmark_ids,
+            self.visual_map.observation_descriptors[rows],
         )
 
 
