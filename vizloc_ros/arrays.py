@@ -49,6 +49,13 @@ def first_of_each(labels: NDArray[np.integer[Any]], count: int) -> Bool:
     return first[labels] == indices
 
 
+def ranges(first: Int64, counts: Int64) -> tuple[Int64, Int64]:
+    """Members of ranges of integers, one range after the other, and the index of the range for each of them."""
+    owner = np.repeat(np.arange(len(counts)), counts)
+    before = np.cumsum(counts) - counts
+    return np.arange(len(owner)) + (first - before)[owner], owner
+
+
 def release_pages(array: NDArray[Any]) -> None:
     """Give the pages of a memory-mapped array back to the system; its cache keeps them while memory is free.
 

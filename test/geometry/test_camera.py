@@ -70,6 +70,9 @@ def test_the_image_reaches_half_a_pixel_beyond_the_outer_pixel_centres() -> None
     outside = [(-0.501, 0.0), (0.0, -0.501), (639.5, 0.0), (0.0, 479.5), (np.nan, 0.0), (0.0, np.inf)]
     assert VGA.contains(np.array(inside)).all()
     assert not VGA.contains(np.array(outside)).any()
+    beside = np.array([[-3.4, 10], [642.4, 10], [10, -3.4], [10, 482.4]])
+    assert VGA.contains(beside, margin=3.0).all()
+    assert not VGA.contains(beside, margin=2.8).any()
 
 
 @quick

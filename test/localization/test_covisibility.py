@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vizloc_ros.localization import places
-from vizloc_ros.localization.places import Place, PlaceFinder, covisible_clusters, within_reach
+from vizloc_ros.localization.places import Observations, Place, PlaceFinder, covisible_clusters, within_reach
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.timing import Stopwatch
 
@@ -115,6 +115,16 @@ def test_a_place_keeps_the_first_observations_of_every_landmark(point_map: Visua
         np.testing.assert_array_equal(place.positions, whole.positions[kept])
         np.testing.assert_array_equal(place.descriptors, whole.descriptors[kept])
     assert max(seen.values()) == 3
+
+
+def test_the_place_of_some_keyframes_is_that_of_them_alone(point_map: VisualMap) -> None:
+    keyframes = np.array([5, 2, 7, 3])
+    observations = Observations.of(point_map, keyframes)
+    for part in (keyframes, keyframes[[0, 2]], keyframes[1:], keyframes[:1]):
+        place, alone = observations.place(part, 2), Place.of_keyframes(point_map, part, 2)
+        np.testing.assert_array_equal(place.landmark_ids, alone.landmark_ids)
+        np.testing.assert_array_equal(place.positions, alone.positions)
+        np.testing.assert_array_equal(place.descriptors, alone.descriptors)
 
 
 def test_parts_of_a_cluster_end_also_where_a_distance_is_no_number() -> None:

@@ -1,6 +1,7 @@
 """Features of one image, with descriptors quantized to int8 for messages and maps."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -42,6 +43,11 @@ class Features:
     def __len__(self) -> int:
         return len(self.keypoints)
 
+    @cached_property
+    def unit_descriptors(self) -> Float32:
+        """The descriptors as (N, D) unit vectors, for who needs them more than once."""
+        return dequantize(self.descriptors)
+
     def best(self, count: int) -> "Features":
         """Return the features with the best ``count`` keypoints only; their indices do not change."""
         return replace(
@@ -69,8 +75,8 @@ def corrected(features: Features, correction: IntrinsicsCorrection, camera: Pinh
     """Features with their keypoints moved to where the calibrated ``camera`` would have seen them."""
     if correction == IntrinsicsCorrection():
         return features
-    pixels = features.keypoints.astype(np.float64)
-    return replace(features, keypoints=(pixels - correction.shift(pixels, camera)).astype(np.float32))
+    pixels = features.keypoints.astype(np.float64, order="F")  # with contiguous columns it takes half the time
+    return replace(features, keypoints=(pixels - correction.shift(pixels, camera)).astype(np.float32, order="C"))
 
 
 def turned_back(features: Features, roll: Roll) -> Features:

@@ -65,13 +65,16 @@ class PinholeCamera:
 
     def project(self, points_cam: Float64) -> tuple[Float64, Bool]:
         """Project (N, 3) points [m, camera frame] to (N, 2) pixels and an (N,) mask: in front and inside the image."""
-        z = points_cam[:, 2]
+        pixels, in_front = self.pixels_of(points_cam)
+        return pixels, in_front & self.contains(pixels)
+
+    def pixels_of(self, points_cam: Float64) -> tuple[Float64, Bool]:
+        """Pixels (N, 2) of (N, 3) points [m, camera frame], also beside the image, and an (N,) mask: in front."""
+        x, y, z = points_cam.T
         in_front = z > 1e-6
         safe_z = np.where(in_front, z, 1.0)
-        pixels = np.stack(
-            [self.fx * points_cam[:, 0] / safe_z + self.cx, self.fy * points_cam[:, 1] / safe_z + self.cy], axis=1
-        )
-        return pixels, in_front & self.contains(pixels)
+        pixels = np.stack([self.fx * x / safe_z + self.cx, self.fy * y / safe_z + self.cy])
+        return pixels.T, in_front
 
     def projection_jacobian(self, points_cam: Float64) -> Float64:
         """Derivatives (N, 2, 3) [px/m] of the pixels by (N, 3) points in the camera frame; z must be positive."""
@@ -89,10 +92,11 @@ class PinholeCamera:
             [(pixels[:, 0] - self.cx) / self.fx, (pixels[:, 1] - self.cy) / self.fy, np.ones(len(pixels))], axis=1
         )
 
-    def contains(self, pixels: Float64) -> Bool:
-        """Mask (N,) of the (N, 2) pixels that lie on the image, borders included."""
+    def contains(self, pixels: Float64, margin: float = 0.0) -> Bool:
+        """Mask (N,) of the (N, 2) pixels that lie on the image, borders included, or within a margin [px] beside it."""
         x, y = pixels[:, 0], pixels[:, 1]
-        return (x >= -0.5) & (y >= -0.5) & (x < self.width - 0.5) & (y < self.height - 0.5)
+        least, right, lower = -0.5 - margin, self.width - 0.5 + margin, self.height - 0.5 + margin
+        return (x >= least) & (y >= least) & (x < right) & (y < lower)
 
     def scaled(self, width: int, height: int) -> "PinholeCamera":
         """Camera of the same view, resampled to another image size [px]."""

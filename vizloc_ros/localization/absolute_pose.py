@@ -99,9 +99,8 @@ def trials_to_find(ratio: float, missed: float) -> float:
 
 def reprojection_errors(cam_from_map: Rigid3d, pixels: Float64, positions: Float64, camera: PinholeCamera) -> Float64:
     """Distances (N,) of (N, 2) pixels from the projections of (N, 3) positions [px], infinite behind the camera."""
-    points_cam = transform_points(cam_from_map, positions)
-    errors: Float64 = np.linalg.norm(camera.project(points_cam)[0] - pixels, axis=1)
-    return np.where(points_cam[:, 2] > 0, errors, np.inf)
+    projected, in_front = camera.pixels_of(transform_points(cam_from_map, positions))
+    return np.where(in_front, np.linalg.norm(projected - pixels, axis=1), np.inf)
 
 
 def reprojection_jacobian(map_from_cam: Rigid3d, positions: Float64, camera: PinholeCamera) -> Float64:
@@ -134,7 +133,10 @@ def are_blurred(errors: Float64, radius: float) -> bool:
 def _median_ratio(errors: Float64) -> float:
     """Median of (N,) errors as a ratio of their RMS; 0 if there are none."""
     rms = float(np.sqrt(np.square(errors).mean()))
-    return float(np.median(errors)) / rms if rms > 0 else 0.0
+    if not rms > 0:
+        return 0.0
+    in_order, count = np.sort(errors), len(errors)  # NumPy's median takes four times as long for so few
+    return 0.5 * float(in_order[(count - 1) // 2] + in_order[count // 2]) / rms
 
 
 def pose_covariance(
@@ -152,7 +154,7 @@ def pose_covariance(
     Raises:
         numpy.linalg.LinAlgError: the landmarks do not constrain all six degrees of freedom.
     """
-    projected, _ = camera.project(transform_points(map_from_cam.inverse(), positions))
+    projected, _ = camera.pixels_of(transform_points(map_from_cam.inverse(), positions))
     squared = float(((projected - pixels) ** 2).sum())
     variance = max(squared / max(2 * len(positions) - 6, 1), pixel_sigma**2)
     jacobian = reprojection_jacobian(map_from_cam, positions, camera).reshape(-1, 6)

@@ -1,6 +1,7 @@
 """Pose that RANSAC found in one place, before its verification."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from vizloc_ros.localization.absolute_pose import AbsolutePose, Matches
 
@@ -21,12 +22,12 @@ class Candidate:
     matches: Matches
     estimate: AbsolutePose
 
-    @property
+    @cached_property
     def inliers(self) -> int:
         """Number of inliers."""
         return int(self.estimate.inliers.sum())
 
-    @property
+    @cached_property
     def verified(self) -> Matches:
         """Matches that are inliers."""
         return self.matches.chosen(self.estimate.inliers)

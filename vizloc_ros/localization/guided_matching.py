@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from pycolmap import Rigid3d
 
-from vizloc_ros.arrays import Float64, Int64, first_of_each, ordered
+from vizloc_ros.arrays import Float64, Int64, first_of_each, ordered, ranges
 from vizloc_ros.features.types import Features, dequantize
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import transform_points
@@ -53,57 +53,32 @@ def guided_matches(
         camera: camera of the query.
         radius: maximum distance of a keypoint from the projection of its landmark [px].
     """
-    by_landmark = ordered(place.landmark_ids)
-    sorted_ids = place.landmark_ids[by_landmark]
-    first = np.flatnonzero(np.diff(sorted_ids, prepend=-1))
-    ids, counts = sorted_ids[first], np.diff(first, append=len(sorted_ids))
-    positions = place.positions[by_landmark[first]].astype(np.float64)
-    points_cam = transform_points(cam_from_map, positions)
-    pixels, _ = camera.project(points_cam)
-    beside = (np.abs(pixels - 0.5 * (np.array(camera.size) - 1)) <= 0.5 * np.array(camera.size) + radius).all(axis=1)
-    seen = np.flatnonzero((points_cam[:, 2] > 0) & beside)
-    near, keypoints = _pairs_within(radius, pixels[seen], features.keypoints.astype(np.float64), camera.size)
-    landmarks = seen[near]
-    rows, pair = _observations(by_landmark, first[landmarks], counts[landmarks])
-    similarity = np.einsum(
-        "nd,nd->n", dequantize(features.descriptors)[keypoints[pair]], dequantize(place.descriptors[rows])
-    )
+    pixels, in_front = camera.pixels_of(transform_points(cam_from_map, place.positions.astype(np.float64)))
+    seen = np.flatnonzero(in_front & camera.contains(pixels, radius))
+    near, keypoint = _pairs_within(radius, pixels[seen], features.keypoints.astype(np.float64), camera.size)
+    row = seen[near]
+    similarity = np.einsum("nd,nd->n", features.unit_descriptors[keypoint], dequantize(place.descriptors[row]))
     best = np.argsort(-similarity, kind="stable")
-    landmark, keypoint = landmarks[pair[best]], keypoints[pair[best]]
-    most_similar = first_of_each(landmark, len(ids))
-    similarity_of = similarity[best[most_similar]]  # of each landmark, to the keypoint near it that is most similar
-    of_keypoint = first_of_each(keypoint, len(features))
-    best, landmark = best[of_keypoint], landmark[of_keypoint]
-    best = best[first_of_each(landmark, len(ids))]
-    keypoints, landmarks, similarity = keypoints[pair[best]], landmarks[pair[best]], similarity[best]
+    row, keypoint, similarity = row[best], keypoint[best], similarity[best]
+    ids, landmark = np.unique(place.landmark_ids[row], return_inverse=True)
+    similarity_of = similarity[first_of_each(landmark, len(ids))]  # of each landmark, to the most similar keypoint
+    best = np.flatnonzero(first_of_each(keypoint, len(features)))
+    best = best[first_of_each(landmark[best], len(ids))]
+    row, keypoint, similarity = row[best], keypoint[best], similarity[best]
     landmark_of = np.full(len(features), -1)
     landmark_of[verified.keypoints] = verified.landmark_ids
-    known = landmark_of[keypoints] == ids[landmarks]
+    known = landmark_of[keypoint] == place.landmark_ids[row]
     if not known.any():
-        return GuidedMatches(verified, len(similarity_of), 0)
+        return GuidedMatches(verified, len(ids), 0)
     least = np.partition(similarity[known], rank := int(_LEAST_SIMILAR * known.sum()))[rank]
-    similar = similarity >= least
-    keypoints, landmarks = keypoints[similar], landmarks[similar]
+    row, keypoint = row[similarity >= least], keypoint[similarity >= least]
     matches = Matches(
-        keypoints.astype(np.int32),
-        features.keypoints[keypoints].astype(np.float64),
-        ids[landmarks],
-        positions[landmarks],
+        keypoint.astype(np.int32),
+        features.keypoints[keypoint].astype(np.float64),
+        place.landmark_ids[row],
+        place.positions[row].astype(np.float64),
     )
-    return GuidedMatches(matches, len(similarity_of), int((similarity_of >= least).sum()))
-
-
-def _observations(by_landmark: Int64, first: Int64, counts: Int64) -> tuple[Int64, Int64]:
-    """Rows of all observations of the landmark of each pair, and the index of the pair for each of them."""
-    rows, pair = _ranges(first, counts)
-    return by_landmark[rows], pair
-
-
-def _ranges(first: Int64, counts: Int64) -> tuple[Int64, Int64]:
-    """Members of ranges of integers, one range after the other, and the index of the range for each of them."""
-    owner = np.repeat(np.arange(len(counts)), counts)
-    within = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return np.repeat(first, counts) + within, owner
+    return GuidedMatches(matches, len(ids), int((similarity_of >= least).sum()))
 
 
 def _pairs_within(radius: float, pixels: Float64, keypoints: Float64, size: tuple[int, int]) -> tuple[Int64, Int64]:
@@ -114,20 +89,21 @@ def _pairs_within(radius: float, pixels: Float64, keypoints: Float64, size: tupl
     """
     columns, rows = (int((side + 2 * radius) / (2 * radius)) + 4 for side in size)
 
-    def cells(points: Float64, shift: float) -> tuple[Int64, Int64]:
-        column, row = ((points + 0.5 - shift) / (2 * radius) + 2.0).astype(np.int64).T
-        return column.clip(0, columns - 2), row.clip(0, rows - 2)
+    def cells(points: Float64, shift: float) -> Int64:
+        cells = ((points.T + (0.5 - shift + 4 * radius)) / (2 * radius)).astype(np.int64)
+        column, row = cells.clip(0, [[columns - 2], [rows - 2]])
+        return row * columns + column
 
-    column, row = cells(keypoints, 0.0)
-    of_keypoint = row * columns + column
+    of_keypoint = cells(keypoints, 0.0)
     order = ordered(of_keypoint)
     starts = np.zeros(rows * columns + 1, np.int64)
     np.cumsum(np.bincount(of_keypoint, minlength=rows * columns), out=starts[1:])
-    column, row = cells(pixels, radius)
-    upper_left = np.stack([row * columns + column, (row + 1) * columns + column], axis=1).ravel()
-    first = starts[upper_left]
-    found, piece = _ranges(first, starts[upper_left + 2] - first)
-    pixel, keypoint = piece // 2, order[found]
-    apart = pixels[pixel] - keypoints[keypoint]
-    near = np.einsum("nd,nd->n", apart, apart) <= radius**2
+    upper = cells(pixels, radius)
+    piece = np.concatenate([upper, upper + columns])
+    counts = starts[piece + 2] - starts[piece]
+    filled = np.flatnonzero(counts)
+    found, owner = ranges(starts[piece[filled]], counts[filled])
+    pixel, keypoint = filled[owner] % len(pixels), order[found]
+    (u, v), (x, y) = pixels.T, keypoints.T  # column by column: rows of two are slow to index
+    near = np.square(u[pixel] - x[keypoint]) + np.square(v[pixel] - y[keypoint]) <= radius**2
     return pixel[near], keypoint[near]

@@ -25,16 +25,15 @@ class _Nearest:
     second_best: Float32
 
     @classmethod
-    def of(cls, descriptors: Int8, place: Place) -> "_Nearest":
-        """Compare (N, D) descriptors with all observations of a place, which has two or more."""
-        count, observations = len(descriptors), place.unit_descriptors.T
+    def of(cls, units: Float32, place: Place) -> "_Nearest":
+        """Compare (N, D) unit vectors with all observations of a place, which has two or more."""
+        count, observations = len(units), place.unit_descriptors.T
         found = cls(
             np.empty(count, np.int64),
             np.empty(count, np.float32),
             np.empty(count, np.int64),
             np.empty(count, np.float32),
         )
-        units = dequantize(descriptors)
 
         def compare(part: slice) -> None:
             buffer = np.empty((min(part.stop - part.start, _BLOCK), observations.shape[1]), np.float32)
@@ -91,7 +90,7 @@ def match_to_place(descriptors: Int8, place: Place, ratio: float) -> tuple[Int32
     """
     if len(descriptors) == 0 or len(place.landmark_ids) < 2:
         return np.zeros(0, np.int32), np.zeros(0, np.int32)
-    return _Nearest.of(descriptors, place).matches(place, ratio)
+    return _Nearest.of(dequantize(descriptors), place).matches(place, ratio)
 
 
 class PlaceMatcher:
@@ -117,7 +116,7 @@ class PlaceMatcher:
         known = self._compared.get(key := (index, len(place)))
         done = 0 if known is None else len(known.nearest)
         if known is None or count > done:
-            more = _Nearest.of(self._features.descriptors[done:count], place)
+            more = _Nearest.of(self._features.unit_descriptors[done:count], place)
             self._compared[key] = known = more if known is None else known.followed_by(more)
         return known
 

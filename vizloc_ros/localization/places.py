@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from vizloc_ros.arrays import Bool, Float32, Float64, Int8, Int32, Int64, ordered
+from vizloc_ros.arrays import Bool, Float32, Float64, Int8, Int32, Int64, ranges
 from vizloc_ros.features.types import dequantize
 from vizloc_ros.localization.global_search import open_search
 from vizloc_ros.localization.localization_options import RetrievalOptions
@@ -61,21 +61,67 @@ class Place:
 
         Observations of the first keyframes are kept: in order of retrieval, these are most similar to the query.
         """
-        rows = np.concatenate([np.arange(r.start, r.stop) for r in map(visual_map.observations_of, keyframes.tolist())])
-        landmark_ids = np.concatenate([visual_map.landmarks_of(int(k)) for k in keyframes])
-        kept = _first_of_each(landmark_ids, per_landmark)
-        landmark_ids = landmark_ids[kept]
-        return cls(
-            visual_map.landmark_positions[landmark_ids], landmark_ids, visual_map.observation_descriptors[rows[kept]]
+        return Observations.of(visual_map, keyframes).place(keyframes, per_landmark)
+
+
+@dataclass(frozen=True)
+class Observations:
+    """All observations of some keyframes of a map, one keyframe after the other.
+
+    Attributes:
+        visual_map: the map.
+        keyframes: (k,) the keyframes.
+        rows: (N,) rows of the map's observations.
+        ranks: (N,) index of the keyframe of each.
+        landmarks: (N,) ids of the landmarks.
+        by_landmark: (N,) indices that sort them by landmark; those of one landmark in the order of the keyframes.
+    """
+
+    visual_map: VisualMap
+    keyframes: Int64
+    rows: Int64
+    ranks: Int64
+    landmarks: Int32
+    by_landmark: Int64
+
+    @classmethod
+    def of(cls, visual_map: VisualMap, keyframes: Int64) -> "Observations":
+        """Collect them. Raises ``MapError`` as ``VisualMap.landmarks_of``."""
+        landmarks = np.concatenate([visual_map.landmarks_of(k) for k in keyframes.tolist()])
+        first = visual_map.observation_offsets[keyframes]
+        rows, ranks = ranges(first, visual_map.observation_offsets[keyframes + 1] - first)
+        by_landmark = np.argsort(landmarks, kind="stable")  # keyframes see runs of landmarks, which a merge sort uses
+        return cls(visual_map, keyframes, rows, ranks, landmarks, by_landmark)
+
+    def clusters(self) -> list[Int64]:
+        """Connected components of the covisibility graph of the keyframes, as ``covisible_clusters``."""
+        landmarks, ranks, count = self.landmarks[self.by_landmark], self.ranks[self.by_landmark], len(self.keyframes)
+        same = landmarks[1:] == landmarks[:-1]  # one after the other, the keyframes of a landmark are a chain of edges
+        edges = np.bincount((ranks[1:] * count + ranks[:-1])[same], minlength=count**2)
+        linked = edges.reshape(count, count) > 0
+        clusters = [self.keyframes[members] for members in _components(linked | linked.T)]
+        return sorted(clusters, key=len, reverse=True)
+
+    def place(self, keyframes: Int64, per_landmark: int) -> Place:
+        """Place of some of the keyframes, in their order here, with the first observations of each landmark."""
+        of_place, kept = self.by_landmark, np.zeros(len(self.rows), bool)
+        if len(keyframes) < len(self.keyframes):
+            of_place = of_place[(self.keyframes[:, None] == keyframes).any(axis=1)[self.ranks[of_place]]]
+        kept[of_place[_occurrence(self.landmarks[of_place]) < per_landmark]] = True
+        landmark_ids, rows = self.landmarks[kept], self.rows[kept]
+        return Place(
+            self.visual_map.landmark_positions[landmark_ids],
+            landmark_ids,
+            self.visual_map.observation_descriptors[rows],
         )
 
 
-def _first_of_each(values: Int32, count: int) -> Int64:
-    """Ascending indices of the first ``count`` occurrences of every value."""
-    order = ordered(values)
-    starts = np.flatnonzero(np.diff(values[order], prepend=-1))
-    occurrence = np.arange(len(values)) - np.repeat(starts, np.diff(starts, append=len(values)))
-    return np.sort(order[occurrence < count])
+def _occurrence(values: Int32) -> Int64:
+    """Number (N,) of equal values before each of (N,) sorted ones."""
+    new = np.ones(len(values), bool)
+    np.not_equal(values[1:], values[:-1], out=new[1:])
+    starts = np.flatnonzero(new)
+    return np.arange(len(values)) - starts[np.cumsum(new) - 1]
 
 
 def covisible_clusters(visual_map: VisualMap, keyframes: Int64) -> list[Int64]:
@@ -89,16 +135,7 @@ def covisible_clusters(visual_map: VisualMap, keyframes: Int64) -> list[Int64]:
         The clusters, the largest first; among equals, the one with the better retrieved keyframe. Within a cluster,
         keyframes keep the order of retrieval.
     """
-    landmarks = [visual_map.landmarks_of(int(k)) for k in keyframes]
-    rank = np.repeat(np.arange(len(keyframes)), [len(observed) for observed in landmarks])
-    observed = np.concatenate(landmarks)
-    order = ordered(observed)
-    observed, rank = observed[order], rank[order]
-    same = observed[1:] == observed[:-1]  # one after the other, the keyframes of a landmark are a chain of edges
-    linked = np.zeros((len(keyframes), len(keyframes)), bool)
-    linked[rank[1:][same], rank[:-1][same]] = True
-    clusters = [keyframes[members] for members in _components(linked | linked.T)]
-    return sorted(clusters, key=len, reverse=True)
+    return Observations.of(visual_map, keyframes).clusters()
 
 
 def _components(linked: Bool) -> list[Bool]:
@@ -204,10 +241,7 @@ class PlaceFinder:
             inside = self._seeing(area)
             keyframes, similarities = self._retrieve(global_descriptor, None if anew else stamp_ns, inside)
         with stopwatch("cluster"):
-            places = [
-                Place.of_keyframes(self._map, cluster, self.options.descriptors_per_landmark)
-                for cluster in self._clusters(keyframes)
-            ]
+            places = self._places(keyframes)
         searched = self._map.info.keyframes if inside is None else len(inside)
         return RetrievedPlaces(keyframes, similarities, places, searched)
 
@@ -262,24 +296,25 @@ class PlaceFinder:
         others = np.argsort(-likely, kind="stable")
         return np.concatenate([alone, others[~np.isin(others, alone)]])
 
-    def _clusters(self, keyframes: Int64) -> list[Int64]:
-        """Covisible clusters of the first ``top_k`` keyframes, then those of all that have one of the others."""
+    def _places(self, keyframes: Int64) -> list[Place]:
+        """Places of the first ``top_k`` keyframes, then those of all that have one of the others."""
         if not self.options.cluster:
-            return [keyframes]
-        first, others = keyframes[: self.options.top_k], keyframes[self.options.top_k :]
-        clusters = self._near_clusters(first)
-        if not len(others):
-            return clusters
-        return clusters + [c for c in self._near_clusters(keyframes) if np.isin(others, c).any()]
+            return [Place.of_keyframes(self._map, keyframes, self.options.descriptors_per_landmark)]
+        first, others = keyframes[: self.options.top_k], set(keyframes[self.options.top_k :].tolist())
+        places = self._covisible_places(first, set(first.tolist()))
+        return places + self._covisible_places(keyframes, others) if others else places
 
-    def _near_clusters(self, keyframes: Int64) -> list[Int64]:
-        """Covisible clusters, split where their keyframes are too far apart; the largest first."""
+    def _covisible_places(self, keyframes: Int64, needed: set[int]) -> list[Place]:
+        """Covisible clusters with a needed keyframe, split where keyframes are too far apart; the largest first."""
+        observations = Observations.of(self._map, keyframes)
         parts = [
             part
-            for cluster in covisible_clusters(self._map, keyframes)
+            for cluster in observations.clusters()
             for part in within_reach(cluster, self._map.keyframe_poses[cluster, :3], self._reach)
         ]
-        return sorted(parts, key=lambda part: (-len(part), np.flatnonzero(keyframes == part[0])[0]))
+        parts.sort(key=lambda part: (-len(part), np.flatnonzero(keyframes == part[0])[0]))
+        per_landmark = self.options.descriptors_per_landmark
+        return [observations.place(part, per_landmark) for part in parts if not needed.isdisjoint(part.tolist())]
 
     def _spaced(self, keyframes: Int64, count: int) -> Int64:
         """Ascending indices of at most ``count`` of some keyframes, best first, ``spacing`` apart."""

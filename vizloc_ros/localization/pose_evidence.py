@@ -70,8 +70,13 @@ def filled_cells(pixels: Float64, camera: PinholeCamera) -> int:
 def depth_ratio(cam_from_map: Rigid3d, positions: Float64) -> float:
     """Ratio of the depths [m] that nine and one of ten (N, 3) positions in the map are below; 1 if it is not known."""
     depths = transform_points(cam_from_map, positions)[:, 2]
-    small, large = np.quantile(depths, (0.1, 0.9)) if len(depths) else (0.0, 0.0)
+    small, large = _quantiles(depths, (0.1, 0.9)) if len(depths) else (0.0, 0.0)
     return float(large / small) if small > 0 else 1.0
+
+
+def _quantiles(values: Float64, ratios: tuple[float, ...]) -> Float64:
+    """Quantiles of (N,) values; NumPy's function takes four times as long for so few."""
+    return np.interp(ratios, np.linspace(0.0, 1.0, len(values)), np.sort(values))
 
 
 class ProbabilityModel(BaseModel):

@@ -22,7 +22,7 @@ _MAX_STEPS = 30
 _SMALL_STEP = 1e-4  # in position [m] and rotation [rad]: far below what matches can tell
 _FEWEST_MATCHES = 3
 _FIRST_DAMPING, _MAX_DAMPING, _DAMPING_FACTOR = 0.1, 1e4, 10.0
-_DIAGONAL = np.diag_indices(6)
+_IDENTITY = np.eye(6)
 _LARGEST_FLATTENING = 0.9  # of the curvature along a large error, which would be negative
 
 
@@ -95,12 +95,13 @@ def _minimized(problem: _Minimizable, start: Rigid3d) -> Rigid3d:
     damping = _FIRST_DAMPING
     normal, gradient = problem.normal_equations(at)
     for _ in range(_MAX_STEPS):
-        damped = normal.copy()
-        damped[_DIAGONAL] *= 1.0 + damping
+        damped = normal * (1.0 + damping * _IDENTITY)
         _, step, failed = dposv(damped, -gradient)  # NumPy's solver takes ten times as long for so small a system
         if failed:
             return start
         moved = Rigid3d(Rotation3d(step[3:]), step[:3]) * pose
+        if np.abs(step).max() < _SMALL_STEP:
+            return moved
         at_moved = problem.at(moved)
         if at_moved.loss > at.loss:
             damping *= _DAMPING_FACTOR
@@ -108,8 +109,6 @@ def _minimized(problem: _Minimizable, start: Rigid3d) -> Rigid3d:
                 break
             continue
         pose, at, damping = moved, at_moved, damping / _DAMPING_FACTOR
-        if np.abs(step).max() < _SMALL_STEP:
-            break
         normal, gradient = problem.normal_equations(at)
     return pose
 
@@ -152,17 +151,17 @@ class _Errors:
 
 
 class _Problem:
-    """Matches of (3, N) positions in the map [m] with (2, N) pixels."""
+    """Matches of (N, 3) positions in the map [m] with (N, 2) pixels."""
 
     def __init__(self, positions: Float64, pixels: Float64, camera: PinholeCamera) -> None:
-        self._positions, self._camera = positions, camera
-        self._from_center = pixels - [[camera.cx], [camera.cy]]
+        self._camera, self._positions = camera, np.ones((4, len(positions)))  # homogeneous
+        self._positions[:3] = positions.T
+        self._from_center = np.subtract(pixels.T, [[camera.cx], [camera.cy]], order="C")
         self._focal = np.array([[camera.fx], [camera.fy]])
 
     def at(self, cam_from_map: Rigid3d) -> _Errors:
         """Errors at a pose; those of points behind the camera are infinite."""
-        points = cam_from_map.rotation.matrix() @ self._positions
-        points += cam_from_map.translation[:, None]
+        points = cam_from_map.matrix() @ self._positions
         behind = points[2] <= 0
         some_behind = behind.any()
         if some_behind:
@@ -201,7 +200,7 @@ def _problem_in_front(
     in_front = transform_points(cam_from_map, positions)[:, 2] > 0
     if in_front.sum() < at_least:
         return None
-    return _Problem(np.ascontiguousarray(positions[in_front].T), np.ascontiguousarray(pixels[in_front].T), camera)
+    return _Problem(positions[in_front], pixels[in_front], camera)
 
 
 @dataclass(frozen=True)

@@ -79,9 +79,9 @@ def averaged_over_neighbors(similarities: Float32, descriptors: Float32, rows: I
     if count < 2:
         return similarities[rows]
     cosines = descriptors[rows] @ descriptors.T
-    nearest = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
-    weights = np.take_along_axis(cosines, nearest, axis=1).clip(min=0) ** _NEIGHBOR_POWER
-    averaged: Float32 = (weights * similarities[nearest]).sum(axis=1) / weights.sum(axis=1)
+    least = np.partition(cosines, -count, axis=1)[:, -count, None]
+    weights = np.where(cosines >= np.maximum(least, 0), cosines, 0) ** _NEIGHBOR_POWER
+    averaged: Float32 = weights @ similarities / weights.sum(axis=1)
     return averaged
 
 

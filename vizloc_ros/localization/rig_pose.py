@@ -119,7 +119,8 @@ def rig_covariance(map_from_rig: Rigid3d, cameras: Sequence[RigMatches], pixel_s
         jacobian = reprojection_jacobian(map_from_cam, one.positions, one.camera).reshape(-1, 6)
         jacobian = jacobian @ lever_jacobian(map_from_rig, one.cam_from_rig.inverse())
         information += jacobian.T @ jacobian / (variance * correlation_factor(errors))
+    # Rounding makes an inverse of many matrices that have none, or leaves it to chance.
+    if not np.isfinite(information).all() or np.linalg.matrix_rank(information, hermitian=True) < len(information):
+        raise np.linalg.LinAlgError("the inliers do not fix the pose")
     covariance = scale * np.linalg.inv(information)
-    if not np.isfinite(covariance).all():
-        raise np.linalg.LinAlgError("the covariance is not finite")
     return 0.5 * (covariance + covariance.T)
