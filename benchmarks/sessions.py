@@ -1,7 +1,8 @@
-"""Maps of two sessions against one of all images (kitti00): halves of the drive, and every second image."""
+"""Maps of two sessions against one of all images (kitti00): halves of a drive, and every second image."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 
 from kitti00 import DATA, records
 from measure import Cell, Table
@@ -11,40 +12,54 @@ from vizloc_ros.evaluation.kept_results import kept_map
 from vizloc_ros.evaluation.map_comparison import recall_of_maps
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.extractor import open_extractor
+from vizloc_ros.localization.localization_options import PoseOptions
 from vizloc_ros.localization.session_alignment import align_by_matches
 from vizloc_ros.mapping.map_merge import known_transform, merge_maps
 from vizloc_ros.mapping.visual_map import VisualMap
 
+_SEEDS = 5
+
 
 def benchmark(out: Path) -> list[Table]:
-    """Merge halves of the map, and localize the queries in the whole and in each result."""
-    images = records("map")
-    middle = len(images) // 2
-    whole = _built(out / "sessions_whole", images)
-    first, second = _built(out / "sessions_first", images[:middle]), _built(out / "sessions_second", images[middle:])
-    even, odd = _built(out / "sessions_even", images[::2]), _built(out / "sessions_odd", images[1::2])
-    maps = {
-        "all images": whole,
-        "first and second half": _merged(first, second, out / "sessions_halves", align=False),
-        "the same, aligned": _merged(first, second, out / "sessions_halves_aligned", align=True),
-        "every second image and the others": _merged(even, odd, out / "sessions_interleaved", align=False),
-        "the same, aligned ": _merged(even, odd, out / "sessions_interleaved_aligned", align=True),
-    }
-    reports = recall_of_maps(list(maps.values()), records("query"))
+    """Merge sessions of the map's drive, and of the training drive, whose halves have no place in common."""
+    train = records("train")
+    return [
+        _table("kitti00", records("map"), records("query"), out / "sessions", align=True),
+        _table("kitti00, training drive", train[::2], train[1::2], out / "sessions_train", align=False),
+    ]
+
+
+def _table(name: str, images: Sequence[Record], queries: Sequence[Record], out: Path, *, align: bool) -> Table:
+    """Recall and errors of the queries in the map of all images and in merged ones; ``out`` begins their folders."""
+    parts = {"first": images[: len(images) // 2], "second": images[len(images) // 2 :]}
+    parts |= {"even": images[::2], "odd": images[1::2]}
+    whole = _built(Path(f"{out}_whole"), images)
+    built = {part: _built(Path(f"{out}_{part}"), of_part) for part, of_part in parts.items()}
+    maps = {"all images": whole}
+    for of_map, (first, second) in {
+        "first and second half": ("first", "second"),
+        "every second image and the others": ("even", "odd"),
+    }.items():
+        maps[of_map] = _merged(built[first], built[second], Path(f"{out}_{first}_{second}"), align=False)
+        if align:
+            folder = Path(f"{out}_{first}_{second}_aligned")
+            maps[f"{of_map}, aligned"] = _merged(built[first], built[second], folder, align=True)
+    by_seed = [recall_of_maps(list(maps.values()), queries, pose=PoseOptions(seed=seed)) for seed in range(_SEEDS)]
+    tolerances = list(by_seed[0][0].recall)
     rows: list[list[Cell]] = [
         [
-            name.strip(),
+            of_map,
             visual_map.info.keyframes,
             visual_map.info.landmarks,
             visual_map.info.build.get("joined_landmarks", 0),
-            *report.recall.values(),
-            1e3 * (report.median_translation_m or float("nan")),
+            *(mean(report.recall[tolerance] for report in reports) for tolerance in tolerances),
+            1e3 * mean(report.median_translation_m or float("nan") for report in reports),
         ]
-        for (name, visual_map), report in zip(maps.items(), reports, strict=True)
+        for (of_map, visual_map), *reports in zip(maps.items(), *by_seed, strict=True)
     ]
-    tolerances = list(reports[0].recall)
     columns = ("map", "keyframes", "landmarks", "joined", *tolerances, "median error [mm]")
-    return [Table("kitti00: maps of two sessions", columns, rows, [f"{reports[0].num_images} queries."])]
+    notes = [f"{len(queries)} queries, means over {_SEEDS} seeds of RANSAC: one query is {1 / len(queries):.1%}."]
+    return Table(f"{name}: maps of two sessions", columns, rows, notes)
 
 
 def _built(folder: Path, images: Sequence[Record]) -> VisualMap:
