@@ -61,6 +61,8 @@ class PixLocTrackerNode(MapUserNode):
     The tracker belongs to the worker; callbacks only store their input for it.
     """
 
+    task = "tracking"
+
     def __init__(self) -> None:
         super().__init__(TRACKER, self._track, _BURST)
         self.options: TrackerNodeOptions = declare_options(
@@ -70,7 +72,7 @@ class PixLocTrackerNode(MapUserNode):
         self._priors = TrackerPriors(self.diagnostics)
         self._loaded: tuple[Tracker, MapInfo] | None = None
         self._submaps = SubmapClient(self, self.options.max_submap_distance)
-        self.begin(autostart=self.options.autostart)
+        self.begin(autostart=self.options.autostart, cpu_affinity=self.options.cpu_affinity)
 
     def open(self) -> None:
         """Create the topics, and begin without a track."""
@@ -179,6 +181,8 @@ class PixLocTrackerNode(MapUserNode):
 
     def _track(self, msg: Any) -> None:
         """Track an image and publish its pose, in the worker. Raises ``VizlocError`` for an unusable image."""
+        if self.is_overdue(msg.header, self.options.deadline):
+            return
         if self._loaded is None:
             raise FeatureError(f"there is no tracker: {self.load_error}")
         tracker, info = loaded = self._loaded

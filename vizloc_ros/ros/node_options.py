@@ -60,6 +60,13 @@ def _cameras(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _cores(cores: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(cores)) < len(cores) or any(core < 0 for core in cores):
+        raise ValueError(f"is {numbers_text(cores)}; allowed: nothing, or numbers of CPU cores from 0 on, each once")
+    return cores
+
+
+CpuCores = Annotated[tuple[int, ...], AfterValidator(_cores)]
 MapPath = Annotated[str, AfterValidator(_nonempty_path)]
 BaseFromCam = Annotated[tuple[float, ...], AfterValidator(_pose_or_empty)]
 CameraNames = Annotated[tuple[str, ...], AfterValidator(_cameras)]
@@ -85,6 +92,21 @@ class NodeOptions(Options):
 
     autostart: bool = Field(
         True, description="configure and activate at the start; false: a lifecycle manager does, or `ros2 lifecycle`"
+    )
+    cpu_affinity: CpuCores = Field(
+        (), description="numbers of the CPU cores that the process of the node may use; empty: all"
+    )
+
+
+class DeadlineOptions(NodeOptions):
+    """Options of a node that works on images, or on what comes of them."""
+
+    deadline: float = Field(
+        0.0,
+        ge=0,
+        le=3600,
+        description="age of an image, by its stamp, above which it is skipped when its turn comes, and counted as "
+        "overdue [s]; 0: none",
     )
 
 
@@ -138,7 +160,7 @@ class PoseNodeOptions(BaseOptions):
     two_d_mode: bool = Field(False, description="leave height and tilt out of the transforms on /tf")
 
 
-class ImageOptions(NodeOptions):
+class ImageOptions(DeadlineOptions):
     """Options of a node with an image subscription."""
 
     image_transport: Literal["raw", "compressed"] = Field("raw", description="how images arrive")
@@ -168,6 +190,8 @@ class ImageOptions(NodeOptions):
 
 class HfnetOptions(ImageOptions, MountingOptions):
     """Options of the feature node."""
+
+    settable = ("deadline",)
 
     map_path: MapPath = _map_path("map whose kind of features the node extracts")
     extractor: str = Field("", description="extractor that the map must have been built with; empty: any")
@@ -227,10 +251,10 @@ class VisualMapServerOptions(NodeOptions):
     submap: SubmapOptions = SubmapOptions()
 
 
-class LocalizerOptions(PoseNodeOptions):
+class LocalizerOptions(DeadlineOptions, PoseNodeOptions):
     """Options of the localizer."""
 
-    settable = ("check_calibration", "pose")
+    settable = ("check_calibration", "deadline", "pose")
 
     cameras: CameraNames = Field((), description=_CAMERAS)
     camera_tolerance: float = Field(
@@ -250,6 +274,9 @@ class LocalizerOptions(PoseNodeOptions):
         True,
         description="publish no pose while the calibration is off by more than 1 %, by the inliers of many images",
     )
+    threads: int = Field(
+        0, ge=0, le=1024, description="CPU cores that large comparisons of one image may use; 0: up to four"
+    )
     pose: PoseOptions = PoseOptions()
 
     @model_validator(mode="after")
@@ -262,7 +289,7 @@ class LocalizerOptions(PoseNodeOptions):
 class TrackerNodeOptions(ImageOptions, PoseNodeOptions, PyramidOptions):
     """Options of the tracker's node."""
 
-    settable = ("tracker",)
+    settable = ("deadline", "tracker")
 
     map_path: MapPath = _map_path("map")
     map_frame: FrameNameOrEmpty = Field("", description="name of the map frame; empty: the one in the map")
