@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -24,7 +25,7 @@ CORE = min(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
 @pytest.fixture(scope="module")
 def running(tracked_map: VisualMap, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     cores = {"cpu_affinity": [CORE]} if hasattr(os, "sched_setaffinity") else {}
-    given = {
+    given: dict[str, dict[str, Any]] = {
         VISUAL_MAP_SERVER: cores,
         HFNET: {**cores, "threads": 0, "deadline": DEADLINE, "tracking_period": 0.0},
         LOCALIZER: {**cores, "deadline": DEADLINE, "threads": 1},

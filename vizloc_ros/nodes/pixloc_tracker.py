@@ -14,7 +14,7 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMsg
 from pycolmap import Rigid3d
-from sensor_msgs.msg import Image, NavSatFix
+from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
 from vizloc_ros.arrays import Float64, UInt8
@@ -35,7 +35,7 @@ from vizloc_ros.pixloc.tracking import Frame, Tracked, TrackerState
 from vizloc_ros.pixloc.verification import deviation
 from vizloc_ros.ros.diagnostics import Level
 from vizloc_ros.ros.extrinsics import CameraExtrinsics
-from vizloc_ros.ros.fix_messages import fix_to_msg
+from vizloc_ros.ros.fix_messages import GeographicPublisher
 from vizloc_ros.ros.image_input import ImageInput
 from vizloc_ros.ros.initial_pose import subscribe_to_initial_pose
 from vizloc_ros.ros.messages import header_of, pose_with_covariance_to_msg, stamp_to_ns, twist_to_msg
@@ -87,7 +87,7 @@ class PixLocTrackerNode(MapUserNode):
         self._velocity = _velocity_estimator(options)
         self._pose = self.create_publisher(PoseWithCovarianceStamped, "pose", POSE)
         self._odometry_out = self.create_publisher(Odometry, "odometry", POSE)
-        self._fix = self.create_publisher(NavSatFix, "pose/fix", POSE) if options.publish_fix else None
+        self._fix = GeographicPublisher(self) if options.publish_fix else None
         # Without a length no publisher: two nodes on path would confuse who looks at the topic.
         path = self.create_publisher(PathMsg, "path", POSE) if self.options.path_length else None
         self._path = PathPublisher(self, path, self.options.path_length)
@@ -248,8 +248,7 @@ class PixLocTrackerNode(MapUserNode):
         self.diagnostics.send(self._odometry_out, odometry)
         if self._fix is not None and (datum := info.place.datum) is not None:
             of_vehicle = header_of(stamp_ns, self.options.base_frame)
-            position, its_covariance = map_from_base.translation, base_covariance[:3, :3]
-            self.diagnostics.send(self._fix, fix_to_msg(datum.earth_from_frame, position, its_covariance, of_vehicle))
+            self._fix.publish(datum.earth_from_frame, map_from_base, base_covariance[:3, :3], of_vehicle)
         self._path.add(map_from_base, header)
         self._tf.add(map_from_base, header)
 

@@ -297,7 +297,7 @@ class TrackerNodeOptions(ImageOptions, PoseNodeOptions, PyramidOptions):
     threads: int = Field(2, ge=0, le=1024, description="CPU cores that one image may use; 0: all")
     device_index: int = Field(0, ge=0, le=1024, description="number of the GPU")
     weights: str = Field("", description="network that `vizloc export pixloc` wrote; empty: the package's")
-    publish_fix: bool = Field(False, description="publish pose on pose/fix, too, if the map has a datum")
+    publish_fix: bool = Field(False, description="publish pose on pose/fix and pose/geo, too, if the map has a datum")
     debug_image: bool = Field(False, description="publish ~/debug/image: the landmarks' motion during the alignment")
     max_submap_distance: float = Field(
         8.0,
