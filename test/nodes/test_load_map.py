@@ -181,6 +181,17 @@ def test_a_map_that_the_tracker_cannot_use_is_answered_by_its_name(
     track(running, record, poses, time.time_ns())
 
 
+def test_what_was_wrong_with_the_map_before_is_not_said_of_the_next(
+    running: Bench, tracked_map: VisualMap, street_map: VisualMap, street: SyntheticStreet
+) -> None:
+    """The tracker may still be trying the map before, which it cannot use, when the next one is there."""
+    record = street.records("query")[3]
+    for _ in range(5):
+        assert not change_map(running, street_map.folder, record).success
+        answer = change_map(running, tracked_map.folder, record)
+        assert answer.success, answer.message
+
+
 def test_a_second_server_is_not_followed(
     running: Bench, tracked_map: VisualMap, street: SyntheticStreet, tmp_path: Path
 ) -> None:
