@@ -50,9 +50,7 @@ def test_a_rotation_in_east_north_up() -> None:
 
 
 def test_a_pose_as_a_geographic_one() -> None:
-    pytest.importorskip(
-        "geographic_msgs.msg", reason="geographic_msgs has no wheel"
-    )
+    pytest.importorskip("geographic_msgs.msg", reason="geographic_msgs has no wheel")
     pose = Rigid3d(Rotation3d(), np.array([110.574, -111.319, 5.0]))
     made = geo_pose_to_msg(EARTH_FROM_MAP, pose, header_of(7, "base_link"))
     assert (made.header.frame_id, made.header.stamp.nanosec) == ("base_link", 7)

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from vizloc_ros.datasets.image_headers import MAX_FILE_PIXELS, MAX_MESSAGE_PIXELS
 from vizloc_ros.features.device import Device
-from vizloc_ros.geometry.poses import pose_from_quaternion
+from vizloc_ros.geometry.poses import pose_from_quaternion, pose_or_nothing
 from vizloc_ros.localization.localization_options import PoseOptions, RetrievalOptions
 from vizloc_ros.localization.rig_view import CAMERA_TOLERANCE
 from vizloc_ros.options import Options
@@ -30,13 +30,6 @@ def _nonempty_path(path: str) -> str:
     if not path:
         raise ValueError("is empty: set it to the folder that `vizloc map build` wrote")
     return path
-
-
-def _pose_or_empty(values: tuple[float, ...]) -> tuple[float, ...]:
-    pose = np.array(values)
-    if values and not (len(pose) == 7 and np.isfinite(pose).all() and abs(np.linalg.norm(pose[3:]) - 1) < 0.01):
-        raise ValueError(f"is {numbers_text(values)}; allowed: nothing, or x y z [m] and a unit quaternion qx qy qz qw")
-    return values
 
 
 def _frame_name(name: str) -> str:
@@ -68,7 +61,7 @@ def _cores(cores: tuple[int, ...]) -> tuple[int, ...]:
 
 CpuCores = Annotated[tuple[int, ...], AfterValidator(_cores)]
 MapPath = Annotated[str, AfterValidator(_nonempty_path)]
-BaseFromCam = Annotated[tuple[float, ...], AfterValidator(_pose_or_empty)]
+BaseFromCam = Annotated[tuple[float, ...], AfterValidator(pose_or_nothing)]
 CameraNames = Annotated[tuple[str, ...], AfterValidator(_cameras)]
 FrameName = Annotated[str, AfterValidator(_frame_name)]
 FrameNameOrEmpty = Annotated[str, AfterValidator(_frame_name_or_empty)]
