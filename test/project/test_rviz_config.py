@@ -74,7 +74,7 @@ QOS = {
 }
 NOT_SHOWN = {  # inputs of nodes and of other software, or numbers without a place
     *("features", "features/camera_info", "global_descriptor", "submap", "submap/request", "tracker/state"),
-    *("localization/fault", "map/served", "map/followed", "pose/fix", "odometry", "/diagnostics"),
+    *("localization/fault", "map/served", "map/followed", "pose/fix", "pose/geo", "odometry", "/diagnostics"),
     *("/tf", "/tf_static"),  # TF has no topic to choose
 }
 PAGE = (REPOSITORY / "docs" / "topics_and_parameters.md").read_text()
