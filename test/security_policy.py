@@ -23,7 +23,7 @@ from vizloc_ros.nodes.hfnet import HfnetNode
 from vizloc_ros.nodes.localizer import LocalizerNode
 from vizloc_ros.nodes.pixloc_tracker import PixLocTrackerNode
 from vizloc_ros.nodes.visual_map_server import VisualMapServerNode
-from vizloc_ros.ros.node_options import NODES
+from vizloc_ros.ros.node_options import NODES, TRACKER, VISUAL_MAP_SERVER
 
 POLICY = REPOSITORY / "config" / "vizloc.policy.xml"
 _NAMESPACE = "/vehicle"
@@ -41,6 +41,11 @@ _QUESTIONS = (
     "get_publisher_names_and_types_by_node",
     "get_subscriber_names_and_types_by_node",
     "get_service_names_and_types_by_node",
+)
+# What a node opens where the package of its type is installed; under SROS2 it would end without the permission.
+_WHERE_INSTALLED = (
+    (VISUAL_MAP_SERVER, ("service", "reply"), "~/load_map_url"),  # nav2_msgs
+    (TRACKER, ("topic", "publish"), "pose/geo"),  # geographic_msgs
 )
 _HEAD = """<?xml version="1.0" encoding="UTF-8"?>
 <!-- What the nodes may do under SROS2: docs/security.md. Written by `python test/security_policy.py`.
@@ -111,6 +116,8 @@ def permissions_of_the_nodes(folder: Path) -> dict[str, Permissions]:
         with _running(map_path, transport) as opened:
             for name, permissions in opened.items():
                 needed[name].update(permissions)
+    for name, kind, allowed in _WHERE_INSTALLED:
+        needed[name].names[kind].add(allowed)
     return needed
 
 

@@ -4,13 +4,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, TypeVar
 
 import cv2
 from threadpoolctl import threadpool_limits
 
-_MOST_PARTS = 4  # of one image's work: a vehicle's other processes need their cores
+MOST_PARTS = 4  # of one image's work: a vehicle's other processes need their cores
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -33,16 +34,30 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@dataclass
+class Parts:
+    """Parts of one image's work in this process.
+
+    Attributes:
+        most: their maximum number, each on a core.
+    """
+
+    most: int = MOST_PARTS
+
+    @cached_property
+    def threads(self) -> ThreadPoolExecutor:
+        """Threads of the parts."""
+        return ThreadPoolExecutor(self.most, "vizloc_part")
+
+
+PARTS = Parts()  # a node sets the maximum before its first image
+
+
 def in_parts(function: Callable[[slice], None], count: int) -> None:
     """Call a function on equal parts of ``range(count)`` at the same time, on some of the cores."""
-    parts = min(usable_cores(), _MOST_PARTS)
+    parts = min(usable_cores(), PARTS.most)
     ends = [count * i // parts for i in range(parts + 1)]
-    list(_threads().map(function, map(slice, ends[:-1], ends[1:])))
-
-
-@cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_MOST_PARTS, "vizloc_part")
+    list(PARTS.threads.map(function, map(slice, ends[:-1], ends[1:])))
 
 
 @contextmanager

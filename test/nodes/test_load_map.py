@@ -21,6 +21,7 @@ from vizloc_ros.datasets.synthetic import SyntheticStreet
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.mapping.builder import build_map
 from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.nodes.load_map import folder_of_url
 from vizloc_ros.ros.messages import header_of, pose_with_covariance_to_msg, stamp_to_ns
 from vizloc_ros.ros.node_options import HFNET, NODES, TRACKER, VISUAL_MAP_SERVER
 from vizloc_ros.ros.qos import LATCHED, POSE
@@ -130,6 +131,43 @@ def test_a_bad_map_is_refused_and_the_one_before_is_kept(
     assert running.set_parameters(VISUAL_MAP_SERVER, map_path=str(tracked_map.folder)).successful
 
 
+def test_a_map_is_loaded_by_its_url_as_of_nav2_s_map_server(
+    running: Bench, tracked_map: VisualMap, upper_floor: Path, street_map: VisualMap, street: SyntheticStreet
+) -> None:
+    """Where nav2_msgs is installed; it has no wheel, but a package of its LoadMap.srv alone can be generated."""
+    LoadMap = pytest.importorskip("nav2_msgs.srv", reason="nav2_msgs has no wheel: docs/lifecycle.md").LoadMap
+    record, poses = street.records("query")[3], Poses(running)
+
+    def load(url: str) -> int:
+        request = LoadMap.Request(map_url=url)
+        return int(running.call(LoadMap, f"{LOAD}_url", request, lambda: send(running, record)).result)
+
+    def map_path() -> object:
+        return running.parameters(VISUAL_MAP_SERVER)["map_path"]
+
+    codes = LoadMap.Response
+    assert load(upper_floor.as_uri()) == codes.RESULT_SUCCESS
+    answered_ns = time.time_ns()
+    assert map_path() == str(upper_floor)
+    track(running, record, poses, answered_ns)
+    assert min(poses.since(answered_ns)) > 50
+    assert load("package://maps/floor2") == load(f"{upper_floor}/none") == codes.RESULT_MAP_DOES_NOT_EXIST
+    assert load(str(upper_floor.parent)) == codes.RESULT_INVALID_MAP_DATA
+    assert map_path() == str(upper_floor)
+    assert load(str(street_map.folder)) == codes.RESULT_UNDEFINED_FAILURE  # without references for the tracker
+    assert load(str(tracked_map.folder)) == codes.RESULT_SUCCESS
+    track(running, record, poses, time.time_ns())
+
+
+def test_a_folder_by_its_url(tmp_path: Path) -> None:
+    (tmp_path / "a map").mkdir()
+    uri = (tmp_path / "a map").as_uri()
+    assert folder_of_url(uri) == folder_of_url(uri.replace("file://", "file://localhost")) == tmp_path / "a map"
+    assert folder_of_url(str(tmp_path / "a map")) == tmp_path / "a map"
+    others = (f"{uri}/no", "package://maps/one", "file://robot2/maps", "http://[x", "x" * 10_000, "a\0b")
+    assert [folder_of_url(other) for other in others] == [None] * len(others)
+
+
 def test_a_map_that_the_tracker_cannot_use_is_answered_by_its_name(
     running: Bench, tracked_map: VisualMap, street_map: VisualMap, street: SyntheticStreet
 ) -> None:
@@ -141,6 +179,17 @@ def test_a_map_that_the_tracker_cannot_use_is_answered_by_its_name(
     running.expect_pose(record)  # of the localizer
     assert change_map(running, tracked_map.folder, record).success
     track(running, record, poses, time.time_ns())
+
+
+def test_what_was_wrong_with_the_map_before_is_not_said_of_the_next(
+    running: Bench, tracked_map: VisualMap, street_map: VisualMap, street: SyntheticStreet
+) -> None:
+    """The tracker may still be trying the map before, which it cannot use, when the next one is there."""
+    record = street.records("query")[3]
+    for _ in range(5):
+        assert not change_map(running, street_map.folder, record).success
+        answer = change_map(running, tracked_map.folder, record)
+        assert answer.success, answer.message
 
 
 def test_a_second_server_is_not_followed(

@@ -8,7 +8,7 @@ from std_msgs.msg import Empty
 
 from vizloc_ros import timing as stage_timings
 from vizloc_ros.ros import qos
-from vizloc_ros.ros.diagnostics import Diagnostics, Level
+from vizloc_ros.ros.diagnostics import Diagnostics, Level, node_of
 from vizloc_ros.timing import StageTimings
 
 pytestmark = pytest.mark.ros
@@ -35,7 +35,7 @@ def clock():
 
 @pytest.fixture
 def diagnostics(nodes, clock):
-    return Diagnostics(nodes[0], period_s=3600.0, monotonic=clock)
+    return Diagnostics(nodes[0], "localization", period_s=3600.0, monotonic=clock)
 
 
 def shown(status):
@@ -65,7 +65,8 @@ def test_values_counts_and_timings_as_text(diagnostics):
     for milliseconds in range(1, 101):
         diagnostics.timings.add("extract", milliseconds)
     status = diagnostics.take_status()
-    assert status.name == "localizer"
+    assert status.name == "localizer: localization"
+    assert node_of(status) == "localizer"
     assert values_of(status) == {
         "provider": "cpu",
         "gpu": "false",
@@ -123,7 +124,7 @@ class TestSilentTopics:
 def test_is_published_on_its_own(nodes):
     received = []
     subscription = nodes[1].create_subscription(DiagnosticArray, "/diagnostics", received.append, qos.DIAGNOSTICS)
-    diagnostics = Diagnostics(nodes[0], period_s=0.05)
+    diagnostics = Diagnostics(nodes[0], "localization", period_s=0.05)
     diagnostics.report(Level.ERROR, "no map")
     spin_until(lambda: any(msg.status[0].message == "ok" for msg in received), *nodes)
     assert received[0].header.stamp.sec > 0

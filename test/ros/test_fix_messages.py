@@ -10,7 +10,7 @@ from sensor_msgs.msg import NavSatFix, NavSatStatus
 from vizloc_ros.bags.gnss_fixes import fix_of_message
 from vizloc_ros.datasets.record import GnssFix
 from vizloc_ros.geometry.geodesy import earth_from_enu
-from vizloc_ros.ros.fix_messages import fix_to_msg
+from vizloc_ros.ros.fix_messages import fix_to_msg, geo_pose_to_msg, rotation_in_enu
 from vizloc_ros.ros.messages import header_of
 
 # x of the map is north, y west.
@@ -37,6 +37,28 @@ def test_a_pose_as_a_fix() -> None:
     assert made.position_covariance == pytest.approx(expected, abs=1e-3)
     assert made.position_covariance_type == NavSatFix.COVARIANCE_TYPE_KNOWN
     assert (made.status.status, made.status.service) == (NavSatStatus.STATUS_FIX, 0)
+
+
+def test_a_rotation_in_east_north_up() -> None:
+    """A vehicle along y of the map drives west there: x forward is west, and z up."""
+    along_y = Rigid3d(Rotation3d(np.array([0, 0, np.pi / 2])), np.array([0.0, 50.0, 0.0]))
+    found = rotation_in_enu(EARTH_FROM_MAP, along_y).matrix()
+    assert found == pytest.approx(np.array([[-1, 0, 0], [0, -1, 0], [0, 0, 1.0]]), abs=1e-4)
+    far = Rigid3d(Rotation3d(), np.array([0.0, -1_000_000.0, 0.0]))  # a degree further east is a degree further round
+    tilt = rotation_in_enu(EARTH_FROM_MAP, far).matrix()[:, 2]
+    assert np.degrees(np.arccos(tilt[2])) == pytest.approx(np.degrees(np.arctan(1e6 / (6378137 + 100))), abs=1e-3)
+
+
+def test_a_pose_as_a_geographic_one() -> None:
+    pytest.importorskip("geographic_msgs.msg", reason="geographic_msgs has no wheel")
+    pose = Rigid3d(Rotation3d(), np.array([110.574, -111.319, 5.0]))
+    made = geo_pose_to_msg(EARTH_FROM_MAP, pose, header_of(7, "base_link"))
+    assert (made.header.frame_id, made.header.stamp.nanosec) == ("base_link", 7)
+    position, turn = made.pose.position, made.pose.orientation
+    assert (position.latitude, position.longitude) == pytest.approx((0.001, 90.001), abs=1e-7)
+    assert position.altitude == pytest.approx(105.0, abs=0.01)
+    half = np.sqrt(0.5)  # x of the map is north: 90 degrees from east
+    assert (turn.x, turn.y, turn.z, turn.w) == pytest.approx((0, 0, half, half), abs=1e-4)
 
 
 def test_what_is_read_of_a_fix() -> None:

@@ -29,7 +29,7 @@ NODE = """
 
         def __init__(self, name):
             super().__init__(name)
-            self.diagnostics = Diagnostics(self)
+            self.diagnostics = Diagnostics(self, "work")
             self.strings = self.create_publisher(String, "strings", 1)
             self.worker = Worker(name, self.work, lambda error: print("worker:", repr(error), file=sys.stderr))
             self.create_timer(0.001, lambda: self.worker.submit(String(data="x")))

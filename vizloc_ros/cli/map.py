@@ -30,7 +30,7 @@ from vizloc_ros.cli.map_align import align, place_rows
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.record import every as every_nth
-from vizloc_ros.errors import MapError
+from vizloc_ros.errors import ConfigError, MapError
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.localization.faiss_index import INDEX_FILE, write_index
 from vizloc_ros.localization.global_search import EXACT_UP_TO
@@ -46,6 +46,7 @@ from vizloc_ros.mapping.map_writer import LEAST_PER_IMAGE, add_to_map, changing_
 from vizloc_ros.mapping.reference_arrays import array_files
 from vizloc_ros.mapping.route_coverage import coverage_of_map
 from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.options import validated
 from vizloc_ros.pixloc.tracking_options import LONG_SIDE
 from vizloc_ros.readers import open_dataset
 from vizloc_ros.wording import number_text
@@ -79,6 +80,9 @@ def build(
     level: Annotated[
         bool, typer.Option("--level", help="Turn the map's axes so that z points up, by the images")
     ] = False,
+    map_from_world: Annotated[
+        str, typer.Option(metavar="X,Y,Z,QX,QY,QZ,QW", help="Pose of the dataset's world in the map [m, quaternion]")
+    ] = "",
     pixloc: PixLocOption = True,
     seed: SeedOption = 0,
     processes: ProcessesOption = None,
@@ -97,12 +101,20 @@ def build(
     if refine_poses:
         drift = options.refine_poses.model_copy(update={"enabled": True})
         options = options.model_copy(update={"refine_poses": drift})
-    if level:
-        options = options.model_copy(update={"level": True})
+    if level or map_from_world:
+        frame = {"level": level or options.level, "map_from_world": _numbers("--map-from-world", map_from_world)}
+        options = validated(BuildOptions, {**options.model_dump(), **frame}, "vizloc map build")
     choice = WorkChoice(processes, ray, work)
     build_and_print(
         records, dataset, out, options, extractor, extractor_config, provider, pixloc, parse_datum(datum), choice
     )
+
+
+def _numbers(option: str, text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(field) for field in text.split(",")) if text else ()
+    except ValueError:
+        raise ConfigError(f"{option} {text}: expected X,Y,Z,QX,QY,QZ,QW") from None
 
 
 def build_and_print(

@@ -1,5 +1,6 @@
 """ONNX files, their sessions on a device, and the errors of ONNX Runtime."""
 
+import os
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 from vizloc_ros.bounded import NETWORK_LIMIT, read_regular
 from vizloc_ros.errors import DeviceError, FeatureError
 from vizloc_ros.features.device import Device, available
+from vizloc_ros.parallel import usable_cores
 
 # ONNX Runtime's exceptions have no base of their own.
 ORT_ERRORS = (
@@ -69,7 +71,7 @@ def open_session(network: NetworkFile, device: Device) -> Any:
         )
     providers = device.providers(network.checksum)
     options = ort.SessionOptions()
-    options.intra_op_num_threads = device.threads
+    options.intra_op_num_threads = device.threads or _all_threads()
     # Threads that spin while they wait take the cores from other nodes and from other images.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # errors only: warnings are about nodes that stay on the CPU on purpose
@@ -86,6 +88,15 @@ def open_session(network: NetworkFile, device: Device) -> Any:
             f"took {session.get_providers()[0]}: check the driver and the versions of CUDA, cuDNN and TensorRT"
         )
     return session
+
+
+def _all_threads() -> int:
+    """Number of threads for all cores: 0, or that of the cores that this process is bound to.
+
+    For 0, ONNX Runtime binds each thread to a core itself, of all that the machine has.
+    """
+    cores = usable_cores()
+    return cores if cores < (os.cpu_count() or 1) else 0
 
 
 def network_metadata(path: Path) -> dict[str, str]:

@@ -4,6 +4,7 @@ import numpy as np
 from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.arrays import Float64
+from vizloc_ros.wording import numbers_text
 
 # Axes of a vehicle (x forward, y left, z up; REP 103) from those of a camera that looks ahead (x right, y down).
 BODY_FROM_OPTICAL = Rigid3d(Rotation3d(np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])), np.zeros(3))
@@ -13,6 +14,14 @@ def pose_from_quaternion(translation: Float64, quaternion_xyzw: Float64) -> Rigi
     """Pose with a translation (3,) [m] and a quaternion (4,) xyzw of any positive norm."""
     quaternion = np.asarray(quaternion_xyzw, dtype=np.float64)
     return Rigid3d(Rotation3d(quaternion / np.linalg.norm(quaternion)), np.asarray(translation, dtype=np.float64))
+
+
+def pose_or_nothing(values: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the values of an option if they are those of a pose, or none. Raises ``ValueError`` otherwise."""
+    pose = np.array(values)
+    if values and not (len(pose) == 7 and np.isfinite(pose).all() and abs(np.linalg.norm(pose[3:]) - 1) < 0.01):
+        raise ValueError(f"is {numbers_text(values)}; allowed: nothing, or x y z [m] and a unit quaternion qx qy qz qw")
+    return values
 
 
 def pose_from_matrix(matrix: Float64) -> Rigid3d:

@@ -14,6 +14,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.executors import ExternalShutdownException
 
+from vizloc_ros.ros.diagnostics import node_of
 from vizloc_ros.ros.qos import DIAGNOSTICS
 from vizloc_ros.ros.runner import ros
 from vizloc_ros.ros.start_signals import release_signals
@@ -30,9 +31,10 @@ def wait_until_ready(nodes: Sequence[str], timeout_s: float) -> list[str]:
 
     def on_diagnostics(msg: DiagnosticArray) -> None:
         for status in msg.status:
-            if status.name in missing and status.level == DiagnosticStatus.ERROR:
-                print(f"{status.name}: {status.message}", flush=True)  # noqa: T201
-            missing.discard(status.name)
+            node_name = node_of(status)
+            if node_name in missing and status.level == DiagnosticStatus.ERROR:
+                print(f"{node_name}: {status.message}", flush=True)  # noqa: T201
+            missing.discard(node_name)
 
     node = rclpy.create_node("vizloc_ready")
     node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, DIAGNOSTICS)

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from pycolmap import Rigid3d
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
 from vizloc_ros import __version__
 from vizloc_ros.datasets.exif import UPRIGHT, exif_orientation, orientation_text
@@ -14,7 +15,7 @@ from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import DatasetError, MapError
 from vizloc_ros.features.extractor import FeatureExtractor
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
-from vizloc_ros.geometry.poses import array_of
+from vizloc_ros.geometry.poses import array_of, pose_from_quaternion, pose_or_nothing
 from vizloc_ros.mapping.build_report import BuildReport
 from vizloc_ros.mapping.drift_correction import DriftOptions, correct_drift
 from vizloc_ros.mapping.georeference import Georeference, Utm, Wgs84
@@ -41,6 +42,9 @@ from vizloc_ros.work.stages import IN_MEMORY, Stages
 _FLOAT32_SAFE_RANGE = 16_000.0  # m; beyond, float32 coordinates are coarser than a millimeter
 
 
+MapFromWorld = Annotated[tuple[float, ...], AfterValidator(pose_or_nothing)]
+
+
 class BuildOptions(Options):
     """Options of a map build."""
 
@@ -54,7 +58,24 @@ class BuildOptions(Options):
     min_observations: int = Field(30, ge=0, description="keyframes that see fewer landmarks are reported")
     frame: str = Field("map", min_length=1, description="name of the map frame")
     level: bool = Field(False, description="turn the map's axes so that z points up, by the images")
+    map_from_world: MapFromWorld = Field(
+        (), description="pose of the dataset's world in the map: x y z [m] qx qy qz qw; empty: the map has its axes"
+    )
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _one_frame(self) -> "BuildOptions":
+        if self.level and self.map_from_world:
+            raise ValueError("level, map_from_world: give one of them")
+        return self
+
+    def georeference(self, poses: Sequence[Rigid3d], datum: Wgs84 | Utm | None) -> Georeference | None:
+        """Georeference of a map of cameras with these poses world_from_cam, whose world has a datum or none."""
+        if self.map_from_world:
+            pose = pose_from_quaternion(np.array(self.map_from_world[:3]), np.array(self.map_from_world[3:])).inverse()
+            return Georeference.of(pose, datum.moved(pose) if datum is not None else None)
+        axes = world_from_level(np.array([array_of(pose) for pose in poses])) if self.level else None
+        return Georeference.around(np.array([pose.translation for pose in poses]), datum, axes)
 
 
 def build_map(
@@ -72,8 +93,8 @@ def build_map(
     """Build a map of posed records and write it to ``out``; an old map there is replaced only by a complete new one.
 
     Args:
-        records: posed records of one or more cameras in one world. The map frame has its axes unless ``level`` is
-            set, and its origin unless positions are far from that, see ``Georeference.around``.
+        records: posed records of one or more cameras in one world. The map frame has its axes unless ``level`` or
+            ``map_from_world`` is set, and its origin unless that or positions are far, see ``Georeference.around``.
         extractor: feature extractor; learns its vocabulary from the records if it needs one.
         out: folder of the map.
         dataset: name of the dataset, for map.yaml.
@@ -92,8 +113,7 @@ def build_map(
     clock = Stopwatch()
     require_replaceable(out)  # before the work, not after it
     poses = _require_poses(records, dataset, options.triangulation.min_track_length)
-    axes = world_from_level(np.array([array_of(pose) for pose in poses])) if options.level else None
-    georeference = Georeference.around(np.array([pose.translation for pose in poses]), datum, axes)
+    georeference = options.georeference(poses, datum)
     records = (georeference or Georeference()).records_in_map(records)
     with clock("extract"):
         features = extract_features(records, extractor, work, dataset, progress, views=options.rotated_views)

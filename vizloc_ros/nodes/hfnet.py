@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from sensor_msgs.msg import CameraInfo, PointCloud2
@@ -38,11 +39,13 @@ GLOBAL_DESCRIPTOR_LISTENERS = "global_descriptor_listeners"
 class HfnetNode(MapUserNode):
     """Node that extracts features from the newest image."""
 
+    task = "features"
+
     def __init__(self) -> None:
         super().__init__(HFNET, self._extract)
-        self.options: HfnetOptions = declare_options(self, HfnetOptions)
+        self.options: HfnetOptions = declare_options(self, HfnetOptions, on_change=partial(setattr, self, "options"))
         self._loaded: tuple[FeatureExtractor, MapInfo] | None = None
-        self.begin(autostart=self.options.autostart)
+        self.begin(autostart=self.options.autostart, cpu_affinity=self.options.cpu_affinity)
 
     def open(self) -> None:
         """Create the topics."""
@@ -95,6 +98,8 @@ class HfnetNode(MapUserNode):
 
     def _extract(self, msg: Any) -> None:
         """Extract and publish the features of an image, in the worker. Raises ``VizlocError`` for an unusable image."""
+        if self.is_overdue(msg.header, self.options.deadline):
+            return
         if self._loaded is None:
             raise FeatureError(f"there is no feature extractor: {self.load_error}")
         extractor, info = self._loaded

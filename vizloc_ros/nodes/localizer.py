@@ -24,6 +24,7 @@ from vizloc_ros.localization.rig_solver import RigSolver
 from vizloc_ros.localization.rig_view import RigLocalization, RigPose, RigView
 from vizloc_ros.mapping.one_map import OneMap
 from vizloc_ros.nodes.localizer_input import Joined, LocalizerInput
+from vizloc_ros.parallel import MOST_PARTS, PARTS
 from vizloc_ros.ros.clouds import features_from_msg, places_from_msg
 from vizloc_ros.ros.diagnostics import Level
 from vizloc_ros.ros.extrinsics import CameraExtrinsics
@@ -54,14 +55,17 @@ class _View:
 class LocalizerNode(PipelineNode):
     """Node that localizes the newest image whose features and candidates have arrived."""
 
+    task = "localization"
+
     def __init__(self) -> None:
         super().__init__(LOCALIZER, self._localize)
         self.options: LocalizerOptions = declare_options(
             self, LocalizerOptions, on_change=partial(setattr, self, "options")
         )
+        PARTS.most = self.options.threads or MOST_PARTS
         self._served: ServedMap | None = None
         self._publishing = threading.Lock()  # a pose, or the change to another map
-        self.begin(autostart=self.options.autostart)
+        self.begin(autostart=self.options.autostart, cpu_affinity=self.options.cpu_affinity)
 
     def open(self) -> None:
         """Create the topics."""
@@ -128,6 +132,9 @@ class LocalizerNode(PipelineNode):
 
         Raises ``VizlocError`` for unusable messages, if they are those of all cameras.
         """
+        header = next(iter(instant.items.values()))[0].header
+        if self.is_overdue(header, self.options.deadline):
+            return
         stopwatch = Stopwatch()
         with stopwatch("localizer_total"):
             with stopwatch("localizer_decode"):

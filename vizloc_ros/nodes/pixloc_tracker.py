@@ -14,7 +14,7 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMsg
 from pycolmap import Rigid3d
-from sensor_msgs.msg import Image, NavSatFix
+from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
 from vizloc_ros.arrays import Float64, UInt8
@@ -35,7 +35,7 @@ from vizloc_ros.pixloc.tracking import Frame, Tracked, TrackerState
 from vizloc_ros.pixloc.verification import deviation
 from vizloc_ros.ros.diagnostics import Level
 from vizloc_ros.ros.extrinsics import CameraExtrinsics
-from vizloc_ros.ros.fix_messages import fix_to_msg
+from vizloc_ros.ros.fix_messages import GeographicPublisher
 from vizloc_ros.ros.image_input import ImageInput
 from vizloc_ros.ros.initial_pose import subscribe_to_initial_pose
 from vizloc_ros.ros.messages import header_of, pose_with_covariance_to_msg, stamp_to_ns, twist_to_msg
@@ -61,6 +61,8 @@ class PixLocTrackerNode(MapUserNode):
     The tracker belongs to the worker; callbacks only store their input for it.
     """
 
+    task = "tracking"
+
     def __init__(self) -> None:
         super().__init__(TRACKER, self._track, _BURST)
         self.options: TrackerNodeOptions = declare_options(
@@ -70,7 +72,7 @@ class PixLocTrackerNode(MapUserNode):
         self._priors = TrackerPriors(self.diagnostics)
         self._loaded: tuple[Tracker, MapInfo] | None = None
         self._submaps = SubmapClient(self, self.options.max_submap_distance)
-        self.begin(autostart=self.options.autostart)
+        self.begin(autostart=self.options.autostart, cpu_affinity=self.options.cpu_affinity)
 
     def open(self) -> None:
         """Create the topics, and begin without a track."""
@@ -85,7 +87,7 @@ class PixLocTrackerNode(MapUserNode):
         self._velocity = _velocity_estimator(options)
         self._pose = self.create_publisher(PoseWithCovarianceStamped, "pose", POSE)
         self._odometry_out = self.create_publisher(Odometry, "odometry", POSE)
-        self._fix = self.create_publisher(NavSatFix, "pose/fix", POSE) if options.publish_fix else None
+        self._fix = GeographicPublisher(self) if options.publish_fix else None
         # Without a length no publisher: two nodes on path would confuse who looks at the topic.
         path = self.create_publisher(PathMsg, "path", POSE) if self.options.path_length else None
         self._path = PathPublisher(self, path, self.options.path_length)
@@ -179,6 +181,8 @@ class PixLocTrackerNode(MapUserNode):
 
     def _track(self, msg: Any) -> None:
         """Track an image and publish its pose, in the worker. Raises ``VizlocError`` for an unusable image."""
+        if self.is_overdue(msg.header, self.options.deadline):
+            return
         if self._loaded is None:
             raise FeatureError(f"there is no tracker: {self.load_error}")
         tracker, info = loaded = self._loaded
@@ -244,8 +248,7 @@ class PixLocTrackerNode(MapUserNode):
         self.diagnostics.send(self._odometry_out, odometry)
         if self._fix is not None and (datum := info.place.datum) is not None:
             of_vehicle = header_of(stamp_ns, self.options.base_frame)
-            position, its_covariance = map_from_base.translation, base_covariance[:3, :3]
-            self.diagnostics.send(self._fix, fix_to_msg(datum.earth_from_frame, position, its_covariance, of_vehicle))
+            self._fix.publish(datum.earth_from_frame, map_from_base, base_covariance[:3, :3], of_vehicle)
         self._path.add(map_from_base, header)
         self._tf.add(map_from_base, header)
 

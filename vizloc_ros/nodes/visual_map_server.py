@@ -89,6 +89,8 @@ class VisualMapServerNode(PipelineNode):
     Its name is not ``map_server``: that is nav2's server of an occupancy grid.
     """
 
+    task = "map"
+
     def __init__(self) -> None:
         super().__init__(VISUAL_MAP_SERVER, partial(self._answer_descriptor, ""))
         self.options: VisualMapServerOptions = declare_options(
@@ -104,7 +106,7 @@ class VisualMapServerNode(PipelineNode):
         self._last_submap: Submap | None = None
         self._requests = self.add_worker("submap", self._answer_request)
         self._load_map = LoadMapService(self)
-        self.begin(autostart=self.options.autostart)
+        self.begin(autostart=self.options.autostart, cpu_affinity=self.options.cpu_affinity)
 
     def open(self) -> None:
         """Create the topics."""

@@ -6,6 +6,7 @@ from collections import Counter
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
+from vizloc_ros.ros.diagnostics import node_of
 from vizloc_ros.wording import without_numbers
 
 _FAILURES = ("rejected", "failed")  # counts of the nodes
@@ -27,12 +28,13 @@ class Reasons:
     def add(self, status: DiagnosticStatus) -> None:
         """Add a node's next status."""
         failures = sum(int(pair.value) for pair in status.values if pair.key in _FAILURES and pair.value.isdecimal())
-        new = failures - self._failures.get(status.name, 0)
-        self._failures[status.name] = failures
+        node = node_of(status)
+        new = failures - self._failures.get(node, 0)
+        self._failures[node] = failures
         if status.level == DiagnosticStatus.OK:
             return
-        key = status.name, without_numbers(status.message)
-        self._texts.setdefault(key, f"{status.name}: {status.message}")
+        key = node, without_numbers(status.message)
+        self._texts.setdefault(key, f"{node}: {status.message}")
         self._images[key] += max(new, 0)
         self._reports[key] += 1
 

@@ -17,6 +17,7 @@ from std_msgs.msg import String
 
 from vizloc_ros.errors import RosError
 from vizloc_ros.replay.reasons import Reasons
+from vizloc_ros.ros.diagnostics import node_of
 from vizloc_ros.ros.messages import pose_from_msg, stamp_to_ns
 from vizloc_ros.ros.qos import DIAGNOSTICS, FEATURES, POSE, STATE
 
@@ -94,11 +95,11 @@ class Recorder(Node):
 
     def _on_diagnostics(self, msg: DiagnosticArray) -> None:
         for status in msg.status:
-            self.statuses[status.name] = status
+            self.statuses[node_of(status)] = status
             self.reasons.add(status)
             level = int.from_bytes(status.level, "little")
             if level:
-                self.messages.append((status.name, level, status.message))
+                self.messages.append((node_of(status), level, status.message))
 
 
 def _keep(poses: dict[int, ReceivedPose], msg: PoseWithCovarianceStamped) -> None:

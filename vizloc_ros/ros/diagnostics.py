@@ -1,4 +1,7 @@
-"""One ``diagnostic_msgs/DiagnosticStatus`` per node, published once a second: problems, counts, values and timings."""
+"""One ``diagnostic_msgs/DiagnosticStatus`` per node, published once a second: problems, counts, values and timings.
+
+Its name is "node: task", as of ``diagnostic_updater``, with the node's namespace: "robot1/hfnet: features".
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ from vizloc_ros.timing import StageTimings
 
 Value = str | bool | int | float
 _MAX_NOTICES = 5
+_OF_TASK = ": "
 
 
 class Level(IntEnum):
@@ -49,11 +53,13 @@ class Diagnostics:
     def __init__(
         self,
         node: Any,
+        task: str,
         period_s: float = 1.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Publish the status of a node's task from now on, every ``period_s`` [s] by the steady clock."""
         self.timings = StageTimings()
-        self._node = node
+        self._node, self._task = node, task
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._standing = (Level.OK, "ok")
@@ -166,7 +172,7 @@ class Diagnostics:
             values = {**self._values, **watched, **self._counts, **timings}
         return DiagnosticStatus(
             level=bytes([level]),
-            name=self._node.get_fully_qualified_name().lstrip("/"),
+            name=f"{self._node.get_fully_qualified_name().lstrip('/')}{_OF_TASK}{self._task}",
             message="; ".join(messages),
             values=[KeyValue(key=key, value=_text(value)) for key, value in values.items()],
         )
@@ -186,6 +192,11 @@ class Diagnostics:
         if publishers:
             hint = "they send nothing, or with a quality of service that does not match"
         return f"no message on {topic} for {silent_s:.1f} s (publishers: {publishers}): {hint}"
+
+
+def node_of(status: DiagnosticStatus) -> str:
+    """Name of the node that a status is of, with its namespace and without the task."""
+    return str(status.name).partition(_OF_TASK)[0]
 
 
 def _text(value: Value) -> str:

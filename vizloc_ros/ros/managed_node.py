@@ -17,8 +17,8 @@ cannot be loaded is active all the same: it names the reason, refuses its input,
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
@@ -26,6 +26,7 @@ from vizloc_ros.arrays import release_freed_memory
 from vizloc_ros.errors import VizlocError
 from vizloc_ros.ros.diagnostics import Diagnostics, Level
 from vizloc_ros.ros.manager_bond import form_bond
+from vizloc_ros.ros.process_cores import bind_process
 from vizloc_ros.ros.worker import Worker
 
 _RETRY_SECONDS = 2.0
@@ -36,11 +37,13 @@ class ManagedNode(LifecycleNode):
     """Node whose transitions load, open, close and free; its state and problems are in the diagnostics.
 
     Attributes:
+        task: what the node does, in one word; its status in the diagnostics is named by it.
         diagnostics: state of the node for ``/diagnostics``.
         load_error: message of the last attempt to load; empty if it succeeded.
         is_active: True from the activation to the deactivation.
     """
 
+    task: ClassVar[str] = "state"
     # On the class: rclpy also destroys a node whose constructor raised.
     _workers: tuple[Worker[Any], ...] = ()
     _bond: Any = None
@@ -48,7 +51,7 @@ class ManagedNode(LifecycleNode):
     def __init__(self, name: str) -> None:
         """Make the node, unconfigured: ``begin`` starts it."""
         super().__init__(name)
-        self.diagnostics = Diagnostics(self)
+        self.diagnostics = Diagnostics(self, self.task)
         self.load_error, self.is_active = "", False
         self._autostart = False
         self._failure: Exception | None = None  # of the activation
@@ -71,11 +74,16 @@ class ManagedNode(LifecycleNode):
     def unload(self) -> None:
         """Forget what is loaded, so that its memory is freed."""
 
-    def begin(self, *, autostart: bool) -> None:
+    def begin(self, *, autostart: bool, cpu_affinity: Sequence[int] = ()) -> None:
         """Configure and activate the node, or leave both to others. The last call of a node's constructor.
 
-        Raises what keeps the node from its activation.
+        Args:
+            autostart: whether to configure and activate it.
+            cpu_affinity: CPU cores of the process; none for all.
+
+        Raises what keeps the node from its activation, and ``ConfigError`` for cores that there are not.
         """
+        bind_process(cpu_affinity)
         self._autostart = autostart
         if not autostart:
             self.diagnostics.set_standing(Level.OK, "unconfigured")

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from vizloc_ros.datasets.image_headers import MAX_FILE_PIXELS, MAX_MESSAGE_PIXELS
 from vizloc_ros.features.device import Device
-from vizloc_ros.geometry.poses import pose_from_quaternion
+from vizloc_ros.geometry.poses import pose_from_quaternion, pose_or_nothing
 from vizloc_ros.localization.localization_options import PoseOptions, RetrievalOptions
 from vizloc_ros.localization.rig_view import CAMERA_TOLERANCE
 from vizloc_ros.options import Options
@@ -30,13 +30,6 @@ def _nonempty_path(path: str) -> str:
     if not path:
         raise ValueError("is empty: set it to the folder that `vizloc map build` wrote")
     return path
-
-
-def _pose_or_empty(values: tuple[float, ...]) -> tuple[float, ...]:
-    pose = np.array(values)
-    if values and not (len(pose) == 7 and np.isfinite(pose).all() and abs(np.linalg.norm(pose[3:]) - 1) < 0.01):
-        raise ValueError(f"is {numbers_text(values)}; allowed: nothing, or x y z [m] and a unit quaternion qx qy qz qw")
-    return values
 
 
 def _frame_name(name: str) -> str:
@@ -60,8 +53,15 @@ def _cameras(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _cores(cores: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(cores)) < len(cores) or any(core < 0 for core in cores):
+        raise ValueError(f"is {numbers_text(cores)}; allowed: nothing, or numbers of CPU cores from 0 on, each once")
+    return cores
+
+
+CpuCores = Annotated[tuple[int, ...], AfterValidator(_cores)]
 MapPath = Annotated[str, AfterValidator(_nonempty_path)]
-BaseFromCam = Annotated[tuple[float, ...], AfterValidator(_pose_or_empty)]
+BaseFromCam = Annotated[tuple[float, ...], AfterValidator(pose_or_nothing)]
 CameraNames = Annotated[tuple[str, ...], AfterValidator(_cameras)]
 FrameName = Annotated[str, AfterValidator(_frame_name)]
 FrameNameOrEmpty = Annotated[str, AfterValidator(_frame_name_or_empty)]
@@ -85,6 +85,21 @@ class NodeOptions(Options):
 
     autostart: bool = Field(
         True, description="configure and activate at the start; false: a lifecycle manager does, or `ros2 lifecycle`"
+    )
+    cpu_affinity: CpuCores = Field(
+        (), description="numbers of the CPU cores that the process of the node may use; empty: all"
+    )
+
+
+class DeadlineOptions(NodeOptions):
+    """Options of a node that works on images, or on what comes of them."""
+
+    deadline: float = Field(
+        0.0,
+        ge=0,
+        le=3600,
+        description="age of an image, by its stamp, above which it is skipped when its turn comes, and counted as "
+        "overdue [s]; 0: none",
     )
 
 
@@ -138,7 +153,7 @@ class PoseNodeOptions(BaseOptions):
     two_d_mode: bool = Field(False, description="leave height and tilt out of the transforms on /tf")
 
 
-class ImageOptions(NodeOptions):
+class ImageOptions(DeadlineOptions):
     """Options of a node with an image subscription."""
 
     image_transport: Literal["raw", "compressed"] = Field("raw", description="how images arrive")
@@ -168,6 +183,8 @@ class ImageOptions(NodeOptions):
 
 class HfnetOptions(ImageOptions, MountingOptions):
     """Options of the feature node."""
+
+    settable = ("deadline",)
 
     map_path: MapPath = _map_path("map whose kind of features the node extracts")
     extractor: str = Field("", description="extractor that the map must have been built with; empty: any")
@@ -227,10 +244,10 @@ class VisualMapServerOptions(NodeOptions):
     submap: SubmapOptions = SubmapOptions()
 
 
-class LocalizerOptions(PoseNodeOptions):
+class LocalizerOptions(DeadlineOptions, PoseNodeOptions):
     """Options of the localizer."""
 
-    settable = ("check_calibration", "pose")
+    settable = ("check_calibration", "deadline", "pose")
 
     cameras: CameraNames = Field((), description=_CAMERAS)
     camera_tolerance: float = Field(
@@ -250,6 +267,9 @@ class LocalizerOptions(PoseNodeOptions):
         True,
         description="publish no pose while the calibration is off by more than 1 %, by the inliers of many images",
     )
+    threads: int = Field(
+        0, ge=0, le=1024, description="CPU cores that large comparisons of one image may use; 0: up to four"
+    )
     pose: PoseOptions = PoseOptions()
 
     @model_validator(mode="after")
@@ -262,7 +282,7 @@ class LocalizerOptions(PoseNodeOptions):
 class TrackerNodeOptions(ImageOptions, PoseNodeOptions, PyramidOptions):
     """Options of the tracker's node."""
 
-    settable = ("tracker",)
+    settable = ("deadline", "tracker")
 
     map_path: MapPath = _map_path("map")
     map_frame: FrameNameOrEmpty = Field("", description="name of the map frame; empty: the one in the map")
@@ -270,7 +290,7 @@ class TrackerNodeOptions(ImageOptions, PoseNodeOptions, PyramidOptions):
     threads: int = Field(2, ge=0, le=1024, description="CPU cores that one image may use; 0: all")
     device_index: int = Field(0, ge=0, le=1024, description="number of the GPU")
     weights: str = Field("", description="network that `vizloc export pixloc` wrote; empty: the package's")
-    publish_fix: bool = Field(False, description="publish pose on pose/fix, too, if the map has a datum")
+    publish_fix: bool = Field(False, description="publish pose on pose/fix and pose/geo, too, if the map has a datum")
     debug_image: bool = Field(False, description="publish ~/debug/image: the landmarks' motion during the alignment")
     max_submap_distance: float = Field(
         8.0,

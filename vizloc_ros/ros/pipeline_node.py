@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from std_msgs.msg import Header
+
 from vizloc_ros.errors import FrozenCameraError
 from vizloc_ros.ros.diagnostics import Level
 from vizloc_ros.ros.managed_node import ManagedNode, text_of
+from vizloc_ros.ros.messages import stamp_to_ns
 from vizloc_ros.ros.worker import Worker
 from vizloc_ros.timing import NANOSECONDS, Stopwatch
 
@@ -61,6 +64,18 @@ class PipelineNode(ManagedNode):
         self.diagnostics.count("rejected")
         self.diagnostics.report(level, message)
         self.get_logger().warning(message, throttle_duration_sec=5.0)
+
+    def is_overdue(self, header: Header, deadline: float) -> bool:
+        """Tell whether an image is older than a deadline [s] now that its turn comes, and count it then; 0: none."""
+        age = self.age(stamp_to_ns(header.stamp)) if deadline else None
+        if age is None or age <= deadline:
+            return False
+        self.diagnostics.count("overdue")
+        self.diagnostics.report(
+            Level.WARN,
+            f"an image is skipped: it is {age:.2f} s old when its turn comes, and the deadline is {deadline:g} s",
+        )
+        return True
 
     def record(self, stopwatch: Stopwatch) -> None:
         """Add the stages of one input to the timings."""

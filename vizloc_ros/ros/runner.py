@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import warnings
@@ -79,6 +80,7 @@ def run_nodes(factories: Sequence[NodeFactory], args: Sequence[str] | None = Non
         return 1
     finally:
         _ignore_signals()  # rclpy has brought back the handlers from before it
+        gc.freeze()  # else the interpreter looks through all objects once more, for 0.3 s of CPU time
     return 0
 
 

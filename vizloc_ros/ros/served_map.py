@@ -194,6 +194,7 @@ class MapUserNode(PipelineNode):
         super().__init__(name, handle, burst)
         self.served: ServedMap | None = None
         self._coming: ServedMap | None = None  # while it is being loaded
+        self._tried: ServedMap | None = None  # of the last attempt to load
         self._follower: MapFollower | None = None
         self._loader = self.add_worker("map", self._load_served)
 
@@ -208,8 +209,8 @@ class MapUserNode(PipelineNode):
         self._follower = MapFollower(self, lambda: self.map_number, self._follow)
 
     def loaded(self) -> None:
-        """Answer the map server."""
-        if self._follower is not None:
+        """Answer the map server, unless it has another map by now, which will be loaded."""
+        if self._follower is not None and self._coming in (None, self._tried):
             self._follower.answer(self.load_error)
 
     def unload(self) -> None:
@@ -224,7 +225,7 @@ class MapUserNode(PipelineNode):
         if served == self._coming:
             return
         before, self.served = self.served, served
-        if self.map_number == served.number:
+        if self.map_number == served.number and not self.load_error and self._coming is None:
             self.loaded()
             return
         if served != before:
@@ -233,6 +234,10 @@ class MapUserNode(PipelineNode):
         self.load_error = f"the map {served.path} is being loaded"
         self.drop_map()
         self._loader.submit(served)
+
+    def _try_to_load(self) -> bool:
+        self._tried = self.served
+        return super()._try_to_load()
 
     def _load_served(self, served: ServedMap) -> None:
         if not self.try_to_load():  # the map server reminds of its map until it is followed
