@@ -33,7 +33,7 @@ def recall_of_maps(
     for record in progress(records, "localizing", len(records)):
         features = visual_maps[0].extractor.extract(record.read_image())
         for localizer, found in zip(localizers, estimates, strict=True):
-            pose = localizer.localize(features, record.camera).pose
-            if pose is not None:
-                found[record.name] = pose.map_from_cam
+            localized = localizer.localize(features, record.camera).pose
+            if localized is not None:
+                found[record.name] = localized.map_from_cam
     return [evaluate_poses(found, truth) for found, truth in zip(estimates, truths, strict=True)]
