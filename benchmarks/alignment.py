@@ -25,6 +25,7 @@ from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor, ope
 from vizloc_ros.pixloc.optimizer.alignment import align
 from vizloc_ros.pixloc.optimizer.alignment_options import AlignmentOptions, FineOptions
 from vizloc_ros.pixloc.optimizer.pose_optimizer import Alignment
+from vizloc_ros.pixloc.optimizer.view import View
 from vizloc_ros.pixloc.pose_refiner import MapAligner
 from vizloc_ros.pixloc.pyramid import FeaturePyramid
 from vizloc_ros.pixloc.reference_builder import compute_references
@@ -109,8 +110,8 @@ def _frame_table(cases: Sequence[_Case], rows: Sequence[Sequence[Cell]]) -> Tabl
 def _ours(
     case: _Case, pyramid: FeaturePyramid, extractor: PyramidExtractor, options: AlignmentOptions | None = None
 ) -> Alignment:
-    camera, learned = case.record.camera, extractor.learned
-    return align(pyramid, case.references, camera, [case.prior], learned, options, case.correction)[0]
+    view = View(pyramid, case.references, case.record.camera, case.correction)
+    return align([view], [case.prior], extractor.learned, options)[0]
 
 
 def _comparison_table(cases: Sequence[_Case], extractor: PyramidExtractor) -> Table:

@@ -62,18 +62,22 @@ class Verification:
 
 
 def verify(alignment: Alignment, prediction: Prediction | None, options: VerificationOptions) -> Verification:
-    """Verify an alignment by its inliers, its covariance, and its deviation from the prediction, if there is one."""
+    """Verify an alignment by its inliers, its covariance, and its deviation from the prediction, if there is one.
+
+    Every view must look as in the map. The inliers of all views count, or those of the strongest one.
+    """
     if alignment.failure:
         return Verification(alignment.failure)
     if alignment.num_points < options.min_landmarks:
         return Verification(f"only {alignment.num_points} landmarks in the image, {options.min_landmarks} are needed")
-    if alignment.inlier_ratio < options.min_inlier_ratio:
-        return Verification(
-            f"only {alignment.inlier_ratio:.0%} of the landmarks look as in the map, "
-            f"{options.min_inlier_ratio:.0%} are needed"
-        )
+    if unlike := unlike_views(alignment, options):
+        return Verification(next(iter(unlike.values())))
+    strong = [fit.inlier_ratio for fit in alignment.fits if fit.num_points >= options.min_landmarks]
+    inlier_ratio = max(alignment.inlier_ratio, *strong, 0.0)
+    if inlier_ratio < options.min_inlier_ratio:
+        return Verification(_too_few(inlier_ratio, options))
     std, accepted = max_position_std(alignment.covariance), options.max_position_std
-    if alignment.inlier_ratio < options.confident_inlier_ratio:
+    if inlier_ratio < options.confident_inlier_ratio:
         accepted *= _DOUBTFUL_STD
     if not std <= accepted:
         return Verification(f"the position is uncertain by {std:.2g} m, at most {accepted:.2g} m is accepted")
@@ -81,9 +85,21 @@ def verify(alignment: Alignment, prediction: Prediction | None, options: Verific
     if away > options.max_deviation:
         return Verification(
             f"{away:.2g} standard deviations away from the prediction, {options.max_deviation:g} at most are accepted",
-            contradicts=alignment.inlier_ratio >= options.confident_inlier_ratio,
+            contradicts=inlier_ratio >= options.confident_inlier_ratio,
         )
-    return Verification("", alignment.inlier_ratio < options.confident_inlier_ratio or away > options.gate)
+    return Verification("", inlier_ratio < options.confident_inlier_ratio or away > options.gate)
+
+
+def unlike_views(alignment: Alignment, options: VerificationOptions) -> dict[int, str]:
+    """Return the reason for each of several views, by its index, that does not look as in the map at the pose."""
+    if len(alignment.fits) < 2:
+        return {}
+    ratios = {index: fit.inlier_ratio for index, fit in enumerate(alignment.fits)}
+    return {index: _too_few(ratio, options) for index, ratio in ratios.items() if ratio < options.min_inlier_ratio}
+
+
+def _too_few(inlier_ratio: float, options: VerificationOptions) -> str:
+    return f"only {inlier_ratio:.0%} of the landmarks look as in the map, {options.min_inlier_ratio:.0%} are needed"
 
 
 def is_unlike(alignment: Alignment, options: VerificationOptions) -> bool:

@@ -12,7 +12,7 @@ _MIN_DIAGONAL = 1e-9  # of the Hessian, as in the published code: no step in a d
 
 @dataclass(frozen=True)
 class NormalEquations:
-    """Normal equations in the update delta = [rho, phi] of exp(delta) * cam_from_map (PixLoc, Eq. 3).
+    """Normal equations in the update delta = [rho, phi] of exp(delta) * pose (PixLoc, Eq. 3).
 
     Attributes:
         hessian: (6, 6) H = J^T W J.
@@ -21,6 +21,10 @@ class NormalEquations:
 
     hessian: Float64
     gradient: Float64
+
+    def moved(self, adjoint: Float64) -> "NormalEquations":
+        """Equations in an update delta', of which delta = adjoint delta'."""
+        return NormalEquations(adjoint.T @ self.hessian @ adjoint, adjoint.T @ self.gradient)
 
 
 def solve(equations: Sequence[NormalEquations], damping: Float64) -> Float64:
@@ -49,7 +53,7 @@ def covariance(equations: NormalEquations, weights: Float32, squared_residuals: 
         equations: normal equations at the pose.
         weights: (M,) weights w rho' of the landmarks.
         squared_residuals: (M,) ||r||^2 of the landmarks.
-        rotation: (3, 3) rotation of cam_from_map.
+        rotation: (3, 3) rotation of the pose cam_from_map.
 
     Returns:
         Covariance of [x y z, rotation] in the map frame [m^2, m rad, rad^2]; NaN if the Hessian is singular.
