@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 
 import numpy as np
 from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Float64
+from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.geometry.quarter_turns import Roll
+from vizloc_ros.pixloc.correction import PoseEstimate
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.motion import Prediction
 from vizloc_ros.pixloc.optimizer.alignment import align
@@ -18,9 +21,10 @@ from vizloc_ros.pixloc.references import References
 from vizloc_ros.pixloc.search import coarsest_needed, initial_poses_around
 from vizloc_ros.pixloc.submap import in_view
 from vizloc_ros.pixloc.tracking import CameraImage, Frame, Tracked, TrackerOptions, TrackerState
-from vizloc_ros.pixloc.verification import Verification, agreement_ratio, is_unlike, unlike_views, verify
+from vizloc_ros.pixloc.verification import Verification, agreement_ratio, do_contradict, is_unlike, unlike_views, verify
 from vizloc_ros.timing import Stopwatch
 
+_MAX_CONTRADICTION = 3.0  # of a view, by its covariance with its scale; below 1 where mounts and stamps are exact
 _FINALISTS = 2  # of the other initial poses, that go on to the finest level
 _SPREAD = (1.0, 2.0)  # limits of the factor on other initial poses, which is the std of the predicted position [m]
 _RETRY_EVERY = 3  # failed images in a row: retries for each of them would cost the next images
@@ -89,12 +93,14 @@ class _Attempt:
         alignment: alignment with the most inliers.
         verification: result of its verification.
         num_initial_poses: number of initial poses tried so far.
+        scatter: (6, 6) mean square of how far the poses of the cameras alone are from it [m^2, m rad, rad^2].
     """
 
     query: _Query
     alignment: Alignment
     verification: Verification
-    num_initial_poses: int
+    num_initial_poses: int = 1
+    scatter: Float64 = field(default_factory=lambda: np.zeros((6, 6)))
 
 
 class ImageAligner:
@@ -186,27 +192,57 @@ class ImageAligner:
     def _align_from_prediction(self, query: _Query, coarsest: int | None = None) -> _Attempt:
         """Align from the predicted pose, without the cameras that do not look as in the map, if some do.
 
-        If none does, cameras may have moved the pose of all. So each is aligned alone, and if one is verified, it
-        counts. If several are, they contradict each other.
+        If none does, or if they contradict each other, each is aligned alone, see ``_compared``.
         """
         attempt = self._attempt(query, coarsest)
-        if not (unlike := self._unlike_views(attempt)):
-            return attempt
-        if len(unlike) < len(query.views):
+        unlike = self._unlike_views(attempt)
+        if 0 < len(unlike) < len(query.views):
             return self._align_from_prediction(query.without(unlike), coarsest)
-        alone = [
-            self._attempt(query.without({name: why for name, why in unlike.items() if name != camera}), coarsest)
-            for camera in unlike
-        ]
-        verified = [each for each in alone if not each.verification.reason]
-        if len(verified) > 1:
-            names = " and ".join(camera for each in verified for camera in each.query.views)
-            return replace(attempt, verification=Verification(f"{names} give different poses"))
-        return verified[0] if verified else attempt
+        if unlike or do_contradict(attempt.alignment, self._max_contradiction):
+            return self._compared(attempt, coarsest)
+        return attempt
 
     def _attempt(self, query: _Query, coarsest: int | None) -> _Attempt:
         (alignment,) = self._align_from(query, [query.prediction.map_from_cam], coarsest)
-        return _Attempt(query, alignment, verify(alignment, query.prediction, self.options.verification), 1)
+        return _Attempt(query, alignment, self._verify(query, alignment))
+
+    def _verify(self, query: _Query, alignment: Alignment) -> Verification:
+        return verify(alignment, query.prediction, self.options.verification, self._max_contradiction)
+
+    def _compared(self, attempt: _Attempt, coarsest: int | None) -> _Attempt:
+        """Attempt of several cameras after each has been aligned alone.
+
+        If one of them alone is verified, its pose counts. If more are, and their poses are the same but for some
+        centimeters, their poses on the vehicle are not exact: the pose of all counts, less certain. Else there is none.
+        """
+        query, options = attempt.query, self.options.verification
+        alone = []
+        for camera in query.views:
+            others = {name: f"only {camera} alone is verified" for name in query.views if name != camera}
+            alone.append(self._attempt(query.without(others), coarsest))
+        verified = [each for each in alone if not each.verification.reason]
+        if len(verified) == 1:
+            return verified[0]
+        if not verified or self._unlike_views(attempt):
+            return attempt
+        own = [each.alignment for each in verified]
+        distances = [pose_error(one.map_from_cam, other.map_from_cam) for one, other in combinations(own, 2)]
+        distance, angle = (max(values) for values in zip(*distances, strict=True))
+        if distance > options.agreement_distance or angle > options.agreement_angle:
+            names = " and ".join(camera for each in verified for camera in each.query.views)
+            reason = (
+                f"{names} alone give poses {distance:.2f} m and {angle:.1f} deg apart: if always, the pose of a camera "
+                "on the vehicle is wrong, or its images are late"
+            )
+            return replace(attempt, verification=Verification(reason, is_settled=True))
+        joint = PoseEstimate(attempt.alignment.map_from_cam, attempt.alignment.covariance)
+        errors = np.array([joint.offset_to(PoseEstimate(each.map_from_cam, each.covariance)) for each in own])
+        verification = verify(attempt.alignment, query.prediction, options)
+        return replace(attempt, verification=verification, scatter=errors.T @ errors / len(errors))
+
+    @property
+    def _max_contradiction(self) -> float:
+        return _MAX_CONTRADICTION * self.options.covariance_scale
 
     def _unlike_views(self, attempt: _Attempt) -> dict[str, str]:
         """Reason for each camera of a rig that does not look as in the map at the aligned pose."""
@@ -224,7 +260,7 @@ class ImageAligner:
         others = self._align_from(query, initial_poses_around(query.prediction.map_from_cam, spread))
         ended = [each for each in (attempt.alignment, *others) if not each.failure] or [attempt.alignment]
         best = max(ended, key=lambda alignment: alignment.inlier_ratio)
-        verification = verify(best, query.prediction, options)
+        verification = self._verify(query, best)
         agreement = agreement_ratio([other for other in ended if other is not best], best, options)
         if verification.ambiguous and agreement < options.agreement:
             verification = Verification(f"ambiguous: only {agreement:.0%} of other initial poses end at the same pose")
@@ -249,6 +285,8 @@ class ImageAligner:
         """
         if not attempt.verification.reason:
             return attempt.verification.ambiguous
+        if attempt.verification.is_settled:
+            return False
         query, unlike = attempt.query, is_unlike(attempt.alignment, self.options.verification)
         return query.failures % _RETRY_EVERY == 0 and not (unlike and query.state is TrackerState.TRACKING)
 
@@ -269,8 +307,8 @@ class ImageAligner:
             return replace(outcome, contradicts=verification.contradicts, unlike=unlike)
         return replace(
             outcome,
-            map_from_cam=alignment.cam_from_map.inverse(),
-            covariance=self.options.covariance_scale * alignment.covariance,
+            map_from_cam=alignment.map_from_cam,
+            covariance=self.options.covariance_scale * alignment.covariance + attempt.scatter,
             prediction=query.prediction,
             cameras=tuple(query.views),
         )

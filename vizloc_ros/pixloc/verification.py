@@ -1,6 +1,7 @@
 """Verification of an alignment: its pose is accepted, ambiguous or not accepted (not in the PixLoc paper)."""
 
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 from pydantic import Field
@@ -54,17 +55,22 @@ class Verification:
         reason: reason why the pose is not accepted; empty when it is.
         ambiguous: True if it is accepted only when alignments from other initial poses end there too.
         contradicts: True if the image looks as in the map, but the camera cannot have moved there.
+        is_settled: True if no further alignment would change the result.
     """
 
     reason: str
     ambiguous: bool = False
     contradicts: bool = False
+    is_settled: bool = False
 
 
-def verify(alignment: Alignment, prediction: Prediction | None, options: VerificationOptions) -> Verification:
+def verify(
+    alignment: Alignment, prediction: Prediction | None, options: VerificationOptions, max_contradiction: float = inf
+) -> Verification:
     """Verify an alignment by its inliers, its covariance, and its deviation from the prediction, if there is one.
 
-    Every view must look as in the map. The inliers of all views count, or those of the strongest one.
+    Every view must look as in the map, and contradict the pose by no more than a limit. The inliers of all views count,
+    or those of the strongest one.
     """
     if alignment.failure:
         return Verification(alignment.failure)
@@ -72,6 +78,8 @@ def verify(alignment: Alignment, prediction: Prediction | None, options: Verific
         return Verification(f"only {alignment.num_points} landmarks in the image, {options.min_landmarks} are needed")
     if unlike := unlike_views(alignment, options):
         return Verification(next(iter(unlike.values())))
+    if do_contradict(alignment, max_contradiction):
+        return Verification("the cameras contradict each other")
     strong = [fit.inlier_ratio for fit in alignment.fits if fit.num_points >= options.min_landmarks]
     inlier_ratio = max(alignment.inlier_ratio, *strong, 0.0)
     if inlier_ratio < options.min_inlier_ratio:
@@ -96,6 +104,11 @@ def unlike_views(alignment: Alignment, options: VerificationOptions) -> dict[int
         return {}
     ratios = {index: fit.inlier_ratio for index, fit in enumerate(alignment.fits)}
     return {index: _too_few(ratio, options) for index, ratio in ratios.items() if ratio < options.min_inlier_ratio}
+
+
+def do_contradict(alignment: Alignment, max_contradiction: float) -> bool:
+    """Tell whether the pose of several views is held off the minimum of one of them by the others."""
+    return any(fit.contradiction > max_contradiction for fit in alignment.fits)
 
 
 def _too_few(inlier_ratio: float, options: VerificationOptions) -> str:

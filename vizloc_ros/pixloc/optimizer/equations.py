@@ -46,6 +46,24 @@ def solve(equations: Sequence[NormalEquations], damping: Float64) -> Float64:
         return np.concatenate([solve([each], damping) for each in equations])
 
 
+def residual_variance(weights: Float32, squared_residuals: Float32) -> float:
+    """Return the variance of the residuals of (M,) landmarks at a pose that was fitted to them."""
+    return float(weights @ squared_residuals) / max(len(weights) - 6, 1)
+
+
+def contradiction(equations: NormalEquations, weights: Float32, squared_residuals: Float32) -> float:
+    """Return the squared distance of a pose from the minimum, in units of the covariance there, to first order.
+
+    It is g^T H^-1 g / variance, the score test's statistic; infinite if the Hessian is singular. Arguments as of
+    ``covariance``.
+    """
+    try:
+        step = np.linalg.solve(equations.hessian, equations.gradient)
+    except np.linalg.LinAlgError:
+        return np.inf
+    return float(equations.gradient @ step) / max(residual_variance(weights, squared_residuals), 1e-12)
+
+
 def covariance(equations: NormalEquations, weights: Float32, squared_residuals: Float32, rotation: Float64) -> Float64:
     """Return the (6, 6) covariance of map_from_cam: the inverse Hessian, scaled by the variance of the residuals.
 
@@ -62,7 +80,7 @@ def covariance(equations: NormalEquations, weights: Float32, squared_residuals: 
         inverse = np.linalg.inv(equations.hessian)
     except np.linalg.LinAlgError:
         return np.full((6, 6), np.nan)
-    variance = float(weights @ squared_residuals) / max(len(weights) - 6, 1)
+    variance = residual_variance(weights, squared_residuals)
     map_from_update = np.zeros((6, 6))  # exp(delta) cam_from_map moves map_from_cam by -R^T delta, to first order
     map_from_update[:3, :3] = map_from_update[3:, 3:] = -rotation.T
     of_pose = variance * map_from_update @ inverse @ map_from_update.T

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vizloc_ros.arrays import Float32, Float64, Int64
-from vizloc_ros.pixloc.optimizer.equations import NormalEquations
+from vizloc_ros.pixloc.optimizer.equations import NormalEquations, contradiction
 from vizloc_ros.pixloc.optimizer.levels import Level
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
 
@@ -35,6 +35,11 @@ class ViewLinearization:
 
     def __len__(self) -> int:
         return len(self.squared_residuals)
+
+    @property
+    def contradiction(self) -> float:
+        """Squared distance of the pose from the one that this view alone would have, see ``contradiction``."""
+        return contradiction(self.equations, self.weights, self.squared_residuals)
 
 
 @dataclass(frozen=True)

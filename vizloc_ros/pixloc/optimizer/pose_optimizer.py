@@ -26,10 +26,13 @@ class ViewFit:
     Attributes:
         inlier_ratio: as in ``Alignment``, of the landmarks of this view.
         num_points: number of them in the image.
+        contradiction: squared distance of the pose from the one that these landmarks alone would have, in units of the
+            covariance of that, to first order; infinite if they do not fix a pose. 0 for the only view.
     """
 
     inlier_ratio: float
     num_points: int
+    contradiction: float
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,11 @@ class Alignment:
     covariance: Float64
     trace: tuple[Rigid3d, ...] = ()
     fits: tuple[ViewFit, ...] = ()
+
+    @property
+    def map_from_cam(self) -> Rigid3d:
+        """Pose of the rig in the map."""
+        return self.cam_from_map.inverse()
 
     def turned_back(self, roll: Roll) -> "Alignment":
         """Outcome for a camera that is rolled, from that for the upright camera."""
@@ -200,7 +208,14 @@ class PoseOptimizer:
             inlier_ratio=inlier_ratio(linearization.views, distance),
             num_points=len(linearization),
             covariance=covariance(linearization.equations, weights, squared, self._rotations[i]),
-            fits=tuple(ViewFit(inlier_ratio([view], distance), len(view)) for view in linearization.views),
+            fits=self._fits(linearization),
+        )
+
+    def _fits(self, linearization: Linearization) -> tuple[ViewFit, ...]:
+        views, distance = linearization.views, self._options.inlier_distance
+        return tuple(
+            ViewFit(inlier_ratio([view], distance), len(view), view.contradiction if len(views) > 1 else 0.0)
+            for view in views
         )
 
     def _centers(self, active: Int64) -> Float64:
