@@ -22,10 +22,10 @@ from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import one_thread_each
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor, open_pyramid_extractor
+from vizloc_ros.pixloc.optimizer.aligned_view import View
 from vizloc_ros.pixloc.optimizer.alignment import align
 from vizloc_ros.pixloc.optimizer.alignment_options import AlignmentOptions, FineOptions
 from vizloc_ros.pixloc.optimizer.pose_optimizer import Alignment
-from vizloc_ros.pixloc.optimizer.view import View
 from vizloc_ros.pixloc.pose_refiner import MapAligner
 from vizloc_ros.pixloc.pyramid import FeaturePyramid
 from vizloc_ros.pixloc.reference_builder import compute_references

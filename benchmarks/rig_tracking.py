@@ -20,7 +20,6 @@ from vizloc_ros.evaluation.rig_localization import instants_of, mount_of
 from vizloc_ros.evaluation.rig_tracking import OfflineRigTracker
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.extractor import open_extractor
-from vizloc_ros.geometry.covariance import squared_error
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.builder import build_map
@@ -41,17 +40,15 @@ _RECALL = 0.25, 2.0  # m, deg
 
 @dataclass
 class _Run:
-    """Errors [m, deg], squared errors in units of the covariance, and CPU times of the instants [ms]."""
+    """Errors [m, deg] of the poses, and CPU times of the instants [ms]."""
 
     errors: list[tuple[float, float]] = field(default_factory=list)
-    squared: list[float] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
 
     def add(self, cpu_ms: float, tracked: Tracked, map_from_rig: Rigid3d) -> None:
         self.cpu_ms.append(cpu_ms)
-        if tracked.map_from_cam is not None and tracked.covariance is not None:
+        if tracked.map_from_cam is not None:
             self.errors.append(pose_error(tracked.map_from_cam, map_from_rig))
-            self.squared.append(squared_error(tracked.map_from_cam, map_from_rig, tracked.covariance))
 
     def row(self, name: str) -> Sequence[Cell]:
         recalled = sum(distance <= _RECALL[0] and angle <= _RECALL[1] for distance, angle in self.errors)
@@ -62,7 +59,6 @@ class _Run:
             recalled / len(self.cpu_ms),
             1e3 * float(np.median(distances)),
             1e3 * float(np.max(distances)),
-            float(np.mean(self.squared)) if self.squared else None,
             *np.percentile(self.cpu_ms, [50, 99]).tolist(),
         ]
 
@@ -84,14 +80,13 @@ def benchmark(out: Path) -> list[Table]:
         "recall 0.25 m, 2 deg",
         "median error [mm]",
         "largest [mm]",
-        "NEES",
         "CPU time of an instant, p50 [ms]",
         "p99 [ms]",
     )
     notes = [
         f"{len(records) // len(CAMERAS)} instants at 5 Hz; poses of the camera, of both those of the front one. "
-        "NEES is 6 where covariances are honest. One thread; the rows take turns at every instant. The map has every "
-        "second image of the first lap of both cameras.",
+        "One thread; the rows take turns at every instant. The map has every second image of the first lap of both "
+        "cameras.",
     ]
     return [Table("Two cameras: tracking", columns, [run.row(name) for name, run in runs.items()], notes)]
 

@@ -9,10 +9,10 @@ from pycolmap import Rigid3d
 from vizloc_ros.arrays import Float32, Float64
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.se3 import se3_exp
+from vizloc_ros.pixloc.optimizer.aligned_view import View
 from vizloc_ros.pixloc.optimizer.alignment_options import LearnedAlignment
 from vizloc_ros.pixloc.optimizer.projection import project
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
-from vizloc_ros.pixloc.optimizer.view import View
 from vizloc_ros.pixloc.pyramid import FeatureLevel, FeaturePyramid, level_of_image
 from vizloc_ros.pixloc.references import References, sample_references
 

@@ -12,12 +12,12 @@ from vizloc_ros.arrays import Float64
 from vizloc_ros.geometry.covariance import move_to_base
 from vizloc_ros.geometry.poses import pose_error, transform_points
 from vizloc_ros.geometry.se3 import se3_exp
+from vizloc_ros.pixloc.optimizer.aligned_view import View
 from vizloc_ros.pixloc.optimizer.alignment import align
 from vizloc_ros.pixloc.optimizer.alignment_options import AlignmentOptions
 from vizloc_ros.pixloc.optimizer.levels import FeaturesOnLevel
 from vizloc_ros.pixloc.optimizer.linearization import Linearization, linearize
 from vizloc_ros.pixloc.optimizer.pose_optimizer import Alignment
-from vizloc_ros.pixloc.optimizer.view import View
 
 MOUNTS = (  # cam_from_rig: near the rig's frame, and behind it, looking back
     se3_exp(np.array([0.1, 0.0, -0.2, 0.02, -0.05, 0.01])),

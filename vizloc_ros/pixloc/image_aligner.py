@@ -13,9 +13,9 @@ from vizloc_ros.geometry.quarter_turns import Roll
 from vizloc_ros.pixloc.correction import PoseEstimate
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.motion import Prediction
+from vizloc_ros.pixloc.optimizer.aligned_view import View
 from vizloc_ros.pixloc.optimizer.alignment import align
 from vizloc_ros.pixloc.optimizer.pose_optimizer import Alignment
-from vizloc_ros.pixloc.optimizer.view import View
 from vizloc_ros.pixloc.pyramid import FeaturePyramid
 from vizloc_ros.pixloc.references import References
 from vizloc_ros.pixloc.search import coarsest_needed, initial_poses_around

@@ -13,9 +13,9 @@ from vizloc_ros.mapping.keyframe_rolls import KeyframeRolls
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.correction import PoseEstimate, fused
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
+from vizloc_ros.pixloc.optimizer.aligned_view import View
 from vizloc_ros.pixloc.optimizer.alignment import align
 from vizloc_ros.pixloc.optimizer.pose_optimizer import Alignment
-from vizloc_ros.pixloc.optimizer.view import View
 from vizloc_ros.pixloc.pyramid import FeaturePyramid
 from vizloc_ros.pixloc.references import References
 from vizloc_ros.pixloc.submap import SubmapSelector, in_view

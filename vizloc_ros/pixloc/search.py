@@ -6,7 +6,7 @@ from pycolmap import Rigid3d
 from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.geometry.se3 import se3_exp
 from vizloc_ros.pixloc.motion import Prediction
-from vizloc_ros.pixloc.optimizer.view import View
+from vizloc_ros.pixloc.optimizer.aligned_view import View
 
 _FORWARD, _RIGHT, _TURN = 1.0, 0.5, np.radians(4.0)  # m, m, rad
 _PATTERN = (  # (right, forward, turn) in the camera's frame: x right, z forward, turned about y

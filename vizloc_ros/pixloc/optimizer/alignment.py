@@ -11,10 +11,10 @@ from pycolmap import Rigid3d
 
 from vizloc_ros.errors import FeatureError
 from vizloc_ros.pixloc.correction import PoseEstimate
+from vizloc_ros.pixloc.optimizer.aligned_view import View
 from vizloc_ros.pixloc.optimizer.alignment_options import AlignmentOptions, LearnedAlignment
 from vizloc_ros.pixloc.optimizer.levels import FeaturesOnLevel, PatchesOnLevel
 from vizloc_ros.pixloc.optimizer.pose_optimizer import Alignment, PoseOptimizer
-from vizloc_ros.pixloc.optimizer.view import View
 
 
 def align(

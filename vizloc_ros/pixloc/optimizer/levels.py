@@ -7,12 +7,12 @@ from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Bool, Float32, Float64, Int64, evenly
 from vizloc_ros.geometry.se3 import adjoint
+from vizloc_ros.pixloc.optimizer.aligned_view import View
 from vizloc_ros.pixloc.optimizer.alignment_options import AlignmentOptions, LearnedAlignment
 from vizloc_ros.pixloc.optimizer.patch_products import PatchProducts
 from vizloc_ros.pixloc.optimizer.products import ImageProducts, PointProducts, ResidualProducts
 from vizloc_ros.pixloc.optimizer.projection import LevelCamera
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
-from vizloc_ros.pixloc.optimizer.view import View
 from vizloc_ros.pixloc.patches import PATTERN, Patches, SmoothedImage, contrast_confidence
 
 _PATCH_DAMPING = 1e-4
