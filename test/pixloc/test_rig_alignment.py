@@ -66,7 +66,7 @@ def test_the_normal_equations_are_those_of_the_numeric_jacobian(seed: int, index
         weighted = at_pose.weights[:, None, None] * jacobian
         hessian += np.einsum("mci,mcj->ij", weighted, jacobian)
         gradient += np.einsum("mci,mc->i", weighted, residuals(view, index, pose))
-    found = Linearization(linearized).equations
+    found = Linearization.of(linearized).equations
     scale = np.sqrt(np.diag(hessian))
     assert_allclose(found.hessian / np.outer(scale, scale), hessian / np.outer(scale, scale), atol=2e-3)
     assert_allclose(found.gradient / scale, gradient / scale, atol=2e-3 * np.abs(gradient / scale).max() + 1e-3)
@@ -77,7 +77,7 @@ def test_a_step_moves_the_landmarks_of_all_cameras() -> None:
     views, step = views_of(SCENES), np.array([1e-4, -2e-4, 1e-4, 2e-5, 1e-5, -3e-5])
     matrix, options = TRUTH.matrix(), AlignmentOptions()
     levels = [FeaturesOnLevel(0, view, 1, SCENES[0].learned, options) for view in views]
-    found = Linearization(
+    found = Linearization.of(
         [linearize(level, np.arange(1), matrix[None, :, :3], matrix[None, :, 3])[0] for level in levels]
     )
     squared = []

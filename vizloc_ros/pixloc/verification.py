@@ -100,8 +100,6 @@ def verify(
 
 def unlike_views(alignment: Alignment, options: VerificationOptions) -> dict[int, str]:
     """Return the reason for each of several views, by its index, that does not look as in the map at the pose."""
-    if len(alignment.fits) < 2:
-        return {}
     ratios = {index: fit.inlier_ratio for index, fit in enumerate(alignment.fits)}
     return {index: _too_few(ratio, options) for index, ratio in ratios.items() if ratio < options.min_inlier_ratio}
 

@@ -26,9 +26,8 @@ class Level(ABC):
 
     Attributes:
         index: index of the level, 0 is the finest of its optimizer.
-        rotation: (3, 3) rotation of cam_from_rig.
-        translation: (3,) translation of it [m].
-        adjoint: (6, 6) adjoint of it, which turns an update of rig_from_map into that of cam_from_map.
+        adjoint: (6, 6) adjoint of cam_from_rig, which turns an update of rig_from_map into that of cam_from_map; None
+            for the only camera, whose poses are the rig's.
         camera: camera of the level.
         points: (3, N) positions of the landmarks [m, map].
         confidences: (N,) confidences u_k of the reference features.
@@ -39,9 +38,7 @@ class Level(ABC):
     """
 
     index: int
-    rotation: Float64
-    translation: Float64
-    adjoint: Float64
+    adjoint: Float64 | None
     camera: LevelCamera
     points: Float64
     confidences: Float32
@@ -53,13 +50,19 @@ class Level(ABC):
     _border: float
 
     def __init__(self, index: int, view: View) -> None:
-        self.index, cam_from_rig = index, view.cam_from_rig or Rigid3d()
-        self.rotation, self.translation = cam_from_rig.rotation.matrix(), cam_from_rig.translation
-        self.adjoint = adjoint(cam_from_rig)
+        self.index, self._cam_from_rig = index, view.cam_from_rig
+        self.adjoint = None if view.cam_from_rig is None else adjoint(view.cam_from_rig)
 
     @abstractmethod
     def products_at(self, slots: Int64, u: Float64, v: Float64) -> ResidualProducts:
         """Look up the residuals (PixLoc, Eq. 1) of M landmarks at their positions; as ``PointProducts.at``."""
+
+    def cams_from_map(self, rotations: Float64, translations: Float64) -> tuple[Float64, Float64]:
+        """Return A poses of the camera, (A, 3, 3) and (A, 3), by those of the rig."""
+        if self._cam_from_rig is None:
+            return rotations, translations
+        rotation = self._cam_from_rig.rotation.matrix()
+        return rotation @ rotations, translations @ rotation.T + self._cam_from_rig.translation
 
     def contains(self, u: Float64, v: Float64) -> Bool:
         """Return the mask of the positions on the level that are not too near to its border."""

@@ -1,7 +1,7 @@
 """Residuals of the landmarks of all views, linearized at poses of the rig (PixLoc, Eq. 1 to 3 and 6)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,14 +11,13 @@ from vizloc_ros.pixloc.optimizer.levels import Level
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
 
 
-@dataclass(frozen=True)
-class ViewLinearization:
+class ViewLinearization(NamedTuple):
     """Residuals of the M landmarks in the image of one view, linearized at one pose.
 
     Attributes:
         jacobian_u: (6, M) du / d delta, derivative of the columns on the level by the update of the camera's pose.
         jacobian_v: (6, M) dv / d delta, derivative of the rows.
-        adjoint: (6, 6) derivative of this update by that of the rig's pose.
+        adjoint: (6, 6) derivative of this update by that of the rig's pose; None if that is the camera's.
         squared_residuals: (M,) ||r||^2.
         confidences: (M,) weights w = u_q u_k (Eq. 6).
         weights: (M,) w rho', the diagonal of W (Eq. 3).
@@ -27,14 +26,21 @@ class ViewLinearization:
 
     jacobian_u: Float64
     jacobian_v: Float64
-    adjoint: Float64
+    adjoint: Float64 | None
     squared_residuals: Float32
     confidences: Float32
     weights: Float32
     equations: NormalEquations
 
-    def __len__(self) -> int:
+    @property
+    def num_points(self) -> int:
+        """Number of landmarks."""
         return len(self.squared_residuals)
+
+    @property
+    def equations_of_rig(self) -> NormalEquations:
+        """Normal equations of the rig's pose."""
+        return self.equations if self.adjoint is None else self.equations.moved(self.adjoint)
 
     @property
     def contradiction(self) -> float:
@@ -42,26 +48,28 @@ class ViewLinearization:
         return contradiction(self.equations, self.weights, self.squared_residuals)
 
 
-@dataclass(frozen=True)
-class Linearization:
+class Linearization(NamedTuple):
     """Residuals of the landmarks of all views, linearized at one pose of the rig.
 
     Attributes:
         views: residuals of each view; one or more.
+        num_points: number of landmarks.
+        equations: normal equations of the rig's pose: those of the cameras' poses, moved to the rig and added up.
     """
 
     views: Sequence[ViewLinearization]
+    num_points: int
+    equations: NormalEquations
 
-    def __len__(self) -> int:
-        return sum(map(len, self.views))
-
-    @property
-    def equations(self) -> NormalEquations:
-        """Normal equations of the rig's pose: those of the cameras' poses, moved to the rig and added up."""
-        moved = [view.equations.moved(view.adjoint) for view in self.views]
-        return NormalEquations(
-            np.sum([each.hessian for each in moved], axis=0), np.sum([each.gradient for each in moved], axis=0)
-        )
+    @classmethod
+    def of(cls, views: Sequence[ViewLinearization]) -> "Linearization":
+        """Linearization of one or more views."""
+        if len(views) == 1:
+            return cls(views, views[0].num_points, views[0].equations_of_rig)
+        moved = [view.equations_of_rig for view in views]
+        hessian = np.sum([each.hessian for each in moved], axis=0)
+        equations = NormalEquations(hessian, np.sum([each.gradient for each in moved], axis=0))
+        return cls(views, sum(view.num_points for view in views), equations)
 
     @property
     def squared_residuals(self) -> Float32:
@@ -77,10 +85,10 @@ class Linearization:
         """Return by how much an update moves the landmarks, as root mean square [pixels of the level]."""
         squared = 0.0
         for view in self.views:
-            of_camera = view.adjoint @ update
+            of_camera = update if view.adjoint is None else view.adjoint @ update
             u, v = of_camera @ view.jacobian_u, of_camera @ view.jacobian_v
             squared += float(u @ u + v @ v)
-        return float(np.sqrt(squared / len(self)))
+        return float(np.sqrt(squared / self.num_points))
 
     def cost(self, loss: BarronLoss) -> float:
         """Return the robust cost (PixLoc, Eq. 2), divided by the sum of the confidences."""
@@ -114,8 +122,7 @@ def linearize(level: Level, active: Int64, rotations: Float64, translations: Flo
         rotations: (A, 3, 3) rotations of rig_from_map.
         translations: (A, 3) translations [m].
     """
-    rotations, translations = level.rotation @ rotations, translations @ level.rotation.T + level.translation
-    projected = level.camera.project(rotations, translations, level.points)  # by cam_from_map
+    projected = level.camera.project(*level.cams_from_map(rotations, translations), level.points)
     count = level.points.shape[1]
     in_image = np.flatnonzero(projected.in_front & level.contains(projected.u, projected.v))
     row, landmark = np.divmod(in_image, count)

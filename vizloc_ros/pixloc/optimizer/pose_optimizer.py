@@ -27,7 +27,7 @@ class ViewFit:
         inlier_ratio: as in ``Alignment``, of the landmarks of this view.
         num_points: number of them in the image.
         contradiction: squared distance of the pose from the one that these landmarks alone would have, in units of the
-            covariance of that, to first order; infinite if they do not fix a pose. 0 for the only view.
+            covariance of that, to first order; infinite if they do not fix a pose.
     """
 
     inlier_ratio: float
@@ -49,7 +49,7 @@ class Alignment:
         iterations: number of iterations on each level, finest first.
         covariance: (6, 6) of [x y z, rotation], the order of ROS, in the map frame; NaN without a covariance.
         trace: pose before each iteration and the final pose; empty unless asked for.
-        fits: fit of each view; empty for a pose that was given up.
+        fits: fit of each of several views; empty for a pose that was given up.
     """
 
     cam_from_map: Rigid3d
@@ -156,17 +156,19 @@ class PoseOptimizer:
         """Linearize the residuals of the views' levels at each active pose."""
         rotations, translations = self._rotations[active], self._translations[active]
         of_views = [linearize(level, active, rotations, translations) for level in levels]
-        return [Linearization(views) for views in zip(*of_views, strict=True)]
+        return [Linearization.of(views) for views in zip(*of_views, strict=True)]
 
     def _with_enough_landmarks(
         self, active: Int64, linearizations: list[Linearization], level: Level
     ) -> tuple[Int64, list[Linearization]]:
         """Return the active poses with enough landmarks in the image; on the finest level, the others have failed."""
-        enough = np.array([len(each) >= level.min_landmarks for each in linearizations])
+        enough = np.array([each.num_points >= level.min_landmarks for each in linearizations])
+        if enough.all():
+            return active, linearizations
         if level.index == 0:
             for i in active[~enough]:
                 self._hypotheses[i].failure = f"fewer than {level.min_landmarks} landmarks in the image"
-        return active[enough], [each for each in linearizations if len(each) >= level.min_landmarks]
+        return active[enough], [each for each in linearizations if each.num_points >= level.min_landmarks]
 
     def _update(self, active: Int64, index: int, updates: Float64) -> None:
         """Apply (A, 6) updates to the active poses (PixLoc, Eq. 5); a singular or diverged pose has failed."""
@@ -200,22 +202,17 @@ class PoseOptimizer:
         )
         if linearization is None:
             return given_up
-        distance = self._options.inlier_distance
+        views, distance = linearization.views, self._options.inlier_distance
         squared, weights = linearization.squared_residuals, linearization.weights
         return replace(
             given_up,
             cost=linearization.cost(loss),
-            inlier_ratio=inlier_ratio(linearization.views, distance),
-            num_points=len(linearization),
+            inlier_ratio=inlier_ratio(views, distance),
+            num_points=linearization.num_points,
             covariance=covariance(linearization.equations, weights, squared, self._rotations[i]),
-            fits=self._fits(linearization),
-        )
-
-    def _fits(self, linearization: Linearization) -> tuple[ViewFit, ...]:
-        views, distance = linearization.views, self._options.inlier_distance
-        return tuple(
-            ViewFit(inlier_ratio([view], distance), len(view), view.contradiction if len(views) > 1 else 0.0)
-            for view in views
+            fits=tuple(ViewFit(inlier_ratio([view], distance), view.num_points, view.contradiction) for view in views)
+            if len(views) > 1
+            else (),
         )
 
     def _centers(self, active: Int64) -> Float64:
