@@ -22,6 +22,7 @@ from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.parallel import one_thread_each
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor, open_pyramid_extractor
+from vizloc_ros.pixloc.optimizer.aligned_view import View
 from vizloc_ros.pixloc.optimizer.alignment import align
 from vizloc_ros.pixloc.optimizer.alignment_options import AlignmentOptions, FineOptions
 from vizloc_ros.pixloc.optimizer.pose_optimizer import Alignment
@@ -109,8 +110,8 @@ def _frame_table(cases: Sequence[_Case], rows: Sequence[Sequence[Cell]]) -> Tabl
 def _ours(
     case: _Case, pyramid: FeaturePyramid, extractor: PyramidExtractor, options: AlignmentOptions | None = None
 ) -> Alignment:
-    camera, learned = case.record.camera, extractor.learned
-    return align(pyramid, case.references, camera, [case.prior], learned, options, case.correction)[0]
+    view = View(pyramid, case.references, case.record.camera, case.correction)
+    return align([view], [case.prior], extractor.learned, options)[0]
 
 
 def _comparison_table(cases: Sequence[_Case], extractor: PyramidExtractor) -> Table:

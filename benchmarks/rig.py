@@ -28,8 +28,8 @@ from vizloc_ros.ros.node_options import HFNET, LOCALIZER, VISUAL_MAP_SERVER
 from vizloc_ros.ros.runner import ros
 from vizloc_ros.timing import percentiles
 
-_CAMERAS = ("front", "rear")
-_DATASET = f"synthetic:cameras={','.join(_CAMERAS)}"
+CAMERAS = ("front", "rear")
+DATASET = f"synthetic:cameras={','.join(CAMERAS)}"
 _EVERY, _RATE = 2, 0.3  # of 10 instants a second: 1.5 a second, so that none is dropped on two busy cores
 _FINISH_S = 5.0
 _START_S = 60.0
@@ -45,22 +45,22 @@ class _Run:
 
 def benchmark(out: Path) -> list[Table]:
     """Replay a lap with each camera alone, with both, and with the front one covered for its second half."""
-    source = open_dataset(_DATASET)
+    source = open_dataset(DATASET)
     records = every(source.records("query"), _EVERY)
     half = records[len(records) // 2].timestamp_ns
     systems: dict[str, Callable[[Path], _Run]] = {}
     with TemporaryDirectory(dir=out) as temporary:
         folder = Path(temporary)
         build_map(
-            source.records("map"), open_extractor("hfnet", device=Device(threads=1)), folder / "map", dataset=_DATASET
+            source.records("map"), open_extractor("hfnet", device=Device(threads=1)), folder / "map", dataset=DATASET
         )
-        for name in _CAMERAS:
+        for name in CAMERAS:
             systems[f"{name} alone"] = partial(
                 _run_alone, [record for record in records if record.mounting.camera == name], folder / "map"
             )
         systems["front and rear"] = partial(_run_rig, records, folder / "map")
-        for kind, cover in (("covered", _hide), ("85 % covered", partial(covered, kind="most", seed=0, seconds=0.0))):
-            changed = [_altered(record, cover) if _is_covered(record, half) else record for record in records]
+        for kind, cover in (("covered", hide), ("85 % covered", partial(covered, kind="most", seed=0, seconds=0.0))):
+            changed = [altered(record, cover) if is_covered(record, half) else record for record in records]
             systems[f"both, front {kind} for half the lap"] = partial(_run_rig, changed, folder / "map")
         runs = {name: run(folder / f"bag_{index}") for index, (name, run) in enumerate(systems.items())}
     truth = {
@@ -91,15 +91,18 @@ def benchmark(out: Path) -> list[Table]:
     return [Table("Two cameras: through the nodes", columns, rows, notes)]
 
 
-def _is_covered(record: Record, from_ns: int) -> bool:
-    return record.mounting.camera == _CAMERAS[0] and record.timestamp_ns >= from_ns
+def is_covered(record: Record, from_ns: int) -> bool:
+    """Tell whether a record is of the camera that is covered from a time on."""
+    return record.mounting.camera == CAMERAS[0] and record.timestamp_ns >= from_ns
 
 
-def _altered(record: Record, change: Callable[[UInt8], UInt8]) -> Record:
+def altered(record: Record, change: Callable[[UInt8], UInt8]) -> Record:
+    """Record with another image."""
     return replace(record, read_image=lambda: change(record.read_image()))
 
 
-def _hide(image: UInt8) -> UInt8:
+def hide(image: UInt8) -> UInt8:
+    """Image of a camera whose lens is covered."""
     return np.full_like(image, HIDDEN_GRAY)
 
 
@@ -111,12 +114,12 @@ def _run_alone(records: Sequence[Record], map_path: Path, bag: Path) -> _Run:
 
 def _run_rig(records: Sequence[Record], map_path: Path, bag: Path) -> _Run:
     write_bag(records, bag)
-    hfnets = [f"{name}/{HFNET}" for name in _CAMERAS]
+    hfnets = [f"{name}/{HFNET}" for name in CAMERAS]
     of_map = {"map_path": str(map_path)}
     parameters = {
         HFNET: of_map,
-        VISUAL_MAP_SERVER: {**of_map, "cameras": _CAMERAS},
-        LOCALIZER: {"cameras": _CAMERAS},
+        VISUAL_MAP_SERVER: {**of_map, "cameras": CAMERAS},
+        LOCALIZER: {"cameras": CAMERAS},
     }
     nodes, domain = [*hfnets, VISUAL_MAP_SERVER, LOCALIZER], private_domain()
     processes = NodeProcesses(
@@ -126,11 +129,11 @@ def _run_rig(records: Sequence[Record], map_path: Path, bag: Path) -> _Run:
         log=bag.with_suffix(".log"),
         environment={"ROS_DOMAIN_ID": str(domain)},
     )
-    published = PublishedImages(f"/{_CAMERAS[0]}/image")
+    published = PublishedImages(f"/{CAMERAS[0]}/image")
     with ros([], domain), processes, spinning_recorder() as recorder:
         player = BagPlayer(recorder, bag, rate=_RATE, on_published=published.add)
         wait_until(lambda: is_ready(recorder, nodes), _START_S, processes, "the nodes did not start")
-        player.wait_for_subscribers({f"/{name}/{topic}": 1 for name in _CAMERAS for topic in ("image", "camera_info")})
+        player.wait_for_subscribers({f"/{name}/{topic}": 1 for name in CAMERAS for topic in ("image", "camera_info")})
         player.play()
         time.sleep(_FINISH_S)
         player.close()

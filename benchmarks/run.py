@@ -18,6 +18,7 @@ import nodes
 import quantization
 import retrieval_scale
 import rig
+import rig_tracking
 import robotcar_size
 import sessions
 import typer
@@ -42,6 +43,7 @@ BENCHMARKS: dict[str, Callable[[Path], list[Table]]] = {
     "nodes": nodes.benchmark,
     "demo": demo.benchmark,
     "rig": rig.benchmark,
+    "rig_tracking": rig_tracking.benchmark,
 }
 
 

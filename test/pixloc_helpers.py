@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pycolmap import Rigid3d
 
+from vizloc_ros.arrays import UInt8
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.features.device import Device
 from vizloc_ros.geometry.poses import pose_error
@@ -32,7 +33,13 @@ def with_references(source: Path, records: list[Record], folder: Path) -> Path:
 def frame_of(record: Record, visual_map: VisualMap, odom_from_cam: Rigid3d | None = None) -> Frame:
     """A record for the tracker."""
     correction = visual_map.info.intrinsics_correction(record.camera)
-    return Frame(record.read_image(), record.camera, record.timestamp_ns, correction, odom_from_cam)
+    return Frame.of_camera(record.read_image(), record.camera, record.timestamp_ns, correction, odom_from_cam)
+
+
+def with_image(frame: Frame, image: UInt8, stamp_ns: int | None = None) -> Frame:
+    """The frame of the only camera with another image."""
+    (own,) = frame.images
+    return replace(frame, images=(replace(own, image=image),), stamp_ns=stamp_ns or frame.stamp_ns)
 
 
 def in_memory(record: Record) -> Record:

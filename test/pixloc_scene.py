@@ -9,6 +9,7 @@ from pycolmap import Rigid3d
 from vizloc_ros.arrays import Float32, Float64
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.se3 import se3_exp
+from vizloc_ros.pixloc.optimizer.aligned_view import View
 from vizloc_ros.pixloc.optimizer.alignment_options import LearnedAlignment
 from vizloc_ros.pixloc.optimizer.projection import project
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
@@ -37,6 +38,9 @@ class Scene:
     references: References
     learned: LearnedAlignment
 
+    def view(self, correction: IntrinsicsCorrection | None = None) -> View:
+        return View(self.pyramid, self.references, CAMERA, correction or IntrinsicsCorrection())
+
     def only_level(self, index: int) -> "Scene":
         """The same with that level alone."""
         return Scene(
@@ -49,14 +53,21 @@ class Scene:
         return replace(self, learned=LearnedAlignment(self.learned.dampings, loss))
 
 
-def scene(landmarks: int = 300, *, noise: float = 0.0, correction: IntrinsicsCorrection | None = None) -> Scene:
-    """Without ``noise`` in the references, every residual is zero at ``TRUTH``."""
-    rng = np.random.default_rng(7)
+def scene(
+    landmarks: int = 300,
+    *,
+    noise: float = 0.0,
+    correction: IntrinsicsCorrection | None = None,
+    truth: Rigid3d = TRUTH,
+    seed: int = 0,
+) -> Scene:
+    """Without ``noise`` in the references, every residual is zero at the pose ``truth`` of the camera."""
+    rng = np.random.default_rng(7 + seed)
     pixels = rng.uniform((12, 12), (CAMERA.width - 13, CAMERA.height - 13), (landmarks, 2))
-    points = TRUTH.inverse() * (CAMERA.rays(pixels) * rng.uniform(4, 25, (landmarks, 1)))
-    pose = TRUTH.matrix()[None]
+    points = truth.inverse() * (CAMERA.rays(pixels) * rng.uniform(4, 25, (landmarks, 1)))
+    pose = truth.matrix()[None]
     seen = project(pose[:, :, :3], pose[:, :, 3], points, CAMERA, correction or IntrinsicsCorrection()).pixels[0]
-    levels = tuple(smooth_level(CAMERA.size, stride, seed) for seed, stride in enumerate(STRIDES))
+    levels = tuple(smooth_level(CAMERA.size, stride, 3 * seed + i) for i, stride in enumerate(STRIDES))
     references = [sample_references(level, seen, normalize=False) for level in levels]
     noisy = tuple(
         replace(level, features=level.features + rng.normal(0, noise, level.features.shape).astype(np.float32))

@@ -12,6 +12,7 @@ from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Float64
 from vizloc_ros.geometry.se3 import (
+    adjoint,
     cross_matrix,
     se3_exp,
     se3_log,
@@ -101,6 +102,12 @@ def test_group_axioms(a: Rigid3d, b: Rigid3d, c: Rigid3d) -> None:
     assert_same_pose(a * Rigid3d(), a)
     assert_same_pose(a * a.inverse(), Rigid3d())
     assert_same_pose((a * b).inverse(), b.inverse() * a.inverse(), atol=1e-11)
+
+
+@quick
+@given(poses, tangents)
+def test_the_adjoint_moves_a_motion_to_another_frame(pose: Rigid3d, xi: Float64) -> None:
+    assert_same_pose(se3_exp(adjoint(pose) @ xi), pose * se3_exp(xi) * pose.inverse(), atol=1e-9)
 
 
 @quick

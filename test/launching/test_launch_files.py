@@ -171,7 +171,14 @@ def test_topics_of_cameras_are_in_their_namespaces():
     assert (of_hfnet["image"], of_hfnet["odom"], of_hfnet["/tf"]) == ("image_raw", "/odom", "/car/tf")
     assert of_hfnet["map/served"] == "/car/map/served"
     assert of_hfnet["tracker/state"] == "/car/tracker/state"
-    assert dict(remappings_of("pixloc_tracker", names, given, "/car"))["image"] == "front/image_raw"
+    of_tracker = dict(remappings_of("pixloc_tracker", names, given, "/car"))
+    assert of_tracker == {
+        "odom": "/odom",
+        "/tf": "tf",
+        "front/image": "front/image_raw",
+        "rear/image": "rear/image_raw",
+    }
+    assert dict(remappings_of("visual_map_server", names, given, "/car"))["image"] == "front/image_raw"
     assert remappings_of("hfnet", (), given, "/car") == given
 
 

@@ -217,7 +217,7 @@ def test_a_section_with_the_former_name_of_a_node_is_named(tmp_path: Path) -> No
 
 
 def test_several_cameras_are_told_to_the_nodes_of_all(tmp_path: Path) -> None:
-    nodes = ("front/hfnet", "rear/hfnet", "visual_map_server", "localizer")
+    nodes = ("front/hfnet", "rear/hfnet", "visual_map_server", "localizer", "pixloc_tracker")
     text = "/**/hfnet: {ros__parameters: {threads: 2}}\n/rear/hfnet: {ros__parameters: {threads: 3}}"
     values = node_values(nodes, "", PACKAGE, file(tmp_path, text), {}, ("front", "rear"))
     assert [values.text(node, "threads") for node in nodes[:2]] == ["2", "3"]
@@ -228,6 +228,17 @@ def test_several_cameras_are_told_to_the_nodes_of_all(tmp_path: Path) -> None:
     for node in nodes[2:]:
         assert written[f"/{node}"]["ros__parameters"]["cameras"] == ["front", "rear"]
     assert "cameras" not in written["/front/hfnet"]["ros__parameters"]
+
+
+@pytest.mark.parametrize(
+    ("given", "used"), [("[rear]", ["rear"]), ("[rear, front]", ["rear", "front"]), ("[left]", ["front", "rear"])]
+)
+def test_the_tracker_may_be_given_some_of_the_cameras(given: str, used: list[str], tmp_path: Path) -> None:
+    nodes = ("front/hfnet", "rear/hfnet", "visual_map_server", "localizer", "pixloc_tracker")
+    text = f"pixloc_tracker: {{ros__parameters: {{cameras: {given}}}}}"
+    values = node_values(nodes, "", PACKAGE, file(tmp_path, text), {}, ("front", "rear"))
+    assert values.by_node["pixloc_tracker"]["cameras"].texts == used
+    assert values.by_node["localizer"]["cameras"].texts == ["front", "rear"]
 
 
 def test_sections_and_cameras_that_the_launch_does_not_know_are_named(tmp_path: Path) -> None:

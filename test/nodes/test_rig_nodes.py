@@ -18,10 +18,12 @@ from std_srvs.srv import Trigger
 
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.synthetic import SyntheticStreet, open_synthetic
+from vizloc_ros.datasets.synthetic.lens_covers import covered
 from vizloc_ros.features.extractor import open_extractor
 from vizloc_ros.geometry.covariance import max_position_std
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.builder import build_map
+from vizloc_ros.nodes.tracker_input import LATE
 from vizloc_ros.replay.processes import NodeProcesses
 from vizloc_ros.replay.recorder import Recorder
 from vizloc_ros.ros.extrinsics import tf_message_type
@@ -89,11 +91,12 @@ class RigBench:
     def send(self, records: dict[str, Record], apart_ns: int = 0, **pixels: np.ndarray) -> int:
         """Publish the images of some cameras, the rear one ``apart_ns`` later; return the first stamp."""
         self.stamp_ns += 100_000_000
+        grays = {name: np.ascontiguousarray(pixels.get(name, records[name].read_image())) for name in records}
         for name, record in records.items():
             stamp_ns = self.stamp_ns + (apart_ns if name == REAR else 0)
             header = header_of(stamp_ns, f"{name}_optical_frame")
             self._infos[name].publish(rectified_camera_to_msg(record.camera, header))
-            gray = np.ascontiguousarray(pixels.get(name, record.read_image()))
+            gray = grays[name]
             msg = Image(header=header, height=gray.shape[0], width=gray.shape[1], encoding="mono8", step=gray.shape[1])
             msg.data.frombytes(gray.tobytes())
             self._images[name].publish(msg)
@@ -119,8 +122,8 @@ class RigBench:
         self.node.destroy_client(client)
         return answer.result()
 
-    def value(self, key: str) -> str:
-        status = self.recorder.statuses.get(LOCALIZER)
+    def value(self, key: str, node: str = LOCALIZER) -> str:
+        status = self.recorder.statuses.get(node)
         return next((pair.value for pair in status.values if pair.key == key), "") if status else ""
 
     def expect_message(self, node: str, *words: str) -> None:
@@ -147,19 +150,18 @@ def error(found: RigBench, stamp: int, records: dict[str, Record]) -> tuple[floa
 def rig_bench(
     map_path: Path, log: Path, mounts: dict[str, Record], executables: tuple[str, ...] = EXECUTABLES
 ) -> Iterator[RigBench]:
-    """Context with the running nodes of both cameras, and the tracker of the front one, if it is to be started."""
+    """Context with the running nodes of both cameras, with their tracker if it is to be started."""
     common = {"map_path": str(map_path)}
     of_images = {**common, "max_image_age": 0.0, "withhold_frozen": False}
     parameters: dict[str, dict[str, Any]] = {
         HFNET: {**of_images, "tracking_period": 1.0},
         VISUAL_MAP_SERVER: {**common, "cameras": CAMERAS},
         LOCALIZER: {"cameras": CAMERAS, "camera_wait": 0.3},
-        TRACKER: {**of_images, "long_side": LONG_SIDE, "threads": 1},
+        TRACKER: {**of_images, "cameras": CAMERAS, "long_side": LONG_SIDE, "threads": 1},
     }
-    of_tracker = {f"{TRACKER}:{topic}": f"/{FRONT}/{topic}" for topic in ("image", "camera_info")}
     with own_domain() as domain, ros_nodes("bench", domain_id=domain) as [node]:
         environment = {"ROS_DOMAIN_ID": str(domain), "PYTHONWARNINGS": "error"}
-        with NodeProcesses(parameters, of_tracker, executables, log=log, environment=environment) as running:
+        with NodeProcesses(parameters, {}, executables, log=log, environment=environment) as running:
             recorder = Recorder(context=node.context)
             made = RigBench(node, recorder, running)
             made.mount(mounts, tuple(mounts))
@@ -281,43 +283,82 @@ def test_a_camera_without_a_transform_is_named_and_left_out(
         assert said(), made.recorder.messages
 
 
+def tracks(made: RigBench) -> bool:
+    return bool(made.recorder.states) and made.recorder.states[-1][1] == "TRACKING"
+
+
+def begin_to_track(made: RigBench, records: dict[str, Record]) -> None:
+    """Send the images of an instant until the tracker tracks."""
+    for _ in range(100):
+        if tracks(made):
+            return
+        made.send(records)
+        with suppress(AssertionError):
+            made.spin_until(lambda: tracks(made), timeout_s=0.2)
+    assert tracks(made), made.recorder.messages[-5:]
+
+
+def track(made: RigBench, instants: list[dict[str, Record]], period_s: float = 0.4, **pixels: Any) -> list[int]:
+    """Send the images of instants one after the other, some with other pixels; return the stamps that were tracked."""
+    stamps = {}
+    for records in instants:
+        changed = {name: change(records[name]) for name, change in pixels.items() if name in records}
+        stamps[made.send(records, **changed)] = records
+        with suppress(AssertionError):
+            made.spin_until(lambda: False, timeout_s=period_s)
+    found = [stamp for stamp in stamps if stamp in made.recorder.tracked]
+    for stamp in found:
+        record = next(iter(stamps[stamp].values()))
+        truth = record.world_from_cam * record.mounting.base_from_cam.inverse()
+        assert pose_error(made.recorder.tracked[stamp].map_from_base, truth)[0] < 0.25
+    return found
+
+
+def mostly_covered(record: Record) -> np.ndarray:
+    return covered(record.read_image(), "most", 0, 0.0)
+
+
+@pytest.fixture(scope="module")
+def tracked_rig_map(rig_map: Path, rig_street: SyntheticStreet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return with_references(rig_map, rig_street.records("map"), tmp_path_factory.mktemp("tracked_rig") / "map")
+
+
 @pytest.mark.alone
-def test_the_tracker_follows_the_first_camera_and_both_rest_meanwhile(
-    rig_map: Path, rig_street: SyntheticStreet, tmp_path: Path
+def test_the_tracker_follows_by_both_cameras_and_both_rest_meanwhile(
+    tracked_rig_map: Path, rig_street: SyntheticStreet, tmp_path: Path
 ) -> None:
-    folder = with_references(rig_map, rig_street.records("map"), tmp_path / "map")
-    with rig_bench(folder, tmp_path / "log", instant(rig_street, 0), (*EXECUTABLES, TRACKER)) as made:
-
-        def tracks() -> bool:
-            return bool(made.recorder.states) and made.recorder.states[-1][1] == "TRACKING"
-
-        start = instant(rig_street, 2)
-        for _ in range(100):
-            if tracks():
-                break
-            made.send(start)
-            with suppress(AssertionError):
-                made.spin_until(tracks, timeout_s=0.2)
-        assert tracks(), made.recorder.messages[-5:]
-        stamps = {}
-        for index in range(2, 16):
-            records = instant(rig_street, index)
-            stamps[made.send(records)] = records
-            with suppress(AssertionError):
-                made.spin_until(lambda: False, timeout_s=0.3)
-        found = [stamp for stamp in stamps if stamp in made.recorder.tracked]
-        assert len(found) >= 7
-        for stamp in found:
-            front = stamps[stamp][FRONT]
-            truth = front.world_from_cam * front.mounting.base_from_cam.inverse()
-            assert pose_error(made.recorder.tracked[stamp].map_from_base, truth)[0] < 0.25
+    with rig_bench(tracked_rig_map, tmp_path / "log", instant(rig_street, 0), (*EXECUTABLES, TRACKER)) as made:
+        begin_to_track(made, instant(rig_street, 2))
+        assert len(track(made, [instant(rig_street, index) for index in range(2, 16)])) >= 7
+        made.spin_until(lambda: made.value("tracked_by", TRACKER) == "front, rear")
         for name in CAMERAS:
             assert made.recorder.count(f"{name}/{HFNET}", "throttled") > 0
+
+
+@pytest.mark.alone
+def test_the_tracker_tracks_through_a_camera_that_is_covered_or_missing(
+    tracked_rig_map: Path, rig_street: SyntheticStreet, tmp_path: Path
+) -> None:
+    with rig_bench(tracked_rig_map, tmp_path / "log", instant(rig_street, 0), (*EXECUTABLES, TRACKER)) as made:
+        begin_to_track(made, instant(rig_street, 2))
+        track(made, [instant(rig_street, index) for index in range(2, 5)])
+        made.recorder.messages.clear()
+        assert len(track(made, [instant(rig_street, index) for index in range(5, 9)], front=black)) >= 3
+        made.expect_message(TRACKER, f"TRACKING; without {FRONT}: the image is black")
+        made.spin_until(lambda: made.value("tracked_by", TRACKER) == REAR)
+        assert len(track(made, [instant(rig_street, index) for index in range(9, 12)], front=mostly_covered)) >= 2
+        alone = [{FRONT: instant(rig_street, index)[FRONT]} for index in range(12, 16)]
+        assert len(track(made, alone)) >= 3
+        made.expect_message(TRACKER, f"without {REAR}: {LATE}")
+        assert int(made.value("instants_without_rear", TRACKER)) >= 3
+        assert tracks(made)
+        assert made.recorder.count(TRACKER, "became_lost") == 0
 
 
 @pytest.mark.parametrize(
     ("node", "parameters", "words"),
     [
+        (TRACKER, {"cameras": ["front", "front"]}, ("parameter", "cameras", "each camera must come once")),
         (LOCALIZER, {"cameras": ["front", "front"]}, ("parameter", "cameras", "each camera must come once")),
         (LOCALIZER, {"cameras": ["/front"]}, ("parameter", "cameras", "'/front'", "namespaces such as front")),
         (LOCALIZER, {"cameras": ["front"], "base_from_cam": [0.0] * 6 + [1.0]}, ("base_from_cam", "/tf_static")),
@@ -328,7 +369,7 @@ def test_the_tracker_follows_the_first_camera_and_both_rest_meanwhile(
 def test_wrong_parameters_are_named(
     node: str, parameters: dict[str, Any], words: tuple[str, ...], rig_map: Path, tmp_path: Path
 ) -> None:
-    given = {node: {**({"map_path": str(rig_map)} if node == VISUAL_MAP_SERVER else {}), **parameters}}
+    given = {node: {**({"map_path": str(rig_map)} if node != LOCALIZER else {}), **parameters}}
     with own_domain() as domain:
         environment = {"ROS_DOMAIN_ID": str(domain)}
         with NodeProcesses(given, {}, (node,), log=tmp_path / "log", environment=environment) as processes:

@@ -27,9 +27,10 @@ BENT = IntrinsicsCorrection(focal=0.01, cx=3.0, cy=-2.0, radial=-0.03)
 
 
 def aligned(what: Scene = SCENE, priors: list[Any] = PRIORS, **options: Any) -> list[Alignment]:
-    apart = {name: options.pop(name) for name in ("correction", "finalists", "trace") if name in options}
+    apart = {name: options.pop(name) for name in ("finalists", "trace") if name in options}
+    view = what.view(options.pop("correction", None))
     settings = AlignmentOptions(**{"min_motion": 1e-4, **options})
-    return align(what.pyramid, what.references, CAMERA, priors, what.learned, settings, **apart)
+    return align([view], priors, what.learned, settings, **apart)
 
 
 def assert_found(outcome: Alignment, metres: float = 1e-4, degrees: float = 1e-3) -> None:
@@ -57,7 +58,7 @@ def test_other_losses_converge(alpha: float) -> None:
 
 
 def test_default_options_converge_to_a_hundredth_of_a_pixel() -> None:
-    for outcome in align(SCENE.pyramid, SCENE.references, CAMERA, PRIORS, SCENE.learned):
+    for outcome in align([SCENE.view()], PRIORS, SCENE.learned):
         assert_found(outcome, metres=1e-3, degrees=1e-2)
 
 

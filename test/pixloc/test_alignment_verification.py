@@ -9,7 +9,7 @@ from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.geometry.se3 import se3_exp
 from vizloc_ros.pixloc.motion import Prediction
-from vizloc_ros.pixloc.optimizer.pose_optimizer import Alignment
+from vizloc_ros.pixloc.optimizer.pose_optimizer import Alignment, ViewFit
 from vizloc_ros.pixloc.verification import Verification, VerificationOptions, agreement_ratio, deviation, verify
 
 OPTIONS = VerificationOptions()
@@ -53,6 +53,31 @@ def test_rejected_alignments_have_a_reason(changes: dict[str, Any], reason: str)
     verification = verify(replace(GOOD, **changes), None, OPTIONS)
     assert reason in verification.reason
     assert not verification.ambiguous
+
+
+def of_views(*fits: tuple[float, int, float]) -> Alignment:
+    """Alignment of several views: inlier ratio, number of landmarks and contradiction of each."""
+    ratio = sum(ratio * count for ratio, count, _ in fits) / sum(count for _, count, _ in fits)
+    return replace(GOOD, inlier_ratio=ratio, fits=tuple(ViewFit(*fit) for fit in fits))
+
+
+def test_every_view_must_look_as_in_the_map() -> None:
+    assert verify(of_views((0.9, 400, 0.1), (0.7, 300, 0.1)), None, OPTIONS, 3.0) == Verification("")
+    unlike = verify(of_views((0.9, 400, 0.1), (0.3, 300, 0.1)), None, OPTIONS, 3.0)
+    assert "only 30% of the landmarks look as in the map" in unlike.reason
+
+
+@pytest.mark.parametrize("contradiction", [3.1, np.inf])
+def test_no_view_may_contradict_the_pose(contradiction: float) -> None:
+    apart = of_views((0.9, 400, contradiction), (0.9, 300, 0.1))
+    assert verify(apart, None, OPTIONS, 3.0).reason == "the cameras contradict each other"
+    assert verify(apart, None, OPTIONS).reason == ""
+
+
+def test_one_strong_view_is_evidence_enough() -> None:
+    assert not verify(of_views((0.8, 100, 0.0), (0.4, 400, 0.0)), None, OPTIONS, 3.0).ambiguous
+    assert verify(of_views((0.8, 39, 0.0), (0.4, 400, 0.0)), None, OPTIONS, 3.0).ambiguous, "of too few landmarks"
+    assert verify(of_views((0.5, 100, 0.0), (0.4, 400, 0.0)), None, OPTIONS, 3.0).ambiguous
 
 
 def test_with_few_inliers_the_position_must_be_more_exact() -> None:

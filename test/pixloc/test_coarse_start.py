@@ -14,7 +14,7 @@ SCENE = scene()
 
 def needed(position_std: float, rotation_std: float) -> int:
     prediction = Prediction(TRUTH.inverse(), position_std, rotation_std)
-    return coarsest_needed(SCENE.pyramid, SCENE.references, CAMERA, prediction)
+    return coarsest_needed(SCENE.view(), prediction)
 
 
 def test_less_accurate_predictions_need_more_levels() -> None:
@@ -36,6 +36,6 @@ def test_the_next_level_is_needed_beyond_the_basin_of_the_finer_one() -> None:
 
 @pytest.mark.parametrize("coarsest", [0, 1, 2])
 def test_skipped_levels_have_no_iterations(coarsest: int) -> None:
-    (found,) = align(SCENE.pyramid, SCENE.references, CAMERA, [PRIORS[3]], SCENE.learned, coarsest=coarsest)
+    (found,) = align([SCENE.view()], [PRIORS[3]], SCENE.learned, coarsest=coarsest)
     assert [bool(count) for count in found.iterations] == [index <= coarsest for index in range(3)]
     assert pose_error(found.cam_from_map, TRUTH) == pytest.approx((0, 0), abs=1e-2)

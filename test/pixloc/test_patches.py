@@ -13,7 +13,6 @@ from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Float32, Float64, UInt8
 from vizloc_ros.errors import FeatureError
-from vizloc_ros.geometry.camera import IntrinsicsCorrection
 from vizloc_ros.geometry.poses import pose_error, transform_points
 from vizloc_ros.geometry.se3 import se3_exp
 from vizloc_ros.pixloc.optimizer.alignment import align
@@ -60,7 +59,7 @@ def with_patches(image: UInt8, what: Scene = FEATURES, seen: UInt8 | None = None
 
 def aligned(what: Scene, prior: Rigid3d = NEAR, **fine: float) -> Alignment:
     options = AlignmentOptions(min_motion=0.02, fine=FineOptions(**fine))
-    (outcome,) = align(what.pyramid, what.references, CAMERA, [prior], what.learned, options, trace=True)
+    (outcome,) = align([what.view()], [prior], what.learned, options, trace=True)
     assert outcome.failure == ""
     return outcome
 
@@ -224,5 +223,5 @@ def test_without_patches_of_image_or_map_there_is_no_fine_level() -> None:
 def test_every_initial_pose_is_refined() -> None:
     what = with_patches(texture())
     priors = [NEAR, se3_exp(np.array([-0.05, 0, 0.05, 0, 0.003, 0])) * TRUTH]
-    for outcome in align(what.pyramid, what.references, CAMERA, priors, what.learned, None, IntrinsicsCorrection()):
+    for outcome in align([what.view()], priors, what.learned):
         assert error(outcome) < 0.001

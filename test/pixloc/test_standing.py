@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from pixloc_helpers import truth
+from pixloc_helpers import truth, with_image
 from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.datasets.record import Record
@@ -23,9 +23,9 @@ def test_it_does_not_jitter(tracker: Tracker, drive: list[tuple[Record, Frame]],
     tracker.offer_prior(truth(record), frame.stamp_ns)
     positions = []
     for index in range(SETTLING + IMAGES):
-        noisy = np.clip(frame.image + rng.normal(0, NOISE, frame.image.shape), 0, 255).astype(np.uint8)
-        stamp_ns = frame.stamp_ns + index * PERIOD_NS
-        tracked = tracker.track(Frame(noisy, frame.camera, stamp_ns, frame.correction))
+        image = frame.images[0].image
+        noisy = np.clip(image + rng.normal(0, NOISE, image.shape), 0, 255).astype(np.uint8)
+        tracked = tracker.track(with_image(frame, noisy, frame.stamp_ns + index * PERIOD_NS))
         assert tracked.map_from_cam is not None, tracked.reason
         positions.append(tracked.map_from_cam.translation)
     stds = np.std(positions[SETTLING:], axis=0)

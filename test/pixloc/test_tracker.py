@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from pixloc_helpers import is_right, truth
+from pixloc_helpers import is_right, truth, with_image
 from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.datasets.record import Record
@@ -13,6 +13,7 @@ from vizloc_ros.evaluation.offline_tracking import submaps_of
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
+from vizloc_ros.pixloc.references import References
 from vizloc_ros.pixloc.submap import SubmapSelector
 from vizloc_ros.pixloc.tracker import Tracker
 from vizloc_ros.pixloc.tracking import Frame, TrackerOptions, TrackerState
@@ -33,9 +34,8 @@ def unlike(frame: Frame, seed: int) -> Frame:
     """Frame of the same time with a random image, which matches nothing in the map."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 255, (12, 20), np.uint8)
-    return replace(
-        frame, image=np.kron(coarse, np.ones((21, 20), np.uint8))[: frame.image.shape[0], : frame.image.shape[1]]
-    )
+    rows, columns = frame.images[0].image.shape
+    return with_image(frame, np.kron(coarse, np.ones((21, 20), np.uint8))[:rows, :columns])
 
 
 def follow(tracker: Tracker, frames: Sequence[tuple[Record, Frame]]) -> list[bool]:
@@ -102,7 +102,7 @@ def test_it_is_lost_after_images_that_do_not_match(tracker: Tracker, drive: list
 
 def test_color_images_are_tracked_as_gray_ones(tracker: Tracker, drive: list[tuple[Record, Frame]]) -> None:
     tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
-    colored = [(record, replace(frame, image=np.dstack([frame.image] * 3))) for record, frame in drive[:4]]
+    colored = [(record, with_image(frame, np.dstack([frame.images[0].image] * 3))) for record, frame in drive[:4]]
     assert all(follow(tracker, colored))
 
 
@@ -112,8 +112,9 @@ def test_an_image_again_with_other_noise_is_none_of_a_vehicle_that_stands(
     tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
     assert all(follow(tracker, drive[:6]))
     last, step = drive[5][1], drive[5][1].stamp_ns - drive[4][1].stamp_ns
-    noise = np.random.default_rng(0).normal(0, 1, last.image.shape)
-    again = replace(last, image=(last.image + noise).clip(0, 255).astype(np.uint8), stamp_ns=last.stamp_ns + step)
+    image = last.images[0].image
+    noise = np.random.default_rng(0).normal(0, 1, image.shape)
+    again = with_image(last, (image + noise).clip(0, 255).astype(np.uint8), last.stamp_ns + step)
     tracked = tracker.track(again)
     assert tracked.state is TrackerState.FROZEN
     assert tracked.map_from_cam is None
@@ -146,8 +147,8 @@ def test_images_in_the_wrong_order_are_withheld(tracker: Tracker, drive: list[tu
     """Every second one is where the camera cannot be, and nothing tells which ones."""
     tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
     assert all(follow(tracker, drive[:6]))
-    swapped = [drive[i + 1 - 2 * (i % 2)][1].image for i in range(6, 16)]
-    found = [tracker.track(replace(frame, image=image)) for (_, frame), image in zip(drive[6:16], swapped, strict=True)]
+    swapped = [drive[i + 1 - 2 * (i % 2)][1].images[0].image for i in range(6, 16)]
+    found = [tracker.track(with_image(frame, image)) for (_, frame), image in zip(drive[6:16], swapped, strict=True)]
     assert [tracked.map_from_cam for tracked in found[1:]] == [None] * 9
     reasons = [tracked.reason for tracked in found[1:]]
     assert any("standard deviations away from the prediction" in reason for reason in reasons)
@@ -318,10 +319,10 @@ def test_a_prior_waits_for_its_landmarks(
 ) -> None:
     selector, there = SubmapSelector(tracked_map), []
 
-    def submaps(pose: Rigid3d) -> object:
-        return submaps_of(selector)(pose) if there else None
+    def submaps(pose: Rigid3d, camera: str) -> References | None:
+        return submaps_of(selector)(pose, camera) if there else None
 
-    tracker = Tracker(extractor, submaps, TrackerOptions(confirmations=1))  # type: ignore[arg-type]
+    tracker = Tracker(extractor, submaps, TrackerOptions(confirmations=1))
     tracker.offer_prior(truth(drive[0][0]), drive[0][1].stamp_ns)
     assert not any(follow(tracker, drive[:3]))
     there.append(True)

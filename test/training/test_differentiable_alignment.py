@@ -72,13 +72,10 @@ def test_steps_are_those_of_the_fast_alignment(index: int, alpha: float, radial:
     what = scene(noise=0.05, correction=IntrinsicsCorrection(radial=radial)).with_loss(BarronLoss(alpha, 0.3))
     alone = what.only_level(index)
     fast = align(
-        alone.pyramid,
-        alone.references,
-        CAMERA,
+        [alone.view(IntrinsicsCorrection(radial=radial))],
         PRIORS,
         alone.learned,
         AlignmentOptions(max_iterations=ITERATIONS, min_motion=1e-12),
-        IntrinsicsCorrection(radial=radial),
     )
     assert all(outcome.iterations == (ITERATIONS,) for outcome in fast)
     count = len(PRIORS)

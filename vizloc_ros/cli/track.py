@@ -20,10 +20,13 @@ from vizloc_ros.cli.arguments import (
 )
 from vizloc_ros.cli.config_file import read_options
 from vizloc_ros.cli.progress import bar
+from vizloc_ros.errors import ConfigError
 from vizloc_ros.evaluation.offline_localization import open_queries
 from vizloc_ros.evaluation.offline_tracking import evaluate_tracking
 from vizloc_ros.evaluation.report import report_table
+from vizloc_ros.evaluation.rig_tracking import evaluate_rig_tracking
 from vizloc_ros.geometry.quarter_turns import rolls_to_try
+from vizloc_ros.localization.rig_view import CAMERA_TOLERANCE
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.option_tree import OptionTree
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
@@ -39,8 +42,14 @@ def track(
     every: EveryOption = 1,
     degrade: DegradeOption = "",
     roll: RollOption = "none",
+    rig: Annotated[bool, typer.Option("--rig", help="Track by the images of several cameras together")] = False,
+    camera_tolerance: Annotated[
+        float, typer.Option(help="With --rig: maximum difference of the times of one instant [s]", min=0)
+    ] = CAMERA_TOLERANCE,
     model: TrackerModelOption = "",
-    localizer: Annotated[bool, typer.Option(help="Also localize every image by itself, to compare")] = True,
+    localizer: Annotated[
+        bool, typer.Option(help="Also localize every image by itself, to compare; not with --rig")
+    ] = True,
     check_camera: Annotated[
         bool, typer.Option(help="Withhold poses of frozen images, and of a calibration that does not fit")
     ] = True,
@@ -64,21 +73,25 @@ def track(
         "degrade": degrade,
         "seed": seed,
     }
-    report = evaluate_tracking(
-        VisualMap.open(map_path, device),
-        open_queries(**queries),
-        out,
-        open_pyramid_extractor(model, device, options.long_side),
-        options=options,
-        rolls=rolls_to_try(roll),
-        localizer_alone=localizer,
-        check_camera=check_camera,
-        alignments=debug,
-        seed=seed,
-        source=queries,
-        details={"command": command_line()},
-        progress=bar,
-    )
+    if rig and (unused := [name for name, is_set in (("roll", roll != "none"), ("debug", debug)) if is_set]):
+        raise ConfigError(f"--rig with --{unused[0]}: that is for one camera, leave out one of them")
+    given = VisualMap.open(map_path, device), open_queries(**queries), out
+    extractor = open_pyramid_extractor(model, device, options.long_side)
+    common: dict[str, Any] = {
+        "options": options,
+        "check_camera": check_camera,
+        "seed": seed,
+        "source": queries,
+        "details": {"command": command_line()},
+        "progress": bar,
+    }
+    if rig:
+        report = evaluate_rig_tracking(*given, extractor, tolerance=camera_tolerance, **common)
+    else:
+        rolls = rolls_to_try(roll)
+        report = evaluate_tracking(
+            *given, extractor, rolls=rolls, localizer_alone=localizer, alignments=debug, **common
+        )
     console = Console()
     console.print(report_table({key: value for key, value in report.items() if key not in _NOT_SHOWN}))
     if "localizer" in report:

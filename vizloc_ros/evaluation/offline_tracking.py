@@ -1,7 +1,7 @@
 """Tracking of a dataset's images in a map, without ROS; the localizer gives the initial pose, and one after a loss."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.option_tree import OptionTree
 from vizloc_ros.parallel import Progress, silent
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
+from vizloc_ros.pixloc.image_aligner import SubmapSource
 from vizloc_ros.pixloc.references import References
 from vizloc_ros.pixloc.submap import Submap, SubmapOptions, SubmapSelector
 from vizloc_ros.pixloc.tracker import Tracker
@@ -66,18 +67,17 @@ class TrackingRun:
         return {name: t.state.value for name, t in self.tracked.items()}
 
 
-def submaps_of(selector: SubmapSelector) -> Callable[[Rigid3d], References | None]:
+def submaps_of(selector: SubmapSelector) -> SubmapSource:
     """Source of a tracker's reference features that reads the map itself."""
-    last: tuple[Submap, References] | None = None
+    newest: dict[str, tuple[Submap, References]] = {}  # by camera
 
-    def around(map_from_cam: Rigid3d) -> References | None:
-        nonlocal last
-        submap = selector.around(map_from_cam)
+    def around(map_from_cam: Rigid3d, camera: str = "") -> References | None:
+        submap = selector.around(map_from_cam, camera)
         if submap is None:
             return None
-        if last is None or last[0] is not submap:
-            last = submap, submap.references.dequantized(unit_features=selector.unit_features)
-        return last[1]
+        if camera not in newest or newest[camera][0] is not submap:
+            newest[camera] = submap, submap.references.dequantized(unit_features=selector.unit_features)
+        return newest[camera][1]
 
     return around
 
@@ -130,7 +130,7 @@ class OfflineTracker:
             tracker.reset()  # its poses are of another calibration, or of the wrong one
             return tracker.withhold(record.timestamp_ns, problem)
         correction = self._map_info.intrinsics_correction(record.camera)
-        return tracker.track(Frame(image, record.camera, record.timestamp_ns, correction))
+        return tracker.track(Frame.of_camera(image, record.camera, record.timestamp_ns, correction))
 
     def _problem_of(self, record: Record, image: UInt8) -> str:
         """Localize the image if it is time to, and return the reason why the calibration is not to be trusted."""
@@ -242,7 +242,7 @@ def evaluate_tracking(
         check_camera=check_camera,
     )
     report: dict[str, Any] = {
-        **_p99_errors(records, run.estimates),
+        **p99_errors(records, run.estimates),
         "num_failed": len(run.reasons),
         "localizations": run.localizations,
         "reasons": run.reasons,
@@ -253,7 +253,7 @@ def evaluate_tracking(
         alone = localize_records(records, visual_map, localizer, progress, rolls=rolls)
         report["localizer"] = {
             **evaluate_poses(alone.estimates, ground_truth(records)).as_dict(),
-            **_p99_errors(records, alone.estimates),
+            **p99_errors(records, alone.estimates),
             "num_failed": len(alone.unlocalized),
             "timings_ms": alone.timings.overall(),
         }
@@ -266,7 +266,7 @@ def evaluate_tracking(
     return written
 
 
-def _p99_errors(records: Sequence[Record], estimates: Mapping[str, Rigid3d]) -> dict[str, float | None]:
+def p99_errors(records: Sequence[Record], estimates: Mapping[str, Rigid3d]) -> dict[str, float | None]:
     """Keys of the report with the 99th percentile of the errors, over the images with an estimate."""
     errors = evaluate_poses(estimates, ground_truth(records)).errors.values()
     translations, rotations = [e.translation_m for e in errors], [e.rotation_deg for e in errors]

@@ -76,6 +76,15 @@ def se3_log(pose: Rigid3d) -> Float64:
     return np.concatenate([so3_left_jacobian_inverse(phi) @ pose.translation, phi])
 
 
+def adjoint(a_from_b: Rigid3d) -> Float64:
+    """Adjoint (6, 6) of a rigid motion T: exp(Ad xi) = T exp(xi) T^-1, with Ad = [[R, t^ R], [0, R]]."""
+    rotation = a_from_b.rotation.matrix()
+    result = np.zeros((6, 6))
+    result[:3, :3] = result[3:, 3:] = rotation
+    result[:3, 3:] = cross_matrix(a_from_b.translation) @ rotation
+    return result
+
+
 def interpolated(before: Rigid3d, after: Rigid3d, ratio: float) -> Rigid3d:
     """Pose on the screw motion between two poses a_from_b: the first one at 0, the second one at 1."""
     return before * se3_exp(ratio * se3_log(before.inverse() * after))

@@ -84,8 +84,11 @@ def node_values(
 
 
 def _name_cameras(by_node: dict[str, Values], cameras: Sequence[str]) -> None:
-    """Give the cameras to the nodes that work with all of them."""
-    for node in {MAP_SERVER, LOCALIZER} & by_node.keys():
+    """Give the cameras to the nodes that work with all of them; the tracker may have been given some of them."""
+    for node in {MAP_SERVER, LOCALIZER, TRACKER} & by_node.keys():
+        own = by_node[node].get(_CAMERAS)
+        if node == TRACKER and own is not None and own.texts and set(own.texts) <= set(cameras):
+            continue
         if cameras:
             by_node[node][_CAMERAS] = Value.of(cameras)
         elif _CAMERAS in by_node[node]:

@@ -52,6 +52,11 @@ class Value:
         return self.written.value if isinstance(self.written, yaml.ScalarNode) else ""
 
     @property
+    def texts(self) -> list[str]:
+        """Scalars of a list without their quotes; none for a scalar."""
+        return [one.value for one in self.written.value] if isinstance(self.written, yaml.SequenceNode) else []
+
+    @property
     def is_true(self) -> bool:
         """Return true if ROS takes it for true."""
         return self.text in _TRUE

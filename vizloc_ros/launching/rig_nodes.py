@@ -33,7 +33,7 @@ def remappings_of(
     """Topics of a node.
 
     An hfnet of a camera takes the images in the namespace of that, and shares the map and the tracker's state with the
-    nodes around. The tracker follows the first camera.
+    nodes around. The tracker takes the images of all cameras. Those of the other nodes, for RViz, are the first one's.
 
     Args:
         node: name of the node, with the namespace of its camera.
@@ -57,4 +57,7 @@ def remappings_of(
         around = {name: f"{namespace}/{topic}" for name, topic in given if name in _TF}
         shared = [(topic, f"{namespace}/{topic}") for topic in SHARED_TOPICS]
         return [*((name, around.get(name, topic)) for name, topic in given), *shared]
-    return [(name, topic_of(cameras[0], topic) if name in IMAGES else topic) for name, topic in given]
+    images, others = [each for each in given if each[0] in IMAGES], [each for each in given if each[0] not in IMAGES]
+    if node != TRACKER:
+        return [*others, *((name, topic_of(cameras[0], topic)) for name, topic in images)]
+    return [*others, *((topic_of(one, name), topic_of(one, topic)) for one in cameras for name, topic in images)]

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 from sensor_msgs.msg import CameraInfo, PointCloud2
 
+from vizloc_ros.ros.instant_input import InstantInput
 from vizloc_ros.ros.messages import stamp_to_ns
 from vizloc_ros.ros.node_options import LocalizerOptions, topic_of
 from vizloc_ros.ros.pipeline_node import PipelineNode
 from vizloc_ros.ros.qos import FEATURES
-from vizloc_ros.ros.rig_join import Instant, RigJoin
 from vizloc_ros.ros.stamp_guard import StampGuard, Verdict
 from vizloc_ros.ros.stamp_join import StampJoin
-from vizloc_ros.timing import NANOSECONDS
 
 CHANNELS = ("features/camera_info", "features", "candidates")
 Joined = tuple[CameraInfo, PointCloud2, PointCloud2]  # of one image, in the order of the channels
-_LOOKS = 4  # for instants that are over, within the time that they wait
-_SHORTEST_LOOK = 0.005  # s
 
 
 class LocalizerInput:
@@ -48,15 +44,10 @@ class LocalizerInput:
         self._cameras = options.cameras or ("",)
         self._stamps = {camera: StampGuard() for camera in self._cameras}
         self._joins = {camera: StampJoin(CHANNELS) for camera in self._cameras}
-        tolerance = options.camera_tolerance if len(self._cameras) > 1 else 0.0
-        self._rig = RigJoin(self._cameras, round(tolerance * NANOSECONDS), options.camera_wait)
+        self._rig = InstantInput(node, self._cameras, options.camera_tolerance, options.camera_wait)
         for camera in self._cameras:
             for channel, kind in zip(CHANNELS, (CameraInfo, PointCloud2, PointCloud2), strict=True):
                 node.create_subscription(kind, topic_of(camera, channel), self.receiver(camera, channel), FEATURES)
-        if len(self._cameras) > 1:
-            node.create_timer(
-                max(options.camera_wait / _LOOKS, _SHORTEST_LOOK), self._look, clock=node.diagnostics.clock
-            )
 
     def receiver(self, camera: str, channel: str) -> Callable[[Any], None]:
         """Receiver of the messages of a camera on a channel."""
@@ -76,7 +67,7 @@ class LocalizerInput:
             for name, count in join.dropped.items():
                 self._node.diagnostics.set_value(f"without_{topic_of(camera, name)}", count)
             if joined is not None:
-                self._submit(self._rig.add(camera, stamp, joined, time.monotonic()))
+                self._rig.add(camera, stamp, joined)
 
         return receive
 
@@ -85,14 +76,3 @@ class LocalizerInput:
         for join in self._joins.values():
             join.reset()
         self._rig.reset()
-
-    def _look(self) -> None:
-        self._submit(self._rig.due(time.monotonic()))
-
-    def _submit(self, instants: list[Instant]) -> None:
-        for instant in instants:
-            self._node.submit(instant)
-        if instants and len(self._cameras) > 1:
-            for counts, words in ((self._rig.without, "instants_without"), (self._rig.late, "late")):
-                for camera, count in counts.items():
-                    self._node.diagnostics.set_value(f"{words}_{camera}", count)

@@ -1,13 +1,12 @@
-"""Tracker node: tracks the camera from image to image, from the localizer's pose on, and reports when it is lost."""
+"""Tracker node: tracks the camera, or a rig, from the localizer's pose on, and reports when it is lost."""
 
 from __future__ import annotations
 
 import array
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
@@ -17,26 +16,23 @@ from pycolmap import Rigid3d
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
-from vizloc_ros.arrays import Float64, UInt8
+from vizloc_ros.arrays import Float64
 from vizloc_ros.errors import CameraError, FeatureError, FrozenCameraError, MapError
-from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.covariance import max_position_std, move_to_base
 from vizloc_ros.geometry.velocity import VelocityEstimator
 from vizloc_ros.mapping.keyframe_rolls import KeyframeRolls
 from vizloc_ros.mapping.map_format import MapInfo
 from vizloc_ros.mapping.visual_map import VisualMap
-from vizloc_ros.nodes.submap_client import SubmapClient
+from vizloc_ros.nodes.submap_client import SubmapClients
+from vizloc_ros.nodes.tracker_input import MountedImage, TrackerInput
 from vizloc_ros.nodes.tracker_priors import TrackerPriors
 from vizloc_ros.pixloc.debug_image import draw_travel
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
-from vizloc_ros.pixloc.references import References
 from vizloc_ros.pixloc.tracker import Tracker
-from vizloc_ros.pixloc.tracking import Frame, Tracked, TrackerState
+from vizloc_ros.pixloc.tracking import CameraImage, Frame, Tracked, TrackerState
 from vizloc_ros.pixloc.verification import deviation
 from vizloc_ros.ros.diagnostics import Level
-from vizloc_ros.ros.extrinsics import CameraExtrinsics
 from vizloc_ros.ros.fix_messages import GeographicPublisher
-from vizloc_ros.ros.image_input import ImageInput
 from vizloc_ros.ros.initial_pose import subscribe_to_initial_pose
 from vizloc_ros.ros.messages import header_of, pose_with_covariance_to_msg, stamp_to_ns, twist_to_msg
 from vizloc_ros.ros.node_options import TRACKER, TrackerNodeOptions
@@ -44,6 +40,7 @@ from vizloc_ros.ros.odometry_buffer import subscribe_to_odometry
 from vizloc_ros.ros.parameters import declare_options
 from vizloc_ros.ros.publishers import PathPublisher
 from vizloc_ros.ros.qos import POSE, STATE
+from vizloc_ros.ros.rig_join import Instant
 from vizloc_ros.ros.runner import run_node
 from vizloc_ros.ros.served_map import MapUserNode
 from vizloc_ros.ros.services import trigger_service
@@ -56,7 +53,7 @@ _MAX_FAULT_CHARS = 500
 
 
 class PixLocTrackerNode(MapUserNode):
-    """Node that aligns each image with the landmarks around the predicted pose.
+    """Node that aligns the images of each instant with the landmarks around the predicted pose.
 
     The tracker belongs to the worker; callbacks only store their input for it.
     """
@@ -71,7 +68,7 @@ class PixLocTrackerNode(MapUserNode):
         self._publishing = threading.Lock()  # a pose, or the change to another map
         self._priors = TrackerPriors(self.diagnostics)
         self._loaded: tuple[Tracker, MapInfo] | None = None
-        self._submaps = SubmapClient(self, self.options.max_submap_distance)
+        self._submaps = SubmapClients(self, self.options.cameras or ("",), self.options.max_submap_distance)
         self.begin(autostart=self.options.autostart, cpu_affinity=self.options.cpu_affinity)
 
     def open(self) -> None:
@@ -80,9 +77,6 @@ class PixLocTrackerNode(MapUserNode):
         self._fault = ""  # reason of the localizer for which no pose can be trusted
         options = self.options
         self._odometry = subscribe_to_odometry(self) if options.use_odometry else None
-        self._extrinsics = CameraExtrinsics(
-            self, options.base_frame, options.fixed_base_from_cam, moving=options.moving_mount
-        )
         self._tf = TransformOutput(self, options, self._odometry)
         self._velocity = _velocity_estimator(options)
         self._pose = self.create_publisher(PoseWithCovarianceStamped, "pose", POSE)
@@ -97,18 +91,8 @@ class PixLocTrackerNode(MapUserNode):
             self.diagnostics.count(counter, 0)
         self.diagnostics.set_value("state", TrackerState.NOT_LOCALIZED.value)
         self._submaps.open()
-        # image -> ImageInput -> worker -> _track; it drops the image when the clock has jumped back
-        self._input = ImageInput(
-            self,
-            self.options.image_transport,
-            self.options.silence_timeout,
-            self.options.max_image_age,
-            on_jump=self._on_jump,
-            on_change=self._priors.forget_track,
-            withhold_frozen=self.options.withhold_frozen,
-            stable_messages=self.options.camera_info_stable,
-            max_pixels=self.options.max_image_pixels,
-        )
+        # images -> TrackerInput -> worker -> _track
+        self._input = TrackerInput(self, options, self._on_jump, self._priors.forget_track)
         self.create_subscription(PoseWithCovarianceStamped, "localization/pose", self._on_prior, POSE)
         self.create_subscription(String, "localization/fault", self._on_fault, STATE)
         subscribe_to_initial_pose(self, self._map_frame, self._priors.add_guess)
@@ -127,7 +111,7 @@ class PixLocTrackerNode(MapUserNode):
             extractor.extract(np.zeros((camera.height, camera.width), np.uint8))
         self._submaps.expect(info.number)
         options, frozen = self.options.tracker, self.options.withhold_frozen
-        tracker = Tracker(extractor, self._landmarks_around, options, rolls.roll_of, withhold_frozen=frozen)
+        tracker = Tracker(extractor, self._submaps.landmarks_around, options, rolls.roll_of, withhold_frozen=frozen)
         self._priors.keyframe_poses = np.array(visual_map.keyframe_poses)
         self._loaded, self.map_number = (tracker, info), info.number
         self.diagnostics.set_value("model", extractor.model_id)
@@ -140,7 +124,7 @@ class PixLocTrackerNode(MapUserNode):
     def unload(self) -> None:
         """Forget map and network."""
         self._loaded = None
-        self._submaps.newest = None
+        self._submaps.forget()
         super().unload()
 
     def drop_map(self) -> None:
@@ -171,17 +155,15 @@ class PixLocTrackerNode(MapUserNode):
 
     def _map_frame(self) -> str:
         """Name of the map's frame, as far as it is known."""
-        known = self._submaps.newest.frame if self._submaps.newest is not None else ""
-        return known or self.options.map_frame or (self._loaded[1].frame if self._loaded is not None else "")
+        of_map = self._loaded[1].frame if self._loaded is not None else ""
+        return self._submaps.frame or self.options.map_frame or of_map
 
-    def _landmarks_around(self, map_from_cam: Rigid3d) -> References | None:
-        """Request the landmarks around a predicted pose, and return those of the last answer if they are near it."""
-        self._submaps.request(map_from_cam)
-        return self._submaps.around(map_from_cam)
+    def _track(self, instant: Instant) -> None:
+        """Track the images of an instant and publish its pose, in the worker.
 
-    def _track(self, msg: Any) -> None:
-        """Track an image and publish its pose, in the worker. Raises ``VizlocError`` for an unusable image."""
-        if self.is_overdue(msg.header, self.options.deadline):
+        Raises ``VizlocError`` for unusable images, if they are those of all cameras.
+        """
+        if self.is_overdue(_first_header(instant), self.options.deadline):
             return
         if self._loaded is None:
             raise FeatureError(f"there is no tracker: {self.load_error}")
@@ -192,22 +174,23 @@ class PixLocTrackerNode(MapUserNode):
         stopwatch = Stopwatch()
         with stopwatch("tracker_node_total"):
             try:
-                image, camera = self._input.decode_and_rectify(msg, stopwatch, "tracker")
+                images, problems = self._input.images(instant, stopwatch)
             except FrozenCameraError as error:
-                self._withhold(tracker, stamp_to_ns(msg.header.stamp), str(error))
+                self._withhold(tracker, _stamp_of(instant), str(error))
                 raise
             if fault := self._fault:
-                self._withhold(tracker, stamp_to_ns(msg.header.stamp), fault)
+                self._withhold(tracker, _stamp_of(instant), fault)
                 raise CameraError(fault)
-            stamp_ns = stamp_to_ns(msg.header.stamp)
-            base_from_cam = self._extrinsics.base_from_cam(msg.header.frame_id, stamp_ns)
+            stamp_ns, base_from_rig = stamp_to_ns(images[0].header.stamp), self._input.base_from_rig(images)
             previous_state = tracker.state
-            if self._priors.give(tracker, base_from_cam, stamp_ns, self.served):
+            if self._priors.give(tracker, base_from_rig, stamp_ns, self.served):
                 self._tf.forget()
             odom_from_base = None if self._odometry is None else self._odometry.at(stamp_ns)
-            odom_from_cam = None if odom_from_base is None else odom_from_base * base_from_cam
-            tracked = tracker.track(Frame(image, camera, stamp_ns, info.intrinsics_correction(camera), odom_from_cam))
-            self._submaps.prefetch_extrinsics = None if tracked.state is TrackerState.TRACKING else base_from_cam
+            odom_from_rig = None if odom_from_base is None else odom_from_base * base_from_rig
+            frame = Frame(self._camera_images(images, base_from_rig, info), stamp_ns, odom_from_rig)
+            tracked = tracker.track(frame)
+            mounts = {image.name: image.base_from_cam for image in images}
+            self._submaps.expect_priors({} if tracked.state is TrackerState.TRACKING else mounts)
             if previous_state is not TrackerState.TRACKING:
                 self._velocity.reset()
             with self._publishing:
@@ -215,31 +198,45 @@ class PixLocTrackerNode(MapUserNode):
                     raise MapError("the map has changed since this image")
                 self.diagnostics.send(self._state, String(data=tracked.state.value))
                 if tracked.map_from_cam is not None and tracked.covariance is not None:
-                    self._publish(tracked.map_from_cam, tracked.covariance, base_from_cam, stamp_ns, info)
+                    self._publish(tracked.map_from_cam, tracked.covariance, base_from_rig, stamp_ns, info)
             if self._debug is not None and tracked.alignment is not None:
-                self._publish_debug_image(image, camera, tracked, info, msg.header)
+                self._publish_debug_image(frame, tracked, images[0])
         self.diagnostics.count("processed")
-        self._report(tracked, previous_state)
+        self._report(tracked, previous_state, problems)
         if self.options.use_odometry and tracker.odometry.problem:
             self.diagnostics.notice(tracker.odometry.problem)
         self.diagnostics.timings.add_all({**tracked.timings_ms, **stopwatch.milliseconds})
 
+    def _camera_images(
+        self, images: Sequence[MountedImage], base_from_rig: Rigid3d, info: MapInfo
+    ) -> tuple[CameraImage, ...]:
+        is_rig = len(self._input.cameras) > 1
+        return tuple(
+            CameraImage(
+                each.image,
+                each.camera,
+                info.intrinsics_correction(each.camera),
+                each.name,
+                each.base_from_cam.inverse() * base_from_rig if is_rig else None,
+            )
+            for each in images
+        )
+
     def _withhold(self, tracker: Tracker, stamp_ns: int, reason: str) -> None:
         """Count an image without a pose, and publish and report the state."""
-        self._submaps.missing = ""
+        self._submaps.forget_missing()
         before, tracked = tracker.state, tracker.withhold(stamp_ns, reason)
         self.diagnostics.send(self._state, String(data=tracked.state.value))
         self._report(tracked, before)
 
     def _publish(
-        self, map_from_cam: Rigid3d, covariance: Float64, base_from_cam: Rigid3d, stamp_ns: int, info: MapInfo
+        self, map_from_rig: Rigid3d, covariance: Float64, base_from_rig: Rigid3d, stamp_ns: int, info: MapInfo
     ) -> None:
-        cam_from_base = base_from_cam.inverse()
-        map_from_base = map_from_cam * cam_from_base
-        landmarks = self._submaps.newest
-        header = header_of(stamp_ns, (landmarks.frame if landmarks else "") or info.frame)
+        rig_from_base = base_from_rig.inverse()
+        map_from_base = map_from_rig * rig_from_base
+        header = header_of(stamp_ns, self._submaps.frame or info.frame)
         # From the camera to base_link: an error of the rotation moves the base as well.
-        base_covariance = move_to_base(covariance, map_from_cam, cam_from_base)
+        base_covariance = move_to_base(covariance, map_from_rig, rig_from_base)
         pose = pose_with_covariance_to_msg(map_from_base, base_covariance, header)
         self.diagnostics.send(self._pose, pose)
         self.record_latency("tracker_stamp_to_pose", stamp_ns)
@@ -252,22 +249,26 @@ class PixLocTrackerNode(MapUserNode):
         self._path.add(map_from_base, header)
         self._tf.add(map_from_base, header)
 
-    def _publish_debug_image(
-        self, image: UInt8, camera: PinholeCamera, tracked: Tracked, info: MapInfo, header: Header
-    ) -> None:
-        """Publish the image with the landmarks' motion from the prediction to the result of the alignment."""
-        landmarks = self._submaps.newest
+    def _publish_debug_image(self, frame: Frame, tracked: Tracked, first: MountedImage) -> None:
+        """Publish the first image with the landmarks' motion from the prediction to the result of the alignment."""
+        own, landmarks = frame.images[0], self._submaps.of(first.name)
         if self._debug is None or landmarks is None or tracked.alignment is None or tracked.prediction is None:
             return
-        poses = [tracked.prediction.map_from_cam.inverse(), tracked.alignment.cam_from_map]
-        drawn = draw_travel(image, landmarks.references.positions, poses, camera, info.intrinsics_correction(camera))
+        poses = [tracked.prediction.map_from_cam, tracked.alignment.cam_from_map.inverse()]
+        seen = [own.map_from_cam(pose).inverse() for pose in poses]
+        drawn = draw_travel(own.image, landmarks.positions, seen, own.camera, own.correction)
         height, width = drawn.shape[:2]
         data = array.array("B", drawn.tobytes())
-        message = Image(header=header, height=height, width=width, encoding="bgr8", step=3 * width, data=data)
+        message = Image(header=first.header, height=height, width=width, encoding="bgr8", step=3 * width, data=data)
         self.diagnostics.send(self._debug, message)
 
-    def _report(self, tracked: Tracked, previous_state: TrackerState) -> None:
+    def _report(
+        self, tracked: Tracked, previous_state: TrackerState, problems: Mapping[str, str] | None = None
+    ) -> None:
+        """Report the result, and what keeps cameras of a rig from taking part."""
         diagnostics = self.diagnostics
+        left_out = {**(problems or {}), **tracked.left_out} if self.options.cameras else {}
+        without = "".join(f"; without {camera}: {reason}" for camera, reason in left_out.items())
         diagnostics.set_value("state", tracked.state.value)
         if tracked.state is TrackerState.LOST and previous_state is TrackerState.TRACKING:
             diagnostics.count("became_lost")
@@ -283,12 +284,25 @@ class PixLocTrackerNode(MapUserNode):
             diagnostics.count("failed")
             missing = self._submaps.missing
             level = Level.ERROR if missing else Level.WARN
-            diagnostics.report(level, f"{tracked.state.value}: {missing or tracked.reason}")
+            diagnostics.report(level, f"{tracked.state.value}: {missing or tracked.reason}{without}")
             return
         diagnostics.count("tracked")
         if tracked.alignment is not None:
             diagnostics.set_value("position_std_m", max_position_std(tracked.alignment.covariance))
-        diagnostics.report(Level.OK, f"{tracked.state.value}")
+        if self.options.cameras:
+            diagnostics.set_value("tracked_by", ", ".join(tracked.cameras))
+        diagnostics.report(Level.WARN if without else Level.OK, f"{tracked.state.value}{without}")
+
+
+def _first_header(instant: Instant) -> Header:
+    """Header of the first camera that has an image."""
+    header: Header = next(iter(instant.items.values())).header
+    return header
+
+
+def _stamp_of(instant: Instant) -> int:
+    """Stamp of the first camera that has an image [ns]."""
+    return stamp_to_ns(_first_header(instant).stamp)
 
 
 def _velocity_estimator(options: TrackerNodeOptions) -> VelocityEstimator:

@@ -103,8 +103,11 @@ class VisualMapServerNode(PipelineNode):
         self._answering = threading.Lock()  # a message that is published, or the change to another map
         self._answers, self._answered_ns, self._since_ns = 0, -1, -1
         self._text = ""  # about the map
-        self._last_submap: Submap | None = None
-        self._requests = self.add_worker("submap", self._answer_request)
+        self._last_submaps: dict[str, Submap] = {}  # by camera
+        self._requests = {
+            camera: self.add_worker(topic_of(camera, "submap"), partial(self._answer_request, camera))
+            for camera in self._cameras
+        }
         self._load_map = LoadMapService(self)
         self.begin(autostart=self.options.autostart, cpu_affinity=self.options.cpu_affinity)
 
@@ -119,9 +122,13 @@ class VisualMapServerNode(PipelineNode):
         self.diagnostics.watch(
             CANDIDATES_LISTENERS, lambda: min(one.get_subscription_count() for one in self._candidates.values())
         )
-        self._submap = self.create_publisher(PointCloud2, "submap", LATCHED)
-        self._last_submap = None
-        self.diagnostics.watch(SUBMAP_LISTENERS, self._submap.get_subscription_count)
+        self._submaps = {
+            camera: self.create_publisher(PointCloud2, topic_of(camera, "submap"), LATCHED) for camera in self._cameras
+        }
+        self._last_submaps = {}
+        self.diagnostics.watch(
+            SUBMAP_LISTENERS, lambda: max(one.get_subscription_count() for one in self._submaps.values())
+        )
         self._earth: TransformPublisher | None = None
         self.announcement = MapAnnouncement(self)
         self.tracker = TrackerWatch(self)
@@ -130,7 +137,9 @@ class VisualMapServerNode(PipelineNode):
         for camera, worker in self._cameras.items():
             topic = topic_of(camera, "global_descriptor")
             self.create_subscription(PointCloud2, topic, partial(self.submit, worker=worker), FEATURES)
-        self.create_subscription(PoseStamped, "submap/request", self._requests.submit, POSE)
+            self.create_subscription(
+                PoseStamped, topic_of(camera, "submap/request"), self._requests[camera].submit, POSE
+            )
         self.create_subscription(NavSatFix, "fix", self._on_fix, SENSOR)
         self.create_subscription(PoseWithCovarianceStamped, "localization/pose", self._on_localization, POSE)
 
@@ -140,7 +149,7 @@ class VisualMapServerNode(PipelineNode):
 
     def unload(self) -> None:
         """Forget the map."""
-        self._loaded = self._last_submap = None
+        self._loaded, self._last_submaps = None, {}
 
     def change_map(self, folder: Path) -> str:
         """Serve another map from now on, or raise ``VizlocError`` and keep the one before; return a text about it."""
@@ -182,7 +191,7 @@ class VisualMapServerNode(PipelineNode):
     def _take(self, loaded: LoadedMap) -> str | None:
         """Answer with another map from now on; return a warning about it, if there is one."""
         with self._answering:
-            self._loaded, self._last_submap, self._since_ns = loaded, None, self._answered_ns
+            self._loaded, self._last_submaps, self._since_ns = loaded, {}, self._answered_ns
         folder, info = loaded.visual_map.folder, loaded.visual_map.info
         self.diagnostics.set_value("map", str(folder))
         self.diagnostics.set_value("keyframes", info.keyframes)
@@ -268,8 +277,8 @@ class VisualMapServerNode(PipelineNode):
             visual_map.release_pages()
         self.record(stopwatch)
 
-    def _answer_request(self, msg: PoseStamped) -> None:
-        """Publish the submap around a camera if it is another one than the last, in a worker of its own."""
+    def _answer_request(self, camera: str, msg: PoseStamped) -> None:
+        """Publish the submap around a camera if it is another one than its last, in a worker of its own."""
         if (loaded := self._loaded) is None:
             raise self._no_map()
         if loaded.selector is None:
@@ -277,16 +286,16 @@ class VisualMapServerNode(PipelineNode):
         loaded.visual_map.watch.require_unchanged()
         stopwatch = Stopwatch()
         with stopwatch("submap"):
-            submap = loaded.selector.around(pose_from_msg(msg.pose))
-            if submap is None or submap is self._last_submap:
+            submap = loaded.selector.around(pose_from_msg(msg.pose), camera)
+            if submap is None or submap is self._last_submaps.get(camera):
                 return
             header = header_of(stamp_to_ns(msg.header.stamp), self.map_frame)
             message = submap_to_msg(submap.references, loaded.number, header)
             loaded.visual_map.watch.require_unchanged()
             with self._answering:
                 self._require_current(loaded)
-                self._last_submap = submap
-                self.diagnostics.send(self._submap, message)
+                self._last_submaps[camera] = submap
+                self.diagnostics.send(self._submaps[camera], message)
         self.diagnostics.count("submaps")
         self.diagnostics.set_value("submap_landmarks", len(submap.references))
         self.record(stopwatch)

@@ -1,32 +1,37 @@
-"""Alignment of one image of a drive, with as much effort as its pose needs (PixLoc, section 3.2)."""
+"""Alignment of the images of one instant, with as much effort as their pose needs (PixLoc, section 3.2)."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
 
 import numpy as np
 from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Float64
+from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.geometry.quarter_turns import Roll
+from vizloc_ros.pixloc.correction import PoseEstimate
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.motion import Prediction
+from vizloc_ros.pixloc.optimizer.aligned_view import View
 from vizloc_ros.pixloc.optimizer.alignment import align
 from vizloc_ros.pixloc.optimizer.pose_optimizer import Alignment
 from vizloc_ros.pixloc.pyramid import FeaturePyramid
 from vizloc_ros.pixloc.references import References
 from vizloc_ros.pixloc.search import coarsest_needed, initial_poses_around
 from vizloc_ros.pixloc.submap import in_view
-from vizloc_ros.pixloc.tracking import Frame, Tracked, TrackerOptions, TrackerState
-from vizloc_ros.pixloc.verification import Verification, agreement_ratio, is_unlike, verify
+from vizloc_ros.pixloc.tracking import CameraImage, Frame, Tracked, TrackerOptions, TrackerState
+from vizloc_ros.pixloc.verification import Verification, agreement_ratio, do_contradict, is_unlike, unlike_views, verify
 from vizloc_ros.timing import Stopwatch
 
+_MAX_CONTRADICTION = 3.0  # of a view, by its covariance with its scale; below 1 where mounts and stamps are exact
 _FINALISTS = 2  # of the other initial poses, that go on to the finest level
 _SPREAD = (1.0, 2.0)  # limits of the factor on other initial poses, which is the std of the predicted position [m]
 _RETRY_EVERY = 3  # failed images in a row: retries for each of them would cost the next images
 
 
-SubmapSource = Callable[[Rigid3d], References | None]
-"""Function that returns the reference features around a pose map_from_cam, or None if there are none (yet)."""
+SubmapSource = Callable[[Rigid3d, str], References | None]
+"""Function that returns the reference features around a pose map_from_cam of a camera, by its name; None without."""
 RollSource = Callable[[Rigid3d], Roll]
 """Function that returns the roll of a camera at a pose map_from_cam against the map's images."""
 
@@ -41,56 +46,61 @@ class RememberedFrame:
     """A frame of the recent past.
 
     Attributes:
-        frame: image with its camera and time.
-        pyramid: features of the upright image, once they were extracted.
-        roll: roll of the camera for which they were extracted.
+        frame: images with their cameras and time.
+        features: by camera, features of its upright image, once they were extracted, and the roll they are for.
         map_from_cam: accepted pose, if there is one.
         covariance: (6, 6) covariance of its alignment [m^2, m rad, rad^2], if it was aligned.
     """
 
     frame: Frame
-    pyramid: FeaturePyramid | None = None
-    roll: Roll = Roll.NONE
+    features: dict[str, tuple[Roll, FeaturePyramid]] = field(default_factory=dict)
     map_from_cam: Rigid3d | None = None
     covariance: Float64 | None = None
 
 
 @dataclass(frozen=True)
 class _Query:
-    """A query image with everything that its alignment needs.
+    """Query images of one instant with everything that their alignment needs.
 
     Attributes:
-        frame: image with its camera.
-        pyramid: features of the image.
-        references: reference features of the landmarks in the predicted view.
-        prediction: predicted pose.
-        stopwatch: durations of this image.
-        state: state of the tracker before the image.
-        failures: failed images in a row before it.
+        views: by camera, its image with the landmarks in the predicted view; one or more.
+        left_out: reason for each other camera.
+        prediction: predicted pose of the rig.
+        stopwatch: durations of this instant.
+        state: state of the tracker before it.
+        failures: failed instants in a row before it.
     """
 
-    frame: Frame
-    pyramid: FeaturePyramid
-    references: References
+    views: Mapping[str, View]
+    left_out: Mapping[str, str]
     prediction: Prediction
     stopwatch: Stopwatch
     state: TrackerState
     failures: int
 
+    def without(self, reasons: Mapping[str, str]) -> "_Query":
+        """Query without some cameras."""
+        views = {name: view for name, view in self.views.items() if name not in reasons}
+        return replace(self, views=views, left_out={**self.left_out, **reasons})
+
 
 @dataclass(frozen=True)
 class _Attempt:
-    """The best alignment of a query image so far.
+    """The best alignment of the query images so far.
 
     Attributes:
+        query: the images that were aligned.
         alignment: alignment with the most inliers.
         verification: result of its verification.
         num_initial_poses: number of initial poses tried so far.
+        scatter: (6, 6) mean square of how far the poses of the cameras alone are from it [m^2, m rad, rad^2].
     """
 
+    query: _Query
     alignment: Alignment
     verification: Verification
-    num_initial_poses: int
+    num_initial_poses: int = 1
+    scatter: Float64 = field(default_factory=lambda: np.zeros((6, 6)))
 
 
 class ImageAligner:
@@ -105,8 +115,12 @@ class ImageAligner:
     ) -> None:
         """Keep the sources; see ``Tracker``."""
         self.options = options
-        self.submaps = submaps
-        self._extractor, self._roll_of = extractor, roll_of
+        self._submaps, self._extractor, self._roll_of = submaps, extractor, roll_of
+
+    def has_landmarks(self, frame: Frame, map_from_cam: Rigid3d) -> bool:
+        """Return True if there are landmarks around one of the cameras of a frame, at a pose of the rig."""
+        found = [self._submaps(image.map_from_cam(map_from_cam), image.name) for image in frame.images]
+        return any(references is not None for references in found)
 
     def align(
         self,
@@ -116,123 +130,201 @@ class ImageAligner:
         state: TrackerState,
         failures: int = 0,
     ) -> Tracked:
-        """Align one image; that of a camera that is rolled against the map as if the camera were upright.
+        """Align the images of one instant; those of cameras that are rolled against the map as if they were upright.
 
-        The covariance of the result is that against the map, without the map's own.
+        Cameras whose images do not look as in the map are left out if others do. The covariance of the result is that
+        against the map, without the map's own.
 
         Args:
             remembered: frame; its features are kept there.
-            prediction: predicted pose of its camera.
+            prediction: predicted pose of the rig.
             stopwatch: durations by stage.
-            state: state of the tracker before the image, which the result has, too.
-            failures: failed images in a row before it.
+            state: state of the tracker before the frame, which the result has, too.
+            failures: failed frames in a row before it.
         """
         roll = self._roll_of(prediction.map_from_cam)
-        frame = remembered.frame.upright(roll)
         predicted = prediction if roll is Roll.NONE else prediction.moved(roll.inverse.upright_from_cam)
-        submap = self.submaps(predicted.map_from_cam)
-        if submap is None:
-            return Tracked(state, None, None, "the map has no landmarks around the predicted pose")
-        cam_from_map = predicted.map_from_cam.inverse()
-        references = in_view(submap, cam_from_map, frame.camera, frame.correction, self.options.max_landmarks)
-        if len(references) < self.options.alignment.min_landmarks:
-            reason = f"only {len(references)} landmarks where the camera is predicted to look"
-            return Tracked(state, None, None, reason)
-        pyramid = self._pyramid(remembered, roll, frame, stopwatch)
-        query = _Query(frame, pyramid, references, predicted, stopwatch, state, failures)
+        views: dict[str, View] = {}
+        left_out: dict[str, str] = {}
+        for image in remembered.frame.images:
+            of_image = roll
+            if image.cam_from_rig is not None:
+                of_image = self._roll_of(image.map_from_cam(prediction.map_from_cam))
+            view = self._view(remembered, image.upright(of_image, roll), of_image, predicted, stopwatch)
+            if isinstance(view, View):
+                views[image.name] = view
+            else:
+                left_out[image.name] = view
+        if not views:
+            return Tracked(state, None, None, named(left_out))
+        query = _Query(views, left_out, predicted, stopwatch, state, failures)
         return self._align_upright(query).turned_back(roll)
 
+    def _view(
+        self, remembered: RememberedFrame, image: CameraImage, roll: Roll, prediction: Prediction, stopwatch: Stopwatch
+    ) -> View | str:
+        """Return what the alignment of an upright image needs, or the reason why it cannot be aligned."""
+        map_from_cam = image.map_from_cam(prediction.map_from_cam)
+        submap = self._submaps(map_from_cam, image.name)
+        if submap is None:
+            return "the map has no landmarks around the predicted pose"
+        max_landmarks = self.options.max_landmarks
+        references = in_view(submap, map_from_cam.inverse(), image.camera, image.correction, max_landmarks)
+        if len(references) < self.options.alignment.min_landmarks:
+            return f"only {len(references)} landmarks where the camera is predicted to look"
+        pyramid = self._pyramid(remembered, image, roll, stopwatch)
+        return View(pyramid, references, image.camera, image.correction, image.cam_from_rig)
+
     def _align_upright(self, query: _Query) -> Tracked:
-        """Align one upright image, with more effort while its pose is ambiguous or has failed.
+        """Align upright images, with more effort while their pose is ambiguous or has failed.
 
         From the predicted pose on the levels that it needs, then on all levels, then from other initial poses.
         """
-        coarsest = coarsest_needed(query.pyramid, query.references, query.frame.camera, query.prediction)
+        coarsest = max(coarsest_needed(view, query.prediction) for view in query.views.values())
         attempt = self._align_from_prediction(query, coarsest)
-        if coarsest < len(query.pyramid) - 1 and self._is_worth_retrying(query, attempt):
-            attempt = self._retry_all_levels(query, attempt)
-        if self._is_worth_retrying(query, attempt):
-            attempt = self._align_from_other_initial_poses(query, attempt)
-        return self._tracked(query, attempt)
+        if coarsest < len(self._extractor.learned.dampings) - 1 and self._is_worth_retrying(attempt):
+            retried = self._align_from_prediction(attempt.query)
+            attempt = replace(retried, num_initial_poses=attempt.num_initial_poses + retried.num_initial_poses)
+        if self._is_worth_retrying(attempt):
+            attempt = self._align_from_other_initial_poses(attempt)
+        return self._tracked(attempt)
 
     def _align_from_prediction(self, query: _Query, coarsest: int | None = None) -> _Attempt:
+        """Align from the predicted pose, without the cameras that do not look as in the map, if some do.
+
+        If none does, or if they contradict each other, each is aligned alone, see ``_compared``.
+        """
+        attempt = self._attempt(query, coarsest)
+        unlike = self._unlike_views(attempt)
+        if 0 < len(unlike) < len(query.views):
+            return self._align_from_prediction(query.without(unlike), coarsest)
+        if unlike or do_contradict(attempt.alignment, self._max_contradiction):
+            return self._compared(attempt, coarsest)
+        return attempt
+
+    def _attempt(self, query: _Query, coarsest: int | None) -> _Attempt:
         (alignment,) = self._align_from(query, [query.prediction.map_from_cam], coarsest)
-        return _Attempt(alignment, verify(alignment, query.prediction, self.options.verification), num_initial_poses=1)
+        return _Attempt(query, alignment, self._verify(query, alignment))
 
-    def _retry_all_levels(self, query: _Query, attempt: _Attempt) -> _Attempt:
-        retried = self._align_from_prediction(query)
-        return replace(retried, num_initial_poses=attempt.num_initial_poses + retried.num_initial_poses)
+    def _verify(self, query: _Query, alignment: Alignment) -> Verification:
+        return verify(alignment, query.prediction, self.options.verification, self._max_contradiction)
 
-    def _align_from_other_initial_poses(self, query: _Query, attempt: _Attempt) -> _Attempt:
+    def _compared(self, attempt: _Attempt, coarsest: int | None) -> _Attempt:
+        """Attempt of several cameras after each has been aligned alone.
+
+        If one of them alone is verified, its pose counts. If more are, and their poses are the same but for some
+        centimeters, their poses on the vehicle are not exact: the pose of all counts, less certain. Else there is none.
+        """
+        query, options = attempt.query, self.options.verification
+        alone = []
+        for camera in query.views:
+            others = {name: f"only {camera} alone is verified" for name in query.views if name != camera}
+            alone.append(self._attempt(query.without(others), coarsest))
+        verified = [each for each in alone if not each.verification.reason]
+        if len(verified) == 1:
+            return verified[0]
+        if not verified or self._unlike_views(attempt):
+            return attempt
+        own = [each.alignment for each in verified]
+        distances = [pose_error(one.map_from_cam, other.map_from_cam) for one, other in combinations(own, 2)]
+        distance, angle = (max(values) for values in zip(*distances, strict=True))
+        if distance > options.agreement_distance or angle > options.agreement_angle:
+            names = " and ".join(camera for each in verified for camera in each.query.views)
+            reason = (
+                f"{names} alone give poses {distance:.2f} m and {angle:.1f} deg apart: if always, the pose of a camera "
+                "on the vehicle is wrong, or its images are late"
+            )
+            return replace(attempt, verification=Verification(reason, is_settled=True))
+        joint = PoseEstimate(attempt.alignment.map_from_cam, attempt.alignment.covariance)
+        errors = np.array([joint.offset_to(PoseEstimate(each.map_from_cam, each.covariance)) for each in own])
+        verification = verify(attempt.alignment, query.prediction, options)
+        return replace(attempt, verification=verification, scatter=errors.T @ errors / len(errors))
+
+    @property
+    def _max_contradiction(self) -> float:
+        return _MAX_CONTRADICTION * self.options.covariance_scale
+
+    def _unlike_views(self, attempt: _Attempt) -> dict[str, str]:
+        """Reason for each camera of a rig that does not look as in the map at the aligned pose."""
+        names = list(attempt.query.views)
+        unlike = unlike_views(attempt.alignment, self.options.verification)
+        return {names[index]: reason for index, reason in unlike.items()}
+
+    def _align_from_other_initial_poses(self, attempt: _Attempt) -> _Attempt:
         """Align from initial poses around the prediction, and choose the best of all alignments.
 
         If it is ambiguous, enough of the others must have ended at the same pose.
         """
-        prediction, options = query.prediction, self.options.verification
-        spread = float(np.clip(prediction.position_std, *_SPREAD))
-        others = self._align_from(query, initial_poses_around(prediction.map_from_cam, spread))
+        query, options = attempt.query, self.options.verification
+        spread = float(np.clip(query.prediction.position_std, *_SPREAD))
+        others = self._align_from(query, initial_poses_around(query.prediction.map_from_cam, spread))
         ended = [each for each in (attempt.alignment, *others) if not each.failure] or [attempt.alignment]
         best = max(ended, key=lambda alignment: alignment.inlier_ratio)
-        verification = verify(best, prediction, options)
+        verification = self._verify(query, best)
         agreement = agreement_ratio([other for other in ended if other is not best], best, options)
         if verification.ambiguous and agreement < options.agreement:
             verification = Verification(f"ambiguous: only {agreement:.0%} of other initial poses end at the same pose")
-        return _Attempt(best, verification, attempt.num_initial_poses + len(others))
+        return _Attempt(query, best, verification, attempt.num_initial_poses + len(others))
 
     def _align_from(self, query: _Query, poses: Sequence[Rigid3d], coarsest: int | None = None) -> list[Alignment]:
-        """Align from each initial pose map_from_cam, from level ``coarsest`` on; from the last one by default."""
+        """Align from each initial pose of the rig, from level ``coarsest`` on; from the last one by default."""
         with query.stopwatch("align"):
             return align(
-                query.pyramid,
-                query.references,
-                query.frame.camera,
+                list(query.views.values()),
                 [map_from_cam.inverse() for map_from_cam in poses],
                 self._extractor.learned,
                 self.options.alignment,
-                query.frame.correction,
                 coarsest=coarsest,
                 finalists=_FINALISTS,
             )
 
-    def _is_worth_retrying(self, query: _Query, attempt: _Attempt) -> bool:
+    def _is_worth_retrying(self, attempt: _Attempt) -> bool:
         """Return True for an ambiguous pose, and for every third failed image in a row, from the first on.
 
         While tracking, an image with hardly any inliers is not worth it: it does not show what is in the map.
         """
         if not attempt.verification.reason:
             return attempt.verification.ambiguous
-        unlike = is_unlike(attempt.alignment, self.options.verification)
+        if attempt.verification.is_settled:
+            return False
+        query, unlike = attempt.query, is_unlike(attempt.alignment, self.options.verification)
         return query.failures % _RETRY_EVERY == 0 and not (unlike and query.state is TrackerState.TRACKING)
 
-    def _tracked(self, query: _Query, attempt: _Attempt) -> Tracked:
+    def _tracked(self, attempt: _Attempt) -> Tracked:
         """Return the result of the last attempt: a pose with its covariance, or the reason why there is none."""
-        alignment, verification = attempt.alignment, attempt.verification
-        if verification.reason:
-            return Tracked(
-                query.state,
-                None,
-                None,
-                verification.reason,
-                alignment,
-                num_initial_poses=attempt.num_initial_poses,
-                contradicts=verification.contradicts,
-                unlike=is_unlike(alignment, self.options.verification),
-            )
-        return Tracked(
+        query, alignment, verification = attempt.query, attempt.alignment, attempt.verification
+        outcome = Tracked(
             query.state,
-            alignment.cam_from_map.inverse(),
-            self.options.covariance_scale * alignment.covariance,
-            "",
+            None,
+            None,
+            verification.reason,
             alignment,
-            query.prediction,
-            attempt.num_initial_poses,
+            num_initial_poses=attempt.num_initial_poses,
+            left_out=dict(query.left_out),
+        )
+        if verification.reason:
+            unlike = is_unlike(alignment, self.options.verification)
+            return replace(outcome, contradicts=verification.contradicts, unlike=unlike)
+        return replace(
+            outcome,
+            map_from_cam=alignment.map_from_cam,
+            covariance=self.options.covariance_scale * alignment.covariance + attempt.scatter,
+            prediction=query.prediction,
+            cameras=tuple(query.views),
         )
 
     def _pyramid(
-        self, remembered: RememberedFrame, roll: Roll, upright_frame: Frame, stopwatch: Stopwatch
+        self, remembered: RememberedFrame, image: CameraImage, roll: Roll, stopwatch: Stopwatch
     ) -> FeaturePyramid:
         """Return the features of an upright image; extracted once, also if it is aligned again to catch up."""
-        if remembered.pyramid is None or remembered.roll is not roll:
+        known_roll, pyramid = remembered.features.get(image.name, (roll, None))
+        if pyramid is None or known_roll is not roll:
             with stopwatch("features"):
-                remembered.pyramid, remembered.roll = self._extractor.extract(upright_frame.image), roll
-        return remembered.pyramid
+                pyramid = self._extractor.extract(image.image)
+            remembered.features[image.name] = roll, pyramid
+        return pyramid
+
+
+def named(reasons: Mapping[str, str]) -> str:
+    """Text of the reasons by camera; that of the only camera has no name."""
+    return "; ".join(f"{camera}: {reason}" if camera else reason for camera, reason in reasons.items())

@@ -13,12 +13,13 @@ from vizloc_ros.mapping.keyframe_rolls import KeyframeRolls
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.correction import PoseEstimate, fused
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
+from vizloc_ros.pixloc.optimizer.aligned_view import View
 from vizloc_ros.pixloc.optimizer.alignment import align
 from vizloc_ros.pixloc.optimizer.pose_optimizer import Alignment
 from vizloc_ros.pixloc.pyramid import FeaturePyramid
 from vizloc_ros.pixloc.references import References
 from vizloc_ros.pixloc.submap import SubmapSelector, in_view
-from vizloc_ros.pixloc.tracking import Frame
+from vizloc_ros.pixloc.tracking import CameraImage
 from vizloc_ros.pixloc.tracking_options import TrackingOptions
 from vizloc_ros.pixloc.verification import verify
 
@@ -62,14 +63,13 @@ class MapAligner:
         if not len(keyframes):
             return None
         tracker, roll = self.options.tracker, self._rolls.roll_of(prior)
-        upright = Frame(image, camera, 0, self._map.info.intrinsics_correction(camera)).upright(roll)
+        upright = CameraImage(image, camera, self._map.info.intrinsics_correction(camera)).upright(roll, roll)
         initial = roll.upright_from_cam * prior.inverse() if roll is not Roll.NONE else prior.inverse()
         nearby = self._selector.references_of(keyframes, prior).dequantized(unit_features=self._extractor.unit_features)
         references = in_view(nearby, initial, upright.camera, upright.correction, tracker.max_landmarks)
-        pyramid, learned = self._extractor.extract(upright.image), self._extractor.learned
-        (alignment,) = align(
-            pyramid, references, upright.camera, [initial], learned, tracker.alignment, upright.correction, trace=trace
-        )
+        pyramid = self._extractor.extract(upright.image)
+        view = View(pyramid, references, upright.camera, upright.correction)
+        (alignment,) = align([view], [initial], self._extractor.learned, tracker.alignment, trace=trace)
         return MapAlignment(alignment.turned_back(roll), references, pyramid, roll)
 
 

@@ -3,12 +3,10 @@
 import numpy as np
 from pycolmap import Rigid3d
 
-from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.geometry.se3 import se3_exp
 from vizloc_ros.pixloc.motion import Prediction
-from vizloc_ros.pixloc.pyramid import FeaturePyramid
-from vizloc_ros.pixloc.references import References
+from vizloc_ros.pixloc.optimizer.aligned_view import View
 
 _FORWARD, _RIGHT, _TURN = 1.0, 0.5, np.radians(4.0)  # m, m, rad
 _PATTERN = (  # (right, forward, turn) in the camera's frame: x right, z forward, turned about y
@@ -33,15 +31,14 @@ _SIGMAS = 3.0
 _BASIN_CELLS = 2.0  # cells of a level: radius of the basin of convergence
 
 
-def coarsest_needed(
-    pyramid: FeaturePyramid, references: References, camera: PinholeCamera, prediction: Prediction
-) -> int:
+def coarsest_needed(view: View, prediction: Prediction) -> int:
     """Return the index of the first level, from the finest on, whose basin of convergence holds the prediction's error.
 
     The error is three standard deviations of the prediction, in pixels of a landmark at the median depth.
     """
-    depths = transform_points(prediction.map_from_cam.inverse(), references.positions)[:, 2]
+    cam_from_map = view.cam_from_map(prediction.map_from_cam.inverse())
+    depths = transform_points(cam_from_map, view.references.positions)[:, 2]
     by_position = prediction.position_std / np.median(depths)
-    error_px = _SIGMAS * camera.fx * float(np.hypot(prediction.rotation_std, by_position))
-    converging = (k for k, level in enumerate(pyramid.levels) if error_px * level.scale[0] <= _BASIN_CELLS)
-    return next(converging, len(pyramid) - 1)
+    error_px = _SIGMAS * view.camera.fx * float(np.hypot(prediction.rotation_std, by_position))
+    converging = (k for k, level in enumerate(view.pyramid.levels) if error_px * level.scale[0] <= _BASIN_CELLS)
+    return next(converging, len(view.pyramid) - 1)

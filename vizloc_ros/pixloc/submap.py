@@ -86,26 +86,27 @@ class SubmapSelector:
         visual_map.references_or_raise()
         self._centers = np.asarray(visual_map.keyframe_poses[:, :3])
         self._directions = Rotation.from_quat(visual_map.keyframe_poses[:, 3:]).as_matrix()[:, :, 2]
-        self._current: Submap | None = None
+        self._current: dict[str, Submap] = {}  # by the name of the camera
 
-    def around(self, map_from_cam: Rigid3d) -> Submap | None:
-        """Return the submap for a pose, or None if no keyframe is near.
+    def around(self, map_from_cam: Rigid3d, camera: str = "") -> Submap | None:
+        """Return the submap for a pose of a camera, or None if no keyframe is near.
 
         It stays the same until the camera has travelled ``Submap.way`` or turned by ``refresh_angle``; a camera that
         turns back leaves it earlier.
         """
-        current, ahead = self._current, map_from_cam
+        current, ahead = self._current.pop(camera, None), map_from_cam
         if current is not None:
             moved, turned = pose_error(map_from_cam, current.map_from_cam)
             if moved <= (0.5 + _OVERLAP) * current.way and turned <= self.options.refresh_angle:
+                self._current[camera] = current
                 return current
             ahead = self._ahead(map_from_cam, current)
         keyframes = self.keyframes_around(ahead)
-        self._current = None
-        if len(keyframes):
-            references = self.references_of(keyframes, ahead)
-            self._current = Submap(ahead, references, keyframes, self._way(references, ahead))
-        return self._current
+        if not len(keyframes):
+            return None
+        references = self.references_of(keyframes, ahead)
+        self._current[camera] = Submap(ahead, references, keyframes, self._way(references, ahead))
+        return self._current[camera]
 
     def _way(self, references: QuantizedReferences, map_from_cam: Rigid3d) -> float:
         """Return the way on which landmarks around a pose are used: near ones look different after a short one [m]."""

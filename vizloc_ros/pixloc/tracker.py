@@ -1,4 +1,4 @@
-"""Tracker: follows the camera from image to image, and reports when it is lost (not in the PixLoc paper)."""
+"""Tracker: follows a camera, or a rig, from image to image, and reports when it is lost (not in the PixLoc paper)."""
 
 from collections import deque
 from dataclasses import replace
@@ -13,7 +13,14 @@ from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.geometry.se3 import interpolated
 from vizloc_ros.pixloc.correction import Correction, PoseEstimate
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
-from vizloc_ros.pixloc.image_aligner import ImageAligner, RememberedFrame, RollSource, SubmapSource, upright
+from vizloc_ros.pixloc.image_aligner import (
+    ImageAligner,
+    RememberedFrame,
+    RollSource,
+    SubmapSource,
+    named,
+    upright,
+)
 from vizloc_ros.pixloc.motion import KnownPose, MotionModel, Prediction
 from vizloc_ros.pixloc.odometry_trust import OdometryTrust
 from vizloc_ros.pixloc.standstill import Standstill
@@ -24,7 +31,7 @@ from vizloc_ros.timing import NANOSECONDS, Stopwatch
 
 
 class Tracker:
-    """Tracks one camera. Must be used by one thread only.
+    """Tracks one camera, or the cameras of a rig, which have one pose (see ``Frame``). For one thread only.
 
     Its states:
 
@@ -68,7 +75,8 @@ class Tracker:
         self.state = TrackerState.NOT_LOCALIZED
         self.aligner = ImageAligner(extractor, submaps, self.options, roll_of)
         self._check, self._correction = TrackCheck(self.options), Correction()
-        self._stop = SuddenStop() if withhold_frozen else None
+        self._withhold_frozen = withhold_frozen
+        self._stops: dict[str, SuddenStop] = {}  # by camera
         self._motion, self.odometry = MotionModel(self.options.motion), OdometryTrust()
         self._standstill = Standstill()
         self._history: deque[RememberedFrame] = deque(maxlen=self.options.history)
@@ -102,8 +110,7 @@ class Tracker:
         self._history.clear()
         self._check.reset()
         self._correction.reset()
-        if self._stop is not None:
-            self._stop.reset()
+        self._stops.clear()
         self._prior, self._unchecked, self._failures = None, None, 0
 
     def offer_prior(
@@ -150,8 +157,10 @@ class Tracker:
         """
         stopwatch = Stopwatch()
         with stopwatch("total"):
-            if frozen := self._frozen(frame):
-                return replace(self.withhold(frame.stamp_ns, frozen), state=TrackerState.FROZEN)
+            frozen = self._frozen(frame)
+            frame = replace(frame, images=tuple(image for image in frame.images if image.name not in frozen))
+            if not frame.images:
+                return replace(self.withhold(frame.stamp_ns, named(frozen)), state=TrackerState.FROZEN)
             current = RememberedFrame(frame)
             self._history.append(current)
             if self._prior is not None:
@@ -171,14 +180,22 @@ class Tracker:
             if self._unchecked is not None:
                 unchecked, self._unchecked = self._unchecked, None
                 self._compare(unchecked)
-            tracked = self._published(tracked, frame.stamp_ns)
+            tracked = replace(self._published(tracked, frame.stamp_ns), left_out={**frozen, **tracked.left_out})
         return replace(tracked, state=self.state, prediction=prediction, timings_ms=stopwatch.milliseconds)
 
-    def _frozen(self, frame: Frame) -> str:
-        """Reason why the image is not one of a vehicle that stands; empty if it may be."""
+    def _frozen(self, frame: Frame) -> dict[str, str]:
+        """Reason for each camera whose image is not one of a vehicle that stands."""
+        if not self._withhold_frozen:
+            return {}
         before_ns = self._history[-1].frame.stamp_ns if self._history else 0
         speed = self._motion.speed_at(before_ns)
-        return self._stop.check(gray_image(frame.image), frame.stamp_ns, speed) if self._stop is not None else ""
+        reasons = {
+            image.name: self._stops.setdefault(image.name, SuddenStop()).check(
+                gray_image(image.image), frame.stamp_ns, speed
+            )
+            for image in frame.images
+        }
+        return {name: reason for name, reason in reasons.items() if reason}
 
     def _published(self, tracked: Tracked, stamp_ns: int) -> Tracked:
         """Result with the pose if the track is confirmed and nothing contradicts it, and the state that follows."""
@@ -279,7 +296,7 @@ class Tracker:
 
         If there are many, only some are aligned. The prior waits until the landmarks around it have arrived.
         """
-        if self.aligner.submaps(prior.map_from_cam) is None:
+        if not self.aligner.has_landmarks(self._history[-1].frame, prior.map_from_cam):
             return
         self._prior = None
         self._motion.restart(prior)

@@ -59,44 +59,80 @@ class TrackerOptions(TrackCheckOptions):
 
 
 @dataclass(frozen=True)
-class Frame:
-    """An image to be tracked.
+class CameraImage:
+    """Image of one camera.
 
     Attributes:
         image: (H, W) gray image, rectified.
         camera: camera of the image.
-        stamp_ns: time of the image.
         correction: error of the calibration of ``camera``, as the map estimated it.
-        odom_from_cam: pose of the camera in the odometry's frame, if there is odometry.
+        name: name of the camera; empty for the only one.
+        cam_from_rig: pose of the rig in the camera's optical frame; None for the only camera, which is the rig.
     """
 
     image: UInt8
     camera: PinholeCamera
-    stamp_ns: int
     correction: IntrinsicsCorrection = field(default_factory=IntrinsicsCorrection)
-    odom_from_cam: Rigid3d | None = None
+    name: str = ""
+    cam_from_rig: Rigid3d | None = None
 
-    def upright(self, roll: Roll) -> "Frame":
-        """Frame of the upright camera, for a camera that is rolled."""
-        if roll is Roll.NONE:
+    def map_from_cam(self, map_from_rig: Rigid3d) -> Rigid3d:
+        """Pose of the camera, by that of the rig."""
+        return map_from_rig if self.cam_from_rig is None else map_from_rig * self.cam_from_rig.inverse()
+
+    def upright(self, roll: Roll, roll_of_rig: Roll) -> "CameraImage":
+        """Image of the upright camera, for a camera that is rolled, on the upright rig."""
+        if roll is roll_of_rig is Roll.NONE:
             return self
-        odom_from_cam = self.odom_from_cam
-        return Frame(
-            roll.turn_image(self.image),
-            roll.turn_camera(self.camera),
-            self.stamp_ns,
-            roll.turn_correction(self.correction),
-            None if odom_from_cam is None else odom_from_cam * roll.inverse.upright_from_cam,
+        cam_from_rig = self.cam_from_rig
+        if cam_from_rig is not None:
+            cam_from_rig = roll.upright_from_cam * cam_from_rig * roll_of_rig.inverse.upright_from_cam
+        return replace(
+            self,
+            image=roll.turn_image(self.image),
+            camera=roll.turn_camera(self.camera),
+            correction=roll.turn_correction(self.correction),
+            cam_from_rig=cam_from_rig,
         )
 
 
 @dataclass(frozen=True)
-class Tracked:
-    """Result of tracking one image.
+class Frame:
+    """Images of one instant to be tracked: that of the camera, or those of the cameras of a rig that have one.
+
+    The frame of a rig is the optical frame of one of its cameras, or another with such axes (z forward, y down), which
+    does not move against them. All poses map_from_cam of the tracker are those of the rig.
 
     Attributes:
-        state: state of the tracker after the image.
-        map_from_cam: pose of the camera in the map, None unless it was verified.
+        images: images by camera; one or more.
+        stamp_ns: time of the images.
+        odom_from_cam: pose of the rig in the odometry's frame, if there is odometry.
+    """
+
+    images: tuple[CameraImage, ...]
+    stamp_ns: int
+    odom_from_cam: Rigid3d | None = None
+
+    @classmethod
+    def of_camera(
+        cls,
+        image: UInt8,
+        camera: PinholeCamera,
+        stamp_ns: int,
+        correction: IntrinsicsCorrection | None = None,
+        odom_from_cam: Rigid3d | None = None,
+    ) -> "Frame":
+        """Frame with the image of the only camera."""
+        return cls((CameraImage(image, camera, correction or IntrinsicsCorrection()),), stamp_ns, odom_from_cam)
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """Result of tracking the images of one instant.
+
+    Attributes:
+        state: state of the tracker after the images.
+        map_from_cam: pose of the camera in the map, of several that of the rig; None unless it was verified.
         covariance: (6, 6) covariance of the pose, [x y z, rotation] in the map frame [m^2, m rad, rad^2].
         reason: reason why there is no pose; empty if there is one.
         alignment: the best alignment, if one was tried.
@@ -105,6 +141,8 @@ class Tracked:
         contradicts: True if the image looks as in the map, but the camera cannot have moved there.
         unlike: True if hardly anything in the image looks as in the map.
         timings_ms: durations by stage [ms].
+        cameras: names of the cameras that the pose is from.
+        left_out: reason for each camera of a rig whose image has no part in the result.
     """
 
     state: TrackerState
@@ -117,6 +155,8 @@ class Tracked:
     contradicts: bool = False
     unlike: bool = False
     timings_ms: dict[str, float] = field(default_factory=dict)
+    cameras: tuple[str, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def turned_back(self, roll: Roll) -> "Tracked":
         """Result for a camera that is rolled, from that for the upright camera."""

@@ -1,6 +1,7 @@
 """Verification of an alignment: its pose is accepted, ambiguous or not accepted (not in the PixLoc paper)."""
 
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 from pydantic import Field
@@ -54,26 +55,37 @@ class Verification:
         reason: reason why the pose is not accepted; empty when it is.
         ambiguous: True if it is accepted only when alignments from other initial poses end there too.
         contradicts: True if the image looks as in the map, but the camera cannot have moved there.
+        is_settled: True if no further alignment would change the result.
     """
 
     reason: str
     ambiguous: bool = False
     contradicts: bool = False
+    is_settled: bool = False
 
 
-def verify(alignment: Alignment, prediction: Prediction | None, options: VerificationOptions) -> Verification:
-    """Verify an alignment by its inliers, its covariance, and its deviation from the prediction, if there is one."""
+def verify(
+    alignment: Alignment, prediction: Prediction | None, options: VerificationOptions, max_contradiction: float = inf
+) -> Verification:
+    """Verify an alignment by its inliers, its covariance, and its deviation from the prediction, if there is one.
+
+    Every view must look as in the map, and contradict the pose by no more than a limit. The inliers of all views count,
+    or those of the strongest one.
+    """
     if alignment.failure:
         return Verification(alignment.failure)
     if alignment.num_points < options.min_landmarks:
         return Verification(f"only {alignment.num_points} landmarks in the image, {options.min_landmarks} are needed")
-    if alignment.inlier_ratio < options.min_inlier_ratio:
-        return Verification(
-            f"only {alignment.inlier_ratio:.0%} of the landmarks look as in the map, "
-            f"{options.min_inlier_ratio:.0%} are needed"
-        )
+    if unlike := unlike_views(alignment, options):
+        return Verification(next(iter(unlike.values())))
+    if do_contradict(alignment, max_contradiction):
+        return Verification("the cameras contradict each other")
+    strong = [fit.inlier_ratio for fit in alignment.fits if fit.num_points >= options.min_landmarks]
+    inlier_ratio = max(alignment.inlier_ratio, *strong, 0.0)
+    if inlier_ratio < options.min_inlier_ratio:
+        return Verification(_too_few(inlier_ratio, options))
     std, accepted = max_position_std(alignment.covariance), options.max_position_std
-    if alignment.inlier_ratio < options.confident_inlier_ratio:
+    if inlier_ratio < options.confident_inlier_ratio:
         accepted *= _DOUBTFUL_STD
     if not std <= accepted:
         return Verification(f"the position is uncertain by {std:.2g} m, at most {accepted:.2g} m is accepted")
@@ -81,9 +93,24 @@ def verify(alignment: Alignment, prediction: Prediction | None, options: Verific
     if away > options.max_deviation:
         return Verification(
             f"{away:.2g} standard deviations away from the prediction, {options.max_deviation:g} at most are accepted",
-            contradicts=alignment.inlier_ratio >= options.confident_inlier_ratio,
+            contradicts=inlier_ratio >= options.confident_inlier_ratio,
         )
-    return Verification("", alignment.inlier_ratio < options.confident_inlier_ratio or away > options.gate)
+    return Verification("", inlier_ratio < options.confident_inlier_ratio or away > options.gate)
+
+
+def unlike_views(alignment: Alignment, options: VerificationOptions) -> dict[int, str]:
+    """Return the reason for each of several views, by its index, that does not look as in the map at the pose."""
+    ratios = {index: fit.inlier_ratio for index, fit in enumerate(alignment.fits)}
+    return {index: _too_few(ratio, options) for index, ratio in ratios.items() if ratio < options.min_inlier_ratio}
+
+
+def do_contradict(alignment: Alignment, max_contradiction: float) -> bool:
+    """Tell whether the pose of several views is held off the minimum of one of them by the others."""
+    return any(fit.contradiction > max_contradiction for fit in alignment.fits)
+
+
+def _too_few(inlier_ratio: float, options: VerificationOptions) -> str:
+    return f"only {inlier_ratio:.0%} of the landmarks look as in the map, {options.min_inlier_ratio:.0%} are needed"
 
 
 def is_unlike(alignment: Alignment, options: VerificationOptions) -> bool:

@@ -23,6 +23,7 @@ from vizloc_ros.geometry.camera_info import camera_frame, camera_of_message, fra
 from vizloc_ros.geometry.rectification import DistortedCamera, rectified_camera, require_size
 from vizloc_ros.ros.diagnostics import Level
 from vizloc_ros.ros.messages import stamp_to_ns
+from vizloc_ros.ros.node_options import topic_of
 from vizloc_ros.ros.pipeline_node import PipelineNode
 from vizloc_ros.ros.qos import SENSOR
 from vizloc_ros.ros.stamp_guard import StampGuard, Verdict
@@ -36,7 +37,7 @@ _HOUR = 3600.0  # s
 
 
 class ImageInput:
-    """Images of a node, from ``image`` (or ``image/compressed``) and ``camera_info``, on both sides of its queue.
+    """Images of a camera, from ``image`` (or ``image/compressed``) and ``camera_info``, on both sides of a queue.
 
     Before the queue, in the executor's thread, ``_on_image`` checks stamp and age and submits the message. After it, in
     the worker, ``decode_and_rectify`` turns the message into an image.
@@ -51,6 +52,7 @@ class ImageInput:
         submit: Callable[[Any], None] | None = None,
         on_jump: Callable[[], None] | None = None,
         *,
+        camera: str = "",
         on_change: Callable[[], None] | None = None,
         withhold_frozen: bool = False,
         stable_messages: int = 10,
@@ -65,6 +67,7 @@ class ImageInput:
             max_age: age of an arriving image, by its stamp, above which diagnostics warn [s]; 0: none.
             submit: receiver of the images with a valid stamp; the node's ``submit`` by default.
             on_jump: called when the time has jumped back, before the image is dropped.
+            camera: namespace of both topics; empty for the only camera.
             on_change: called when a camera_info differs from those before.
             withhold_frozen: refuse an image that is the one before again.
             stable_messages: messages in a row after which a changed camera_info is used.
@@ -75,18 +78,19 @@ class ImageInput:
         self._max_age = max_age
         self._rectified: PinholeCamera | None = None
         self._info_frame = self._difference = ""
-        missing = f"no message on {node.resolve_topic_name('camera_info')} yet: images cannot be used"
+        self._info_topic = node.resolve_topic_name(topic_of(camera, "camera_info"))
+        missing = f"no message on {self._info_topic} yet: images cannot be used"
         self._calibration = CalibrationGuard(stable_messages, missing)
         self._covered = CoveredLens()
         self._frozen = FrozenImages() if withhold_frozen else None
         self._stamps = StampGuard()
         compressed = transport == "compressed"
-        self._topic = "image/compressed" if compressed else "image"
+        self._topic = topic_of(camera, "image/compressed" if compressed else "image")
         node.diagnostics.expect(self._topic, silence_timeout, "is the camera driver running, is the topic remapped?")
         image_topic = node.resolve_topic_name(self._topic)  # as remapped; count_publishers does not do that
         self._decoder, self._max_pixels = ImageDecoder(image_topic, self._warn, max_pixels), max_pixels
         node.diagnostics.watch(IMAGE_PUBLISHERS, lambda: node.count_publishers(image_topic))
-        subscribe_to_either(node, CameraInfo, "camera_info", self._on_camera_info, SENSOR)
+        subscribe_to_either(node, CameraInfo, topic_of(camera, "camera_info"), self._on_camera_info, SENSOR)
         node.create_subscription(CompressedImage if compressed else Image, self._topic, self._on_image, SENSOR)
 
     @property
@@ -137,7 +141,7 @@ class ImageInput:
             self._require_possible_size(camera)
             rectified = rectified_camera(camera)
         except CameraError as error:
-            problem = f"{self._node.resolve_topic_name('camera_info')}: {error}"
+            problem = f"{self._info_topic}: {error}"
             if isinstance(error, UncalibratedError):
                 problem += "; images can be used once a calibrated camera_info comes"
             self._calibration.refuse(CameraError(problem))

@@ -153,6 +153,24 @@ class PoseNodeOptions(BaseOptions):
     two_d_mode: bool = Field(False, description="leave height and tilt out of the transforms on /tf")
 
 
+class RigOptions(PoseNodeOptions):
+    """Options of a node that publishes poses by one camera, or by several of a rig."""
+
+    cameras: CameraNames = Field((), description=_CAMERAS)
+    camera_tolerance: float = Field(
+        CAMERA_TOLERANCE,
+        ge=0,
+        le=1,
+        description="of several cameras, maximum difference of the stamps of one instant [s]",
+    )
+
+    @model_validator(mode="after")
+    def _mount_of_one_camera(self) -> RigOptions:
+        if self.cameras and self.base_from_cam:
+            raise ValueError("base_from_cam: is the pose of one camera; those of several cameras come from /tf_static")
+        return self
+
+
 class ImageOptions(DeadlineOptions):
     """Options of a node with an image subscription."""
 
@@ -244,18 +262,11 @@ class VisualMapServerOptions(NodeOptions):
     submap: SubmapOptions = SubmapOptions()
 
 
-class LocalizerOptions(DeadlineOptions, PoseNodeOptions):
+class LocalizerOptions(DeadlineOptions, RigOptions):
     """Options of the localizer."""
 
     settable = ("check_calibration", "deadline", "pose")
 
-    cameras: CameraNames = Field((), description=_CAMERAS)
-    camera_tolerance: float = Field(
-        CAMERA_TOLERANCE,
-        ge=0,
-        le=1,
-        description="of several cameras, maximum difference of the stamps of one instant [s]",
-    )
     camera_wait: float = Field(
         0.1,
         ge=0,
@@ -272,18 +283,18 @@ class LocalizerOptions(DeadlineOptions, PoseNodeOptions):
     )
     pose: PoseOptions = PoseOptions()
 
-    @model_validator(mode="after")
-    def _mount_of_one_camera(self) -> LocalizerOptions:
-        if self.cameras and self.base_from_cam:
-            raise ValueError("base_from_cam: is the pose of one camera; those of several cameras come from /tf_static")
-        return self
 
-
-class TrackerNodeOptions(ImageOptions, PoseNodeOptions, PyramidOptions):
+class TrackerNodeOptions(ImageOptions, RigOptions, PyramidOptions):
     """Options of the tracker's node."""
 
     settable = ("deadline", "tracker")
 
+    camera_wait: float = Field(
+        0.05,
+        ge=0,
+        le=10,
+        description="of several cameras, time to wait for the images of the others after the first image [s]",
+    )
     map_path: MapPath = _map_path("map")
     map_frame: FrameNameOrEmpty = Field("", description="name of the map frame; empty: the one in the map")
     provider: Provider = Field("cpu", description="what the network runs on")

@@ -1,4 +1,7 @@
-"""Alignment of one image: coarse to fine over the pyramid, then with patches (PixLoc, section 3.1)."""
+"""Alignment of a camera, or of a rig: coarse to fine over the pyramid, then with patches (PixLoc, section 3.1).
+
+The cameras of a rig have one pose. Their landmarks are one problem: the normal equations of its views add up.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,42 +10,33 @@ import numpy as np
 from pycolmap import Rigid3d
 
 from vizloc_ros.errors import FeatureError
-from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.pixloc.correction import PoseEstimate
+from vizloc_ros.pixloc.optimizer.aligned_view import View
 from vizloc_ros.pixloc.optimizer.alignment_options import AlignmentOptions, LearnedAlignment
 from vizloc_ros.pixloc.optimizer.levels import FeaturesOnLevel, PatchesOnLevel
 from vizloc_ros.pixloc.optimizer.pose_optimizer import Alignment, PoseOptimizer
-from vizloc_ros.pixloc.optimizer.projection import LevelCamera
-from vizloc_ros.pixloc.pyramid import FeaturePyramid
-from vizloc_ros.pixloc.references import References
 
 
 def align(
-    pyramid: FeaturePyramid,
-    references: References,
-    camera: PinholeCamera,
+    views: Sequence[View],
     initial_poses: Sequence[Rigid3d],
     learned: LearnedAlignment,
     options: AlignmentOptions | None = None,
-    correction: IntrinsicsCorrection | None = None,
     *,
     coarsest: int | None = None,
     finalists: int | None = None,
     trace: bool = False,
 ) -> list[Alignment]:
-    """Align an image with landmarks, from each of several initial poses.
+    """Align images of one instant with landmarks, from each of several initial poses.
 
-    Several initial poses cost little more than one if only the best of them go on to the finest feature level. If image
-    and references have patches, these are aligned last, see ``_refined``.
+    Several initial poses cost little more than one if only the best of them go on to the finest feature level. If
+    images and references have patches, these are aligned last, see ``_refined``.
 
     Args:
-        pyramid: features of the image, F_q of the paper.
-        references: landmarks with reference features F_k, of as many levels.
-        camera: camera of the image.
-        initial_poses: initial cam_from_map, (R_0, t_0) of the paper; one or more.
+        views: image of the camera, or those of the cameras of a rig; one or more.
+        initial_poses: initial rig_from_map, (R_0, t_0) of the paper; one or more.
         learned: damping and robust cost that belong to the features.
         options: see ``AlignmentOptions``.
-        correction: error of the calibration of ``camera``, as the map estimated it.
         coarsest: index of the level to begin with, for accurate initial poses; the last by default.
         finalists: number of poses that go on to the finest level, those of the lowest cost; all by default.
         trace: True to keep the pose of every iteration.
@@ -51,62 +45,64 @@ def align(
         One outcome for each initial pose, in their order.
 
     Raises:
-        FeatureError: image, reference features and damping differ in their number of levels.
+        FeatureError: images, reference features and damping differ in their number of levels.
     """
-    if not len(pyramid) == len(references.levels) == len(learned.dampings):
-        raise FeatureError(
-            f"the image has {len(pyramid)} levels, the reference features {len(references.levels)}, and the damping "
-            f"{len(learned.dampings)}: they must be of the same network"
-        )
+    levels = len(learned.dampings)
+    for view in views:
+        if not len(view.pyramid) == len(view.references.levels) == levels:
+            raise FeatureError(
+                f"the image has {len(view.pyramid)} levels, the reference features {len(view.references.levels)}, and "
+                f"the damping {levels}: they must be of the same network"
+            )
     options = options or AlignmentOptions()
-    correction = correction or IntrinsicsCorrection()
 
-    def level_at(index: int) -> FeaturesOnLevel:
-        level_camera = LevelCamera(camera, correction, pyramid.levels[index].scale)
-        level, poses = pyramid.levels[index], len(initial_poses)
-        return FeaturesOnLevel(index, level, references, level_camera, poses, learned, options)
+    def level_at(index: int) -> list[FeaturesOnLevel]:
+        return [FeaturesOnLevel(index, view, len(initial_poses), learned, options) for view in views]
 
-    optimizer = PoseOptimizer(initial_poses, len(learned.dampings), options, trace=trace)
-    for index in range(len(pyramid) - 1 if coarsest is None else coarsest, 0, -1):
+    optimizer = PoseOptimizer(initial_poses, levels, options, trace=trace)
+    for index in range(levels - 1 if coarsest is None else coarsest, 0, -1):
         optimizer.run(level_at(index))
-    finest = level_at(0)
-    image, patches = pyramid.smoothed, references.patches
-    if image is not None and patches is not None and options.fine.enabled:
-        finest.min_motion = options.coarse_min_motion  # the fine level finds the rest
+    finest, has_fine = level_at(0), options.fine.enabled and any(view.patches for view in views)
+    if has_fine:
+        for each in finest:
+            each.min_motion = options.coarse_min_motion  # the fine level finds the rest
     if finalists is not None:
         optimizer.keep_best(finalists)
     optimizer.run(finest)
     alignments = optimizer.outcomes(finest)
-    if image is None or patches is None or not options.fine.enabled:
+    if not has_fine:
         return alignments
-
-    def fine_level_at(cam_from_map: Rigid3d) -> PatchesOnLevel:
-        return PatchesOnLevel(image, patches, references.positions, camera, correction, cam_from_map, options)
-
-    return [a if a.failure else _refined(a, fine_level_at(a.cam_from_map), options) for a in alignments]
+    return [a if a.failure else _refined(a, views, options) for a in alignments]
 
 
 _SHARPNESS_LANDMARKS = 250  # that the sharpness of an image is judged by
 
 
-def _refined(coarse: Alignment, level: PatchesOnLevel, options: AlignmentOptions) -> Alignment:
+def _refined(coarse: Alignment, views: Sequence[View], options: AlignmentOptions) -> Alignment:
     """Refine an alignment on the fine level; return it as it was where the patches do not tell better.
 
     So it is in images that are more blurred than the keyframes, because blur moves edges; where few patches look as in
     the map, or they do not fit better than before; and where the pose moves farther than its covariance allows: less
-    and less the more an image is blurred.
+    and less the more an image is blurred. Of a rig, the images that are sharp enough are aligned.
 
     The refined pose has the covariance of the fine level. Cost, inliers and number of landmarks stay those of the
     features, by which alignments are verified.
     """
     fine = options.fine
-    sharpness = level.sharpness(_SHARPNESS_LANDMARKS)
-    if sharpness <= fine.min_sharpness:
+    levels, sharpness = [], 1.0
+    for view in views:
+        if (patches := view.patches) is None:
+            continue
+        level = PatchesOnLevel(view, *patches, coarse.cam_from_map, options)
+        if (own := level.sharpness(_SHARPNESS_LANDMARKS)) > fine.min_sharpness:
+            levels.append(level)
+            sharpness = min(sharpness, own)
+    if not levels:
         return coarse
-    max_deviation = fine.max_deviation * min(1.0, (sharpness - fine.min_sharpness) / (1 - fine.min_sharpness))
+    max_deviation = fine.max_deviation * ((sharpness - fine.min_sharpness) / (1 - fine.min_sharpness))
     optimizer = PoseOptimizer([coarse.cam_from_map], 1, options, trace=bool(coarse.trace))
-    optimizer.run(level)
-    (refined,) = optimizer.outcomes(level)
+    optimizer.run(levels)
+    (refined,) = optimizer.outcomes(levels)
     descended = refined.cost <= optimizer.first_costs()[0]
     if refined.failure or not descended or refined.inlier_ratio < fine.min_inlier_ratio:
         return coarse

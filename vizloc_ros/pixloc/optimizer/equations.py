@@ -12,7 +12,7 @@ _MIN_DIAGONAL = 1e-9  # of the Hessian, as in the published code: no step in a d
 
 @dataclass(frozen=True)
 class NormalEquations:
-    """Normal equations in the update delta = [rho, phi] of exp(delta) * cam_from_map (PixLoc, Eq. 3).
+    """Normal equations in the update delta = [rho, phi] of exp(delta) * pose (PixLoc, Eq. 3).
 
     Attributes:
         hessian: (6, 6) H = J^T W J.
@@ -21,6 +21,10 @@ class NormalEquations:
 
     hessian: Float64
     gradient: Float64
+
+    def moved(self, adjoint: Float64) -> "NormalEquations":
+        """Equations in an update delta', of which delta = adjoint delta'."""
+        return NormalEquations(adjoint.T @ self.hessian @ adjoint, adjoint.T @ self.gradient)
 
 
 def solve(equations: Sequence[NormalEquations], damping: Float64) -> Float64:
@@ -42,6 +46,24 @@ def solve(equations: Sequence[NormalEquations], damping: Float64) -> Float64:
         return np.concatenate([solve([each], damping) for each in equations])
 
 
+def residual_variance(weights: Float32, squared_residuals: Float32) -> float:
+    """Return the variance of the residuals of (M,) landmarks at a pose that was fitted to them."""
+    return float(weights @ squared_residuals) / max(len(weights) - 6, 1)
+
+
+def contradiction(equations: NormalEquations, weights: Float32, squared_residuals: Float32) -> float:
+    """Return the squared distance of a pose from the minimum, in units of the covariance there, to first order.
+
+    It is g^T H^-1 g / variance, the score test's statistic; infinite if the Hessian is singular. Arguments as of
+    ``covariance``.
+    """
+    try:
+        step = np.linalg.solve(equations.hessian, equations.gradient)
+    except np.linalg.LinAlgError:
+        return np.inf
+    return float(equations.gradient @ step) / max(residual_variance(weights, squared_residuals), 1e-12)
+
+
 def covariance(equations: NormalEquations, weights: Float32, squared_residuals: Float32, rotation: Float64) -> Float64:
     """Return the (6, 6) covariance of map_from_cam: the inverse Hessian, scaled by the variance of the residuals.
 
@@ -49,7 +71,7 @@ def covariance(equations: NormalEquations, weights: Float32, squared_residuals: 
         equations: normal equations at the pose.
         weights: (M,) weights w rho' of the landmarks.
         squared_residuals: (M,) ||r||^2 of the landmarks.
-        rotation: (3, 3) rotation of cam_from_map.
+        rotation: (3, 3) rotation of the pose cam_from_map.
 
     Returns:
         Covariance of [x y z, rotation] in the map frame [m^2, m rad, rad^2]; NaN if the Hessian is singular.
@@ -58,7 +80,7 @@ def covariance(equations: NormalEquations, weights: Float32, squared_residuals: 
         inverse = np.linalg.inv(equations.hessian)
     except np.linalg.LinAlgError:
         return np.full((6, 6), np.nan)
-    variance = float(weights @ squared_residuals) / max(len(weights) - 6, 1)
+    variance = residual_variance(weights, squared_residuals)
     map_from_update = np.zeros((6, 6))  # exp(delta) cam_from_map moves map_from_cam by -R^T delta, to first order
     map_from_update[:3, :3] = map_from_update[3:, 3:] = -rotation.T
     of_pose = variance * map_from_update @ inverse @ map_from_update.T

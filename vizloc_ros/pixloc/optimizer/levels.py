@@ -6,15 +6,14 @@ import numpy as np
 from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Bool, Float32, Float64, Int64, evenly
-from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
+from vizloc_ros.geometry.se3 import adjoint
+from vizloc_ros.pixloc.optimizer.aligned_view import View
 from vizloc_ros.pixloc.optimizer.alignment_options import AlignmentOptions, LearnedAlignment
 from vizloc_ros.pixloc.optimizer.patch_products import PatchProducts
 from vizloc_ros.pixloc.optimizer.products import ImageProducts, PointProducts, ResidualProducts
 from vizloc_ros.pixloc.optimizer.projection import LevelCamera
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
 from vizloc_ros.pixloc.patches import PATTERN, Patches, SmoothedImage, contrast_confidence
-from vizloc_ros.pixloc.pyramid import FeatureLevel
-from vizloc_ros.pixloc.references import References
 
 _PATCH_DAMPING = 1e-4
 _PATCH_LOSS = BarronLoss(0.0, 0.15)  # unit residuals; it bends at a correlation of 0.99
@@ -23,10 +22,12 @@ _PATCH_BORDER = 1.5 * float(PATTERN.max())  # px of the shrunk image
 
 
 class Level(ABC):
-    """One level of the image, with the landmarks that are aligned on it.
+    """One level of the image of a camera, with the landmarks that are aligned on it.
 
     Attributes:
         index: index of the level, 0 is the finest of its optimizer.
+        adjoint: (6, 6) adjoint of cam_from_rig, which turns an update of rig_from_map into that of cam_from_map; None
+            for the only camera, whose poses are the rig's.
         camera: camera of the level.
         points: (3, N) positions of the landmarks [m, map].
         confidences: (N,) confidences u_k of the reference features.
@@ -37,6 +38,7 @@ class Level(ABC):
     """
 
     index: int
+    adjoint: Float64 | None
     camera: LevelCamera
     points: Float64
     confidences: Float32
@@ -47,9 +49,20 @@ class Level(ABC):
     _shape: tuple[int, int]
     _border: float
 
+    def __init__(self, index: int, view: View) -> None:
+        self.index, self._cam_from_rig = index, view.cam_from_rig
+        self.adjoint = None if view.cam_from_rig is None else adjoint(view.cam_from_rig)
+
     @abstractmethod
     def products_at(self, slots: Int64, u: Float64, v: Float64) -> ResidualProducts:
         """Look up the residuals (PixLoc, Eq. 1) of M landmarks at their positions; as ``PointProducts.at``."""
+
+    def cams_from_map(self, rotations: Float64, translations: Float64) -> tuple[Float64, Float64]:
+        """Return A poses of the camera, (A, 3, 3) and (A, 3), by those of the rig."""
+        if self._cam_from_rig is None:
+            return rotations, translations
+        rotation = self._cam_from_rig.rotation.matrix()
+        return rotation @ rotations, translations @ rotation.T + self._cam_from_rig.translation
 
     def contains(self, u: Float64, v: Float64) -> Bool:
         """Return the mask of the positions on the level that are not too near to its border."""
@@ -64,14 +77,14 @@ class FeaturesOnLevel(Level):
     def __init__(
         self,
         index: int,
-        level: FeatureLevel,
-        references: References,
-        camera: LevelCamera,
+        view: View,
         poses: int,
         learned: LearnedAlignment,
         options: AlignmentOptions,
     ) -> None:
-        self.index, self.camera = index, camera
+        super().__init__(index, view)
+        level, references = view.pyramid.levels[index], view.references
+        self.camera = LevelCamera(view.camera, view.correction, level.scale)
         self.damping, self.loss = learned.dampings[index], learned.loss
         self.min_motion = options.coarse_min_motion if index else options.min_motion
         count = max(len(references) >> index, min(len(references), options.coarse_landmarks))
@@ -93,19 +106,19 @@ class PatchesOnLevel(Level):
 
     def __init__(
         self,
+        view: View,
         image: SmoothedImage,
         patches: Patches,
-        positions: Float64,
-        camera: PinholeCamera,
-        correction: IntrinsicsCorrection,
-        cam_from_map: Rigid3d,
+        rig_from_map: Rigid3d,
         options: AlignmentOptions,
     ) -> None:
-        """Take the patches of (N, 3) landmarks [m, map], for a pose near the right one."""
-        self.index, self.camera = 0, LevelCamera(camera, correction, image.scale)
+        """Take the patches of the landmarks of a view, for a pose near the right one."""
+        super().__init__(0, view)
+        camera, cam_from_map = view.camera, view.cam_from_map(rig_from_map)
+        self.camera = LevelCamera(camera, view.correction, image.scale)
         self.damping, self.loss = np.full(6, _PATCH_DAMPING), _PATCH_LOSS
         self.min_motion, self.min_landmarks = options.coarse_min_motion, options.min_landmarks
-        self.points = np.ascontiguousarray(positions.T)
+        self.points = np.ascontiguousarray(view.references.positions.T)
         self.confidences = contrast_confidence(patches.contrasts)
         self._shape, self._border = image.shape, _PATCH_BORDER
         matrix = cam_from_map.matrix()[None]

@@ -1,4 +1,4 @@
-"""Levenberg-Marquardt optimizer of one image's pose, from several initial poses side by side (PixLoc, Eq. 1 to 6)."""
+"""Levenberg-Marquardt optimizer of the pose of a camera or a rig, from several initial poses (PixLoc, Eq. 1 to 6)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from pycolmap import Rigid3d
 
-from vizloc_ros.arrays import Float32, Float64, Int64
+from vizloc_ros.arrays import Float64, Int64
 from vizloc_ros.geometry.poses import pose_from_matrix
 from vizloc_ros.geometry.quarter_turns import Roll
 from vizloc_ros.pixloc.optimizer.alignment_options import AlignmentOptions
-from vizloc_ros.pixloc.optimizer.equations import NormalEquations, covariance, solve
+from vizloc_ros.pixloc.optimizer.equations import covariance, solve
 from vizloc_ros.pixloc.optimizer.levels import Level
+from vizloc_ros.pixloc.optimizer.linearization import Linearization, inlier_ratio, linearize
 from vizloc_ros.pixloc.optimizer.projection import apply_left_update
 from vizloc_ros.pixloc.optimizer.robust import BarronLoss
 
@@ -19,11 +20,27 @@ _GIVEN_UP = "given up: other initial poses fit better"
 
 
 @dataclass(frozen=True)
+class ViewFit:
+    """Fit of one view to a pose, on the finest feature level.
+
+    Attributes:
+        inlier_ratio: as in ``Alignment``, of the landmarks of this view.
+        num_points: number of them in the image.
+        contradiction: squared distance of the pose from the one that these landmarks alone would have, in units of the
+            covariance of that, to first order; infinite if they do not fix a pose.
+    """
+
+    inlier_ratio: float
+    num_points: int
+    contradiction: float
+
+
+@dataclass(frozen=True)
 class Alignment:
     """Outcome of an alignment from one initial pose.
 
     Attributes:
-        cam_from_map: final pose, also of an alignment that failed.
+        cam_from_map: final pose, that of the rig, also of an alignment that failed.
         failure: reason not to use the pose; empty when it converged, or used up its iterations.
         cost: robust cost (PixLoc, Eq. 2) of the landmarks in the image, divided by the sum of their confidences, on the
             finest feature level; on the level before for a pose that was given up there.
@@ -32,6 +49,7 @@ class Alignment:
         iterations: number of iterations on each level, finest first.
         covariance: (6, 6) of [x y z, rotation], the order of ROS, in the map frame; NaN without a covariance.
         trace: pose before each iteration and the final pose; empty unless asked for.
+        fits: fit of each of several views; empty for a pose that was given up.
     """
 
     cam_from_map: Rigid3d
@@ -42,6 +60,12 @@ class Alignment:
     iterations: tuple[int, ...]
     covariance: Float64
     trace: tuple[Rigid3d, ...] = ()
+    fits: tuple[ViewFit, ...] = ()
+
+    @property
+    def map_from_cam(self) -> Rigid3d:
+        """Pose of the rig in the map."""
+        return self.cam_from_map.inverse()
 
     def turned_back(self, roll: Roll) -> "Alignment":
         """Outcome for a camera that is rolled, from that for the upright camera."""
@@ -71,59 +95,34 @@ class _Hypothesis:
     first_cost: float = np.inf
 
 
-@dataclass(frozen=True)
-class Linearization:
-    """Residuals of the M landmarks in the image, linearized at one pose (PixLoc, Eq. 1 to 3 and 6).
-
-    Attributes:
-        jacobian_u: (6, M) du / d delta, derivative of the columns on the level by the update.
-        jacobian_v: (6, M) dv / d delta, derivative of the rows.
-        squared_residuals: (M,) ||r||^2.
-        confidences: (M,) weights w = u_q u_k (Eq. 6).
-        weights: (M,) w rho', the diagonal of W (Eq. 3).
-        equations: normal equations of the pose.
-    """
-
-    jacobian_u: Float64
-    jacobian_v: Float64
-    squared_residuals: Float32
-    confidences: Float32
-    weights: Float32
-    equations: NormalEquations
-
-    def rms_motion(self, update: Float64) -> float:
-        """Return by how much an update moves the landmarks, as root mean square [pixels of the level]."""
-        u, v = update @ self.jacobian_u, update @ self.jacobian_v
-        return float(np.sqrt((u @ u + v @ v) / len(u)))
-
-
 class PoseOptimizer:
     """Levenberg-Marquardt optimizer of several poses side by side, level by level (PixLoc, section 3.1)."""
 
     def __init__(
         self, initial_poses: Sequence[Rigid3d], levels: int, options: AlignmentOptions, *, trace: bool = False
     ) -> None:
-        """Begin at initial poses cam_from_map, to run on a number of levels. ``trace`` keeps every pose."""
+        """Begin at initial poses rig_from_map, to run on a number of levels. ``trace`` keeps every pose."""
         self._options = options
         matrices = np.array([pose.matrix() for pose in initial_poses])
-        self._rotations, self._translations = matrices[:, :, :3].copy(), matrices[:, :, 3].copy()  # of cam_from_map
+        self._rotations, self._translations = matrices[:, :, :3].copy(), matrices[:, :, 3].copy()  # of rig_from_map
         self._initial_centers = self._centers(np.arange(len(initial_poses)))
         self._hypotheses = [_Hypothesis([0] * levels, [pose] if trace else None) for pose in initial_poses]
 
-    def run(self, level: Level) -> None:
-        """Iterate on one level until every pose has converged, failed, or used up its iterations.
+    def run(self, levels: Sequence[Level]) -> None:
+        """Iterate on one level of each view until every pose has converged, failed, or used up its iterations.
 
-        A coarse level with too few landmarks in the image is skipped; on the finest one, the pose has failed.
+        A coarse level with too few landmarks in the images is skipped; on the finest one, the pose has failed.
         """
+        level = levels[0]  # damping, loss and limits are those of all
         active = self._running()
         for iteration in range(self._options.max_iterations):
             if not len(active):
                 return
-            active, linearizations = self._with_enough_landmarks(active, self._linearize(active, level), level)
+            active, linearizations = self._with_enough_landmarks(active, self._linearize(active, levels), level)
             if not len(active):
                 return
             for i, linearization in zip(active, linearizations, strict=True):
-                self._hypotheses[i].cost = _cost(linearization, level.loss)
+                self._hypotheses[i].cost = linearization.cost(level.loss)
                 if iteration == 0:
                     self._hypotheses[i].first_cost = self._hypotheses[i].cost
             updates = solve([each.equations for each in linearizations], level.damping)  # Eq. 4
@@ -139,11 +138,11 @@ class PoseOptimizer:
         for i in running[np.argsort(costs, kind="stable")[finalists:]]:
             self._hypotheses[i].failure = _GIVEN_UP
 
-    def outcomes(self, finest: Level) -> list[Alignment]:
-        """Return the outcome of every pose; those that were given up are not linearized on the finest level."""
+    def outcomes(self, finest: Sequence[Level]) -> list[Alignment]:
+        """Return the outcome of every pose; those that were given up are not linearized on the finest levels."""
         kept = np.flatnonzero([hypothesis.failure != _GIVEN_UP for hypothesis in self._hypotheses])
         linearizations = dict(zip(kept.tolist(), self._linearize(kept, finest), strict=True))
-        return [self._outcome(i, linearizations.get(i), finest.loss) for i in range(len(self._hypotheses))]
+        return [self._outcome(i, linearizations.get(i), finest[0].loss) for i in range(len(self._hypotheses))]
 
     def first_costs(self) -> list[float]:
         """Return the cost of every pose on the last level before its first iteration there."""
@@ -153,47 +152,23 @@ class PoseOptimizer:
         """Return the indices of the poses that have not failed."""
         return np.flatnonzero([not hypothesis.failure for hypothesis in self._hypotheses])
 
-    def _linearize(self, active: Int64, level: Level) -> list[Linearization]:
-        """Linearize the residuals of a level at each active pose: projection, lookup, weights, normal equations.
-
-        Let F_u and F_v be the derivatives of the features by the position p = (u, v) on the level. A residual has the
-        Jacobian J = F_u du + F_v dv (PixLoc, Eq. 3). So J^T J and J^T r need only products such as F_u . F_v.
-        """
-        projected = level.camera.project(self._rotations[active], self._translations[active], level.points)
-        count = level.points.shape[1]
-        in_image = np.flatnonzero(projected.in_front & level.contains(projected.u, projected.v))
-        row, landmark = np.divmod(in_image, count)
-        points = projected.take(in_image)
-
-        products = level.products_at(active[row] * count + landmark, points.u, points.v)  # Eq. 1
-        confidences = products.confidences * level.confidences[landmark]  # Eq. 6
-        weights = confidences * level.loss.weight(products.squared_residuals)  # W = w rho'
-
-        du, dv = level.camera.jacobian(points.x, points.y, points.inverse_depth)
-        xx, xy, yy = weights * products.xx, weights * products.xy, weights * products.yy
-        weighted_u, weighted_v = xx * du + xy * dv, xy * du + yy * dv
-        xr, yr = weights * products.xr, weights * products.yr
-
-        linearizations = []  # H = J^T W J and J^T W r of each pose, Eq. 3
-        bounds = np.searchsorted(in_image, count * np.arange(len(active) + 1))
-        for own in map(slice, bounds[:-1], bounds[1:]):  # the landmarks of one pose
-            own_du, own_dv = du[:, own], dv[:, own]
-            hessian = own_du @ weighted_u[:, own].T + own_dv @ weighted_v[:, own].T
-            gradient = own_du @ xr[own] + own_dv @ yr[own]
-            equations = NormalEquations(hessian, gradient)
-            squared = products.squared_residuals[own]
-            linearizations.append(Linearization(own_du, own_dv, squared, confidences[own], weights[own], equations))
-        return linearizations
+    def _linearize(self, active: Int64, levels: Sequence[Level]) -> list[Linearization]:
+        """Linearize the residuals of the views' levels at each active pose."""
+        rotations, translations = self._rotations[active], self._translations[active]
+        of_views = [linearize(level, active, rotations, translations) for level in levels]
+        return [Linearization.of(views) for views in zip(*of_views, strict=True)]
 
     def _with_enough_landmarks(
         self, active: Int64, linearizations: list[Linearization], level: Level
     ) -> tuple[Int64, list[Linearization]]:
         """Return the active poses with enough landmarks in the image; on the finest level, the others have failed."""
-        enough = np.array([len(each.squared_residuals) >= level.min_landmarks for each in linearizations])
+        enough = np.array([each.num_points >= level.min_landmarks for each in linearizations])
+        if enough.all():
+            return active, linearizations
         if level.index == 0:
             for i in active[~enough]:
                 self._hypotheses[i].failure = f"fewer than {level.min_landmarks} landmarks in the image"
-        return active[enough], [each for each in linearizations if len(each.squared_residuals) >= level.min_landmarks]
+        return active[enough], [each for each in linearizations if each.num_points >= level.min_landmarks]
 
     def _update(self, active: Int64, index: int, updates: Float64) -> None:
         """Apply (A, 6) updates to the active poses (PixLoc, Eq. 5); a singular or diverged pose has failed."""
@@ -227,26 +202,22 @@ class PoseOptimizer:
         )
         if linearization is None:
             return given_up
-        squared, confidences = linearization.squared_residuals, linearization.confidences.astype(np.float64)
-        inliers = squared < self._options.inlier_distance**2
+        views, distance = linearization.views, self._options.inlier_distance
+        squared, weights = linearization.squared_residuals, linearization.weights
         return replace(
             given_up,
-            cost=_cost(linearization, loss),
-            inlier_ratio=float(confidences @ inliers / max(float(confidences.sum()), 1e-9)),
-            num_points=len(squared),
-            covariance=covariance(linearization.equations, linearization.weights, squared, self._rotations[i]),
+            cost=linearization.cost(loss),
+            inlier_ratio=inlier_ratio(views, distance),
+            num_points=linearization.num_points,
+            covariance=covariance(linearization.equations, weights, squared, self._rotations[i]),
+            fits=tuple(ViewFit(inlier_ratio([view], distance), view.num_points, view.contradiction) for view in views)
+            if len(views) > 1
+            else (),
         )
 
     def _centers(self, active: Int64) -> Float64:
-        """Return (A, 3) positions of the cameras [m, map]."""
+        """Return (A, 3) positions of the rig [m, map]."""
         return -np.einsum("bji,bj->bi", self._rotations[active], self._translations[active])
 
     def _pose(self, i: int) -> Rigid3d:
         return pose_from_matrix(np.column_stack([self._rotations[i], self._translations[i]]))
-
-
-def _cost(linearization: Linearization, loss: BarronLoss) -> float:
-    """Return the robust cost (PixLoc, Eq. 2), divided by the sum of the confidences."""
-    confidences = linearization.confidences.astype(np.float64)
-    costs = loss.cost(linearization.squared_residuals)
-    return float(confidences @ costs / max(float(confidences.sum()), 1e-9))
