@@ -67,9 +67,15 @@ def align(
         return FeaturesOnLevel(index, level, references, level_camera, poses, learned, options)
 
     optimizer = PoseOptimizer(initial_poses, len(learned.dampings), options, trace=trace)
-    for index in range(len(pyramid) - 1 if coarsest is None else coarsest, 0, -1):
-        optimizer.run(level_at(index))
+    first = len(pyramid) - 1 if coarsest is None else coarsest
+    for index in range(first, 0, -1):
+        level = level_at(index)
+        if index < first:
+            optimizer.prefer_initial(level)
+        optimizer.run(level)
     finest = level_at(0)
+    if first > 0:
+        optimizer.prefer_initial(finest)
     image, patches = pyramid.smoothed, references.patches
     if image is not None and patches is not None and options.fine.enabled:
         finest.min_motion = options.coarse_min_motion  # the fine level finds the rest

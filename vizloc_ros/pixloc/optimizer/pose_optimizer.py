@@ -107,6 +107,7 @@ class PoseOptimizer:
         self._options = options
         matrices = np.array([pose.matrix() for pose in initial_poses])
         self._rotations, self._translations = matrices[:, :, :3].copy(), matrices[:, :, 3].copy()  # of cam_from_map
+        self._initial_rotations, self._initial_translations = self._rotations.copy(), self._translations.copy()
         self._initial_centers = self._centers(np.arange(len(initial_poses)))
         self._hypotheses = [_Hypothesis([0] * levels, [pose] if trace else None) for pose in initial_poses]
 
@@ -131,6 +132,25 @@ class PoseOptimizer:
             motions = np.array([each.rms_motion(d) for each, d in zip(linearizations, updates, strict=True)])
             running = np.array([not self._hypotheses[i].failure for i in active])
             active = active[running & (motions > level.min_motion)]  # a motion that is NaN counts as converged
+
+    def prefer_initial(self, level: Level) -> None:
+        """Go back to the initial pose wherever it costs less on this level than what the levels before have found.
+
+        A level finds the minimum near an initial pose only if there is one: things that repeat, or landmarks behind
+        others, lead it away from a good prediction.
+        """
+        active = self._running()
+        if not len(active):
+            return
+        found = self._rotations[active], self._translations[active]
+        costs = self._costs(active, level)
+        self._rotations[active], self._translations[active] = (
+            self._initial_rotations[active],
+            self._initial_translations[active],
+        )
+        worse = self._costs(active, level) > costs
+        for own, value in zip((self._rotations, self._translations), found, strict=True):
+            own[active[worse]] = value[worse]
 
     def keep_best(self, finalists: int) -> None:
         """Give up all poses but those of the lowest cost on the last level."""
@@ -184,6 +204,15 @@ class PoseOptimizer:
             squared = products.squared_residuals[own]
             linearizations.append(Linearization(own_du, own_dv, squared, confidences[own], weights[own], equations))
         return linearizations
+
+    def _costs(self, active: Int64, level: Level) -> Float64:
+        """Return the costs of some poses on a level; infinite for those with too few landmarks in the image."""
+        return np.array(
+            [
+                _cost(each, level.loss) if len(each.squared_residuals) >= level.min_landmarks else np.inf
+                for each in self._linearize(active, level)
+            ]
+        )
 
     def _with_enough_landmarks(
         self, active: Int64, linearizations: list[Linearization], level: Level
