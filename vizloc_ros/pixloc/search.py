@@ -38,10 +38,11 @@ def coarsest_needed(
 ) -> int:
     """Return the index of the first level, from the finest on, whose basin of convergence holds the prediction's error.
 
-    The error is three standard deviations of the prediction, in pixels of a landmark at the median depth.
+    The error is three times the likely one, or three standard deviations of the prediction if that is not known, in
+    pixels of a landmark at the median depth.
     """
     depths = transform_points(prediction.map_from_cam.inverse(), references.positions)[:, 2]
-    by_position = prediction.position_std / np.median(depths)
-    error_px = _SIGMAS * camera.fx * float(np.hypot(prediction.rotation_std, by_position))
+    position, rotation = prediction.likely_error or (prediction.position_std, prediction.rotation_std)
+    error_px = _SIGMAS * camera.fx * float(np.hypot(rotation, position / np.median(depths)))
     converging = (k for k, level in enumerate(pyramid.levels) if error_px * level.scale[0] <= _BASIN_CELLS)
     return next(converging, len(pyramid) - 1)

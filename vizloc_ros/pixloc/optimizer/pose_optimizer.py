@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from pycolmap import Rigid3d
 
-from vizloc_ros.arrays import Float32, Float64, Int64
+from vizloc_ros.arrays import Bool, Float32, Float64, Int64
 from vizloc_ros.geometry.poses import pose_from_matrix
 from vizloc_ros.geometry.quarter_turns import Roll
 from vizloc_ros.pixloc.optimizer.alignment_options import AlignmentOptions
@@ -114,7 +114,8 @@ class PoseOptimizer:
     def run(self, level: Level) -> None:
         """Iterate on one level until every pose has converged, failed, or used up its iterations.
 
-        A coarse level with too few landmarks in the image is skipped; on the finest one, the pose has failed.
+        A coarse level with too few landmarks in the image is skipped, and one on which a pose diverges is undone; on
+        the finest one, the pose has failed.
         """
         active = self._running()
         for iteration in range(self._options.max_iterations):
@@ -128,9 +129,8 @@ class PoseOptimizer:
                 if iteration == 0:
                     self._hypotheses[i].first_cost = self._hypotheses[i].cost
             updates = solve([each.equations for each in linearizations], level.damping)  # Eq. 4
-            self._update(active, level.index, updates)
+            running = self._update(active, level.index, updates)
             motions = np.array([each.rms_motion(d) for each, d in zip(linearizations, updates, strict=True)])
-            running = np.array([not self._hypotheses[i].failure for i in active])
             active = active[running & (motions > level.min_motion)]  # a motion that is NaN counts as converged
 
     def prefer_initial(self, level: Level) -> None:
@@ -224,23 +224,32 @@ class PoseOptimizer:
                 self._hypotheses[i].failure = f"fewer than {level.min_landmarks} landmarks in the image"
         return active[enough], [each for each in linearizations if len(each.squared_residuals) >= level.min_landmarks]
 
-    def _update(self, active: Int64, index: int, updates: Float64) -> None:
-        """Apply (A, 6) updates to the active poses (PixLoc, Eq. 5); a singular or diverged pose has failed."""
+    def _update(self, active: Int64, index: int, updates: Float64) -> Bool:
+        """Apply (A, 6) updates to the active poses (PixLoc, Eq. 5); return the (A,) mask of those that can go on.
+
+        A singular or diverged pose has failed; on a coarse level, it goes back to its initial pose.
+        """
         solved = np.isfinite(updates).all(axis=1)
-        for i in active[~solved]:
-            self._hypotheses[i].failure = "the landmarks in the image do not fix the pose"
-        active, updates = active[solved], updates[solved]
-        self._rotations[active], self._translations[active] = apply_left_update(
-            self._rotations[active], self._translations[active], updates
+        moving = active[solved]
+        self._rotations[moving], self._translations[moving] = apply_left_update(
+            self._rotations[moving], self._translations[moving], updates[solved]
         )
         distances = np.linalg.norm(self._centers(active) - self._initial_centers[active], axis=1)
-        for i, distance in zip(active, distances, strict=True):
+        near = solved & (distances < self._options.max_distance)
+        for i, is_solved, is_near in zip(active, solved, near, strict=True):
             hypothesis = self._hypotheses[i]
-            hypothesis.iterations[index] += 1
-            if hypothesis.trace is not None:
+            hypothesis.iterations[index] += int(is_solved)
+            if hypothesis.trace is not None and is_solved:
                 hypothesis.trace.append(self._pose(i))
-            if not distance < self._options.max_distance:
+            if is_near:
+                continue
+            if index > 0:
+                self._rotations[i], self._translations[i] = self._initial_rotations[i], self._initial_translations[i]
+            elif not is_solved:
+                hypothesis.failure = "the landmarks in the image do not fix the pose"
+            else:
                 hypothesis.failure = f"diverged: more than {self._options.max_distance:g} m away from the initial pose"
+        return near
 
     def _outcome(self, i: int, linearization: Linearization | None, loss: BarronLoss) -> Alignment:
         hypothesis = self._hypotheses[i]
