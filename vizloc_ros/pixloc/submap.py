@@ -12,6 +12,7 @@ from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.options import Options
+from vizloc_ros.pixloc.landmark_precision import precision_weights, projection_std
 from vizloc_ros.pixloc.optimizer.projection import project
 from vizloc_ros.pixloc.reference_builder import read_patches, read_references
 from vizloc_ros.pixloc.references import LevelReferences, QuantizedLevel, QuantizedReferences, References, unit
@@ -34,7 +35,7 @@ class SubmapOptions(Options):
         8.0, gt=0, le=10_000, description="weight of an angle against a distance when keyframes are ranked [m/rad]"
     )
     min_landmarks: int = Field(
-        300,
+        500,
         ge=10,
         le=100_000,
         description="minimum landmarks in view, if there are as many, however different their observation is",
@@ -152,12 +153,14 @@ class SubmapSelector:
         """Return the reference features of the landmarks of keyframes, for a camera at a pose.
 
         Each landmark has those of its observation with the most similar view, or the average of a few observations
-        (PixLoc, section 4: 3D structure); its patch is always that of the most similar view.
+        (PixLoc, section 4: 3D structure); its patch is always that of the most similar view. Confidences are weighted
+        by the precision that the landmarks have there.
         """
         slices = [self._map.observations_of(int(keyframe)) for keyframe in keyframes]
         rows = np.concatenate([np.arange(part.start, part.stop) for part in slices])  # of the map's observations
         centers = np.repeat(self._centers[keyframes], [part.stop - part.start for part in slices], axis=0)
         landmarks = np.concatenate([self._map.landmarks_of(int(keyframe)) for keyframe in keyframes])
+        unique, weights = self._weights(landmarks, centers, map_from_cam)
         found = self._map.references_or_raise().has(rows)
         rows, centers, landmarks = rows[found], centers[found], landmarks[found]
         differences = view_difference(
@@ -170,7 +173,17 @@ class SubmapSelector:
         if len(firsts) < len(chosen):
             levels = tuple(self._average(level, firsts) for level in levels)
         ids = landmarks[chosen[firsts]].astype(np.int64)
-        return QuantizedReferences(np.asarray(self._map.landmark_positions[ids], np.float64), ids, levels, patches)
+        references = QuantizedReferences(
+            np.asarray(self._map.landmark_positions[ids], np.float64), ids, levels, patches
+        )
+        return references.weighted(weights[np.searchsorted(unique, ids)])
+
+    def _weights(self, landmarks: Int64, centers: Float64, map_from_cam: Rigid3d) -> tuple[Int64, Float32]:
+        """Return the landmarks of (N,) observations from (N, 3) centers, in order, and their weights in an image."""
+        unique, groups = np.unique(landmarks, return_inverse=True)
+        positions = np.asarray(self._map.landmark_positions[unique], np.float64)
+        rays, others = _directions(positions[groups] - centers), _directions(positions - map_from_cam.translation)
+        return unique, precision_weights(projection_std(rays, groups, others))
 
     def _in_view(self, positions: Float32, map_from_cam: Rigid3d, keyframe: int) -> Bool:
         """Return the mask of (N, 3) positions that a keyframe's camera would see, however it is rolled."""
@@ -241,6 +254,11 @@ class SubmapSelector:
         counts = np.diff(np.append(firsts, len(weights)))
         confidences = (np.add.reduceat(level.confidences, firsts) / counts).astype(np.float32)
         return QuantizedLevel.of(LevelReferences(unit(features) if self.unit_features else features, confidences))
+
+
+def _directions(vectors: Float64) -> Float64:
+    """Scale (N, 3) vectors to unit length."""
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9))
 
 
 _MARGIN = 0.1  # of the image's sides: the pose is a prediction
