@@ -70,7 +70,7 @@ def test_the_corridor_is_closed_and_the_camera_inside() -> None:
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        ("world=moon", "world is 'moon'; it must be street or corridor"),
+        ("world=moon", "world is 'moon'; it must be street or corridor or room"),
         ("covered=mud", "covered is 'mud'; it must be dirt or drops"),
         ("world=corridor&aliased=all", "the corridor repeats already"),
     ],

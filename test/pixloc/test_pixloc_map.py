@@ -12,6 +12,7 @@ from vizloc_ros.arrays import Float16
 from vizloc_ros.datasets.synthetic import SyntheticStreet
 from vizloc_ros.errors import FeatureError, MapError
 from vizloc_ros.geometry.poses import pose_of, transform_points
+from vizloc_ros.geometry.se3 import se3_exp
 from vizloc_ros.mapping.check import map_problems
 from vizloc_ros.mapping.map_format import read_info
 from vizloc_ros.mapping.map_writer import add_to_map
@@ -259,6 +260,27 @@ def test_landmarks_of_different_views_are_left_out(tracked_map: VisualMap) -> No
     assert set(alike.landmark_ids.tolist()) < set(everything.landmark_ids.tolist())
     at_least = SubmapSelector(tracked_map, options.model_copy(update={"min_landmarks": len(alike) + 50}))
     assert len(at_least.references_of(keyframes, here)) >= len(alike) + 50
+
+
+def test_enough_landmarks_in_view_are_kept_where_the_most_similar_ones_are_elsewhere(tracked_map: VisualMap) -> None:
+    """Of a camera that has turned to the side, landmarks in view are those at the border of the keyframes."""
+    ahead = pose_at(tracked_map, 6)
+    here = ahead * se3_exp(np.array([0, 0, 0, 0, np.radians(55), 0]))
+    options = SubmapOptions(keyframes=20, max_view_difference=0.3, min_landmarks=60)
+    selector = SubmapSelector(tracked_map, options)
+    camera = tracked_map.info.cameras[0]
+
+    def in_view(positions: np.ndarray) -> int:
+        rays = (positions - here.translation) @ here.rotation.matrix()
+        return int((camera.fx * np.abs(rays[:, 0]) < camera.width / 2 * rays[:, 2]).sum())
+
+    keyframes = selector.keyframes_around(here)
+    seen = np.unique(np.concatenate([tracked_map.landmarks_of(int(k)) for k in keyframes]))
+    available = in_view(np.asarray(tracked_map.landmark_positions, float)[seen])
+    kept = selector.references_of(keyframes, here)
+    assert available > 20
+    assert in_view(kept.positions) >= 0.8 * min(available, options.min_landmarks)
+    assert len(kept) >= options.min_landmarks
 
 
 def test_a_full_submap_keeps_the_landmarks_of_the_most_similar_views(tracked_map: VisualMap) -> None:

@@ -9,15 +9,18 @@ from pydantic import Field
 from vizloc_ros.arrays import Float64
 from vizloc_ros.geometry.se3 import se3_exp, se3_log
 from vizloc_ros.options import Options
+from vizloc_ros.pixloc.innovations import Innovations
 from vizloc_ros.timing import NANOSECONDS
 
 
 class MotionOptions(Options):
     """Uncertainty of a predicted pose."""
 
-    acceleration_std: float = Field(3.0, gt=0, le=1000, description="acceleration, without odometry [m/s^2]")
+    acceleration_std: float = Field(
+        3.0, gt=0, le=1000, description="acceleration, without odometry; more if more was seen [m/s^2]"
+    )
     turn_acceleration_std: float = Field(
-        60.0, gt=0, le=100_000, description="angular acceleration, without odometry [deg/s^2]"
+        60.0, gt=0, le=100_000, description="angular acceleration, without odometry; more if more was seen [deg/s^2]"
     )
     speed_std: float = Field(
         10.0, gt=0, le=1000, description="speed while only one pose is known, without odometry [m/s]"
@@ -43,11 +46,13 @@ class Prediction:
         map_from_cam: predicted pose of the camera in the map.
         position_std: standard deviation of the position, of its length over all axes [m].
         rotation_std: standard deviation of the rotation angle [rad].
+        likely_error: error of position and rotation as that of the last predictions [m, rad]; None if it is not known.
     """
 
     map_from_cam: Rigid3d
     position_std: float
     rotation_std: float
+    likely_error: tuple[float, float] | None = None
 
     def moved(self, cam_from_other: Rigid3d) -> "Prediction":
         """Prediction of the pose of another camera at the same place."""
@@ -82,20 +87,38 @@ class MotionModel:
         self.options = options or MotionOptions()
         self.last: KnownPose | None = None
         self._velocity: Float64 | None = None  # (6,) twist in the camera's frame [m/s, rad/s]
+        self._innovations = Innovations()
 
     def reset(self) -> None:
         """Forget everything, as after a jump of the clock."""
         self.last = self._velocity = None
+        self._innovations.reset()
 
     def add(self, known: KnownPose) -> None:
         """Add the newest accepted pose; the velocity is that since the pose before."""
         before = self.last
+        self._note_innovation(known)
         self._velocity = None
         if before is not None and known.stamp_ns > before.stamp_ns:
             seconds = (known.stamp_ns - before.stamp_ns) / NANOSECONDS
             if seconds <= self.options.max_extrapolation:
                 self._velocity = se3_log(before.map_from_cam.inverse() * known.map_from_cam) / seconds
         self.last = known
+
+    def _note_innovation(self, known: KnownPose) -> None:
+        """Note how far a pose is from its prediction, if that was more than a guess."""
+        before, predicted = self.last, self.predict(known.stamp_ns, known.odom_from_cam)
+        if before is None or predicted is None or known.stamp_ns <= before.stamp_ns:
+            return
+        by_odometry = known.odom_from_cam is not None and before.odom_from_cam is not None
+        seconds = (known.stamp_ns - before.stamp_ns) / NANOSECONDS
+        if (by_odometry or self._velocity is not None) and seconds <= self.options.max_extrapolation:
+            self._innovations.add(
+                predicted.map_from_cam.inverse() * known.map_from_cam,
+                seconds,
+                (predicted.position_std, predicted.rotation_std),
+                (known.position_std, known.rotation_std),
+            )
 
     def speed_at(self, stamp_ns: int) -> float:
         """Speed at the time of the last accepted pose [m/s]; 0 if that is of another time, or not known."""
@@ -106,6 +129,7 @@ class MotionModel:
     def restart(self, known: KnownPose) -> None:
         """Start again from a pose that is unrelated to those before, such as the localizer's."""
         self._velocity, self.last = None, known
+        self._innovations.reset()
 
     def predict(self, stamp_ns: int, odom_from_cam: Rigid3d | None = None) -> Prediction | None:
         """Predict the pose at a later time; None before the first pose.
@@ -118,6 +142,7 @@ class MotionModel:
             return None
         seconds = max(0.0, (stamp_ns - last.stamp_ns) / NANOSECONDS)
         constant = (options.position_std, np.radians(options.rotation_std))
+        likely_error = self._innovations.likely_error(seconds)
         if odom_from_cam is not None and last.odom_from_cam is not None:
             last_from_cam = last.odom_from_cam.inverse() * odom_from_cam
             distance = float(np.linalg.norm(last_from_cam.translation))
@@ -125,12 +150,16 @@ class MotionModel:
             growth = (options.odometry_drift * distance, options.odometry_drift * turn)
         elif self._velocity is not None:
             last_from_cam = se3_exp(self._velocity * min(seconds, options.max_extrapolation))
-            growth = (options.acceleration_std * seconds**2, np.radians(options.turn_acceleration_std) * seconds**2)
+            seen, turn_seen = self._innovations.accelerations
+            acceleration = max(options.acceleration_std, seen)
+            turn_acceleration = max(np.radians(options.turn_acceleration_std), turn_seen)
+            growth = (acceleration * seconds**2, turn_acceleration * seconds**2)
         else:
+            likely_error = None
             last_from_cam = Rigid3d()
             growth = (options.speed_std * seconds, np.radians(options.turn_rate_std) * seconds)
         position, rotation = (
             float(np.sqrt(a * a + b * b + c * c))
             for a, b, c in zip((last.position_std, last.rotation_std), constant, growth, strict=True)
         )
-        return Prediction(last.map_from_cam * last_from_cam, position, rotation)
+        return Prediction(last.map_from_cam * last_from_cam, position, rotation, likely_error)

@@ -5,7 +5,7 @@ mean and of unit length it does not depend on gain and offset of the camera. It 
 network sees, so an image costs one small Gaussian, and a landmark 16 intensities where it is looked up.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -56,7 +56,7 @@ class Patches:
 
     Attributes:
         values: (N, 16) intensities at ``PATTERN``, without their mean and of unit length.
-        contrasts: (N,) standard deviations of the intensities [gray levels].
+        contrasts: (N,) standard deviations of the intensities [gray levels]; less for landmarks that count less.
         resolutions: (N,) pixels of the keyframe's shrunk image for a meter at the landmark [px/m].
     """
 
@@ -107,6 +107,12 @@ class QuantizedPatches:
     def take(self, rows: Int64) -> "QuantizedPatches":
         """Return some of the landmarks, by their rows."""
         return QuantizedPatches(self.values[rows], self.contrasts[rows], self.resolutions[rows])
+
+    def weighted(self, weights: Float32) -> "QuantizedPatches":
+        """Return them with the contrasts that have the confidences times (N,) weights from 0 to 1."""
+        confidences = contrast_confidence(self.contrasts.astype(np.float32)) * weights
+        contrasts = _CONTRAST * np.sqrt(confidences / np.maximum(1 - confidences, 1e-6))
+        return replace(self, contrasts=contrasts.astype(np.float16))
 
     def dequantized(self) -> Patches:
         """Return the patches, without mean and of unit length again."""

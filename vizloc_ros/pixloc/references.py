@@ -1,6 +1,6 @@
 """Reference features of landmarks: sampled from a level, in memory, and quantized as a map stores them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -118,6 +118,14 @@ class QuantizedReferences:
 
     def __len__(self) -> int:
         return len(self.positions)
+
+    def weighted(self, weights: Float32) -> "QuantizedReferences":
+        """Return them with (N,) weights from 0 to 1 as factors of all confidences."""
+        levels = tuple(
+            replace(level, confidences=(level.confidences * weights).astype(np.float16)) for level in self.levels
+        )
+        patches = None if self.patches is None else self.patches.weighted(weights)
+        return replace(self, levels=levels, patches=patches)
 
     def dequantized(self, *, unit_features: bool = True) -> References:
         """Return the reference features with which images are aligned; see ``QuantizedLevel.dequantized``."""

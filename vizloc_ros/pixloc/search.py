@@ -34,11 +34,12 @@ _BASIN_CELLS = 2.0  # cells of a level: radius of the basin of convergence
 def coarsest_needed(view: View, prediction: Prediction) -> int:
     """Return the index of the first level, from the finest on, whose basin of convergence holds the prediction's error.
 
-    The error is three standard deviations of the prediction, in pixels of a landmark at the median depth.
+    The error is three times the likely one, or three standard deviations of the prediction if that is not known, in
+    pixels of a landmark at the median depth.
     """
     cam_from_map = view.cam_from_map(prediction.map_from_cam.inverse())
     depths = transform_points(cam_from_map, view.references.positions)[:, 2]
-    by_position = prediction.position_std / np.median(depths)
-    error_px = _SIGMAS * view.camera.fx * float(np.hypot(prediction.rotation_std, by_position))
+    position, rotation = prediction.likely_error or (prediction.position_std, prediction.rotation_std)
+    error_px = _SIGMAS * view.camera.fx * float(np.hypot(rotation, position / np.median(depths)))
     converging = (k for k, level in enumerate(view.pyramid.levels) if error_px * level.scale[0] <= _BASIN_CELLS)
     return next(converging, len(view.pyramid) - 1)

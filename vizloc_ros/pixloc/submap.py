@@ -7,11 +7,12 @@ from pycolmap import Rigid3d
 from pydantic import Field
 from scipy.spatial.transform import Rotation
 
-from vizloc_ros.arrays import Bool, Float64, Int64, evenly
+from vizloc_ros.arrays import Bool, Float32, Float64, Int64, evenly
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.options import Options
+from vizloc_ros.pixloc.landmark_precision import precision_weights, projection_std
 from vizloc_ros.pixloc.optimizer.projection import project
 from vizloc_ros.pixloc.reference_builder import read_patches, read_references
 from vizloc_ros.pixloc.references import LevelReferences, QuantizedLevel, QuantizedReferences, References, unit
@@ -34,7 +35,10 @@ class SubmapOptions(Options):
         8.0, gt=0, le=10_000, description="weight of an angle against a distance when keyframes are ranked [m/rad]"
     )
     min_landmarks: int = Field(
-        300, ge=10, le=100_000, description="minimum landmarks, however different their observation is from the view"
+        500,
+        ge=10,
+        le=100_000,
+        description="minimum landmarks in view, if there are as many, however different their observation is",
     )
     max_view_difference: float = Field(
         1.0,
@@ -150,26 +154,47 @@ class SubmapSelector:
         """Return the reference features of the landmarks of keyframes, for a camera at a pose.
 
         Each landmark has those of its observation with the most similar view, or the average of a few observations
-        (PixLoc, section 4: 3D structure); its patch is always that of the most similar view.
+        (PixLoc, section 4: 3D structure); its patch is always that of the most similar view. Confidences are weighted
+        by the precision that the landmarks have there.
         """
         slices = [self._map.observations_of(int(keyframe)) for keyframe in keyframes]
         rows = np.concatenate([np.arange(part.start, part.stop) for part in slices])  # of the map's observations
         centers = np.repeat(self._centers[keyframes], [part.stop - part.start for part in slices], axis=0)
         landmarks = np.concatenate([self._map.landmarks_of(int(keyframe)) for keyframe in keyframes])
+        unique, weights = self._weights(landmarks, centers, map_from_cam)
         found = self._map.references_or_raise().has(rows)
         rows, centers, landmarks = rows[found], centers[found], landmarks[found]
         differences = view_difference(
             self._map.landmark_positions[landmarks] - centers,
             self._map.landmark_positions[landmarks] - map_from_cam.translation,
         )
-        chosen, firsts = self._choose_observations(landmarks, differences)
+        in_view = self._in_view(self._map.landmark_positions[landmarks], map_from_cam, int(keyframes[0]))
+        chosen, firsts = self._choose_observations(landmarks, differences, in_view)
         levels, patches = read_references(self._map, rows[chosen]), read_patches(self._map, rows[chosen[firsts]])
         if len(firsts) < len(chosen):
             levels = tuple(self._average(level, firsts) for level in levels)
         ids = landmarks[chosen[firsts]].astype(np.int64)
-        return QuantizedReferences(np.asarray(self._map.landmark_positions[ids], np.float64), ids, levels, patches)
+        references = QuantizedReferences(
+            np.asarray(self._map.landmark_positions[ids], np.float64), ids, levels, patches
+        )
+        return references.weighted(weights[np.searchsorted(unique, ids)])
 
-    def _choose_observations(self, landmarks: Int64, differences: Float64) -> tuple[Int64, Int64]:
+    def _weights(self, landmarks: Int64, centers: Float64, map_from_cam: Rigid3d) -> tuple[Int64, Float32]:
+        """Return the landmarks of (N,) observations from (N, 3) centers, in order, and their weights in an image."""
+        unique, groups = np.unique(landmarks, return_inverse=True)
+        positions = np.asarray(self._map.landmark_positions[unique], np.float64)
+        rays, others = _directions(positions[groups] - centers), _directions(positions - map_from_cam.translation)
+        return unique, precision_weights(projection_std(rays, groups, others))
+
+    def _in_view(self, positions: Float32, map_from_cam: Rigid3d, keyframe: int) -> Bool:
+        """Return the mask of (N, 3) positions that a keyframe's camera would see, however it is rolled."""
+        camera = self._map.info.cameras[int(self._map.keyframe_cameras[keyframe])]
+        half_angle = np.arctan(0.5 * max(camera.size) / camera.fx)
+        rays = positions - map_from_cam.translation
+        depths = rays @ map_from_cam.rotation.matrix()[:, 2]
+        return np.asarray(depths >= np.cos(half_angle) * np.linalg.norm(rays, axis=1))
+
+    def _choose_observations(self, landmarks: Int64, differences: Float64, in_view: Bool) -> tuple[Int64, Int64]:
         """Choose landmarks, and the observations of each that are the most similar to the view.
 
         An example with six observations of the landmarks 3, 7 and 9, of which 9 is not kept, and ``average`` = 2:
@@ -183,7 +208,7 @@ class SubmapSelector:
             group        0   0   0   1   2   2      one group for each landmark
             begins       x           x   x          with its most similar observation first
             rank         0   1   2   0   0   1      in the group
-            kept[group]  x   x   x   x   -   -      by the difference of the group's first observation
+            kept[group]  x   x   x   x   -   -      by the group's first observation
             used         x   x   -   x   -   -      kept, and rank < average
                          -------------------------
             chosen       3   4       0
@@ -192,6 +217,7 @@ class SubmapSelector:
         Args:
             landmarks: (N,) landmark of each observation.
             differences: (N,) difference of each observation from the view.
+            in_view: (N,) mask of the observations of landmarks in view.
 
         Returns:
             (M,) indices of the chosen observations, landmark by landmark, and (L,) indices of each landmark's first
@@ -201,17 +227,23 @@ class SubmapSelector:
         begins = np.diff(landmarks[order], prepend=-1) != 0
         first_of_group, group = np.flatnonzero(begins), np.cumsum(begins) - 1
         rank = np.arange(len(order)) - first_of_group[group]
-        kept = self._keep(differences[order[first_of_group]])
+        first = order[first_of_group]
+        kept = self._keep(differences[first], in_view[first])
         used = kept[group] & (rank < self.options.average)
         return order[used], np.flatnonzero(np.diff(group[used], prepend=-1))
 
-    def _keep(self, differences: Float64) -> Bool:
-        """Return the mask of the landmarks to keep, by the difference of their views: similar ones, within limits."""
+    def _keep(self, differences: Float64, in_view: Bool) -> Bool:
+        """Return the mask of the landmarks to keep, by the difference of their views: similar ones, within limits.
+
+        Enough of those in view are kept in any case. Where a camera turns, most of the similar ones are elsewhere.
+        """
         options = self.options
-        similar = int((differences <= options.max_view_difference).sum())
-        count = min(max(similar, options.min_landmarks), options.max_landmarks)
+        most_similar = np.argsort(differences, kind="stable")
+        needed = most_similar[in_view[most_similar]][: options.min_landmarks]
+        similar = most_similar[: max(int((differences <= options.max_view_difference).sum()), options.min_landmarks)]
+        ranked = np.concatenate([needed, similar[~np.isin(similar, needed)]])[: options.max_landmarks]
         kept = np.zeros(len(differences), bool)
-        kept[np.argsort(differences, kind="stable")[:count]] = True
+        kept[ranked] = True
         return kept
 
     def _average(self, quantized: QuantizedLevel, firsts: Int64) -> QuantizedLevel:
@@ -223,6 +255,11 @@ class SubmapSelector:
         counts = np.diff(np.append(firsts, len(weights)))
         confidences = (np.add.reduceat(level.confidences, firsts) / counts).astype(np.float32)
         return QuantizedLevel.of(LevelReferences(unit(features) if self.unit_features else features, confidences))
+
+
+def _directions(vectors: Float64) -> Float64:
+    """Scale (N, 3) vectors to unit length."""
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9))
 
 
 _MARGIN = 0.1  # of the image's sides: the pose is a prediction

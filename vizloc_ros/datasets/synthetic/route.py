@@ -18,18 +18,20 @@ CAMERA_HEIGHT = 1.5  # m
 VEHICLE_FROM_CAM = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])  # x forward, y left, z up <- optical
 
 
-def _rotation_z(angle: float) -> Float64:
+def rotation_z(angle: float) -> Float64:
+    """Matrix (3, 3) of a rotation about the z axis by an angle [rad]."""
     cos, sin = np.cos(angle), np.sin(angle)
     return np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
 
 
 def _mounted(forward: float, yaw: float) -> Rigid3d:
     """Pose of an upright camera on the vehicle, on its axis, ``forward`` [m] of its origin and turned left [rad]."""
-    rotation = _rotation_z(yaw) @ VEHICLE_FROM_CAM
+    rotation = rotation_z(yaw) @ VEHICLE_FROM_CAM
     return pose_from_matrix(np.column_stack([rotation, [forward, 0.0, CAMERA_HEIGHT]]))
 
 
-def _rotation_x(angle: float) -> Float64:
+def rotation_x(angle: float) -> Float64:
+    """Matrix (3, 3) of a rotation about the x axis by an angle [rad]."""
     cos, sin = np.cos(angle), np.sin(angle)
     return np.array([[1.0, 0.0, 0.0], [0.0, cos, -sin], [0.0, sin, cos]])
 
@@ -70,11 +72,14 @@ def beside_route(distance: float, left: float) -> tuple[Float64, float]:
 class Wobble:
     """Smooth random signal that repeats with every lap: a few sinusoids with a given peak."""
 
-    def __init__(self, rng: np.random.Generator, peak: float, harmonics: Sequence[int]) -> None:
-        self._frequencies = 2 * np.pi * np.asarray(harmonics) / LOOP_LENGTH
+    def __init__(
+        self, rng: np.random.Generator, peak: float, harmonics: Sequence[int], period: float = LOOP_LENGTH
+    ) -> None:
+        """Take the largest value, the number of periods of each sinusoid in a lap, and the length of a lap [m]."""
+        self._frequencies = 2 * np.pi * np.asarray(harmonics) / period
         self._phases = rng.uniform(0, 2 * np.pi, len(harmonics))
         self._amplitudes = rng.uniform(0.5, 1.0, len(harmonics))
-        self._amplitudes *= peak / max(abs(self(x)) for x in np.linspace(0, LOOP_LENGTH, 2000))
+        self._amplitudes *= peak / max(abs(self(x)) for x in np.linspace(0, period, 2000))
 
     def __call__(self, distance: float) -> float:
         """Value at a distance along the route [m]."""
@@ -103,7 +108,7 @@ class Drive:
         yaw = self._heading(distance)
         matrix = np.zeros((3, 4))
         matrix[:, :3] = (
-            _rotation_z(yaw) @ VEHICLE_FROM_CAM @ _rotation_x(self._pitch(distance)) @ _rotation_z(self._roll(distance))
+            rotation_z(yaw) @ VEHICLE_FROM_CAM @ rotation_x(self._pitch(distance)) @ rotation_z(self._roll(distance))
         )
         matrix[:, 3] = *point, CAMERA_HEIGHT + self._height(distance)
         return pose_from_matrix(matrix)

@@ -6,21 +6,22 @@ from typing import Any
 
 from vizloc_ros.datasets.synthetic.lens_covers import COVERS
 from vizloc_ros.datasets.synthetic.route import BASE_FROM_CAMERA, LOOP_LENGTH
+from vizloc_ros.datasets.synthetic.walk import ROUND_LENGTH, SPEED
 from vizloc_ros.errors import DatasetError
 
 
 @dataclass(frozen=True)
 class StreetSpec:
-    """Parameters of the synthetic street.
+    """Parameters of the synthetic street, corridor or room.
 
     Attributes:
-        seed: seed of the whole street; each seed gives another street.
-        length: driven distance, from the start of the lap [m].
+        seed: seed of the whole world; each seed gives another one.
+        length: driven distance, from the start of the lap [m]; in the room one round.
         width: width of the images [px].
-        height: height of the images [px].
-        rate: frame rate of the camera [Hz].
-        speed: speed of the vehicle [m/s].
-        world: ``street`` or ``corridor``.
+        height: height of the images [px]; in the room 480.
+        rate: frame rate of the camera [Hz]; in the room 30.
+        speed: speed of the vehicle [m/s]; in the room that of a walk.
+        world: ``street``, ``corridor`` or ``room``.
         aliased: what repeats along the street: ``fronts`` (one facade on every house) or ``all`` (ground, trees and
             poles, too); empty for nothing.
         covered: cover on the lens in the second lap, a key of ``COVERS``; empty for none.
@@ -58,11 +59,14 @@ _ALLOWED: dict[str, tuple[type[int] | type[float], float, float]] = {
 
 
 _WORDS: dict[str, tuple[str, ...]] = {
-    "world": ("street", "corridor"),
+    "world": ("street", "corridor", "room"),
     "aliased": ("fronts", "all"),
     "covered": tuple(COVERS),
     "covered_camera": tuple(BASE_FROM_CAMERA),
 }
+
+
+_OF_ROOM: dict[str, Any] = {"length": ROUND_LENGTH, "height": 480, "rate": 30.0, "speed": SPEED}
 
 
 _SEPARATOR = re.compile(r"&|,(?=[^,&]*=|$)")  # a comma without a key after it is within a list
@@ -98,6 +102,10 @@ def parse_spec(text: str) -> StreetSpec:
             raise DatasetError(f"synthetic:{text}: {key} is {value!r}; it must be {noun} from {low:g} to {high:.10g}")
     if values.get("world") == "corridor" and "aliased" in values:
         raise DatasetError(f"synthetic:{text}: the corridor repeats already; aliased is for the street")
+    if values.get("world") == "room":
+        if not values.keys().isdisjoint(("aliased", "cameras")):
+            raise DatasetError(f"synthetic:{text}: aliased and cameras are for the street, the room has one camera")
+        values = _OF_ROOM | values
     spec = StreetSpec(**values)
     if spec.covered_camera and spec.covered_camera not in spec.cameras:
         raise DatasetError(

@@ -1,4 +1,4 @@
-"""Synthetic street as a dataset: one lap for the map, and a second one in other light for queries."""
+"""Synthetic worlds as a dataset: one lap for the map, and a second one in other light for queries."""
 
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -14,14 +14,18 @@ from vizloc_ros.datasets.synthetic.exposure import EVENING, MORNING, Conditions,
 from vizloc_ros.datasets.synthetic.lens_covers import covered
 from vizloc_ros.datasets.synthetic.quads import Scene
 from vizloc_ros.datasets.synthetic.raster import render
+from vizloc_ros.datasets.synthetic.room import build_room
 from vizloc_ros.datasets.synthetic.route import BASE_FROM_CAMERA, FRONT, Drive, Wobble
 from vizloc_ros.datasets.synthetic.spec import StreetSpec, parse_spec
+from vizloc_ros.datasets.synthetic.walk import HandheldWalk
 from vizloc_ros.datasets.synthetic.world import SKY_DISTANCE, build_world
 from vizloc_ros.errors import DatasetError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.timing import NANOSECONDS
 
 FIELD_OF_VIEW = np.radians(85)  # horizontal
+ROOM_FIELD_OF_VIEW = np.radians(62)
+KEYFRAME_DISTANCE = 0.3  # m, between the images that are kept of the first walk through the room
 EPOCH_NS = 1_700_000_000_000_000_000
 _BUILDING = Lock()  # threads that render the first images wait until one has built the world
 _DRIVE, _EXPOSURE, _NOISE = range(10, 13)  # streams of random numbers; the world has others
@@ -82,7 +86,8 @@ class SyntheticStreet:
     def camera(self) -> PinholeCamera:
         """Camera of all images."""
         width, height = self.spec.width, self.spec.height
-        focal = width / 2 / float(np.tan(FIELD_OF_VIEW / 2))
+        angle = ROOM_FIELD_OF_VIEW if self.spec.world == "room" else FIELD_OF_VIEW
+        focal = width / 2 / float(np.tan(angle / 2))
         return PinholeCamera(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
 
     def records(self, split: str) -> list[Record]:
@@ -98,9 +103,14 @@ class SyntheticStreet:
                 read_image=partial(self._photo, split, name, index),
                 mounting=Mounting(name, BASE_FROM_CAMERA.get(name)),
             )
-            for index in range(int(np.ceil(self.spec.length / step)))
+            for index in range(0, int(np.ceil(self.spec.length / step)), self._stride(split))
             for name in self.spec.cameras or ("",)
         ]
+
+    def _stride(self, split: str) -> int:
+        """Frames from one image to the next that is kept."""
+        is_sparse = self.spec.world == "room" and split == "map"
+        return max(1, round(KEYFRAME_DISTANCE / self.spec.step)) if is_sparse else 1
 
     def _world_from_cam(self, split: str, name: str, distance: float) -> Rigid3d:
         """Pose of a camera when the front one is at a distance along the route [m]."""
@@ -132,7 +142,9 @@ class SyntheticStreet:
         cover = self.spec.covered if lap.is_covered and self.spec.covered_camera in ("", name) else ""
         return covered(image, cover, seed, index / self.spec.rate) if cover else image
 
-    def _drive(self, split: str) -> Drive:
+    def _drive(self, split: str) -> Drive | HandheldWalk:
+        if self.spec.world == "room":
+            return _walk(self.spec.seed, split)
         farthest = MAX_OFFSET if self.spec.world == "corridor" else np.inf
         return _drive(self.spec.seed, split, farthest)
 
@@ -166,6 +178,12 @@ def _drive(seed: int, split: str, farthest: float) -> Drive:
 
 
 @lru_cache(maxsize=4)
+def _walk(seed: int, split: str) -> HandheldWalk:
+    number = _LAPS[split].number
+    return HandheldWalk(np.random.default_rng([seed, _DRIVE, number]), side=1.0 if number == 0 else -1.0)
+
+
+@lru_cache(maxsize=4)
 def _exposure_swing(seed: int, split: str) -> Wobble:
     lap = _LAPS[split]
     return Wobble(np.random.default_rng([seed, _EXPOSURE, lap.number]), lap.exposure_swing, (3, 8, 15))
@@ -173,6 +191,8 @@ def _exposure_swing(seed: int, split: str) -> Wobble:
 
 @lru_cache(maxsize=4)
 def _lit_scene(seed: int, world: str, aliased: str, split: str) -> tuple[Scene, Float64]:
-    corridor = world == "corridor"
-    scene = build_corridor(seed) if corridor else build_world(seed, aliased)[_LAPS[split].number]
+    if world == "corridor":
+        scene = build_corridor(seed)
+    else:
+        scene = (build_room(seed) if world == "room" else build_world(seed, aliased))[_LAPS[split].number]
     return scene, _LAPS[split].conditions.gains(scene.normals)

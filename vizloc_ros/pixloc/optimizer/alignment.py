@@ -60,9 +60,15 @@ def align(
         return [FeaturesOnLevel(index, view, len(initial_poses), learned, options) for view in views]
 
     optimizer = PoseOptimizer(initial_poses, levels, options, trace=trace)
-    for index in range(levels - 1 if coarsest is None else coarsest, 0, -1):
-        optimizer.run(level_at(index))
+    first = levels - 1 if coarsest is None else coarsest
+    for index in range(first, 0, -1):
+        of_views = level_at(index)
+        if index < first:
+            optimizer.prefer_initial(of_views)
+        optimizer.run(of_views)
     finest, has_fine = level_at(0), options.fine.enabled and any(view.patches for view in views)
+    if first > 0:
+        optimizer.prefer_initial(finest)
     if has_fine:
         for each in finest:
             each.min_motion = options.coarse_min_motion  # the fine level finds the rest

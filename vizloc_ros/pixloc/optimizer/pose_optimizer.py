@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from pycolmap import Rigid3d
 
-from vizloc_ros.arrays import Float64, Int64
+from vizloc_ros.arrays import Bool, Float64, Int64
 from vizloc_ros.geometry.poses import pose_from_matrix
 from vizloc_ros.geometry.quarter_turns import Roll
 from vizloc_ros.pixloc.optimizer.alignment_options import AlignmentOptions
@@ -105,13 +105,15 @@ class PoseOptimizer:
         self._options = options
         matrices = np.array([pose.matrix() for pose in initial_poses])
         self._rotations, self._translations = matrices[:, :, :3].copy(), matrices[:, :, 3].copy()  # of rig_from_map
+        self._initial_rotations, self._initial_translations = self._rotations.copy(), self._translations.copy()
         self._initial_centers = self._centers(np.arange(len(initial_poses)))
         self._hypotheses = [_Hypothesis([0] * levels, [pose] if trace else None) for pose in initial_poses]
 
     def run(self, levels: Sequence[Level]) -> None:
         """Iterate on one level of each view until every pose has converged, failed, or used up its iterations.
 
-        A coarse level with too few landmarks in the images is skipped; on the finest one, the pose has failed.
+        A coarse level with too few landmarks in the images is skipped, and one on which a pose diverges is undone; on
+        the finest one, the pose has failed.
         """
         level = levels[0]  # damping, loss and limits are those of all
         active = self._running()
@@ -126,10 +128,28 @@ class PoseOptimizer:
                 if iteration == 0:
                     self._hypotheses[i].first_cost = self._hypotheses[i].cost
             updates = solve([each.equations for each in linearizations], level.damping)  # Eq. 4
-            self._update(active, level.index, updates)
+            running = self._update(active, level.index, updates)
             motions = np.array([each.rms_motion(d) for each, d in zip(linearizations, updates, strict=True)])
-            running = np.array([not self._hypotheses[i].failure for i in active])
             active = active[running & (motions > level.min_motion)]  # a motion that is NaN counts as converged
+
+    def prefer_initial(self, levels: Sequence[Level]) -> None:
+        """Go back to the initial pose wherever it costs less on these levels than what those before have found.
+
+        A level finds the minimum near an initial pose only if there is one: things that repeat, or landmarks behind
+        others, lead it away from a good prediction.
+        """
+        active = self._running()
+        if not len(active):
+            return
+        found = self._rotations[active], self._translations[active]
+        costs = self._costs(active, levels)
+        self._rotations[active], self._translations[active] = (
+            self._initial_rotations[active],
+            self._initial_translations[active],
+        )
+        worse = self._costs(active, levels) > costs
+        for own, value in zip((self._rotations, self._translations), found, strict=True):
+            own[active[worse]] = value[worse]
 
     def keep_best(self, finalists: int) -> None:
         """Give up all poses but those of the lowest cost on the last level."""
@@ -158,6 +178,16 @@ class PoseOptimizer:
         of_views = [linearize(level, active, rotations, translations) for level in levels]
         return [Linearization.of(views) for views in zip(*of_views, strict=True)]
 
+    def _costs(self, active: Int64, levels: Sequence[Level]) -> Float64:
+        """Return the costs of some poses on the views' levels; infinite with too few landmarks in the images."""
+        level = levels[0]
+        return np.array(
+            [
+                each.cost(level.loss) if each.num_points >= level.min_landmarks else np.inf
+                for each in self._linearize(active, levels)
+            ]
+        )
+
     def _with_enough_landmarks(
         self, active: Int64, linearizations: list[Linearization], level: Level
     ) -> tuple[Int64, list[Linearization]]:
@@ -170,23 +200,32 @@ class PoseOptimizer:
                 self._hypotheses[i].failure = f"fewer than {level.min_landmarks} landmarks in the image"
         return active[enough], [each for each in linearizations if each.num_points >= level.min_landmarks]
 
-    def _update(self, active: Int64, index: int, updates: Float64) -> None:
-        """Apply (A, 6) updates to the active poses (PixLoc, Eq. 5); a singular or diverged pose has failed."""
-        solved = np.isfinite(updates).all(axis=1)
-        for i in active[~solved]:
-            self._hypotheses[i].failure = "the landmarks in the image do not fix the pose"
-        active, updates = active[solved], updates[solved]
-        self._rotations[active], self._translations[active] = apply_left_update(
-            self._rotations[active], self._translations[active], updates
+    def _update(self, active: Int64, index: int, updates: Float64) -> Bool:
+        """Apply (A, 6) updates to the active poses (PixLoc, Eq. 5); return the (A,) mask of those that can go on.
+
+        A singular or diverged pose has failed; on a coarse level, it goes back to its initial pose.
+        """
+        solved: Bool = np.asarray(np.isfinite(updates).all(axis=1))
+        moving = active[solved]
+        self._rotations[moving], self._translations[moving] = apply_left_update(
+            self._rotations[moving], self._translations[moving], updates[solved]
         )
         distances = np.linalg.norm(self._centers(active) - self._initial_centers[active], axis=1)
-        for i, distance in zip(active, distances, strict=True):
+        near: Bool = np.logical_and(solved, distances < self._options.max_distance)
+        for i, is_solved, is_near in zip(active, solved, near, strict=True):
             hypothesis = self._hypotheses[i]
-            hypothesis.iterations[index] += 1
-            if hypothesis.trace is not None:
+            hypothesis.iterations[index] += int(is_solved)
+            if hypothesis.trace is not None and is_solved:
                 hypothesis.trace.append(self._pose(i))
-            if not distance < self._options.max_distance:
+            if is_near:
+                continue
+            if index > 0:
+                self._rotations[i], self._translations[i] = self._initial_rotations[i], self._initial_translations[i]
+            elif not is_solved:
+                hypothesis.failure = "the landmarks in the image do not fix the pose"
+            else:
                 hypothesis.failure = f"diverged: more than {self._options.max_distance:g} m away from the initial pose"
+        return near
 
     def _outcome(self, i: int, linearization: Linearization | None, loss: BarronLoss) -> Alignment:
         hypothesis = self._hypotheses[i]
