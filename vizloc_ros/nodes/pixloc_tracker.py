@@ -17,12 +17,13 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
 from vizloc_ros.arrays import Float64
-from vizloc_ros.errors import CameraError, FeatureError, FrozenCameraError, MapError
+from vizloc_ros.errors import CameraError, FeatureError, FrozenCameraError, MapError, VizlocError
 from vizloc_ros.geometry.covariance import max_position_std, move_to_base
 from vizloc_ros.geometry.velocity import VelocityEstimator
 from vizloc_ros.mapping.keyframe_rolls import KeyframeRolls
 from vizloc_ros.mapping.map_format import MapInfo
 from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.nodes.prepared_images import ImagePreparation, PreparedImages
 from vizloc_ros.nodes.submap_client import SubmapClients
 from vizloc_ros.nodes.tracker_input import MountedImage, TrackerInput
 from vizloc_ros.nodes.tracker_priors import TrackerPriors
@@ -55,13 +56,16 @@ _MAX_FAULT_CHARS = 500
 class PixLocTrackerNode(MapUserNode):
     """Node that aligns the images of each instant with the landmarks around the predicted pose.
 
-    The tracker belongs to the worker; callbacks only store their input for it.
+    The tracker belongs to the worker ``_aligning``; callbacks only store their input for it. The node's own worker
+    decodes the next images, and extracts their features, while the last ones are aligned.
     """
 
     task = "tracking"
 
     def __init__(self) -> None:
-        super().__init__(TRACKER, self._track, _BURST)
+        super().__init__(TRACKER, self._prepare, _BURST)
+        self._aligning = self.add_worker("aligning", self._align, _BURST)
+        self._preparation = ImagePreparation()
         self.options: TrackerNodeOptions = declare_options(
             self, TrackerNodeOptions, on_change=partial(setattr, self, "options")
         )
@@ -74,6 +78,7 @@ class PixLocTrackerNode(MapUserNode):
     def open(self) -> None:
         """Create the topics, and begin without a track."""
         self._priors.jump()
+        self._preparation.reset()
         self._fault = ""  # reason of the localizer for which no pose can be trusted
         options = self.options
         self._odometry = subscribe_to_odometry(self) if options.use_odometry else None
@@ -91,7 +96,7 @@ class PixLocTrackerNode(MapUserNode):
             self.diagnostics.count(counter, 0)
         self.diagnostics.set_value("state", TrackerState.NOT_LOCALIZED.value)
         self._submaps.open()
-        # images -> TrackerInput -> worker -> _track
+        # images -> TrackerInput -> worker -> _prepare -> worker -> _track
         self._input = TrackerInput(self, options, self._on_jump, self._priors.forget_track)
         self.create_subscription(PoseWithCovarianceStamped, "localization/pose", self._on_prior, POSE)
         self.create_subscription(String, "localization/fault", self._on_fault, STATE)
@@ -158,28 +163,43 @@ class PixLocTrackerNode(MapUserNode):
         of_map = self._loaded[1].frame if self._loaded is not None else ""
         return self._submaps.frame or self.options.map_frame or of_map
 
-    def _track(self, instant: Instant) -> None:
-        """Track the images of an instant and publish its pose, in the worker.
+    def _prepare(self, instant: Instant) -> None:
+        """Decode the images of an instant and extract their features, in the node's worker, and submit them."""
+        if self.is_overdue(_first_header(instant), self.options.deadline):
+            return
+        loaded = self._loaded
+        tracker = loaded[0] if loaded is not None and not self._fault else None
+        dropped = self._aligning.submit(self._preparation.prepare(instant, self._input, tracker))
+        for prepared in dropped:
+            prepared.release()
+        self.diagnostics.count("dropped", len(dropped))
+
+    def _align(self, prepared: PreparedImages) -> None:
+        """Track the images of an instant, in the other worker, and let the next ones be prepared."""
+        try:
+            self._track(prepared)
+        finally:
+            prepared.release()
+
+    def _track(self, prepared: PreparedImages) -> None:
+        """Track the images of an instant and publish its pose.
 
         Raises ``VizlocError`` for unusable images, if they are those of all cameras.
         """
-        if self.is_overdue(_first_header(instant), self.options.deadline):
-            return
         if self._loaded is None:
             raise FeatureError(f"there is no tracker: {self.load_error}")
         tracker, info = loaded = self._loaded
         if tracker.options != self.options.tracker:
             tracker.use(self.options.tracker)
             self._velocity = _velocity_estimator(self.options)
-        stopwatch = Stopwatch()
+        images, stopwatch = prepared.images, Stopwatch()
         with stopwatch("tracker_node_total"):
-            try:
-                images, problems = self._input.images(instant, stopwatch)
-            except FrozenCameraError as error:
-                self._withhold(tracker, _stamp_of(instant), str(error))
-                raise
+            if isinstance(images, FrozenCameraError):
+                self._withhold(tracker, _stamp_of(prepared.instant), str(images))
+            if isinstance(images, VizlocError):
+                raise images
             if fault := self._fault:
-                self._withhold(tracker, _stamp_of(instant), fault)
+                self._withhold(tracker, _stamp_of(prepared.instant), fault)
                 raise CameraError(fault)
             stamp_ns, base_from_rig = stamp_to_ns(images[0].header.stamp), self._input.base_from_rig(images)
             previous_state = tracker.state
@@ -188,7 +208,7 @@ class PixLocTrackerNode(MapUserNode):
             odom_from_base = None if self._odometry is None else self._odometry.at(stamp_ns)
             odom_from_rig = None if odom_from_base is None else odom_from_base * base_from_rig
             frame = Frame(self._camera_images(images, base_from_rig, info), stamp_ns, odom_from_rig)
-            tracked = tracker.track(frame)
+            tracked = tracker.track(frame, prepared.features if prepared.tracker is tracker else None)
             mounts = {image.name: image.base_from_cam for image in images}
             self._submaps.expect_priors({} if tracked.state is TrackerState.TRACKING else mounts)
             if previous_state is not TrackerState.TRACKING:
@@ -202,10 +222,10 @@ class PixLocTrackerNode(MapUserNode):
             if self._debug is not None and tracked.alignment is not None:
                 self._publish_debug_image(frame, tracked, images[0])
         self.diagnostics.count("processed")
-        self._report(tracked, previous_state, problems)
+        self._report(tracked, previous_state, prepared.problems)
         if self.options.use_odometry and tracker.odometry.problem:
             self.diagnostics.notice(tracker.odometry.problem)
-        self.diagnostics.timings.add_all({**tracked.timings_ms, **stopwatch.milliseconds})
+        self.diagnostics.timings.add_all({**prepared.timings_ms, **tracked.timings_ms, **stopwatch.milliseconds})
 
     def _camera_images(
         self, images: Sequence[MountedImage], base_from_rig: Rigid3d, info: MapInfo

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -114,7 +114,7 @@ class TrackerInput:
         problems = {camera: str(error) for camera, error in errors.items()}
         return images, {**dict.fromkeys(instant.missing, LATE), **problems}
 
-    def base_from_rig(self, images: list[MountedImage]) -> Rigid3d:
+    def base_from_rig(self, images: Sequence[MountedImage]) -> Rigid3d:
         """Pose on the vehicle of the frame that is tracked: that of the camera.
 
         Of several cameras, it is where the first one was at first, whether it still has images or not.

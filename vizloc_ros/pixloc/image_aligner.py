@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 from pycolmap import Rigid3d
 
-from vizloc_ros.arrays import Float64
+from vizloc_ros.arrays import Float64, UInt8
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.geometry.quarter_turns import Roll
 from vizloc_ros.pixloc.correction import PoseEstimate
@@ -30,6 +30,8 @@ _SPREAD = (1.0, 2.0)  # limits of the factor on other initial poses, which is th
 _RETRY_EVERY = 3  # failed images in a row: retries for each of them would cost the next images
 
 
+UprightFeatures = tuple[Roll, FeaturePyramid]
+"""Features of an image that was turned upright, and the roll of its camera for which it was turned."""
 SubmapSource = Callable[[Rigid3d, str], References | None]
 """Function that returns the reference features around a pose map_from_cam of a camera, by its name; None without."""
 RollSource = Callable[[Rigid3d], Roll]
@@ -47,13 +49,13 @@ class RememberedFrame:
 
     Attributes:
         frame: images with their cameras and time.
-        features: by camera, features of its upright image, once they were extracted, and the roll they are for.
+        features: by camera, features of its image, once they were extracted.
         map_from_cam: accepted pose, if there is one.
         covariance: (6, 6) covariance of its alignment [m^2, m rad, rad^2], if it was aligned.
     """
 
     frame: Frame
-    features: dict[str, tuple[Roll, FeaturePyramid]] = field(default_factory=dict)
+    features: dict[str, UprightFeatures] = field(default_factory=dict)
     map_from_cam: Rigid3d | None = None
     covariance: Float64 | None = None
 
@@ -104,7 +106,7 @@ class _Attempt:
 
 
 class ImageAligner:
-    """Aligns images from predicted poses, and verifies the result. Must be used by one thread only."""
+    """Aligns images from predicted poses, and verifies the result. For one thread, but for ``extract``."""
 
     def __init__(
         self,
@@ -116,6 +118,7 @@ class ImageAligner:
         """Keep the sources; see ``Tracker``."""
         self.options = options
         self._submaps, self._extractor, self._roll_of = submaps, extractor, roll_of
+        self._rolls: dict[str, Roll] = {}  # of the last image of each camera
 
     def has_landmarks(self, frame: Frame, map_from_cam: Rigid3d) -> bool:
         """Return True if there are landmarks around one of the cameras of a frame, at a pose of the rig."""
@@ -150,6 +153,7 @@ class ImageAligner:
             of_image = roll
             if image.cam_from_rig is not None:
                 of_image = self._roll_of(image.map_from_cam(prediction.map_from_cam))
+            self._rolls[image.name] = of_image
             view = self._view(remembered, image.upright(of_image, roll), of_image, predicted, stopwatch)
             if isinstance(view, View):
                 views[image.name] = view
@@ -312,6 +316,11 @@ class ImageAligner:
             prediction=query.prediction,
             cameras=tuple(query.views),
         )
+
+    def extract(self, camera: str, image: UInt8) -> UprightFeatures:
+        """Extract the features of an (H, W) image of a camera that is rolled as in its last image. For any thread."""
+        roll = self._rolls.get(camera, Roll.NONE)
+        return roll, self._extractor.extract(roll.turn_image(image))
 
     def _pyramid(
         self, remembered: RememberedFrame, image: CameraImage, roll: Roll, stopwatch: Stopwatch

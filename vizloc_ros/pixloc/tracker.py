@@ -1,6 +1,7 @@
 """Tracker: follows a camera, or a rig, from image to image, and reports when it is lost (not in the PixLoc paper)."""
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from vizloc_ros.pixloc.image_aligner import (
     RememberedFrame,
     RollSource,
     SubmapSource,
+    UprightFeatures,
     named,
     upright,
 )
@@ -149,8 +151,12 @@ class Tracker:
             return False
         return self._compare(prior)
 
-    def track(self, frame: Frame) -> Tracked:
+    def track(self, frame: Frame, features: Mapping[str, UprightFeatures] | None = None) -> Tracked:
         """Track the next image: predict its pose, align, verify, and update the state and the motion model.
+
+        Args:
+            frame: images of one instant.
+            features: by camera, features of its image, if they were extracted before.
 
         Raises:
             VizlocError: the image cannot be used; the state and the motion model stay as they were.
@@ -161,7 +167,7 @@ class Tracker:
             frame = replace(frame, images=tuple(image for image in frame.images if image.name not in frozen))
             if not frame.images:
                 return replace(self.withhold(frame.stamp_ns, named(frozen)), state=TrackerState.FROZEN)
-            current = RememberedFrame(frame)
+            current = RememberedFrame(frame, dict(features or {}))
             self._history.append(current)
             if self._prior is not None:
                 with stopwatch("catch_up"):
