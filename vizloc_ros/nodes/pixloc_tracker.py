@@ -18,13 +18,14 @@ from sensor_msgs.msg import Image, NavSatFix
 from std_msgs.msg import Header, String
 
 from vizloc_ros.arrays import Float64, UInt8
-from vizloc_ros.errors import CameraError, FeatureError, FrozenCameraError, MapError
+from vizloc_ros.errors import CameraError, FeatureError, FrozenCameraError, MapError, VizlocError
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.covariance import max_position_std, move_to_base
 from vizloc_ros.geometry.velocity import VelocityEstimator
 from vizloc_ros.mapping.keyframe_rolls import KeyframeRolls
 from vizloc_ros.mapping.map_format import MapInfo
 from vizloc_ros.mapping.visual_map import VisualMap
+from vizloc_ros.nodes.prepared_image import ImagePreparation, PreparedImage
 from vizloc_ros.nodes.submap_client import SubmapClient
 from vizloc_ros.nodes.tracker_priors import TrackerPriors
 from vizloc_ros.pixloc.debug_image import draw_travel
@@ -58,11 +59,14 @@ _MAX_FAULT_CHARS = 500
 class PixLocTrackerNode(MapUserNode):
     """Node that aligns each image with the landmarks around the predicted pose.
 
-    The tracker belongs to the worker; callbacks only store their input for it.
+    The tracker belongs to the worker ``_aligning``; callbacks only store their input for it. The node's own worker
+    decodes the next image, and extracts its features, while the last one is aligned.
     """
 
     def __init__(self) -> None:
-        super().__init__(TRACKER, self._track, _BURST)
+        super().__init__(TRACKER, self._prepare, _BURST)
+        self._aligning = self.add_worker("aligning", self._align, _BURST)
+        self._preparation = ImagePreparation()
         self.options: TrackerNodeOptions = declare_options(
             self, TrackerNodeOptions, on_change=partial(setattr, self, "options")
         )
@@ -75,6 +79,7 @@ class PixLocTrackerNode(MapUserNode):
     def open(self) -> None:
         """Create the topics, and begin without a track."""
         self._priors.jump()
+        self._preparation.reset()
         self._fault = ""  # reason of the localizer for which no pose can be trusted
         options = self.options
         self._odometry = subscribe_to_odometry(self) if options.use_odometry else None
@@ -95,7 +100,7 @@ class PixLocTrackerNode(MapUserNode):
             self.diagnostics.count(counter, 0)
         self.diagnostics.set_value("state", TrackerState.NOT_LOCALIZED.value)
         self._submaps.open()
-        # image -> ImageInput -> worker -> _track; it drops the image when the clock has jumped back
+        # image -> ImageInput -> worker -> _prepare -> worker -> _track; dropped when the clock has jumped back
         self._input = ImageInput(
             self,
             self.options.image_transport,
@@ -177,24 +182,41 @@ class PixLocTrackerNode(MapUserNode):
         self._submaps.request(map_from_cam)
         return self._submaps.around(map_from_cam)
 
-    def _track(self, msg: Any) -> None:
-        """Track an image and publish its pose, in the worker. Raises ``VizlocError`` for an unusable image."""
+    def _prepare(self, msg: Any) -> None:
+        """Decode an image and extract its features, in the node's worker, and submit it to the other one."""
+        loaded = self._loaded
+        tracker = loaded[0] if loaded is not None and not self._fault else None
+        dropped = self._aligning.submit(self._preparation.prepare(msg, self._input, tracker))
+        for prepared in dropped:
+            prepared.release()
+        self.diagnostics.count("dropped", len(dropped))
+
+    def _align(self, prepared: PreparedImage) -> None:
+        """Track an image, in the other worker, and let the next one be prepared."""
+        try:
+            self._track(prepared)
+        finally:
+            prepared.release()
+
+    def _track(self, prepared: PreparedImage) -> None:
+        """Track an image and publish its pose. Raises ``VizlocError`` for an unusable image."""
         if self._loaded is None:
             raise FeatureError(f"there is no tracker: {self.load_error}")
         tracker, info = loaded = self._loaded
         if tracker.options != self.options.tracker:
             tracker.use(self.options.tracker)
             self._velocity = _velocity_estimator(self.options)
-        stopwatch = Stopwatch()
+        msg, stopwatch = prepared.msg, Stopwatch()
         with stopwatch("tracker_node_total"):
-            try:
-                image, camera = self._input.decode_and_rectify(msg, stopwatch, "tracker")
-            except FrozenCameraError as error:
-                self._withhold(tracker, stamp_to_ns(msg.header.stamp), str(error))
-                raise
+            if isinstance(prepared.image, FrozenCameraError):
+                self._withhold(tracker, stamp_to_ns(msg.header.stamp), str(prepared.image))
+            if isinstance(prepared.image, VizlocError):
+                raise prepared.image
+            image, camera = prepared.image
             if fault := self._fault:
                 self._withhold(tracker, stamp_to_ns(msg.header.stamp), fault)
                 raise CameraError(fault)
+            features = prepared.features if prepared.tracker is tracker else None
             stamp_ns = stamp_to_ns(msg.header.stamp)
             base_from_cam = self._extrinsics.base_from_cam(msg.header.frame_id, stamp_ns)
             previous_state = tracker.state
@@ -202,7 +224,8 @@ class PixLocTrackerNode(MapUserNode):
                 self._tf.forget()
             odom_from_base = None if self._odometry is None else self._odometry.at(stamp_ns)
             odom_from_cam = None if odom_from_base is None else odom_from_base * base_from_cam
-            tracked = tracker.track(Frame(image, camera, stamp_ns, info.intrinsics_correction(camera), odom_from_cam))
+            frame = Frame(image, camera, stamp_ns, info.intrinsics_correction(camera), odom_from_cam)
+            tracked = tracker.track(frame, features)
             self._submaps.prefetch_extrinsics = None if tracked.state is TrackerState.TRACKING else base_from_cam
             if previous_state is not TrackerState.TRACKING:
                 self._velocity.reset()
@@ -218,7 +241,7 @@ class PixLocTrackerNode(MapUserNode):
         self._report(tracked, previous_state)
         if self.options.use_odometry and tracker.odometry.problem:
             self.diagnostics.notice(tracker.odometry.problem)
-        self.diagnostics.timings.add_all({**tracked.timings_ms, **stopwatch.milliseconds})
+        self.diagnostics.timings.add_all({**prepared.timings_ms, **tracked.timings_ms, **stopwatch.milliseconds})
 
     def _withhold(self, tracker: Tracker, stamp_ns: int, reason: str) -> None:
         """Count an image without a pose, and publish and report the state."""

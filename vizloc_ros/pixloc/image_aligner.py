@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from pycolmap import Rigid3d
 
-from vizloc_ros.arrays import Float64
+from vizloc_ros.arrays import Float64, UInt8
 from vizloc_ros.geometry.quarter_turns import Roll
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.motion import Prediction
@@ -36,21 +36,32 @@ def upright(_map_from_cam: Rigid3d) -> Roll:
     return Roll.NONE
 
 
+@dataclass(frozen=True)
+class UprightFeatures:
+    """Features of an image that was turned upright.
+
+    Attributes:
+        pyramid: the features.
+        roll: roll of the camera for which they were extracted.
+    """
+
+    pyramid: FeaturePyramid
+    roll: Roll
+
+
 @dataclass
 class RememberedFrame:
     """A frame of the recent past.
 
     Attributes:
         frame: image with its camera and time.
-        pyramid: features of the upright image, once they were extracted.
-        roll: roll of the camera for which they were extracted.
+        features: features of the upright image, once they were extracted.
         map_from_cam: accepted pose, if there is one.
         covariance: (6, 6) covariance of its alignment [m^2, m rad, rad^2], if it was aligned.
     """
 
     frame: Frame
-    pyramid: FeaturePyramid | None = None
-    roll: Roll = Roll.NONE
+    features: UprightFeatures | None = None
     map_from_cam: Rigid3d | None = None
     covariance: Float64 | None = None
 
@@ -107,6 +118,7 @@ class ImageAligner:
         self.options = options
         self.submaps = submaps
         self._extractor, self._roll_of = extractor, roll_of
+        self._roll = Roll.NONE  # of the last image
 
     def align(
         self,
@@ -127,7 +139,7 @@ class ImageAligner:
             state: state of the tracker before the image, which the result has, too.
             failures: failed images in a row before it.
         """
-        roll = self._roll_of(prediction.map_from_cam)
+        roll = self._roll = self._roll_of(prediction.map_from_cam)
         frame = remembered.frame.upright(roll)
         predicted = prediction if roll is Roll.NONE else prediction.moved(roll.inverse.upright_from_cam)
         submap = self.submaps(predicted.map_from_cam)
@@ -228,11 +240,16 @@ class ImageAligner:
             attempt.num_initial_poses,
         )
 
+    def extract(self, image: UInt8) -> UprightFeatures:
+        """Extract the features of an (H, W) image whose camera is rolled as for the last one. For any thread."""
+        roll = self._roll
+        return UprightFeatures(self._extractor.extract(roll.turn_image(image)), roll)
+
     def _pyramid(
         self, remembered: RememberedFrame, roll: Roll, upright_frame: Frame, stopwatch: Stopwatch
     ) -> FeaturePyramid:
         """Return the features of an upright image; extracted once, also if it is aligned again to catch up."""
-        if remembered.pyramid is None or remembered.roll is not roll:
+        if remembered.features is None or remembered.features.roll is not roll:
             with stopwatch("features"):
-                remembered.pyramid, remembered.roll = self._extractor.extract(upright_frame.image), roll
-        return remembered.pyramid
+                remembered.features = UprightFeatures(self._extractor.extract(upright_frame.image), roll)
+        return remembered.features.pyramid

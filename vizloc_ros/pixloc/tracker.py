@@ -13,7 +13,14 @@ from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.geometry.se3 import interpolated
 from vizloc_ros.pixloc.correction import Correction, PoseEstimate
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
-from vizloc_ros.pixloc.image_aligner import ImageAligner, RememberedFrame, RollSource, SubmapSource, upright
+from vizloc_ros.pixloc.image_aligner import (
+    ImageAligner,
+    RememberedFrame,
+    RollSource,
+    SubmapSource,
+    UprightFeatures,
+    upright,
+)
 from vizloc_ros.pixloc.motion import KnownPose, MotionModel, Prediction
 from vizloc_ros.pixloc.odometry_trust import OdometryTrust
 from vizloc_ros.pixloc.standstill import Standstill
@@ -142,8 +149,12 @@ class Tracker:
             return False
         return self._compare(prior)
 
-    def track(self, frame: Frame) -> Tracked:
+    def track(self, frame: Frame, features: UprightFeatures | None = None) -> Tracked:
         """Track the next image: predict its pose, align, verify, and update the state and the motion model.
+
+        Args:
+            frame: the image.
+            features: its features, if they were extracted before.
 
         Raises:
             VizlocError: the image cannot be used; the state and the motion model stay as they were.
@@ -152,7 +163,7 @@ class Tracker:
         with stopwatch("total"):
             if frozen := self._frozen(frame):
                 return replace(self.withhold(frame.stamp_ns, frozen), state=TrackerState.FROZEN)
-            current = RememberedFrame(frame)
+            current = RememberedFrame(frame, features)
             self._history.append(current)
             if self._prior is not None:
                 with stopwatch("catch_up"):

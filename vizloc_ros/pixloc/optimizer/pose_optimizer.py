@@ -229,13 +229,13 @@ class PoseOptimizer:
 
         A singular or diverged pose has failed; on a coarse level, it goes back to its initial pose.
         """
-        solved = np.isfinite(updates).all(axis=1)
+        solved: Bool = np.asarray(np.isfinite(updates).all(axis=1))
         moving = active[solved]
         self._rotations[moving], self._translations[moving] = apply_left_update(
             self._rotations[moving], self._translations[moving], updates[solved]
         )
         distances = np.linalg.norm(self._centers(active) - self._initial_centers[active], axis=1)
-        near = solved & (distances < self._options.max_distance)
+        near: Bool = np.logical_and(solved, distances < self._options.max_distance)
         for i, is_solved, is_near in zip(active, solved, near, strict=True):
             hypothesis = self._hypotheses[i]
             hypothesis.iterations[index] += int(is_solved)
