@@ -18,6 +18,7 @@ from vizloc_ros.mapping.map_format import read_info
 from vizloc_ros.mapping.map_writer import add_to_map
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.extractors.ablations import Coarse
+from vizloc_ros.pixloc.landmark_precision import precision_weights, projection_std
 from vizloc_ros.pixloc.patches import sample_patches
 from vizloc_ros.pixloc.pose_refiner import MapAligner
 from vizloc_ros.pixloc.reference_builder import add_references, read_patches, read_references
@@ -319,12 +320,15 @@ def test_observations_are_averaged_by_confidence(tracked_map: VisualMap) -> None
     )
     levels = read_references(tracked_map, rows)
     at = int(np.flatnonzero(averaged.landmark_ids == landmark)[0])
+    rays = averaged.positions[at] - np.vstack([tracked_map.keyframe_poses[keyframes, :3], here.translation])
+    rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+    (weight,) = precision_weights(projection_std(rays[:-1], np.zeros(len(keyframes), np.int64), rays[-1:]))
     for level, stored in zip(averaged.levels, levels, strict=True):
         each = stored.dequantized(unit_features=True)
         mean = (each.features * each.confidences[:, None]).sum(axis=0)
         found = level.dequantized(unit_features=True)
         np.testing.assert_allclose(found.features[at], mean / np.linalg.norm(mean), atol=0.01)
-        assert found.confidences[at] == pytest.approx(each.confidences.mean(), abs=1e-3)
+        assert found.confidences[at] == pytest.approx(weight * each.confidences.mean(), abs=1e-3)
 
 
 def test_reference_features_of_another_map_are_refused(copied: Path) -> None:
