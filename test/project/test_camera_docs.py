@@ -73,8 +73,7 @@ def test_inputs_of_either_durability_are_documented() -> None:
     }
     assert all(quality.strip().removesuffix(", either") in profiles for _, quality in inputs)
     subscribed = [call.args for path in NODE_FILES for call in calls(path, "subscribe_to_either")]
-    topics = {
-        literal(argument) for arguments in subscribed for argument in arguments if isinstance(argument, ast.Constant)
-    }
+    parts = [part for arguments in subscribed for argument in arguments for part in ast.walk(argument)]
+    topics = {literal(part) for part in parts if isinstance(part, ast.Constant)}
     assert topics >= {"camera_info", "/tf_static", "initialpose"}
     assert {topic for topic, either in documented.items() if either} == topics
