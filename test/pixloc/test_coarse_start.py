@@ -60,6 +60,6 @@ def test_coarse_levels_that_lead_away_are_left() -> None:
     levels, rows = SCENE.references.levels, np.random.default_rng(0).permutation(len(SCENE.references))
     misled = replace(SCENE.references, levels=(levels[0], *(level.take(rows) for level in levels[1:])))
     near = se3_exp(np.array([0.05, 0.0, -0.05, 0.0, 0.003, 0.0])) * TRUTH
-    (found,) = align([replace(SCENE.view(), references=misled)], [near], SCENE.learned, trace=True)
+    (found,) = align([replace(SCENE.view(), references=misled)], [near], SCENE.learned, accurate=True, trace=True)
     assert max(pose_error(pose, TRUTH)[0] for pose in found.trace) > 0.5, "the coarse levels lead away"
     assert pose_error(found.cam_from_map, TRUTH) == pytest.approx((0, 0), abs=1e-2)

@@ -25,6 +25,7 @@ from vizloc_ros.pixloc.verification import Verification, agreement_ratio, do_con
 from vizloc_ros.timing import Stopwatch
 
 _MAX_CONTRADICTION = 3.0  # of a view, by its covariance with its scale; below 1 where mounts and stamps are exact
+_ACCURATE = 0.5  # m; standard deviation of a prediction, up to which coarse levels that lead away from it are undone
 _FINALISTS = 2  # of the other initial poses, that go on to the finest level
 _SPREAD = (1.0, 2.0)  # limits of the factor on other initial poses, which is the std of the predicted position [m]
 _RETRY_EVERY = 3  # failed images in a row: retries for each of them would cost the next images
@@ -207,7 +208,8 @@ class ImageAligner:
         return attempt
 
     def _attempt(self, query: _Query, coarsest: int | None) -> _Attempt:
-        (alignment,) = self._align_from(query, [query.prediction.map_from_cam], coarsest)
+        accurate = query.prediction.position_std <= _ACCURATE
+        (alignment,) = self._align_from(query, [query.prediction.map_from_cam], coarsest, accurate=accurate)
         return _Attempt(query, alignment, self._verify(query, alignment))
 
     def _verify(self, query: _Query, alignment: Alignment) -> Verification:
@@ -270,7 +272,9 @@ class ImageAligner:
             verification = Verification(f"ambiguous: only {agreement:.0%} of other initial poses end at the same pose")
         return _Attempt(query, best, verification, attempt.num_initial_poses + len(others))
 
-    def _align_from(self, query: _Query, poses: Sequence[Rigid3d], coarsest: int | None = None) -> list[Alignment]:
+    def _align_from(
+        self, query: _Query, poses: Sequence[Rigid3d], coarsest: int | None = None, *, accurate: bool = False
+    ) -> list[Alignment]:
         """Align from each initial pose of the rig, from level ``coarsest`` on; from the last one by default."""
         with query.stopwatch("align"):
             return align(
@@ -280,6 +284,7 @@ class ImageAligner:
                 self.options.alignment,
                 coarsest=coarsest,
                 finalists=_FINALISTS,
+                accurate=accurate,
             )
 
     def _is_worth_retrying(self, attempt: _Attempt) -> bool:

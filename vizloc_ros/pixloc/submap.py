@@ -22,6 +22,9 @@ _OVERLAP = 0.05  # of the distance for which a submap is used: it begins that mu
 _MIN_MOTION = 0.1  # of that distance between two submaps; less is no direction of travel
 
 
+_MOST_DIFFERENT = 2.0  # of max_view_difference, up to which landmarks in view are kept: a prediction may look aside
+
+
 class SubmapOptions(Options):
     """Options of the choice of the landmarks around a camera, and of its repetition."""
 
@@ -38,7 +41,7 @@ class SubmapOptions(Options):
         500,
         ge=10,
         le=100_000,
-        description="minimum landmarks in view, if there are as many, however different their observation is",
+        description="minimum landmarks in view, if there are as many up to twice max_view_difference",
     )
     max_view_difference: float = Field(
         1.0,
@@ -235,11 +238,12 @@ class SubmapSelector:
     def _keep(self, differences: Float64, in_view: Bool) -> Bool:
         """Return the mask of the landmarks to keep, by the difference of their views: similar ones, within limits.
 
-        Enough of those in view are kept in any case. Where a camera turns, most of the similar ones are elsewhere.
+        Enough of those in view are kept even if less similar: where a camera turns, the similar ones are elsewhere.
         """
         options = self.options
         most_similar = np.argsort(differences, kind="stable")
-        needed = most_similar[in_view[most_similar]][: options.min_landmarks]
+        usable = in_view[most_similar] & (differences[most_similar] <= _MOST_DIFFERENT * options.max_view_difference)
+        needed = most_similar[usable][: options.min_landmarks]
         similar = most_similar[: max(int((differences <= options.max_view_difference).sum()), options.min_landmarks)]
         ranked = np.concatenate([needed, similar[~np.isin(similar, needed)]])[: options.max_landmarks]
         kept = np.zeros(len(differences), bool)

@@ -25,6 +25,7 @@ def align(
     *,
     coarsest: int | None = None,
     finalists: int | None = None,
+    accurate: bool = False,
     trace: bool = False,
 ) -> list[Alignment]:
     """Align images of one instant with landmarks, from each of several initial poses.
@@ -39,6 +40,7 @@ def align(
         options: see ``AlignmentOptions``.
         coarsest: index of the level to begin with, for accurate initial poses; the last by default.
         finalists: number of poses that go on to the finest level, those of the lowest cost; all by default.
+        accurate: True if the initial poses are accurate: coarse levels that lead away from them are undone.
         trace: True to keep the pose of every iteration.
 
     Returns:
@@ -59,15 +61,15 @@ def align(
     def level_at(index: int) -> list[FeaturesOnLevel]:
         return [FeaturesOnLevel(index, view, len(initial_poses), learned, options) for view in views]
 
-    optimizer = PoseOptimizer(initial_poses, levels, options, trace=trace)
+    optimizer = PoseOptimizer(initial_poses, levels, options, accurate=accurate, trace=trace)
     first = levels - 1 if coarsest is None else coarsest
     for index in range(first, 0, -1):
         of_views = level_at(index)
-        if index < first:
+        if accurate and index < first:
             optimizer.prefer_initial(of_views)
         optimizer.run(of_views)
     finest, has_fine = level_at(0), options.fine.enabled and any(view.patches for view in views)
-    if first > 0:
+    if accurate and first > 0:
         optimizer.prefer_initial(finest)
     if has_fine:
         for each in finest:

@@ -99,10 +99,19 @@ class PoseOptimizer:
     """Levenberg-Marquardt optimizer of several poses side by side, level by level (PixLoc, section 3.1)."""
 
     def __init__(
-        self, initial_poses: Sequence[Rigid3d], levels: int, options: AlignmentOptions, *, trace: bool = False
+        self,
+        initial_poses: Sequence[Rigid3d],
+        levels: int,
+        options: AlignmentOptions,
+        *,
+        accurate: bool = False,
+        trace: bool = False,
     ) -> None:
-        """Begin at initial poses rig_from_map, to run on a number of levels. ``trace`` keeps every pose."""
-        self._options = options
+        """Begin at initial poses rig_from_map, to run on a number of levels.
+
+        From ``accurate`` ones, a coarse level on which a pose diverges is undone. ``trace`` keeps every pose.
+        """
+        self._options, self._accurate = options, accurate
         matrices = np.array([pose.matrix() for pose in initial_poses])
         self._rotations, self._translations = matrices[:, :, :3].copy(), matrices[:, :, 3].copy()  # of rig_from_map
         self._initial_rotations, self._initial_translations = self._rotations.copy(), self._translations.copy()
@@ -112,8 +121,7 @@ class PoseOptimizer:
     def run(self, levels: Sequence[Level]) -> None:
         """Iterate on one level of each view until every pose has converged, failed, or used up its iterations.
 
-        A coarse level with too few landmarks in the images is skipped, and one on which a pose diverges is undone; on
-        the finest one, the pose has failed.
+        A coarse level with too few landmarks in the images is skipped; on the finest one, the pose has failed.
         """
         level = levels[0]  # damping, loss and limits are those of all
         active = self._running()
@@ -203,7 +211,7 @@ class PoseOptimizer:
     def _update(self, active: Int64, index: int, updates: Float64) -> Bool:
         """Apply (A, 6) updates to the active poses (PixLoc, Eq. 5); return the (A,) mask of those that can go on.
 
-        A singular or diverged pose has failed; on a coarse level, it goes back to its initial pose.
+        A singular or diverged pose has failed; on a coarse level, it goes back to its initial pose if that is accurate.
         """
         solved: Bool = np.asarray(np.isfinite(updates).all(axis=1))
         moving = active[solved]
@@ -219,7 +227,7 @@ class PoseOptimizer:
                 hypothesis.trace.append(self._pose(i))
             if is_near:
                 continue
-            if index > 0:
+            if index > 0 and self._accurate:
                 self._rotations[i], self._translations[i] = self._initial_rotations[i], self._initial_translations[i]
             elif not is_solved:
                 hypothesis.failure = "the landmarks in the image do not fix the pose"
