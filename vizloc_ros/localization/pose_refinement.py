@@ -15,7 +15,7 @@ from scipy.linalg.lapack import dposv
 from vizloc_ros.arrays import Bool, Float64
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import transform_points
-from vizloc_ros.geometry.se3 import cross_matrix
+from vizloc_ros.geometry.se3 import adjoint
 
 _LOSS_PX = 1.0  # scale of the Cauchy loss: larger errors count less and less
 _MAX_STEPS = 30
@@ -220,7 +220,7 @@ class _RigProblem:
 
     def __init__(self, problems: Sequence[tuple[Rigid3d, _Problem]]) -> None:
         self._problems = problems
-        self._adjoints = [_adjoint(cam_from_rig) for cam_from_rig, _ in problems]
+        self._adjoints = [adjoint(cam_from_rig) for cam_from_rig, _ in problems]
 
     def at(self, rig_from_map: Rigid3d) -> _RigErrors:
         errors = [problem.at(cam_from_rig * rig_from_map) for cam_from_rig, problem in self._problems]
@@ -228,16 +228,8 @@ class _RigProblem:
 
     def normal_equations(self, at: _RigErrors) -> tuple[Float64, Float64]:
         normal, gradient = np.zeros((6, 6)), np.zeros(6)
-        for (_, problem), adjoint, errors in zip(self._problems, self._adjoints, at.cameras, strict=True):
+        for (_, problem), of_camera, errors in zip(self._problems, self._adjoints, at.cameras, strict=True):
             normal_of_camera, gradient_of_camera = problem.normal_equations(errors)
-            normal += adjoint.T @ normal_of_camera @ adjoint
-            gradient += adjoint.T @ gradient_of_camera
+            normal += of_camera.T @ normal_of_camera @ of_camera
+            gradient += of_camera.T @ gradient_of_camera
         return normal, gradient
-
-
-def _adjoint(cam_from_rig: Rigid3d) -> Float64:
-    rotation = cam_from_rig.rotation.matrix()
-    adjoint = np.zeros((6, 6))
-    adjoint[:3, :3] = adjoint[3:, 3:] = rotation
-    adjoint[:3, 3:] = cross_matrix(cam_from_rig.translation) @ rotation
-    return adjoint
