@@ -60,7 +60,7 @@ _KINDS = ("resident", "proportional", "unique", "own", "peak")
 
 @dataclass
 class Drive:
-    """What was sent and seen.
+    """Images that were sent, and the memory that was seen.
 
     Attributes:
         begin_ns: time of the first image, which is its stamp [ns].

@@ -134,7 +134,7 @@ def test_a_bad_map_is_refused_and_the_one_before_is_kept(
 def test_a_map_is_loaded_by_its_url_as_of_nav2_s_map_server(
     running: Bench, tracked_map: VisualMap, upper_floor: Path, street_map: VisualMap, street: SyntheticStreet
 ) -> None:
-    """Where nav2_msgs is installed; it has no wheel, but a package of its LoadMap.srv alone can be generated."""
+    """Needs nav2_msgs, which has no wheel; but a package of its LoadMap.srv alone can be generated."""
     LoadMap = pytest.importorskip("nav2_msgs.srv", reason="nav2_msgs has no wheel: docs/lifecycle.md").LoadMap
     record, poses = street.records("query")[3], Poses(running)
 

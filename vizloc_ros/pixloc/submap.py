@@ -20,8 +20,6 @@ from vizloc_ros.pixloc.view_difference import view_difference
 
 _OVERLAP = 0.05  # of the distance for which a submap is used: it begins that much after the end of the one before
 _MIN_MOTION = 0.1  # of that distance between two submaps; less is no direction of travel
-
-
 _MOST_DIFFERENT = 2.0  # of max_view_difference, up to which landmarks in view are kept: a prediction may look aside
 
 
