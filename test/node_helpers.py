@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from repository import REPOSITORY
 from ros_domains import own_domain
-from ros_helpers import ros_nodes, spin_until
+from ros_helpers import STRICT_WARNINGS, call_service, ros_nodes, spin_until
 from sensor_msgs.msg import CameraInfo, Image
 
 from vizloc_ros.datasets.record import Record
@@ -133,14 +134,7 @@ class Bench:
 
     def call(self, kind: Any, name: str, request: Any = None, meanwhile: Callable[[], None] | None = None) -> Any:
         """Call a service and return its answer; ``meanwhile`` is called again and again until it comes."""
-        client = self.node.create_client(kind, name)
-        self.spin_until(client.service_is_ready)
-        answer = client.call_async(kind.Request() if request is None else request)
-        while meanwhile is not None and not answer.done():
-            meanwhile()
-        self.spin_until(answer.done, timeout_s=90.0)
-        self.node.destroy_client(client)
-        return answer.result()
+        return call_service(self.node, kind, name, request, partial(self.spin_until, timeout_s=90.0), meanwhile)
 
     def change_state(self, node: str, transition: str) -> bool:
         """Send a node a transition of its lifecycle; return whether it succeeded."""
@@ -194,7 +188,7 @@ def bench(
     given = {node: {**start, **defaults[node], **parameters.get(node, {})} for node in NODES}
     tracking = tracking or TRACKER in executables
     with own_domain() as domain, ros_nodes("bench", domain_id=domain) as [node]:
-        environment = {"ROS_DOMAIN_ID": str(domain), "PYTHONWARNINGS": "error"}  # a warning would come out as an error
+        environment = {"ROS_DOMAIN_ID": str(domain), "PYTHONWARNINGS": STRICT_WARNINGS}
         processes = NodeProcesses(given, remappings or {}, executables, tracking, log=log, environment=environment)
         before(node)
         with processes as running:

@@ -53,6 +53,37 @@ def spin_until(condition: Callable[[], bool], *nodes: Any, timeout_s: float = 15
         executor.shutdown()
 
 
+#: PYTHONWARNINGS of nodes under test: a warning comes out as an error. Only that a client has gone, or was not
+#: discovered yet when its answer was sent (``call_service``), is no fault of the node.
+STRICT_WARNINGS = "error,ignore:failed to send response"
+
+
+def call_service(
+    node: Any,
+    kind: Any,
+    name: str,
+    request: Any = None,
+    wait: Callable[[Callable[[], bool]], None] | None = None,
+    meanwhile: Callable[[], None] | None = None,
+) -> Any:
+    """Call a service and return its answer; ``meanwhile`` is called again and again until it comes.
+
+    ``wait`` waits until a condition holds, by ``spin_until`` of the node unless given.
+    """
+    wait = wait or (lambda condition: spin_until(condition, node, timeout_s=60.0))
+    client = node.create_client(kind, name)
+    wait(client.service_is_ready)
+    # The client knows the service now; the service may learn of the client later, and its answer would be lost.
+    discovered = time.monotonic() + 0.3
+    wait(lambda: time.monotonic() > discovered)
+    answer = client.call_async(kind.Request() if request is None else request)
+    while meanwhile is not None and not answer.done():
+        meanwhile()
+    wait(answer.done)
+    node.destroy_client(client)
+    return answer.result()
+
+
 def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
     """Wait until a condition holds through another thread; fail the test after ``timeout_s``."""
     deadline = time.monotonic() + timeout_s

@@ -44,19 +44,12 @@ def params_file(tmp_path: Path, **sections: dict[str, Any]) -> Path:
     return path
 
 
-def call(node: Any, kind: Any, name: str, request: Any) -> Any:
-    client = node.create_client(kind, name)
-    helpers.spin_until(client.service_is_ready, node, timeout_s=60.0)
-    answer = client.call_async(request)
-    helpers.spin_until(answer.done, node)
-    node.destroy_client(client)
-    return answer.result()
-
-
 def parameters(node: Any, name: str) -> dict[str, Any]:
     """The parameters of a running node, given by its full name."""
-    names = call(node, ListParameters, f"{name}/list_parameters", ListParameters.Request()).result.names
-    values = call(node, GetParameters, f"{name}/get_parameters", GetParameters.Request(names=names)).values
+    names = helpers.call_service(node, ListParameters, f"{name}/list_parameters", ListParameters.Request()).result.names
+    values = helpers.call_service(
+        node, GetParameters, f"{name}/get_parameters", GetParameters.Request(names=names)
+    ).values
     return {name: parameter_value_to_python(value) for name, value in zip(names, values, strict=True)}
 
 
@@ -104,11 +97,11 @@ def test_with_a_lifecycle_manager_the_nodes_wait_for_their_transitions(tmp_path:
     with launched(VIZLOC_LAUNCH, tmp_path, composed="true", **arguments, **ON_THIS_HOST) as running:
         with helpers.ros_nodes("probe") as [probe]:
             for name in LOCALIZING:
-                state = call(probe, GetState, f"/{name}/get_state", GetState.Request())
+                state = helpers.call_service(probe, GetState, f"/{name}/get_state", GetState.Request())
                 assert state.current_state.label == "unconfigured"
             for label in ("configure", "activate"):
                 request = ChangeState.Request(transition=Transition(label=label))
-                assert call(probe, ChangeState, "/visual_map_server/change_state", request).success
+                assert helpers.call_service(probe, ChangeState, "/visual_map_server/change_state", request).success
         assert running.interrupt() == 0
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from pixloc_helpers import LONG_SIDE, with_references
 from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.parameter import Parameter
 from ros_domains import own_domain
-from ros_helpers import ros_nodes, spin_until
+from ros_helpers import STRICT_WARNINGS, call_service, ros_nodes, spin_until
 from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
 
@@ -115,12 +116,7 @@ class RigBench:
         raise AssertionError(f"no pose; diagnostics: {self.recorder.messages[-5:]}")
 
     def call(self, kind: Any, name: str, request: Any) -> Any:
-        client = self.node.create_client(kind, name)
-        self.spin_until(client.service_is_ready)
-        answer = client.call_async(request)
-        self.spin_until(answer.done, timeout_s=60.0)
-        self.node.destroy_client(client)
-        return answer.result()
+        return call_service(self.node, kind, name, request, partial(self.spin_until, timeout_s=60.0))
 
     def value(self, key: str, node: str = LOCALIZER) -> str:
         status = self.recorder.statuses.get(node)
@@ -160,7 +156,7 @@ def rig_bench(
         TRACKER: {**of_images, "cameras": CAMERAS, "long_side": LONG_SIDE, "threads": 1},
     }
     with own_domain() as domain, ros_nodes("bench", domain_id=domain) as [node]:
-        environment = {"ROS_DOMAIN_ID": str(domain), "PYTHONWARNINGS": "error"}
+        environment = {"ROS_DOMAIN_ID": str(domain), "PYTHONWARNINGS": STRICT_WARNINGS}
         with NodeProcesses(parameters, {}, executables, log=log, environment=environment) as running:
             recorder = Recorder(context=node.context)
             made = RigBench(node, recorder, running)
