@@ -20,7 +20,8 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,7 @@ def latency_report(at_s: Any, latency_ms: Any, seconds: float) -> dict[str, Any]
     begin, end = percentiles(first), percentiles(last)
     minutes = [latency_ms[(at_s >= m) & (at_s < m + 60)] for m in np.arange(0, seconds, 60)]
     return {
+        "all_ms": percentiles(latency_ms),
         "begin_ms": begin,
         "end_ms": end,
         "growth": {key: end[key] / begin[key] - 1 for key in begin},
@@ -196,6 +198,7 @@ def report(drive: Drive, recorder: Recorder, rate: float) -> dict[str, Any]:
         "minutes": drive.seconds / 60,
         "rate_hz": rate,
         "laps": len(claims) / max(len({record.name for record in drive.records.values()}), 1),
+        "begin_ns": drive.begin_ns,
         "images": len(claims),
         "poses": len(errors),
         "wrong": wrong,
@@ -248,11 +251,32 @@ def open_closed(rate: float, seed: int) -> TrustWorld:
     return replace(world, mapped=world.mapped[:images], driven=world.driven[:images])
 
 
-def run(out: Path, minutes: float, rate: float, seed: int, *, composed: bool) -> dict[str, Any]:
-    """Build the map, unless it is there, drive, write the report and the figures, and return the report."""
+def run(
+    out: Path,
+    minutes: float,
+    rate: float,
+    seed: int,
+    *,
+    composed: bool,
+    maps: Path | None = None,
+    beside: Callable[[Recorder, Path], AbstractContextManager[object]] = lambda recorder, folder: nullcontext(),
+) -> dict[str, Any]:
+    """Build the map, unless it is there, drive, write the report and the figures, and return the report.
+
+    Args:
+        out: folder of report and figures.
+        minutes: time of the drive.
+        rate: images a second.
+        seed: seed of the street.
+        composed: True for all nodes in one process.
+        maps: folder of the map; a folder in ``out`` by default.
+        beside: context of the drive, of the recorder and the folder of the map.
+    """
     world, driven = open_closed(_MAP_RATE, seed), open_closed(rate, seed).driven
     extractor = open_extractor("hfnet", device=Device(threads=1))
-    visual_map = world.map_in(out / "maps", extractor, open_pyramid_extractor(device=Device(threads=1)), seed, bar)
+    visual_map = world.map_in(
+        maps or out / "maps", extractor, open_pyramid_extractor(device=Device(threads=1)), seed, bar
+    )
     lap = visual_map.info.place.records_in_map(driven)
     of_map, mounting = {"map_path": str(visual_map.folder)}, {"base_from_cam": _IDENTITY}
     domain = private_domain()
@@ -268,7 +292,8 @@ def run(out: Path, minutes: float, rate: float, seed: int, *, composed: bool) ->
         environment={"ROS_DOMAIN_ID": str(domain)},
     )
     with ros([], domain), processes, spinning_recorder() as recorder:
-        drive = drive_laps(lap, rate, minutes * 60, recorder, processes)
+        with beside(recorder, visual_map.folder):
+            drive = drive_laps(lap, rate, minutes * 60, recorder, processes)
         figures = report(drive, recorder, rate)
         at_s, latency_ms = latencies_ms(drive, recorder)
     write_report(out / "report.json", {**figures, "seed": seed, "composed": composed})

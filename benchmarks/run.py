@@ -22,6 +22,7 @@ import rig_tracking
 import robotcar_size
 import sessions
 import typer
+import vehicle
 from machine import machine_table
 from measure import Table
 from peers import comparison
@@ -44,6 +45,7 @@ BENCHMARKS: dict[str, Callable[[Path], list[Table]]] = {
     "demo": demo.benchmark,
     "rig": rig.benchmark,
     "rig_tracking": rig_tracking.benchmark,
+    "vehicle": vehicle.benchmark,
 }
 
 

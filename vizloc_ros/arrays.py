@@ -21,6 +21,7 @@ Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 
+_SIMILARITY_STEPS = 2**29  # finer than float32 where similarities matter
 _INDEX_BITS = 32
 
 
@@ -40,6 +41,11 @@ def ordered(values: NDArray[np.integer[Any]]) -> Int64:
     keys.sort()
     keys &= (1 << _INDEX_BITS) - 1
     return keys
+
+
+def most_similar_first(similarities: Float32) -> Int64:
+    """Indices (N,) that sort (N,) similarities of -1 to 1, the largest first; equal ones keep their order."""
+    return ordered(((1.0 - similarities.astype(np.float64)) * _SIMILARITY_STEPS).clip(0).astype(np.int64))
 
 
 def first_of_each(labels: NDArray[np.integer[Any]], count: int) -> Bool:

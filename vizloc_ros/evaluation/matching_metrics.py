@@ -15,7 +15,8 @@ from scipy.spatial import cKDTree
 
 from vizloc_ros.arrays import Bool, Float32, Float64, Int8, Int64
 from vizloc_ros.errors import DatasetError
-from vizloc_ros.features.types import Features, dequantize
+from vizloc_ros.features.similarity import similarities
+from vizloc_ros.features.types import Features
 
 CORRECT_PX = 3.0
 MMA_THRESHOLDS_PX = tuple(range(1, 11))
@@ -169,7 +170,7 @@ def mutual_nearest(descriptors_a: Int8, descriptors_b: Int8) -> tuple[Int64, Int
     """
     if not len(descriptors_a) or not len(descriptors_b):
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
-    similarity = dequantize(descriptors_a) @ dequantize(descriptors_b).T
+    similarity = similarities(descriptors_a, descriptors_b)
     forth, back = similarity.argmax(axis=1), similarity.argmax(axis=0)
     rows = np.flatnonzero(back[forth] == np.arange(len(forth)))
     return rows, forth[rows], similarity[rows, forth[rows]]

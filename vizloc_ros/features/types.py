@@ -1,7 +1,6 @@
 """Features of one image, with descriptors quantized to int8 for messages and maps."""
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
@@ -42,11 +41,6 @@ class Features:
 
     def __len__(self) -> int:
         return len(self.keypoints)
-
-    @cached_property
-    def unit_descriptors(self) -> Float32:
-        """The descriptors as (N, D) unit vectors, for who needs them more than once."""
-        return dequantize(self.descriptors)
 
     def best(self, count: int) -> "Features":
         """Return the features with the best ``count`` keypoints only; their indices do not change."""

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from pycolmap import Rigid3d
 
-from vizloc_ros.arrays import Float64, Int64, first_of_each, ordered, ranges
-from vizloc_ros.features.types import Features, dequantize
+from vizloc_ros.arrays import Float64, Int64, first_of_each, most_similar_first, ordered, ranges
+from vizloc_ros.features.similarity import pair_similarities
+from vizloc_ros.features.types import Features
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.localization.absolute_pose import Matches
@@ -57,8 +58,8 @@ def guided_matches(
     seen = np.flatnonzero(in_front & camera.contains(pixels, radius))
     near, keypoint = _pairs_within(radius, pixels[seen], features.keypoints.astype(np.float64), camera.size)
     row = seen[near]
-    similarity = np.einsum("nd,nd->n", features.unit_descriptors[keypoint], dequantize(place.descriptors[row]))
-    best = np.argsort(-similarity, kind="stable")
+    similarity = pair_similarities(features.descriptors, keypoint, place.compared, row)
+    best = most_similar_first(similarity)
     row, keypoint, similarity = row[best], keypoint[best], similarity[best]
     ids, landmark = np.unique(place.landmark_ids[row], return_inverse=True)
     similarity_of = similarity[first_of_each(landmark, len(ids))]  # of each landmark, to the most similar keypoint

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vizloc_ros.arrays import Float32, Int8, Int32, Int64
-from vizloc_ros.features.types import Features, dequantize
+from vizloc_ros.arrays import Float32, Int8, Int32, Int64, most_similar_first
+from vizloc_ros.features.similarity import inverse_norms
+from vizloc_ros.features.types import Features
 from vizloc_ros.localization.absolute_pose import Matches
 from vizloc_ros.localization.places import Place
 from vizloc_ros.parallel import in_parts
 
 _BLOCK = 256  # keypoints whose similarities are computed at a time: in a place of 10,000 observations, 10 MB
-_WORTH_THREADS = 1_000_000  # pairs of a keypoint and an observation that take 2 ms on one core
+_WORTH_THREADS = 4_000_000  # pairs of a keypoint and an observation that take 3 ms on one core
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,9 @@ class _Nearest:
     second_best: Float32
 
     @classmethod
-    def of(cls, units: Float32, place: Place) -> "_Nearest":
-        """Compare (N, D) unit vectors with all observations of a place, which has two or more."""
-        count, observations = len(units), place.unit_descriptors.T
+    def of(cls, descriptors: Int8, place: Place) -> "_Nearest":
+        """Compare (N, D) descriptors with all observations of a place, which has two or more."""
+        count = len(descriptors)
         found = cls(
             np.empty(count, np.int64),
             np.empty(count, np.float32),
@@ -36,10 +37,9 @@ class _Nearest:
         )
 
         def compare(part: slice) -> None:
-            buffer = np.empty((min(part.stop - part.start, _BLOCK), observations.shape[1]), np.float32)
             for start in range(part.start, part.stop, _BLOCK):
                 rows = slice(start, min(start + _BLOCK, part.stop))
-                similarity = np.matmul(units[rows], observations, out=buffer[: rows.stop - start])
+                similarity = place.compared.projections(descriptors[rows])
                 every = np.arange(len(similarity))
                 found.nearest[rows] = nearest = similarity.argmax(axis=1)
                 found.best[rows] = similarity[every, nearest]
@@ -47,10 +47,13 @@ class _Nearest:
                 found.second[rows] = second = similarity.argmax(axis=1)
                 found.second_best[rows] = similarity[every, second]
 
-        if count * observations.shape[1] < _WORTH_THREADS:
+        if count * len(place) < _WORTH_THREADS:
             compare(slice(0, count))
         else:
             in_parts(compare, count)
+        scales = inverse_norms(descriptors)
+        found.best[:] *= scales
+        found.second_best[:] *= scales
         return found
 
     def followed_by(self, others: "_Nearest") -> "_Nearest":
@@ -67,7 +70,7 @@ class _Nearest:
         same = place.landmark_ids[self.nearest] == place.landmark_ids[self.second]
         distinct = (1 - self.best) <= ratio**2 * (1 - self.second_best)
         query = np.flatnonzero(same | distinct)
-        query = query[np.argsort(-self.best[query], kind="stable")]
+        query = query[most_similar_first(self.best[query])]
         _, first = np.unique(place.landmark_ids[self.nearest[query]], return_index=True)
         query = query[np.sort(first)]
         return query.astype(np.int32), self.nearest[query].astype(np.int32)
@@ -76,7 +79,7 @@ class _Nearest:
 def match_to_place(descriptors: Int8, place: Place, ratio: float) -> tuple[Int32, Int32]:
     """Match each query keypoint to its nearest observation, with the modified ratio test (HF-Net, section 5.2).
 
-    Matrix products of (N, D) by (D, M) give all squared distances ``2 - 2 similarity``. A match is accepted if the
+    All similarities give the squared distances ``2 - 2 similarity``. A match is accepted if the
     nearest observation is clearly nearer than the second one, ``d1^2 <= ratio^2 d2^2``, or if both belong to the same
     landmark. Of several keypoints that match one landmark, the most similar one stays, so no landmark counts twice.
 
@@ -90,7 +93,7 @@ def match_to_place(descriptors: Int8, place: Place, ratio: float) -> tuple[Int32
     """
     if len(descriptors) == 0 or len(place.landmark_ids) < 2:
         return np.zeros(0, np.int32), np.zeros(0, np.int32)
-    return _Nearest.of(dequantize(descriptors), place).matches(place, ratio)
+    return _Nearest.of(descriptors, place).matches(place, ratio)
 
 
 class PlaceMatcher:
@@ -116,7 +119,7 @@ class PlaceMatcher:
         known = self._compared.get(key := (index, len(place)))
         done = 0 if known is None else len(known.nearest)
         if known is None or count > done:
-            more = _Nearest.of(self._features.unit_descriptors[done:count], place)
+            more = _Nearest.of(self._features.descriptors[done:count], place)
             self._compared[key] = known = more if known is None else known.followed_by(more)
         return known
 

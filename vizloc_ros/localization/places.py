@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from vizloc_ros.arrays import Bool, Float32, Float64, Int8, Int32, Int64, ranges
-from vizloc_ros.features.types import dequantize
+from vizloc_ros.features.similarity import Compared
 from vizloc_ros.localization.global_search import open_search
 from vizloc_ros.localization.localization_options import RetrievalOptions
 from vizloc_ros.localization.place_memory import PlaceMemory
@@ -42,9 +42,9 @@ class Place:
     descriptors: Int8
 
     @cached_property
-    def unit_descriptors(self) -> Float32:
-        """The descriptors as (N, D) unit vectors; one place may be matched twice."""
-        return dequantize(self.descriptors)
+    def compared(self) -> Compared:
+        """The descriptors as others are compared with them; one place may be matched twice."""
+        return Compared(self.descriptors)
 
     def __len__(self) -> int:
         return len(self.landmark_ids)

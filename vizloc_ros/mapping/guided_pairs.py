@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vizloc_ros.arrays import Int32
-from vizloc_ros.features.types import dequantize
+from vizloc_ros.features.similarity import similarities
 from vizloc_ros.geometry.epipolar import fundamental_matrix, near_epipolar_lines
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.pair_matching import MatchOptions, PairMatches, mutual_matches
@@ -70,7 +70,7 @@ def _is_to_guide(pair: PairMatches, enough: int) -> bool:
 
 
 def _guided(a: Keyframe, b: Keyframe, pair: PairMatches, options: MatchOptions) -> Int32:
-    similarity = dequantize(a.features.descriptors) @ dequantize(b.features.descriptors).T
+    similarity = similarities(a.features.descriptors, b.features.descriptors)
     least = similarity[tuple(pair.agreeing.T)].min()
     near = near_epipolar_lines(
         fundamental_matrix(a.camera, b.camera, a.map_from_cam, b.map_from_cam),

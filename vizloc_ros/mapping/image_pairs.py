@@ -7,7 +7,8 @@ import numpy as np
 from pydantic import Field
 
 from vizloc_ros.arrays import Int8, Int32
-from vizloc_ros.features.types import Features, dequantize
+from vizloc_ros.features.similarity import similarities
+from vizloc_ros.features.types import Features
 from vizloc_ros.mapping.pair_matching import mutual_matches
 from vizloc_ros.options import Options
 from vizloc_ros.parallel import Progress
@@ -74,6 +75,6 @@ class _Matching:
     ratio: float
 
     def __call__(self, item: tuple[Int8, list[Int8]]) -> Arrays:
-        descriptors, partners = dequantize(item[0]), item[1]
-        found = [mutual_matches(descriptors @ dequantize(partner).T, self.ratio) for partner in partners]
+        descriptors, partners = item
+        found = [mutual_matches(similarities(descriptors, partner), self.ratio) for partner in partners]
         return np.concatenate(found), np.array([len(matches) for matches in found])

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vizloc_ros.arrays import Bool, Float32, Float64, Int32, Int64
-from vizloc_ros.features.types import dequantize
+from vizloc_ros.arrays import Bool, Float64, Int32, Int64
+from vizloc_ros.features.similarity import similarities
 from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.mapping.keyframe_pairs import Keyframe, PairOptions, keyframe_pairs
 from vizloc_ros.mapping.landmark_refinement import Views, refined_points
@@ -118,7 +118,7 @@ def _matched_landmarks(both: Structure, num_first: int, progress: Progress) -> I
 
 def _matches(a: Keyframe, b: Keyframe, points_a: Float64, points_b: Float64) -> Int32:
     """(M, 2) matches of the observations of two keyframes, each of which sees where the other's landmark is."""
-    similarity: Float32 = dequantize(a.features.descriptors) @ dequantize(b.features.descriptors).T
+    similarity = similarities(a.features.descriptors, b.features.descriptors)
     near = _near(b, points_a) | _near(a, points_b).T
     found = mutual_matches(similarity.copy(), _RATIO)
     found = found[near[tuple(found.T)]]

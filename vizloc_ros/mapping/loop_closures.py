@@ -13,7 +13,7 @@ from pycolmap import Rigid3d
 from pydantic import Field
 
 from vizloc_ros.arrays import Float64, Int64
-from vizloc_ros.features.types import dequantize
+from vizloc_ros.features.similarity import similarities
 from vizloc_ros.geometry.camera import PIXEL_CENTRE
 from vizloc_ros.geometry.colmap_camera import colmap_camera
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
@@ -107,8 +107,8 @@ def find_loops(
     def measure(pair: tuple[int, int]) -> Rigid3d | None:
         i, j = pair
         of_i, query = rows[i], keyframes[j]
-        seen = dequantize(keyframes[i].features.descriptors[landmarks.keypoints[of_i]])
-        found = mutual_matches(seen @ dequantize(query.features.descriptors).T, _RATIO)
+        seen = keyframes[i].features.descriptors[landmarks.keypoints[of_i]]
+        found = mutual_matches(similarities(seen, query.features.descriptors), _RATIO)
         if len(found) < options.min_inliers:
             return None
         points = landmarks.positions[landmarks.landmarks[of_i]][found[:, 0]]

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from vizloc_ros.arrays import Float32, Float64, Int32
-from vizloc_ros.features.types import dequantize
+from vizloc_ros.features.similarity import similarities
 from vizloc_ros.geometry.epipolar import epipolar_distance, fundamental_matrix
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.options import Options
@@ -66,8 +66,7 @@ class _Matching:
 
     def __call__(self, item: tuple[Keyframe, list[Keyframe]]) -> Arrays:
         keyframe, partners = item
-        descriptors = dequantize(keyframe.features.descriptors)  # once for all partners
-        found = [_match_pair(keyframe, partner, descriptors, self.options.ratio) for partner in partners]
+        found = [_match_pair(keyframe, partner, self.options.ratio) for partner in partners]
         tentative, errors = zip(*found, strict=True)
         return np.concatenate(tentative), np.concatenate(errors), np.array([len(matches) for matches in tentative])
 
@@ -93,8 +92,8 @@ def match_pairs(
     return matches
 
 
-def _match_pair(a: Keyframe, b: Keyframe, descriptors_a: Float32, ratio: float) -> tuple[Int32, Float64]:
-    tentative = mutual_matches(descriptors_a @ dequantize(b.features.descriptors).T, ratio)
+def _match_pair(a: Keyframe, b: Keyframe, ratio: float) -> tuple[Int32, Float64]:
+    tentative = mutual_matches(similarities(a.features.descriptors, b.features.descriptors), ratio)
     fundamental = fundamental_matrix(a.camera, b.camera, a.map_from_cam, b.map_from_cam)
     pixels_a = a.features.keypoints[tentative[:, 0]].astype(np.float64)
     pixels_b = b.features.keypoints[tentative[:, 1]].astype(np.float64)
