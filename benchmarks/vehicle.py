@@ -132,7 +132,7 @@ def _loads_table(out: Path, maps: Path) -> Table:
         ["without a pose for", gaps["p50"], float(np.max(missing) / NANOSECONDS)],
     ]
     notes = [
-        f"{len(asked)} maps loaded, each {_BETWEEN_LOADS_S:.0f} s after the answer before, while {report['images']} images "
-        f"came at {RATES[0]:.0f} Hz; {report['poses']} have a pose, {report['wrong']} of them wrong.",
+        f"{len(asked)} maps loaded, each {_BETWEEN_LOADS_S:.0f} s after the answer before, while {report['images']} "
+        f"images came at {RATES[0]:.0f} Hz; {report['poses']} have a pose, {report['wrong']} of them wrong.",
     ]
     return Table("On a vehicle: load_map while driving", ["", "median [s]", "longest [s]"], rows, notes)

@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 
 from vizloc_ros.arrays import Bool, Float32, Float64, Int8, Int64
 from vizloc_ros.errors import DatasetError
-from vizloc_ros.features.similarity import similarities
+from vizloc_ros.features.descriptor_similarity import similarities
 from vizloc_ros.features.types import Features
 
 CORRECT_PX = 3.0

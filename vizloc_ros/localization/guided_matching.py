@@ -13,7 +13,7 @@ import numpy as np
 from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Float64, Int64, first_of_each, most_similar_first, ordered, ranges
-from vizloc_ros.features.similarity import pair_similarities
+from vizloc_ros.features.descriptor_similarity import pair_similarities
 from vizloc_ros.features.types import Features
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import transform_points

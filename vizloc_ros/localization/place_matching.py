@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vizloc_ros.arrays import Float32, Int8, Int32, Int64, most_similar_first
-from vizloc_ros.features.similarity import inverse_norms
+from vizloc_ros.features.descriptor_similarity import inverse_norms
 from vizloc_ros.features.types import Features
 from vizloc_ros.localization.absolute_pose import Matches
 from vizloc_ros.localization.places import Place

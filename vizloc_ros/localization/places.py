@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from vizloc_ros.arrays import Bool, Float32, Float64, Int8, Int32, Int64, ranges
-from vizloc_ros.features.similarity import Compared
+from vizloc_ros.features.descriptor_similarity import Compared
 from vizloc_ros.localization.global_search import open_search
 from vizloc_ros.localization.localization_options import RetrievalOptions
 from vizloc_ros.localization.place_memory import PlaceMemory

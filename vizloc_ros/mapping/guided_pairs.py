@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vizloc_ros.arrays import Int32
-from vizloc_ros.features.similarity import similarities
+from vizloc_ros.features.descriptor_similarity import similarities
 from vizloc_ros.geometry.epipolar import fundamental_matrix, near_epipolar_lines
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.mapping.pair_matching import MatchOptions, PairMatches, mutual_matches

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from vizloc_ros.arrays import Int8, Int32
-from vizloc_ros.features.similarity import similarities
+from vizloc_ros.features.descriptor_similarity import similarities
 from vizloc_ros.features.types import Features
 from vizloc_ros.mapping.pair_matching import mutual_matches
 from vizloc_ros.options import Options

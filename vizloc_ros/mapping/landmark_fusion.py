@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vizloc_ros.arrays import Bool, Float64, Int32, Int64
-from vizloc_ros.features.similarity import similarities
+from vizloc_ros.features.descriptor_similarity import similarities
 from vizloc_ros.geometry.poses import transform_points
 from vizloc_ros.mapping.keyframe_pairs import Keyframe, PairOptions, keyframe_pairs
 from vizloc_ros.mapping.landmark_refinement import Views, refined_points

@@ -13,7 +13,7 @@ from pycolmap import Rigid3d
 from pydantic import Field
 
 from vizloc_ros.arrays import Float64, Int64
-from vizloc_ros.features.similarity import similarities
+from vizloc_ros.features.descriptor_similarity import similarities
 from vizloc_ros.geometry.camera import PIXEL_CENTRE
 from vizloc_ros.geometry.colmap_camera import colmap_camera
 from vizloc_ros.mapping.keyframe_pairs import Keyframe

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from vizloc_ros.arrays import Float32, Float64, Int32
-from vizloc_ros.features.similarity import similarities
+from vizloc_ros.features.descriptor_similarity import similarities
 from vizloc_ros.geometry.epipolar import epipolar_distance, fundamental_matrix
 from vizloc_ros.mapping.keyframe_pairs import Keyframe
 from vizloc_ros.options import Options

@@ -9,8 +9,8 @@ from onnx import TensorProto
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor, make_tensor_value_info
 
 from vizloc_ros.arrays import Float64, Int8
-from vizloc_ros.features import similarity
-from vizloc_ros.features.similarity import PRODUCT_FILE, Compared, similarities
+from vizloc_ros.features import descriptor_similarity
+from vizloc_ros.features.descriptor_similarity import PRODUCT_FILE, Compared, similarities
 from vizloc_ros.features.types import dequantize, quantize
 
 
@@ -23,8 +23,8 @@ def of_float64(a: Int8, b: Int8) -> Float64:
 def product(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both products, the second as on processors where integers would overflow."""
     if request.param == "float32":
-        monkeypatch.setattr(similarity, "integer_product", lambda: None)
-    elif similarity.integer_product() is None:
+        monkeypatch.setattr(descriptor_similarity, "integer_product", lambda: None)
+    elif descriptor_similarity.integer_product() is None:
         pytest.skip("this processor has no exact product of int8")
     return str(request.param)
 
