@@ -15,6 +15,7 @@ import numpy as np
 from vizloc_ros.arrays import Float32, Int8, Int64
 from vizloc_ros.features.device import Device
 from vizloc_ros.features.onnx_session import open_session, read_network
+from vizloc_ros.features.types import Features, inverse_norms
 
 PRODUCT_FILE = Path(__file__).parents[1] / "weights/int8_product.onnx"
 _OFFSET = np.uint8(128)  # the rows are to be unsigned: their sign bit is flipped
@@ -61,20 +62,13 @@ def similarities(a: Int8, b: Int8) -> Float32:
     return found
 
 
-def pair_similarities(a: Int8, i: Int64, b: Compared, j: Int64) -> Float32:
-    """(P,) cosine similarities of the descriptors i of (N, D) ones and j of others."""
-    products = np.einsum("pd,pd->p", a[i].astype(np.float32), b.descriptors[j].astype(np.float32))
-    products *= inverse_norms(a)[i]
-    products *= b.inverse_norms[j]
+def pair_similarities(features: Features, keypoints: Int64, others: Compared, rows: Int64) -> Float32:
+    """(P,) cosine similarities of the descriptors of keypoints and rows of others."""
+    ours, theirs = features.descriptors[keypoints].astype(np.float32), others.descriptors[rows].astype(np.float32)
+    products = np.einsum("pd,pd->p", ours, theirs)
+    products *= features.inverse_norms[keypoints]
+    products *= others.inverse_norms[rows]
     return products
-
-
-def inverse_norms(descriptors: Int8) -> Float32:
-    """(N,) inverse lengths of (N, D) descriptors; 1 for zero vectors."""
-    values = descriptors.astype(np.float32)
-    squared = np.einsum("nd,nd->n", values, values)
-    inverse: Float32 = 1 / np.sqrt(np.maximum(squared, np.float32(1)))
-    return inverse
 
 
 @cache

@@ -1,6 +1,7 @@
 """Features of one image, with descriptors quantized to int8 for messages and maps."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -42,6 +43,11 @@ class Features:
     def __len__(self) -> int:
         return len(self.keypoints)
 
+    @cached_property
+    def inverse_norms(self) -> Float32:
+        """(N,) inverse lengths of the descriptors, for who needs them more than once."""
+        return inverse_norms(self.descriptors)
+
     def best(self, count: int) -> "Features":
         """Return the features with the best ``count`` keypoints only; their indices do not change."""
         return replace(
@@ -63,6 +69,14 @@ def dequantize(descriptors: Int8) -> Float32:
     norms = np.sqrt(np.einsum("...d,...d->...", values, values))[..., None]
     values /= np.maximum(norms, np.float32(1e-6))
     return values
+
+
+def inverse_norms(descriptors: Int8) -> Float32:
+    """(N,) inverse lengths of (N, D) descriptors; 1 for zero vectors."""
+    values = descriptors.astype(np.float32)
+    squared = np.einsum("nd,nd->n", values, values)
+    inverse: Float32 = 1 / np.sqrt(np.maximum(squared, np.float32(1)))
+    return inverse
 
 
 def corrected(features: Features, correction: IntrinsicsCorrection, camera: PinholeCamera) -> Features:

@@ -58,7 +58,7 @@ def guided_matches(
     seen = np.flatnonzero(in_front & camera.contains(pixels, radius))
     near, keypoint = _pairs_within(radius, pixels[seen], features.keypoints.astype(np.float64), camera.size)
     row = seen[near]
-    similarity = pair_similarities(features.descriptors, keypoint, place.compared, row)
+    similarity = pair_similarities(features, keypoint, place.compared, row)
     best = most_similar_first(similarity)
     row, keypoint, similarity = row[best], keypoint[best], similarity[best]
     ids, landmark = np.unique(place.landmark_ids[row], return_inverse=True)

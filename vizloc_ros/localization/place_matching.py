@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vizloc_ros.arrays import Float32, Int8, Int32, Int64, most_similar_first
-from vizloc_ros.features.descriptor_similarity import inverse_norms
-from vizloc_ros.features.types import Features
+from vizloc_ros.features.types import Features, inverse_norms
 from vizloc_ros.localization.absolute_pose import Matches
 from vizloc_ros.localization.places import Place
 from vizloc_ros.parallel import in_parts
@@ -26,8 +25,8 @@ class _Nearest:
     second_best: Float32
 
     @classmethod
-    def of(cls, descriptors: Int8, place: Place) -> "_Nearest":
-        """Compare (N, D) descriptors with all observations of a place, which has two or more."""
+    def of(cls, descriptors: Int8, scales: Float32, place: Place) -> "_Nearest":
+        """Compare (N, D) descriptors of inverse lengths (N,) with all observations of a place: two or more."""
         count = len(descriptors)
         found = cls(
             np.empty(count, np.int64),
@@ -51,7 +50,6 @@ class _Nearest:
             compare(slice(0, count))
         else:
             in_parts(compare, count)
-        scales = inverse_norms(descriptors)
         found.best[:] *= scales
         found.second_best[:] *= scales
         return found
@@ -93,7 +91,7 @@ def match_to_place(descriptors: Int8, place: Place, ratio: float) -> tuple[Int32
     """
     if len(descriptors) == 0 or len(place.landmark_ids) < 2:
         return np.zeros(0, np.int32), np.zeros(0, np.int32)
-    return _Nearest.of(descriptors, place).matches(place, ratio)
+    return _Nearest.of(descriptors, inverse_norms(descriptors), place).matches(place, ratio)
 
 
 class PlaceMatcher:
@@ -119,7 +117,8 @@ class PlaceMatcher:
         known = self._compared.get(key := (index, len(place)))
         done = 0 if known is None else len(known.nearest)
         if known is None or count > done:
-            more = _Nearest.of(self._features.descriptors[done:count], place)
+            features, rows = self._features, slice(done, count)
+            more = _Nearest.of(features.descriptors[rows], features.inverse_norms[rows], place)
             self._compared[key] = known = more if known is None else known.followed_by(more)
         return known
 
