@@ -80,7 +80,7 @@ def _query_table(run: OfflineRun, visual_map: VisualMap, localizer: Hierarchical
     notes = [
         f"{len(run.outcomes)} queries one after the other, after 3 for warm-up: {keypoints:g} keypoints against a "
         f"place of {observations:g} observations (medians). cluster includes gathering the place's observations.",
-        f"limit: the map's global descriptors read once; the bare matrix product of the {first} best keypoints, which "
+        f"limit: the map's global descriptors read once; the bare float32 product of the {first} best keypoints, which "
         "are tried alone first.",
         _accuracy("accuracy", evaluate_poses(run.estimates, ground_truth(records("query")))),
     ]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from repository import REPOSITORY
 
-from vizloc_ros.wording import name_text, number_text, numbers_text
+from vizloc_ros.wording import name_text, number_text, numbers_text, stages_text
 
 PACKAGE = REPOSITORY / "vizloc_ros"
 SEQUENCES = {"tuple", "list", "tolist"}  # their texts show np.float64(...), or 17 digits
@@ -56,3 +56,8 @@ def test_numbers_of_tables_have_no_exponent() -> None:
     numbers = (54019, 54019.4, 740.46, 8.517, 0.63194, 0.0000123, 0, 0.0, -2.5, 12345678, float("nan"))
     shown = "54019 54019 740 8.52 0.632 0.0000123 0 0 -2.5 12345678 nan"
     assert " ".join(map(number_text, numbers)) == shown
+
+
+def test_stages_without_time_are_left_out() -> None:
+    assert stages_text({"extract": 8.12, "learn": 0.01, "match": 1.75}) == "extract 8.1 s, match 1.8 s"
+    assert stages_text({}) == ""

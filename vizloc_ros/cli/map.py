@@ -49,7 +49,7 @@ from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.options import validated
 from vizloc_ros.pixloc.tracking_options import LONG_SIDE
 from vizloc_ros.readers import open_dataset
-from vizloc_ros.wording import number_text
+from vizloc_ros.wording import number_text, stages_text
 
 app = typer.Typer(help="Build and inspect maps.", no_args_is_help=True)
 console = Console()
@@ -212,7 +212,7 @@ def print_build(report: BuildReport, out: Path) -> None:
         ("matches that agree with the poses", f"{report.pose_agreement:.0%}"),
         ("route that can be localized", _route_text(report)),
         ("median speed, median depth", f"{report.median_speed_mps:.2f} m/s, {report.median_depth_m:.1f} m"),
-        ("time", ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.seconds.items())),
+        ("time", stages_text(report.seconds)),
     ):
         table.add_row(label, value)
     console.print(table)

@@ -21,6 +21,7 @@ from vizloc_ros.cli.build_work import ProcessesOption, RayOption, WorkChoice, Wo
 from vizloc_ros.cli.config_file import read_mapping, read_options
 from vizloc_ros.cli.progress import bar
 from vizloc_ros.mapping.sfm_report import SfmReport
+from vizloc_ros.wording import stages_text
 
 console = Console()
 PICTURE = "trajectory.png"
@@ -119,5 +120,5 @@ def print_sfm(report: SfmReport, out: Path) -> None:
         table.add_row(f"camera {camera.width}x{camera.height}", f"{focal}{radial} ({began})")
     deviation = f", deviation {report.scale_deviation:.2g}" if report.scale_deviation is not None else ""
     table.add_row("scale", f"{report.scale} (from {report.scale_source}{deviation})")
-    table.add_row("time", ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.seconds.items()))
+    table.add_row("time", stages_text(report.seconds))
     console.print(table)
