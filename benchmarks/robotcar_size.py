@@ -163,8 +163,8 @@ def _stages_table(
         "of the process.",
         _accuracy(evaluate_poses(estimates, truth)),
         f"elsewhere: {len(foreign)} queries of no place of the map; {false} got a pose.",
-        f"limit: global descriptors read once; float32 product of the {first} best keypoints. Paper: RobotCar dusk - night "
-        "on a GTX 1080; its features take 15 ms, its total is 36 - 73 ms.",
+        f"limit: global descriptors read once; float32 product of the {first} best keypoints. Paper: RobotCar dusk - "
+        "night on a GTX 1080; its features take 15 ms, its total is 36 - 73 ms.",
     ]
     columns = ("stage", "p50 [ms]", "p99 [ms]", "limit [ms]", "paper [ms]")
     return Table("RobotCar's size: one query without features", columns, rows, notes)

@@ -18,6 +18,7 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from vizloc_ros.errors import RosError
+from vizloc_ros.mapping.map_format import read_info, write_info
 from vizloc_ros.replay.recorder import Recorder
 from vizloc_ros.ros.node_options import VISUAL_MAP_SERVER
 from vizloc_ros.timing import NANOSECONDS, percentiles
@@ -67,9 +68,11 @@ class Loads:
 
     @contextmanager
     def made(self, recorder: Recorder, folder: Path) -> Iterator[None]:
-        """Context in which a copy of the map, and the map, are loaded in turn. Raises ``RosError`` if one is not."""
+        """Context in which another map of the place, and the map, are loaded in turn; ``RosError`` if one is not."""
         copy = folder.with_name(f"{folder.name}_copy")
         shutil.copytree(folder, copy, dirs_exist_ok=True)
+        info = read_info(folder)
+        write_info(copy, info.model_copy(update={"dataset": f"{info.dataset}, copied"}))  # to the nodes, another map
         ended, problems = threading.Event(), list[str]()
 
         def load_in_turn() -> None:
