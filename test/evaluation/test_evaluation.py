@@ -189,6 +189,21 @@ def test_trajectory_picture_lies_flat_whichever_axis_is_up_and_marks_missing(
     assert width > height
 
 
+@pytest.mark.parametrize("length", [5.0, 20.0, 30.0])
+def test_trajectory_picture_has_room_for_its_title(tmp_path: Path, length: float) -> None:
+    around = np.linspace(0, 2 * np.pi, 60)
+    truth = {
+        str(i): Rigid3d(Rotation3d(), np.array([15 * np.cos(angle), length / 2 * np.sin(angle), 0]))
+        for i, angle in enumerate(around)
+    }
+    estimates = {name: pose for name, pose in truth.items() if name != "7"}
+    positions = np.array([pose.translation for pose in truth.values()])
+    plot_trajectory(tmp_path / "a.png", positions * 1.2, positions, truth, estimates)
+    image = read_image(tmp_path / "a.png")
+    assert (image[:5] == 255).all()
+    assert (image[:60] < 100).any()
+
+
 def test_trajectory_picture_of_little(tmp_path: Path) -> None:
     nothing = np.zeros((0, 3))
     plot_trajectory(tmp_path / "empty.png", nothing, nothing, {}, {})

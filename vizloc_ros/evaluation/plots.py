@@ -102,6 +102,7 @@ def plot_trajectory(
         legend = figure.legend(loc="outside lower center", ncols=4, markerscale=1.0)
         for handle in legend.legend_handles[:1]:  # the landmarks: their dots are too small for the legend
             handle.set_sizes([16])
+        figure.draw_without_rendering()  # a layout for the axes' shape: the next one has room for the title
 
 
 def _draw_estimates(
