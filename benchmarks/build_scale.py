@@ -41,7 +41,7 @@ from vizloc_ros.work.work_folder import work_folder
 from vizloc_ros.work.workers import Threads, open_processes
 
 SIZES = (250, 500, 1000)
-IMAGES = 60
+IMAGES = 141  # all of kitti00
 _LARGE = 20_000  # keyframes
 _CAMERA = PinholeCamera(1024, 1024, 512.0, 512.0, 511.5, 511.5)
 _STEP = 1.0  # m between keyframes

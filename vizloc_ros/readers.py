@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from vizloc_ros.bags.bag_dataset import open_bag_dataset
 from vizloc_ros.datasets.aachen import open_aachen
 from vizloc_ros.datasets.cambridge import open_cambridge
 from vizloc_ros.datasets.cmu import open_cmu
@@ -27,6 +26,12 @@ from vizloc_ros.errors import DatasetError
 
 def _open_folder(argument: str) -> Dataset:
     return FolderDataset(Path(argument))
+
+
+def _open_bag(argument: str) -> Dataset:
+    from vizloc_ros.bags.bag_dataset import open_bag_dataset  # the messages of ROS take a while to import
+
+    return open_bag_dataset(argument)
 
 
 def _open_synthetic(argument: str) -> Dataset:
@@ -53,7 +58,7 @@ _OPENERS: Mapping[str, tuple[Callable[[str], Dataset], tuple[str, ...]]] = {
     "aachen": (open_aachen, ("3D-models",)),
     "nuscenes": (open_nuscenes, ("*/sample_data.json",)),
     "4seasons": (open_four_seasons, ("GNSSPoses.txt",)),
-    "bag": (open_bag_dataset, ("metadata.yaml", "*.bag", "*.mcap", "*.db3")),
+    "bag": (_open_bag, ("metadata.yaml", "*.bag", "*.mcap", "*.db3")),
     "images": (open_pictures, ()),
     "synthetic": (_open_synthetic, ()),
 }

@@ -9,7 +9,7 @@ import io
 import pickle
 import zipfile
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -123,34 +123,47 @@ def loads(data: bytes, folder: Path) -> Any:
 
 
 class _Pickler(pickle.Pickler):
+    """Pickler that is asked for arrays only: a ``persistent_id`` would be asked for every number."""
+
     def __init__(self, file: io.BytesIO, folder: Path) -> None:
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
         self._folder = folder
+        self.dispatch_table = {np.ndarray: self._reduced}
 
-    def persistent_id(self, value: Any) -> tuple[str, int, str, tuple[int, ...]] | None:
-        """Reference to an array of a stage: file, first byte, type, shape."""
-        if type(value) is not np.ndarray or value.size == 0 or not value.flags.c_contiguous:
-            return None
+    def _reduced(self, value: NDArray[Any]) -> Any:
+        """How to pickle an array: by its file, first byte, type and shape if it is of a stage, else as always."""
         owner: Any = value
         while isinstance(owner, np.ndarray) and not isinstance(owner, np.memmap):
             owner = owner.base
-        if not isinstance(owner, np.memmap) or owner.filename is None:
-            return None
-        file = Path(owner.filename)
-        if file.parent.parent != self._folder:
-            return None
+        if value.size == 0 or not value.flags.c_contiguous or not isinstance(owner, np.memmap) or not owner.filename:
+            return value.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+        if (name := _name_in(self._folder, owner.filename)) is None:
+            return value.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
         first = value.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
-        return f"{file.parent.name}/{file.name}", first, value.dtype.str, value.shape
+        return _array_of_stage, (name, first, value.dtype.str, value.shape)
+
+
+@lru_cache(maxsize=64)
+def _name_in(folder: Path, file: str) -> str | None:
+    """Name of the file of a stage, relative to the folder of all stages; None for any other file."""
+    path = Path(file)
+    return f"{path.parent.name}/{path.name}" if path.parent.parent == folder else None
+
+
+def _array_of_stage(name: str, first: int, dtype: str, shape: tuple[int, ...], *, folder: Path) -> NDArray[Any]:
+    column = _mapped(folder / name).reshape(-1).view(np.uint8)
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    return column[first : first + size].view(dtype).reshape(shape)
 
 
 class _Unpickler(pickle.Unpickler):
+    """Unpickler of arrays of the stages in a folder."""
+
     def __init__(self, file: io.BytesIO, folder: Path) -> None:
         super().__init__(file)
         self._folder = folder
 
-    def persistent_load(self, reference: tuple[str, int, str, tuple[int, ...]]) -> NDArray[Any]:
-        """Array of a reference."""
-        name, first, dtype, shape = reference
-        column = _mapped(self._folder / name).reshape(-1).view(np.uint8)
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        return column[first : first + size].view(dtype).reshape(shape)
+    def find_class(self, module: str, name: str) -> Any:
+        """Find what a pickle names; arrays of stages are those of the folder."""
+        found = super().find_class(module, name)
+        return partial(found, folder=self._folder) if found is _array_of_stage else found
