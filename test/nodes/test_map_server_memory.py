@@ -56,9 +56,9 @@ def test_the_server_remembers_images_unless_the_tracker_tracks(
             camera.create_subscription(PointCloud2, "candidates", received.append, FEATURES)
             states = camera.create_publisher(String, "tracker/state", STATE)
             descriptors = camera.create_publisher(PointCloud2, "global_descriptor", FEATURES)
-            spin_until(
-                lambda: states.get_subscription_count() > 0 and descriptors.get_subscription_count() > 0, camera, server
-            )
+            answers = next(each for each in server.publishers if each.topic_name.endswith("candidates"))
+            connected = (states, descriptors, answers)
+            spin_until(lambda: all(each.get_subscription_count() > 0 for each in connected), camera, server)
             for number, descriptor in enumerate((first, second)):
                 states.publish(String(data=state))
                 spin_until(lambda: server.tracker.is_tracking == (state == "TRACKING"), camera, server)
