@@ -45,7 +45,7 @@ class ImageError(VizlocError):
 
 
 class FrozenCameraError(ImageError):
-    """The image is one before again, or as late as such ones: the camera, its driver or the stream hangs."""
+    """The image is the one before again: the camera, its driver or the stream hangs."""
 
 
 class CameraError(VizlocError):

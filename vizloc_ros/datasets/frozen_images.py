@@ -14,7 +14,6 @@ from collections import deque
 import numpy as np
 
 from vizloc_ros.arrays import UInt8
-from vizloc_ros.datasets.resent_images import ResentImages
 from vizloc_ros.errors import FrozenCameraError
 from vizloc_ros.timing import NANOSECONDS
 
@@ -25,7 +24,7 @@ _REMEMBERED = 64  # repeated messages that may wait to be used
 
 
 class FrozenImages:
-    """Comparison of each image of one camera with those before. For one thread, and another that receives messages.
+    """Comparison of each image of one camera with the one before. For one thread, and another that receives messages.
 
     If only some of the images are used, ``receive`` is told of all: the one before may have been left out.
     """
@@ -35,8 +34,6 @@ class FrozenImages:
         self._since_ns = 0
         self._digest = self._digest_ns = -1
         self._repeated: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)  # stamp, and that of the first one [ns]
-        self._resent = ResentImages()
-        self._late: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)  # stamp, and time by which it is late [ns]
 
     def receive(self, data: bytes | array.array[int], stamp_ns: int) -> None:
         """Compare the bytes of the next message, raw or compressed, with those of the one before."""
@@ -48,21 +45,9 @@ class FrozenImages:
             self._repeated.append((stamp_ns, self._digest_ns))
         else:
             self._digest, self._digest_ns = digest, stamp_ns
-        self._resent.receive(digest, stamp_ns)
-        if self._resent.late_ns:
-            self._late.append((stamp_ns, self._resent.late_ns))
 
     def check(self, gray: UInt8, stamp_ns: int) -> None:
-        """Compare the next (H, W) gray image.
-
-        Raises ``FrozenCameraError`` if it is the one before again, or as late as images that were received again.
-        """
-        late_ns = next((late for stamp, late in list(self._late) if stamp == stamp_ns), None)
-        if late_ns is not None:
-            raise FrozenCameraError(
-                f"images are sent again: what the camera sends now is of {late_ns / NANOSECONDS:.1f} s ago, with new "
-                "stamps. Restart its driver"
-            )
+        """Compare the next (H, W) gray image. Raises ``FrozenCameraError`` if it is the one before again."""
         since_ns = next((first for stamp, first in list(self._repeated) if stamp == stamp_ns), None)
         if since_ns is not None:
             raise _frozen(stamp_ns - since_ns)

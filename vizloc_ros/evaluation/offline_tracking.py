@@ -123,9 +123,7 @@ class OfflineTracker:
         image, tracker = record.read_image(), self._tracker
         if self._frozen is not None:
             try:
-                gray = gray_image(image)
-                self._frozen.receive(gray.tobytes(), record.timestamp_ns)
-                self._frozen.check(gray, record.timestamp_ns)
+                self._frozen.check(gray_image(image), record.timestamp_ns)
             except FrozenCameraError as error:
                 return tracker.withhold(record.timestamp_ns, str(error))
         if problem := self._problem_of(record, image):

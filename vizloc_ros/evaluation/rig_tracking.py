@@ -96,9 +96,7 @@ class OfflineRigTracker:
         reasons: dict[str, str] = {}
         for camera, image in images.items() if self._check_camera else ():
             try:
-                frozen, gray = self._frozen.setdefault(camera, FrozenImages()), gray_image(image)
-                frozen.receive(gray.tobytes(), stamp_ns)
-                frozen.check(gray, stamp_ns)
+                self._frozen.setdefault(camera, FrozenImages()).check(gray_image(image), stamp_ns)
             except FrozenCameraError as error:
                 reasons[camera] = str(error)
         return reasons

@@ -69,7 +69,7 @@ class ImageInput:
             on_jump: called when the time has jumped back, before the image is dropped.
             camera: namespace of both topics; empty for the only camera.
             on_change: called when a camera_info differs from those before.
-            withhold_frozen: refuse images that were sent before.
+            withhold_frozen: refuse an image that is the one before again.
             stable_messages: messages in a row after which a changed camera_info is used.
             max_pixels: pixels above which an image or camera_info is refused.
         """

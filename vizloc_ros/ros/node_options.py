@@ -186,7 +186,7 @@ class ImageOptions(DeadlineOptions):
     )
     withhold_frozen: bool = Field(
         True,
-        description="refuse images that were sent before; false for simulators whose images have no noise",
+        description="refuse an image that is the one before again; false for simulators whose images have no noise",
     )
     camera_info_stable: int = Field(
         10, ge=1, le=10_000, description="messages in a row, or images, after which a changed camera_info is used"
