@@ -77,9 +77,9 @@ class _Nearest:
 def match_to_place(descriptors: Int8, place: Place, ratio: float) -> tuple[Int32, Int32]:
     """Match each query keypoint to its nearest observation, with the modified ratio test (HF-Net, section 5.2).
 
-    All similarities give the squared distances ``2 - 2 similarity``. A match is accepted if the
-    nearest observation is clearly nearer than the second one, ``d1^2 <= ratio^2 d2^2``, or if both belong to the same
-    landmark. Of several keypoints that match one landmark, the most similar one stays, so no landmark counts twice.
+    All similarities give the squared distances ``2 - 2 similarity``. A match is accepted if the nearest observation is
+    clearly nearer than the second one, ``d1^2 <= ratio^2 d2^2``, or if both belong to the same landmark. Of several
+    keypoints that match one landmark, the most similar one stays, so no landmark counts twice.
 
     Args:
         descriptors: (N, D) int8 descriptors of the query.
