@@ -131,7 +131,7 @@ class _Pickler(pickle.Pickler):
         self.dispatch_table = {np.ndarray: self._reduced}
 
     def _reduced(self, value: NDArray[Any]) -> Any:
-        """How to pickle an array: by its file, first byte, type and shape if it is of a stage, else as always."""
+        """Reduction of an array: its file, first byte, type and shape if it is of a stage, else the usual one."""
         owner: Any = value
         while isinstance(owner, np.ndarray) and not isinstance(owner, np.memmap):
             owner = owner.base
