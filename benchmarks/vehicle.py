@@ -79,7 +79,11 @@ class Loads:
             number = 0
             while not ended.wait(_BETWEEN_LOADS_S):
                 number += 1
-                answer = self._load(recorder, copy if number % 2 else folder)
+                try:
+                    answer = self._load(recorder, copy if number % 2 else folder)
+                except RosError as error:
+                    problems.append(str(error))
+                    return
                 if not answer.success:
                     problems.append(answer.message)
 
@@ -97,24 +101,25 @@ class Loads:
         parameter = Parameter("map_path", value=str(folder)).to_parameter_msg()
         request = SetParametersAtomically.Request(parameters=[parameter])
         _call(recorder, SetParametersAtomically, "set_parameters_atomically", request)
-        self.asked_ns.append(time.time_ns())
-        answer = _call(recorder, Trigger, "load_map", Trigger.Request())
+        asked_ns, answer = _call(recorder, Trigger, "load_map", Trigger.Request())
+        self.asked_ns.append(asked_ns)
         self.answered_ns.append(time.time_ns())
         return answer
 
 
-def _call(recorder: Recorder, kind: Any, name: str, request: Any) -> Any:
-    """Call a service of the map server; the recorder spins in another thread."""
+def _call(recorder: Recorder, kind: Any, name: str, request: Any) -> tuple[int, Any]:
+    """Call a service of the map server, and return when, and its answer; the recorder spins in another thread."""
     client = recorder.create_client(kind, f"{VISUAL_MAP_SERVER}/{name}")
     try:
         client.wait_for_service(_ANSWER_S)
         answered = threading.Event()
         time.sleep(0.5)  # until the service knows the client, too
+        asked_ns = time.time_ns()
         future = client.call_async(request)
         future.add_done_callback(lambda _: answered.set())
         if not answered.wait(_ANSWER_S):
             raise RosError(f"{VISUAL_MAP_SERVER}/{name} did not answer in {_ANSWER_S:.0f} s")
-        return future.result()
+        return asked_ns, future.result()
     finally:
         recorder.destroy_client(client)
 

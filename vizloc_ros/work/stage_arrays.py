@@ -5,6 +5,7 @@ length. Arrays of finished stages are pickled as references to their files, so t
 other machines with the same folder, without a copy.
 """
 
+import copyreg
 import io
 import pickle
 import zipfile
@@ -128,7 +129,7 @@ class _Pickler(pickle.Pickler):
     def __init__(self, file: io.BytesIO, folder: Path) -> None:
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
         self._folder = folder
-        self.dispatch_table = {np.ndarray: self._reduced}
+        self.dispatch_table = copyreg.dispatch_table | {np.ndarray: self._reduced}
 
     def _reduced(self, value: NDArray[Any]) -> Any:
         """Reduction of an array: its file, first byte, type and shape if it is of a stage, else the usual one."""
