@@ -75,7 +75,7 @@ def _query_table(run: OfflineRun, visual_map: VisualMap, localizer: Hierarchical
         "match": product_ms(first, int(observations), visual_map.info.descriptor_size),
     }
     rows: list[list[Cell]] = [
-        [stage, times["p50"], times["p99"], limits.get(stage)] for stage, times in run.timings.overall().items()
+        [stage, times["p50"], times["p99"], limits.get(stage)] for stage, times in run.timings.percentiles().items()
     ]
     notes = [
         f"{len(run.outcomes)} queries one after the other, after 3 for warm-up: {keypoints:g} keypoints against a "

@@ -154,7 +154,7 @@ def _stages_table(
             "retrieve": read_ms(visual_map.global_descriptors.nbytes),
             "match": product_ms(first, observations, visual_map.info.descriptor_size),
         }
-    times = timings.overall()
+    times = timings.percentiles()
     rows: list[list[Cell]] = [[s, t["p50"], t["p99"], limits.get(s), _PAPER.get(s)] for s, t in times.items()]
     notes = [
         f"{len(near) - _WARM_UP} queries anywhere in the map after {_WARM_UP} for warm-up, in one process with one "

@@ -38,54 +38,58 @@ class Stopwatch:
             self.milliseconds[stage] = self.milliseconds.get(stage, 0.0) + elapsed
 
 
-_RECENT = 200  # durations of diagnostics
-_MAX_SAMPLE = 100_000  # durations in the sample of a whole run
+_MAX_SAMPLE = 100_000  # durations of a stage
 
 
-class _Stage:
-    """Recent durations [ms], and a uniform sample of all (reservoir sampling, Vitter 1985)."""
+class _Sample:
+    """Uniform sample of all durations [ms] of a stage (reservoir sampling, Vitter 1985)."""
 
     def __init__(self) -> None:
-        self.recent: deque[float] = deque(maxlen=_RECENT)
-        self.sample: list[float] = []
+        self._sample: list[float] = []
         self._count = 0
         self._random = random.Random(0)
 
-    def add(self, milliseconds: float) -> None:
-        self.recent.append(milliseconds)
+    def append(self, milliseconds: float) -> None:
         self._count += 1
-        if len(self.sample) < _MAX_SAMPLE:
-            self.sample.append(milliseconds)
+        if len(self._sample) < _MAX_SAMPLE:
+            self._sample.append(milliseconds)
         elif (slot := self._random.randrange(self._count)) < _MAX_SAMPLE:
-            self.sample[slot] = milliseconds
+            self._sample[slot] = milliseconds
+
+    def __iter__(self) -> Iterator[float]:
+        return iter(self._sample)
 
 
 class StageTimings:
-    """Durations by stage, in the order in which the stages first ended. Thread-safe."""
+    """Durations by stage, in the order in which the stages first ended: of a whole run, or the last. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, last: int | None = None) -> None:
+        """Begin without durations.
+
+        Args:
+            last: durations of each stage that are kept, for a node that runs for days; None for those of a whole run,
+                or of more than 100,000 a uniform sample.
+        """
+        self._last = last
         self._lock = threading.Lock()
-        self._stages: dict[str, _Stage] = {}
+        self._stages: dict[str, deque[float] | _Sample] = {}
 
     def add(self, stage: str, milliseconds: float) -> None:
         """Add a duration [ms]."""
         with self._lock:
-            self._stages.setdefault(stage, _Stage()).add(milliseconds)
+            if stage not in self._stages:
+                self._stages[stage] = _Sample() if self._last is None else deque(maxlen=self._last)
+            self._stages[stage].append(milliseconds)
 
     def add_all(self, milliseconds: Mapping[str, float]) -> None:
         """Add the durations [ms] of a ``Stopwatch``, by stage."""
         for stage, duration in milliseconds.items():
             self.add(stage, duration)
 
-    def recent(self) -> dict[str, dict[str, float]]:
-        """Percentiles {stage: {"p50", "p99"}} [ms] of the last 200 durations."""
+    def percentiles(self) -> dict[str, dict[str, float]]:
+        """Percentiles {stage: {"p50", "p99"}} [ms] of the durations that are kept."""
         with self._lock:
-            return {name: percentiles(stage.recent) for name, stage in self._stages.items()}
-
-    def overall(self) -> dict[str, dict[str, float]]:
-        """Percentiles {stage: {"p50", "p99"}} [ms] of all durations, or of a uniform sample of 100,000."""
-        with self._lock:
-            return {name: percentiles(stage.sample) for name, stage in self._stages.items()}
+            return {name: percentiles(durations) for name, durations in self._stages.items()}
 
 
 def percentiles(milliseconds: Iterable[float]) -> dict[str, float]:

@@ -91,7 +91,7 @@ def compare(setting: Setting, truth: Mapping[str, Rigid3d], methods: Sequence[st
                     poses[method][name] = pose
         peaks = {method: worker.close() for method, worker in workers.items()}
     return {
-        method: Measured(evaluate_poses(poses[method], truth), timings[method].overall(), peaks[method])
+        method: Measured(evaluate_poses(poses[method], truth), timings[method].percentiles(), peaks[method])
         for method in chosen
     }
 

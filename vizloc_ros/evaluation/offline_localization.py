@@ -272,7 +272,7 @@ def evaluate_localization(
         "num_failed": len(run.unlocalized),
         "unlocalized": run.unlocalized,
         **({"rolls": run.counts_by_roll} if len(rolls) > 1 else {}),
-        "timings_ms": run.timings.overall(),
+        "timings_ms": run.timings.percentiles(),
         "map_bytes_per_keyframe": visual_map.info.bytes / visual_map.info.keyframes,
         **(details or {}),
         "seed": seed,

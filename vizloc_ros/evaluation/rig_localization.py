@@ -112,7 +112,7 @@ def evaluate_rig(
         "num_failed": len(unlocalized),
         "unlocalized": unlocalized,
         "supported_by": dict(supporters.most_common()),
-        "timings_ms": timings.overall(),
+        "timings_ms": timings.percentiles(),
         "map_bytes_per_keyframe": visual_map.info.bytes / visual_map.info.keyframes,
         **(details or {}),
         "seed": seed,

@@ -181,7 +181,7 @@ def evaluate_rig_tracking(
         "localizations": tracker.localizations,
         "tracked_by": dict(cameras.most_common()),
         "reasons": run.reasons,
-        "timings_ms": run.timings.overall(),
+        "timings_ms": run.timings.percentiles(),
         "map_bytes_per_keyframe": visual_map.info.bytes / visual_map.info.keyframes,
         **(details or {}),
         "seed": seed,

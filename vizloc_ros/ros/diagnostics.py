@@ -23,6 +23,7 @@ from vizloc_ros.timing import StageTimings
 
 Value = str | bool | int | float
 _MAX_NOTICES = 5
+_TIMINGS = 200  # durations of each stage
 _OF_TASK = ": "
 
 
@@ -58,7 +59,7 @@ class Diagnostics:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Publish the status of a node's task from now on, every ``period_s`` [s] by the steady clock."""
-        self.timings = StageTimings()
+        self.timings = StageTimings(_TIMINGS)
         self._node, self._task = node, task
         self._monotonic = monotonic
         self._lock = threading.Lock()
@@ -154,7 +155,7 @@ class Diagnostics:
         """Return the status to publish, and forget what was reported."""
         timings = {
             f"{stage}_{name}_ms": value
-            for stage, percentiles in self.timings.recent().items()
+            for stage, percentiles in self.timings.percentiles().items()
             for name, value in percentiles.items()
         }
         silent = self._silent_topics()
