@@ -1,8 +1,11 @@
-"""Tracking of a dataset's images in a map, without ROS; the localizer gives the initial pose, and one after a loss."""
+"""Tracking of a dataset's images in a map, without ROS; the localizer gives the initial pose, and one after a loss.
+
+A recorded drive may look back: poses that wait for the confirmation of their track are given afterwards.
+"""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ from vizloc_ros.geometry.quarter_turns import Roll
 from vizloc_ros.localization.calibration_check import CalibrationCheck
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.localization.image_localizer import ImageLocalizer
+from vizloc_ros.localization.outcome import LocalizedPose
 from vizloc_ros.mapping.keyframe_rolls import KeyframeRolls
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.option_tree import OptionTree
@@ -45,11 +49,39 @@ class TrackingRun:
         tracked: results of the tracker by name, in order of time.
         localizations: number of calls of the localizer.
         timings: times of the tracker by stage.
+        late: names of the images whose poses were given afterwards, see ``WaitingPoses``.
     """
 
     tracked: dict[str, Tracked] = field(default_factory=dict)
     localizations: int = 0
     timings: StageTimings = field(default_factory=StageTimings)
+    late: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._instants: dict[int, Sequence[Record]] = {}  # by time, to find those of late poses
+
+    def add(
+        self,
+        records: Sequence[Record],
+        tracked: Tracked,
+        camera_pose: Callable[[Rigid3d, Record], Rigid3d] = lambda pose, _: pose,
+    ) -> None:
+        """Add the result of the images of one instant, and the poses of earlier ones that it confirms.
+
+        ``camera_pose`` gives the pose of a record's camera, by that of the tracker: of a rig they differ.
+        """
+        self.timings.add_all(tracked.timings_ms)
+        self._instants[records[0].timestamp_ns] = records
+        pose = tracked.map_from_cam
+        for record in records:
+            own = None if pose is None else camera_pose(pose, record)
+            self.tracked[record.name] = replace(tracked, map_from_cam=own)
+        for late in tracked.confirmed:
+            for record in self._instants[late.stamp_ns]:
+                own = camera_pose(late.map_from_cam, record)
+                waited = self.tracked[record.name]
+                self.tracked[record.name] = replace(waited, map_from_cam=own, covariance=late.covariance, reason="")
+                self.late.append(record.name)
 
     @property
     def estimates(self) -> dict[str, Rigid3d]:
@@ -86,6 +118,7 @@ class OfflineTracker:
     """Tracker of records; while it does not track, the localizer is asked for every one of them.
 
     As in the nodes, an image that is the one before again gives no pose, and a calibration that does not fit none.
+    While no image has confirmed the calibration, it tracks already, and the poses wait.
 
     Attributes:
         localizations: number of calls of the localizer.
@@ -126,20 +159,25 @@ class OfflineTracker:
                 self._frozen.check(gray_image(image), record.timestamp_ns)
             except FrozenCameraError as error:
                 return tracker.withhold(record.timestamp_ns, str(error))
-        if problem := self._problem_of(record, image):
+        pose, check = self._localized(record, image), self._calibration
+        if check is not None and check.problem:
             tracker.reset()  # its poses are of another calibration, or of the wrong one
-            return tracker.withhold(record.timestamp_ns, problem)
+            return tracker.withhold(record.timestamp_ns, check.problem)
+        if pose is not None:
+            std = position_and_rotation_std(pose.covariance)
+            tracker.offer_prior(pose.map_from_cam, record.timestamp_ns, *std, covariance=pose.covariance)
         correction = self._map_info.intrinsics_correction(record.camera)
-        return tracker.track(Frame.of_camera(image, record.camera, record.timestamp_ns, correction))
+        frame = Frame.of_camera(image, record.camera, record.timestamp_ns, correction)
+        return tracker.track(frame, waits="" if check is None else check.waits)
 
-    def _problem_of(self, record: Record, image: UInt8) -> str:
-        """Localize the image if it is time to, and return the reason why the calibration is not to be trusted."""
+    def _localized(self, record: Record, image: UInt8) -> LocalizedPose | None:
+        """Localize the image if it is time to, and compare the calibration with the pose. Return the pose."""
         check, tracker = self._calibration, self._tracker
         if check is not None:
             check.begin_image(record.camera)
         is_fine = tracker.state is TrackerState.TRACKING and (check is None or not check.problem)
         if is_fine and (record.timestamp_ns - self._localized_ns) / NANOSECONDS < self._localize_every:
-            return ""
+            return None
         remembered = None if tracker.state is TrackerState.TRACKING else record.timestamp_ns
         localized = self._localizer.localize(image, record.camera, stamp_ns=remembered)
         self.localizations += 1
@@ -147,12 +185,8 @@ class OfflineTracker:
         pose = localized.outcome.pose
         if check is not None:
             keypoints = self._corrected(localized.features, record.camera).keypoints
-            if problem := check.check(record.camera, keypoints, pose):
-                return problem
-        if pose is not None:
-            std = position_and_rotation_std(pose.covariance)
-            tracker.offer_prior(pose.map_from_cam, record.timestamp_ns, *std, covariance=pose.covariance)
-        return ""
+            check.check(record.camera, keypoints, pose)
+        return pose
 
 
 def track_records(
@@ -178,9 +212,7 @@ def track_records(
     tracker = OfflineTracker(visual_map, localizer, extractor, options, submap, rolls, check_camera=check_camera)
     run = TrackingRun()
     for record in progress(records, "tracking", len(records)):
-        tracked = tracker.track(record)
-        run.timings.add_all(tracked.timings_ms)
-        run.tracked[record.name] = tracked
+        run.add([record], tracker.track(record))
     run.localizations = tracker.localizations
     return run
 
@@ -244,6 +276,7 @@ def evaluate_tracking(
     report: dict[str, Any] = {
         **p99_errors(records, run.estimates),
         "num_failed": len(run.reasons),
+        "num_late": len(run.late),
         "localizations": run.localizations,
         "reasons": run.reasons,
         "timings_ms": run.timings.overall(),

@@ -85,11 +85,9 @@ class OfflineRigTracker:
         tracked = tracker.track(frame)
         return replace(tracked, left_out={**frozen, **tracked.left_out})
 
-    def map_from_cam(self, tracked: Tracked, record: Record) -> Rigid3d | None:
+    def map_from_cam(self, map_from_rig: Rigid3d, record: Record) -> Rigid3d:
         """Pose of the camera of a record, by that of the rig."""
-        if tracked.map_from_cam is None:
-            return None
-        return tracked.map_from_cam * self._base_from_rig.inverse() * mount_of(record)
+        return map_from_rig * self._base_from_rig.inverse() * mount_of(record)
 
     def _frozen_cameras(self, images: Mapping[str, UInt8], stamp_ns: int) -> dict[str, str]:
         """Reason for each camera whose image is the one before again."""
@@ -166,18 +164,15 @@ def evaluate_rig_tracking(
     chosen = chosen.model_copy(update={"pose": chosen.pose.model_copy(update={"seed": seed})})
     tracker = OfflineRigTracker(visual_map, extractor, mounts[0], chosen, check_camera=check_camera)
     run, instants = TrackingRun(), instants_of(records, tolerance)
-    cameras: Counter[str] = Counter()
     for instant in progress(instants, "tracking", len(instants)):
-        tracked = tracker.track(instant)
-        run.timings.add_all(tracked.timings_ms)
-        cameras.update(tracked.cameras if tracked.map_from_cam is not None else ())
-        run.tracked |= {
-            record.name: replace(tracked, map_from_cam=tracker.map_from_cam(tracked, record)) for record in instant
-        }
+        run.add(instant, tracker.track(instant), tracker.map_from_cam)
+    of_instants = [run.tracked[instant[0].name] for instant in instants]
+    cameras = Counter(camera for each in of_instants if each.map_from_cam is not None for camera in each.cameras)
     report: dict[str, Any] = {
         **p99_errors(records, run.estimates),
         "num_instants": len(instants),
         "num_failed": len(run.reasons),
+        "num_late": len(run.late),
         "localizations": tracker.localizations,
         "tracked_by": dict(cameras.most_common()),
         "reasons": run.reasons,
