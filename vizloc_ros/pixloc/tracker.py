@@ -29,7 +29,6 @@ from vizloc_ros.pixloc.standstill import Standstill
 from vizloc_ros.pixloc.sudden_stop import SuddenStop
 from vizloc_ros.pixloc.track_check import TrackCheck
 from vizloc_ros.pixloc.tracking import Frame, Tracked, TrackerOptions, TrackerState
-from vizloc_ros.pixloc.waiting_poses import LatePose, WaitingPoses
 from vizloc_ros.timing import NANOSECONDS, Stopwatch
 
 
@@ -53,8 +52,7 @@ class Tracker:
     ``lost_after`` failed images. It is confirmed once ``confirmations`` priors agree with it; a person's needs no
     other. A prior that conflicts with it replaces it, until it is confirmed. From then on, the first one withholds its
     poses, and ``max_conflicts`` in a row that agree with each other replace it. One that agrees corrects the poses that
-    are returned, see ``Correction``. Only ``TRACKING`` returns poses; those that were withheld before the confirmation
-    come with the image that confirms them, see ``WaitingPoses``.
+    are returned, see ``Correction``. Only ``TRACKING`` returns poses.
     """
 
     def __init__(
@@ -79,7 +77,6 @@ class Tracker:
         self.state = TrackerState.NOT_LOCALIZED
         self.aligner = ImageAligner(extractor, submaps, self.options, roll_of)
         self._check, self._correction = TrackCheck(self.options), Correction()
-        self._waiting = WaitingPoses()
         self._withhold_frozen = withhold_frozen
         self._stops: dict[str, SuddenStop] = {}  # by camera
         self._motion, self.odometry = MotionModel(self.options.motion), OdometryTrust()
@@ -100,6 +97,11 @@ class Tracker:
         """True while there is a track that the last image has continued, whether it is confirmed or not."""
         return self._motion.last is not None and self._failures == 0
 
+    @property
+    def is_doubted(self) -> bool:
+        """True if a localization or an image speaks against the track, or has done so a moment ago."""
+        return self._check.is_doubted
+
     def use(self, options: TrackerOptions) -> None:
         """Use other options from the next image on; the track goes on."""
         self.options = self.aligner.options = self._check.options = options
@@ -114,7 +116,6 @@ class Tracker:
         self._standstill.reset()
         self._history.clear()
         self._check.reset()
-        self._waiting.drop()
         self._correction.reset()
         self._stops.clear()
         self._prior, self._unchecked, self._failures = None, None, 0
@@ -155,20 +156,17 @@ class Tracker:
             return False
         return self._compare(prior)
 
-    def track(self, frame: Frame, features: Mapping[str, UprightFeatures] | None = None, *, waits: str = "") -> Tracked:
+    def track(self, frame: Frame, features: Mapping[str, UprightFeatures] | None = None) -> Tracked:
         """Track the next image: predict its pose, align, verify, and update the state and the motion model.
 
         Args:
             frame: images of one instant.
             features: by camera, features of its image, if they were extracted before.
-            waits: reason why poses must wait, though nothing speaks against them, such as a calibration that is not
-                confirmed yet; empty for none.
 
         Raises:
             VizlocError: the image cannot be used; the state and the motion model stay as they were.
         """
         stopwatch = Stopwatch()
-        self._waiting.begin_image()
         with stopwatch("total"):
             frozen = self._frozen(frame)
             frame = replace(frame, images=tuple(image for image in frame.images if image.name not in frozen))
@@ -193,7 +191,7 @@ class Tracker:
             if self._unchecked is not None:
                 unchecked, self._unchecked = self._unchecked, None
                 self._compare(unchecked)
-            tracked = replace(self._published(tracked, frame.stamp_ns, waits), left_out={**frozen, **tracked.left_out})
+            tracked = replace(self._published(tracked, frame.stamp_ns), left_out={**frozen, **tracked.left_out})
         return replace(tracked, state=self.state, prediction=prediction, timings_ms=stopwatch.milliseconds)
 
     def _frozen(self, frame: Frame) -> dict[str, str]:
@@ -210,27 +208,24 @@ class Tracker:
         }
         return {name: reason for name, reason in reasons.items() if reason}
 
-    def _published(self, tracked: Tracked, stamp_ns: int, waits: str) -> Tracked:
+    def _published(self, tracked: Tracked, stamp_ns: int) -> Tracked:
         """Result with the pose if the track is confirmed and nothing contradicts it, and the state that follows."""
         if tracked.map_from_cam is None or tracked.covariance is None:
             return tracked
-        options = self.options
+        if withheld := self._check.withheld(stamp_ns):
+            if self.state is TrackerState.TRACKING:
+                self.state = TrackerState.LOST
+            return replace(tracked, map_from_cam=None, covariance=None, reason=withheld)
+        if self._check.doubt:
+            return replace(tracked, map_from_cam=None, covariance=None, reason=self._check.doubt)
+        self.state, options = TrackerState.TRACKING, self.options
         own = PoseEstimate(tracked.map_from_cam, tracked.covariance)
         corrected = self._correction.corrected(own, options.correction_distance)
         covariance = with_map_covariance(corrected.covariance, options.map_position_std, options.map_rotation_std)
-        waits = waits or self._check.withheld(stamp_ns)
-        if waits and self.state is TrackerState.TRACKING:
-            self.state = TrackerState.LOST
-        if withheld := waits or self._check.doubt:
-            if not self._check.is_doubted:
-                self._waiting.add(LatePose(stamp_ns, corrected.map_from_cam, covariance))
-            return replace(tracked, map_from_cam=None, covariance=None, reason=withheld)
-        self.state, late = TrackerState.TRACKING, self._waiting.release(stamp_ns)
-        return replace(tracked, map_from_cam=corrected.map_from_cam, covariance=covariance, confirmed=late)
+        return replace(tracked, map_from_cam=corrected.map_from_cam, covariance=covariance)
 
     def withhold(self, stamp_ns: int, reason: str) -> Tracked:
         """Count an image that must not be used as a failed one; too many of them in a row lose the track."""
-        self._waiting.begin_image()
         if self.state is TrackerState.TRACKING:
             self._count_failure(stamp_ns)
         return Tracked(self.state, None, None, reason)
@@ -317,7 +312,6 @@ class Tracker:
         self._prior = None
         self._motion.restart(prior)
         self._check.restart(self._prior_agrees)
-        self._waiting.drop()
         self._correction.reset()
         self.odometry.restart()
         self._failures = 0

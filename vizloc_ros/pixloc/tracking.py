@@ -14,7 +14,6 @@ from vizloc_ros.pixloc.optimizer.alignment_options import AlignmentOptions
 from vizloc_ros.pixloc.optimizer.pose_optimizer import Alignment
 from vizloc_ros.pixloc.track_check import TrackCheckOptions
 from vizloc_ros.pixloc.verification import VerificationOptions
-from vizloc_ros.pixloc.waiting_poses import LatePose
 
 
 class TrackerState(Enum):
@@ -144,8 +143,6 @@ class Tracked:
         timings_ms: durations by stage [ms].
         cameras: names of the cameras that the pose is from.
         left_out: reason for each camera of a rig whose image has no part in the result.
-        confirmed: poses of the images right before, which have waited until this one confirmed them. For recorded
-            drives; the nodes publish none of them.
     """
 
     state: TrackerState
@@ -160,7 +157,6 @@ class Tracked:
     timings_ms: dict[str, float] = field(default_factory=dict)
     cameras: tuple[str, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
-    confirmed: tuple[LatePose, ...] = ()
 
     def turned_back(self, roll: Roll) -> "Tracked":
         """Result for a camera that is rolled, from that for the upright camera."""

@@ -1,66 +1,90 @@
-"""Poses that wait until their track is confirmed, for those who can use them later (not in the PixLoc paper).
+"""Poses of the localizer that wait until a track confirms them, for recorded drives (not in the PixLoc paper).
 
 The first poses of a track are withheld: one localization alone may be wrong, and the calibration may not be confirmed
-yet. A vehicle on its way has no use for them afterwards. A recorded drive has: once the track is confirmed, they are as
-sure as those that follow, if nothing has interrupted the track or spoken against it in between.
+yet. A vehicle on its way has no use for them afterwards. A recorded drive has: once there is a confirmed track, the
+localizations that lead to it are as sure as it is.
 """
 
-from collections import deque
-from dataclasses import dataclass
+from dataclasses import replace
 
-from pycolmap import Rigid3d
+import numpy as np
 
-from vizloc_ros.arrays import Float64
+from vizloc_ros.geometry.covariance import position_and_rotation_std
+from vizloc_ros.geometry.poses import pose_error
+from vizloc_ros.pixloc.motion import KnownPose, MotionModel, MotionOptions, Prediction
+from vizloc_ros.pixloc.tracking import Tracked, TrackerState
 
-_MOST = 1000  # images; a localizer that never answers must not fill the memory
-
-
-@dataclass(frozen=True)
-class LatePose:
-    """Pose of an earlier image, given with the image that confirms it.
-
-    Attributes:
-        stamp_ns: time of its image.
-        map_from_cam: pose of the camera in the map, of several that of the rig.
-        covariance: (6, 6) covariance of the pose, as in ``Tracked`` [m^2, m rad, rad^2].
-    """
-
-    stamp_ns: int
-    map_from_cam: Rigid3d
-    covariance: Float64
+_MAX_DEVIATION = 4.0  # standard deviations from the motion that the later poses tell
 
 
 class WaitingPoses:
-    """Poses of the last images of a track that is not confirmed yet. For one thread.
+    """Localizations of the last images, that no track has confirmed yet. For one thread.
 
-    Only images in a row wait together: one without a pose that may wait, for whatever reason, ends the row, and its
-    poses are never given.
+    Only images in a row wait together. One without a localization, or with something that speaks against the track,
+    ends the row, and its poses are never given.
     """
 
-    def __init__(self) -> None:
-        self._poses: deque[LatePose] = deque(maxlen=_MOST)
-        self._goes_on = False  # whether the last image waits, too
+    def __init__(self, options: MotionOptions | None = None) -> None:
+        """Start without poses; ``options`` are those of the tracker's motion."""
+        self._options = options
+        self._poses: list[KnownPose] = []
+
+    def after_image(
+        self, tracked: Tracked, stamp_ns: int, localized: KnownPose | None, *, is_doubted: bool
+    ) -> tuple[KnownPose, ...]:
+        """Take the result of the next image, and return the poses of earlier ones that it confirms.
+
+        Args:
+            tracked: result of the tracker.
+            stamp_ns: time of the image.
+            localized: pose of the localizer, if it was asked and nothing speaks against it.
+            is_doubted: True if something speaks against the track, see ``Tracker.is_doubted``.
+        """
+        if tracked.map_from_cam is not None and tracked.covariance is not None:
+            std = position_and_rotation_std(tracked.covariance)
+            return self.release(KnownPose(tracked.map_from_cam, stamp_ns, None, *std))
+        if localized is None or is_doubted or tracked.state is TrackerState.FROZEN:
+            self.drop()
+        else:
+            self.add(localized)
+        return ()
+
+    def add(self, pose: KnownPose) -> None:
+        """Let the localization of the next image wait."""
+        if self._poses and pose.stamp_ns <= self._poses[-1].stamp_ns:
+            self.drop()  # as after a jump of the clock
+        self._poses.append(pose)
 
     def drop(self) -> None:
-        """Forget all poses, as those of another track."""
+        """Forget all poses."""
         self._poses.clear()
-        self._goes_on = False
 
-    def begin_image(self) -> None:
-        """Begin the next image; ``add`` makes it wait."""
-        if not self._goes_on:
-            self._poses.clear()
-        self._goes_on = False
+    def release(self, confirmed: KnownPose) -> tuple[KnownPose, ...]:
+        """Give the poses that wait, in order of time, from the pose of the track by which they are confirmed.
 
-    def add(self, pose: LatePose) -> None:
-        """Let the verified pose of the present image wait. One that is not later than the last one begins anew."""
-        if self._poses and pose.stamp_ns <= self._poses[-1].stamp_ns:
-            self._poses.clear()
-        self._poses.append(pose)
-        self._goes_on = True
-
-    def release(self, stamp_ns: int) -> tuple[LatePose, ...]:
-        """Give the poses that wait, in order of time; the present image, of this time, has confirmed them."""
-        released = tuple(pose for pose in self._poses if pose.stamp_ns < stamp_ns)
+        Backwards from it, each must be where the camera comes from by the motion of the later ones. The first one that
+        is not there, and those before it, are dropped.
+        """
+        motion, released = MotionModel(self._options), list[KnownPose]()
+        motion.add(_mirrored(confirmed))
+        for pose in reversed(self._poses):
+            mirrored = _mirrored(pose)
+            prediction = motion.predict(mirrored.stamp_ns)
+            if pose.stamp_ns >= confirmed.stamp_ns or prediction is None or _is_far(pose, prediction):
+                break
+            motion.add(mirrored)
+            released.append(pose)
         self.drop()
-        return released
+        return tuple(reversed(released))
+
+
+def _mirrored(pose: KnownPose) -> KnownPose:
+    """Pose by a clock that runs backwards."""
+    return replace(pose, stamp_ns=-pose.stamp_ns)
+
+
+def _is_far(pose: KnownPose, prediction: Prediction) -> bool:
+    distance, angle = pose_error(pose.map_from_cam, prediction.map_from_cam)
+    position = np.hypot(prediction.position_std, pose.position_std)
+    rotation = np.hypot(prediction.rotation_std, pose.rotation_std)
+    return bool(distance > _MAX_DEVIATION * position or np.radians(angle) > _MAX_DEVIATION * rotation)
