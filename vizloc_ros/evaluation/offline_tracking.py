@@ -27,6 +27,7 @@ from vizloc_ros.geometry.quarter_turns import Roll
 from vizloc_ros.localization.calibration_check import CalibrationCheck
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.localization.image_localizer import ImageLocalizer
+from vizloc_ros.localization.outcome import LocalizedPose
 from vizloc_ros.mapping.keyframe_rolls import KeyframeRolls
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.option_tree import OptionTree
@@ -164,8 +165,10 @@ class OfflineTracker:
         except FrozenCameraError as error:
             tracked, localized = self._tracker.withhold(record.timestamp_ns, str(error)), None
         else:
-            localized = self._localized(record, image)
+            localized, was_tracking = self._localized(record, image), self._tracker.is_tracking
             tracked = self._tracked(record, image, localized)
+            if was_tracking and localized is None and tracked.map_from_cam is None:
+                localized = self._localized_alone(record, image)
         doubted = self._tracker.is_doubted
         self.confirmed = self._waiting.after_image(tracked, record.timestamp_ns, localized, is_doubted=doubted)
         return tracked
@@ -197,12 +200,20 @@ class OfflineTracker:
         pose = localized.outcome.pose
         if check is not None:
             keypoints = self._corrected(localized.features, record.camera).keypoints
-            if check.check(record.camera, keypoints, pose) and check.problem:
-                return None
-        if pose is None:
-            return None
-        std = position_and_rotation_std(pose.covariance)
-        return KnownPose(pose.map_from_cam, record.timestamp_ns, None, *std, pose.covariance)
+            check.check(record.camera, keypoints, pose)
+        return None if check is not None and check.problem else _known(pose, record)
+
+    def _localized_alone(self, record: Record, image: UInt8) -> KnownPose | None:
+        """Localize an image that is not tracked, to give its pose afterwards; the tracker is not told."""
+        self.localizations += 1
+        return _known(self._localizer.localize(image, record.camera).outcome.pose, record)
+
+
+def _known(pose: LocalizedPose | None, record: Record) -> KnownPose | None:
+    if pose is None:
+        return None
+    std = position_and_rotation_std(pose.covariance)
+    return KnownPose(pose.map_from_cam, record.timestamp_ns, None, *std, pose.covariance)
 
 
 def track_records(
