@@ -30,9 +30,14 @@ def after(
 
 
 def given(waiting: WaitingPoses, k: int) -> list[int]:
-    """Images whose poses are given with image ``k``, which is tracked."""
+    """Images whose poses are given with the images ``k`` and ``k + 1``, which are tracked."""
+    assert track(waiting, k) == ()
+    return [pose.stamp_ns // PERIOD_NS for pose in track(waiting, k + 1)]
+
+
+def track(waiting: WaitingPoses, k: int) -> tuple[KnownPose, ...]:
     tracked = Tracked(TrackerState.TRACKING, localization(k).map_from_cam, COVARIANCE, "")
-    return [pose.stamp_ns // PERIOD_NS for pose in after(waiting, k, None, tracked)]
+    return after(waiting, k, None, tracked)
 
 
 def waiting_for(images: range) -> WaitingPoses:
@@ -45,7 +50,14 @@ def waiting_for(images: range) -> WaitingPoses:
 def test_the_poses_right_before_a_track_are_given_with_its_first_one_and_once() -> None:
     waiting = waiting_for(range(10))
     assert given(waiting, 10) == list(range(10))
-    assert given(waiting, 11) == []
+    assert given(waiting, 12) == []
+
+
+def test_one_tracked_image_alone_confirms_nothing() -> None:
+    waiting = waiting_for(range(3))
+    assert track(waiting, 3) == ()
+    after(waiting, 4, localization(4))
+    assert given(waiting, 5) == [4]
 
 
 def test_an_image_without_a_localization_is_a_gap() -> None:
@@ -73,6 +85,12 @@ def test_a_pose_that_the_later_ones_do_not_come_from_is_dropped_with_those_befor
     for k in range(5, 8):
         after(waiting, k, localization(k))
     assert given(waiting, 8) == [5, 6, 7]
+
+
+def test_the_last_pose_that_waits_must_be_on_the_way_too() -> None:
+    waiting = waiting_for(range(3))
+    after(waiting, 3, localization(3, off=0.7))
+    assert given(waiting, 4) == []
 
 
 def test_poses_of_another_place_are_none_of_the_track() -> None:
