@@ -91,6 +91,13 @@ def test_wrong_poses_their_longest_time_and_reasons_are_counted() -> None:
     assert (nothing.wrong, nothing.wrong_until_s, nothing.largest_error_m) == (0, None, None)
 
 
+def test_a_late_pose_is_wrong_for_a_recorded_drive_but_not_for_a_vehicle_on_its_way() -> None:
+    claims = [claim(0, 0.6), replace(claim(1, 0.7), is_late=True), replace(claim(2, 0.0), is_late=True), claim(3, 0.0)]
+    row = TrustRow.of("x", "tracker", "", claims)
+    assert (row.poses, row.wrong, row.late) == (4, 2, 2)
+    assert (row.longest_wrong_s, row.wrong_until_s, row.largest_error_m) == (1.0, 0.0, 0.7)
+
+
 def test_where_no_pose_is_right_every_pose_is_wrong() -> None:
     row = TrustRow.of("x", "localizer", "", [claim(0, 0.0, truth=False), claim(1, None, truth=False)])
     assert (row.poses, row.wrong, row.largest_error_m, row.longest_wrong_s) == (1, 1, math.inf, 1.0)

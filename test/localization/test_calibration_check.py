@@ -95,10 +95,19 @@ def test_the_first_poses_wait_until_an_image_tells_or_for_the_third() -> None:
     keypoints, few = pose_of(0, 20)
     check = CalibrationCheck()
     assert check.check(TRUE, keypoints, None) == ""
-    said = [check.check(TRUE, keypoints, few) for _ in range(3)]
+    said = [check.check(TRUE, keypoints, few) or check.waits for _ in range(3)]
     assert [text.startswith("no image tells yet") for text in said] == [True, True, False]
     keypoints, many = pose_of(1, 150)
     assert CalibrationCheck().check(TRUE, keypoints, many) == ""
+
+
+def test_a_calibration_that_waits_is_told_from_one_that_does_not_fit() -> None:
+    check = CalibrationCheck()
+    assert check.waits
+    assert check.problem == ""
+    localize(check, replace(TRUE, fx=1.3 * TRUE.fx, fy=1.3 * TRUE.fy), range(1))
+    assert check.problem
+    assert check.waits == ""
 
 
 def test_an_alarm_that_further_images_contradict_ends() -> None:

@@ -141,7 +141,8 @@ def test_rolled_images_are_tracked_and_refined(
     for roll in (Roll.NONE, Roll.CLOCKWISE):
         records = [rolled_by(record, roll) for record in drive]
         run = track_records(records, tracked_hfnet_map, localizer, extractor, rolls=AUTO)
-        assert len(run.estimates) == len(records) - 1, run.reasons  # the first one waits for a second localization
+        assert run.late == [records[0].name]  # it waits for a second localization
+        assert len(run.estimates) == len(records), run.reasons
         assert run.localizations == 2
         ways[roll] = [run.estimates[record.name] for record in records[1:]]
         refiner = PoseRefiner(tracked_hfnet_map, extractor)

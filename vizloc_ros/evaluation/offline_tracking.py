@@ -1,8 +1,11 @@
-"""Tracking of a dataset's images in a map, without ROS; the localizer gives the initial pose, and one after a loss."""
+"""Tracking of a dataset's images in a map, without ROS; the localizer gives the initial pose, and one after a loss.
+
+A recorded drive may look back: poses that wait for the confirmation of their track are given afterwards.
+"""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +27,19 @@ from vizloc_ros.geometry.quarter_turns import Roll
 from vizloc_ros.localization.calibration_check import CalibrationCheck
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.localization.image_localizer import ImageLocalizer
+from vizloc_ros.localization.outcome import LocalizedPose
 from vizloc_ros.mapping.keyframe_rolls import KeyframeRolls
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.option_tree import OptionTree
 from vizloc_ros.parallel import Progress, silent
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.image_aligner import SubmapSource
+from vizloc_ros.pixloc.motion import KnownPose
 from vizloc_ros.pixloc.references import References
 from vizloc_ros.pixloc.submap import Submap, SubmapOptions, SubmapSelector
 from vizloc_ros.pixloc.tracker import Tracker
 from vizloc_ros.pixloc.tracking import Frame, Tracked, TrackerOptions, TrackerState
+from vizloc_ros.pixloc.waiting_poses import WaitingPoses
 from vizloc_ros.timing import NANOSECONDS, StageTimings
 
 
@@ -45,11 +51,40 @@ class TrackingRun:
         tracked: results of the tracker by name, in order of time.
         localizations: number of calls of the localizer.
         timings: times of the tracker by stage.
+        late: names of the images whose poses were given afterwards, see ``WaitingPoses``.
     """
 
     tracked: dict[str, Tracked] = field(default_factory=dict)
     localizations: int = 0
     timings: StageTimings = field(default_factory=StageTimings)
+    late: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._instants: dict[int, Sequence[Record]] = {}  # by time, to find those of late poses
+
+    def add(
+        self,
+        records: Sequence[Record],
+        tracked: Tracked,
+        confirmed: Sequence[KnownPose] = (),
+        camera_pose: Callable[[Rigid3d, Record], Rigid3d] = lambda pose, _: pose,
+    ) -> None:
+        """Add the result of the images of one instant, and the poses of earlier ones that it has confirmed.
+
+        ``camera_pose`` gives the pose of a record's camera, by that of the tracker: of a rig they differ.
+        """
+        self.timings.add_all(tracked.timings_ms)
+        self._instants[records[0].timestamp_ns] = records
+        pose = tracked.map_from_cam
+        for record in records:
+            own = None if pose is None else camera_pose(pose, record)
+            self.tracked[record.name] = replace(tracked, map_from_cam=own)
+        for late in confirmed:
+            for record in self._instants[late.stamp_ns]:
+                own = camera_pose(late.map_from_cam, record)
+                waited = self.tracked[record.name]
+                self.tracked[record.name] = replace(waited, map_from_cam=own, covariance=late.covariance, reason="")
+                self.late.append(record.name)
 
     @property
     def estimates(self) -> dict[str, Rigid3d]:
@@ -86,9 +121,11 @@ class OfflineTracker:
     """Tracker of records; while it does not track, the localizer is asked for every one of them.
 
     As in the nodes, an image that is the one before again gives no pose, and a calibration that does not fit none.
+    Localizations before the first pose of a track wait for it.
 
     Attributes:
         localizations: number of calls of the localizer.
+        confirmed: localizations of the images right before the last one, whose pose has confirmed them.
     """
 
     def __init__(
@@ -110,36 +147,52 @@ class OfflineTracker:
         visual_map.require_references(extractor.model_id)
         selector = SubmapSelector(visual_map, submap, unit_features=extractor.unit_features)
         roll_of = KeyframeRolls(visual_map.keyframe_poses).roll_of
-        self.localizations = 0
+        self.localizations, self.confirmed = 0, tuple[KnownPose, ...]()
         self._map_info = visual_map.info
         self._tracker = Tracker(extractor, submaps_of(selector), options, roll_of, withhold_frozen=check_camera)
         self._localizer, self._corrected = ImageLocalizer(visual_map.extractor, localizer, rolls), localizer.corrected
         self._localize_every, self._localized_ns = localize_every, 0
+        self._waiting = WaitingPoses(self._tracker.options.motion)
         self._frozen = FrozenImages() if check_camera else None
         self._calibration = CalibrationCheck() if check_camera else None
 
     def track(self, record: Record) -> Tracked:
         """Track the next record. Raises ``ImageError`` for an image that cannot be read."""
-        image, tracker = record.read_image(), self._tracker
-        if self._frozen is not None:
-            try:
+        image = record.read_image()
+        try:
+            if self._frozen is not None:
                 self._frozen.check(gray_image(image), record.timestamp_ns)
-            except FrozenCameraError as error:
-                return tracker.withhold(record.timestamp_ns, str(error))
-        if problem := self._problem_of(record, image):
+        except FrozenCameraError as error:
+            tracked, localized = self._tracker.withhold(record.timestamp_ns, str(error)), None
+        else:
+            localized, was_tracking = self._localized(record, image), self._tracker.is_tracking
+            tracked = self._tracked(record, image, localized)
+            if was_tracking and localized is None and tracked.map_from_cam is None:
+                localized = self._localized_alone(record, image)
+        doubted = self._tracker.is_doubted
+        self.confirmed = self._waiting.after_image(tracked, record.timestamp_ns, localized, is_doubted=doubted)
+        return tracked
+
+    def _tracked(self, record: Record, image: UInt8, localized: KnownPose | None) -> Tracked:
+        """Track an image, or withhold its pose if the calibration is not to be trusted."""
+        check, tracker = self._calibration, self._tracker
+        if check is not None and (problem := check.problem or (check.waits if localized is not None else "")):
             tracker.reset()  # its poses are of another calibration, or of the wrong one
             return tracker.withhold(record.timestamp_ns, problem)
+        if localized is not None:
+            std = localized.position_std, localized.rotation_std
+            tracker.offer_prior(localized.map_from_cam, localized.stamp_ns, *std, covariance=localized.covariance)
         correction = self._map_info.intrinsics_correction(record.camera)
         return tracker.track(Frame.of_camera(image, record.camera, record.timestamp_ns, correction))
 
-    def _problem_of(self, record: Record, image: UInt8) -> str:
-        """Localize the image if it is time to, and return the reason why the calibration is not to be trusted."""
+    def _localized(self, record: Record, image: UInt8) -> KnownPose | None:
+        """Localize the image if it is time to, and compare the calibration with it. Return the pose, if that fits."""
         check, tracker = self._calibration, self._tracker
         if check is not None:
             check.begin_image(record.camera)
         is_fine = tracker.state is TrackerState.TRACKING and (check is None or not check.problem)
         if is_fine and (record.timestamp_ns - self._localized_ns) / NANOSECONDS < self._localize_every:
-            return ""
+            return None
         remembered = None if tracker.state is TrackerState.TRACKING else record.timestamp_ns
         localized = self._localizer.localize(image, record.camera, stamp_ns=remembered)
         self.localizations += 1
@@ -147,12 +200,20 @@ class OfflineTracker:
         pose = localized.outcome.pose
         if check is not None:
             keypoints = self._corrected(localized.features, record.camera).keypoints
-            if problem := check.check(record.camera, keypoints, pose):
-                return problem
-        if pose is not None:
-            std = position_and_rotation_std(pose.covariance)
-            tracker.offer_prior(pose.map_from_cam, record.timestamp_ns, *std, covariance=pose.covariance)
-        return ""
+            check.check(record.camera, keypoints, pose)
+        return None if check is not None and check.problem else _known(pose, record)
+
+    def _localized_alone(self, record: Record, image: UInt8) -> KnownPose | None:
+        """Localize an image that is not tracked, to give its pose afterwards; the tracker is not told."""
+        self.localizations += 1
+        return _known(self._localizer.localize(image, record.camera).outcome.pose, record)
+
+
+def _known(pose: LocalizedPose | None, record: Record) -> KnownPose | None:
+    if pose is None:
+        return None
+    std = position_and_rotation_std(pose.covariance)
+    return KnownPose(pose.map_from_cam, record.timestamp_ns, None, *std, pose.covariance)
 
 
 def track_records(
@@ -178,9 +239,7 @@ def track_records(
     tracker = OfflineTracker(visual_map, localizer, extractor, options, submap, rolls, check_camera=check_camera)
     run = TrackingRun()
     for record in progress(records, "tracking", len(records)):
-        tracked = tracker.track(record)
-        run.timings.add_all(tracked.timings_ms)
-        run.tracked[record.name] = tracked
+        run.add([record], tracker.track(record), tracker.confirmed)
     run.localizations = tracker.localizations
     return run
 
@@ -244,6 +303,7 @@ def evaluate_tracking(
     report: dict[str, Any] = {
         **p99_errors(records, run.estimates),
         "num_failed": len(run.reasons),
+        "num_late": len(run.late),
         "localizations": run.localizations,
         "reasons": run.reasons,
         "timings_ms": run.timings.percentiles(),

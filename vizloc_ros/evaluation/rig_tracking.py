@@ -25,9 +25,11 @@ from vizloc_ros.option_tree import OptionTree
 from vizloc_ros.parallel import Progress, silent
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.image_aligner import named
+from vizloc_ros.pixloc.motion import KnownPose
 from vizloc_ros.pixloc.submap import SubmapSelector
 from vizloc_ros.pixloc.tracker import Tracker
 from vizloc_ros.pixloc.tracking import CameraImage, Frame, Tracked, TrackerState
+from vizloc_ros.pixloc.waiting_poses import WaitingPoses
 
 
 class OfflineRigTracker:
@@ -37,6 +39,7 @@ class OfflineRigTracker:
 
     Attributes:
         localizations: number of calls of the localizer.
+        confirmed: localizations of the instants right before the last one, whose pose has confirmed them.
     """
 
     def __init__(
@@ -64,10 +67,11 @@ class OfflineRigTracker:
         chosen = options or OptionTree()
         selector = SubmapSelector(visual_map, chosen.submap, unit_features=extractor.unit_features)
         roll_of = KeyframeRolls(visual_map.keyframe_poses).roll_of
-        self.localizations = 0
+        self.localizations, self.confirmed = 0, tuple[KnownPose, ...]()
         self._map_info, self._base_from_rig = visual_map.info, base_from_rig
         self._localizer = RigLocalizer(visual_map, chosen)
         self._tracker = Tracker(extractor, submaps_of(selector), chosen.tracker, roll_of, withhold_frozen=check_camera)
+        self._waiting = WaitingPoses(chosen.tracker.motion)
         self._check_camera = check_camera
         self._frozen: dict[str, FrozenImages] = {}  # by camera
 
@@ -77,19 +81,20 @@ class OfflineRigTracker:
         images = {record.mounting.camera: record.read_image() for record in instant}
         frozen = self._frozen_cameras(images, stamp_ns)
         used = [record for record in instant if record.mounting.camera not in frozen]
+        localized = None
         if not used:
-            return tracker.withhold(stamp_ns, named(frozen))
-        if tracker.state is not TrackerState.TRACKING:
-            self._localize(used, images)
-        frame = Frame(tuple(self._image(record, images) for record in used), stamp_ns)
-        tracked = tracker.track(frame)
-        return replace(tracked, left_out={**frozen, **tracked.left_out})
+            tracked = tracker.withhold(stamp_ns, named(frozen))
+        else:
+            if tracker.state is not TrackerState.TRACKING:
+                localized = self._localized(used, images)
+            tracked = tracker.track(Frame(tuple(self._image(record, images) for record in used), stamp_ns))
+            tracked = replace(tracked, left_out={**frozen, **tracked.left_out})
+        self.confirmed = self._waiting.after_image(tracked, stamp_ns, localized, is_doubted=tracker.is_doubted)
+        return tracked
 
-    def map_from_cam(self, tracked: Tracked, record: Record) -> Rigid3d | None:
+    def map_from_cam(self, map_from_rig: Rigid3d, record: Record) -> Rigid3d:
         """Pose of the camera of a record, by that of the rig."""
-        if tracked.map_from_cam is None:
-            return None
-        return tracked.map_from_cam * self._base_from_rig.inverse() * mount_of(record)
+        return map_from_rig * self._base_from_rig.inverse() * mount_of(record)
 
     def _frozen_cameras(self, images: Mapping[str, UInt8], stamp_ns: int) -> dict[str, str]:
         """Reason for each camera whose image is the one before again."""
@@ -101,18 +106,20 @@ class OfflineRigTracker:
                 reasons[camera] = str(error)
         return reasons
 
-    def _localize(self, instant: Sequence[Record], images: Mapping[str, UInt8]) -> None:
+    def _localized(self, instant: Sequence[Record], images: Mapping[str, UInt8]) -> KnownPose | None:
+        """Localize an instant, and offer the pose to the tracker. Return the pose."""
         self.localizations += 1
         given = [
             RigImage(record.mounting.camera, images[record.mounting.camera], record.camera, mount_of(record))
             for record in instant
         ]
         if (pose := self._localizer.localize(given).pose) is None:
-            return
+            return None
         covariance = move_to_base(pose.covariance, pose.map_from_rig, self._base_from_rig)
         std = position_and_rotation_std(covariance)
-        map_from_rig = pose.map_from_rig * self._base_from_rig
-        self._tracker.offer_prior(map_from_rig, instant[0].timestamp_ns, *std, covariance=covariance)
+        map_from_rig, stamp_ns = pose.map_from_rig * self._base_from_rig, instant[0].timestamp_ns
+        self._tracker.offer_prior(map_from_rig, stamp_ns, *std, covariance=covariance)
+        return KnownPose(map_from_rig, stamp_ns, None, *std, covariance)
 
     def _image(self, record: Record, images: Mapping[str, UInt8]) -> CameraImage:
         camera = record.mounting.camera
@@ -166,18 +173,15 @@ def evaluate_rig_tracking(
     chosen = chosen.model_copy(update={"pose": chosen.pose.model_copy(update={"seed": seed})})
     tracker = OfflineRigTracker(visual_map, extractor, mounts[0], chosen, check_camera=check_camera)
     run, instants = TrackingRun(), instants_of(records, tolerance)
-    cameras: Counter[str] = Counter()
     for instant in progress(instants, "tracking", len(instants)):
-        tracked = tracker.track(instant)
-        run.timings.add_all(tracked.timings_ms)
-        cameras.update(tracked.cameras if tracked.map_from_cam is not None else ())
-        run.tracked |= {
-            record.name: replace(tracked, map_from_cam=tracker.map_from_cam(tracked, record)) for record in instant
-        }
+        run.add(instant, tracker.track(instant), tracker.confirmed, tracker.map_from_cam)
+    of_instants = [run.tracked[instant[0].name] for instant in instants]
+    cameras = Counter(camera for each in of_instants if each.map_from_cam is not None for camera in each.cameras)
     report: dict[str, Any] = {
         **p99_errors(records, run.estimates),
         "num_instants": len(instants),
         "num_failed": len(run.reasons),
+        "num_late": len(run.late),
         "localizations": tracker.localizations,
         "tracked_by": dict(cameras.most_common()),
         "reasons": run.reasons,

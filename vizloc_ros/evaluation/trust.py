@@ -4,7 +4,7 @@ import csv
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -43,11 +43,13 @@ class Claim:
         stamp_ns: time of the image.
         error: error of the pose that was given; None if none was.
         reason: reason for having given none; empty with a pose.
+        is_late: True if the pose was given with a later image, so it is wrong for a recorded drive alone.
     """
 
     stamp_ns: int
     error: PoseError | None
     reason: str = ""
+    is_late: bool = False
 
     @classmethod
     def of(cls, record: Record, map_from_cam: Rigid3d | None, reason: str) -> "Claim":
@@ -62,6 +64,11 @@ class Claim:
         """Tell whether a pose was given that is over 0.5 m or 5 deg off."""
         return self.error is not None and not self.error.within(WRONG)
 
+    @property
+    def is_wrong_at_once(self) -> bool:
+        """Tell whether a wrong pose was given at the time of the image, as to a vehicle on its way."""
+        return self.is_wrong and not self.is_late
+
 
 @dataclass(frozen=True)
 class TrustRow:
@@ -73,8 +80,9 @@ class TrustRow:
         images: number of images, from the begin of the fault on.
         poses: number of them with a pose.
         wrong: number of poses that are over 0.5 m or 5 deg off.
-        longest_wrong_s: longest time in which all images had wrong poses [s].
-        wrong_until_s: time from the begin of the fault to the last wrong pose [s]; None without one.
+        late: number of poses that were given with a later image, which happens in recorded drives alone.
+        longest_wrong_s: longest time in which all images had wrong poses, without late ones [s].
+        wrong_until_s: time from the begin of the fault to the last wrong pose that was not late [s]; None without one.
         largest_error_m: largest error of a position; None without a pose, infinite if no pose can be right.
         largest_error_deg: largest error of a rotation.
         expected: what should become of the poses.
@@ -86,6 +94,7 @@ class TrustRow:
     images: int
     poses: int
     wrong: int
+    late: int
     longest_wrong_s: float
     wrong_until_s: float | None
     largest_error_m: float | None
@@ -97,7 +106,7 @@ class TrustRow:
     def of(cls, fault: str, run: str, expected: str, claims: Sequence[Claim]) -> "TrustRow":
         """Row of the claims from the begin of the fault on, in order of time."""
         errors = [claim.error for claim in claims if claim.error is not None]
-        wrong = [claim for claim in claims if claim.is_wrong]
+        at_once = [claim for claim in claims if claim.is_wrong_at_once]
         texts: dict[str, str] = {}
         reasons: Counter[str] = Counter()
         for claim in claims:
@@ -108,9 +117,10 @@ class TrustRow:
             run=run,
             images=len(claims),
             poses=len(errors),
-            wrong=len(wrong),
+            wrong=sum(claim.is_wrong for claim in claims),
+            late=sum(claim.is_late for claim in claims),
             longest_wrong_s=_longest_wrong_s(claims),
-            wrong_until_s=(wrong[-1].stamp_ns - claims[0].stamp_ns) / NANOSECONDS if wrong else None,
+            wrong_until_s=(at_once[-1].stamp_ns - claims[0].stamp_ns) / NANOSECONDS if at_once else None,
             largest_error_m=max((error.translation_m for error in errors), default=None),
             largest_error_deg=max((error.rotation_deg for error in errors), default=None),
             expected=expected,
@@ -127,7 +137,7 @@ def _longest_wrong_s(claims: Sequence[Claim]) -> float:
     stamps = [claim.stamp_ns for claim in claims]
     stamps.append(2 * stamps[-1] - stamps[-2] if len(stamps) > 1 else stamps[-1])
     longest, begin = 0, 0
-    for is_wrong, group in groupby(claims, key=lambda claim: claim.is_wrong):
+    for is_wrong, group in groupby(claims, key=lambda claim: claim.is_wrong_at_once):
         end = begin + len(list(group))
         if is_wrong:
             longest = max(longest, stamps[end] - stamps[begin])
@@ -223,7 +233,8 @@ class TrustRun:
         drive = Drive(records, 0, foreign)
         drive = Drive(records[: drive.frames(self.drive_s)], drive.frames(self.good_s), foreign)
         begin_ns = drive.records[drive.begin].timestamp_ns
-        altered, claims = fault.alter(drive), []
+        altered, claims = fault.alter(drive), list[Claim]()
+        index_at = {record.timestamp_ns: index for index, record in enumerate(altered)}
         for record in progress(altered, f"{fault.name}, tracker", len(altered)):
             try:
                 require_possible(record.camera)
@@ -234,8 +245,11 @@ class TrustRun:
             if evidence is not None:
                 evidence.add_tracked(fault.name, record, tracked)
             claims.append(Claim.of(record, tracked.map_from_cam, tracked.reason))
-        late = [claim for claim in claims if claim.stamp_ns >= begin_ns]
-        return TrustRow.of(fault.name, "tracker", fault.expected, late)
+            for late in tracker.confirmed:
+                index = index_at[late.stamp_ns]
+                claims[index] = replace(Claim.of(altered[index], late.map_from_cam, ""), is_late=True)
+        since = [claim for claim in claims if claim.stamp_ns >= begin_ns]
+        return TrustRow.of(fault.name, "tracker", fault.expected, since)
 
 
 def write_markdown(path: Path, rows: Sequence[TrustRow]) -> None:

@@ -134,8 +134,12 @@ class CalibrationCheck:
             self.add(pose.map_from_cam, keypoints[pose.keypoints].astype(np.float64), pose.positions)
             self._poses += 1
             self._is_known |= self._poses >= _MOST_POSES or self._unsuspicious >= _UNSUSPICIOUS
-        waits = pose is not None and not self._is_known
-        return self.problem or (_UNKNOWN if waits else "")
+        return self.problem or (self.waits if pose is not None else "")
+
+    @property
+    def waits(self) -> str:
+        """Reason why poses wait, though nothing speaks against the calibration: no image tells yet; empty for none."""
+        return "" if self.problem or self._is_known else _UNKNOWN
 
     def begin_image(self, camera: PinholeCamera) -> None:
         """Note the camera of the next image. One that has changed must be confirmed by images before it is trusted."""

@@ -80,6 +80,11 @@ class TrackCheck:
         """True if the last localization conflicts with the track."""
         return self._conflicts > 0
 
+    @property
+    def is_doubted(self) -> bool:
+        """True if a localization or an image speaks against the track, or has done so a moment ago."""
+        return bool(self._conflicts or self._unsettled or self._doubtful)
+
     def reset(self) -> None:
         """Forget everything."""
         self.restart(0)

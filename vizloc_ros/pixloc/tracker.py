@@ -97,6 +97,11 @@ class Tracker:
         """True while there is a track that the last image has continued, whether it is confirmed or not."""
         return self._motion.last is not None and self._failures == 0
 
+    @property
+    def is_doubted(self) -> bool:
+        """True if a localization or an image speaks against the track, or has done so a moment ago."""
+        return self._check.is_doubted
+
     def use(self, options: TrackerOptions) -> None:
         """Use other options from the next image on; the track goes on."""
         self.options = self.aligner.options = self._check.options = options
