@@ -8,7 +8,12 @@ from vizloc_ros.arrays import Float32, Float64, Int8
 from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features, quantize
 from vizloc_ros.geometry.poses import pose_error, transform_points
 from vizloc_ros.localization.absolute_pose import Matches
-from vizloc_ros.localization.guided_matching import _pairs_within, guided_matches
+from vizloc_ros.localization.guided_matching import (
+    FurtherLandmarks,
+    _pairs_within,
+    further_landmarks,
+    guided_matches,
+)
 from vizloc_ros.localization.localization_options import PoseOptions
 from vizloc_ros.localization.places import Place
 from vizloc_ros.localization.pose_solver import PoseSolver
@@ -76,6 +81,40 @@ def test_nothing_near_the_verified_pose_leaves_the_verified_matches() -> None:
     verified = scene.verified(30)
     found = guided_matches(scene.features, scene.place, verified, elsewhere, CAMERA, radius=4.0)
     assert (found.matches, found.near, found.alike) == (verified, 0, 0)
+
+
+def test_landmarks_that_a_right_pose_was_not_found_with_are_alike_and_those_of_a_wrong_one_are_not() -> None:
+    scene = Scene(noise=0.3)
+    verified = scene.verified(50)
+    aside = Rigid3d(Rotation3d([0.0, 0.03, 0.0, 1.0]), [0.0, 0.0, 0.0]) * CAM_FROM_MAP  # by 3.4 deg
+    right, wrong = (
+        further_landmarks(scene.features, scene.place, verified, pose, CAMERA, 4.0) for pose in (CAM_FROM_MAP, aside)
+    )
+    assert 0.85 * (NUM_LANDMARKS - 50) <= right.alike <= NUM_LANDMARKS - 50
+    assert right.by_chance < 5
+    assert wrong.alike < 5
+
+
+def test_by_chance_more_landmarks_are_alike_where_all_keypoints_look_the_same() -> None:
+    scene = Scene(noise=0.3)
+    scene.place.descriptors[:] = scene.descriptors[0]
+    features = scene.features
+    same = Features(
+        features.keypoints,
+        features.scores,
+        np.tile(scene.descriptors[:1], (NUM_LANDMARKS, 1)),
+        NO_GLOBAL_DESCRIPTOR,
+        features.image_size,
+    )
+    found = further_landmarks(same, scene.place, scene.verified(50), CAM_FROM_MAP, CAMERA, 8.0)
+    assert found.by_chance > 0.9 * found.alike > 300
+
+
+def test_no_further_landmarks_in_view_are_none() -> None:
+    scene = Scene(noise=0.3)
+    elsewhere = Rigid3d(Rotation3d(), [0.0, 0.0, -1000.0])
+    found = further_landmarks(scene.features, scene.place, scene.verified(30), elsewhere, CAMERA, 4.0)
+    assert found == FurtherLandmarks(0, 0.0)
 
 
 def test_refined_poses_are_more_accurate() -> None:

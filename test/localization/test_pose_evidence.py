@@ -8,16 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycolmap import Rigid3d, Rotation3d
 
-from vizloc_ros.localization.pose_evidence import PoseEvidence, ProbabilityModel, depth_ratio, shipped_model
+from vizloc_ros.localization.guided_matching import FurtherLandmarks
+from vizloc_ros.localization.pose_evidence import Logistic, PoseEvidence, depth_ratio, shipped_model
 
 CLEAR = PoseEvidence(matches=300, inliers=200, rms=0.25, cells=30, depths=3.0, near=500, alike=300)
 CHANCE = PoseEvidence(matches=250, inliers=40, rms=0.5, cells=7, depths=1.4, near=200, alike=25)
 
 
 def test_a_logistic_model_is_the_sum_of_its_terms() -> None:
-    model = ProbabilityModel(provenance="by hand", intercept=1.0, weights={"rms": -4.0, "inlier_ratio": 3.0})
+    model = Logistic(intercept=1.0, weights={"rms": -4.0, "inlier_ratio": 3.0})
     evidence = replace(CLEAR, matches=10, inliers=5, rms=0.25)
-    assert model.probability(evidence) == pytest.approx(1 / (1 + np.exp(-(1.0 - 1.0 + 1.5))))
+    assert model.probability(evidence.terms) == pytest.approx(1 / (1 + np.exp(-(1.0 - 1.0 + 1.5))))
 
 
 def test_clear_poses_are_nearly_sure_and_those_by_chance_are_not() -> None:
@@ -36,6 +37,7 @@ def test_clear_poses_are_nearly_sure_and_those_by_chance_are_not() -> None:
         depths=st.floats(0, 1000),
         near=st.integers(0, 5000),
         alike=st.integers(0, 5000),
+        further=st.none() | st.builds(FurtherLandmarks, alike=st.integers(0, 5000), by_chance=st.floats(0, 5000)),
     )
 )
 def test_it_is_a_probability_for_any_evidence(evidence: PoseEvidence) -> None:
@@ -51,6 +53,15 @@ def test_larger_errors_fewer_similar_landmarks_and_a_single_depth_make_it_smalle
         replace(CLEAR, depths=1.2),
     ):
         assert model.probability(worse) < model.probability(CLEAR)
+
+
+def test_further_landmarks_tell_more_than_the_same_number_by_chance() -> None:
+    model = shipped_model()
+    many, few, by_chance = (
+        model.probability(replace(CHANCE, further=FurtherLandmarks(*counts))) for counts in ((40, 1), (3, 1), (40, 35))
+    )
+    assert many > model.probability(CHANCE) > few
+    assert by_chance < 0.1 * many
 
 
 def test_depths_of_a_wall_and_of_a_street() -> None:

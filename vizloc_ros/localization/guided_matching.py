@@ -4,7 +4,8 @@ The ratio test leaves out landmarks that resemble others elsewhere in the place.
 near the projection of a landmark can match it, and nearly half as many matches are added. They refine the pose.
 
 Near a wrong pose, too, there are keypoints. But these do not look like the landmarks: how many do is evidence for or
-against the pose, see ``pose_evidence``.
+against the pose, see ``pose_evidence``. The landmarks that the pose was not found with are the more telling ones: a
+wrong pose has been fitted to its inliers, but no other landmark knows of it.
 """
 
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from vizloc_ros.localization.absolute_pose import Matches
 from vizloc_ros.localization.places import Place
 
 _LEAST_SIMILAR = 0.1  # fraction of the verified matches
+_DISPLACED = ((40.0, 0.0), (-40.0, 0.0), (0.0, 30.0), (0.0, -30.0))  # px; far enough to meet other things
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,19 @@ class GuidedMatches:
     matches: Matches
     near: int
     alike: int
+
+
+@dataclass(frozen=True)
+class FurtherLandmarks:
+    """Landmarks that a pose was not found with, but that look like a keypoint where the pose sees them.
+
+    Attributes:
+        alike: their number.
+        by_chance: number that is to be expected for a wrong pose: the mean for poses that see them elsewhere.
+    """
+
+    alike: int
+    by_chance: float
 
 
 def guided_matches(
@@ -80,6 +95,51 @@ def guided_matches(
         place.positions[row].astype(np.float64),
     )
     return GuidedMatches(matches, len(ids), int((similarity_of >= least).sum()))
+
+
+def further_landmarks(
+    features: Features, place: Place, verified: Matches, cam_from_map: Rigid3d, camera: PinholeCamera, radius: float
+) -> FurtherLandmarks:
+    """Count the landmarks that look like a keypoint near their projections, without the verified ones.
+
+    Nor do the keypoints of the verified matches count. A landmark and a keypoint are alike if they are as similar as
+    the verified keypoints and all observations of their landmarks, but for the tenth that is least so. The same number
+    with all projections displaced tells what chance gives in this image: few in a clear one, many at night or where
+    everything looks the same.
+
+    Args:
+        features: features of the query.
+        place: observations of the place.
+        verified: inliers of the verified pose.
+        cam_from_map: pose, as exact as possible.
+        camera: camera of the query.
+        radius: maximum distance of a keypoint from the projection of its landmark [px].
+    """
+    free = np.ones(len(features), bool)
+    free[verified.keypoints] = False
+    keypoints = np.flatnonzero(free)
+    of_verified = np.isin(place.landmark_ids, verified.landmark_ids)
+    own, others = np.flatnonzero(of_verified), np.flatnonzero(~of_verified)
+    pixels, in_front = camera.pixels_of(transform_points(cam_from_map, place.positions[others].astype(np.float64)))
+    seen = in_front & camera.contains(pixels, radius)
+    rows, pixels = others[seen], pixels[seen]
+    if not len(rows) or not len(keypoints) or not len(own):
+        return FurtherLandmarks(0, 0.0)
+    by_id = np.argsort(verified.landmark_ids)
+    match = by_id[np.searchsorted(verified.landmark_ids[by_id], place.landmark_ids[own])]
+    of_own = pair_similarities(features, verified.keypoints[match].astype(np.int64), place.compared, own)
+    least = np.partition(of_own, rank := int(_LEAST_SIMILAR * len(own)))[rank]
+    _, landmark = np.unique(place.landmark_ids[rows], return_inverse=True)
+    displaced = np.concatenate([pixels, *(pixels + step for step in _DISPLACED)])
+    point, keypoint = _pairs_within(radius, displaced, features.keypoints[keypoints].astype(np.float64), camera.size)
+    copy, row = np.divmod(point, len(rows))
+    similarity = pair_similarities(features, keypoints[keypoint], place.compared, rows[row])
+    shape = (1 + len(_DISPLACED), int(landmark.max()) + 1)
+    near, alike = np.zeros(shape, bool), np.zeros(shape, bool)
+    near[copy, landmark[row]] = True
+    alike[copy[similarity >= least], landmark[row[similarity >= least]]] = True
+    counts, found = near.sum(axis=1), alike.sum(axis=1)
+    return FurtherLandmarks(int(found[0]), float((found[1:] / np.maximum(counts[1:], 1)).mean() * counts[0]))
 
 
 def _pairs_within(radius: float, pixels: Float64, keypoints: Float64, size: tuple[int, int]) -> tuple[Int64, Int64]:

@@ -3,12 +3,15 @@
 A number of inliers alone says little: twenty in one corner of an image fit many poses, and similar facades give a
 hundred. Together with what else can be measured, it says more. A logistic model of it was fitted to poses, right and
 wrong ones, in worlds that are in no evaluation; its file says which. How exact a right pose is, the covariance says.
+
+Most right poses are nearly sure by what their verification has measured anyway. For the others, further landmarks are
+counted, which takes longer.
 """
 
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from math import exp, log
+from math import exp, log, sqrt
 
 import numpy as np
 from pycolmap import Rigid3d
@@ -18,8 +21,10 @@ from vizloc_ros.arrays import Float64
 from vizloc_ros.bounded import load_yaml
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import transform_points
+from vizloc_ros.localization.guided_matching import FurtherLandmarks
 
 _MODEL = "pose_probability.yaml"
+SURE = 0.99  # probability from which a pose needs no further evidence
 _CELLS = (8, 6)  # columns and rows of the grid in which inliers are counted
 
 
@@ -36,6 +41,7 @@ class PoseEvidence:
             vehicle on the road.
         near: landmarks of the place that project near a keypoint.
         alike: those among them whose keypoint looks like the landmark; of a wrong pose, few do.
+        further: landmarks that the pose was not found with; None if they were not counted.
     """
 
     matches: int
@@ -45,11 +51,12 @@ class PoseEvidence:
     depths: float
     near: int
     alike: int
+    further: FurtherLandmarks | None = None
 
     @property
     def terms(self) -> dict[str, float]:
-        """Terms of the logistic model by name."""
-        return {
+        """Terms of a logistic model by name; the last one only if further landmarks were counted."""
+        terms = {
             "inlier_ratio": self.inliers / max(self.matches, 1),
             "rms": self.rms,
             "log_cells": log(self.cells + 1),
@@ -57,6 +64,10 @@ class PoseEvidence:
             "log_alike": log(self.alike + 1),
             "alike_ratio": self.alike / max(self.near, 1),
         }
+        if self.further is not None:
+            more = self.further.alike - self.further.by_chance
+            terms["log_further"] = log(1 + max(more, 0.0) / sqrt(self.further.by_chance + 1))
+        return terms
 
 
 def filled_cells(pixels: Float64, camera: PinholeCamera) -> int:
@@ -79,26 +90,44 @@ def _quantiles(values: Float64, ratios: tuple[float, ...]) -> Float64:
     return np.interp(ratios, np.linspace(0.0, 1.0, len(values)), np.sort(values))
 
 
+class Logistic(BaseModel):
+    """Logistic model of some terms.
+
+    Attributes:
+        intercept: constant term.
+        weights: weight of each term.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    intercept: float
+    weights: dict[str, float]
+
+    def probability(self, terms: dict[str, float]) -> float:
+        """Probability by the terms, 0 to 1."""
+        logit = self.intercept + sum(weight * terms[name] for name, weight in self.weights.items())
+        return 1 / (1 + exp(-logit)) if logit > -500 else 0.0
+
+
 class ProbabilityModel(BaseModel):
-    """Logistic model of the probability that a pose is not of another place, nor by chance.
+    """Model of the probability that a pose is not of another place, nor by chance.
 
     Attributes:
         provenance: data and seeds that it was fitted to, and its quality there.
-        intercept: constant term.
-        weights: weight of each of ``PoseEvidence.terms``.
+        quick: model of the terms without further landmarks.
+        thorough: model of all terms.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     provenance: str
-    intercept: float
-    weights: dict[str, float]
+    quick: Logistic
+    thorough: Logistic
 
     def probability(self, evidence: PoseEvidence) -> float:
         """Probability that a pose with this evidence is right, 0 to 1."""
-        terms = evidence.terms
-        logit = self.intercept + sum(weight * terms[name] for name, weight in self.weights.items())
-        return 1 / (1 + exp(-logit)) if logit > -500 else 0.0
+        model = self.quick if evidence.further is None else self.thorough
+        return model.probability(evidence.terms)
 
 
 @cache

@@ -24,12 +24,17 @@ from vizloc_ros.localization.absolute_pose import (
 )
 from vizloc_ros.localization.ambiguity import Rivals
 from vizloc_ros.localization.candidate import Candidate
-from vizloc_ros.localization.guided_matching import GuidedMatches, guided_matches
+from vizloc_ros.localization.guided_matching import (
+    FurtherLandmarks,
+    GuidedMatches,
+    further_landmarks,
+    guided_matches,
+)
 from vizloc_ros.localization.localization_options import PoseOptions
 from vizloc_ros.localization.outcome import Localization, LocalizedPose
 from vizloc_ros.localization.place_matching import Matched, PlaceMatcher
 from vizloc_ros.localization.places import Place
-from vizloc_ros.localization.pose_evidence import PoseEvidence, depth_ratio, filled_cells, shipped_model
+from vizloc_ros.localization.pose_evidence import SURE, PoseEvidence, depth_ratio, filled_cells, shipped_model
 from vizloc_ros.localization.pose_refinement import refine_absolute_pose
 from vizloc_ros.timing import Stopwatch
 
@@ -237,9 +242,12 @@ class _Search:
             near=guided.near,
             alike=guided.alike,
         )
+        probability = shipped_model().probability(evidence)
+        if probability < SURE or self.on_evidence is not None:
+            evidence = replace(evidence, further=self._further(candidate, refined, max(radius, rms)))
+            probability = shipped_model().probability(evidence)
         if self.on_evidence is not None:
             self.on_evidence(candidate, evidence)
-        probability = shipped_model().probability(evidence)
         if probability < options.min_probability:
             raise _RejectedError(
                 f"{inliers} of {len(matches)} matches and {guided.alike} of {guided.near} landmarks agree, which is "
@@ -262,6 +270,11 @@ class _Search:
         """Matches of all keypoints within a radius [px] of the landmarks of the candidate's place, seen from a pose."""
         place = self.places[candidate.place]
         return guided_matches(self.features, place, candidate.verified, cam_from_map, self.camera, radius)
+
+    def _further(self, candidate: Candidate, cam_from_map: Rigid3d, radius: float) -> FurtherLandmarks:
+        """Landmarks of the candidate's place that it was not found with, seen from a pose."""
+        place = self.places[candidate.place]
+        return further_landmarks(self.features, place, candidate.verified, cam_from_map, self.camera, radius)
 
     def _covariance(self, candidate: Candidate) -> tuple[Float64, float, Float64]:
         """Covariance, RMS and errors (N,) [px] of a candidate's inliers. Raises ``_RejectedError`` for a large one."""

@@ -8,7 +8,7 @@ camera's own pose is compared with it, and what they differ by is uncertainty.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -25,10 +25,15 @@ from vizloc_ros.localization.absolute_pose import (
     pose_covariance,
     reprojection_errors,
 )
-from vizloc_ros.localization.guided_matching import GuidedMatches, guided_matches
+from vizloc_ros.localization.guided_matching import (
+    FurtherLandmarks,
+    GuidedMatches,
+    further_landmarks,
+    guided_matches,
+)
 from vizloc_ros.localization.localization_options import PoseOptions
 from vizloc_ros.localization.outcome import LocalizedPose
-from vizloc_ros.localization.pose_evidence import PoseEvidence, depth_ratio, filled_cells, shipped_model
+from vizloc_ros.localization.pose_evidence import SURE, PoseEvidence, depth_ratio, filled_cells, shipped_model
 from vizloc_ros.localization.pose_refinement import RigMatches, refine_absolute_pose, refine_rig_pose
 from vizloc_ros.localization.pose_solver import GUIDED_RADIUS, WIDE_RADIUS, without
 from vizloc_ros.localization.rig_candidate import RigCandidate
@@ -73,6 +78,10 @@ def verify(candidate: RigCandidate, views: Sequence[RigView], options: PoseOptio
     for each, guided, wide in zip(supports, found, blurred, strict=True):
         evidence.append(each.evidence(each.guided(refined, radius) if wide else guided, options))
     probability = rig_probability(evidence)
+    if probability < SURE:
+        further = [each.further(refined, max(radius, each.rms)) for each in supports]
+        evidence = [replace(each, further=found) for each, found in zip(evidence, further, strict=True)]
+        probability = rig_probability(evidence)
     if probability < options.min_probability:
         alike, near = sum(each.alike for each in evidence), sum(each.near for each in evidence)
         raise RejectedError(
@@ -97,6 +106,7 @@ def _pooled(evidence: Sequence[PoseEvidence]) -> PoseEvidence:
     """Evidence of several cameras as that of one: counts add up, but for the spread, which is that of the best."""
     inliers = sum(each.inliers for each in evidence)
     squared = sum(each.inliers * each.rms**2 for each in evidence)
+    further = [each.further for each in evidence if each.further is not None]
     return PoseEvidence(
         matches=sum(each.matches for each in evidence),
         inliers=inliers,
@@ -105,6 +115,9 @@ def _pooled(evidence: Sequence[PoseEvidence]) -> PoseEvidence:
         depths=max(each.depths for each in evidence),
         near=sum(each.near for each in evidence),
         alike=sum(each.alike for each in evidence),
+        further=FurtherLandmarks(sum(each.alike for each in further), sum(each.by_chance for each in further))
+        if len(further) == len(evidence)
+        else None,
     )
 
 
@@ -154,6 +167,11 @@ class _Support:
         """Matches of all keypoints within a radius [px] of the landmarks of the place, seen from a pose."""
         view, pose = self.view, self.cam_from_rig * rig_from_map
         return guided_matches(view.features, view.places[self.place], self.verified, pose, view.camera, radius)
+
+    def further(self, rig_from_map: Rigid3d, radius: float) -> FurtherLandmarks:
+        """Landmarks of the place that the pose was not found with, seen from a pose."""
+        view, pose = self.view, self.cam_from_rig * rig_from_map
+        return further_landmarks(view.features, view.places[self.place], self.verified, pose, view.camera, radius)
 
     def evidence(self, guided: GuidedMatches, options: PoseOptions) -> PoseEvidence:
         """Evidence of this camera for or against the pose."""
