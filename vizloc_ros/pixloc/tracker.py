@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from pycolmap import Rigid3d
+from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.arrays import Float64, evenly
 from vizloc_ros.features.gray_image import gray_image
@@ -14,6 +14,7 @@ from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.geometry.se3 import interpolated
 from vizloc_ros.pixloc.correction import Correction, PoseEstimate
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
+from vizloc_ros.pixloc.gyroscope_trust import GyroscopeTrust
 from vizloc_ros.pixloc.image_aligner import (
     ImageAligner,
     RememberedFrame,
@@ -79,7 +80,8 @@ class Tracker:
         self._check, self._correction = TrackCheck(self.options), Correction()
         self._withhold_frozen = withhold_frozen
         self._stops: dict[str, SuddenStop] = {}  # by camera
-        self._motion, self.odometry = MotionModel(self.options.motion), OdometryTrust()
+        self._motion = MotionModel(self.options.motion)
+        self.odometry, self.gyroscope = OdometryTrust(), GyroscopeTrust()
         self._standstill = Standstill()
         self._history: deque[RememberedFrame] = deque(maxlen=self.options.history)
         self._prior: KnownPose | None = None  # to start from, but not used yet
@@ -108,6 +110,7 @@ class Tracker:
         self.state = TrackerState.NOT_LOCALIZED
         self._motion.reset()
         self.odometry.reset()
+        self.gyroscope.reset()
         self._standstill.reset()
         self._history.clear()
         self._check.reset()
@@ -140,8 +143,9 @@ class Tracker:
             override: True to replace the track in any case.
             trusted: for an override, False if localizations must agree with it as with any other.
         """
-        odom_from_cam = self._odometry_at(stamp_ns)
-        prior = KnownPose(map_from_cam, stamp_ns, odom_from_cam, position_std, rotation_std, covariance)
+        frame = next((r.frame for r in self._history if r.frame.stamp_ns == stamp_ns), None)
+        moved = (None, None) if frame is None else (frame.odom_from_cam, frame.attitude)
+        prior = KnownPose(map_from_cam, stamp_ns, moved[0], position_std, rotation_std, covariance, moved[1])
         if override:
             return self._start_from(prior, self.options.confirmations if trusted else 1)
         if self._motion.last is None or (self._prior is not None and not self._check.is_confirmed):
@@ -176,7 +180,7 @@ class Tracker:
             if prediction is None:
                 return Tracked(self.state, None, None, "no pose to start from yet", timings_ms=stopwatch.milliseconds)
             tracked = self.aligner.align(current, prediction, stopwatch, self.state, self._failures)
-            if tracked.map_from_cam is None and (other := self._without_odometry(frame, prediction)) is not None:
+            if tracked.map_from_cam is None and (other := self._by_images_alone(frame, prediction)) is not None:
                 retried = self.aligner.align(current, other, stopwatch, self.state, self._failures)
                 if retried.map_from_cam is not None:
                     tracked, prediction = retried, other
@@ -226,18 +230,24 @@ class Tracker:
         return Tracked(self.state, None, None, reason)
 
     def _predict(self, frame: Frame) -> Prediction | None:
-        return self._motion.predict(frame.stamp_ns, None if self.odometry.problem else frame.odom_from_cam)
+        odom_from_cam = None if self.odometry.problem else frame.odom_from_cam
+        return self._motion.predict(frame.stamp_ns, odom_from_cam, self._turn_to(frame))
 
-    def _without_odometry(self, frame: Frame, prediction: Prediction) -> Prediction | None:
-        """Return the prediction by the images alone, if the odometry contradicts it; None if there is no other."""
-        if frame.odom_from_cam is None or self.odometry.problem:
+    def _turn_to(self, frame: Frame) -> Rotation3d | None:
+        """Rotation of the camera since the last pose by the gyroscope, if that is there and believed."""
+        return self.gyroscope.turn_since(self._motion.last, frame.attitude, frame.stamp_ns)
+
+    def _by_images_alone(self, frame: Frame, prediction: Prediction) -> Prediction | None:
+        """Return the prediction by the images alone, if odometry or gyroscope contradict it; None if there is none."""
+        by_odometry = frame.odom_from_cam is not None and not self.odometry.problem
+        if not by_odometry and self._turn_to(frame) is None:
             return None
         other = self._motion.predict(frame.stamp_ns)
         if other is None:
             return None
         apart, turned = pose_error(other.map_from_cam, prediction.map_from_cam)
-        odometry_error = 2 * prediction.position_std, 2 * np.degrees(prediction.rotation_std)
-        return other if apart > odometry_error[0] or turned > odometry_error[1] else None
+        likely = 2 * prediction.position_std, 2 * np.degrees(prediction.rotation_std)
+        return other if apart > likely[0] or turned > likely[1] else None
 
     def _update(self, remembered: RememberedFrame, tracked: Tracked) -> None:
         """Update the state and the motion model by the result of an image."""
@@ -250,9 +260,10 @@ class Tracker:
             return
         remembered.map_from_cam, remembered.covariance = tracked.map_from_cam, tracked.covariance
         std = position_and_rotation_std(tracked.covariance)
-        known = KnownPose(tracked.map_from_cam, frame.stamp_ns, frame.odom_from_cam, *std)
-        self._motion.add(known)
+        known = KnownPose(tracked.map_from_cam, frame.stamp_ns, frame.odom_from_cam, *std, attitude=frame.attitude)
+        self._motion.add(known, self._turn_to(frame))
         self.odometry.add(known)
+        self.gyroscope.add(known)
         self._failures = 0
 
     def _count_failure(self, stamp_ns: int) -> None:
@@ -309,6 +320,7 @@ class Tracker:
         self._check.restart(self._prior_agrees)
         self._correction.reset()
         self.odometry.restart()
+        self.gyroscope.restart()
         self._failures = 0
         for remembered in self._history:  # poses of another track do not count
             remembered.map_from_cam = prior.map_from_cam if remembered.frame.stamp_ns == prior.stamp_ns else None
@@ -324,6 +336,3 @@ class Tracker:
             tracked = self.aligner.align(remembered, prediction, stopwatch, self.state, self._failures)
             if tracked.map_from_cam is not None:
                 self._update(remembered, tracked)
-
-    def _odometry_at(self, stamp_ns: int) -> Rigid3d | None:
-        return next((r.frame.odom_from_cam for r in self._history if r.frame.stamp_ns == stamp_ns), None)
