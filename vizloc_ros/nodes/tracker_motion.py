@@ -7,7 +7,7 @@ from pycolmap import Rigid3d
 from vizloc_ros.pixloc.gyroscope import Attitude
 from vizloc_ros.pixloc.tracker import Tracker
 from vizloc_ros.ros.extrinsics import CameraExtrinsics
-from vizloc_ros.ros.gyroscope import GyroscopeInput
+from vizloc_ros.ros.gyroscope_buffer import GyroscopeInput
 from vizloc_ros.ros.node_options import TrackerNodeOptions
 from vizloc_ros.ros.odometry_buffer import subscribe_to_odometry
 from vizloc_ros.ros.pipeline_node import PipelineNode

@@ -32,6 +32,8 @@ from vizloc_ros.pixloc.track_check import TrackCheck
 from vizloc_ros.pixloc.tracking import Frame, Tracked, TrackerOptions, TrackerState
 from vizloc_ros.timing import NANOSECONDS, Stopwatch
 
+_WIDER = 2.0  # times as uncertain a turn, that is looked for without the gyroscope once more
+
 
 class Tracker:
     """Tracks one camera, or the cameras of a rig, which have one pose (see ``Frame``). For one thread only.
@@ -238,16 +240,17 @@ class Tracker:
         return self.gyroscope.turn_since(self._motion.last, frame.attitude, frame.stamp_ns)
 
     def _by_images_alone(self, frame: Frame, prediction: Prediction) -> Prediction | None:
-        """Return the prediction by the images alone, if odometry or gyroscope contradict it; None if there is none."""
-        by_odometry = frame.odom_from_cam is not None and not self.odometry.problem
-        if not by_odometry and self._turn_to(frame) is None:
+        """Return the prediction by the images alone, if odometry or gyroscope may be wrong; None if there is none."""
+        by_odometry, turn = frame.odom_from_cam is not None and not self.odometry.problem, self._turn_to(frame)
+        if not by_odometry and turn is None:
             return None
         other = self._motion.predict(frame.stamp_ns)
         if other is None:
             return None
         apart, turned = pose_error(other.map_from_cam, prediction.map_from_cam)
         likely = 2 * prediction.position_std, 2 * np.degrees(prediction.rotation_std)
-        return other if apart > likely[0] or turned > likely[1] else None
+        was_narrow = turn is not None and other.rotation_std > _WIDER * prediction.rotation_std
+        return other if was_narrow or apart > likely[0] or turned > likely[1] else None
 
     def _update(self, remembered: RememberedFrame, tracked: Tracked) -> None:
         """Update the state and the motion model by the result of an image."""

@@ -40,7 +40,7 @@ class _Sample:
     run: int
 
 
-class Gyroscope:
+class GyroscopeBuffer:
     """Buffer of the last rates, in the frame of the IMU, with the attitudes that they give. Thread-safe.
 
     A rate is interpolated between two messages, and its mean over the time is the rotation vector of the turn. So a
@@ -118,7 +118,7 @@ class GyroscopeInput:
     """Attitudes of the rig by the messages on ``imu``; what keeps them from being used is reported."""
 
     def __init__(self, node: PipelineNode) -> None:
-        self._node, self.gyroscope = node, Gyroscope()
+        self._node, self.gyroscope = node, GyroscopeBuffer()
         self._topic = node.resolve_topic_name("imu")
         self._missing = 0  # images in a row
         node.create_subscription(Imu, "imu", self._on_message, RATES)
