@@ -29,6 +29,11 @@ class GyroscopeTrust:
         self.problem, self.bias = "", GyroscopeBias()
         self.reset()
 
+    @property
+    def is_proven(self) -> bool:
+        """True once it has agreed five times in a row: a single image that contradicts it is more likely wrong."""
+        return not self.problem and self._agreements >= _AGREEMENTS
+
     def reset(self) -> None:
         """Forget everything, as after a jump of the clock."""
         self.problem = ""

@@ -186,6 +186,8 @@ class Tracker:
                 retried = self.aligner.align(current, other, stopwatch, self.state, self._failures)
                 if retried.map_from_cam is not None:
                     tracked, prediction = retried, other
+                elif frame.attitude is not None:  # a wrong turn is no sign that the images are of another place
+                    tracked = replace(tracked, contradicts=tracked.contradicts and retried.contradicts)
             if tracked.map_from_cam is not None:
                 tracked = replace(tracked, map_from_cam=self._standstill.smooth(tracked.map_from_cam))
             self._update(current, tracked)
@@ -242,7 +244,8 @@ class Tracker:
     def _by_images_alone(self, frame: Frame, prediction: Prediction) -> Prediction | None:
         """Return the prediction by the images alone, if odometry or gyroscope may be wrong; None if there is none."""
         by_odometry, turn = frame.odom_from_cam is not None and not self.odometry.problem, self._turn_to(frame)
-        if not by_odometry and turn is None:
+        is_proven = self.gyroscope.is_proven and self._failures == 0
+        if not by_odometry and (turn is None or is_proven):
             return None
         other = self._motion.predict(frame.stamp_ns)
         if other is None:
