@@ -43,8 +43,9 @@ class GyroscopeTrust:
         self._agreements, self._needed = 0, _AGREEMENTS
 
     def restart(self) -> None:
-        """Begin a comparison at the next pose: the track has been replaced. Verdict and bias stay."""
+        """Begin a comparison at the next pose: the track has been replaced. Verdict and bias stay, a proof does not."""
         self._last = self._anchor = None
+        self._agreements = 0
 
     def turn_since(self, known: KnownPose | None, attitude: Attitude | None, stamp_ns: int) -> Rotation3d | None:
         """Rotation known_from_cam of the camera, without the bias; None while the gyroscope tells or is worth nothing.

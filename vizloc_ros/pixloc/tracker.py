@@ -32,7 +32,7 @@ from vizloc_ros.pixloc.track_check import TrackCheck
 from vizloc_ros.pixloc.tracking import Frame, Tracked, TrackerOptions, TrackerState
 from vizloc_ros.timing import NANOSECONDS, Stopwatch
 
-_WIDER = 2.0  # times as uncertain a turn, that is looked for without the gyroscope once more
+_WIDER = 2.0  # uncertainty of a turn without the gyroscope, as a ratio, from which the image is tried without it, too
 
 
 class Tracker:
@@ -184,10 +184,11 @@ class Tracker:
             tracked = self.aligner.align(current, prediction, stopwatch, self.state, self._failures)
             if tracked.map_from_cam is None and (other := self._by_images_alone(frame, prediction)) is not None:
                 retried = self.aligner.align(current, other, stopwatch, self.state, self._failures)
-                if retried.map_from_cam is not None:
+                if retried.map_from_cam is not None and not self._turned_too_far(retried, prediction, frame):
                     tracked, prediction = retried, other
                 elif frame.attitude is not None:  # a wrong turn is no sign that the images are of another place
-                    tracked = replace(tracked, contradicts=tracked.contradicts and retried.contradicts)
+                    doubts = tracked.contradicts and retried.contradicts, tracked.unlike and retried.unlike
+                    tracked = replace(tracked, contradicts=doubts[0], unlike=doubts[1])
             if tracked.map_from_cam is not None:
                 tracked = replace(tracked, map_from_cam=self._standstill.smooth(tracked.map_from_cam))
             self._update(current, tracked)
@@ -244,16 +245,20 @@ class Tracker:
     def _by_images_alone(self, frame: Frame, prediction: Prediction) -> Prediction | None:
         """Return the prediction by the images alone, if odometry or gyroscope may be wrong; None if there is none."""
         by_odometry, turn = frame.odom_from_cam is not None and not self.odometry.problem, self._turn_to(frame)
-        is_proven = self.gyroscope.is_proven and self._failures == 0
-        if not by_odometry and (turn is None or is_proven):
-            return None
-        other = self._motion.predict(frame.stamp_ns)
-        if other is None:
+        if (not by_odometry and turn is None) or (other := self._motion.predict(frame.stamp_ns)) is None:
             return None
         apart, turned = pose_error(other.map_from_cam, prediction.map_from_cam)
-        likely = 2 * prediction.position_std, 2 * np.degrees(prediction.rotation_std)
+        position, rotation = 2 * prediction.position_std, 2 * np.degrees(prediction.rotation_std)
         was_narrow = turn is not None and other.rotation_std > _WIDER * prediction.rotation_std
-        return other if was_narrow or apart > likely[0] or turned > likely[1] else None
+        return other if was_narrow or apart > position or turned > rotation else None
+
+    def _turned_too_far(self, tracked: Tracked, prediction: Prediction, frame: Frame) -> bool:
+        """True for a pose that a proven gyroscope contradicts; if the next image does so, too, the images are right."""
+        is_proven = self.gyroscope.is_proven and self._failures == 0 and self._turn_to(frame) is not None
+        if tracked.map_from_cam is None or not is_proven:
+            return False
+        turned = np.radians(pose_error(tracked.map_from_cam, prediction.map_from_cam)[1])
+        return bool(turned > self.options.verification.max_deviation * prediction.rotation_std)
 
     def _update(self, remembered: RememberedFrame, tracked: Tracked) -> None:
         """Update the state and the motion model by the result of an image."""
