@@ -48,6 +48,9 @@ def generate_launch_description() -> LaunchDescription:
                 "odom_topic", default_value="odom", description="nav_msgs/Odometry, for parameter use_odometry"
             ),
             DeclareLaunchArgument(
+                "imu_topic", default_value="imu", description="sensor_msgs/Imu, for parameter use_imu"
+            ),
+            DeclareLaunchArgument(
                 "fix_topic", default_value="fix", description="sensor_msgs/NavSatFix, for maps with a datum"
             ),
             DeclareLaunchArgument(
@@ -142,6 +145,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         ("image/compressed", f"{value('image_topic')}/compressed"),
         ("camera_info", value("camera_info_topic")),
         ("odom", value("odom_topic")),
+        ("imu", value("imu_topic")),
         ("fix", value("fix_topic")),
         *tf,
     ]

@@ -21,7 +21,7 @@ from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Pose, PoseStamped, PoseWithCovarianceStamped, TransformStamped
 from nav_msgs.msg import Odometry
 from pycolmap import Rigid3d
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, NavSatFix
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, NavSatFix
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
@@ -41,6 +41,7 @@ from vizloc_ros.pixloc.patches import QuantizedPatches
 from vizloc_ros.pixloc.references import QuantizedLevel, QuantizedReferences
 from vizloc_ros.ros import clouds
 from vizloc_ros.ros.fix_messages import fix_to_msg
+from vizloc_ros.ros.gyroscope_buffer import GyroscopeBuffer
 from vizloc_ros.ros.initial_pose import guess_from_msg
 from vizloc_ros.ros.messages import (
     covariance_from_msg,
@@ -195,6 +196,7 @@ def _poses() -> dict[str, Any]:
         "localization/pose": with_covariance,
         "initialpose": _rviz_arrow(pose),
         "odom": odometry,
+        "imu": Imu(header=_header()),
         "/tf_static": TFMessage(transforms=[transform, copy.deepcopy(transform)]),
         "fix": fix_to_msg(_EARTH_FROM_MAP, np.zeros(3), np.eye(3), _header()),
     }
@@ -231,6 +233,13 @@ def _read_odometry(msg: Odometry) -> None:
     buffer.at(1_000_100_000_000)
 
 
+def _read_rates(msg: Imu) -> None:
+    buffer = GyroscopeBuffer()
+    for rates in (originals()["imu"], msg):
+        buffer.add(rates)
+    buffer.turn_between(1_000_000_000_000, 1_000_000_100_000)
+
+
 def _read_guess(msg: PoseWithCovarianceStamped) -> None:
     guess = guess_from_msg(msg, "map")
     keyframes = np.array([[x, 0, 1.5, -0.5, 0.5, -0.5, 0.5] for x in range(20)])
@@ -260,6 +269,7 @@ def targets() -> dict[str, Target]:
         "localization/pose": lambda msg: (pose_from_msg(msg.pose.pose), covariance_from_msg(msg)),
         "initialpose": _read_guess,
         "odom": _read_odometry,
+        "imu": _read_rates,
         "/tf_static": _read_tree,
         "fix": _read_fix,
     }

@@ -30,6 +30,7 @@ _NAMESPACE = "/vehicle"
 _OPTIONS = (
     "publish_tf:=true",
     "use_odometry:=true",
+    "use_imu:=true",
     "moving_mount:=true",
     "debug_image:=true",
     "publish_fix:=true",

@@ -19,6 +19,7 @@ TOPICS = {
     "image_topic": "/camera/image",
     "camera_info_topic": "/camera/info",
     "odom_topic": "/wheels/odom",
+    "imu_topic": "/camera/gyro",
     "fix_topic": "gnss/fix",
 }
 
@@ -34,7 +35,7 @@ def test_nodes_of_a_namespace_take_the_vehicles_topics_and_transforms_of_it(
     require_launch()
     given = tmp_path / "params.yaml"
     sections = {
-        "/**": {"use_odometry": True, "publish_tf": True, "publish_fix": True},
+        "/**": {"use_odometry": True, "use_imu": True, "publish_tf": True, "publish_fix": True},
         f"/**/{TRACKER}": {"long_side": LONG_SIDE},
     }
     given.write_text(yaml.safe_dump({name: {"ros__parameters": values} for name, values in sections.items()}))
@@ -53,6 +54,7 @@ def test_nodes_of_a_namespace_take_the_vehicles_topics_and_transforms_of_it(
                 "/camera/image": {"hfnet", TRACKER},
                 "/camera/info": {"hfnet", TRACKER},
                 "/wheels/odom": {TRACKER},
+                "/camera/gyro": {TRACKER},
                 "/robot/gnss/fix": {"visual_map_server"},
                 "/robot/tf_static": {"hfnet", "localizer", TRACKER},
             }

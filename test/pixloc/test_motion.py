@@ -1,11 +1,11 @@
-"""Predictions: constant velocity, odometry, and how far they may be off."""
+"""Predictions: constant velocity, odometry, a gyroscope, and how far they may be off."""
 
 import numpy as np
 import pytest
 from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.geometry.poses import pose_error
-from vizloc_ros.geometry.se3 import se3_exp
+from vizloc_ros.geometry.se3 import se3_exp, so3_exp
 from vizloc_ros.pixloc.motion import KnownPose, MotionModel, MotionOptions
 
 SECOND = 1_000_000_000
@@ -78,3 +78,61 @@ def test_a_fresh_start_has_no_velocity() -> None:
     assert prediction.position_std > 2.0, "0.2 s at up to 10 m/s"
     model.reset()
     assert model.predict(2 * SECOND) is None
+
+
+def turning(seconds: float) -> Rigid3d:
+    """A camera that moves ahead at 1 m/s, and begins to turn at 60 deg/s after a second."""
+    angle = np.radians(60.0) * max(0.0, seconds - 1.0)
+    return Rigid3d(so3_exp(np.array([0.0, angle, 0.0])), np.array([0.0, 0.0, seconds]))
+
+
+def test_a_gyroscope_tells_of_a_turn_that_starts_suddenly() -> None:
+    by_velocity, by_gyroscope = MotionModel(), MotionModel()
+    errors = []
+    for k in range(40):
+        pose, stamp = turning(k / 30), round(k * SECOND / 30)
+        before = by_gyroscope.last
+        turn = None if before is None else before.map_from_cam.rotation.inverse() * pose.rotation
+        predictions = by_velocity.predict(stamp), by_gyroscope.predict(stamp, turn=turn)
+        if predictions[0] is not None and predictions[1] is not None:
+            errors.append([pose_error(each.map_from_cam, pose)[1] for each in predictions])
+            assert predictions[0].position_std == predictions[1].position_std
+        by_velocity.add(KnownPose(pose, stamp))
+        by_gyroscope.add(KnownPose(pose, stamp), turn)
+    without, with_gyroscope = np.max(errors, axis=0)
+    assert without == pytest.approx(2.0, abs=0.01), "60 deg/s in a 30th of a second"
+    assert with_gyroscope < 1e-5
+
+
+def test_a_gyroscope_is_surer_of_a_turn_than_a_velocity_and_says_nothing_of_the_way() -> None:
+    model, turn = MotionModel(), so3_exp(np.radians([0.0, 30.0, 0.0]))
+    moving(model, 0.0, 0.1, 0.2)
+    stamp = round(0.7 * SECOND)
+    without, with_gyroscope = model.predict(stamp), model.predict(stamp, turn=turn)
+    assert without is not None
+    assert with_gyroscope is not None
+    assert np.degrees(without.rotation_std) > 10
+    assert np.degrees(with_gyroscope.rotation_std) == pytest.approx(np.hypot(np.hypot(0.5, 0.25), 0.03 * 30))
+    assert (with_gyroscope.map_from_cam.translation == without.map_from_cam.translation).all()
+    assert with_gyroscope.position_std == without.position_std
+
+
+def test_with_odometry_too_the_gyroscope_tells_the_turn() -> None:
+    model, turn = MotionModel(), so3_exp(np.radians([0.0, 10.0, 0.0]))
+    model.add(KnownPose(Rigid3d(), 0, Rigid3d()))
+    odometry = Rigid3d(so3_exp(np.radians([0.0, 4.0, 0.0])), np.array([0.0, 0.1, 0.5]))
+    predicted = model.predict(SECOND // 10, odometry, turn)
+    assert predicted is not None
+    assert pose_error(predicted.map_from_cam, Rigid3d(turn, odometry.translation)) == pytest.approx((0, 0), abs=1e-6)
+
+
+def test_errors_with_a_gyroscope_tell_nothing_about_those_without() -> None:
+    model, still = MotionModel(), Rotation3d()
+    for k in range(6):
+        model.add(KnownPose(Rigid3d(), k * SECOND // 30), still)
+    stamp = 6 * SECOND // 30
+    with_gyroscope, without = model.predict(stamp, turn=still), model.predict(stamp)
+    assert with_gyroscope is not None
+    assert without is not None
+    assert with_gyroscope.likely_error == pytest.approx((0, 0))
+    assert without.likely_error is None

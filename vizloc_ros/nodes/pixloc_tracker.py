@@ -26,6 +26,7 @@ from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.nodes.prepared_images import ImagePreparation, PreparedImages
 from vizloc_ros.nodes.submap_client import SubmapClients
 from vizloc_ros.nodes.tracker_input import MountedImage, TrackerInput
+from vizloc_ros.nodes.tracker_motion import MotionSensors
 from vizloc_ros.nodes.tracker_priors import TrackerPriors
 from vizloc_ros.pixloc.debug_image import draw_travel
 from vizloc_ros.pixloc.extractors.pyramid_extractor import open_pyramid_extractor
@@ -37,7 +38,6 @@ from vizloc_ros.ros.fix_messages import GeographicPublisher
 from vizloc_ros.ros.initial_pose import subscribe_to_initial_pose
 from vizloc_ros.ros.messages import header_of, pose_with_covariance_to_msg, stamp_to_ns, twist_to_msg
 from vizloc_ros.ros.node_options import TRACKER, TrackerNodeOptions
-from vizloc_ros.ros.odometry_buffer import subscribe_to_odometry
 from vizloc_ros.ros.parameters import declare_options
 from vizloc_ros.ros.publishers import PathPublisher
 from vizloc_ros.ros.qos import POSE, STATE
@@ -81,8 +81,8 @@ class PixLocTrackerNode(MapUserNode):
         self._preparation.reset()
         self._fault = ""  # reason of the localizer for which no pose can be trusted
         options = self.options
-        self._odometry = subscribe_to_odometry(self) if options.use_odometry else None
-        self._tf = TransformOutput(self, options, self._odometry)
+        self._sensors = MotionSensors(self, options)
+        self._tf = TransformOutput(self, options, self._sensors.odometry)
         self._velocity = _velocity_estimator(options)
         self._pose = self.create_publisher(PoseWithCovarianceStamped, "pose", POSE)
         self._odometry_out = self.create_publisher(Odometry, "odometry", POSE)
@@ -205,9 +205,8 @@ class PixLocTrackerNode(MapUserNode):
             previous_state = tracker.state
             if self._priors.give(tracker, base_from_rig, stamp_ns, self.served):
                 self._tf.forget()
-            odom_from_base = None if self._odometry is None else self._odometry.at(stamp_ns)
-            odom_from_rig = None if odom_from_base is None else odom_from_base * base_from_rig
-            frame = Frame(self._camera_images(images, base_from_rig, info), stamp_ns, odom_from_rig)
+            moved = self._sensors.at(stamp_ns, base_from_rig, self._input.extrinsics)
+            frame = Frame(self._camera_images(images, base_from_rig, info), stamp_ns, *moved)
             tracked = tracker.track(frame, prepared.features if prepared.tracker is tracker else None)
             mounts = {image.name: image.base_from_cam for image in images}
             self._submaps.expect_priors({} if tracked.state is TrackerState.TRACKING else mounts)
@@ -223,8 +222,7 @@ class PixLocTrackerNode(MapUserNode):
                 self._publish_debug_image(frame, tracked, images[0])
         self.diagnostics.count("processed")
         self._report(tracked, previous_state, prepared.problems)
-        if self.options.use_odometry and tracker.odometry.problem:
-            self.diagnostics.notice(tracker.odometry.problem)
+        self._sensors.report(tracker)
         self.diagnostics.timings.add_all({**prepared.timings_ms, **tracked.timings_ms, **stopwatch.milliseconds})
 
     def _camera_images(

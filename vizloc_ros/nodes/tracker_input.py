@@ -48,6 +48,10 @@ class TrackerInput:
     """Images of the tracker's node, of one camera without a name or of the cameras of a rig.
 
     An ``Instant`` of messages goes to the node's worker, which gives it to ``images``.
+
+    Attributes:
+        cameras: names of the cameras; an empty one for the only one.
+        extrinsics: poses of the cameras on the vehicle.
     """
 
     def __init__(
@@ -66,7 +70,7 @@ class TrackerInput:
             on_change: called when a camera_info differs from those before.
         """
         self.cameras = options.cameras or ("",)
-        self._extrinsics = CameraExtrinsics(
+        self.extrinsics = CameraExtrinsics(
             node, options.base_frame, options.fixed_base_from_cam, moving=options.moving_mount
         )
         self._instants = InstantInput(node, self.cameras, options.camera_tolerance, options.camera_wait)
@@ -104,7 +108,7 @@ class TrackerInput:
         for camera, msg in instant.items.items():
             try:
                 image, pinhole = self._images[camera].decode_and_rectify(msg, stopwatch, "tracker")
-                base_from_cam = self._extrinsics.base_from_cam(msg.header.frame_id, stamp_to_ns(msg.header.stamp))
+                base_from_cam = self.extrinsics.base_from_cam(msg.header.frame_id, stamp_to_ns(msg.header.stamp))
             except VizlocError as error:
                 errors[camera] = error
             else:

@@ -1,14 +1,15 @@
-"""Motion model of the tracker: predicts the next pose by constant velocity, or by the vehicle's odometry."""
+"""Motion model of the tracker: predicts the next pose by constant velocity, the vehicle's odometry, or a gyroscope."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
-from pycolmap import Rigid3d
+from pycolmap import Rigid3d, Rotation3d
 from pydantic import Field
 
 from vizloc_ros.arrays import Float64
 from vizloc_ros.geometry.se3 import se3_exp, se3_log
 from vizloc_ros.options import Options
+from vizloc_ros.pixloc.gyroscope import Attitude
 from vizloc_ros.pixloc.innovations import Innovations
 from vizloc_ros.timing import NANOSECONDS
 
@@ -31,6 +32,10 @@ class MotionOptions(Options):
     odometry_drift: float = Field(
         0.05, gt=0, le=10, description="error of the odometry, as a ratio of the distance and of the angle"
     )
+    gyro_noise: float = Field(
+        0.5, gt=0, le=1000, description="error of the gyroscope's turn rate, without the bias that is known [deg/s]"
+    )
+    gyro_drift: float = Field(0.03, gt=0, le=10, description="error of the gyroscope, as a ratio of the angle")
     position_std: float = Field(0.1, gt=0, le=100, description="added to every prediction [m]")
     rotation_std: float = Field(0.5, gt=0, le=180, description="added to every prediction [deg]")
     max_extrapolation: float = Field(
@@ -70,6 +75,7 @@ class KnownPose:
         position_std: standard deviation of the position [m].
         rotation_std: standard deviation of the rotation [rad].
         covariance: (6, 6) covariance [m^2, m rad, rad^2], if it is the localizer's.
+        attitude: attitude of the camera at that time, if there is a gyroscope.
     """
 
     map_from_cam: Rigid3d
@@ -78,6 +84,7 @@ class KnownPose:
     position_std: float = 0.0
     rotation_std: float = 0.0
     covariance: Float64 | None = None
+    attitude: Attitude | None = None
 
 
 class MotionModel:
@@ -88,16 +95,17 @@ class MotionModel:
         self.last: KnownPose | None = None
         self._velocity: Float64 | None = None  # (6,) twist in the camera's frame [m/s, rad/s]
         self._innovations = Innovations()
+        self._by_gyroscope = False  # the last predictions that innovations are of
 
     def reset(self) -> None:
         """Forget everything, as after a jump of the clock."""
         self.last = self._velocity = None
         self._innovations.reset()
 
-    def add(self, known: KnownPose) -> None:
-        """Add the newest accepted pose; the velocity is that since the pose before."""
+    def add(self, known: KnownPose, turn: Rotation3d | None = None) -> None:
+        """Add the newest accepted pose, ``turn`` as for ``predict``; the velocity is that since the pose before."""
         before = self.last
-        self._note_innovation(known)
+        self._note_innovation(known, turn)
         self._velocity = None
         if before is not None and known.stamp_ns > before.stamp_ns:
             seconds = (known.stamp_ns - before.stamp_ns) / NANOSECONDS
@@ -105,9 +113,12 @@ class MotionModel:
                 self._velocity = se3_log(before.map_from_cam.inverse() * known.map_from_cam) / seconds
         self.last = known
 
-    def _note_innovation(self, known: KnownPose) -> None:
+    def _note_innovation(self, known: KnownPose, turn: Rotation3d | None) -> None:
         """Note how far a pose is from its prediction, if that was more than a guess."""
-        before, predicted = self.last, self.predict(known.stamp_ns, known.odom_from_cam)
+        if self._by_gyroscope is not (turn is not None):  # those with a gyroscope tell nothing about those without
+            self._by_gyroscope = turn is not None
+            self._innovations.reset()
+        before, predicted = self.last, self.predict(known.stamp_ns, known.odom_from_cam, turn)
         if before is None or predicted is None or known.stamp_ns <= before.stamp_ns:
             return
         by_odometry = known.odom_from_cam is not None and before.odom_from_cam is not None
@@ -131,23 +142,31 @@ class MotionModel:
         self._velocity, self.last = None, known
         self._innovations.reset()
 
-    def predict(self, stamp_ns: int, odom_from_cam: Rigid3d | None = None) -> Prediction | None:
+    def predict(
+        self, stamp_ns: int, odom_from_cam: Rigid3d | None = None, turn: Rotation3d | None = None
+    ) -> Prediction | None:
         """Predict the pose at a later time; None before the first pose.
 
         Relative odometry replaces the velocity where both poses have odometry. The variances are
         those of the last pose, plus a constant, plus a growth with the time or with the distance.
+
+        Args:
+            stamp_ns: the time.
+            odom_from_cam: pose of the camera in the odometry's frame at that time.
+            turn: rotation last_from_cam of the camera since the last pose by a gyroscope; it replaces that of the
+                odometry or of the velocity.
         """
         last, options = self.last, self.options
         if last is None:
             return None
         seconds = max(0.0, (stamp_ns - last.stamp_ns) / NANOSECONDS)
         constant = (options.position_std, np.radians(options.rotation_std))
-        likely_error = self._innovations.likely_error(seconds)
+        likely_error = self._innovations.likely_error(seconds) if self._by_gyroscope is (turn is not None) else None
         if odom_from_cam is not None and last.odom_from_cam is not None:
             last_from_cam = last.odom_from_cam.inverse() * odom_from_cam
             distance = float(np.linalg.norm(last_from_cam.translation))
-            turn = float(np.linalg.norm(se3_log(last_from_cam)[3:]))
-            growth = (options.odometry_drift * distance, options.odometry_drift * turn)
+            angle = float(np.linalg.norm(se3_log(last_from_cam)[3:]))
+            growth = (options.odometry_drift * distance, options.odometry_drift * angle)
         elif self._velocity is not None:
             last_from_cam = se3_exp(self._velocity * min(seconds, options.max_extrapolation))
             seen, turn_seen = self._innovations.accelerations
@@ -158,6 +177,10 @@ class MotionModel:
             likely_error = None
             last_from_cam = Rigid3d()
             growth = (options.speed_std * seconds, np.radians(options.turn_rate_std) * seconds)
+        if turn is not None:
+            last_from_cam = Rigid3d(turn, last_from_cam.translation)
+            noise = np.radians(options.gyro_noise) * seconds
+            growth = (growth[0], float(np.hypot(noise, options.gyro_drift * turn.angle())))
         position, rotation = (
             float(np.sqrt(a * a + b * b + c * c))
             for a, b, c in zip((last.position_std, last.rotation_std), constant, growth, strict=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from pycolmap import Rigid3d
+from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.arrays import Float64, evenly
 from vizloc_ros.features.gray_image import gray_image
@@ -14,6 +14,7 @@ from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.geometry.se3 import interpolated
 from vizloc_ros.pixloc.correction import Correction, PoseEstimate
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
+from vizloc_ros.pixloc.gyroscope_trust import GyroscopeTrust
 from vizloc_ros.pixloc.image_aligner import (
     ImageAligner,
     RememberedFrame,
@@ -30,6 +31,8 @@ from vizloc_ros.pixloc.sudden_stop import SuddenStop
 from vizloc_ros.pixloc.track_check import TrackCheck
 from vizloc_ros.pixloc.tracking import Frame, Tracked, TrackerOptions, TrackerState
 from vizloc_ros.timing import NANOSECONDS, Stopwatch
+
+_WIDER = 2.0  # uncertainty of a turn without the gyroscope, as a ratio, from which the image is tried without it, too
 
 
 class Tracker:
@@ -79,7 +82,8 @@ class Tracker:
         self._check, self._correction = TrackCheck(self.options), Correction()
         self._withhold_frozen = withhold_frozen
         self._stops: dict[str, SuddenStop] = {}  # by camera
-        self._motion, self.odometry = MotionModel(self.options.motion), OdometryTrust()
+        self._motion = MotionModel(self.options.motion)
+        self.odometry, self.gyroscope = OdometryTrust(), GyroscopeTrust()
         self._standstill = Standstill()
         self._history: deque[RememberedFrame] = deque(maxlen=self.options.history)
         self._prior: KnownPose | None = None  # to start from, but not used yet
@@ -113,6 +117,7 @@ class Tracker:
         self.state = TrackerState.NOT_LOCALIZED
         self._motion.reset()
         self.odometry.reset()
+        self.gyroscope.reset()
         self._standstill.reset()
         self._history.clear()
         self._check.reset()
@@ -145,8 +150,9 @@ class Tracker:
             override: True to replace the track in any case.
             trusted: for an override, False if localizations must agree with it as with any other.
         """
-        odom_from_cam = self._odometry_at(stamp_ns)
-        prior = KnownPose(map_from_cam, stamp_ns, odom_from_cam, position_std, rotation_std, covariance)
+        frame = next((r.frame for r in self._history if r.frame.stamp_ns == stamp_ns), None)
+        moved = (None, None) if frame is None else (frame.odom_from_cam, frame.attitude)
+        prior = KnownPose(map_from_cam, stamp_ns, moved[0], position_std, rotation_std, covariance, moved[1])
         if override:
             return self._start_from(prior, self.options.confirmations if trusted else 1)
         if self._motion.last is None or (self._prior is not None and not self._check.is_confirmed):
@@ -181,10 +187,13 @@ class Tracker:
             if prediction is None:
                 return Tracked(self.state, None, None, "no pose to start from yet", timings_ms=stopwatch.milliseconds)
             tracked = self.aligner.align(current, prediction, stopwatch, self.state, self._failures)
-            if tracked.map_from_cam is None and (other := self._without_odometry(frame, prediction)) is not None:
+            if tracked.map_from_cam is None and (other := self._by_images_alone(frame, prediction)) is not None:
                 retried = self.aligner.align(current, other, stopwatch, self.state, self._failures)
-                if retried.map_from_cam is not None:
+                if retried.map_from_cam is not None and not self._turned_too_far(retried, prediction, frame):
                     tracked, prediction = retried, other
+                elif frame.attitude is not None:  # a wrong turn is no sign that the images are of another place
+                    doubts = tracked.contradicts and retried.contradicts, tracked.unlike and retried.unlike
+                    tracked = replace(tracked, contradicts=doubts[0], unlike=doubts[1])
             if tracked.map_from_cam is not None:
                 tracked = replace(tracked, map_from_cam=self._standstill.smooth(tracked.map_from_cam))
             self._update(current, tracked)
@@ -231,18 +240,30 @@ class Tracker:
         return Tracked(self.state, None, None, reason)
 
     def _predict(self, frame: Frame) -> Prediction | None:
-        return self._motion.predict(frame.stamp_ns, None if self.odometry.problem else frame.odom_from_cam)
+        odom_from_cam = None if self.odometry.problem else frame.odom_from_cam
+        return self._motion.predict(frame.stamp_ns, odom_from_cam, self._turn_to(frame))
 
-    def _without_odometry(self, frame: Frame, prediction: Prediction) -> Prediction | None:
-        """Return the prediction by the images alone, if the odometry contradicts it; None if there is no other."""
-        if frame.odom_from_cam is None or self.odometry.problem:
-            return None
-        other = self._motion.predict(frame.stamp_ns)
-        if other is None:
+    def _turn_to(self, frame: Frame) -> Rotation3d | None:
+        """Rotation of the camera since the last pose by the gyroscope, if that is there and believed."""
+        return self.gyroscope.turn_since(self._motion.last, frame.attitude, frame.stamp_ns)
+
+    def _by_images_alone(self, frame: Frame, prediction: Prediction) -> Prediction | None:
+        """Return the prediction by the images alone, if odometry or gyroscope may be wrong; None if there is none."""
+        by_odometry, turn = frame.odom_from_cam is not None and not self.odometry.problem, self._turn_to(frame)
+        if (not by_odometry and turn is None) or (other := self._motion.predict(frame.stamp_ns)) is None:
             return None
         apart, turned = pose_error(other.map_from_cam, prediction.map_from_cam)
-        odometry_error = 2 * prediction.position_std, 2 * np.degrees(prediction.rotation_std)
-        return other if apart > odometry_error[0] or turned > odometry_error[1] else None
+        position, rotation = 2 * prediction.position_std, 2 * np.degrees(prediction.rotation_std)
+        was_narrow = turn is not None and other.rotation_std > _WIDER * prediction.rotation_std
+        return other if was_narrow or apart > position or turned > rotation else None
+
+    def _turned_too_far(self, tracked: Tracked, prediction: Prediction, frame: Frame) -> bool:
+        """True for a pose that a proven gyroscope contradicts; if the next image does so, too, the images are right."""
+        is_proven = self.gyroscope.is_proven and self._failures == 0 and self._turn_to(frame) is not None
+        if tracked.map_from_cam is None or not is_proven:
+            return False
+        turned = np.radians(pose_error(tracked.map_from_cam, prediction.map_from_cam)[1])
+        return bool(turned > self.options.verification.max_deviation * prediction.rotation_std)
 
     def _update(self, remembered: RememberedFrame, tracked: Tracked) -> None:
         """Update the state and the motion model by the result of an image."""
@@ -255,9 +276,10 @@ class Tracker:
             return
         remembered.map_from_cam, remembered.covariance = tracked.map_from_cam, tracked.covariance
         std = position_and_rotation_std(tracked.covariance)
-        known = KnownPose(tracked.map_from_cam, frame.stamp_ns, frame.odom_from_cam, *std)
-        self._motion.add(known)
+        known = KnownPose(tracked.map_from_cam, frame.stamp_ns, frame.odom_from_cam, *std, attitude=frame.attitude)
+        self._motion.add(known, self._turn_to(frame))
         self.odometry.add(known)
+        self.gyroscope.add(known)
         self._failures = 0
 
     def _count_failure(self, stamp_ns: int) -> None:
@@ -314,6 +336,7 @@ class Tracker:
         self._check.restart(self._prior_agrees)
         self._correction.reset()
         self.odometry.restart()
+        self.gyroscope.restart()
         self._failures = 0
         for remembered in self._history:  # poses of another track do not count
             remembered.map_from_cam = prior.map_from_cam if remembered.frame.stamp_ns == prior.stamp_ns else None
@@ -329,6 +352,3 @@ class Tracker:
             tracked = self.aligner.align(remembered, prediction, stopwatch, self.state, self._failures)
             if tracked.map_from_cam is not None:
                 self._update(remembered, tracked)
-
-    def _odometry_at(self, stamp_ns: int) -> Rigid3d | None:
-        return next((r.frame.odom_from_cam for r in self._history if r.frame.stamp_ns == stamp_ns), None)

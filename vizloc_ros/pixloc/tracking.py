@@ -9,6 +9,7 @@ from pydantic import Field
 from vizloc_ros.arrays import Float64, UInt8
 from vizloc_ros.geometry.camera import IntrinsicsCorrection, PinholeCamera
 from vizloc_ros.geometry.quarter_turns import Roll
+from vizloc_ros.pixloc.gyroscope import Attitude
 from vizloc_ros.pixloc.motion import MotionOptions, Prediction
 from vizloc_ros.pixloc.optimizer.alignment_options import AlignmentOptions
 from vizloc_ros.pixloc.optimizer.pose_optimizer import Alignment
@@ -107,11 +108,13 @@ class Frame:
         images: images by camera; one or more.
         stamp_ns: time of the images.
         odom_from_cam: pose of the rig in the odometry's frame, if there is odometry.
+        attitude: attitude of the rig by a gyroscope, if there is one.
     """
 
     images: tuple[CameraImage, ...]
     stamp_ns: int
     odom_from_cam: Rigid3d | None = None
+    attitude: Attitude | None = None
 
     @classmethod
     def of_camera(

@@ -102,6 +102,10 @@ class CameraExtrinsics:
         """Pose of the camera's optical frame in the base frame; None while there is no transform, or if it moves."""
         return self._fixed or self._transforms.lookup(self._base, camera_frame)
 
+    def of_sensor(self, frame: str) -> Rigid3d | None:
+        """Pose of another sensor's frame in the base frame by ``/tf_static``; None while there is no transform."""
+        return self._transforms.lookup(self._base, frame)
+
     def base_from_cam(self, camera_frame: str, stamp_ns: int) -> Rigid3d:
         """Pose of the camera's optical frame in the base frame, for a worker.
 

@@ -297,6 +297,7 @@ class TrackerNodeOptions(ImageOptions, RigOptions, PyramidOptions):
     )
     map_path: MapPath = _map_path("map")
     map_frame: FrameNameOrEmpty = Field("", description="name of the map frame; empty: the one in the map")
+    use_imu: bool = Field(False, description="use the gyroscope on imu for the predictions of turns")
     provider: Provider = Field("cpu", description="what the network runs on")
     threads: int = Field(2, ge=0, le=1024, description="CPU cores that one image may use; 0: all")
     device_index: int = Field(0, ge=0, le=1024, description="number of the GPU")

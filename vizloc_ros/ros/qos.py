@@ -8,6 +8,9 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 # behind it keeps the newest only. Messages that this queue drops are counted; those that the middleware drops are not.
 SENSOR = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE)
 
+# Some hundred messages a second: none is lost while the executor is busy for half a second.
+RATES = QoSProfile(depth=200, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE)
+
 # Between our nodes: a lost part would waste the joined whole; four frames are older than anyone waits for.
 FEATURES = QoSProfile(depth=4, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE)
 
