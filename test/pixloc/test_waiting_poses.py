@@ -107,3 +107,20 @@ def test_a_jump_of_the_clock_begins_anew() -> None:
     assert given(waiting, 4) == [2, 3]
     waiting = waiting_for(range(3, 5))
     assert given(waiting, 4) == [], "not later than the one that waits"
+
+
+@pytest.mark.parametrize(("off", "expected"), [(0.0, [0, 5, 10]), (0.6, [10])])
+def test_two_images_a_second_do_not_let_poses_pass_that_would_be_wrong(off: float, expected: list[int]) -> None:
+    """The motion over half a second may be off by meters; a pose that is far from it is not confirmed by it."""
+    waiting = WaitingPoses()
+    for k in (0, 5, 10):
+        after(waiting, k, localization(k, off if k == 5 else 0.0))
+    assert track(waiting, 15) == ()
+    assert [pose.stamp_ns // PERIOD_NS for pose in track(waiting, 20)] == expected
+
+
+def test_what_was_before_a_pause_is_not_confirmed() -> None:
+    waiting = waiting_for(range(3))
+    for k in (600, 601):
+        after(waiting, k, localization(k))
+    assert given(waiting, 602) == [600, 601]

@@ -165,9 +165,10 @@ class OfflineTracker:
         except FrozenCameraError as error:
             tracked, localized = self._tracker.withhold(record.timestamp_ns, str(error)), None
         else:
-            localized, was_tracking = self._localized(record, image), self._tracker.is_tracking
+            before, was_tracking = self.localizations, self._tracker.is_tracking
+            localized = self._localized(record, image)
             tracked = self._tracked(record, image, localized)
-            if was_tracking and localized is None and tracked.map_from_cam is None:
+            if was_tracking and tracked.map_from_cam is None and self.localizations == before:
                 localized = self._localized_alone(record, image)
         doubted = self._tracker.is_doubted
         self.confirmed = self._waiting.after_image(tracked, record.timestamp_ns, localized, is_doubted=doubted)

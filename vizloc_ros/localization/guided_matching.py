@@ -5,7 +5,7 @@ near the projection of a landmark can match it, and nearly half as many matches 
 
 Near a wrong pose, too, there are keypoints. But these do not look like the landmarks: how many do is evidence for or
 against the pose, see ``pose_evidence``. The landmarks that the pose was not found with are the more telling ones: a
-wrong pose has been fitted to its inliers, but no other landmark knows of it.
+wrong pose has been fitted to its inliers, and hardly to the others.
 """
 
 from dataclasses import dataclass

@@ -243,7 +243,7 @@ class _Search:
             alike=guided.alike,
         )
         probability = shipped_model().probability(evidence)
-        if probability < SURE or self.on_evidence is not None:
+        if probability < max(SURE, options.min_probability) or self.on_evidence is not None:
             evidence = replace(evidence, further=self._further(candidate, refined, max(radius, rms)))
             probability = shipped_model().probability(evidence)
         if self.on_evidence is not None:

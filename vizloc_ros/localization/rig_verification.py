@@ -78,7 +78,7 @@ def verify(candidate: RigCandidate, views: Sequence[RigView], options: PoseOptio
     for each, guided, wide in zip(supports, found, blurred, strict=True):
         evidence.append(each.evidence(each.guided(refined, radius) if wide else guided, options))
     probability = rig_probability(evidence)
-    if probability < SURE:
+    if probability < max(SURE, options.min_probability):
         further = [each.further(refined, max(radius, each.rms)) for each in supports]
         evidence = [replace(each, further=found) for each, found in zip(evidence, further, strict=True)]
         probability = rig_probability(evidence)

@@ -1,7 +1,7 @@
 """Turns of the camera by a gyroscope, and the bias of its rates (not in the PixLoc paper).
 
-A gyroscope measures the angular rate a hundred times a second, to some hundredths of a degree from image to image. But
-its rates have a constant error, the bias: up to 1 deg/s of cheap ones, which the accepted poses tell.
+A gyroscope measures the angular rate a hundred times a second, to a tenth of a degree from image to image. But its
+rates have a constant error, the bias: up to 1 deg/s of cheap ones, which the accepted poses tell.
 """
 
 from dataclasses import dataclass

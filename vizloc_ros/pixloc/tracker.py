@@ -191,7 +191,7 @@ class Tracker:
                 retried = self.aligner.align(current, other, stopwatch, self.state, self._failures)
                 if retried.map_from_cam is not None and not self._turned_too_far(retried, prediction, frame):
                     tracked, prediction = retried, other
-                elif frame.attitude is not None:  # a wrong turn is no sign that the images are of another place
+                elif self._turn_to(frame) is not None:  # a wrong turn is no sign that the images are of another place
                     doubts = tracked.contradicts and retried.contradicts, tracked.unlike and retried.unlike
                     tracked = replace(tracked, contradicts=doubts[0], unlike=doubts[1])
             if tracked.map_from_cam is not None:
@@ -258,7 +258,7 @@ class Tracker:
         return other if was_narrow or apart > position or turned > rotation else None
 
     def _turned_too_far(self, tracked: Tracked, prediction: Prediction, frame: Frame) -> bool:
-        """True for a pose that a proven gyroscope contradicts; if the next image does so, too, the images are right."""
+        """True for a pose that a proven gyroscope contradicts, right after a tracked image: it may be wrong, too."""
         is_proven = self.gyroscope.is_proven and self._failures == 0 and self._turn_to(frame) is not None
         if tracked.map_from_cam is None or not is_proven:
             return False

@@ -16,6 +16,7 @@ from vizloc_ros.pixloc.tracking import Tracked, TrackerState
 
 _CONFIRMATIONS = 2  # images that must be tracked in a row
 _MAX_DEVIATION = 4.0  # standard deviations from the motion that the later poses tell
+_MAX_DISTANCE, _MAX_ANGLE = 0.5, 5.0  # m and deg from it, in any case: of images far apart it tells little
 
 
 class WaitingPoses:
@@ -92,4 +93,5 @@ def _is_far(pose: KnownPose, prediction: Prediction) -> bool:
     distance, angle = pose_error(pose.map_from_cam, prediction.map_from_cam)
     position = np.hypot(prediction.position_std, pose.position_std)
     rotation = np.hypot(prediction.rotation_std, pose.rotation_std)
-    return bool(distance > _MAX_DEVIATION * position or np.radians(angle) > _MAX_DEVIATION * rotation)
+    farthest = min(_MAX_DISTANCE, _MAX_DEVIATION * position), min(_MAX_ANGLE, _MAX_DEVIATION * np.degrees(rotation))
+    return bool(distance > farthest[0] or angle > farthest[1])

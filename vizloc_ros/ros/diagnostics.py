@@ -84,10 +84,10 @@ class Diagnostics:
     def notice(self, message: str) -> None:
         """Show a message in the next publication, beside what else is reported, with at least the level WARN.
 
-        Of very many, the first are shown.
+        Each is shown once, and of very many the first.
         """
         with self._lock:
-            if len(self._notices) < _MAX_NOTICES:
+            if message not in self._notices and len(self._notices) < _MAX_NOTICES:
                 self._notices.append(message)
 
     def set_standing(self, level: Level, message: str) -> None:

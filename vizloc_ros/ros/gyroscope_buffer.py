@@ -16,7 +16,6 @@ from vizloc_ros.arrays import Float64
 from vizloc_ros.errors import RosError
 from vizloc_ros.geometry.se3 import so3_exp
 from vizloc_ros.pixloc.gyroscope import Attitude
-from vizloc_ros.ros.diagnostics import Level
 from vizloc_ros.ros.messages import stamp_to_ns
 from vizloc_ros.ros.pipeline_node import PipelineNode
 from vizloc_ros.ros.qos import RATES
@@ -156,7 +155,7 @@ class GyroscopeInput:
         try:
             self.gyroscope.add(msg)
         except RosError as error:
-            self._node.diagnostics.report(Level.WARN, f"{self._topic}: {error}")
+            self._node.diagnostics.notice(f"{self._topic}: {error}")
 
 
 def _rate_of(msg: Imu) -> Float64:
