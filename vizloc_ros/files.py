@@ -143,23 +143,29 @@ def replacing_folder(
 def _locked_staging(target: Path) -> Iterator[Path]:
     """Give a new folder beside a target that no other process has at the same time; it is removed in the end."""
     staging = target.parent / f".{target.name}{_BUILDING}{os.getpid()}"
-    parent = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(parent, fcntl.LOCK_EX)  # for a moment: of two that begin at once, one must see the other
-        for leftover in target.parent.glob(f".{glob.escape(target.name)}{_BUILDING}*"):
-            _recover(leftover, target)
-        _UNFINISHED.add(staging)
-        staging.mkdir()
-        lock = os.open(staging / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
-        lock_file(lock)
-    finally:
-        os.close(parent)
-    try:
+    is_ours, lock = False, -1
+    try:  # a signal may come at any line, so what is made here is removed below
+        parent = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(parent, fcntl.LOCK_EX)  # for a moment: of two that begin at once, one must see the other
+            for leftover in target.parent.glob(f".{glob.escape(target.name)}{_BUILDING}*"):
+                _recover(leftover, target)
+            if staging.exists():  # of a process in another container
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(staging))
+            is_ours = True
+            _UNFINISHED.add(staging)
+            staging.mkdir()
+            lock = os.open(staging / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+            lock_file(lock)
+        finally:
+            os.close(parent)
         yield staging
     finally:
-        remove(staging)
-        _UNFINISHED.discard(staging)
-        os.close(lock)
+        if is_ours:
+            remove(staging)
+            _UNFINISHED.discard(staging)
+        if lock >= 0:
+            os.close(lock)
 
 
 def remove_unfinished() -> None:

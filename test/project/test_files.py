@@ -204,6 +204,16 @@ def test_an_exception_leaves_the_target_as_it_was(tmp_path: Path, error: type[Ba
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_a_signal_while_the_new_folder_is_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(lock: int) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vizloc_ros.files.lock_file", stop)
+    with pytest.raises(KeyboardInterrupt), replacing_folder(tmp_path / "map", anything):
+        pytest.fail("the folder is not there yet")
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_relative_target_is_where_one_expects_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with replacing_folder(Path("map")) as folder:
