@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from node_helpers import COMPOSED, Bench, bench
 from pixloc_helpers import LONG_SIDE, in_memory, truth, with_references
+from rclpy.publisher import Publisher
 from sensor_msgs.msg import Imu
 from std_srvs.srv import Trigger
 
@@ -42,27 +43,32 @@ def lap(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Record]]:
 def running(lap: tuple[Path, list[Record]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     log = tmp_path_factory.mktemp("log") / "log"
     with bench(lap[0], log, COMPOSED, tracking=True, pixloc_tracker=TRACKER) as made:
-        made.imu = made.node.create_publisher(Imu, "imu", RATES)  # type: ignore[attr-defined]
-        made.spin_until(lambda: made.imu.get_subscription_count() > 0)  # type: ignore[attr-defined]
         yield made
 
 
-def send_rates(running: Bench, rate: np.ndarray, frame: str = "base_link") -> None:
+@pytest.fixture(scope="module")
+def imu(running: Bench) -> Publisher:
+    publisher = running.node.create_publisher(Imu, "imu", RATES)
+    running.spin_until(lambda: publisher.get_subscription_count() > 0)
+    return publisher
+
+
+def send_rates(running: Bench, imu: Publisher, rate: np.ndarray, frame: str = "base_link") -> None:
     """The rates of the tenth of a second before the next image, in that time."""
     begun = time.monotonic()
     for k in range(1, HZ // 10 + 1):
         msg = Imu(header=header_of(running.stamp_ns + k * NS // HZ, frame))
         msg.angular_velocity.x, msg.angular_velocity.y, msg.angular_velocity.z = map(float, rate)
-        running.imu.publish(msg)  # type: ignore[attr-defined]
+        imu.publish(msg)
     running.spin_until(lambda: time.monotonic() - begun >= 0.1)
 
 
-def settle(running: Bench, record: Record) -> None:
+def settle(running: Bench, imu: Publisher, record: Record) -> None:
     """Send one image until the tracker tracks; the camera stands."""
     running.send_camera_info(record)
     running.recorder.tracked.clear()
     for _ in range(40):
-        send_rates(running, np.zeros(3))
+        send_rates(running, imu, np.zeros(3))
         stamp = running.send_image(record.read_image())
         try:
             running.spin_until(lambda stamp=stamp: stamp in running.recorder.tracked, timeout_s=0.5)  # type: ignore[misc]
@@ -82,15 +88,15 @@ def settle(running: Bench, record: Record) -> None:
     ids=["good", "x 2", "stuck"],
 )
 def test_every_image_of_a_corner_is_tracked(
-    running: Bench, lap: tuple[Path, list[Record]], told: Wrong, problem: str
+    running: Bench, imu: Publisher, lap: tuple[Path, list[Record]], told: Wrong, problem: str
 ) -> None:
     running.call(Trigger, "pixloc_tracker/reset")
     _, records = lap
-    settle(running, records[0])
+    settle(running, imu, records[0])
     running.forget()
     for before, record in pairwise(records):
         rate = so3_log(truth(before).rotation.inverse() * truth(record).rotation) * 10
-        send_rates(running, told(rate))
+        send_rates(running, imu, told(rate))
         stamp = running.send_image(record.read_image())
         running.spin_until(lambda stamp=stamp: stamp in running.recorder.tracked, timeout_s=10.0)  # type: ignore[misc]
         error, angle = pose_error(running.recorder.tracked[stamp].map_from_base, truth(record))
@@ -101,8 +107,8 @@ def test_every_image_of_a_corner_is_tracked(
     assert bool(problem) is any("gyroscope" in text for _, _, text in running.recorder.messages)
 
 
-def test_an_imu_without_a_transform_is_named(running: Bench, lap: tuple[Path, list[Record]]) -> None:
-    settle(running, lap[1][0])
-    send_rates(running, np.zeros(3), "loose_imu")
+def test_an_imu_without_a_transform_is_named(running: Bench, imu: Publisher, lap: tuple[Path, list[Record]]) -> None:
+    settle(running, imu, lap[1][0])
+    send_rates(running, imu, np.zeros(3), "loose_imu")
     running.send_image(lap[1][0].read_image())
     running.expect_complaint("pixloc_tracker", "/imu", "loose_imu", "/tf_static", level=b"\x01")

@@ -27,7 +27,7 @@ MOUNTING = {"base_from_cam": array_of(MOUNT).tolist()}
 RVIZ = np.diag([0.25, 0.25, 0, 0, 0, 0.0685])  # what its tool sends
 PERIOD = 0.1
 TRIES, IMAGES = 10, 12
-ROUNDS = 4  # a machine that is slow for a moment needs longer; a wrong pose is one in every round
+ROUNDS = 2  # of the time: a machine may be slow for a moment
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +101,7 @@ def test_it_tracks_within_a_second_from_five_meters_off(running: Bench, records:
     for _ in range(ROUNDS):
         seconds = [seconds_to_track(running, publisher, records, rng, everything) for _ in range(TRIES)]
         assert not wrong_poses(running, everything)
+        assert np.isfinite(seconds).sum() >= 9, (seconds, running.recorder.messages[-10:])
         if (np.array(seconds) < 1.0).sum() >= 9:
             break
     else:

@@ -80,6 +80,8 @@ class TrackerPriors:
     def give(self, tracker: Tracker, base_from_cam: Rigid3d, stamp_ns: int, served: ServedMap | None = None) -> bool:
         """Give the tracker what has come since the last image, in the worker. Return True if its track was dropped.
 
+        Poses of images after the next one wait for these.
+
         Args:
             tracker: the tracker.
             base_from_cam: pose of the camera on the vehicle.
@@ -87,7 +89,10 @@ class TrackerPriors:
             served: map of the map server, if it is known: poses in the map before are left out.
         """
         with self._lock:
-            poses, self._poses = self._poses, []
+            # The localizer may be ahead of the tracker: where the camera will be says little about where it is.
+            later = [msg for msg in self._poses if stamp_to_ns(msg.header.stamp) > stamp_ns]
+            poses = [msg for msg in self._poses if stamp_to_ns(msg.header.stamp) <= stamp_ns]
+            self._poses = later
             guess, self._guess = self._guess, None
             jumped, self._jumped = self._jumped, False
             self._stamp_ns = stamp_ns
