@@ -152,6 +152,8 @@ def test_convergence_of_several_models_is_one_table(
         "--levels",
         "3",
         "--no-retrieved",
+        "--basins",
+        1,
     )
     ended = vizloc("evaluate", "convergence", tracked, street.name, "--out", tmp_path, *options)
     assert ended.code == 0, ended.err
@@ -164,6 +166,11 @@ def test_convergence_of_several_models_is_one_table(
     assert report["converged"] == report["models"]["pixloc"]["converged"]
     assert report["converged"]["0.5m_1deg"] == 1.0
     assert is_picture(tmp_path / "convergence.png")
+    assert report["basins"]["num_images"] == 1
+    assert list(report["basins"]["levels"]) == ["level 3", "level 2", "level 1", "level 0", "fine level"]
+    assert all(level in ended.out for level in report["basins"]["levels"])
+    (picture,) = (tmp_path / "basins").iterdir()
+    assert is_picture(picture)
 
 
 def test_the_covariance_of_localizer_and_tracker_is_compared_with_their_errors(

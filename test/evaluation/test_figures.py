@@ -13,6 +13,7 @@ from pycolmap import Rigid3d, Rotation3d
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.datasets.synthetic import SyntheticStreet
 from vizloc_ros.errors import ImageError
+from vizloc_ros.evaluation.convergence_figures import plot_convergence
 from vizloc_ros.evaluation.overlays import draw_overlay
 from vizloc_ros.evaluation.plots import plot_errors
 from vizloc_ros.evaluation.recall import evaluate_poses
@@ -126,3 +127,15 @@ def test_errors_below_the_axis_are_marked_as_such(figures: list[Figure], tmp_pat
     assert legends == ["2 below 0.001 m", "4 below 0.001 deg"]
     points = {line.get_marker(): [float(x) for x in line.get_xdata()] for line in figures[0].axes[0].lines}
     assert (points["."], points["v"]) == ([2, 3], [0, 1])
+
+
+def test_the_legend_of_an_ablation_is_within_the_figure(figures: list[Figure], tmp_path: Path) -> None:
+    """Also that of few priors, whose figure is narrow; no two variants have one color."""
+    names = ("full", "no fine level", "no uncertainty", "no learned damping", "compact features (16)")
+    ratios = {name: {"0.5m_1deg": 1.0, "1m_2deg": 0.9} for name in (*names, "not trained end to end", "photometric")}
+    plot_convergence(tmp_path / "ablation.png", ratios)
+    (figure,) = figures
+    (legend,) = figure.legends
+    box, width = legend.get_window_extent(), figure.bbox.width
+    assert 0.02 * width < box.x0 < box.x1 < 0.98 * width
+    assert len({handle.get_facecolor() for handle in legend.get_patches()}) == len(ratios)

@@ -26,6 +26,7 @@ from vizloc_ros.datasets.corruptions import Degradation
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.record import every as every_nth
 from vizloc_ros.errors import DatasetError
+from vizloc_ros.evaluation.basins import DIRECTIONS
 from vizloc_ros.evaluation.convergence import (
     DEGRADED_FROM,
     RETRIEVED,
@@ -67,6 +68,9 @@ def convergence(
     kinds: KindsOption = "",
     levels: LevelsOption = "3,4,5",
     retrieved: Annotated[bool, typer.Option(help="Start from the most similar keyframe, too")] = True,
+    basins: Annotated[
+        int, typer.Option(help="Number of images whose cost around the true pose is measured and drawn", min=0)
+    ] = 0,
     config: ConfigOption = None,
     provider: ProviderOption = "cpu",
     seed: SeedOption = 0,
@@ -85,7 +89,7 @@ def convergence(
     if retrieved:
         priors = retrieved_priors(images.visual_map, images.queries, bar)
         sets[RETRIEVED] = AlignmentSet(images.queries, priors)
-    _evaluate(models, images, sets, options, out / "convergence.png", dataset, seed)
+    _evaluate(models, images, sets, options, out / "convergence.png", dataset, seed, basins)
 
 
 def ablation(
@@ -157,13 +161,24 @@ def _evaluate(
     figure: Path,
     dataset: str,
     seed: int,
+    basins: int = 0,
 ) -> None:
-    """Evaluate, and show the table."""
+    """Evaluate, and show the tables."""
     details = {"num_images": len(images.queries), "dataset": dataset, "command": command_line(), "seed": seed}
     report = evaluate_convergence(
-        models, images.visual_map, images.mapped, sets, figure, options=options, details=details, progress=bar
+        models,
+        images.visual_map,
+        images.mapped,
+        sets,
+        figure,
+        options=options,
+        basins=basins,
+        details=details,
+        progress=bar,
     )
     console.print(_table(f"{dataset}, {len(images.queries)} images", report["models"]))
+    if basins:
+        console.print(_basin_table(report["basins"]))
     console.print(f"written to {figure.parent}")
 
 
@@ -180,4 +195,22 @@ def _table(title: str, models: Mapping[str, Any]) -> Table:
     if all("mean_degraded" in model for model in models.values()):
         table.add_section()
         table.add_row("mean of degraded", *(f"{100 * model['mean_degraded']:.1f}" for model in models.values()))
+    return table
+
+
+def _basin_table(measured: Mapping[str, Any]) -> Table:
+    """Table of the widths of basins: a row for each direction and level, coarse to fine."""
+    title = f"cost around the true pose, medians of {measured['num_images']} images"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table.caption = "basin: width where the cost falls to the lowest; half: in the lower half of its range"
+    table.add_column("direction", style="bold", no_wrap=True)
+    table.add_column("level", no_wrap=True)
+    for column in ("basin", "half", "lowest off"):
+        table.add_column(column, justify="right")
+    for direction in DIRECTIONS:
+        table.add_section()
+        for level, by_direction in measured["levels"].items():
+            found = by_direction[direction.name]
+            name = Text(f"{direction.name} [{direction.unit}]")
+            table.add_row(name, level, f"{found['basin']:.1f}", f"{found['half']:.2f}", f"{found['off']:.3f}")
     return table

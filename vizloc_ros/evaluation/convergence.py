@@ -12,6 +12,8 @@ from pycolmap import Rigid3d
 from vizloc_ros.datasets.corruptions import Degradation, degrade_records
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.errors import ConfigError, DatasetError
+from vizloc_ros.evaluation.basin_figures import draw_basins
+from vizloc_ros.evaluation.basins import basin_report, measure_basins
 from vizloc_ros.evaluation.convergence_figures import plot_convergence
 from vizloc_ros.evaluation.recall import PoseError
 from vizloc_ros.evaluation.report import require_result_folder, write_report
@@ -96,7 +98,13 @@ class Basin:
 
 
 class ConvergenceTask:
-    """Alignment of queries with one extractor on one map, with the landmarks that the tracker would choose."""
+    """Alignment of queries with one extractor on one map, with the landmarks that the tracker would choose.
+
+    Attributes:
+        aligner: aligner of the map.
+    """
+
+    aligner: MapAligner
 
     def __init__(
         self,
@@ -113,7 +121,7 @@ class ConvergenceTask:
         info = visual_map.info
         if info.pixloc is None or info.pixloc.model_id != extractor.model_id:
             visual_map = replace(visual_map, references=compute_references(visual_map, mapped, extractor, progress))
-        self._aligner = MapAligner(visual_map, extractor, options)
+        self.aligner = MapAligner(visual_map, extractor, options)
 
     def basin(
         self, queries: Sequence[Record], priors: Mapping[str, Rigid3d], description: str, progress: Progress = silent
@@ -124,7 +132,7 @@ class ConvergenceTask:
             if query.world_from_cam is None:
                 raise DatasetError(f"{query.name}: has no pose to compare with")
             prior = priors[query.name]
-            aligned = self._aligner.align(query.read_image(), query.camera, prior)
+            aligned = self.aligner.align(query.read_image(), query.camera, prior)
             pose = prior if aligned is None else aligned.alignment.cam_from_map.inverse()
             alignment = None if aligned is None else aligned.alignment
             return Outcome(prior, alignment, PoseError(*pose_error(pose, query.world_from_cam)))
@@ -212,6 +220,7 @@ def evaluate_convergence(
     figure: Path,
     *,
     options: TrackingOptions | None = None,
+    basins: int = 0,
     details: Mapping[str, Any] | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
@@ -224,6 +233,8 @@ def evaluate_convergence(
         sets: queries with their priors by name, see ``alignment_sets``.
         figure: file of the figure; the report goes into the same folder.
         options: options of tracker and submaps.
+        basins: number of queries of the first set whose basins are measured with the first model, and drawn into the
+            folder ``basins`` beside the figure.
         details: further keys of the report.
         progress: progress display.
 
@@ -239,14 +250,20 @@ def evaluate_convergence(
         raise ConfigError("no model was given")
     require_result_folder(figure.parent)
     reports: dict[str, dict[str, Any]] = {}
+    measured: dict[str, Any] = {}
     for name, extractor in models.items():
         task = ConvergenceTask(visual_map, extractor, mapped, options, progress)
-        basins = {key: task.basin(s.queries, s.priors, f"{name}, {key}", progress) for key, s in sets.items()}
-        reports[name] = _model_report(basins)
+        outcomes = {key: task.basin(s.queries, s.priors, f"{name}, {key}", progress) for key, s in sets.items()}
+        if basins and not reports:
+            found = measure_basins(next(iter(sets.values())).queries, task.aligner, basins, progress)
+            draw_basins(figure.parent / "basins", found)
+            measured = {"basins": {"num_images": len(found), "levels": basin_report(found)}}
+        reports[name] = _model_report(outcomes)
     first = next(iter(reports.values()))
     report = {
         **{key: value for key, value in first.items() if key != "medians"},
         "models": reports,
+        **measured,
         **(details or {}),
     }
     write_report(figure.parent / "report.json", report)

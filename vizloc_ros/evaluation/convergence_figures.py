@@ -18,7 +18,8 @@ from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.pose_refiner import MapAligner
 from vizloc_ros.pixloc.tracking_options import TrackingOptions
 
-_COLORS = (BLUE, ORANGE, GREEN, RED, MUTED, "#8b5cf6")
+_COLORS = (BLUE, ORANGE, GREEN, RED, MUTED, "#8b5cf6", "#06b6d4")  # an ablation has seven bars
+_LEGEND_COLUMNS = 3  # four names of variants are wider than a figure of four priors
 
 
 def plot_convergence(path: Path, ratios: Mapping[str, Mapping[str, float]]) -> None:
@@ -37,10 +38,10 @@ def plot_convergence(path: Path, ratios: Mapping[str, Mapping[str, float]]) -> N
             axes.bar(places, [100 * values[key] for key in sets], width, label=name, color=_COLORS[k % len(_COLORS)])
         axes.set_xticks(range(len(sets)), [readable(key).replace(", ", "\n") for key in sets])
         axes.set_ylabel("converged [%]")
-        axes.set_ylim(0, 105)
+        axes.set(xlim=(-0.6, len(sets) - 0.4), ylim=(0, 105))
         axes.grid(axis="y")
         axes.set_title("Ratio of alignments that end within 0.25 m and 1°")
-        figure.legend(loc="outside lower center", ncols=min(len(ratios), 4))
+        figure.legend(loc="outside lower center", ncols=min(len(ratios), _LEGEND_COLUMNS))
 
 
 _NUM_FIGURES = 6  # evenly spread over the run

@@ -15,6 +15,7 @@ from vizloc_ros.pixloc.correction import PoseEstimate, fused
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.optimizer.aligned_view import View
 from vizloc_ros.pixloc.optimizer.alignment import align
+from vizloc_ros.pixloc.optimizer.levels import FeaturesOnLevel, Level, PatchesOnLevel
 from vizloc_ros.pixloc.optimizer.pose_optimizer import Alignment
 from vizloc_ros.pixloc.pyramid import FeaturePyramid
 from vizloc_ros.pixloc.references import References
@@ -41,6 +42,21 @@ class MapAlignment:
     roll: Roll
 
 
+@dataclass(frozen=True)
+class UprightView:
+    """An image ready to be aligned, turned upright if its camera is rolled against the map.
+
+    Attributes:
+        view: features of the upright image, with the landmarks in view.
+        initial: prior of the upright camera, cam_from_map.
+        roll: roll of the camera against the map.
+    """
+
+    view: View
+    initial: Rigid3d
+    roll: Roll
+
+
 class MapAligner:
     """Aligns images with a map that has reference features. Calls may come from several threads."""
 
@@ -53,8 +69,8 @@ class MapAligner:
         self._selector = SubmapSelector(visual_map, self.options.submap, unit_features=extractor.unit_features)
         self._rolls = KeyframeRolls(visual_map.keyframe_poses)
 
-    def align(self, image: UInt8, camera: PinholeCamera, prior: Rigid3d, *, trace: bool = False) -> MapAlignment | None:
-        """Align an image from a pose prior map_from_cam; None if the map has no keyframes around it.
+    def view(self, image: UInt8, camera: PinholeCamera, prior: Rigid3d) -> UprightView | None:
+        """Prepare an image for alignments near a pose prior map_from_cam; None if the map has no keyframes around it.
 
         Raises:
             ImageError: the image is too small or too long.
@@ -62,15 +78,32 @@ class MapAligner:
         keyframes = self._selector.keyframes_around(prior)
         if not len(keyframes):
             return None
-        tracker, roll = self.options.tracker, self._rolls.roll_of(prior)
+        roll = self._rolls.roll_of(prior)
         upright = CameraImage(image, camera, self._map.info.intrinsics_correction(camera)).upright(roll, roll)
         initial = roll.upright_from_cam * prior.inverse() if roll is not Roll.NONE else prior.inverse()
         nearby = self._selector.references_of(keyframes, prior).dequantized(unit_features=self._extractor.unit_features)
-        references = in_view(nearby, initial, upright.camera, upright.correction, tracker.max_landmarks)
+        references = in_view(nearby, initial, upright.camera, upright.correction, self.options.tracker.max_landmarks)
         pyramid = self._extractor.extract(upright.image)
-        view = View(pyramid, references, upright.camera, upright.correction)
-        (alignment,) = align([view], [initial], self._extractor.learned, tracker.alignment, trace=trace)
-        return MapAlignment(alignment.turned_back(roll), references, pyramid, roll)
+        return UprightView(View(pyramid, references, upright.camera, upright.correction), initial, roll)
+
+    def align(self, image: UInt8, camera: PinholeCamera, prior: Rigid3d, *, trace: bool = False) -> MapAlignment | None:
+        """Align an image from a pose prior map_from_cam; as ``view``."""
+        upright = self.view(image, camera, prior)
+        if upright is None:
+            return None
+        view, learned = upright.view, self._extractor.learned
+        (alignment,) = align([view], [upright.initial], learned, self.options.tracker.alignment, trace=trace)
+        return MapAlignment(alignment.turned_back(upright.roll), view.references, view.pyramid, upright.roll)
+
+    def levels(self, upright: UprightView) -> dict[str, Level]:
+        """Return the levels on which an image is aligned near its initial pose, by name: coarse to fine."""
+        view, learned, options = upright.view, self._extractor.learned, self.options.tracker.alignment
+        levels: dict[str, Level] = {
+            f"level {k}": FeaturesOnLevel(k, view, 1, learned, options) for k in reversed(range(len(view.pyramid)))
+        }
+        if options.fine.enabled and (patches := view.patches) is not None:
+            levels["fine level"] = PatchesOnLevel(view, *patches, upright.initial, options)
+        return levels
 
 
 MAX_REFINEMENT = 1.0  # m; a refinement that moves a localizer's pose farther has converged to another minimum
