@@ -31,7 +31,8 @@ def align(
     """Align images of one instant with landmarks, from each of several initial poses.
 
     Several initial poses cost little more than one if only the best of them go on to the finest feature level. If
-    images and references have patches, these are aligned last, see ``_refined``.
+    images and references have patches, these are aligned last, see ``_refined``. An alignment on all levels from one
+    initial pose that fits badly is tried again from finer levels on, see ``_retried``.
 
     Args:
         views: image of the camera, or those of the cameras of a rig; one or more.
@@ -56,33 +57,84 @@ def align(
                 f"the image has {len(view.pyramid)} levels, the reference features {len(view.references.levels)}, and "
                 f"the damping {levels}: they must be of the same network"
             )
-    options = options or AlignmentOptions()
-
-    def level_at(index: int) -> list[FeaturesOnLevel]:
-        return [FeaturesOnLevel(index, view, len(initial_poses), learned, options) for view in views]
-
-    optimizer = PoseOptimizer(initial_poses, levels, options, accurate=accurate, trace=trace)
+    features = _FeatureAlignment(views, initial_poses, learned, options or AlignmentOptions(), accurate, trace)
     first = levels - 1 if coarsest is None else coarsest
-    for index in range(first, 0, -1):
-        of_views = level_at(index)
-        if accurate and index < first:
-            optimizer.prefer_initial(of_views)
-        optimizer.run(of_views)
-    finest, has_fine = level_at(0), options.fine.enabled and any(view.patches for view in views)
-    if accurate and first > 0:
-        optimizer.prefer_initial(finest)
-    if has_fine:
-        for each in finest:
-            each.min_motion = options.coarse_min_motion  # the fine level finds the rest
-    if finalists is not None:
-        optimizer.keep_best(finalists)
-    optimizer.run(finest)
-    alignments = optimizer.outcomes(finest)
-    if not has_fine:
+    alignments = features.run(first, finalists)
+    if len(initial_poses) == 1 and first == levels - 1:
+        alignments = [_retried(alignments[0], features, first)]
+    if not features.has_fine:
         return alignments
-    return [a if a.failure else _refined(a, views, options) for a in alignments]
+    return [a if a.failure else _refined(a, views, features.options) for a in alignments]
 
 
+class _FeatureAlignment:
+    """Alignment on the feature levels, from the same initial poses each time."""
+
+    def __init__(
+        self,
+        views: Sequence[View],
+        initial_poses: Sequence[Rigid3d],
+        learned: LearnedAlignment,
+        options: AlignmentOptions,
+        accurate: bool,
+        trace: bool,
+    ) -> None:
+        """Keep what is aligned; see ``align``."""
+        self.options = options
+        self.has_fine = options.fine.enabled and any(view.patches for view in views)
+        self._views, self._initial_poses, self._learned = views, initial_poses, learned
+        self._accurate, self._trace = accurate, trace
+        self._levels: dict[int, list[FeaturesOnLevel]] = {}  # used again where an alignment is tried again
+
+    def run(self, first: int, finalists: int | None = None) -> list[Alignment]:
+        """Align from level ``first`` to the finest one; outcomes and ``finalists`` as of ``align``."""
+        optimizer = PoseOptimizer(
+            self._initial_poses,
+            len(self._learned.dampings),
+            self.options,
+            accurate=self._accurate,
+            trace=self._trace,
+        )
+        for index in range(first, 0, -1):
+            of_views = self._level_at(index)
+            if self._accurate and index < first:
+                optimizer.prefer_initial(of_views)
+            optimizer.run(of_views)
+        finest = self._level_at(0)
+        if self._accurate and first > 0:
+            optimizer.prefer_initial(finest)
+        if finalists is not None:
+            optimizer.keep_best(finalists)
+        optimizer.run(finest)
+        return optimizer.outcomes(finest)
+
+    def _level_at(self, index: int) -> list[FeaturesOnLevel]:
+        if index not in self._levels:
+            poses = len(self._initial_poses)
+            of_views = [FeaturesOnLevel(index, view, poses, self._learned, self.options) for view in self._views]
+            if index == 0 and self.has_fine:
+                for each in of_views:
+                    each.min_motion = self.options.coarse_min_motion  # the fine level finds the rest
+            self._levels[index] = of_views
+        return self._levels[index]
+
+
+def _retried(alignment: Alignment, features: _FeatureAlignment, first: int) -> Alignment:
+    """Return the best of an alignment that fits badly and of those without the coarsest level, or the coarsest two.
+
+    A cell of the coarsest level is as large as a window of a house. In an image that is mostly covered, dark or
+    overexposed, there is little in it that looks as in the map: it leads away from a prior that finer levels would
+    correct. Fitting well ends the search, so it costs nothing where images are good.
+    """
+    tried = [alignment]
+    for level in range(first - 1, max(first - 1 - _RETRIES, 0), -1):
+        if not tried[-1].failure and tried[-1].inlier_ratio >= features.options.retry_below:
+            break
+        tried += features.run(level)
+    return min(tried, key=lambda each: (bool(each.failure), each.cost))
+
+
+_RETRIES = 2  # levels left out at most
 _SHARPNESS_LANDMARKS = 250  # that the sharpness of an image is judged by
 
 

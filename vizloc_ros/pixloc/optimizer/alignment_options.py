@@ -60,6 +60,12 @@ class AlignmentOptions(Options):
     inlier_distance: float = Field(
         0.7, gt=0, le=2, description="maximum distance of the unit features of an inlier, on the finest level"
     )
+    retry_below: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="inlier ratio below which an alignment on all levels is tried again without the coarsest ones",
+    )
     fine: FineOptions = FineOptions()
 
 
