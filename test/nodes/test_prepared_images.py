@@ -16,6 +16,7 @@ from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.nodes import prepared_images
 from vizloc_ros.nodes.prepared_images import ImagePreparation, PreparedImages
 from vizloc_ros.nodes.tracker_input import MountedImage, TrackerInput
+from vizloc_ros.pixloc.tracker import Tracker
 from vizloc_ros.ros.rig_join import Instant
 from vizloc_ros.timing import Stopwatch
 
@@ -47,6 +48,41 @@ def test_an_image_comes_with_its_durations_and_without_features_that_nobody_need
     assert (image.image == 7).all()
     assert (prepared.instant.items, image.camera, prepared.features) == ({"": 7}, CAMERA, {})
     assert list(prepared.timings_ms) == ["tracker_decode"]
+
+
+class Extracting:
+    """Tracker that tracks, and whose features are the images' gray values."""
+
+    is_tracking = True
+
+    @property
+    def aligner(self) -> Extracting:
+        return self
+
+    views = aligner
+
+    def extract(self, camera: str, image: np.ndarray) -> tuple[str, int]:
+        return camera, int(image[0, 0])
+
+
+@pytest.mark.parametrize(("fast", "extracted"), [(False, [1, 2, 3, 4, 5]), (True, [1, 3, 5])])
+def test_of_fast_images_every_other_one_has_features(fast: bool, extracted: list[int]) -> None:
+    preparation, found = ImagePreparation(), []
+    for number in range(1, 6):
+        instant, source = Instant({"": number}, ()), cast(TrackerInput, Numbers())
+        prepared = preparation.prepare(instant, source, cast(Tracker, Extracting()), fast=fast)
+        assert prepared.patches_first is not bool(prepared.features)
+        found += [features[1] for features in prepared.features.values()]
+        prepared.release()
+    assert found == extracted
+
+
+def test_fast_images_of_a_tracker_that_is_lost_are_all_aligned_with_features() -> None:
+    preparation = ImagePreparation()
+    for number in range(3):
+        prepared = preparation.prepare(Instant({"": number}, ()), cast(TrackerInput, Numbers()), None, fast=True)
+        assert not prepared.patches_first
+        prepared.release()
 
 
 def test_what_cannot_be_used_is_passed_on_with_the_reason() -> None:

@@ -37,3 +37,11 @@ def test_only_the_last_items_count() -> None:
     for _ in range(32):
         pace.took(0.05)
     assert pace.keeps_up
+
+
+def test_the_interval_is_the_mean_one_of_the_last_items() -> None:
+    assert pace_of([0.1 * i for i in range(7)], []).interval == float("inf")
+    assert pace_of([0.0, 0.01, 0.03, 0.1, 0.11, 0.12, 0.13, 0.7], []).interval == pytest.approx(0.1)
+    assert pace_of([10.0 * i for i in range(40)] + [400 + 0.03 * i for i in range(32)], []).interval == pytest.approx(
+        0.03
+    )

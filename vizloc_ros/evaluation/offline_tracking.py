@@ -33,7 +33,7 @@ from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.option_tree import OptionTree
 from vizloc_ros.parallel import Progress, silent
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
-from vizloc_ros.pixloc.image_aligner import SubmapSource
+from vizloc_ros.pixloc.frame_views import SubmapSource
 from vizloc_ros.pixloc.motion import KnownPose
 from vizloc_ros.pixloc.references import References
 from vizloc_ros.pixloc.submap import Submap, SubmapOptions, SubmapSelector

@@ -169,7 +169,8 @@ class PixLocTrackerNode(MapUserNode):
             return
         loaded = self._loaded
         tracker = loaded[0] if loaded is not None and not self._fault else None
-        dropped = self._aligning.submit(self._preparation.prepare(instant, self._input, tracker))
+        fast = self.input_interval < self.options.feature_period
+        dropped = self._aligning.submit(self._preparation.prepare(instant, self._input, tracker, fast=fast))
         for prepared in dropped:
             prepared.release()
         self.diagnostics.count("dropped", len(dropped))
@@ -207,7 +208,8 @@ class PixLocTrackerNode(MapUserNode):
                 self._tf.forget()
             moved = self._sensors.at(stamp_ns, base_from_rig, self._input.extrinsics)
             frame = Frame(self._camera_images(images, base_from_rig, info), stamp_ns, *moved)
-            tracked = tracker.track(frame, prepared.features if prepared.tracker is tracker else None)
+            features = prepared.features if prepared.tracker is tracker else None
+            tracked = tracker.track(frame, features, patches_first=prepared.patches_first)
             mounts = {image.name: image.base_from_cam for image in images}
             self._submaps.expect_priors({} if tracked.state is TrackerState.TRACKING else mounts)
             if previous_state is not TrackerState.TRACKING:
@@ -305,6 +307,7 @@ class PixLocTrackerNode(MapUserNode):
             diagnostics.report(level, f"{tracked.state.value}: {missing or tracked.reason}{without}")
             return
         diagnostics.count("tracked")
+        diagnostics.count("by_patches", int(tracked.by_patches))
         if tracked.alignment is not None:
             diagnostics.set_value("position_std_m", max_position_std(tracked.alignment.covariance))
         if self.options.cameras:

@@ -1,26 +1,23 @@
 """Alignment of the images of one instant, with as much effort as their pose needs (PixLoc, section 3.2)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
 from pycolmap import Rigid3d
 
-from vizloc_ros.arrays import Float64, UInt8
+from vizloc_ros.arrays import Float64
 from vizloc_ros.geometry.poses import pose_error
-from vizloc_ros.geometry.quarter_turns import Roll
 from vizloc_ros.pixloc.correction import PoseEstimate
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
+from vizloc_ros.pixloc.frame_views import FrameViews, RememberedFrame, RollSource, SubmapSource, upright
 from vizloc_ros.pixloc.motion import Prediction
 from vizloc_ros.pixloc.optimizer.aligned_view import View
-from vizloc_ros.pixloc.optimizer.alignment import align
+from vizloc_ros.pixloc.optimizer.alignment import align, align_patches
 from vizloc_ros.pixloc.optimizer.pose_optimizer import Alignment
-from vizloc_ros.pixloc.pyramid import FeaturePyramid
-from vizloc_ros.pixloc.references import References
-from vizloc_ros.pixloc.search import coarsest_needed, initial_poses_around
-from vizloc_ros.pixloc.submap import in_view
-from vizloc_ros.pixloc.tracking import CameraImage, Frame, Tracked, TrackerOptions, TrackerState
+from vizloc_ros.pixloc.search import coarsest_needed, initial_poses_around, is_within_patches
+from vizloc_ros.pixloc.tracking import Tracked, TrackerOptions, TrackerState
 from vizloc_ros.pixloc.verification import Verification, agreement_ratio, do_contradict, is_unlike, unlike_views, verify
 from vizloc_ros.timing import Stopwatch
 
@@ -29,36 +26,6 @@ _ACCURATE = 0.5  # m; standard deviation of a prediction, up to which coarse lev
 _FINALISTS = 2  # of the other initial poses, that go on to the finest level
 _SPREAD = (1.0, 2.0)  # limits of the factor on other initial poses, which is the std of the predicted position [m]
 _RETRY_EVERY = 3  # failed images in a row: retries for each of them would cost the next images
-
-
-UprightFeatures = tuple[Roll, FeaturePyramid]
-"""Features of an image that was turned upright, and the roll of its camera for which it was turned."""
-SubmapSource = Callable[[Rigid3d, str], References | None]
-"""Function that returns the reference features around a pose map_from_cam of a camera, by its name; None without."""
-RollSource = Callable[[Rigid3d], Roll]
-"""Function that returns the roll of a camera at a pose map_from_cam against the map's images."""
-
-
-def upright(_map_from_cam: Rigid3d) -> Roll:
-    """``RollSource`` of a camera that is as the map's."""
-    return Roll.NONE
-
-
-@dataclass
-class RememberedFrame:
-    """A frame of the recent past.
-
-    Attributes:
-        frame: images with their cameras and time.
-        features: by camera, features of its image, once they were extracted.
-        map_from_cam: accepted pose, if there is one.
-        covariance: (6, 6) covariance of its alignment [m^2, m rad, rad^2], if it was aligned.
-    """
-
-    frame: Frame
-    features: dict[str, UprightFeatures] = field(default_factory=dict)
-    map_from_cam: Rigid3d | None = None
-    covariance: Float64 | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +74,12 @@ class _Attempt:
 
 
 class ImageAligner:
-    """Aligns images from predicted poses, and verifies the result. For one thread, but for ``extract``."""
+    """Aligns images from predicted poses, and verifies the result. For one thread, but for ``views.extract``.
+
+    Attributes:
+        options: options of the tracker.
+        views: source of the views that are aligned.
+    """
 
     def __init__(
         self,
@@ -118,13 +90,8 @@ class ImageAligner:
     ) -> None:
         """Keep the sources; see ``Tracker``."""
         self.options = options
-        self._submaps, self._extractor, self._roll_of = submaps, extractor, roll_of
-        self._rolls: dict[str, Roll] = {}  # of the last image of each camera
-
-    def has_landmarks(self, frame: Frame, map_from_cam: Rigid3d) -> bool:
-        """Return True if there are landmarks around one of the cameras of a frame, at a pose of the rig."""
-        found = [self._submaps(image.map_from_cam(map_from_cam), image.name) for image in frame.images]
-        return any(references is not None for references in found)
+        self.views = FrameViews(extractor, submaps, roll_of)
+        self._learned = extractor.learned
 
     def align(
         self,
@@ -133,6 +100,8 @@ class ImageAligner:
         stopwatch: Stopwatch,
         state: TrackerState,
         failures: int = 0,
+        *,
+        patches_first: bool = False,
     ) -> Tracked:
         """Align the images of one instant; those of cameras that are rolled against the map as if they were upright.
 
@@ -145,40 +114,41 @@ class ImageAligner:
             stopwatch: durations by stage.
             state: state of the tracker before the frame, which the result has, too.
             failures: failed frames in a row before it.
+            patches_first: True to save the features of a frame whose patches alone give a pose that is sure, but of the
+                first one of a track, or after a failed one.
         """
-        roll = self._roll_of(prediction.map_from_cam)
-        predicted = prediction if roll is Roll.NONE else prediction.moved(roll.inverse.upright_from_cam)
-        views: dict[str, View] = {}
-        left_out: dict[str, str] = {}
-        for image in remembered.frame.images:
-            of_image = roll
-            if image.cam_from_rig is not None:
-                of_image = self._roll_of(image.map_from_cam(prediction.map_from_cam))
-            self._rolls[image.name] = of_image
-            view = self._view(remembered, image.upright(of_image, roll), of_image, predicted, stopwatch)
-            if isinstance(view, View):
-                views[image.name] = view
-            else:
-                left_out[image.name] = view
-        if not views:
-            return Tracked(state, None, None, named(left_out))
-        query = _Query(views, left_out, predicted, stopwatch, state, failures)
-        return self._align_upright(query).turned_back(roll)
+        if patches_first and state is TrackerState.TRACKING and not failures:
+            by_patches = self._by_patches(remembered, prediction, stopwatch, state)
+            if by_patches is not None:
+                return by_patches
+        of_frame = self.views.of(remembered, prediction, self.options, stopwatch)
+        if not of_frame.views:
+            return Tracked(state, None, None, named(of_frame.left_out))
+        query = _Query(of_frame.views, of_frame.left_out, of_frame.prediction, stopwatch, state, failures)
+        return self._align_upright(query).turned_back(of_frame.roll)
 
-    def _view(
-        self, remembered: RememberedFrame, image: CameraImage, roll: Roll, prediction: Prediction, stopwatch: Stopwatch
-    ) -> View | str:
-        """Return what the alignment of an upright image needs, or the reason why it cannot be aligned."""
-        map_from_cam = image.map_from_cam(prediction.map_from_cam)
-        submap = self._submaps(map_from_cam, image.name)
-        if submap is None:
-            return "the map has no landmarks around the predicted pose"
-        max_landmarks = self.options.max_landmarks
-        references = in_view(submap, map_from_cam.inverse(), image.camera, image.correction, max_landmarks)
-        if len(references) < self.options.alignment.min_landmarks:
-            return f"only {len(references)} landmarks where the camera is predicted to look"
-        pyramid = self._pyramid(remembered, image, roll, stopwatch)
-        return View(pyramid, references, image.camera, image.correction, image.cam_from_rig)
+    def _by_patches(
+        self, remembered: RememberedFrame, prediction: Prediction, stopwatch: Stopwatch, state: TrackerState
+    ) -> Tracked | None:
+        """Return the pose of a frame by its patches alone, if that is sure.
+
+        The patches of all its images must be there, near where they are predicted, and look as in the map.
+        """
+        if not self.options.alignment.fine.enabled:
+            return None
+        of_frame = self.views.of(remembered, prediction, self.options, stopwatch, patches_alone=True)
+        views, predicted = list(of_frame.views.values()), of_frame.prediction
+        if of_frame.left_out or not all(is_within_patches(view, predicted) for view in views):
+            return None
+        with stopwatch("align"):
+            alignment = align_patches(views, predicted.map_from_cam.inverse(), self.options.alignment)
+        if alignment is None:
+            return None
+        query = _Query(of_frame.views, {}, predicted, stopwatch, state, 0)
+        attempt = _Attempt(query, alignment, self._verify(query, alignment))
+        if attempt.verification.reason or attempt.verification.ambiguous:
+            return None
+        return replace(self._tracked(attempt), by_patches=True).turned_back(of_frame.roll)
 
     def _align_upright(self, query: _Query) -> Tracked:
         """Align upright images, with more effort while their pose is ambiguous or has failed.
@@ -187,7 +157,7 @@ class ImageAligner:
         """
         coarsest = max(coarsest_needed(view, query.prediction) for view in query.views.values())
         attempt = self._align_from_prediction(query, coarsest)
-        if coarsest < len(self._extractor.learned.dampings) - 1 and self._is_worth_retrying(attempt):
+        if coarsest < len(self._learned.dampings) - 1 and self._is_worth_retrying(attempt):
             retried = self._align_from_prediction(attempt.query)
             attempt = replace(retried, num_initial_poses=attempt.num_initial_poses + retried.num_initial_poses)
         if self._is_worth_retrying(attempt):
@@ -280,7 +250,7 @@ class ImageAligner:
             return align(
                 list(query.views.values()),
                 [map_from_cam.inverse() for map_from_cam in poses],
-                self._extractor.learned,
+                self._learned,
                 self.options.alignment,
                 coarsest=coarsest,
                 finalists=_FINALISTS,
@@ -321,22 +291,6 @@ class ImageAligner:
             prediction=query.prediction,
             cameras=tuple(query.views),
         )
-
-    def extract(self, camera: str, image: UInt8) -> UprightFeatures:
-        """Extract the features of an (H, W) image of a camera that is rolled as in its last image. For any thread."""
-        roll = self._rolls.get(camera, Roll.NONE)
-        return roll, self._extractor.extract(roll.turn_image(image))
-
-    def _pyramid(
-        self, remembered: RememberedFrame, image: CameraImage, roll: Roll, stopwatch: Stopwatch
-    ) -> FeaturePyramid:
-        """Return the features of an upright image; extracted once, also if it is aligned again to catch up."""
-        known_roll, pyramid = remembered.features.get(image.name, (roll, None))
-        if pyramid is None or known_roll is not roll:
-            with stopwatch("features"):
-                pyramid = self._extractor.extract(image.image)
-            remembered.features[image.name] = roll, pyramid
-        return pyramid
 
 
 def named(reasons: Mapping[str, str]) -> str:

@@ -45,7 +45,7 @@ class FeaturePyramid:
     """Feature levels of one image.
 
     Attributes:
-        levels: levels, finest first; at least one.
+        levels: levels, finest first; none of an image whose patches alone are aligned.
         image_size: (width, height) of the image [px].
         smoothed: image for the patches of the fine level; None without this level.
     """

@@ -14,16 +14,9 @@ from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.geometry.se3 import interpolated
 from vizloc_ros.pixloc.correction import Correction, PoseEstimate
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
+from vizloc_ros.pixloc.frame_views import RememberedFrame, RollSource, SubmapSource, UprightFeatures, upright
 from vizloc_ros.pixloc.gyroscope_trust import GyroscopeTrust
-from vizloc_ros.pixloc.image_aligner import (
-    ImageAligner,
-    RememberedFrame,
-    RollSource,
-    SubmapSource,
-    UprightFeatures,
-    named,
-    upright,
-)
+from vizloc_ros.pixloc.image_aligner import ImageAligner, named
 from vizloc_ros.pixloc.motion import KnownPose, MotionModel, Prediction
 from vizloc_ros.pixloc.odometry_trust import OdometryTrust
 from vizloc_ros.pixloc.standstill import Standstill
@@ -162,12 +155,15 @@ class Tracker:
             return False
         return self._compare(prior)
 
-    def track(self, frame: Frame, features: Mapping[str, UprightFeatures] | None = None) -> Tracked:
+    def track(
+        self, frame: Frame, features: Mapping[str, UprightFeatures] | None = None, *, patches_first: bool = False
+    ) -> Tracked:
         """Track the next image: predict its pose, align, verify, and update the state and the motion model.
 
         Args:
             frame: images of one instant.
             features: by camera, features of its image, if they were extracted before.
+            patches_first: True to align patches alone if that gives a sure pose, in a fraction of the time.
 
         Raises:
             VizlocError: the image cannot be used; the state and the motion model stay as they were.
@@ -186,9 +182,10 @@ class Tracker:
             prediction = self._predict(frame)
             if prediction is None:
                 return Tracked(self.state, None, None, "no pose to start from yet", timings_ms=stopwatch.milliseconds)
-            tracked = self.aligner.align(current, prediction, stopwatch, self.state, self._failures)
+            before = self.state, self._failures
+            tracked = self.aligner.align(current, prediction, stopwatch, *before, patches_first=patches_first)
             if tracked.map_from_cam is None and (other := self._by_images_alone(frame, prediction)) is not None:
-                retried = self.aligner.align(current, other, stopwatch, self.state, self._failures)
+                retried = self.aligner.align(current, other, stopwatch, *before)
                 if retried.map_from_cam is not None and not self._turned_too_far(retried, prediction, frame):
                     tracked, prediction = retried, other
                 elif self._turn_to(frame) is not None:  # a wrong turn is no sign that the images are of another place
@@ -314,7 +311,7 @@ class Tracker:
 
     def _own_pose_at(self, stamp_ns: int) -> tuple[Rigid3d | None, Float64 | None]:
         """Pose of the track at a time, between those of two images if need be, and its covariance if it was aligned."""
-        known = [r for r in self._history if r.map_from_cam is not None]
+        known = [each for each in self._history if each.map_from_cam is not None]
         before = next((r for r in reversed(known) if r.frame.stamp_ns <= stamp_ns), None)
         after = next((r for r in known if r.frame.stamp_ns >= stamp_ns), None)
         if before is None or after is None or before.map_from_cam is None or after.map_from_cam is None:
@@ -329,7 +326,7 @@ class Tracker:
 
         If there are many, only some are aligned. The prior waits until the landmarks around it have arrived.
         """
-        if not self.aligner.has_landmarks(self._history[-1].frame, prior.map_from_cam):
+        if not self.aligner.views.has_landmarks(self._history[-1].frame, prior.map_from_cam):
             return
         self._prior = None
         self._motion.restart(prior)

@@ -146,6 +146,7 @@ class Tracked:
         timings_ms: durations by stage [ms].
         cameras: names of the cameras that the pose is from.
         left_out: reason for each camera of a rig whose image has no part in the result.
+        by_patches: True if patches alone were aligned.
     """
 
     state: TrackerState
@@ -160,6 +161,7 @@ class Tracked:
     timings_ms: dict[str, float] = field(default_factory=dict)
     cameras: tuple[str, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
+    by_patches: bool = False
 
     def turned_back(self, roll: Roll) -> "Tracked":
         """Result for a camera that is rolled, from that for the upright camera."""

@@ -287,8 +287,15 @@ class LocalizerOptions(DeadlineOptions, RigOptions):
 class TrackerNodeOptions(ImageOptions, RigOptions, PyramidOptions):
     """Options of the tracker's node."""
 
-    settable = ("deadline", "tracker")
+    settable = ("deadline", "feature_period", "tracker")
 
+    feature_period: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="mean time between images below which every other one is aligned by its patches alone, if that "
+        "gives a sure pose; 0: none [s]",
+    )
     camera_wait: float = Field(
         0.05,
         ge=0,

@@ -65,6 +65,11 @@ class PipelineNode(ManagedNode):
         self.diagnostics.report(level, message)
         self.get_logger().warning(message, throttle_duration_sec=5.0)
 
+    @property
+    def input_interval(self) -> float:
+        """Mean time between the last inputs of the node's worker [s]; infinite before some have come."""
+        return self._worker.interval
+
     def is_overdue(self, header: Header, deadline: float) -> bool:
         """Tell whether an image is older than a deadline [s] now that its turn comes, and count it then; 0: none."""
         age = self.age(stamp_to_ns(header.stamp)) if deadline else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -37,13 +38,23 @@ class Pace:
             self._durations.append(seconds)
 
     @property
+    def interval(self) -> float:
+        """Mean time between the last items [s]; infinite before some have arrived."""
+        with self._lock:
+            return self._interval()
+
+    @property
     def keeps_up(self) -> bool:
         """True if items are processed in less time than they arrive in, and for the first ones."""
         with self._lock:
-            if len(self._arrivals) < _MIN_ITEMS or len(self._durations) < _MIN_ITEMS:
+            if len(self._durations) < _MIN_ITEMS:
                 return True
-            interval = (self._arrivals[-1] - self._arrivals[0]) / (len(self._arrivals) - 1)
-            return sum(self._durations) / len(self._durations) < interval
+            return sum(self._durations) / len(self._durations) < self._interval()
+
+    def _interval(self) -> float:
+        if len(self._arrivals) < _MIN_ITEMS:
+            return math.inf
+        return (self._arrivals[-1] - self._arrivals[0]) / (len(self._arrivals) - 1)
 
 
 T = TypeVar("T")
@@ -107,6 +118,11 @@ class Worker(Generic[T]):
         self._pace = Pace()
         self._thread = threading.Thread(target=self._run, args=(self._mailbox,), name=self._name, daemon=True)
         self._thread.start()
+
+    @property
+    def interval(self) -> float:
+        """Mean time between the last items that were submitted [s]; infinite before some were."""
+        return self._pace.interval
 
     def submit(self, item: T) -> list[T]:
         """Add an item and return those that are dropped for it. Never blocks."""

@@ -8,6 +8,7 @@ import numpy as np
 from vizloc_ros.arrays import Float32, UInt8
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.optimizer.alignment_options import LearnedAlignment
+from vizloc_ros.pixloc.patches import SmoothedImage
 from vizloc_ros.pixloc.pyramid import FeatureLevel, FeaturePyramid
 
 _DAMPING = 1e-2  # in place of the learned one
@@ -38,6 +39,10 @@ class Variant:
         """Extract the changed pyramid; as ``PyramidExtractor.extract``."""
         pyramid = self._base.extract(image)
         return replace(pyramid, levels=tuple(map(self._change_level, range(len(pyramid)), pyramid.levels)))
+
+    def smoothed(self, image: UInt8) -> SmoothedImage | None:
+        """Return the image of the base for patches."""
+        return self._base.smoothed(image)
 
     def _change_level(self, index: int, level: FeatureLevel) -> FeatureLevel:
         return level
@@ -75,6 +80,9 @@ class Coarse(Variant):
     def extract(self, image: UInt8) -> FeaturePyramid:
         """Extract the pyramid without the image of the patches; as ``PyramidExtractor.extract``."""
         return replace(self._base.extract(image), smoothed=None)
+
+    def smoothed(self, _image: UInt8) -> None:
+        """Return nothing."""
 
 
 class Compact(Variant):

@@ -64,3 +64,8 @@ class NetworkExtractor:
             size,
             SmoothedImage.of(fitted, size),
         )
+
+    def smoothed(self, image: UInt8) -> SmoothedImage:
+        """Return the image for patches, without running the network; as ``PyramidExtractor.smoothed``."""
+        fitted = scale_to_multiples(gray_image(image), self._long_side)
+        return SmoothedImage.of(fitted, (image.shape[1], image.shape[0]))

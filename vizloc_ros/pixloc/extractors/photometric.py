@@ -49,6 +49,9 @@ class IntensityExtractor:
             shrunk = np.asarray(cv2.resize(shrunk, half, interpolation=cv2.INTER_AREA), np.float32)
         return FeaturePyramid(tuple(levels), size)
 
+    def smoothed(self, _image: UInt8) -> None:
+        """Return nothing: its finest level are such patches."""
+
 
 def _patches(image: Float32) -> Float32:
     """Return (H, W, 8) intensities of the pattern around every pixel; the border is replicated."""

@@ -6,6 +6,7 @@ from typing import Protocol
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.features.device import Device
 from vizloc_ros.pixloc.optimizer.alignment_options import LearnedAlignment
+from vizloc_ros.pixloc.patches import SmoothedImage
 from vizloc_ros.pixloc.pyramid import FeaturePyramid
 
 
@@ -32,6 +33,13 @@ class PyramidExtractor(Protocol):
 
         Raises:
             ImageError: the image is too small or too long.
+        """
+        ...
+
+    def smoothed(self, image: UInt8) -> SmoothedImage | None:
+        """Return the image for patches alone, in a fraction of the time; None without the fine level.
+
+        As that of the pyramid; raises as ``extract``.
         """
         ...
 

@@ -148,24 +148,10 @@ def _refined(coarse: Alignment, views: Sequence[View], options: AlignmentOptions
     The refined pose has the covariance of the fine level. Cost, inliers and number of landmarks stay those of the
     features, by which alignments are verified.
     """
-    fine = options.fine
-    levels, sharpness = [], 1.0
-    for view in views:
-        if (patches := view.patches) is None:
-            continue
-        level = PatchesOnLevel(view, *patches, coarse.cam_from_map, options)
-        if (own := level.sharpness(_SHARPNESS_LANDMARKS)) > fine.min_sharpness:
-            levels.append(level)
-            sharpness = min(sharpness, own)
-    if not levels:
+    if (found := _aligned_patches(views, coarse.cam_from_map, options, trace=bool(coarse.trace))) is None:
         return coarse
+    (refined, sharpness), fine = found, options.fine
     max_deviation = fine.max_deviation * ((sharpness - fine.min_sharpness) / (1 - fine.min_sharpness))
-    optimizer = PoseOptimizer([coarse.cam_from_map], 1, options, trace=bool(coarse.trace))
-    optimizer.run(levels)
-    (refined,) = optimizer.outcomes(levels)
-    descended = refined.cost <= optimizer.first_costs()[0]
-    if refined.failure or not descended or refined.inlier_ratio < fine.min_inlier_ratio:
-        return coarse
     if not _deviation(coarse, refined) <= max_deviation:
         return coarse
     return replace(
@@ -175,6 +161,38 @@ def _refined(coarse: Alignment, views: Sequence[View], options: AlignmentOptions
         covariance=refined.covariance,
         trace=(*coarse.trace, *refined.trace[1:]),
     )
+
+
+def align_patches(views: Sequence[View], initial_pose: Rigid3d, options: AlignmentOptions) -> Alignment | None:
+    """Align patches alone, from a pose rig_from_map that is right to some pixels; None where they do not tell.
+
+    Cost, inliers and number of landmarks of the outcome are those of the patches. See ``_refined``.
+    """
+    found = _aligned_patches(views, initial_pose, options)
+    return None if found is None else found[0]
+
+
+def _aligned_patches(
+    views: Sequence[View], initial_pose: Rigid3d, options: AlignmentOptions, *, trace: bool = False
+) -> tuple[Alignment, float] | None:
+    """Align the patches of the images that are sharp enough; return how sharp the least sharp one is, too."""
+    fine, sharp = options.fine, []
+    for view in views:
+        if (patches := view.patches) is None:
+            continue
+        level = PatchesOnLevel(view, *patches, initial_pose, options)
+        if (own := level.sharpness(_SHARPNESS_LANDMARKS)) > fine.min_sharpness:
+            sharp.append((level, own))
+    if not sharp:
+        return None
+    levels = [level for level, _ in sharp]
+    optimizer = PoseOptimizer([initial_pose], 1, options, trace=trace)
+    optimizer.run(levels)
+    (aligned,) = optimizer.outcomes(levels)
+    descended = aligned.cost <= optimizer.first_costs()[0]
+    if aligned.failure or not descended or aligned.inlier_ratio < fine.min_inlier_ratio:
+        return None
+    return aligned, min(own for _, own in sharp)
 
 
 def _deviation(coarse: Alignment, refined: Alignment) -> float:
