@@ -110,6 +110,18 @@ def test_the_first_pose_after_a_loss_is_withheld(motion: Motion, lag: float, gap
         assert (result.published_wrong, result.withheld_right) == (0, 0)
 
 
+@pytest.mark.parametrize("motion", [straight, swerving])
+def test_a_buffer_that_is_sent_after_a_pause_is_late_until_it_is_empty(motion: Motion) -> None:
+    """After two seconds without an image, the next ones come late, and the lag shrinks by half a second per second."""
+
+    def lag(seconds: float) -> float:
+        return max(0.0, 1.9 - 0.5 * (seconds - 6.0)) if seconds >= 6.0 else 0.0
+
+    result = drive(motion, lag, has_pose=lambda seconds: not ONSET < seconds < 6.0, until=20.0)
+    assert result.published_wrong == 0
+    assert result.withheld_right <= 20, "from a small lag to none it takes a while to be sure"
+
+
 def with_drift(motion: Motion, share: float) -> Motion:
     """The same way, with distances and angles that are wrong by a share."""
 

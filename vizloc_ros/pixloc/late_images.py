@@ -8,7 +8,7 @@ with each other. With the odometry since the last pose that was believed, the an
 and that of a late one has odom_from_cam(t - lag) instead. Where the wheels spin, or the odometry has a wrong scale, the
 images fall behind it, too. But they never show what was before the anchor: the vehicle is seen to go on, and not to
 jump back on its way. So such a pose is late for sure. After a break in which much may have happened, one that fits a
-lag is taken for late, too, but only as long as the same lag explains all that follow.
+lag is taken for late, too, but only until one does not fit this lag or a shorter one.
 """
 
 from bisect import bisect_left
@@ -28,13 +28,14 @@ _APART, _APART_DEG = 0.5, 5.0  # m, deg; a lag of less motion does no harm, and 
 _POSE_ERROR, _POSE_ANGLE = 0.1, 1.0  # m, deg; and three standard deviations, of which at most so much is believed
 _MAX_DRIFT = 0.06  # of the motion; odometry is within some percent
 _PROOF, _PROOF_DEG = 1.0, 6.0  # m, deg; motion over which the odometry must have been right
-_FOLLOWED, _FOLLOWED_DEG = 3.0, 15.0  # m, deg; after which the anchor follows an unsure lag; over less, all would fit
-_SAME_LAG = 0.5  # of the tolerance; what the odometry drifts is no change of the lag
+_FOLLOWED, _FOLLOWED_DEG = 3.0, 15.0  # m, deg; after which the anchor follows an unsure lag; over less, many fit
+_SAME_LAG = 0.2  # of the tolerance; the lag before is taken if it fits almost as well: drift is no change of it
+_CAUGHT_UP, _STEADY, _STEADY_FOR = 0.2, 0.03, 1.5  # of the longest lag; s; s, in which it has not become shorter
 _BREAK = 0.25  # s; without a pose
 _MAX_BREAK = 10.0  # s; the odometry drifts
 _CONTRADICTIONS = 3  # poses in a row that fit no moment, after which the vehicle is elsewhere, or the odometry wrong
 _JUMP, _MAX_ACCELERATION = 0.3, 30.0  # m, m/s^2; more is no motion of a vehicle
-_SPACING, _MAX_GAP = 0.04, 1.5  # s; between poses of the odometry
+_SPACING, _MAX_GAP = 0.04, 5.0  # s; between poses of the odometry
 
 
 class LateImages:
@@ -60,6 +61,7 @@ class LateImages:
         self._proof_from: KnownPose | None = None  # pose that the odometry is compared with over a meter
         self._is_proven = self._is_sure = False
         self._lag_ns = self._seen_ns = self._contradictions = 0
+        self._longest_ns = self._shortest_ns = self._since_ns = 0  # lags of the stream; since when the shortest
         self.reason = ""
 
     @property
@@ -121,7 +123,10 @@ class LateImages:
         if shown is None:
             return self._contradict(known)
         self._follow(known, shown, odom_from_cam)
-        if not _are_apart(anchor, shown[1], odom_from_cam):  # it stands, or hardly moves; it will drive on
+        if self._has_caught_up(known.stamp_ns):
+            self._believe(known)
+            self._proof_from = known
+        elif not _are_apart(anchor, shown[1], odom_from_cam):  # it stands, or hardly moves; it will drive on
             self.reason = ""
         return self.reason
 
@@ -144,17 +149,28 @@ class LateImages:
 
     def _follow(self, known: KnownPose, shown: tuple[int, Rigid3d], odom_from_cam: Rigid3d) -> str:
         """Let the anchor follow with the lag; return the reason."""
-        stamp_ns, odom_then = shown
-        moved, turned = _motion((self._anchor or known).odom_from_cam or odom_then, odom_then)
+        (stamp_ns, odom_then), anchor = shown, self._anchor or known
+        lag_ns = known.stamp_ns - stamp_ns
+        if not self.is_late:
+            self._longest_ns = self._shortest_ns = 0
+        self._longest_ns = max(self._longest_ns, lag_ns)
+        if not self._shortest_ns or lag_ns < self._shortest_ns - _STEADY * NANOSECONDS:
+            self._shortest_ns, self._since_ns = lag_ns, known.stamp_ns
+        moved, turned = _motion(anchor.odom_from_cam or odom_then, odom_then)
         if not self.is_late or self._is_sure or moved >= _FOLLOWED or turned >= _FOLLOWED_DEG:
             self._anchor = replace(known, stamp_ns=stamp_ns, odom_from_cam=odom_then)
-        self._lag_ns, self._contradictions = known.stamp_ns - stamp_ns, 0
+        self._lag_ns, self._contradictions = lag_ns, 0
         moved, turned = _motion(odom_then, odom_from_cam)
         self.reason = (
             f"images look {self._lag_ns / NANOSECONDS:.1f} s older than their stamps: the odometry has moved on by "
             f"{moved:.1f} m and {turned:.0f} deg. Does the driver send what has waited in a buffer?"
         )
         return self.reason
+
+    def _has_caught_up(self, stamp_ns: int) -> bool:
+        """True if a lag that has become short stays as it is: that is what errors have made of none."""
+        is_short = self._lag_ns < _CAUGHT_UP * self._longest_ns
+        return is_short and stamp_ns - self._since_ns > _STEADY_FOR * NANOSECONDS
 
     def _contradict(self, known: KnownPose) -> str:
         """Count a pose that fits no moment; after some in a row, the odometry must prove itself from there on."""
@@ -166,7 +182,7 @@ class LateImages:
         return ""
 
     def _shown(self, anchor: KnownPose, known: KnownPose) -> tuple[int, Rigid3d] | None:
-        """Moment that a pose shows [ns], with the odometry of it; the last lag first, which alone counts if unsure."""
+        """Moment that a pose shows [ns], with the odometry of it; an unsure lag does not grow."""
         newest_ns, oldest_ns = (known.stamp_ns - round(lag * NANOSECONDS) for lag in (_MIN_LAG, _MAX_LAG))
         trail = [entry for entry in self._trail if oldest_ns <= entry[0] <= newest_ns]
         if len(trail) < 2:
@@ -177,18 +193,21 @@ class LateImages:
         ratios = np.clip(-(offsets[:-1] * steps).sum(axis=1) / lengths, 0, 1)
         distances = np.linalg.norm(offsets[:-1] + ratios[:, None] * steps, axis=1)
         index = int(np.argmin(distances))
-        ratio, distance = float(ratios[index]), float(distances[index])
+        (start_ns, _), (end_ns, _) = trail[index], trail[index + 1]
+        stamp_ns, distance = start_ns + round(float(ratios[index]) * (end_ns - start_ns)), float(distances[index])
         if self.is_late:
             last_ns = min(max(known.stamp_ns - self._lag_ns, trail[0][0]), trail[-1][0])
-            at = max(0, bisect_left(trail, last_ns, key=lambda entry: entry[0]) - 1)
-            at_ratio = (last_ns - trail[at][0]) / (trail[at + 1][0] - trail[at][0])
-            off = float(np.linalg.norm(offsets[at] + at_ratio * steps[at]))
-            if not self._is_sure or off <= distance + _SAME_LAG:
-                index, ratio, distance = at, at_ratio, off
-        if distance > 1:
-            return None
+            off = float(np.linalg.norm(_offset(anchor, known, self._odometry_at(last_ns))))
+            if off <= distance + _SAME_LAG or (stamp_ns < last_ns and not self._is_sure):
+                stamp_ns, distance = last_ns, off
+        return (stamp_ns, self._odometry_at(stamp_ns)) if distance <= 1 else None
+
+    def _odometry_at(self, stamp_ns: int) -> Rigid3d:
+        """Pose odom_from_cam at a time of the trail, between two entries of it."""
+        trail = list(self._trail)
+        index = min(max(0, bisect_left(trail, stamp_ns, key=lambda entry: entry[0]) - 1), len(trail) - 2)
         (start_ns, first), (end_ns, second) = trail[index], trail[index + 1]
-        return start_ns + round(ratio * (end_ns - start_ns)), interpolated(first, second, ratio)
+        return interpolated(first, second, (stamp_ns - start_ns) / (end_ns - start_ns))
 
     def _has_jumped(self, stamp_ns: int, odom_from_cam: Rigid3d) -> bool:
         """True if the odometry has moved as no vehicle does, such as one that began anew."""
@@ -219,10 +238,15 @@ def _tolerance(anchor: KnownPose, odom_from_cam: Rigid3d, known: KnownPose | Non
     )
 
 
+def _predicted(anchor: KnownPose, odom_from_cam: Rigid3d) -> Rigid3d:
+    """Pose where the odometry puts the camera, from the anchor on."""
+    return anchor.map_from_cam * (anchor.odom_from_cam or Rigid3d()).inverse() * odom_from_cam
+
+
 def _offset(anchor: KnownPose, known: KnownPose, odom_from_cam: Rigid3d | None) -> Float64:
     """Offset (6,) of a pose from where the odometry puts it, by what it may be; at most 1 long if they agree."""
     odom_then = odom_from_cam or Rigid3d()
-    predicted = anchor.map_from_cam * (anchor.odom_from_cam or Rigid3d()).inverse() * odom_then
+    predicted = _predicted(anchor, odom_then)
     off = predicted.inverse() * known.map_from_cam
     position, rotation = _tolerance(anchor, odom_then, known)
     return np.concatenate([off.translation / position, so3_log(off.rotation) / rotation])
