@@ -149,7 +149,7 @@ NODE_FAULTS: tuple[NodeFault, ...] = (
     ),
     NodeFault(
         "images of 1 s ago", "images are a second older than their stamps, the odometry is live",
-        "withheld once the speed changes; at constant speed nothing shows it",
+        "withheld: the odometry has moved on",
         images_of(lambda drive, index: max(0, index - drive.frames(1.0))), odometry=True,
     ),
     NodeFault("good odometry", "the odometry is exact", "right poses", odometry=True),
