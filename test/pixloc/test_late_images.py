@@ -110,15 +110,16 @@ def test_the_first_pose_after_a_loss_is_withheld(motion: Motion, lag: float, gap
         assert (result.published_wrong, result.withheld_right) == (0, 0)
 
 
+@pytest.mark.parametrize("pause", [0.0, 2.0])
 @pytest.mark.parametrize("rate", [0.2, 0.5])
 @pytest.mark.parametrize("motion", [straight, swerving])
-def test_a_buffer_that_is_sent_after_a_pause_is_late_until_it_is_empty(motion: Motion, rate: float) -> None:
-    """After two seconds without an image, the next ones come late, and the lag shrinks."""
+def test_a_buffer_is_late_until_it_is_empty(motion: Motion, rate: float, pause: float) -> None:
+    """After a pause without an image, or without one, the next ones come late, and the lag shrinks."""
 
     def lag(seconds: float) -> float:
         return max(0.0, 1.9 - rate * (seconds - 6.0)) if seconds >= 6.0 else 0.0
 
-    result = drive(motion, lag, has_pose=lambda seconds: not ONSET < seconds < 6.0, until=30.0)
+    result = drive(motion, lag, has_pose=lambda seconds: not 6.0 - pause < seconds < 6.0, until=30.0)
     assert result.published_wrong == 0
     assert result.withheld_right <= 20, "from a small lag to none it takes a while to be sure"
 
