@@ -30,7 +30,8 @@ _MAX_DRIFT = 0.06  # of the motion; odometry is within some percent
 _PROOF, _PROOF_DEG = 1.0, 6.0  # m, deg; motion over which the odometry must have been right
 _FOLLOWED, _FOLLOWED_DEG = 3.0, 15.0  # m, deg; after which the anchor follows an unsure lag; over less, many fit
 _SAME_LAG = 0.2  # of the tolerance; the lag before is taken if it fits almost as well: drift is no change of it
-_CAUGHT_UP, _STEADY, _STEADY_FOR = 0.2, 0.03, 1.5  # of the longest lag; s; s, in which it has not become shorter
+_SHORT, _SHORT_LAG = 0.2, 0.3  # of the longest lag; s; one that has become as short as both may be none, by errors
+_STEADY, _STEADY_FOR = 0.03, 1.5  # s; of a short lag, by which it has not become shorter, and the time for that
 _BREAK = 0.25  # s; without a pose
 _MAX_BREAK = 10.0  # s; the odometry drifts
 _CONTRADICTIONS = 3  # poses in a row that fit no moment, after which the vehicle is elsewhere, or the odometry wrong
@@ -169,7 +170,7 @@ class LateImages:
 
     def _has_caught_up(self, stamp_ns: int) -> bool:
         """True if a lag that has become short stays as it is: that is what errors have made of none."""
-        is_short = self._lag_ns < _CAUGHT_UP * self._longest_ns
+        is_short = self._lag_ns < min(_SHORT * self._longest_ns, _SHORT_LAG * NANOSECONDS)
         return is_short and stamp_ns - self._since_ns > _STEADY_FOR * NANOSECONDS
 
     def _contradict(self, known: KnownPose) -> str:
