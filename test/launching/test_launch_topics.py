@@ -53,7 +53,7 @@ def test_nodes_of_a_namespace_take_the_vehicles_topics_and_transforms_of_it(
             wanted = {
                 "/camera/image": {"hfnet", TRACKER},
                 "/camera/info": {"hfnet", TRACKER},
-                "/wheels/odom": {TRACKER},
+                "/wheels/odom": {"localizer", TRACKER},
                 "/camera/gyro": {TRACKER},
                 "/robot/gnss/fix": {"visual_map_server"},
                 "/robot/tf_static": {"hfnet", "localizer", TRACKER},
@@ -67,7 +67,7 @@ def test_nodes_of_a_namespace_take_the_vehicles_topics_and_transforms_of_it(
             for topic in ("/tf", "/tf_static", "/odom", "/robot/odom", "/fix", "/robot/fix", "/robot/image"):
                 assert not publishers(topic) | subscribers(topic), topic
             odometry = probe.create_publisher(Odometry, "/wheels/odom", 10)
-            helpers.spin_until(lambda: odometry.get_subscription_count() == 1, probe)
+            helpers.spin_until(lambda: odometry.get_subscription_count() == 2, probe)
         assert running.interrupt() == 0
     assert "process has died" not in running.text
     assert "Traceback" not in running.text

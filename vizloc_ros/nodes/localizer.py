@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
@@ -23,6 +23,7 @@ from vizloc_ros.localization.places import Place
 from vizloc_ros.localization.rig_solver import RigSolver
 from vizloc_ros.localization.rig_view import RigLocalization, RigPose, RigView
 from vizloc_ros.mapping.one_map import OneMap
+from vizloc_ros.nodes.late_poses import LatePoses
 from vizloc_ros.nodes.localizer_input import Joined, LocalizerInput
 from vizloc_ros.parallel import MOST_PARTS, PARTS
 from vizloc_ros.ros.clouds import features_from_msg, places_from_msg
@@ -80,7 +81,8 @@ class LocalizerNode(PipelineNode):
         self._one_map = OneMap(candidates, sure_first=True)
         self._count_map_servers = lambda: self.count_publishers(candidates)
         self._pose = self.create_publisher(PoseWithCovarianceStamped, "localization/pose", POSE)
-        odometry = subscribe_to_odometry(self) if options.use_odometry and options.publish_tf else None
+        odometry = subscribe_to_odometry(self) if options.use_odometry else None
+        self._late = None if odometry is None else LatePoses(self, odometry)
         self._tf = TransformOutput(self, options, odometry)
         # Without a length no publisher: two nodes on path would confuse who looks at the topic.
         path = self.create_publisher(PathMsg, "path", POSE) if self.options.path_length else None
@@ -101,6 +103,8 @@ class LocalizerNode(PipelineNode):
         """Forget what was derived from the images before with the map."""
         self._path.clear()
         self._tf.forget()
+        if self._late is not None:
+            self._late.forget()
         self._calibrations = {}
         self._fault.publish("")
 
@@ -116,6 +120,8 @@ class LocalizerNode(PipelineNode):
         """Forget the poses before, as the time has jumped back."""
         self._path.clear()
         self._tf.forget()
+        if self._late is not None:
+            self._late.forget()
 
     def _compare_maps(self, candidates: PointCloud2) -> None:
         """Compare the candidates of every map server, of which only the first is joined with the features."""
@@ -144,6 +150,7 @@ class LocalizerNode(PipelineNode):
                 self._check_calibration(views, outcome, stopwatch)
             else:
                 self._fault.publish("")  # one of before ends with the check
+            outcome = self._live(outcome, views[0].stamp_ns)
             if outcome.pose is not None:
                 self._publish(outcome.pose, views[0].stamp_ns, views[0].map_frame)
         self.diagnostics.count("processed")
@@ -201,6 +208,13 @@ class LocalizerNode(PipelineNode):
         self._fault.publish(problems[0] if problems else "")
         if problems:
             raise CameraError(problems[0])
+
+    def _live(self, outcome: RigLocalization, stamp_ns: int) -> RigLocalization:
+        """Outcome without its pose, if the odometry tells that the images are late."""
+        if self._late is None or outcome.pose is None:
+            return outcome
+        reason = self._late.check(outcome.pose.map_from_rig, outcome.pose.covariance, stamp_ns)
+        return replace(outcome, pose=None, reason=reason) if reason else outcome
 
     def _publish(self, pose: RigPose, stamp_ns: int, map_frame: str) -> None:
         header = header_of(stamp_ns, map_frame)

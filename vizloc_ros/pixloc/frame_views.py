@@ -1,12 +1,13 @@
 """Views of the images of one instant: their features, and the landmarks that the camera is predicted to see."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import Float64, UInt8
 from vizloc_ros.geometry.quarter_turns import Roll
+from vizloc_ros.geometry.se3 import interpolated
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.motion import Prediction
 from vizloc_ros.pixloc.optimizer.aligned_view import View
@@ -44,6 +45,22 @@ class RememberedFrame:
     features: dict[str, UprightFeatures] = field(default_factory=dict)
     map_from_cam: Rigid3d | None = None
     covariance: Float64 | None = None
+
+
+def pose_at(history: Iterable[RememberedFrame], stamp_ns: int) -> tuple[Rigid3d | None, Float64 | None]:
+    """Pose of a track at a time [ns], between those of two frames if need be; its covariance if it was aligned.
+
+    None where no frame, or only those to one side, have a pose.
+    """
+    known = [each for each in history if each.map_from_cam is not None]
+    before = next((each for each in reversed(known) if each.frame.stamp_ns <= stamp_ns), None)
+    after = next((each for each in known if each.frame.stamp_ns >= stamp_ns), None)
+    if before is None or after is None or before.map_from_cam is None or after.map_from_cam is None:
+        return None, None
+    if (duration := after.frame.stamp_ns - before.frame.stamp_ns) == 0:
+        return before.map_from_cam, before.covariance
+    ratio = (stamp_ns - before.frame.stamp_ns) / duration
+    return interpolated(before.map_from_cam, after.map_from_cam, ratio), before.covariance
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from vizloc_ros.arrays import Float64, evenly
 from vizloc_ros.features.gray_image import gray_image
 from vizloc_ros.geometry.covariance import position_and_rotation_std, with_map_covariance
 from vizloc_ros.geometry.poses import pose_error
-from vizloc_ros.geometry.se3 import interpolated
 from vizloc_ros.pixloc.correction import Correction, PoseEstimate
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
-from vizloc_ros.pixloc.frame_views import RememberedFrame, RollSource, SubmapSource, UprightFeatures, upright
+from vizloc_ros.pixloc.frame_views import RememberedFrame, RollSource, SubmapSource, UprightFeatures, pose_at, upright
 from vizloc_ros.pixloc.gyroscope_trust import GyroscopeTrust
 from vizloc_ros.pixloc.image_aligner import ImageAligner, named
+from vizloc_ros.pixloc.late_images import LateImages
 from vizloc_ros.pixloc.motion import KnownPose, MotionModel, Prediction
 from vizloc_ros.pixloc.odometry_trust import OdometryTrust
 from vizloc_ros.pixloc.standstill import Standstill
@@ -48,7 +48,7 @@ class Tracker:
     ``lost_after`` failed images. It is confirmed once ``confirmations`` priors agree with it; a person's needs no
     other. A prior that conflicts with it replaces it, until it is confirmed. From then on, the first one withholds its
     poses, and ``max_conflicts`` in a row that agree with each other replace it. One that agrees corrects the poses that
-    are returned, see ``Correction``. Only ``TRACKING`` returns poses.
+    are returned, see ``Correction``. Only ``TRACKING`` returns poses, and no late ones, see ``LateImages``.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Tracker:
         self._stops: dict[str, SuddenStop] = {}  # by camera
         self._motion = MotionModel(self.options.motion)
         self.odometry, self.gyroscope = OdometryTrust(), GyroscopeTrust()
-        self._standstill = Standstill()
+        self._late, self._standstill = LateImages(), Standstill()
         self._history: deque[RememberedFrame] = deque(maxlen=self.options.history)
         self._prior: KnownPose | None = None  # to start from, but not used yet
         self._prior_agrees = 1  # localizations that agree on it
@@ -111,6 +111,7 @@ class Tracker:
         self._motion.reset()
         self.odometry.reset()
         self.gyroscope.reset()
+        self._late.reset()
         self._standstill.reset()
         self._history.clear()
         self._check.reset()
@@ -176,6 +177,7 @@ class Tracker:
                 return replace(self.withhold(frame.stamp_ns, named(frozen)), state=TrackerState.FROZEN)
             current = RememberedFrame(frame, dict(features or {}))
             self._history.append(current)
+            self._late.note(frame.stamp_ns, frame.odom_from_cam)
             if self._prior is not None:
                 with stopwatch("catch_up"):
                     self._catch_up(self._prior, stopwatch)
@@ -218,7 +220,7 @@ class Tracker:
         """Result with the pose if the track is confirmed and nothing contradicts it, and the state that follows."""
         if tracked.map_from_cam is None or tracked.covariance is None:
             return tracked
-        if withheld := self._check.withheld(stamp_ns):
+        if withheld := self._late.reason or self._check.withheld(stamp_ns):
             if self.state is TrackerState.TRACKING:
                 self.state = TrackerState.LOST
             return replace(tracked, map_from_cam=None, covariance=None, reason=withheld)
@@ -275,8 +277,13 @@ class Tracker:
         std = position_and_rotation_std(tracked.covariance)
         known = KnownPose(tracked.map_from_cam, frame.stamp_ns, frame.odom_from_cam, *std, attitude=frame.attitude)
         self._motion.add(known, self._turn_to(frame))
-        self.odometry.add(known)
-        self.gyroscope.add(known)
+        self._late.check(known)
+        if self._late.is_late:  # sensors, which are of now, cannot be compared with what such images show
+            self.odometry.restart()
+            self.gyroscope.restart()
+        else:
+            self.odometry.add(known)
+            self.gyroscope.add(known)
         self._failures = 0
 
     def _count_failure(self, stamp_ns: int) -> None:
@@ -298,28 +305,17 @@ class Tracker:
 
     def _compare(self, prior: KnownPose) -> bool:
         """Compare a prior with the track at its time. Return True if the tracker will start from it."""
-        own, own_covariance = self._own_pose_at(prior.stamp_ns)
+        own, own_covariance = pose_at(self._history, prior.stamp_ns)
         if own is None:  # nothing to compare with: a track that nobody has confirmed gives way
             return not self._check.is_confirmed and self._start_from(prior)
         agreeing = self._check.compare(prior.map_from_cam, own, prior.stamp_ns)
         if agreeing > 0:
             return self._start_from(prior, agreeing)
-        if prior.covariance is not None and own_covariance is not None and not self._check.is_contradicted:
+        doubted = self._check.is_contradicted or self._late.is_late
+        if prior.covariance is not None and own_covariance is not None and not doubted:
             given = PoseEstimate(prior.map_from_cam, prior.covariance)
             self._correction.observe(PoseEstimate(own, own_covariance), given)
         return False
-
-    def _own_pose_at(self, stamp_ns: int) -> tuple[Rigid3d | None, Float64 | None]:
-        """Pose of the track at a time, between those of two images if need be, and its covariance if it was aligned."""
-        known = [each for each in self._history if each.map_from_cam is not None]
-        before = next((r for r in reversed(known) if r.frame.stamp_ns <= stamp_ns), None)
-        after = next((r for r in known if r.frame.stamp_ns >= stamp_ns), None)
-        if before is None or after is None or before.map_from_cam is None or after.map_from_cam is None:
-            return None, None
-        if (duration := after.frame.stamp_ns - before.frame.stamp_ns) == 0:
-            return before.map_from_cam, before.covariance
-        ratio = (stamp_ns - before.frame.stamp_ns) / duration
-        return interpolated(before.map_from_cam, after.map_from_cam, ratio), before.covariance
 
     def _catch_up(self, prior: KnownPose, stopwatch: Stopwatch) -> None:
         """Restart the motion model from a prior of an earlier image, and track the images since, but the newest.

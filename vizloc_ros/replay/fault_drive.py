@@ -167,7 +167,7 @@ def _parameters(
     return {
         HFNET: {**of_map, **of_images, **mounting},
         VISUAL_MAP_SERVER: of_map,
-        LOCALIZER: {**mounting, "path_length": 0},
+        LOCALIZER: {**mounting, "path_length": 0, "use_odometry": odometry},
         TRACKER: {**of_map, **of_images, **mounting, **size, "use_odometry": odometry},
     }
 

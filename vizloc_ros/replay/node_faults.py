@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,16 @@ def _translated(pose: Rigid3d, translation: object) -> Rigid3d:
     return Rigid3d(pose.rotation, np.asarray(translation, np.float64))
 
 
+def _late(lag_s: float, for_s: float = inf) -> Alter:
+    """Show what was some seconds ago, for a time since the begin of the fault."""
+
+    def source(drive: Drive, index: int) -> int:
+        is_late = for_s == inf or index < drive.begin + drive.frames(for_s)
+        return max(0, index - drive.frames(lag_s)) if is_late else index
+
+    return images_of(source)
+
+
 def _flipped(image: np.ndarray) -> bytes:
     data = np.frombuffer(jpeg(image), np.uint8).copy()
     rng = np.random.default_rng(len(data))
@@ -149,8 +160,16 @@ NODE_FAULTS: tuple[NodeFault, ...] = (
     ),
     NodeFault(
         "images of 1 s ago", "images are a second older than their stamps, the odometry is live",
-        "withheld once the speed changes; at constant speed nothing shows it",
-        images_of(lambda drive, index: max(0, index - drive.frames(1.0))), odometry=True,
+        "withheld: the odometry has moved on",
+        _late(1.0), odometry=True,
+    ),
+    NodeFault(
+        "images of 0.3 s ago", "images are 0.3 s older than their stamps, the odometry is live",
+        "withheld: the odometry has moved on", _late(0.3), odometry=True,
+    ),
+    NodeFault(
+        "late for 2 s", "images are a second older than their stamps, and live again after two seconds",
+        "withheld, then right poses", _late(1.0, 2.0), odometry=True,
     ),
     NodeFault("good odometry", "the odometry is exact", "right poses", odometry=True),
     NodeFault("odometry stuck", "the wheels are stuck", "right poses: the odometry is left out",

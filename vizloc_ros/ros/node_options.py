@@ -132,7 +132,9 @@ class PoseNodeOptions(BaseOptions):
         False, description="the camera moves on the vehicle: take its pose at the time of the image from /tf, too"
     )
     use_odometry: bool = Field(
-        False, description="use the odometry on odom: for map -> odom on /tf, and for the tracker's predictions"
+        False,
+        description="use the odometry on odom: for map -> odom on /tf, for the tracker's predictions, and to find out "
+        "images that are late",
     )
     publish_tf: bool = Field(
         False,

@@ -55,6 +55,11 @@ class OdometryBuffer:
         with self._lock:
             return self._poses[-1] if self._poses else None
 
+    def since(self, stamp_ns: int) -> list[tuple[int, Rigid3d]]:
+        """Times [ns] and poses of the messages after a time."""
+        with self._lock:
+            return [entry for entry in self._poses if entry[0] > stamp_ns]
+
     def between(self, stamp_ns: int) -> Rigid3d | None:
         """Pose odom_from_base at a time between two messages; None outside of them, and in a gap of half a second."""
         with self._lock:
