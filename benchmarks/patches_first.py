@@ -1,4 +1,4 @@
-"""Tracking with features in every image, in every other one, and in those whose patches alone give no sure pose.
+"""Tracking with features in every image, in every third one, and in those whose patches alone give no sure pose.
 
     vizloc map build synthetic:world=room --split map --out room
     python benchmarks/patches_first.py room synthetic:world=room
@@ -34,7 +34,7 @@ from vizloc_ros.readers import open_dataset
 _WRONG = 0.5, 5.0  # m, deg
 PATCHES_FIRST: dict[str, Callable[[int], bool]] = {
     "features": lambda number: False,
-    "every other by patches": lambda number: number % 2 == 1,
+    "two of three by patches": lambda number: number % 3 != 0,
     "all by patches": lambda number: True,
 }
 COLUMNS = ("", "poses", "of", "by patches", "wrong", "median [mm]", "[deg]", "p99 [mm]", "CPU [ms]", "by patches [ms]")
@@ -88,7 +88,7 @@ def measure(
     split: Annotated[str, typer.Option(help="Split that is tracked")] = "query",
     degrade: Annotated[str, typer.Option(metavar="KIND:LEVEL", help="Degrade the images")] = "",
 ) -> None:
-    """Track the images with features in all, in every other one, and where patches do not tell."""
+    """Track the images with features in all, in every third one, and where patches do not tell."""
     visual_map, extractor = VisualMap.open(map_path), open_pyramid_extractor(device=Device(threads=1))
     records: Sequence[Record] = visual_map.info.place.records_in_map(every(open_dataset(dataset).records(split), step))
     if degrade:

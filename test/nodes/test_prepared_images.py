@@ -65,12 +65,12 @@ class Extracting:
         return camera, int(image[0, 0])
 
 
-@pytest.mark.parametrize(("fast", "extracted"), [(False, [1, 2, 3, 4, 5]), (True, [1, 3, 5])])
-def test_of_fast_images_every_other_one_has_features(fast: bool, extracted: list[int]) -> None:
+@pytest.mark.parametrize(("stride", "extracted"), [(1, [1, 2, 3, 4, 5, 6, 7]), (2, [1, 3, 5, 7]), (3, [1, 4, 7])])
+def test_of_fast_images_some_have_features(stride: int, extracted: list[int]) -> None:
     preparation, found = ImagePreparation(), []
-    for number in range(1, 6):
+    for number in range(1, 8):
         instant, source = Instant({"": number}, ()), cast(TrackerInput, Numbers())
-        prepared = preparation.prepare(instant, source, cast(Tracker, Extracting()), fast=fast)
+        prepared = preparation.prepare(instant, source, cast(Tracker, Extracting()), stride=stride)
         assert prepared.patches_first is not bool(prepared.features)
         found += [features[1] for features in prepared.features.values()]
         prepared.release()
@@ -80,7 +80,7 @@ def test_of_fast_images_every_other_one_has_features(fast: bool, extracted: list
 def test_fast_images_of_a_tracker_that_is_lost_are_all_aligned_with_features() -> None:
     preparation = ImagePreparation()
     for number in range(3):
-        prepared = preparation.prepare(Instant({"": number}, ()), cast(TrackerInput, Numbers()), None, fast=True)
+        prepared = preparation.prepare(Instant({"": number}, ()), cast(TrackerInput, Numbers()), None, stride=3)
         assert not prepared.patches_first
         prepared.release()
 

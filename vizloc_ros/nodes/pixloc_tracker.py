@@ -50,6 +50,7 @@ from vizloc_ros.timing import Stopwatch
 from vizloc_ros.wording import short_text
 
 _BURST = 8  # images; one that takes long, such as an ambiguous one, costs none of the next
+_LEAST = 4  # images in a row, even if it falls behind: those after a gap take longer, and patches alone do not do
 _MAX_FAULT_CHARS = 500
 
 
@@ -63,7 +64,7 @@ class PixLocTrackerNode(MapUserNode):
     task = "tracking"
 
     def __init__(self) -> None:
-        super().__init__(TRACKER, self._prepare, _BURST)
+        super().__init__(TRACKER, self._prepare, _BURST, _LEAST)
         self._aligning = self.add_worker("aligning", self._align, _BURST)
         self._preparation = ImagePreparation()
         self.options: TrackerNodeOptions = declare_options(
@@ -169,8 +170,8 @@ class PixLocTrackerNode(MapUserNode):
             return
         loaded = self._loaded
         tracker = loaded[0] if loaded is not None and not self._fault else None
-        fast = self.input_interval < self.options.feature_period
-        dropped = self._aligning.submit(self._preparation.prepare(instant, self._input, tracker, fast=fast))
+        stride = max(1, round(self.options.feature_period / self.input_interval))
+        dropped = self._aligning.submit(self._preparation.prepare(instant, self._input, tracker, stride=stride))
         for prepared in dropped:
             prepared.release()
         self.diagnostics.count("dropped", len(dropped))

@@ -29,7 +29,7 @@ class PreparedImages:
         tracker: tracker that the features are for.
         features: by camera, features of its image, if the tracker will need them.
         at_once: what they hold a place of; None if they waited in vain.
-        patches_first: True if there are no features because the last images have some, and images come fast.
+        patches_first: True if there are no features because images come fast, and some of the last ones have some.
     """
 
     instant: Instant
@@ -56,23 +56,28 @@ class ImagePreparation:
     def reset(self) -> None:
         """Forget images that were dropped without a word, as when the node was deactivated."""
         self._at_once = threading.Semaphore(_AT_ONCE)
-        self._had_features = False  # the last images
+        self._without: int | None = None  # number of images since the last ones with features
 
     def prepare(
-        self, instant: Instant, source: TrackerInput, tracker: Tracker | None, *, fast: bool = False
+        self, instant: Instant, source: TrackerInput, tracker: Tracker | None, *, stride: int = 1
     ) -> PreparedImages:
         """Wait for a place, decode the images of an instant, and extract their features if the tracker tracks.
 
-        Where images come ``fast``, every other one is left without. Whoever has done with them must release them.
+        Only each ``stride``-th image gets features, others are for patches alone. Whoever has done with them must
+        release them.
         """
         at_once, stopwatch = self._at_once, Stopwatch()
         place = at_once if at_once.acquire(timeout=_PATIENCE) else None
         try:
             images, problems = source.images(instant, stopwatch)
             features: dict[str, UprightFeatures] = {}
-            patches_first = fast and self._had_features
-            self._had_features = tracker is not None and tracker.is_tracking and not patches_first
-            if tracker is not None and self._had_features:
+            patches_first = self._without is not None and self._without < stride - 1
+            if patches_first:
+                self._without = (self._without or 0) + 1
+            elif tracker is None or not tracker.is_tracking:
+                self._without = None
+            else:
+                self._without = 0
                 with stopwatch("features"):
                     features = {each.name: tracker.aligner.views.extract(each.name, each.image) for each in images}
         except VizlocError as error:

@@ -16,7 +16,7 @@ from vizloc_ros.pixloc.motion import Prediction
 from vizloc_ros.pixloc.optimizer.aligned_view import View
 from vizloc_ros.pixloc.optimizer.alignment import align, align_patches
 from vizloc_ros.pixloc.optimizer.pose_optimizer import Alignment
-from vizloc_ros.pixloc.search import coarsest_needed, initial_poses_around, is_within_patches
+from vizloc_ros.pixloc.search import coarsest_needed, initial_poses_around
 from vizloc_ros.pixloc.tracking import Tracked, TrackerOptions, TrackerState
 from vizloc_ros.pixloc.verification import Verification, agreement_ratio, do_contradict, is_unlike, unlike_views, verify
 from vizloc_ros.timing import Stopwatch
@@ -132,13 +132,13 @@ class ImageAligner:
     ) -> Tracked | None:
         """Return the pose of a frame by its patches alone, if that is sure.
 
-        The patches of all its images must be there, near where they are predicted, and look as in the map.
+        The patches of all its images must be there, and look as in the map.
         """
         if not self.options.alignment.fine.enabled:
             return None
         of_frame = self.views.of(remembered, prediction, self.options, stopwatch, patches_alone=True)
         views, predicted = list(of_frame.views.values()), of_frame.prediction
-        if of_frame.left_out or not all(is_within_patches(view, predicted) for view in views):
+        if of_frame.left_out or any(view.patches is None for view in views):
             return None
         with stopwatch("align"):
             alignment = align_patches(views, predicted.map_from_cam.inverse(), self.options.alignment)

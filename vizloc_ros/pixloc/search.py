@@ -1,4 +1,4 @@
-"""Initial poses of alignments around a prediction, and the levels that the prediction needs."""
+"""Initial poses of alignments around a prediction, and the coarsest level that the prediction needs."""
 
 import numpy as np
 from pycolmap import Rigid3d
@@ -29,31 +29,17 @@ def initial_poses_around(map_from_cam: Rigid3d, spread: float) -> list[Rigid3d]:
 
 _SIGMAS = 3.0
 _BASIN_CELLS = 2.0  # cells of a level: radius of the basin of convergence
-_BASIN_OF_PATCHES = 8.0  # px of the shrunk image: that of the finest feature level, whose cells are 4 px wide
 
 
 def coarsest_needed(view: View, prediction: Prediction) -> int:
     """Return the index of the first level, from the finest on, whose basin of convergence holds the prediction's error.
 
-    See ``_error_px``.
-    """
-    error_px = _error_px(view, prediction)
-    converging = (k for k, level in enumerate(view.pyramid.levels) if error_px * level.scale[0] <= _BASIN_CELLS)
-    return next(converging, len(view.pyramid) - 1)
-
-
-def is_within_patches(view: View, prediction: Prediction) -> bool:
-    """Return True if a view has patches whose basin of convergence holds the prediction's error."""
-    smoothed = None if view.patches is None else view.patches[0]
-    return smoothed is not None and _error_px(view, prediction) * float(smoothed.scale[0]) <= _BASIN_OF_PATCHES
-
-
-def _error_px(view: View, prediction: Prediction) -> float:
-    """Return three times the likely error of a prediction, in pixels of a landmark at the median depth.
-
-    Or three standard deviations of the prediction, if the likely error is not known.
+    The error is three times the likely one, or three standard deviations of the prediction if that is not known, in
+    pixels of a landmark at the median depth.
     """
     cam_from_map = view.cam_from_map(prediction.map_from_cam.inverse())
     depths = transform_points(cam_from_map, view.references.positions)[:, 2]
     position, rotation = prediction.likely_error or (prediction.position_std, prediction.rotation_std)
-    return _SIGMAS * view.camera.fx * float(np.hypot(rotation, position / np.median(depths)))
+    error_px = _SIGMAS * view.camera.fx * float(np.hypot(rotation, position / np.median(depths)))
+    converging = (k for k, level in enumerate(view.pyramid.levels) if error_px * level.scale[0] <= _BASIN_CELLS)
+    return next(converging, len(view.pyramid) - 1)

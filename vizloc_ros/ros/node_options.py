@@ -292,11 +292,10 @@ class TrackerNodeOptions(ImageOptions, RigOptions, PyramidOptions):
     settable = ("deadline", "feature_period", "tracker")
 
     feature_period: float = Field(
-        0.05,
+        0.1,
         ge=0,
         le=1,
-        description="mean time between images below which every other one is aligned by its patches alone, if that "
-        "gives a sure pose; 0: none [s]",
+        description="time in which one image gets features; others do if patches alone do not tell; 0: all do [s]",
     )
     camera_wait: float = Field(
         0.05,
@@ -332,8 +331,7 @@ HFNET, VISUAL_MAP_SERVER, LOCALIZER, TRACKER = "hfnet", "visual_map_server", "lo
 LOCALIZING = (HFNET, VISUAL_MAP_SERVER, LOCALIZER)
 NODES = (*LOCALIZING, TRACKER)
 WITHOUT_TRACKER = "--without-tracker"  # argument of vizloc_node
-# Topics that an hfnet in the namespace of its camera shares with the nodes around.
-SHARED_TOPICS = ("map/served", "map/followed", "tracker/state", "localization/pose")
+SHARED_TOPICS = ("map/served", "map/followed", "tracker/state", "localization/pose")  # by hfnets of all cameras
 
 
 def topic_of(camera: str, topic: str) -> str:

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from vizloc_ros.errors import VizlocError
 
 _WINDOW = 32  # items; more than those that one slow item keeps waiting
+_SHORTEST = 1e-3  # s; of all items in the window
 _MIN_ITEMS = 8  # before these, the work counts as fast enough: the first items are slow
 
 
@@ -54,7 +55,7 @@ class Pace:
     def _interval(self) -> float:
         if len(self._arrivals) < _MIN_ITEMS:
             return math.inf
-        return (self._arrivals[-1] - self._arrivals[0]) / (len(self._arrivals) - 1)
+        return max(self._arrivals[-1] - self._arrivals[0], _SHORTEST) / (len(self._arrivals) - 1)
 
 
 T = TypeVar("T")
@@ -96,14 +97,19 @@ class LatestMailbox(Generic[T]):
 class Worker(Generic[T]):
     """Thread that handles the newest submitted items, one at a time, until it is stopped.
 
-    Up to ``burst`` items may wait while one takes long, if the work keeps up with them on average; else only one. An
+    Up to ``burst`` items may wait while one takes long, if the work keeps up with them on average; else ``least``. An
     error of ``handle`` goes to ``on_error`` (which must not raise), and the next item is handled as usual.
     """
 
     def __init__(
-        self, name: str, handle: Callable[[T], None], on_error: Callable[[Exception], None], burst: int = 1
+        self,
+        name: str,
+        handle: Callable[[T], None],
+        on_error: Callable[[Exception], None],
+        burst: int = 1,
+        least: int = 1,
     ) -> None:
-        self._name, self._burst = name, burst
+        self._name, self._burst, self._least = name, burst, least
         self._handle = handle
         self._on_error = on_error
         self._is_running = False
@@ -127,7 +133,7 @@ class Worker(Generic[T]):
     def submit(self, item: T) -> list[T]:
         """Add an item and return those that are dropped for it. Never blocks."""
         self._pace.arrived(time.monotonic())
-        return self._mailbox.put(item, self._burst if self._pace.keeps_up else 1)
+        return self._mailbox.put(item, self._burst if self._pace.keeps_up else self._least)
 
     def stop(self, timeout: float = 10.0) -> bool:
         """Finish the current item, drop the waiting ones and join the thread; False after ``timeout`` [s]."""

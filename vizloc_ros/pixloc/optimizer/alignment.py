@@ -135,6 +135,7 @@ def _retried(alignment: Alignment, features: _FeatureAlignment, first: int) -> A
 
 
 _RETRIES = 2  # levels left out at most
+_PATCH_ITERATIONS = 10  # of patches alone; features take over after that
 _SHARPNESS_LANDMARKS = 250  # that the sharpness of an image is judged by
 
 
@@ -166,9 +167,11 @@ def _refined(coarse: Alignment, views: Sequence[View], options: AlignmentOptions
 def align_patches(views: Sequence[View], initial_pose: Rigid3d, options: AlignmentOptions) -> Alignment | None:
     """Align patches alone, from a pose rig_from_map that is right to some pixels; None where they do not tell.
 
-    Cost, inliers and number of landmarks of the outcome are those of the patches. See ``_refined``.
+    Cost, inliers and number of landmarks of the outcome are those of the patches. See ``_refined``. From farther off,
+    they do not converge in so few iterations.
     """
-    found = _aligned_patches(views, initial_pose, options)
+    few = options.model_copy(update={"max_iterations": min(_PATCH_ITERATIONS, options.max_iterations)})
+    found = _aligned_patches(views, initial_pose, few)
     return None if found is None else found[0]
 
 
