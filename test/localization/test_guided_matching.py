@@ -9,9 +9,8 @@ from vizloc_ros.features.types import NO_GLOBAL_DESCRIPTOR, Features, quantize
 from vizloc_ros.geometry.poses import pose_error, transform_points
 from vizloc_ros.localization.absolute_pose import Matches
 from vizloc_ros.localization.guided_matching import (
-    FurtherLandmarks,
     _pairs_within,
-    further_landmarks,
+    further_support,
     guided_matches,
 )
 from vizloc_ros.localization.localization_options import PoseOptions
@@ -83,38 +82,48 @@ def test_nothing_near_the_verified_pose_leaves_the_verified_matches() -> None:
     assert (found.matches, found.near, found.alike) == (verified, 0, 0)
 
 
-def test_landmarks_that_a_right_pose_was_not_found_with_are_alike_and_those_of_a_wrong_one_are_not() -> None:
+def with_(features: Features, keypoints: Float32, descriptors: Int8) -> Features:
+    return Features(keypoints, features.scores, descriptors, NO_GLOBAL_DESCRIPTOR, features.image_size)
+
+
+def test_landmarks_that_a_pose_was_not_found_with_support_it_only_if_it_is_right() -> None:
     scene = Scene(noise=0.3)
     verified = scene.verified(50)
     aside = Rigid3d(Rotation3d([0.0, 0.03, 0.0, 1.0]), [0.0, 0.0, 0.0]) * CAM_FROM_MAP  # by 3.4 deg
     right, wrong = (
-        further_landmarks(scene.features, scene.place, verified, pose, CAMERA, 4.0) for pose in (CAM_FROM_MAP, aside)
+        further_support(scene.features, scene.place, verified, pose, CAMERA, 4.0) for pose in (CAM_FROM_MAP, aside)
     )
-    assert 0.85 * (NUM_LANDMARKS - 50) <= right.alike <= NUM_LANDMARKS - 50
-    assert right.by_chance < 5
-    assert wrong.alike < 5
+    assert right > NUM_LANDMARKS - 50
+    assert 0 <= wrong < 5
 
 
-def test_by_chance_more_landmarks_are_alike_where_all_keypoints_look_the_same() -> None:
+def test_obstacles_leave_the_support_of_what_they_do_not_hide() -> None:
+    """Four of five keypoints are on obstacles: anywhere around the landmarks, and unlike all of them."""
+    scene, rng = Scene(noise=0.3), np.random.default_rng(1)
+    hidden = rng.random(NUM_LANDMARKS) < 0.8
+    hidden[scene.verified(50).keypoints] = False
+    keypoints, descriptors = scene.features.keypoints.copy(), scene.descriptors.copy()
+    keypoints[hidden] += rng.uniform(-10, 10, (hidden.sum(), 2)).astype(np.float32)
+    descriptors[hidden] = quantize(unit_rows(int(hidden.sum()), rng))
+    arguments = (scene.place, scene.verified(50), CAM_FROM_MAP, CAMERA, 4.0)
+    support = further_support(with_(scene.features, keypoints, descriptors), *arguments)
+    assert 50 < support < further_support(scene.features, *arguments) / 3
+
+
+def test_nothing_supports_a_pose_where_all_keypoints_look_the_same() -> None:
     scene = Scene(noise=0.3)
     scene.place.descriptors[:] = scene.descriptors[0]
-    features = scene.features
-    same = Features(
-        features.keypoints,
-        features.scores,
-        np.tile(scene.descriptors[:1], (NUM_LANDMARKS, 1)),
-        NO_GLOBAL_DESCRIPTOR,
-        features.image_size,
-    )
-    found = further_landmarks(same, scene.place, scene.verified(50), CAM_FROM_MAP, CAMERA, 8.0)
-    assert found.by_chance > 0.9 * found.alike > 300
+    same = with_(scene.features, scene.features.keypoints, np.tile(scene.descriptors[:1], (NUM_LANDMARKS, 1)))
+    assert further_support(same, scene.place, scene.verified(50), CAM_FROM_MAP, CAMERA, 8.0) == 0
 
 
-def test_no_further_landmarks_in_view_are_none() -> None:
+def test_no_further_landmarks_in_view_give_no_support() -> None:
     scene = Scene(noise=0.3)
     elsewhere = Rigid3d(Rotation3d(), [0.0, 0.0, -1000.0])
-    found = further_landmarks(scene.features, scene.place, scene.verified(30), elsewhere, CAMERA, 4.0)
-    assert found == FurtherLandmarks(0, 0.0)
+    assert further_support(scene.features, scene.place, scene.verified(30), elsewhere, CAMERA, 4.0) == 0
+    ids = np.arange(NUM_LANDMARKS, dtype=np.int32)
+    everything = Matches(ids, scene.features.keypoints.astype(np.float64), ids, scene.positions)
+    assert further_support(scene.features, scene.place, everything, CAM_FROM_MAP, CAMERA, 4.0) == 0
 
 
 def test_refined_poses_are_more_accurate() -> None:

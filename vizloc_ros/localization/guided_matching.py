@@ -22,7 +22,10 @@ from vizloc_ros.localization.absolute_pose import Matches
 from vizloc_ros.localization.places import Place
 
 _LEAST_SIMILAR = 0.1  # fraction of the verified matches
-_DISPLACED = ((40.0, 0.0), (-40.0, 0.0), (0.0, 30.0), (0.0, -30.0))  # px; far enough to meet other things
+_AROUND = 10.0  # px around a projection, within which the most similar keypoint is looked for
+_DISPLACED = ((40.0, 0.0), (0.0, 30.0))  # px; far enough to meet other things
+_PRECISION = 0.6  # standard deviation of right matches, as a ratio of the radius of precise ones
+_IN_VIEW = np.array([0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8])  # ratios of the landmarks that nothing hides
 
 
 @dataclass(frozen=True)
@@ -38,19 +41,6 @@ class GuidedMatches:
     matches: Matches
     near: int
     alike: int
-
-
-@dataclass(frozen=True)
-class FurtherLandmarks:
-    """Landmarks that a pose was not found with, but that look like a keypoint where the pose sees them.
-
-    Attributes:
-        alike: their number.
-        by_chance: number that is to be expected for a wrong pose: the mean for poses that see them elsewhere.
-    """
-
-    alike: int
-    by_chance: float
 
 
 def guided_matches(
@@ -97,15 +87,16 @@ def guided_matches(
     return GuidedMatches(matches, len(ids), int((similarity_of >= least).sum()))
 
 
-def further_landmarks(
+def further_support(
     features: Features, place: Place, verified: Matches, cam_from_map: Rigid3d, camera: PinholeCamera, radius: float
-) -> FurtherLandmarks:
-    """Count the landmarks that look like a keypoint near their projections, without the verified ones.
+) -> float:
+    """Support of a pose by the landmarks that it was not found with: logarithm of a likelihood ratio, 0 or more.
 
-    Nor do the keypoints of the verified matches count. A landmark and a keypoint are alike if they are as similar as
-    the verified keypoints and all observations of their landmarks, but for the tenth that is least so. The same number
-    with all projections displaced tells what chance gives in this image: few in a clear one, many at night or where
-    everything looks the same.
+    Neither the landmarks nor the keypoints of the verified matches count. Among the keypoints around the projection of
+    a landmark, the most similar one lies anywhere if the pose is wrong. If it is right, it lies close, and is more
+    similar than those around displaced projections, which tell what chance gives in this image. Obstacles hide some of
+    the landmarks, and these look as by chance; so the ratio of those in view is the one that explains the image best.
+    Landmarks without a keypoint around say nothing.
 
     Args:
         features: features of the query.
@@ -113,33 +104,41 @@ def further_landmarks(
         verified: inliers of the verified pose.
         cam_from_map: pose, as exact as possible.
         camera: camera of the query.
-        radius: maximum distance of a keypoint from the projection of its landmark [px].
+        radius: maximum distance of a precise match from the projection of its landmark [px].
     """
     free = np.ones(len(features), bool)
     free[verified.keypoints] = False
     keypoints = np.flatnonzero(free)
-    of_verified = np.isin(place.landmark_ids, verified.landmark_ids)
-    own, others = np.flatnonzero(of_verified), np.flatnonzero(~of_verified)
+    others = np.flatnonzero(~np.isin(place.landmark_ids, verified.landmark_ids))
     pixels, in_front = camera.pixels_of(transform_points(cam_from_map, place.positions[others].astype(np.float64)))
-    seen = in_front & camera.contains(pixels, radius)
+    seen = in_front & camera.contains(pixels)
     rows, pixels = others[seen], pixels[seen]
-    if not len(rows) or not len(keypoints) or not len(own):
-        return FurtherLandmarks(0, 0.0)
-    by_id = np.argsort(verified.landmark_ids)
-    match = by_id[np.searchsorted(verified.landmark_ids[by_id], place.landmark_ids[own])]
-    of_own = pair_similarities(features, verified.keypoints[match].astype(np.int64), place.compared, own)
-    least = np.partition(of_own, rank := int(_LEAST_SIMILAR * len(own)))[rank]
-    _, landmark = np.unique(place.landmark_ids[rows], return_inverse=True)
-    displaced = np.concatenate([pixels, *(pixels + step for step in _DISPLACED)])
-    point, keypoint = _pairs_within(radius, displaced, features.keypoints[keypoints].astype(np.float64), camera.size)
+    if not len(rows) or not len(keypoints):
+        return 0.0
+    ids, landmark = np.unique(place.landmark_ids[rows], return_inverse=True)
+    copies = np.concatenate([pixels, *(pixels + step for step in _DISPLACED)])
+    point, keypoint = _pairs_within(_AROUND, copies, features.keypoints[keypoints].astype(np.float64), camera.size)
+    keypoint = keypoints[keypoint]
     copy, row = np.divmod(point, len(rows))
-    similarity = pair_similarities(features, keypoints[keypoint], place.compared, rows[row])
-    shape = (1 + len(_DISPLACED), int(landmark.max()) + 1)
-    near, alike = np.zeros(shape, bool), np.zeros(shape, bool)
-    near[copy, landmark[row]] = True
-    alike[copy[similarity >= least], landmark[row[similarity >= least]]] = True
-    counts, found = near.sum(axis=1), alike.sum(axis=1)
-    return FurtherLandmarks(int(found[0]), float((found[1:] / np.maximum(counts[1:], 1)).mean() * counts[0]))
+    similarity = pair_similarities(features, keypoint, place.compared, rows[row])
+    best = most_similar_first(similarity)
+    best = best[first_of_each((copy * len(ids) + landmark[row])[best], len(ids) * (1 + len(_DISPLACED)))]
+    found, by_chance = best[copy[best] == 0], best[copy[best] > 0]
+    distances = np.linalg.norm(copies[point[found]] - features.keypoints[keypoint[found]], axis=1)
+    rank = np.searchsorted(np.sort(similarity[by_chance]), similarity[found]) / max(len(by_chance), 1)
+    ratio = _by_similarity(rank) * _by_distance(distances, _PRECISION * radius)
+    return float(np.log1p(_IN_VIEW[:, None] * (ratio - 1)).sum(axis=1).max())
+
+
+def _by_similarity(rank: Float64) -> Float64:
+    """Densities (N,) of the ranks, 0 to 1, of the similarities of right matches among those by chance: 1.5 sqrt."""
+    return 1.5 * np.sqrt(rank)
+
+
+def _by_distance(distances: Float64, deviation: float) -> Float64:
+    """Densities (N,) of right matches at distances from their projections, as ratios of those by chance [px]."""
+    scale, furthest = 2 * deviation**2, _AROUND**2
+    return furthest / scale / (1 - np.exp(-furthest / scale)) * np.exp(-np.square(distances) / scale)
 
 
 def _pairs_within(radius: float, pixels: Float64, keypoints: Float64, size: tuple[int, int]) -> tuple[Int64, Int64]:

@@ -5,13 +5,13 @@ hundred. Together with what else can be measured, it says more. A logistic model
 wrong ones, in worlds that are in no evaluation; its file says which. How exact a right pose is, the covariance says.
 
 Most right poses are nearly sure by what their verification has measured anyway. For the others, further landmarks are
-counted, which takes longer.
+looked at, which takes longer.
 """
 
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from math import exp, log, sqrt
+from math import exp, log
 
 import numpy as np
 from pycolmap import Rigid3d
@@ -21,7 +21,6 @@ from vizloc_ros.arrays import Float64
 from vizloc_ros.bounded import load_yaml
 from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import transform_points
-from vizloc_ros.localization.guided_matching import FurtherLandmarks
 
 _MODEL = "pose_probability.yaml"
 SURE = 0.99  # probability from which a pose needs no further evidence
@@ -41,7 +40,7 @@ class PoseEvidence:
             vehicle on the road.
         near: landmarks of the place that project near a keypoint.
         alike: those among them whose keypoint looks like the landmark; of a wrong pose, few do.
-        further: landmarks that the pose was not found with; None if they were not counted.
+        further: support by landmarks that the pose was not found with, 0 or more; None if it was not measured.
     """
 
     matches: int
@@ -51,11 +50,11 @@ class PoseEvidence:
     depths: float
     near: int
     alike: int
-    further: FurtherLandmarks | None = None
+    further: float | None = None
 
     @property
     def terms(self) -> dict[str, float]:
-        """Terms of a logistic model by name; the last one only if further landmarks were counted."""
+        """Terms of a logistic model by name; the last one only if further landmarks were looked at."""
         terms = {
             "inlier_ratio": self.inliers / max(self.matches, 1),
             "rms": self.rms,
@@ -65,8 +64,7 @@ class PoseEvidence:
             "alike_ratio": self.alike / max(self.near, 1),
         }
         if self.further is not None:
-            more = self.further.alike - self.further.by_chance
-            terms["log_further"] = log(1 + max(more, 0.0) / sqrt(self.further.by_chance + 1))
+            terms["log_further"] = log(1 + self.further)
         return terms
 
 

@@ -24,12 +24,7 @@ from vizloc_ros.localization.absolute_pose import (
 )
 from vizloc_ros.localization.ambiguity import Rivals
 from vizloc_ros.localization.candidate import Candidate
-from vizloc_ros.localization.guided_matching import (
-    FurtherLandmarks,
-    GuidedMatches,
-    further_landmarks,
-    guided_matches,
-)
+from vizloc_ros.localization.guided_matching import GuidedMatches, further_support, guided_matches
 from vizloc_ros.localization.localization_options import PoseOptions
 from vizloc_ros.localization.outcome import Localization, LocalizedPose
 from vizloc_ros.localization.place_matching import Matched, PlaceMatcher
@@ -271,10 +266,10 @@ class _Search:
         place = self.places[candidate.place]
         return guided_matches(self.features, place, candidate.verified, cam_from_map, self.camera, radius)
 
-    def _further(self, candidate: Candidate, cam_from_map: Rigid3d, radius: float) -> FurtherLandmarks:
-        """Landmarks of the candidate's place that it was not found with, seen from a pose."""
+    def _further(self, candidate: Candidate, cam_from_map: Rigid3d, radius: float) -> float:
+        """Support of a pose by the landmarks of the candidate's place that it was not found with."""
         place = self.places[candidate.place]
-        return further_landmarks(self.features, place, candidate.verified, cam_from_map, self.camera, radius)
+        return further_support(self.features, place, candidate.verified, cam_from_map, self.camera, radius)
 
     def _covariance(self, candidate: Candidate) -> tuple[Float64, float, Float64]:
         """Covariance, RMS and errors (N,) [px] of a candidate's inliers. Raises ``_RejectedError`` for a large one."""

@@ -25,12 +25,7 @@ from vizloc_ros.localization.absolute_pose import (
     pose_covariance,
     reprojection_errors,
 )
-from vizloc_ros.localization.guided_matching import (
-    FurtherLandmarks,
-    GuidedMatches,
-    further_landmarks,
-    guided_matches,
-)
+from vizloc_ros.localization.guided_matching import GuidedMatches, further_support, guided_matches
 from vizloc_ros.localization.localization_options import PoseOptions
 from vizloc_ros.localization.outcome import LocalizedPose
 from vizloc_ros.localization.pose_evidence import SURE, PoseEvidence, depth_ratio, filled_cells, shipped_model
@@ -115,9 +110,7 @@ def _pooled(evidence: Sequence[PoseEvidence]) -> PoseEvidence:
         depths=max(each.depths for each in evidence),
         near=sum(each.near for each in evidence),
         alike=sum(each.alike for each in evidence),
-        further=FurtherLandmarks(sum(each.alike for each in further), sum(each.by_chance for each in further))
-        if len(further) == len(evidence)
-        else None,
+        further=sum(further) if len(further) == len(evidence) else None,
     )
 
 
@@ -168,10 +161,10 @@ class _Support:
         view, pose = self.view, self.cam_from_rig * rig_from_map
         return guided_matches(view.features, view.places[self.place], self.verified, pose, view.camera, radius)
 
-    def further(self, rig_from_map: Rigid3d, radius: float) -> FurtherLandmarks:
-        """Landmarks of the place that the pose was not found with, seen from a pose."""
+    def further(self, rig_from_map: Rigid3d, radius: float) -> float:
+        """Support of a pose by the landmarks of the place that it was not found with."""
         view, pose = self.view, self.cam_from_rig * rig_from_map
-        return further_landmarks(view.features, view.places[self.place], self.verified, pose, view.camera, radius)
+        return further_support(view.features, view.places[self.place], self.verified, pose, view.camera, radius)
 
     def evidence(self, guided: GuidedMatches, options: PoseOptions) -> PoseEvidence:
         """Evidence of this camera for or against the pose."""
