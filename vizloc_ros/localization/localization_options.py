@@ -76,7 +76,7 @@ class PoseOptions(Options):
     min_inliers: int = Field(15, ge=4, le=10_000, description="minimum inliers of an accepted pose")
     min_inlier_ratio: float = Field(0.15, ge=0, le=1, description="minimum inlier ratio of an accepted pose")
     min_probability: float = Field(
-        0.92,
+        0.94,
         ge=0,
         lt=1,
         description="minimum probability, by all evidence, that an accepted pose is not of another place; 0: HF-Net",
