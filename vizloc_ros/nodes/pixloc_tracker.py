@@ -50,7 +50,6 @@ from vizloc_ros.timing import Stopwatch
 from vizloc_ros.wording import short_text
 
 _BURST = 8  # images; one that takes long, such as an ambiguous one, costs none of the next
-_LEAST = 4  # images in a row, even if it falls behind: those after a gap take longer, and patches alone do not do
 _MAX_FAULT_CHARS = 500
 
 
@@ -64,7 +63,7 @@ class PixLocTrackerNode(MapUserNode):
     task = "tracking"
 
     def __init__(self) -> None:
-        super().__init__(TRACKER, self._prepare, _BURST, _LEAST)
+        super().__init__(TRACKER, self._prepare, _BURST)
         self._aligning = self.add_worker("aligning", self._align, _BURST)
         self._preparation = ImagePreparation()
         self.options: TrackerNodeOptions = declare_options(

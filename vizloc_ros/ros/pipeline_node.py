@@ -22,23 +22,22 @@ class PipelineNode(ManagedNode):
     before its turn is counted as ``dropped``.
     """
 
-    def __init__(self, name: str, handle: Callable[[Any], None], burst: int = 1, least: int = 1) -> None:
+    def __init__(self, name: str, handle: Callable[[Any], None], burst: int = 1) -> None:
         """Make the node and its worker.
 
         Args:
             name: name of the node.
             handle: processing of one input, in the worker.
-            burst: inputs that may wait if the work keeps up with them on average.
-            least: inputs that may wait if it does not.
+            burst: inputs that may wait if the work keeps up with them on average; else only one may.
         """
         super().__init__(name)
         for counter in ("received", "processed", "dropped", "rejected"):
             self.diagnostics.count(counter, 0)
-        self._worker = self.add_worker(name, handle, burst, least)
+        self._worker = self.add_worker(name, handle, burst)
 
-    def add_worker(self, name: str, handle: Callable[[Any], None], burst: int = 1, least: int = 1) -> Worker[Any]:
+    def add_worker(self, name: str, handle: Callable[[Any], None], burst: int = 1) -> Worker[Any]:
         """Start a worker that ends with this node; errors of ``handle`` are counted as ``rejected``."""
-        worker: Worker[Any] = Worker(name, handle, self._on_error, burst, least)
+        worker: Worker[Any] = Worker(name, handle, self._on_error, burst)
         self._workers = (*self._workers, worker)
         return worker
 

@@ -189,9 +189,9 @@ class MapUserNode(PipelineNode):
     options: Any
     map_number: int | None = None
 
-    def __init__(self, name: str, handle: Callable[[Any], None], burst: int = 1, least: int = 1) -> None:
+    def __init__(self, name: str, handle: Callable[[Any], None], burst: int = 1) -> None:
         """Make the node and its workers, see ``PipelineNode``."""
-        super().__init__(name, handle, burst, least)
+        super().__init__(name, handle, burst)
         self.served: ServedMap | None = None
         self._coming: ServedMap | None = None  # while it is being loaded
         self._tried: ServedMap | None = None  # of the last attempt to load

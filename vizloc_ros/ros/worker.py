@@ -97,19 +97,14 @@ class LatestMailbox(Generic[T]):
 class Worker(Generic[T]):
     """Thread that handles the newest submitted items, one at a time, until it is stopped.
 
-    Up to ``burst`` items may wait while one takes long, if the work keeps up with them on average; else ``least``. An
+    Up to ``burst`` items may wait while one takes long, if the work keeps up with them on average; else only one. An
     error of ``handle`` goes to ``on_error`` (which must not raise), and the next item is handled as usual.
     """
 
     def __init__(
-        self,
-        name: str,
-        handle: Callable[[T], None],
-        on_error: Callable[[Exception], None],
-        burst: int = 1,
-        least: int = 1,
+        self, name: str, handle: Callable[[T], None], on_error: Callable[[Exception], None], burst: int = 1
     ) -> None:
-        self._name, self._burst, self._least = name, burst, least
+        self._name, self._burst = name, burst
         self._handle = handle
         self._on_error = on_error
         self._is_running = False
@@ -133,7 +128,7 @@ class Worker(Generic[T]):
     def submit(self, item: T) -> list[T]:
         """Add an item and return those that are dropped for it. Never blocks."""
         self._pace.arrived(time.monotonic())
-        return self._mailbox.put(item, self._burst if self._pace.keeps_up else self._least)
+        return self._mailbox.put(item, self._burst if self._pace.keeps_up else 1)
 
     def stop(self, timeout: float = 10.0) -> bool:
         """Finish the current item, drop the waiting ones and join the thread; False after ``timeout`` [s]."""
