@@ -18,7 +18,8 @@ from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.localization import calibration_check
 from vizloc_ros.localization.hierarchical_localizer import HierarchicalLocalizer
 from vizloc_ros.mapping.visual_map import VisualMap
-from vizloc_ros.pixloc.image_aligner import ImageAligner, RememberedFrame
+from vizloc_ros.pixloc.frame_views import RememberedFrame
+from vizloc_ros.pixloc.image_aligner import ImageAligner
 from vizloc_ros.pixloc.tracking import Tracked
 
 TAKEN = 3  # images before the fault
@@ -94,8 +95,8 @@ def test_an_image_that_fails_between_tracked_ones_gets_the_pose_of_the_localizer
 ) -> None:
     align = ImageAligner.align
 
-    def failing(self: ImageAligner, remembered: RememberedFrame, *args: Any) -> Tracked:
-        tracked = align(self, remembered, *args)
+    def failing(self: ImageAligner, remembered: RememberedFrame, *args: Any, **options: Any) -> Tracked:
+        tracked = align(self, remembered, *args, **options)
         is_third = remembered.frame.stamp_ns == drive[TAKEN].timestamp_ns
         return replace(tracked, map_from_cam=None, covariance=None, reason="fails") if is_third else tracked
 
