@@ -141,7 +141,7 @@ def test_the_tracker_drops_images_at_work_and_poses_of_the_map_before(
     record, number = street.records("query")[3], tracked_map.info.number
     meanwhile: list[Callable[[], None]] = []
 
-    def track(self: Tracker, frame: Frame, _features: object = None) -> Tracked:
+    def track(self: Tracker, frame: Frame, _features: object = None, **_options: object) -> Tracked:
         for act in meanwhile:
             act()
         return Tracked(TrackerState.TRACKING, Rigid3d(), 1e-4 * np.eye(6), "")

@@ -255,6 +255,7 @@ class ImageAligner:
                 coarsest=coarsest,
                 finalists=_FINALISTS,
                 accurate=accurate,
+                retry=query.state is TrackerState.TRACKING,  # hypotheses of a guess, which are many, fail fast
             )
 
     def _is_worth_retrying(self, attempt: _Attempt) -> bool:

@@ -26,6 +26,7 @@ def align(
     coarsest: int | None = None,
     finalists: int | None = None,
     accurate: bool = False,
+    retry: bool = True,
     trace: bool = False,
 ) -> list[Alignment]:
     """Align images of one instant with landmarks, from each of several initial poses.
@@ -42,6 +43,7 @@ def align(
         coarsest: index of the level to begin with, for accurate initial poses; the last by default.
         finalists: number of poses that go on to the finest level, those of the lowest cost; all by default.
         accurate: True if the initial poses are accurate: coarse levels that lead away from them are undone.
+        retry: False to try once only, as for many initial poses one after the other.
         trace: True to keep the pose of every iteration.
 
     Returns:
@@ -60,7 +62,7 @@ def align(
     features = _FeatureAlignment(views, initial_poses, learned, options or AlignmentOptions(), accurate, trace)
     first = levels - 1 if coarsest is None else coarsest
     alignments = features.run(first, finalists)
-    if len(initial_poses) == 1 and first == levels - 1:
+    if retry and len(initial_poses) == 1 and first == levels - 1:
         alignments = [_retried(alignments[0], features, first)]
     if not features.has_fine:
         return alignments
