@@ -1,7 +1,7 @@
 """The localizer's poses of late images are found out by the odometry since the tracker's last pose."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from swerving_drive import MAP_FROM_ODOM, odometry_message
 from vizloc_ros.nodes.late_poses import LatePoses
 from vizloc_ros.ros.messages import header_of, pose_with_covariance_to_msg
 from vizloc_ros.ros.odometry_buffer import OdometryBuffer
+from vizloc_ros.ros.pipeline_node import PipelineNode
 
 pytestmark = pytest.mark.ros
 SECOND = 1_000_000_000
@@ -34,7 +35,7 @@ class Vehicle:
 
     def __init__(self) -> None:
         self.odometry, node = OdometryBuffer(), Subscriptions()
-        self.poses = LatePoses(node, self.odometry)  # type: ignore[arg-type]
+        self.poses = LatePoses(cast(PipelineNode, node), self.odometry)
         self._on_tracked = node.of["pose"]
 
     @staticmethod

@@ -167,20 +167,20 @@ def _refined(coarse: Alignment, views: Sequence[View], options: AlignmentOptions
 
 
 def align_patches(views: Sequence[View], initial_pose: Rigid3d, options: AlignmentOptions) -> Alignment | None:
-    """Align patches alone, from a pose rig_from_map that is right to some pixels; None where they do not tell.
+    """Align the patches of all views alone, from a pose rig_from_map that is right to some pixels.
 
-    Cost, inliers and number of landmarks of the outcome are those of the patches. See ``_refined``. From farther off,
-    they do not converge in so few iterations.
+    From farther off, they do not converge in so few iterations. Return None then, and where the patches do not tell,
+    see ``_refined``. Cost, inliers and number of landmarks of the outcome are those of the patches.
     """
     few = options.model_copy(update={"max_iterations": min(_PATCH_ITERATIONS, options.max_iterations)})
-    found = _aligned_patches(views, initial_pose, few)
+    found = _aligned_patches(views, initial_pose, few, least=len(views))
     return None if found is None else found[0]
 
 
 def _aligned_patches(
-    views: Sequence[View], initial_pose: Rigid3d, options: AlignmentOptions, *, trace: bool = False
+    views: Sequence[View], initial_pose: Rigid3d, options: AlignmentOptions, *, least: int = 1, trace: bool = False
 ) -> tuple[Alignment, float] | None:
-    """Align the patches of the images that are sharp enough; return how sharp the least sharp one is, too."""
+    """Align the patches of the images that are sharp enough, ``least`` or more; return the least sharpness, too."""
     fine, sharp = options.fine, []
     for view in views:
         if (patches := view.patches) is None:
@@ -188,7 +188,7 @@ def _aligned_patches(
         level = PatchesOnLevel(view, *patches, initial_pose, options)
         if (own := level.sharpness(_SHARPNESS_LANDMARKS)) > fine.min_sharpness:
             sharp.append((level, own))
-    if not sharp:
+    if len(sharp) < least:
         return None
     levels = [level for level, _ in sharp]
     optimizer = PoseOptimizer([initial_pose], 1, options, trace=trace)
