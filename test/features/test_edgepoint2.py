@@ -128,3 +128,17 @@ def test_upsampling_first_gives_the_published_descriptors_exactly(monkeypatch: p
     wanted = DenseNetwork(FILE).maps(image).descriptors
     wanted = wanted / np.linalg.norm(wanted, axis=0)
     np.testing.assert_allclose(descriptors, wanted, atol=1e-3)
+
+
+def test_weights_in_a_graph_of_any_size_do_not_depend_on_the_image(file: Path) -> None:
+    """ONNX Runtime runs convolutions whose weights are no constants much slower."""
+    onnx = pytest.importorskip("onnx", reason="onnx is needed for export: pip install 'vizloc_ros[train]'")
+    graph = onnx.load(file).graph
+    makers = {output: node for node in graph.node for output in node.output}
+
+    def sources(name: str) -> set[str]:
+        return {name} if name not in makers else {s for i in makers[name].input if i for s in sources(i)}
+
+    weights = [node.input[1] for node in graph.node if node.op_type == "Conv"]
+    assert len(weights) > 10
+    assert all("image" not in sources(weight) for weight in weights)

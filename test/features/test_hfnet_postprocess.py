@@ -147,7 +147,7 @@ def test_sampling_against_grid_sample(cells: tuple[int, int]) -> None:
     points = torch.rand(200, 2, generator=generator) * size - 0.5  # to the outer edges of the outermost pixels
     grid = 2 * (points + 0.5) / size - 1
     expected = functional.grid_sample(dense, grid[None, None], padding_mode="border", align_corners=False)[0, :, 0].t()
-    found = sample_cells(dense[0].permute(1, 2, 0), points, 8)
+    found = sample_cells(dense.permute(0, 2, 3, 1), points, (8 * columns, 8 * rows), 8)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 

@@ -87,7 +87,9 @@ def test_last_layers_are_fitted_to_the_teacher(teachers: tuple[Path, Path]) -> N
         image, targets = examples[0]
         with torch.no_grad():
             maps = network.maps(torch.from_numpy(image)[None, None].float())
-            samples = sample_cells(maps.features[0].permute(1, 2, 0), torch.from_numpy(targets.keypoints), 4)
+            samples = sample_cells(
+                maps.features.permute(0, 2, 3, 1), torch.from_numpy(targets.keypoints), image.shape[::-1], 4
+            )
             own = torch.nn.functional.normalize(network.describe(samples), dim=1).numpy()
         logits = teacher.network.maps(image).scores.clip(-7, 4)
         return float((own * targets.keypoint_descriptors / 127).sum(1).mean()), float(

@@ -42,6 +42,7 @@ class EdgePoint2Encoder(nn.Module):
 
     def __init__(self, channels: tuple[int, int, int], hidden: int, dimension: int) -> None:
         super().__init__()
+        self.channels = channels
         small, middle, deep = channels
         self.stem = nn.Conv2d(1, small, 4, 2, padding=1)
         self.stem_second = nn.Conv2d(small, small, 3, padding=1)
@@ -63,9 +64,10 @@ class EdgePoint2Encoder(nn.Module):
         """Return the input (B, C, H/4, W/4) of the last layer ``finest``.
 
         The 1x1 convolution is applied to the coarse stages before they are upsampled. EdgePoint2 upsamples first, and
-        x32 in one step: nearly the same, for a third more of the network's time.
+        x32 in one step: nearly the same, for a third more of the network's time. The weights are split by numbers, not
+        by the stages' shapes: in an exported graph of any size, those would not be constants.
         """
-        small, middle, deep = self.join.weight.split([x4.shape[1], x8.shape[1], x32.shape[1]], dim=1)
+        small, middle, deep = self.join.weight.split(self.channels, dim=1)
         coarse = F.conv2d(x8, middle) + upsample(F.conv2d(x32, deep), 4)
         return F.relu(self.spread(F.conv2d(x4, small, self.join.bias) + upsample(coarse, 2)))
 

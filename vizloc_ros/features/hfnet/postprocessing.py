@@ -77,21 +77,23 @@ def best_keypoints(kept: Tensor, count: int, border: int) -> tuple[Tensor, Tenso
     return torch.stack([x, y], dim=1), scores
 
 
-def sample_cells(cells: Tensor, points: Tensor, stride: int) -> Tensor:
+def sample_cells(cells: Tensor, points: Tensor, size: tuple[int, int], stride: int) -> Tensor:
     """Sample features at pixels: bilinear between the centres of the cells, constant beyond the outermost ones.
 
     The values are those of ``grid_sample`` with ``align_corners=False`` and border padding. Whole rows are gathered,
-    because GridSample of ONNX Runtime processes every channel of every point separately.
+    because GridSample of ONNX Runtime processes every channel of every point separately. It would also copy the cells
+    only to tell their shape, which the image's gives as well.
 
     Args:
-        cells: (H/s, W/s, C) features of the cells; at least 2 x 2 cells.
+        cells: (1, H/s, W/s, C) features of the cells; at least 2 x 2 cells.
         points: (N, 2) pixels (x, y).
+        size: (W, H) of the image [px].
         stride: side s of a cell [px].
 
     Returns:
         (N, C) features.
     """
-    rows, columns, dimension = cells.shape
+    columns, rows = (side // stride for side in size)
     x = ((points[:, 0] + 0.5) / stride - 0.5).clamp(0, columns - 1)
     y = ((points[:, 1] + 0.5) / stride - 0.5).clamp(0, rows - 1)
     left, top = x.floor().clamp(max=columns - 2), y.floor().clamp(max=rows - 2)
@@ -99,7 +101,7 @@ def sample_cells(cells: Tensor, points: Tensor, stride: int) -> Tensor:
     corner = (top * columns + left).long()
     corners = torch.stack([corner, corner + 1, corner + columns, corner + columns + 1], dim=1)
     weights = torch.stack([(1 - lower) * (1 - right), (1 - lower) * right, lower * (1 - right), lower * right], dim=1)
-    samples = torch.bmm(weights[:, None], cells.reshape(-1, dimension)[corners])
+    samples = torch.bmm(weights[:, None], cells.reshape(-1, int(cells.shape[-1]))[corners])
     return samples[:, 0]
 
 
@@ -140,7 +142,7 @@ class Extraction(nn.Module):
         maps = network.maps(gray)
         scores = maps.log_odds.sigmoid()
         points, best = best_keypoints(non_max_suppression(scores, NMS_RADIUS, NMS_ROUNDS), self.max_keypoints, BORDER)
-        samples = sample_cells(maps.features[0].permute(1, 2, 0), points, network.config.descriptor_stride)
+        samples = sample_cells(maps.features.permute(0, 2, 3, 1), points, scores.shape[:1:-1], network.config.descriptor_stride)
         descriptors = unit(network.describe(samples))
         return Extracted(
             points.float(),

@@ -77,7 +77,10 @@ def fit_last_layers(network: EdgePointHfNet, examples: Iterable[tuple[UInt8, Tar
         stages = encoder.stages(gray)
         hidden = encoder.hidden(stages.x4, stages.x8, stages.x32)
         samples = sample_cells(
-            hidden[0].permute(1, 2, 0), torch.from_numpy(targets.keypoints).to(device), config.descriptor_stride
+            hidden.permute(0, 2, 3, 1),
+            torch.from_numpy(targets.keypoints).to(device),
+            (width, height),
+            config.descriptor_stride,
         )
         wanted = torch.from_numpy(dequantize(targets.keypoint_descriptors))
         descriptors.add(samples.cpu(), wanted, torch.ones(len(wanted)))
