@@ -28,6 +28,9 @@ ORT_ERRORS = (
     ort_state.RuntimeException,
 )
 
+# The second one allocates memory again, in the pattern of the first: 0.1 s in a process that has just started.
+WARM_UP_RUNS = 2
+
 
 @dataclass(frozen=True)
 class NetworkFile:

@@ -22,6 +22,7 @@ from vizloc_ros.localization.calibration_check import CalibrationCheck
 from vizloc_ros.localization.places import Place
 from vizloc_ros.localization.rig_solver import RigSolver
 from vizloc_ros.localization.rig_view import RigLocalization, RigPose, RigView
+from vizloc_ros.localization.warm_up import warm_up
 from vizloc_ros.mapping.one_map import OneMap
 from vizloc_ros.nodes.late_poses import LatePoses
 from vizloc_ros.nodes.localizer_input import Joined, LocalizerInput
@@ -71,6 +72,7 @@ class LocalizerNode(PipelineNode):
     def open(self) -> None:
         """Create the topics."""
         options = self.options
+        warm_up(options.pose)
         self._extrinsics = CameraExtrinsics(
             self, options.base_frame, options.fixed_base_from_cam, moving=options.moving_mount
         )

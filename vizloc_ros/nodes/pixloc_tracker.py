@@ -6,6 +6,7 @@ import array
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -18,6 +19,7 @@ from std_msgs.msg import Header, String
 
 from vizloc_ros.arrays import Float64
 from vizloc_ros.errors import CameraError, FeatureError, FrozenCameraError, MapError, VizlocError
+from vizloc_ros.features.onnx_session import WARM_UP_RUNS
 from vizloc_ros.geometry.covariance import max_position_std, move_to_base
 from vizloc_ros.geometry.velocity import VelocityEstimator
 from vizloc_ros.mapping.keyframe_rolls import KeyframeRolls
@@ -113,7 +115,10 @@ class PixLocTrackerNode(MapUserNode):
         extractor = open_pyramid_extractor(self.options.weights, self.options.device, self.options.long_side)
         info.require_references(folder, extractor.model_id)
         for camera in info.cameras[:1]:  # images of this size are the most likely to come
-            extractor.extract(np.zeros((camera.height, camera.width), np.uint8))
+            images = [np.zeros((camera.height, camera.width), np.uint8)] * 2  # both workers may need features at once
+            with ThreadPoolExecutor(len(images)) as pool:
+                for _ in range(WARM_UP_RUNS):
+                    list(pool.map(extractor.extract, images))
         self._submaps.expect(info.number)
         options, frozen = self.options.tracker, self.options.withhold_frozen
         tracker = Tracker(extractor, self._submaps.landmarks_around, options, rolls.roll_of, withhold_frozen=frozen)

@@ -29,7 +29,8 @@ class PreparedImages:
         tracker: tracker that the features are for.
         features: by camera, features of its image, if the tracker will need them.
         at_once: what they hold a place of; None if they waited in vain.
-        patches_first: True if there are no features because images come fast, and some of the last ones have some.
+        patches_first: True if there are no features because images come fast, and some of the last ones have some, or
+            will have.
     """
 
     instant: Instant
@@ -76,6 +77,7 @@ class ImagePreparation:
                 self._without = (self._without or 0) + 1
             elif tracker is None or not tracker.is_tracking:
                 self._without = None
+                patches_first = tracker is not None and stride > 1  # it may track by the time of this image
             else:
                 self._without = 0
                 with stopwatch("features"):

@@ -74,6 +74,8 @@ class LoadedMap:
         datum = visual_map.info.place.datum
         earth_from_map = datum.earth_from_frame if datum is not None else None
         finder = PlaceFinder(visual_map, options.retrieval)
+        found = finder.find(np.asarray(visual_map.global_descriptors[0]), Stopwatch())  # the first answer takes longer
+        places_to_msg(found.places, header_of(0, ""))
         return cls(
             visual_map,
             {camera: finder.of_another_camera() for camera in options.cameras or ("",)},

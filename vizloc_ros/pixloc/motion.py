@@ -14,6 +14,9 @@ from vizloc_ros.pixloc.innovations import Innovations
 from vizloc_ros.timing import NANOSECONDS
 
 
+_LIKELY = 2.0  # standard deviations of the speed between two localizations
+
+
 class MotionOptions(Options):
     """Uncertainty of a predicted pose."""
 
@@ -137,10 +140,24 @@ class MotionModel:
             return 0.0
         return float(np.linalg.norm(self._velocity[:3]))
 
-    def restart(self, known: KnownPose) -> None:
-        """Start again from a pose that is unrelated to those before, such as the localizer's."""
+    def restart(self, known: KnownPose, before: KnownPose | None = None) -> None:
+        """Start again from a pose that is unrelated to the track, such as the localizer's; ``before`` is an earlier one.
+
+        The two tell the velocity, unless it is one that ``speed_std`` and ``turn_rate_std`` make unlikely.
+        """
         self._velocity, self.last = None, known
         self._innovations.reset()
+        if before is None or known.stamp_ns <= before.stamp_ns:
+            return
+        seconds, options = (known.stamp_ns - before.stamp_ns) / NANOSECONDS, self.options
+        twist = se3_log(before.map_from_cam.inverse() * known.map_from_cam) / seconds
+        fastest = _LIKELY * options.speed_std, _LIKELY * np.radians(options.turn_rate_std)
+        if (
+            seconds <= options.max_extrapolation
+            and np.linalg.norm(twist[:3]) <= fastest[0]
+            and np.linalg.norm(twist[3:]) <= fastest[1]
+        ):
+            self._velocity = twist
 
     def predict(
         self, stamp_ns: int, odom_from_cam: Rigid3d | None = None, turn: Rotation3d | None = None

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 
 from vizloc_ros.arrays import Float32, UInt8
+from vizloc_ros.features.gray_image import gray_image
+from vizloc_ros.pixloc.tracking import Frame
 from vizloc_ros.timing import NANOSECONDS
 
 _CELL = 8  # px; the mean over a cell has an eighth of a sensor's noise
@@ -56,3 +58,24 @@ class SuddenStop:
             f"camera frozen: for {(stamp_ns - self._frozen_ns) / NANOSECONDS:.1f} s the images have differed by noise "
             "alone, and no vehicle stops at once. Does the driver hang?"
         )
+
+
+class SuddenStops:
+    """``SuddenStop`` of each camera of a track. For one thread."""
+
+    def __init__(self) -> None:
+        self._stops: dict[str, SuddenStop] = {}
+
+    def reset(self) -> None:
+        """Forget all images."""
+        self._stops.clear()
+
+    def check(self, frame: Frame, speed: float) -> dict[str, str]:
+        """Take the images of the next frame; return the reason for each camera that is frozen; as ``SuddenStop``."""
+        reasons = {
+            image.name: self._stops.setdefault(image.name, SuddenStop()).check(
+                gray_image(image.image), frame.stamp_ns, speed
+            )
+            for image in frame.images
+        }
+        return {name: reason for name, reason in reasons.items() if reason}

@@ -8,7 +8,6 @@ import numpy as np
 from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.arrays import Float64, evenly
-from vizloc_ros.features.gray_image import gray_image
 from vizloc_ros.geometry.covariance import position_and_rotation_std, with_map_covariance
 from vizloc_ros.geometry.poses import pose_error
 from vizloc_ros.pixloc.correction import Correction, PoseEstimate
@@ -20,12 +19,13 @@ from vizloc_ros.pixloc.late_images import LateImages
 from vizloc_ros.pixloc.motion import KnownPose, MotionModel, Prediction
 from vizloc_ros.pixloc.odometry_trust import OdometryTrust
 from vizloc_ros.pixloc.standstill import Standstill
-from vizloc_ros.pixloc.sudden_stop import SuddenStop
+from vizloc_ros.pixloc.sudden_stop import SuddenStops
 from vizloc_ros.pixloc.track_check import TrackCheck
 from vizloc_ros.pixloc.tracking import Frame, Tracked, TrackerOptions, TrackerState
 from vizloc_ros.timing import NANOSECONDS, Stopwatch
 
 _WIDER = 2.0  # uncertainty of a turn without the gyroscope, as a ratio, from which the image is tried without it, too
+_NEAR = 1.0  # m, uncertainty of a prediction from which an alignment is likely to succeed
 
 
 class Tracker:
@@ -73,14 +73,15 @@ class Tracker:
         self.state = TrackerState.NOT_LOCALIZED
         self.aligner = ImageAligner(extractor, submaps, self.options, roll_of)
         self._check, self._correction = TrackCheck(self.options), Correction()
-        self._withhold_frozen = withhold_frozen
-        self._stops: dict[str, SuddenStop] = {}  # by camera
+        self._stops = SuddenStops() if withhold_frozen else None
         self._motion = MotionModel(self.options.motion)
         self.odometry, self.gyroscope = OdometryTrust(), GyroscopeTrust()
         self._late, self._standstill = LateImages(), Standstill()
         self._history: deque[RememberedFrame] = deque(maxlen=self.options.history)
         self._prior: KnownPose | None = None  # to start from, but not used yet
         self._prior_agrees = 1  # localizations that agree on it
+        self._earlier: KnownPose | None = None  # the one that it has replaced unused
+        self._skipped: KnownPose | None = None  # the one from which no images were caught up with
         self._unchecked: KnownPose | None = None  # of an image that has not been tracked yet
         self._failures = 0  # in a row
 
@@ -116,8 +117,9 @@ class Tracker:
         self._history.clear()
         self._check.reset()
         self._correction.reset()
-        self._stops.clear()
-        self._prior, self._unchecked, self._failures = None, None, 0
+        if self._stops is not None:
+            self._stops.reset()
+        self._prior, self._earlier, self._skipped, self._unchecked, self._failures = None, None, None, None, 0
 
     def offer_prior(
         self,
@@ -196,6 +198,9 @@ class Tracker:
             if tracked.map_from_cam is not None:
                 tracked = replace(tracked, map_from_cam=self._standstill.smooth(tracked.map_from_cam))
             self._update(current, tracked)
+            if tracked.map_from_cam is None and self._prior is None:
+                self._prior = self._skipped  # once more, step by step
+            self._skipped = None
             if self._unchecked is not None:
                 unchecked, self._unchecked = self._unchecked, None
                 self._compare(unchecked)
@@ -204,17 +209,10 @@ class Tracker:
 
     def _frozen(self, frame: Frame) -> dict[str, str]:
         """Reason for each camera whose image is not one of a vehicle that stands."""
-        if not self._withhold_frozen:
+        if self._stops is None:
             return {}
         before_ns = self._history[-1].frame.stamp_ns if self._history else 0
-        speed = self._motion.speed_at(before_ns)
-        reasons = {
-            image.name: self._stops.setdefault(image.name, SuddenStop()).check(
-                gray_image(image.image), frame.stamp_ns, speed
-            )
-            for image in frame.images
-        }
-        return {name: reason for name, reason in reasons.items() if reason}
+        return self._stops.check(frame, self._motion.speed_at(before_ns))
 
     def _published(self, tracked: Tracked, stamp_ns: int) -> Tracked:
         """Result with the pose if the track is confirmed and nothing contradicts it, and the state that follows."""
@@ -300,6 +298,7 @@ class Tracker:
 
     def _start_from(self, prior: KnownPose, agreeing: int = 1) -> bool:
         """Start a new track from a prior with the next image; ``agreeing`` localizations agree on it. Return True."""
+        self._earlier = self._prior
         self._prior, self._prior_agrees, self._unchecked = prior, agreeing, None
         return True
 
@@ -320,12 +319,12 @@ class Tracker:
     def _catch_up(self, prior: KnownPose, stopwatch: Stopwatch) -> None:
         """Restart the motion model from a prior of an earlier image, and track the images since, but the newest.
 
-        If there are many, only some are aligned. The prior waits until the landmarks around it have arrived.
+        If there are many, only some are aligned, and none if two localizations tell the motion. The prior waits until the landmarks around it have arrived.
         """
         if not self.aligner.views.has_landmarks(self._history[-1].frame, prior.map_from_cam):
             return
-        self._prior = None
-        self._motion.restart(prior)
+        self._motion.restart(prior, self._earlier)
+        self._prior = self._earlier = None
         self._check.restart(self._prior_agrees)
         self._correction.reset()
         self.odometry.restart()
@@ -335,6 +334,8 @@ class Tracker:
             remembered.map_from_cam = prior.map_from_cam if remembered.frame.stamp_ns == prior.stamp_ns else None
             remembered.covariance = None
         later = [r for r in self._history if r.frame.stamp_ns > prior.stamp_ns][:-1]
+        if (newest := self._predict(self._history[-1].frame)) is not None and newest.position_std <= _NEAR:
+            later, self._skipped = [], prior
         if len(later) > self.options.catch_up:
             later = [later[i] for i in evenly(len(later), self.options.catch_up)]
         for remembered in later:

@@ -1,27 +1,37 @@
-"""Throttle of the feature node while the tracker tracks: then the localizer only checks the track now and then.
+"""Throttle of the feature node where the tracker needs the cores more: while it tracks, and while it begins.
 
-While the tracker says that the camera is frozen, no image passes: the localizer cannot tell by itself.
+While it tracks, the localizer only checks the track now and then. While it says that the camera is frozen, no image
+passes: the localizer cannot tell by itself.
 """
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from typing import Any
+
+from geometry_msgs.msg import PoseWithCovarianceStamped
 
 from vizloc_ros.ros.messages import stamp_to_ns
 from vizloc_ros.ros.pipeline_node import PipelineNode
+from vizloc_ros.ros.qos import POSE
 from vizloc_ros.ros.tracker_watch import TrackerWatch
 from vizloc_ros.timing import NANOSECONDS
+
+_TO_BEGIN = 2  # images whose localizations a track begins with
+_BEGINNING_NS = round(0.4 * NANOSECONDS)  # from the first of these localizations on
 
 
 class FrameThrottle:
     """Filter of the images on their way to a node's worker: all, one per period while the tracker tracks, or none.
 
-    Periods are those of the stamps, so that cameras of one vehicle pass their images of the same instant. For the
-    executor's thread only.
+    Once an image is localized, and another one on its way, none pass for a moment: the tracker begins with them. It has
+    images to catch up with, and more localizations would only keep it from that. Periods are those of the stamps, so that cameras of one vehicle pass
+    their images of the same instant. For the executor's thread only.
     """
 
     def __init__(self, node: PipelineNode, period: float) -> None:
-        """Subscribe to the tracker's state.
+        """Subscribe to the tracker's state and the localizer's poses.
 
         Args:
             node: the node that the images are submitted to.
@@ -31,14 +41,33 @@ class FrameThrottle:
         self._passed = -1  # number of the period of the last image that passed
         node.diagnostics.count("throttled", 0)
         self._tracker = TrackerWatch(node)
+        self._last: deque[int] = deque(maxlen=_TO_BEGIN)  # stamps of the last images that passed
+        self._begun_with, self._begun_ns = -1, -_BEGINNING_NS  # stamp of a localized image, and when that was heard of
+        node.create_subscription(PoseWithCovarianceStamped, "localization/pose", self._on_localization, POSE)
 
     def submit_if_due(self, msg: Any) -> None:
         """Submit an image to the node's worker, or count it as ``throttled``."""
         period = stamp_to_ns(msg.header.stamp) // self._period_ns
         rests = self._tracker.is_tracking and period == self._passed
-        if rests or self._tracker.is_frozen:
+        if rests or self._tracker.is_frozen or self._begins:
             self._node.diagnostics.count("received")
             self._node.diagnostics.count("throttled")
             return
         self._passed = period
+        self._last.append(stamp_to_ns(msg.header.stamp))
         self._node.submit(msg)
+
+    @property
+    def _begins(self) -> bool:
+        """True while the tracker begins a track, and for a moment after that: some images still wait for it."""
+        if self._is_over or not self._tracker.is_there:
+            return False
+        return sum(stamp >= self._begun_with for stamp in self._last) >= _TO_BEGIN
+
+    @property
+    def _is_over(self) -> bool:
+        return time.monotonic_ns() - self._begun_ns >= _BEGINNING_NS
+
+    def _on_localization(self, msg: PoseWithCovarianceStamped) -> None:
+        if self._is_over:
+            self._begun_with, self._begun_ns = stamp_to_ns(msg.header.stamp), time.monotonic_ns()

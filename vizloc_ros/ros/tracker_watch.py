@@ -18,7 +18,7 @@ class TrackerWatch:
 
     def __init__(self, node: PipelineNode) -> None:
         """Subscribe, with a node that is not spinning yet."""
-        self._heard: tuple[str, float] = "", 0.0
+        self._heard: tuple[str, float] = "", -_TIMEOUT
         node.create_subscription(String, "tracker/state", self._on_state, STATE)
 
     @property
@@ -27,13 +27,17 @@ class TrackerWatch:
         return self._is(TrackerState.TRACKING)
 
     @property
+    def is_there(self) -> bool:
+        """True if the tracker said anything within the last second."""
+        return time.monotonic() - self._heard[1] < _TIMEOUT
+
+    @property
     def is_frozen(self) -> bool:
         """True if the tracker said within the last second that the images are not live."""
         return self._is(TrackerState.FROZEN)
 
     def _is(self, state: TrackerState) -> bool:
-        said, heard = self._heard
-        return said == state.value and time.monotonic() - heard < _TIMEOUT
+        return self.is_there and self._heard[0] == state.value
 
     def _on_state(self, msg: String) -> None:
         self._heard = msg.data, time.monotonic()

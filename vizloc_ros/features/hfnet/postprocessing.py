@@ -142,7 +142,8 @@ class Extraction(nn.Module):
         maps = network.maps(gray)
         scores = maps.log_odds.sigmoid()
         points, best = best_keypoints(non_max_suppression(scores, NMS_RADIUS, NMS_ROUNDS), self.max_keypoints, BORDER)
-        samples = sample_cells(maps.features.permute(0, 2, 3, 1), points, scores.shape[:1:-1], network.config.descriptor_stride)
+        cells, size = maps.features.permute(0, 2, 3, 1), (scores.shape[3], scores.shape[2])
+        samples = sample_cells(cells, points, size, network.config.descriptor_stride)
         descriptors = unit(network.describe(samples))
         return Extracted(
             points.float(),

@@ -13,7 +13,7 @@ from vizloc_ros.features.device import Device
 from vizloc_ros.features.gray_image import gray_image
 from vizloc_ros.features.hfnet.image_size import shrink_to_cells
 from vizloc_ros.features.hfnet.weights import DEFAULT_WEIGHTS, OUTPUTS, Description, read_weights
-from vizloc_ros.features.onnx_session import ORT_ERRORS, one_line, open_session
+from vizloc_ros.features.onnx_session import ORT_ERRORS, WARM_UP_RUNS, one_line, open_session
 from vizloc_ros.features.types import Features, quantize
 from vizloc_ros.options import Options, validated
 
@@ -99,7 +99,9 @@ class HfNetExtractor:
 
         A network of fixed size is prepared for its own size: the camera's images may differ from those of the map.
         """
-        self.extract(np.zeros((self.description.size or size)[::-1], np.uint8))
+        image = np.zeros((self.description.size or size)[::-1], np.uint8)
+        for _ in range(WARM_UP_RUNS):
+            self.extract(image)
 
     def extract(self, image: UInt8) -> Features:
         """Extract features from an (H, W) gray or (H, W, 3) BGR image; a uniform image has no keypoints.
