@@ -77,12 +77,18 @@ def test_of_fast_images_some_have_features(stride: int, extracted: list[int]) ->
     assert found == extracted
 
 
-def test_fast_images_of_a_tracker_that_is_lost_are_all_aligned_with_features() -> None:
-    preparation = ImagePreparation()
+@pytest.mark.parametrize("stride", [1, 3])
+def test_images_of_a_tracker_that_is_lost_get_no_features_and_are_for_patches_if_it_tracks_by_then(stride: int) -> None:
+    preparation, tracker = ImagePreparation(), Extracting()
+    tracker.is_tracking = False
     for number in range(3):
-        prepared = preparation.prepare(Instant({"": number}, ()), cast(TrackerInput, Numbers()), None, stride=3)
-        assert not prepared.patches_first
+        instant, source = Instant({"": number}, ()), cast(TrackerInput, Numbers())
+        prepared = preparation.prepare(instant, source, cast(Tracker, tracker), stride=stride)
+        assert not prepared.features
+        assert prepared.patches_first is (stride > 1)
         prepared.release()
+    tracker.is_tracking = True
+    assert preparation.prepare(instant, source, cast(Tracker, tracker), stride=stride).features
 
 
 def test_what_cannot_be_used_is_passed_on_with_the_reason() -> None:

@@ -80,6 +80,22 @@ def test_a_fresh_start_has_no_velocity() -> None:
     assert model.predict(2 * SECOND) is None
 
 
+@pytest.mark.parametrize(("speed", "is_believed"), [(8.0, True), (40.0, False)])
+def test_two_localizations_tell_the_velocity_unless_it_is_unlikely(speed: float, is_believed: bool) -> None:
+    model = MotionModel()
+    poses = [Rigid3d(Rotation3d(), np.array([0.0, 0.0, speed * t])) for t in (0.0, 0.2, 0.5)]
+    first, second = (KnownPose(pose, round(t * SECOND)) for pose, t in zip(poses, (0.0, 0.2), strict=False))
+    model.restart(second, first)
+    prediction = model.predict(round(0.5 * SECOND))
+    assert prediction is not None
+    if is_believed:
+        assert pose_error(prediction.map_from_cam, poses[2])[0] == pytest.approx(0, abs=1e-9)
+        assert prediction.position_std < 1.0
+    else:
+        assert pose_error(prediction.map_from_cam, poses[1])[0] == 0
+        assert prediction.position_std > 1.0
+
+
 def turning(seconds: float) -> Rigid3d:
     """A camera that moves ahead at 1 m/s, and begins to turn at 60 deg/s after a second."""
     angle = np.radians(60.0) * max(0.0, seconds - 1.0)

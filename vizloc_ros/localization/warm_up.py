@@ -28,9 +28,7 @@ def warm_up(options: PoseOptions) -> Localization:
     vectors = random.normal(size=(_KEYPOINTS, _DIMENSION)).astype(np.float32)
     descriptors = quantize(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
     scores = np.linspace(1, 0.1, _KEYPOINTS, dtype=np.float32)
-    features = Features(
-        pixels.astype(np.float32), scores, descriptors, NO_GLOBAL_DESCRIPTOR, _CAMERA.size
-    )
+    features = Features(pixels.astype(np.float32), scores, descriptors, NO_GLOBAL_DESCRIPTOR, _CAMERA.size)
     landmarks = np.tile(np.arange(_KEYPOINTS, dtype=np.int32), _PER_LANDMARK)
     place = Place(positions.astype(np.float32)[landmarks], landmarks, descriptors[landmarks])
     outcome = PoseSolver(options).solve(features, [place], _CAMERA)

@@ -13,7 +13,6 @@ from vizloc_ros.pixloc.gyroscope import Attitude
 from vizloc_ros.pixloc.innovations import Innovations
 from vizloc_ros.timing import NANOSECONDS
 
-
 _LIKELY = 2.0  # standard deviations of the speed between two localizations
 
 
@@ -141,9 +140,10 @@ class MotionModel:
         return float(np.linalg.norm(self._velocity[:3]))
 
     def restart(self, known: KnownPose, before: KnownPose | None = None) -> None:
-        """Start again from a pose that is unrelated to the track, such as the localizer's; ``before`` is an earlier one.
+        """Start again from a pose that is unrelated to those before, such as the localizer's.
 
-        The two tell the velocity, unless it is one that ``speed_std`` and ``turn_rate_std`` make unlikely.
+        It and an earlier one, ``before``, tell the velocity, unless ``speed_std`` and ``turn_rate_std`` make that
+        unlikely.
         """
         self._velocity, self.last = None, known
         self._innovations.reset()

@@ -319,7 +319,8 @@ class Tracker:
     def _catch_up(self, prior: KnownPose, stopwatch: Stopwatch) -> None:
         """Restart the motion model from a prior of an earlier image, and track the images since, but the newest.
 
-        If there are many, only some are aligned, and none if two localizations tell the motion. The prior waits until the landmarks around it have arrived.
+        If there are many, only some are aligned, and none if two localizations tell the motion. The prior waits until
+        the landmarks around it have arrived.
         """
         if not self.aligner.views.has_landmarks(self._history[-1].frame, prior.map_from_cam):
             return

@@ -26,8 +26,10 @@ class FrameThrottle:
     """Filter of the images on their way to a node's worker: all, one per period while the tracker tracks, or none.
 
     Once an image is localized, and another one on its way, none pass for a moment: the tracker begins with them. It has
-    images to catch up with, and more localizations would only keep it from that. Periods are those of the stamps, so that cameras of one vehicle pass
-    their images of the same instant. For the executor's thread only.
+    images to catch up with, and more localizations would only keep it from that.
+
+    Periods are those of the stamps, so that cameras of one vehicle pass their images of the same instant. For the
+    executor's thread only.
     """
 
     def __init__(self, node: PipelineNode, period: float) -> None:
@@ -60,7 +62,7 @@ class FrameThrottle:
     @property
     def _begins(self) -> bool:
         """True while the tracker begins a track, and for a moment after that: some images still wait for it."""
-        if self._is_over or not self._tracker.is_there:
+        if self._period_ns == 1 or self._is_over or not self._tracker.is_there:
             return False
         return sum(stamp >= self._begun_with for stamp in self._last) >= _TO_BEGIN
 
@@ -69,5 +71,5 @@ class FrameThrottle:
         return time.monotonic_ns() - self._begun_ns >= _BEGINNING_NS
 
     def _on_localization(self, msg: PoseWithCovarianceStamped) -> None:
-        if self._is_over:
+        if self._is_over and not self._tracker.is_tracking:
             self._begun_with, self._begun_ns = stamp_to_ns(msg.header.stamp), time.monotonic_ns()
