@@ -28,3 +28,9 @@ def drive(street: SyntheticStreet, tracked_map: VisualMap) -> list[tuple[Record,
 def tracker(tracked_map: VisualMap, extractor: PyramidExtractor) -> Tracker:
     """A tracker that trusts the first prior."""
     return Tracker(extractor, submaps_of(SubmapSelector(tracked_map)), TrackerOptions(confirmations=1))
+
+
+@pytest.fixture
+def careful(tracked_map: VisualMap, extractor: PyramidExtractor) -> Tracker:
+    """A tracker that waits for a second localization."""
+    return Tracker(extractor, submaps_of(SubmapSelector(tracked_map)))

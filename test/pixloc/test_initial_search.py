@@ -6,14 +6,11 @@ from pixloc_helpers import is_right, truth
 from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.datasets.record import Record
-from vizloc_ros.evaluation.offline_tracking import submaps_of
 from vizloc_ros.geometry.poses import BODY_FROM_OPTICAL
 from vizloc_ros.mapping.pose_guess import PoseGuess
 from vizloc_ros.mapping.visual_map import VisualMap
-from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.initial_search import InitialSearch
 from vizloc_ros.pixloc.motion import KnownPose
-from vizloc_ros.pixloc.submap import SubmapSelector
 from vizloc_ros.pixloc.tracker import Tracker
 from vizloc_ros.pixloc.tracking import Frame
 
@@ -23,12 +20,6 @@ RVIZ = np.diag([0.25, 0.25, 0, 0, 0, 0.0685])
 WIDE = np.diag([4.0, 4.0, 0, 0, 0, 0.3])
 
 Drive = list[tuple[Record, Frame]]
-
-
-@pytest.fixture
-def careful(tracked_map: VisualMap, extractor: PyramidExtractor) -> Tracker:
-    """A tracker that waits for a second localization."""
-    return Tracker(extractor, submaps_of(SubmapSelector(tracked_map)))
 
 
 def guess_of(record: Record, right: float, degrees: float, covariance: np.ndarray) -> PoseGuess:

@@ -24,12 +24,6 @@ pytestmark = pytest.mark.e2e
 AWAY = Rigid3d(Rotation3d(), np.array([0.3, 0.0, 0.6]))
 
 
-@pytest.fixture
-def careful(tracked_map: VisualMap, extractor: PyramidExtractor) -> Tracker:
-    """A tracker that waits for a second localization."""
-    return Tracker(extractor, submaps_of(SubmapSelector(tracked_map)))
-
-
 def unlike(frame: Frame, seed: int) -> Frame:
     """Frame of the same time with a random image, which matches nothing in the map."""
     rng = np.random.default_rng(seed)

@@ -139,6 +139,15 @@ class MotionModel:
             return 0.0
         return float(np.linalg.norm(self._velocity[:3]))
 
+    def was_at(self, stamp_ns: int) -> Rigid3d | None:
+        """Pose at a time before the last accepted pose, by the velocity; None if that tells nothing."""
+        if self.last is None or self._velocity is None:
+            return None
+        seconds = (stamp_ns - self.last.stamp_ns) / NANOSECONDS
+        if not -self.options.max_extrapolation <= seconds <= 0:
+            return None
+        return self.last.map_from_cam * se3_exp(self._velocity * seconds)
+
     def restart(self, known: KnownPose, before: KnownPose | None = None) -> None:
         """Start again from a pose that is unrelated to those before, such as the localizer's.
 

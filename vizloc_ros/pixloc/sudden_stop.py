@@ -63,7 +63,9 @@ class SuddenStop:
 class SuddenStops:
     """``SuddenStop`` of each camera of a track. For one thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, enabled: bool = True) -> None:
+        """Begin without images; unless ``enabled``, no camera is ever frozen."""
+        self._enabled = enabled
         self._stops: dict[str, SuddenStop] = {}
 
     def reset(self) -> None:
@@ -72,6 +74,8 @@ class SuddenStops:
 
     def check(self, frame: Frame, speed: float) -> dict[str, str]:
         """Take the images of the next frame; return the reason for each camera that is frozen; as ``SuddenStop``."""
+        if not self._enabled:
+            return {}
         reasons = {
             image.name: self._stops.setdefault(image.name, SuddenStop()).check(
                 gray_image(image.image), frame.stamp_ns, speed

@@ -126,6 +126,11 @@ class TrackCheck:
         self._distance, _ = pose_error(given, own)
         return self._conflicts if self._conflicts >= self.options.max_conflicts else 0
 
+    def confirm(self, given: Rigid3d, own: Rigid3d | None) -> None:
+        """Count a localization from before the track if it is ``given`` where the track comes from: at ``own``."""
+        if own is not None and not self._is_far(given, own):
+            self.agreeing += 1
+
     def withheld(self, stamp_ns: int) -> str:
         """Reason why a pose of the track is not published; empty if it is."""
         options = self.options

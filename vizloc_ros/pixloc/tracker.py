@@ -73,14 +73,14 @@ class Tracker:
         self.state = TrackerState.NOT_LOCALIZED
         self.aligner = ImageAligner(extractor, submaps, self.options, roll_of)
         self._check, self._correction = TrackCheck(self.options), Correction()
-        self._stops = SuddenStops() if withhold_frozen else None
+        self._stops = SuddenStops(enabled=withhold_frozen)
         self._motion = MotionModel(self.options.motion)
         self.odometry, self.gyroscope = OdometryTrust(), GyroscopeTrust()
         self._late, self._standstill = LateImages(), Standstill()
         self._history: deque[RememberedFrame] = deque(maxlen=self.options.history)
         self._prior: KnownPose | None = None  # to start from, but not used yet
         self._prior_agrees = 1  # localizations that agree on it
-        self._earlier: KnownPose | None = None  # the one that it has replaced unused
+        self._earlier: KnownPose | None = None  # the localizer's that it has replaced: it may agree, too
         self._skipped: KnownPose | None = None  # the one from which no images were caught up with
         self._unchecked: KnownPose | None = None  # of an image that has not been tracked yet
         self._failures = 0  # in a row
@@ -117,8 +117,7 @@ class Tracker:
         self._history.clear()
         self._check.reset()
         self._correction.reset()
-        if self._stops is not None:
-            self._stops.reset()
+        self._stops.reset()
         self._prior, self._earlier, self._skipped, self._unchecked, self._failures = None, None, None, None, 0
 
     def offer_prior(
@@ -173,7 +172,8 @@ class Tracker:
         """
         stopwatch = Stopwatch()
         with stopwatch("total"):
-            frozen = self._frozen(frame)
+            before_ns = self._history[-1].frame.stamp_ns if self._history else 0
+            frozen = self._stops.check(frame, self._motion.speed_at(before_ns))
             frame = replace(frame, images=tuple(image for image in frame.images if image.name not in frozen))
             if not frame.images:
                 return replace(self.withhold(frame.stamp_ns, named(frozen)), state=TrackerState.FROZEN)
@@ -198,21 +198,17 @@ class Tracker:
             if tracked.map_from_cam is not None:
                 tracked = replace(tracked, map_from_cam=self._standstill.smooth(tracked.map_from_cam))
             self._update(current, tracked)
-            if tracked.map_from_cam is None and self._prior is None:
-                self._prior = self._skipped  # once more, step by step
+            if tracked.map_from_cam is None and self._prior is None and self._skipped is not None:
+                self._prior, self._earlier = self._skipped, None  # once more, step by step
+            elif self._earlier is not None and tracked.map_from_cam is not None:
+                self._check.confirm(self._earlier.map_from_cam, self._motion.was_at(self._earlier.stamp_ns))
+                self._earlier = None
             self._skipped = None
             if self._unchecked is not None:
                 unchecked, self._unchecked = self._unchecked, None
                 self._compare(unchecked)
             tracked = replace(self._published(tracked, frame.stamp_ns), left_out={**frozen, **tracked.left_out})
         return replace(tracked, state=self.state, prediction=prediction, timings_ms=stopwatch.milliseconds)
-
-    def _frozen(self, frame: Frame) -> dict[str, str]:
-        """Reason for each camera whose image is not one of a vehicle that stands."""
-        if self._stops is None:
-            return {}
-        before_ns = self._history[-1].frame.stamp_ns if self._history else 0
-        return self._stops.check(frame, self._motion.speed_at(before_ns))
 
     def _published(self, tracked: Tracked, stamp_ns: int) -> Tracked:
         """Result with the pose if the track is confirmed and nothing contradicts it, and the state that follows."""
@@ -298,7 +294,9 @@ class Tracker:
 
     def _start_from(self, prior: KnownPose, agreeing: int = 1) -> bool:
         """Start a new track from a prior with the next image; ``agreeing`` localizations agree on it. Return True."""
-        self._earlier = self._prior
+        before = self._prior
+        is_other = before is not None and before.covariance is not None and before.stamp_ns < prior.stamp_ns
+        self._earlier = before if is_other else None
         self._prior, self._prior_agrees, self._unchecked = prior, agreeing, None
         return True
 
@@ -324,8 +322,8 @@ class Tracker:
         """
         if not self.aligner.views.has_landmarks(self._history[-1].frame, prior.map_from_cam):
             return
+        self._prior = None
         self._motion.restart(prior, self._earlier)
-        self._prior = self._earlier = None
         self._check.restart(self._prior_agrees)
         self._correction.reset()
         self.odometry.restart()
