@@ -11,6 +11,7 @@ from pixloc_helpers import LONG_SIDE, small_extractor, truth, with_references
 from pycolmap import Rigid3d
 
 from vizloc_ros.arrays import UInt8
+from vizloc_ros.datasets.corruptions import Degradation, degrade_records
 from vizloc_ros.datasets.record import Record
 from vizloc_ros.datasets.synthetic import SyntheticStreet, open_synthetic
 from vizloc_ros.datasets.synthetic.lens_covers import covered
@@ -217,3 +218,19 @@ def test_the_command_tracks_a_rig(vizloc: Vizloc, rig_map: VisualMap, tmp_path: 
     refused = vizloc(*arguments, "--roll", "auto", "--out", tmp_path / "other")
     assert refused.code == 2
     assert "--rig with --roll" in refused.err
+
+
+@pytest.mark.parametrize("blurred", ["", FRONT, REAR])
+def test_patches_alone_are_those_of_all_cameras_or_of_none(
+    tracker: Tracker, instants: list[Instant], blurred: str
+) -> None:
+    """A camera that is out of focus has no say in its patches, and must not be left to the other one's."""
+    begin(tracker, instants, 6)
+    images = {
+        record.mounting.camera: degraded.read_image()
+        for record, degraded in zip(instants[6], degrade_records(instants[6], Degradation("blur", 5)), strict=True)
+        if record.mounting.camera == blurred
+    }
+    tracked = tracker.track(frame_of(instants[6], **images), patches_first=True)
+    assert tracked.by_patches is not bool(blurred)
+    assert ("features" in tracked.timings_ms) is bool(blurred)
