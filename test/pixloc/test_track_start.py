@@ -1,5 +1,7 @@
 """The first image of a track that begins from localizations some images ago."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pixloc_helpers import is_right, truth, with_image
@@ -7,10 +9,13 @@ from pycolmap import Rigid3d, Rotation3d
 
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.datasets.record import Record
+from vizloc_ros.evaluation.offline_tracking import submaps_of
+from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.extractors.pyramid_extractor import PyramidExtractor
 from vizloc_ros.pixloc.pyramid import FeaturePyramid
+from vizloc_ros.pixloc.submap import SubmapSelector
 from vizloc_ros.pixloc.tracker import Tracker
-from vizloc_ros.pixloc.tracking import Frame, TrackerState
+from vizloc_ros.pixloc.tracking import Frame, TrackerOptions, TrackerState
 
 NEWEST = 3
 
@@ -93,3 +98,40 @@ def test_what_is_no_localization_of_an_earlier_image_confirms_nothing(
     tracked = careful.track(drive[NEWEST][1])
     assert tracked.map_from_cam is None
     assert "1 of 2 localizations agree" in tracked.reason
+
+
+def test_a_localization_confirms_no_track_but_its_own(
+    tracked_map: VisualMap, extractor: PyramidExtractor, drive: list[tuple[Record, Frame]]
+) -> None:
+    """A newer one, of another place whose landmarks have not arrived, replaces it; the old track goes on meanwhile."""
+    around = submaps_of(SubmapSelector(tracked_map))
+    elsewhere = Rigid3d(Rotation3d(), np.array([0.0, 0.0, 300.0]))
+    careful = Tracker(
+        extractor, lambda pose, camera: around(pose, camera) if abs(pose.translation).max() < 100 else None
+    )
+    begin(careful, drive, (0, 1))
+    _, frame = drive[NEWEST]
+    careful.track(with_image(frame, np.full_like(frame.images[0].image, 90)))
+    record, localized = drive[2]
+    careful.offer_prior(truth(record) * elsewhere, localized.stamp_ns, 0.02, 0.001, covariance=1e-6 * np.eye(6))
+    for _, following in drive[NEWEST + 1 : NEWEST + 3]:
+        assert careful.track(following).map_from_cam is None
+
+
+@pytest.mark.parametrize("confirmations", [1, 2])
+def test_standing_with_odometry_a_wrong_start_gives_way_to_right_localizations(
+    tracked_map: VisualMap, extractor: PyramidExtractor, drive: list[tuple[Record, Frame]], confirmations: int
+) -> None:
+    """The odometry stays sure where nothing moves; so failed images must count, else the start is retried for ever."""
+    options = TrackerOptions(confirmations=confirmations)
+    tracker = Tracker(extractor, submaps_of(SubmapSelector(tracked_map)), options)
+    (record, frame), wrong = drive[0], Rigid3d(Rotation3d(), np.array([0.0, 0.0, -6.0]))
+    noise, states = np.random.default_rng(0), []
+    for number in range(30):
+        pixels = frame.images[0].image + noise.normal(0, 2, frame.images[0].image.shape)
+        stamp_ns = frame.stamp_ns + number * 100_000_000
+        standing = replace(with_image(frame, pixels.clip(0, 255).astype(np.uint8), stamp_ns), odom_from_cam=Rigid3d())
+        states.append(tracker.track(standing).state)
+        pose = truth(record) * wrong if number < 4 else truth(record)
+        tracker.offer_prior(pose, stamp_ns, 0.02, 0.001, covariance=1e-6 * np.eye(6))
+    assert states[-1] is TrackerState.TRACKING, states

@@ -73,26 +73,32 @@ def test_none_passes_while_the_camera_is_frozen() -> None:
     assert passed(3.0, 1_000_000_000_000, 20, TrackerState.FROZEN.value) == []
 
 
-def begun(monkeypatch: pytest.MonkeyPatch, period: float, *, tracker: bool = True) -> list[int]:
-    """Numbers of those of 30 images at 30 Hz that pass, of which the first is localized before the fourth arrives."""
+def begun(
+    monkeypatch: pytest.MonkeyPatch, period: float, *, tracker: bool = True, count: int = 30, ahead_ns: int = 0
+) -> list[int]:
+    """Numbers of those images at 30 Hz that pass, each localized before the fourth one after it arrives.
+
+    The stamp of the localization is ``ahead_ns`` ahead, as of another camera of a rig.
+    """
     now_ns, node = 10**12, Node()
     monkeypatch.setattr(frame_throttle.time, "monotonic_ns", lambda: now_ns)
     throttle = FrameThrottle(node, period)  # type: ignore[arg-type]
-    for index in range(30):
+    for index in range(count):
         if tracker:
             node.say(TrackerState.NOT_LOCALIZED.value)
-        if index == 3:
-            node.localize(10**9)
+        if index >= 3 and node.submitted[-1] > 10**9 + (index - 4) * 33_000_000:
+            node.localize(10**9 + (index - 3) * 33_000_000 + ahead_ns)
         throttle.submit_if_due(Image(header=header_of(10**9 + index * 33_000_000, "camera")))
         now_ns += 33_000_000
     return [(stamp - 10**9) // 33_000_000 for stamp in node.submitted]
 
 
 def test_the_tracker_has_the_cores_while_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    passing = begun(monkeypatch, 3.0)
-    assert passing[:3] == [0, 1, 2]
-    assert 14 <= passing[3] <= 16  # 0.4 s after it has heard of the first pose
-    assert passing[4:] == list(range(passing[3] + 1, 30))  # without another one, all
+    for ahead_ns in (0, 15_000_000):
+        passing = begun(monkeypatch, 3.0, count=50, ahead_ns=ahead_ns)
+        assert passing[:3] == [0, 1, 2]
+        assert 14 <= passing[3] <= 16  # 0.4 s after it has heard of the first pose
+        assert passing[4:] == list(range(passing[3] + 1, 50))  # and then all for two seconds, whatever is localized
 
 
 def test_without_a_tracker_or_a_period_all_images_are_localized(monkeypatch: pytest.MonkeyPatch) -> None:

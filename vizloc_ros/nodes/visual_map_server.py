@@ -15,7 +15,7 @@ from geometry_msgs.msg import PoseArray, PoseStamped, PoseWithCovarianceStamped
 from sensor_msgs.msg import NavSatFix, PointCloud2
 
 from vizloc_ros.bags.gnss_fixes import fix_of_message
-from vizloc_ros.errors import MapError
+from vizloc_ros.errors import MapError, VizlocError
 from vizloc_ros.geometry.poses import pose_of
 from vizloc_ros.localization.gnss_area import GnssArea
 from vizloc_ros.localization.places import PlaceFinder
@@ -74,8 +74,9 @@ class LoadedMap:
         datum = visual_map.info.place.datum
         earth_from_map = datum.earth_from_frame if datum is not None else None
         finder = PlaceFinder(visual_map, options.retrieval)
-        found = finder.find(np.asarray(visual_map.global_descriptors[0]), Stopwatch())  # the first answer takes longer
-        places_to_msg(found.places, header_of(0, ""))
+        with suppress(VizlocError):  # the first answer takes longer; the next one tells what is wrong with the map
+            found = finder.find(np.asarray(visual_map.global_descriptors[0]), Stopwatch())
+            places_to_msg(found.places, header_of(0, ""))
         return cls(
             visual_map,
             {camera: finder.of_another_camera() for camera in options.cameras or ("",)},

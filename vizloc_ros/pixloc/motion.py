@@ -88,6 +88,11 @@ class KnownPose:
     covariance: Float64 | None = None
     attitude: Attitude | None = None
 
+    @property
+    def is_localizers(self) -> bool:
+        """True for a pose of the localizer."""
+        return self.covariance is not None
+
 
 class MotionModel:
     """Predicts a pose from the last accepted poses."""
@@ -96,6 +101,7 @@ class MotionModel:
         self.options = options or MotionOptions()
         self.last: KnownPose | None = None
         self._velocity: Float64 | None = None  # (6,) twist in the camera's frame [m/s, rad/s]
+        self._velocity_std = 0.0, 0.0  # [m/s, rad/s]; of two poses of a track, accelerations are more than that
         self._innovations = Innovations()
         self._by_gyroscope = False  # the last predictions that innovations are of
 
@@ -108,7 +114,7 @@ class MotionModel:
         """Add the newest accepted pose, ``turn`` as for ``predict``; the velocity is that since the pose before."""
         before = self.last
         self._note_innovation(known, turn)
-        self._velocity = None
+        self._velocity, self._velocity_std = None, (0.0, 0.0)
         if before is not None and known.stamp_ns > before.stamp_ns:
             seconds = (known.stamp_ns - before.stamp_ns) / NANOSECONDS
             if seconds <= self.options.max_extrapolation:
@@ -154,7 +160,7 @@ class MotionModel:
         It and an earlier one, ``before``, tell the velocity, unless ``speed_std`` and ``turn_rate_std`` make that
         unlikely.
         """
-        self._velocity, self.last = None, known
+        self._velocity, self._velocity_std, self.last = None, (0.0, 0.0), known
         self._innovations.reset()
         if before is None or known.stamp_ns <= before.stamp_ns:
             return
@@ -167,6 +173,10 @@ class MotionModel:
             and np.linalg.norm(twist[3:]) <= fastest[1]
         ):
             self._velocity = twist
+            self._velocity_std = (
+                float(np.hypot(before.position_std, known.position_std)) / seconds,
+                float(np.hypot(before.rotation_std, known.rotation_std)) / seconds,
+            )
 
     def predict(
         self, stamp_ns: int, odom_from_cam: Rigid3d | None = None, turn: Rotation3d | None = None
@@ -198,7 +208,11 @@ class MotionModel:
             seen, turn_seen = self._innovations.accelerations
             acceleration = max(options.acceleration_std, seen)
             turn_acceleration = max(np.radians(options.turn_acceleration_std), turn_seen)
-            growth = (acceleration * seconds**2, turn_acceleration * seconds**2)
+            speed_std, turn_rate_std = self._velocity_std
+            growth = (
+                float(np.hypot(acceleration * seconds**2, speed_std * seconds)),
+                float(np.hypot(turn_acceleration * seconds**2, turn_rate_std * seconds)),
+            )
         else:
             likely_error = None
             last_from_cam = Rigid3d()

@@ -1,7 +1,8 @@
 """Localizations and images against the track: some must agree before it is published, and contradictions end it.
 
 A wrong localization can start a track that looks right: repeated facades align well with each other. So the poses that
-follow are published only after further localizations of other images have ended where the track was at their times.
+follow are published only after localizations of other images have ended where the track was at their times; one of them
+may be of an image just before the track begins, if the camera comes from there by the motion that follows.
 An image that fits the map where the camera cannot be tells that stamps or images are in the wrong order; nothing tells
 which of them. Not in the PixLoc paper.
 """

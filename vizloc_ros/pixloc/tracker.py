@@ -45,8 +45,8 @@ class Tracker:
     ================= ========================================================= =================
 
     A prior is a pose of the localizer or of a person (``offer_prior``). The track that starts from it is dropped after
-    ``lost_after`` failed images. It is confirmed once ``confirmations`` priors agree with it; a person's needs no
-    other. A prior that conflicts with it replaces it, until it is confirmed. From then on, the first one withholds its
+    ``lost_after`` failed images, at the latest one more. It is confirmed once ``confirmations`` priors agree with it; a
+    person's needs no other. A prior that conflicts with it replaces it, until it is confirmed. From then on, the first one withholds its
     poses, and ``max_conflicts`` in a row that agree with each other replace it. One that agrees corrects the poses that
     are returned, see ``Correction``. Only ``TRACKING`` returns poses, and no late ones, see ``LateImages``.
     """
@@ -200,7 +200,7 @@ class Tracker:
             self._update(current, tracked)
             if tracked.map_from_cam is None and self._prior is None and self._skipped is not None:
                 self._prior, self._earlier = self._skipped, None  # once more, step by step
-            elif self._earlier is not None and tracked.map_from_cam is not None:
+            elif self._prior is None and self._earlier is not None and tracked.map_from_cam is not None:
                 self._check.confirm(self._earlier.map_from_cam, self._motion.was_at(self._earlier.stamp_ns))
                 self._earlier = None
             self._skipped = None
@@ -295,8 +295,8 @@ class Tracker:
     def _start_from(self, prior: KnownPose, agreeing: int = 1) -> bool:
         """Start a new track from a prior with the next image; ``agreeing`` localizations agree on it. Return True."""
         before = self._prior
-        is_other = before is not None and before.covariance is not None and before.stamp_ns < prior.stamp_ns
-        self._earlier = before if is_other else None
+        is_other = before is not None and before.is_localizers and before.stamp_ns < prior.stamp_ns
+        self._earlier = before if is_other and prior.is_localizers and agreeing == 1 else None  # of more, it may be one
         self._prior, self._prior_agrees, self._unchecked = prior, agreeing, None
         return True
 
@@ -322,7 +322,7 @@ class Tracker:
         """
         if not self.aligner.views.has_landmarks(self._history[-1].frame, prior.map_from_cam):
             return
-        self._prior = None
+        self._prior = self._skipped = None
         self._motion.restart(prior, self._earlier)
         self._check.restart(self._prior_agrees)
         self._correction.reset()
@@ -333,7 +333,8 @@ class Tracker:
             remembered.map_from_cam = prior.map_from_cam if remembered.frame.stamp_ns == prior.stamp_ns else None
             remembered.covariance = None
         later = [r for r in self._history if r.frame.stamp_ns > prior.stamp_ns][:-1]
-        if (newest := self._predict(self._history[-1].frame)) is not None and newest.position_std <= _NEAR:
+        newest = self._predict(self._history[-1].frame)
+        if later and self._earlier is not None and newest is not None and newest.position_std <= _NEAR:
             later, self._skipped = [], prior
         if len(later) > self.options.catch_up:
             later = [later[i] for i in evenly(len(later), self.options.catch_up)]

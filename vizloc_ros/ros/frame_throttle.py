@@ -20,6 +20,8 @@ from vizloc_ros.timing import NANOSECONDS
 
 _TO_BEGIN = 2  # images whose localizations a track begins with
 _BEGINNING_NS = round(0.4 * NANOSECONDS)  # from the first of these localizations on
+_AGAIN_NS = 2 * NANOSECONDS  # before the next rest: a tracker that cannot begin must not slow the localizer down
+_SAME_INSTANT_NS = 20_000_000  # of cameras of one vehicle
 
 
 class FrameThrottle:
@@ -44,7 +46,7 @@ class FrameThrottle:
         node.diagnostics.count("throttled", 0)
         self._tracker = TrackerWatch(node)
         self._last: deque[int] = deque(maxlen=_TO_BEGIN)  # stamps of the last images that passed
-        self._begun_with, self._begun_ns = -1, -_BEGINNING_NS  # stamp of a localized image, and when that was heard of
+        self._begun_with, self._begun_ns = -1, -_AGAIN_NS  # stamp of a localized image, and when that was heard of
         node.create_subscription(PoseWithCovarianceStamped, "localization/pose", self._on_localization, POSE)
 
     def submit_if_due(self, msg: Any) -> None:
@@ -62,14 +64,11 @@ class FrameThrottle:
     @property
     def _begins(self) -> bool:
         """True while the tracker begins a track, and for a moment after that: some images still wait for it."""
-        if self._period_ns == 1 or self._is_over or not self._tracker.is_there:
+        is_over = time.monotonic_ns() - self._begun_ns >= _BEGINNING_NS
+        if self._period_ns == 1 or is_over or not self._tracker.is_there:
             return False
-        return sum(stamp >= self._begun_with for stamp in self._last) >= _TO_BEGIN
-
-    @property
-    def _is_over(self) -> bool:
-        return time.monotonic_ns() - self._begun_ns >= _BEGINNING_NS
+        return sum(stamp >= self._begun_with - _SAME_INSTANT_NS for stamp in self._last) >= _TO_BEGIN
 
     def _on_localization(self, msg: PoseWithCovarianceStamped) -> None:
-        if self._is_over and not self._tracker.is_tracking:
-            self._begun_with, self._begun_ns = stamp_to_ns(msg.header.stamp), time.monotonic_ns()
+        if not self._tracker.is_tracking and (now_ns := time.monotonic_ns()) - self._begun_ns >= _AGAIN_NS:
+            self._begun_with, self._begun_ns = stamp_to_ns(msg.header.stamp), now_ns
