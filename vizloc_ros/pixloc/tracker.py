@@ -46,9 +46,10 @@ class Tracker:
 
     A prior is a pose of the localizer or of a person (``offer_prior``). The track that starts from it is dropped after
     ``lost_after`` failed images, at the latest one more. It is confirmed once ``confirmations`` priors agree with it; a
-    person's needs no other. A prior that conflicts with it replaces it, until it is confirmed. From then on, the first one withholds its
-    poses, and ``max_conflicts`` in a row that agree with each other replace it. One that agrees corrects the poses that
-    are returned, see ``Correction``. Only ``TRACKING`` returns poses, and no late ones, see ``LateImages``.
+    person's needs no other. A prior that conflicts with it replaces it, until it is confirmed. From then on, the first
+    one withholds its poses, and ``max_conflicts`` in a row that agree with each other replace it. One that agrees
+    corrects the poses that are returned, see ``Correction``. Only ``TRACKING`` returns poses, and no late ones, see
+    ``LateImages``.
     """
 
     def __init__(
