@@ -135,8 +135,8 @@ def test_candidates_at_work_when_the_map_changes_are_not_sent(
             server.node.change_map(meanwhile.pop())
         return found
 
-    monkeypatch.setattr(PlaceFinder, "find", find_slowly)
     with serving(point_map.folder, point_map, monkeypatch) as server:
+        monkeypatch.setattr(PlaceFinder, "find", find_slowly)
         served: list[ServedMap] = []
         server.asking.create_subscription(
             String, SERVED, lambda msg: served.append(ServedMap.model_validate_json(msg.data)), LATCHED
