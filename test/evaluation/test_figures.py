@@ -51,7 +51,7 @@ def test_title_and_legend_of_the_overlay_count_the_same_matches(
     inliers, rejected = counts["inlier matches"], counts["rejected matches"]
     title = figures[0].axes[0].get_title(loc="left")
     assert inliers > 15
-    assert title == f"{record.name}: {inliers} of {inliers + rejected} matches are inliers, 0.00 m, 0.0 deg off"
+    assert title == f"{record.name}: {inliers} of {inliers + rejected} matches are inliers, 0.000 m, 0.00 deg off"
 
 
 def test_the_overlay_shows_a_typical_image_and_the_worst_one(
@@ -72,8 +72,8 @@ def test_the_overlay_shows_a_typical_image_and_the_worst_one(
     draw_overlay(tmp_path / "b.png", records, estimates, street_map, localizer, {names[3]: "too few matches"})
     titles = [[axes.get_title(loc="left") for axes in figure.axes] for figure in figures]
     assert [re.sub(r": \d+ of \d+ matches are inliers", "", title) for title in titles[0]] == [
-        f"typical: {names[0]}, 0.20 m, 0.0 deg off",
-        f"worst: {names[1]}, 3.00 m, 0.0 deg off",
+        f"typical: {names[0]}, 0.200 m, 0.00 deg off",
+        f"worst: {names[1]}, 3.000 m, 0.00 deg off",
     ]
     assert titles[1][0] == titles[0][0]
     assert titles[1][1].startswith(f"worst: {names[3]}: ")

@@ -49,7 +49,7 @@ def draw_overlay(
         for name, image in _readable(by_name[name] for name in names):
             if name not in drawn:
                 start = f"{title}: " if len(names) > 1 else ""
-                off = ", {:.2f} m, {:.1f} deg off".format(*errors[name]) if name in errors else ""
+                off = ", {:.3f} m, {:.2f} deg off".format(*errors[name]) if name in errors else ""
                 drawn[name] = _overlay(by_name[name], image, estimates.get(name), (start, off), visual_map, localizer)
             break
     if drawn:
