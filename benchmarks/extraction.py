@@ -1,6 +1,7 @@
 """Extraction of one 640x480 frame: complete HF-Net, its bare network, and teachers and RootSIFT with their VLAD.
 
-``VIZLOC_DATA`` is the folder that contains oxford_affine, ``VIZLOC_TEACHERS`` the folder of the teachers' ONNX files.
+``VIZLOC_DATA`` is the folder that contains oxford_affine, ``VIZLOC_TEACHERS`` the folder of the teachers' ONNX files,
+``VIZLOC_OTHER_HFNET`` another export of HF-Net, such as an older one, to compare with.
 """
 
 import os
@@ -29,7 +30,8 @@ from vizloc_ros.parallel import one_thread_each, usable_cores
 _DATA = Path(os.environ.get("VIZLOC_DATA", Path(__file__).parents[1] / "../shared/data"))
 _TEACHERS = Path(os.environ.get("VIZLOC_TEACHERS", _DATA / "../teachers"))
 _TEACHER, _SMALL_TEACHER = "aliked_n16", "edgepoint2_e64"
-_COMPLETE = "HF-Net"
+_COMPLETE, _OTHER = "HF-Net", "HF-Net, other file"
+_OTHER_FILE = os.environ.get("VIZLOC_OTHER_HFNET", "")
 _WIDTH, _HEIGHT = 640, 480
 _ROUNDS, _WARM_UP = 15, 2
 _GPU_ROUNDS = 100
@@ -66,7 +68,7 @@ def benchmark(out: Path, extractor: str = "hfnet") -> list[Table]:
         *(f"{_file(name)}: not there, not measured." for name in {_TEACHER, _SMALL_TEACHER} - set(teachers)),
     ]
     return [
-        _frame_table([_COMPLETE, BARE, *rivals], single, every, notes),
+        _frame_table([_COMPLETE, BARE, *([_OTHER] if _OTHER_FILE else []), *rivals], single, every, notes),
         _stage_table(single, every),
         _gpu_table(image, weights, cut),
     ]
@@ -108,6 +110,8 @@ def _work(
 ) -> dict[str, Callable[[], object]]:
     """All timed functions, by name."""
     work = _hfnet_work(image, weights, device)
+    if _OTHER_FILE:
+        work[_OTHER] = _hfnet_work(image, Path(_OTHER_FILE), device)[_COMPLETE]
     for stage in STAGES:
         work[stage] = partial(cut.session(stage, device).run, None, {"image": image[None, None]})
     for name, extractor in rivals.items():

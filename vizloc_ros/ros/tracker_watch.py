@@ -37,7 +37,8 @@ class TrackerWatch:
         return self._is(TrackerState.FROZEN)
 
     def _is(self, state: TrackerState) -> bool:
-        return self.is_there and self._heard[0] == state.value
+        said, heard = self._heard
+        return said == state.value and time.monotonic() - heard < _TIMEOUT
 
     def _on_state(self, msg: String) -> None:
         self._heard = msg.data, time.monotonic()

@@ -81,8 +81,8 @@ def sample_cells(cells: Tensor, points: Tensor, size: tuple[int, int], stride: i
     """Sample features at pixels: bilinear between the centres of the cells, constant beyond the outermost ones.
 
     The values are those of ``grid_sample`` with ``align_corners=False`` and border padding. Whole rows are gathered,
-    because GridSample of ONNX Runtime processes every channel of every point separately. It would also copy the cells
-    only to tell their shape, which the image's gives as well.
+    because GridSample of ONNX Runtime processes every channel of every point separately. The image's size tells the
+    cells' shape: asked for it, ONNX Runtime would copy the cells.
 
     Args:
         cells: (1, H/s, W/s, C) features of the cells; at least 2 x 2 cells.
