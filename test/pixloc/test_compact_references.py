@@ -51,8 +51,9 @@ def test_chosen_views_are_few_and_near_to_all_others(tracked_map: VisualMap) -> 
     rows, seen = distinct_views(tracked_map, VIEWS), np.asarray(tracked_map.observation_landmarks)
     assert (np.diff(rows) > 0).all()
     counts = np.bincount(seen)
-    assert_array_equal(np.bincount(seen[rows]), np.minimum(counts, VIEWS))
-    assert_array_equal(distinct_views(tracked_map, 1000), np.arange(len(seen)))
+    assert np.bincount(seen[rows]).max() == VIEWS
+    fewer = np.minimum(counts, VIEWS) - np.bincount(seen[distinct_views(tracked_map, VIEWS, same=0)])
+    assert 0 <= fewer.sum() < 0.01 * len(counts), "only views from one position are the same"
     landmark = int(counts.argmax())
     keyframes = keyframe_of_rows(tracked_map)
     rays = tracked_map.landmark_positions[landmark] - tracked_map.keyframe_poses[keyframes, :3]
@@ -66,6 +67,20 @@ def test_chosen_views_are_few_and_near_to_all_others(tracked_map: VisualMap) -> 
     own = rows[seen[rows] == landmark]
     first = np.flatnonzero(seen == landmark)[:VIEWS]
     assert farthest(own) < 0.6 * farthest(first)
+
+
+def test_views_that_are_alike_have_one_that_stands_for_them(tracked_map: VisualMap) -> None:
+    seen, keyframes = np.asarray(tracked_map.observation_landmarks), keyframe_of_rows(tracked_map)
+    rays = tracked_map.landmark_positions[seen] - tracked_map.keyframe_poses[keyframes, :3]
+    rows = distinct_views(tracked_map, 1000, same=0.5)
+    assert len(rows) < 0.7 * len(seen)
+    for landmark in range(0, len(tracked_map.landmark_positions), 500):
+        views, chosen = rays[seen == landmark], rays[rows[seen[rows] == landmark]]
+        each = np.stack([view_difference(views, np.tile(ray, (len(views), 1))) for ray in chosen])
+        assert each.min(axis=0).max() <= 0.5
+        assert np.linalg.norm(chosen, axis=1).min() == np.linalg.norm(views, axis=1).min()
+        between = [view_difference(chosen, np.tile(ray, (len(chosen), 1))) for ray in chosen]
+        assert (np.array(between) + np.eye(len(chosen)) > 0.5).all()
 
 
 def test_a_compact_map_is_small_and_sound(compact: VisualMap, tracked_map: VisualMap) -> None:

@@ -76,7 +76,7 @@ class PoseOptions(Options):
     min_inliers: int = Field(15, ge=4, le=10_000, description="minimum inliers of an accepted pose")
     min_inlier_ratio: float = Field(0.15, ge=0, le=1, description="minimum inlier ratio of an accepted pose")
     min_probability: float = Field(
-        0.94,
+        0.93,
         ge=0,
         lt=1,
         description="minimum probability, by all evidence, that an accepted pose is not of another place; 0: HF-Net",
@@ -107,7 +107,7 @@ class PoseOptions(Options):
         100, ge=4, le=10_000, description="inliers among the first keypoints from which the others are not matched"
     )
     max_position_std: float = Field(
-        0.5, gt=0, le=1000, description="maximum standard deviation of an accepted position [m]"
+        0.4, gt=0, le=1000, description="maximum standard deviation of an accepted position [m]"
     )
     pixel_sigma: float = Field(
         1.0, gt=0, le=100, description="minimum standard deviation of a keypoint, for the covariance [px]"

@@ -3,9 +3,6 @@
 A number of inliers alone says little: twenty in one corner of an image fit many poses, and similar facades give a
 hundred. Together with what else can be measured, it says more. A logistic model of it was fitted to poses, right and
 wrong ones, in worlds that are in no evaluation; its file says which. How exact a right pose is, the covariance says.
-
-Most right poses are nearly sure by what their verification has measured anyway. For the others, further landmarks are
-looked at, which takes longer.
 """
 
 from dataclasses import dataclass
@@ -23,8 +20,9 @@ from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import transform_points
 
 _MODEL = "pose_probability.yaml"
-SURE = 0.99  # probability from which a pose needs no further evidence
 _CELLS = (8, 6)  # columns and rows of the grid in which inliers are counted
+_DEEPEST = 3.0  # ratio of depths from which a larger one says no more: a few far inliers make it
+_THINNEST = 0.01  # below, inliers are as flat as the map is exact
 
 
 @dataclass(frozen=True)
@@ -38,9 +36,11 @@ class PoseEvidence:
         cells: number of the cells of a grid over the image that have an inlier; few if all are in one corner.
         depths: ratio of a large depth of the inliers and a small one; about 1 if all are on one wall, or beside the
             vehicle on the road.
+        thickness: extent of the inliers across the plane that fits them, as a ratio of the smaller one in it; small if
+            all are on the road, or on one wall, and so easily like another one.
         near: landmarks of the place that project near a keypoint.
         alike: those among them whose keypoint looks like the landmark; of a wrong pose, few do.
-        further: support by landmarks that the pose was not found with, 0 or more; None if it was not measured.
+        further: support by landmarks that the pose was not found with, 0 or more.
     """
 
     matches: int
@@ -48,24 +48,24 @@ class PoseEvidence:
     rms: float
     cells: int
     depths: float
+    thickness: float
     near: int
     alike: int
-    further: float | None = None
+    further: float
 
     @property
     def terms(self) -> dict[str, float]:
-        """Terms of a logistic model by name; the last one only if further landmarks were looked at."""
-        terms = {
+        """Terms of a logistic model by name."""
+        return {
             "inlier_ratio": self.inliers / max(self.matches, 1),
             "rms": self.rms,
-            "log_cells": log(self.cells + 1),
-            "log_depths": log(max(self.depths, 1.0)),
+            "cells_ratio": self.cells / (_CELLS[0] * _CELLS[1]),
+            "log_depths": log(min(max(self.depths, 1.0), _DEEPEST)),
+            "log_thickness": log(max(self.thickness, _THINNEST)),
             "log_alike": log(self.alike + 1),
             "alike_ratio": self.alike / max(self.near, 1),
+            "log_further": log(1 + self.further),
         }
-        if self.further is not None:
-            terms["log_further"] = log(1 + self.further)
-        return terms
 
 
 def filled_cells(pixels: Float64, camera: PinholeCamera) -> int:
@@ -83,49 +83,39 @@ def depth_ratio(cam_from_map: Rigid3d, positions: Float64) -> float:
     return float(large / small) if small > 0 else 1.0
 
 
+def relative_thickness(positions: Float64) -> float:
+    """Standard deviation of (N, 3) positions across the plane that fits them, as a ratio of the smaller one in it."""
+    if len(positions) < 4:
+        return 0.0
+    across, along, _ = np.sqrt(np.maximum(np.linalg.eigvalsh(np.cov(positions.T)), 0.0))
+    return float(across / along) if along > 0 else 0.0
+
+
 def _quantiles(values: Float64, ratios: tuple[float, ...]) -> Float64:
     """Quantiles of (N,) values; NumPy's function takes four times as long for so few."""
     return np.interp(ratios, np.linspace(0.0, 1.0, len(values)), np.sort(values))
 
 
-class Logistic(BaseModel):
-    """Logistic model of some terms.
-
-    Attributes:
-        intercept: constant term.
-        weights: weight of each term.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    intercept: float
-    weights: dict[str, float]
-
-    def probability(self, terms: dict[str, float]) -> float:
-        """Probability by the terms, 0 to 1."""
-        logit = self.intercept + sum(weight * terms[name] for name, weight in self.weights.items())
-        return 1 / (1 + exp(-logit)) if logit > -500 else 0.0
-
-
 class ProbabilityModel(BaseModel):
-    """Model of the probability that a pose is not of another place, nor by chance.
+    """Logistic model of the probability that a pose is not of another place, nor by chance.
 
     Attributes:
         provenance: data and seeds that it was fitted to, and its quality there.
-        quick: model of the terms without further landmarks.
-        thorough: model of all terms.
+        intercept: constant term.
+        weights: weight of each term of the evidence.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     provenance: str
-    quick: Logistic
-    thorough: Logistic
+    intercept: float
+    weights: dict[str, float]
 
     def probability(self, evidence: PoseEvidence) -> float:
         """Probability that a pose with this evidence is right, 0 to 1."""
-        model = self.quick if evidence.further is None else self.thorough
-        return model.probability(evidence.terms)
+        terms = evidence.terms
+        logit = self.intercept + sum(weight * terms[name] for name, weight in self.weights.items())
+        return 1 / (1 + exp(-logit)) if logit > -500 else 0.0
 
 
 @cache

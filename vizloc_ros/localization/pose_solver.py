@@ -29,7 +29,13 @@ from vizloc_ros.localization.localization_options import PoseOptions
 from vizloc_ros.localization.outcome import Localization, LocalizedPose
 from vizloc_ros.localization.place_matching import Matched, PlaceMatcher
 from vizloc_ros.localization.places import Place
-from vizloc_ros.localization.pose_evidence import SURE, PoseEvidence, depth_ratio, filled_cells, shipped_model
+from vizloc_ros.localization.pose_evidence import (
+    PoseEvidence,
+    depth_ratio,
+    filled_cells,
+    relative_thickness,
+    shipped_model,
+)
 from vizloc_ros.localization.pose_refinement import refine_absolute_pose
 from vizloc_ros.timing import Stopwatch
 
@@ -234,13 +240,12 @@ class _Search:
             rms=rms / options.max_reprojection_error,
             cells=filled_cells(verified.pixels, self.camera),
             depths=depth_ratio(cam_from_map, verified.positions),
+            thickness=relative_thickness(verified.positions),
             near=guided.near,
             alike=guided.alike,
+            further=self._further(candidate, refined, max(radius, rms)),
         )
         probability = shipped_model().probability(evidence)
-        if probability < max(SURE, options.min_probability) or self.on_evidence is not None:
-            evidence = replace(evidence, further=self._further(candidate, refined, max(radius, rms)))
-            probability = shipped_model().probability(evidence)
         if self.on_evidence is not None:
             self.on_evidence(candidate, evidence)
         if probability < options.min_probability:

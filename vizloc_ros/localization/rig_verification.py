@@ -8,7 +8,7 @@ camera's own pose is compared with it, and what they differ by is uncertainty.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -28,7 +28,13 @@ from vizloc_ros.localization.absolute_pose import (
 from vizloc_ros.localization.guided_matching import GuidedMatches, further_support, guided_matches
 from vizloc_ros.localization.localization_options import PoseOptions
 from vizloc_ros.localization.outcome import LocalizedPose
-from vizloc_ros.localization.pose_evidence import SURE, PoseEvidence, depth_ratio, filled_cells, shipped_model
+from vizloc_ros.localization.pose_evidence import (
+    PoseEvidence,
+    depth_ratio,
+    filled_cells,
+    relative_thickness,
+    shipped_model,
+)
 from vizloc_ros.localization.pose_refinement import RigMatches, refine_absolute_pose, refine_rig_pose
 from vizloc_ros.localization.pose_solver import GUIDED_RADIUS, WIDE_RADIUS, without
 from vizloc_ros.localization.rig_candidate import RigCandidate
@@ -71,12 +77,9 @@ def verify(candidate: RigCandidate, views: Sequence[RigView], options: PoseOptio
     )
     evidence = []
     for each, guided, wide in zip(supports, found, blurred, strict=True):
-        evidence.append(each.evidence(each.guided(refined, radius) if wide else guided, options))
+        seen = each.guided(refined, radius) if wide else guided
+        evidence.append(each.evidence(seen, each.further(refined, max(radius, each.rms)), options))
     probability = rig_probability(evidence)
-    if probability < max(SURE, options.min_probability):
-        further = [each.further(refined, max(radius, each.rms)) for each in supports]
-        evidence = [replace(each, further=found) for each, found in zip(evidence, further, strict=True)]
-        probability = rig_probability(evidence)
     if probability < options.min_probability:
         alike, near = sum(each.alike for each in evidence), sum(each.near for each in evidence)
         raise RejectedError(
@@ -101,16 +104,16 @@ def _pooled(evidence: Sequence[PoseEvidence]) -> PoseEvidence:
     """Evidence of several cameras as that of one: counts add up, but for the spread, which is that of the best."""
     inliers = sum(each.inliers for each in evidence)
     squared = sum(each.inliers * each.rms**2 for each in evidence)
-    further = [each.further for each in evidence if each.further is not None]
     return PoseEvidence(
         matches=sum(each.matches for each in evidence),
         inliers=inliers,
         rms=float(np.sqrt(squared / inliers)),
         cells=max(each.cells for each in evidence),
         depths=max(each.depths for each in evidence),
+        thickness=max(each.thickness for each in evidence),
         near=sum(each.near for each in evidence),
         alike=sum(each.alike for each in evidence),
-        further=sum(further) if len(further) == len(evidence) else None,
+        further=sum(each.further for each in evidence),
     )
 
 
@@ -166,7 +169,7 @@ class _Support:
         view, pose = self.view, self.cam_from_rig * rig_from_map
         return further_support(view.features, view.places[self.place], self.verified, pose, view.camera, radius)
 
-    def evidence(self, guided: GuidedMatches, options: PoseOptions) -> PoseEvidence:
+    def evidence(self, guided: GuidedMatches, further: float, options: PoseOptions) -> PoseEvidence:
         """Evidence of this camera for or against the pose."""
         return PoseEvidence(
             matches=len(self.matches),
@@ -174,8 +177,10 @@ class _Support:
             rms=self.rms / options.max_reprojection_error,
             cells=filled_cells(self.verified.pixels, self.view.camera),
             depths=depth_ratio(self.cam_from_rig * self.rig_from_map, self.verified.positions),
+            thickness=relative_thickness(self.verified.positions),
             near=guided.near,
             alike=guided.alike,
+            further=further,
         )
 
     def own_error(self, options: PoseOptions) -> tuple[Float64, float] | None:

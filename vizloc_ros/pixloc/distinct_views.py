@@ -2,17 +2,20 @@
 
 import numpy as np
 
-from vizloc_ros.arrays import Bool, Float64, Int64, ordered
+from vizloc_ros.arrays import Float64, Int64, ordered
 from vizloc_ros.mapping.map_part import keyframe_of_rows
 from vizloc_ros.mapping.visual_map import VisualMap
 from vizloc_ros.pixloc.view_difference import view_difference
 
+_SAME = 0.25  # difference of two views up to which one stands for both
 
-def distinct_views(visual_map: VisualMap, count: int) -> Int64:
+
+def distinct_views(visual_map: VisualMap, count: int, same: float = _SAME) -> Int64:
     """Return the ascending rows of at most ``count`` observations of each landmark.
 
-    The first is the one nearest to the mean view. Each of the next ones differs the most from all that were chosen
-    before (farthest point sampling), so that no view of the map is far from one of them.
+    The first is the nearest one, which shows the most detail. Each of the next ones differs the most from all that were
+    chosen before (farthest point sampling), so that no view of the map is far from one of them. No more are chosen when
+    all are within ``same`` of one.
     """
     seen = np.asarray(visual_map.observation_landmarks)
     order = ordered(seen)
@@ -21,14 +24,13 @@ def distinct_views(visual_map: VisualMap, count: int) -> Int64:
     rays = positions - visual_map.keyframe_poses[keyframes, :3]
     begins = np.flatnonzero(np.diff(landmarks, prepend=-1))
     group = np.repeat(np.arange(len(begins)), np.diff(begins, append=len(landmarks)))
-    mean = np.add.reduceat(rays, begins) / np.diff(begins, append=len(landmarks))[:, None]
-    chosen: Bool = np.zeros(len(rays), bool)
-    nearest = np.full(len(rays), np.inf)
-    candidate = _least_of_each(view_difference(rays, mean[group]), group, begins)
+    chosen = np.zeros(len(rays), bool)
+    difference = np.full(len(rays), np.inf)  # from the nearest chosen view
+    candidate = _least_of_each(np.linalg.norm(rays, axis=1), group, begins)
     for _ in range(count):
-        chosen[candidate] = True
-        nearest = np.minimum(nearest, view_difference(rays, rays[candidate][group]))
-        candidate = _least_of_each(np.where(chosen, 1.0, -nearest), group, begins)  # one that was chosen, if all are
+        chosen[candidate[difference[candidate] > same]] = True
+        difference = np.minimum(difference, view_difference(rays, rays[candidate][group]))
+        candidate = _least_of_each(-difference, group, begins)
     return np.sort(order[chosen])
 
 
