@@ -200,6 +200,14 @@ def test_a_camera_with_less_evidence_does_not_make_a_pose_less_probable() -> Non
     assert rig_probability([poor]) == shipped_model().probability(poor)
 
 
+def test_a_few_inliers_of_another_camera_do_not_make_a_road_a_street() -> None:
+    road = PoseEvidence(120, 45, 0.3, 10, 1.8, 0.01, 150, 50, 20.0)
+    few = PoseEvidence(20, 6, 0.3, 4, 1.5, 0.6, 20, 6, 5.0)
+    limit = PoseOptions().min_probability
+    assert rig_probability([road]) < limit
+    assert rig_probability([road, few]) < limit
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_the_covariance_is_honest(seed: int) -> None:
     scene = RigScene(seed=100 + seed)

@@ -164,7 +164,7 @@ def add_pixloc(
     provider: ProviderOption = "cpu",
     compact: Annotated[
         int,
-        typer.Option(metavar="N", help="Only the N most different views of each landmark, in 6 bits; 0: all", min=0),
+        typer.Option(metavar="N", help="At most N views of each landmark, no two alike, in 6 bits; 0: all", min=0),
     ] = 0,
 ) -> None:
     """Compute the tracker's reference features of a map.

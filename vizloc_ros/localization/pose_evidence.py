@@ -99,6 +99,9 @@ def _quantiles(values: Float64, ratios: tuple[float, ...]) -> Float64:
 class ProbabilityModel(BaseModel):
     """Logistic model of the probability that a pose is not of another place, nor by chance.
 
+    It is that of a vehicle that drives in its map, where nine poses of ten are right before this is asked. Of those
+    that the model was fitted to, a quarter is wrong.
+
     Attributes:
         provenance: data and seeds that it was fitted to, and its quality there.
         intercept: constant term.

@@ -101,7 +101,10 @@ def rig_probability(evidence: Sequence[PoseEvidence]) -> float:
 
 
 def _pooled(evidence: Sequence[PoseEvidence]) -> PoseEvidence:
-    """Evidence of several cameras as that of one: counts add up, but for the spread, which is that of the best."""
+    """Evidence of several cameras as that of one: counts add up, but for the spread, which is that of the best.
+
+    A few inliers are easily thick, so those of the strongest camera tell whether they are on a plane.
+    """
     inliers = sum(each.inliers for each in evidence)
     squared = sum(each.inliers * each.rms**2 for each in evidence)
     return PoseEvidence(
@@ -110,7 +113,7 @@ def _pooled(evidence: Sequence[PoseEvidence]) -> PoseEvidence:
         rms=float(np.sqrt(squared / inliers)),
         cells=max(each.cells for each in evidence),
         depths=max(each.depths for each in evidence),
-        thickness=max(each.thickness for each in evidence),
+        thickness=max(evidence, key=lambda each: each.inliers).thickness,
         near=sum(each.near for each in evidence),
         alike=sum(each.alike for each in evidence),
         further=sum(each.further for each in evidence),

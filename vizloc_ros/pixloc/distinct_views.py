@@ -28,7 +28,10 @@ def distinct_views(visual_map: VisualMap, count: int, same: float = _SAME) -> In
     difference = np.full(len(rays), np.inf)  # from the nearest chosen view
     candidate = _least_of_each(np.linalg.norm(rays, axis=1), group, begins)
     for _ in range(count):
-        chosen[candidate[difference[candidate] > same]] = True
+        new = candidate[difference[candidate] > same]
+        if not len(new):
+            break
+        chosen[new] = True
         difference = np.minimum(difference, view_difference(rays, rays[candidate][group]))
         candidate = _least_of_each(-difference, group, begins)
     return np.sort(order[chosen])

@@ -41,8 +41,8 @@ def add_references(
         extractor: extractor of the tracker.
         progress: progress bar.
         work: place where the features are computed and kept.
-        views: number of observations of a landmark that get features, in 6 bits: those whose views are the most
-            different. 0: all of them, in 8 bits.
+        views: maximum number of observations of a landmark that get features, in 6 bits: those whose views are the most
+            different, no two of them alike. 0: all of them, in 8 bits.
 
     Raises:
         MapError: the map cannot be read or written, or one of its images is not among the records.
