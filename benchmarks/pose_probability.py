@@ -208,8 +208,8 @@ def main(
     ratios = ", ".join(f"above {p:g} {(probability[right] > p).mean():.3f}" for p in (0.9, 0.93, 0.99))
     model = {
         "provenance": f"python benchmarks/pose_probability.py. Poses: {'; '.join(told)}. {passing} wrong ones are "
-        f"above the limit, the most probable ones are {highest}. Ratio of the right ones {ratios}. The constant term is "
-        f"for {_ODDS:g} right poses for a wrong one",
+        f"above the limit, the most probable ones are {highest}. Ratio of the right ones {ratios}. The constant term "
+        f"is for {_ODDS:g} right poses for a wrong one",
         "intercept": round(float(weights[0]), 4),
         "weights": {term: round(float(weight), 4) for term, weight in zip(terms, weights[1:], strict=True)},
     }
