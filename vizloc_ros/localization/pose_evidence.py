@@ -3,6 +3,9 @@
 A number of inliers alone says little: twenty in one corner of an image fit many poses, and similar facades give a
 hundred. Together with what else can be measured, it says more. A logistic model of it was fitted to poses, right and
 wrong ones, in worlds that are in no evaluation; its file says which. How exact a right pose is, the covariance says.
+
+Further landmarks take the longest to look at, and only ever speak for a pose. So a pose that is probable enough without
+them is not asked for them; its probability is then a lower bound.
 """
 
 from dataclasses import dataclass

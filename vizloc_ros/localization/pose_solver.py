@@ -243,9 +243,12 @@ class _Search:
             thickness=relative_thickness(verified.positions),
             near=guided.near,
             alike=guided.alike,
-            further=self._further(candidate, refined, max(radius, rms)),
+            further=0.0,
         )
         probability = shipped_model().probability(evidence)
+        if probability < options.min_probability or self.on_evidence is not None:
+            evidence = replace(evidence, further=self._further(candidate, refined, max(radius, rms)))
+            probability = shipped_model().probability(evidence)
         if self.on_evidence is not None:
             self.on_evidence(candidate, evidence)
         if probability < options.min_probability:

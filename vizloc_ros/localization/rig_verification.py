@@ -8,7 +8,7 @@ camera's own pose is compared with it, and what they differ by is uncertainty.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -77,9 +77,12 @@ def verify(candidate: RigCandidate, views: Sequence[RigView], options: PoseOptio
     )
     evidence = []
     for each, guided, wide in zip(supports, found, blurred, strict=True):
-        seen = each.guided(refined, radius) if wide else guided
-        evidence.append(each.evidence(seen, each.further(refined, max(radius, each.rms)), options))
+        evidence.append(each.evidence(each.guided(refined, radius) if wide else guided, options))
     probability = rig_probability(evidence)
+    if probability < options.min_probability:
+        further = [each.further(refined, max(radius, each.rms)) for each in supports]
+        evidence = [replace(each, further=found) for each, found in zip(evidence, further, strict=True)]
+        probability = rig_probability(evidence)
     if probability < options.min_probability:
         alike, near = sum(each.alike for each in evidence), sum(each.near for each in evidence)
         raise RejectedError(
@@ -172,8 +175,8 @@ class _Support:
         view, pose = self.view, self.cam_from_rig * rig_from_map
         return further_support(view.features, view.places[self.place], self.verified, pose, view.camera, radius)
 
-    def evidence(self, guided: GuidedMatches, further: float, options: PoseOptions) -> PoseEvidence:
-        """Evidence of this camera for or against the pose."""
+    def evidence(self, guided: GuidedMatches, options: PoseOptions) -> PoseEvidence:
+        """Evidence of this camera for or against the pose, without further landmarks."""
         return PoseEvidence(
             matches=len(self.matches),
             inliers=len(self.verified),
@@ -183,7 +186,7 @@ class _Support:
             thickness=relative_thickness(self.verified.positions),
             near=guided.near,
             alike=guided.alike,
-            further=further,
+            further=0.0,
         )
 
     def own_error(self, options: PoseOptions) -> tuple[Float64, float] | None:
