@@ -110,6 +110,17 @@ def test_obstacles_leave_the_support_of_what_they_do_not_hide() -> None:
     assert 50 < support < further_support(scene.features, *arguments) / 3
 
 
+def test_a_part_of_the_landmarks_tells_a_right_pose_from_one_aside() -> None:
+    scene = Scene(noise=0.3)
+    verified = scene.verified(50)
+    aside = Rigid3d(Rotation3d([0.0, 0.03, 0.0, 1.0]), [0.0, 0.0, 0.0]) * CAM_FROM_MAP  # by 3.4 deg
+    right, whole, wrong = (
+        further_support(scene.features, scene.place, verified, pose, CAMERA, 4.0, every)
+        for pose, every in ((CAM_FROM_MAP, 4), (CAM_FROM_MAP, 1), (aside, 4))
+    )
+    assert wrong < 5 < right < 0.6 * whole
+
+
 def test_nothing_supports_a_pose_where_all_keypoints_look_the_same() -> None:
     scene = Scene(noise=0.3)
     scene.place.descriptors[:] = scene.descriptors[0]

@@ -88,7 +88,13 @@ def guided_matches(
 
 
 def further_support(
-    features: Features, place: Place, verified: Matches, cam_from_map: Rigid3d, camera: PinholeCamera, radius: float
+    features: Features,
+    place: Place,
+    verified: Matches,
+    cam_from_map: Rigid3d,
+    camera: PinholeCamera,
+    radius: float,
+    every: int = 1,
 ) -> float:
     """Support of a pose by the landmarks that it was not found with: logarithm of a likelihood ratio, 0 or more.
 
@@ -105,11 +111,12 @@ def further_support(
         cam_from_map: pose, as exact as possible.
         camera: camera of the query.
         radius: maximum distance of a precise match from the projection of its landmark [px].
+        every: look at each N-th of their observations only.
     """
     free = np.ones(len(features), bool)
     free[verified.keypoints] = False
     keypoints = np.flatnonzero(free)
-    others = np.flatnonzero(~np.isin(place.landmark_ids, verified.landmark_ids))
+    others = np.flatnonzero(~np.isin(place.landmark_ids, verified.landmark_ids))[::every]
     pixels, in_front = camera.pixels_of(transform_points(cam_from_map, place.positions[others].astype(np.float64)))
     seen = in_front & camera.contains(pixels)
     rows, pixels = others[seen], pixels[seen]

@@ -4,8 +4,8 @@ A number of inliers alone says little: twenty in one corner of an image fit many
 hundred. Together with what else can be measured, it says more. A logistic model of it was fitted to poses, right and
 wrong ones, in worlds that are in no evaluation; its file says which. How exact a right pose is, the covariance says.
 
-Further landmarks take the longest to look at, and only ever speak for a pose. So a pose that is probable enough without
-them is not asked for them; its probability is then a lower bound.
+Further landmarks take the longest to look at, and only ever speak for a pose. So one that is probable enough without
+them, or with some of them, is not asked for more.
 """
 
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from vizloc_ros.geometry.camera import PinholeCamera
 from vizloc_ros.geometry.poses import transform_points
 
 _MODEL = "pose_probability.yaml"
+FURTHER = (8, 1)  # every N-th of the further observations, until a pose is probable enough
 _CELLS = (8, 6)  # columns and rows of the grid in which inliers are counted
 _DEEPEST = 3.0  # ratio of depths from which a larger one says no more: a few far inliers make it
 _THINNEST = 0.01  # below, inliers are as flat as the map is exact

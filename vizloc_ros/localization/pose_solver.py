@@ -30,6 +30,7 @@ from vizloc_ros.localization.outcome import Localization, LocalizedPose
 from vizloc_ros.localization.place_matching import Matched, PlaceMatcher
 from vizloc_ros.localization.places import Place
 from vizloc_ros.localization.pose_evidence import (
+    FURTHER,
     PoseEvidence,
     depth_ratio,
     filled_cells,
@@ -246,8 +247,10 @@ class _Search:
             further=0.0,
         )
         probability = shipped_model().probability(evidence)
-        if probability < options.min_probability or self.on_evidence is not None:
-            evidence = replace(evidence, further=self._further(candidate, refined, max(radius, rms)))
+        for every in FURTHER:
+            if probability >= options.min_probability and self.on_evidence is None:
+                break
+            evidence = replace(evidence, further=self._further(candidate, refined, max(radius, rms), every))
             probability = shipped_model().probability(evidence)
         if self.on_evidence is not None:
             self.on_evidence(candidate, evidence)
@@ -274,10 +277,10 @@ class _Search:
         place = self.places[candidate.place]
         return guided_matches(self.features, place, candidate.verified, cam_from_map, self.camera, radius)
 
-    def _further(self, candidate: Candidate, cam_from_map: Rigid3d, radius: float) -> float:
+    def _further(self, candidate: Candidate, cam_from_map: Rigid3d, radius: float, every: int) -> float:
         """Support of a pose by the landmarks of the candidate's place that it was not found with."""
         place = self.places[candidate.place]
-        return further_support(self.features, place, candidate.verified, cam_from_map, self.camera, radius)
+        return further_support(self.features, place, candidate.verified, cam_from_map, self.camera, radius, every)
 
     def _covariance(self, candidate: Candidate) -> tuple[Float64, float, Float64]:
         """Covariance, RMS and errors (N,) [px] of a candidate's inliers. Raises ``_RejectedError`` for a large one."""

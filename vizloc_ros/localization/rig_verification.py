@@ -29,6 +29,7 @@ from vizloc_ros.localization.guided_matching import GuidedMatches, further_suppo
 from vizloc_ros.localization.localization_options import PoseOptions
 from vizloc_ros.localization.outcome import LocalizedPose
 from vizloc_ros.localization.pose_evidence import (
+    FURTHER,
     PoseEvidence,
     depth_ratio,
     filled_cells,
@@ -79,8 +80,10 @@ def verify(candidate: RigCandidate, views: Sequence[RigView], options: PoseOptio
     for each, guided, wide in zip(supports, found, blurred, strict=True):
         evidence.append(each.evidence(each.guided(refined, radius) if wide else guided, options))
     probability = rig_probability(evidence)
-    if probability < options.min_probability:
-        further = [each.further(refined, max(radius, each.rms)) for each in supports]
+    for every in FURTHER:
+        if probability >= options.min_probability:
+            break
+        further = [each.further(refined, max(radius, each.rms), every) for each in supports]
         evidence = [replace(each, further=found) for each, found in zip(evidence, further, strict=True)]
         probability = rig_probability(evidence)
     if probability < options.min_probability:
@@ -170,10 +173,10 @@ class _Support:
         view, pose = self.view, self.cam_from_rig * rig_from_map
         return guided_matches(view.features, view.places[self.place], self.verified, pose, view.camera, radius)
 
-    def further(self, rig_from_map: Rigid3d, radius: float) -> float:
+    def further(self, rig_from_map: Rigid3d, radius: float, every: int) -> float:
         """Support of a pose by the landmarks of the place that it was not found with."""
         view, pose = self.view, self.cam_from_rig * rig_from_map
-        return further_support(view.features, view.places[self.place], self.verified, pose, view.camera, radius)
+        return further_support(view.features, view.places[self.place], self.verified, pose, view.camera, radius, every)
 
     def evidence(self, guided: GuidedMatches, options: PoseOptions) -> PoseEvidence:
         """Evidence of this camera for or against the pose, without further landmarks."""
