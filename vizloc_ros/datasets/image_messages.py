@@ -15,6 +15,7 @@ from vizloc_ros.datasets.image_files import ImageSource, decode_image
 from vizloc_ros.datasets.image_headers import MAX_FILE_PIXELS, read_header
 from vizloc_ros.datasets.interlacing import is_interlaced
 from vizloc_ros.datasets.jpeg_damage import is_shifted
+from vizloc_ros.datasets.row_shifts import has_shifted_rows
 from vizloc_ros.errors import ImageError
 from vizloc_ros.wording import short_text
 
@@ -129,9 +130,9 @@ def check_exposure(gray: UInt8) -> None:
 
 
 def check_damage(gray: UInt8, msg: Any) -> None:
-    """Raise ``ImageError`` if the (H, W) image of a message is a damaged JPEG, or of two moments.
+    """Raise ``ImageError`` if the (H, W) image of a message is a damaged JPEG, of two moments, or jitters.
 
-    See ``jpeg_damage`` and ``interlacing``.
+    See ``jpeg_damage``, ``interlacing`` and ``row_shifts``.
     """
     if hasattr(msg, "format") and bytes(msg.data[:3]) == _JPEG and is_shifted(gray):
         raise ImageError(
@@ -142,4 +143,9 @@ def check_damage(gray: UInt8, msg: Any) -> None:
         raise ImageError(
             "every second row of the image is of another moment: deinterlace it in the driver, or does that write "
             "into an image that it has sent already?"
+        )
+    if has_shifted_rows(gray):
+        raise ImageError(
+            "rows of the image are shifted sideways against each other: a bad cable, a lost synchronization, or does "
+            "the camera vibrate?"
         )

@@ -8,6 +8,7 @@ import numpy as np
 from vizloc_ros.arrays import UInt8
 from vizloc_ros.datasets.interlacing import is_interlaced
 from vizloc_ros.datasets.jpeg_damage import is_shifted
+from vizloc_ros.datasets.row_shifts import has_shifted_rows
 from vizloc_ros.errors import ImageError
 from vizloc_ros.features.gray_image import gray_image
 
@@ -39,11 +40,13 @@ def out_of_sync(image: UInt8, rng: np.random.Generator) -> UInt8:
 
 
 def row_jitter(image: UInt8, rng: np.random.Generator) -> UInt8:
-    """Shift groups of eight rows sideways by up to 3 % of the width."""
+    """Shift groups of eight rows by up to 3 % of the width. Raises ``ImageError`` as the nodes, if that shows."""
     most = max(1, image.shape[1] * 3 // 100)
     shifted = image.copy()
     for top in range(0, image.shape[0], 8):
         shifted[top : top + 8] = np.roll(image[top : top + 8], int(rng.integers(-most, most + 1)), axis=1)
+    if has_shifted_rows(gray_image(shifted)):
+        raise ImageError("rows of the image are shifted sideways against each other")
     return shifted
 
 

@@ -1,0 +1,59 @@
+"""Rows that are shifted sideways against each other: a bad cable, a lost synchronization, a camera that vibrates.
+
+A shift moves the landmarks of its rows, and the pose with them. Where it begins, a row differs from the next one by far
+more than the rows above and below do, and resembles it once one of them is shifted. An edge that lies across the image
+is such a row, too, but no shift makes up for it: photographs, rendered streets and their usual faults have no such rows
+or up to five. Where each eight rows are shifted by up to 3 % of the width, 30 of 50 shifts are found and more.
+"""
+
+import cv2
+import numpy as np
+from scipy import fft
+
+from vizloc_ros.arrays import Bool, Float32, Int64, UInt8
+
+_STEP = 4  # every such column is compared at first
+_BREAK = 1.5  # least difference of the rows where a shift begins, as a ratio of those beside it
+_SMOOTHED = 31  # columns; the brightness of whole rows does not count
+_LEAST_SHIFT, _MOST_SHIFT = 2, 0.05  # px, and ratio of the width
+_MIN_DETAIL = 2.0  # gray levels, standard deviation along a row
+_SHIFTED = 0.5  # least correlation of two rows, once one of them is shifted ...
+_MIN_GAIN = 0.3  # ... by which it exceeds that without a shift
+_ENOUGH = 10  # of such rows
+_SMALLEST = 64  # px; width and height
+
+
+def has_shifted_rows(gray: UInt8) -> bool:
+    """Tell whether parts of an (H, W) gray image are shifted sideways, again and again."""
+    if min(gray.shape) < _SMALLEST:
+        return False
+    breaks = _breaks(gray)
+    return len(breaks) >= _ENOUGH and int(_are_shifted(gray, breaks).sum()) >= _ENOUGH
+
+
+def _breaks(gray: UInt8) -> Int64:
+    """Rows that differ from the next one by more than those above and below do."""
+    rows = np.ascontiguousarray(gray[:, ::_STEP])
+    difference = cv2.absdiff(rows[1:], rows[:-1]).mean(axis=1)
+    beside = np.maximum(difference[:-2], difference[2:])
+    return 1 + np.flatnonzero(difference[1:-1] > _BREAK * beside)
+
+
+def _are_shifted(gray: UInt8, breaks: Int64) -> Bool:
+    """Tell for each row whether the next one resembles it more once it is shifted."""
+    above, below = (_details(gray[rows]) for rows in (breaks, breaks + 1))
+    width = gray.shape[1]
+    most = int(_MOST_SHIFT * width)
+    norm = np.sqrt(np.square(above).sum(axis=1) * np.square(below).sum(axis=1))
+    products = fft.irfft(np.conj(fft.rfft(above)) * fft.rfft(below), width) / np.maximum(norm, 1e-6)[:, None]
+    at = products[:, 0]
+    shifted = np.concatenate([products[:, _LEAST_SHIFT : most + 1], products[:, width - most : width - 1]], axis=1)
+    best = shifted.max(axis=1)
+    is_detailed = np.minimum(above.std(axis=1), below.std(axis=1)) > _MIN_DETAIL
+    return np.asarray(is_detailed & (best > _SHIFTED) & (best > at + _MIN_GAIN), bool)
+
+
+def _details(rows: UInt8) -> Float32:
+    """Rows (N, W) without their slow changes."""
+    values = rows.astype(np.float32)
+    return values - np.asarray(cv2.blur(values, (_SMOOTHED, 1)), np.float32)
