@@ -54,6 +54,15 @@ def test_recorded_images_are_unshifted(kitti00: Path) -> None:
     assert all(has_shifted_rows(jittering(image, 10, 8)) for image in images)
 
 
+def test_wall_of_bricks_is_unshifted() -> None:
+    """Its courses are shifted against each other, but by half a brick all of them."""
+    wall = np.full((400, 640), 120, np.uint8)
+    for course, top in enumerate(range(0, 400, 8)):
+        wall[top : top + 8, 10 * (course % 2) :: 20] = 60
+    assert not has_shifted_rows(wall)
+    assert has_shifted_rows(jittering(wall + np.arange(640, dtype=np.uint8) % 97 // 4, 9, 8))
+
+
 def test_small_images_and_those_without_detail_are_unshifted() -> None:
     rng = np.random.default_rng(0)
     for shape in ((1, 640), (400, 1), (63, 640), (400, 63)):

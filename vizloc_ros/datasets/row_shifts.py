@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from scipy import fft
 
-from vizloc_ros.arrays import Bool, Float32, Int64, UInt8
+from vizloc_ros.arrays import Float32, Int64, UInt8
 
 _STEP = 4  # every such column is compared at first
 _BREAK = 1.5  # least difference of the rows where a shift begins, as a ratio of those beside it
@@ -20,6 +20,7 @@ _MIN_DETAIL = 2.0  # gray levels, standard deviation along a row
 _SHIFTED = 0.5  # least correlation of two rows, once one of them is shifted ...
 _MIN_GAIN = 0.3  # ... by which it exceeds that without a shift
 _ENOUGH = 10  # of such rows
+_MOST_ALIKE = 0.6  # ratio of equal shifts; the courses of a wall have no others
 _SMALLEST = 64  # px; width and height
 
 
@@ -28,7 +29,10 @@ def has_shifted_rows(gray: UInt8) -> bool:
     if min(gray.shape) < _SMALLEST:
         return False
     breaks = _breaks(gray)
-    return len(breaks) >= _ENOUGH and int(_are_shifted(gray, breaks).sum()) >= _ENOUGH
+    if len(breaks) < _ENOUGH:
+        return False
+    shifts = np.abs(_shifts(gray, breaks))
+    return len(shifts) >= _ENOUGH and bool(np.bincount(shifts).max() <= _MOST_ALIKE * len(shifts))
 
 
 def _breaks(gray: UInt8) -> Int64:
@@ -39,18 +43,19 @@ def _breaks(gray: UInt8) -> Int64:
     return 1 + np.flatnonzero(difference[1:-1] > _BREAK * beside)
 
 
-def _are_shifted(gray: UInt8, breaks: Int64) -> Bool:
-    """Tell for each row whether the next one resembles it more once it is shifted."""
+def _shifts(gray: UInt8, breaks: Int64) -> Int64:
+    """Shifts [px] of those rows that the next one resembles once it is shifted."""
     above, below = (_details(gray[rows]) for rows in (breaks, breaks + 1))
     width = gray.shape[1]
     most = int(_MOST_SHIFT * width)
     norm = np.sqrt(np.square(above).sum(axis=1) * np.square(below).sum(axis=1))
     products = fft.irfft(np.conj(fft.rfft(above)) * fft.rfft(below), width) / np.maximum(norm, 1e-6)[:, None]
-    at = products[:, 0]
-    shifted = np.concatenate([products[:, _LEAST_SHIFT : most + 1], products[:, width - most : width - 1]], axis=1)
-    best = shifted.max(axis=1)
+    tried = np.r_[_LEAST_SHIFT : most + 1, -most : 1 - _LEAST_SHIFT]
+    best = products[:, tried].argmax(axis=1)
+    correlation = products[np.arange(len(breaks)), tried[best]]
     is_detailed = np.minimum(above.std(axis=1), below.std(axis=1)) > _MIN_DETAIL
-    return np.asarray(is_detailed & (best > _SHIFTED) & (best > at + _MIN_GAIN), bool)
+    found = is_detailed & (correlation > _SHIFTED) & (correlation > products[:, 0] + _MIN_GAIN)
+    return np.asarray(tried[best][found], np.int64)
 
 
 def _details(rows: UInt8) -> Float32:
