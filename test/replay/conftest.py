@@ -1,4 +1,4 @@
-"""Bag of a drive on a circle, as it is and rewritten."""
+"""Bags of a drive on a circle, as it is and rewritten, and of images of noise."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from bag_helpers import rewrite
 from circle_drive import COUNT, make_record
+from noise_drive import make_records
 from rosbags.rosbag2 import StoragePlugin
 
 from vizloc_ros.bags.writer import write_bag
@@ -23,3 +24,10 @@ def circle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def circle_bag(circle: Path, tmp_path: Path) -> Callable[..., Path]:
     """Function that changes it, into one file of mcap, which is opened in a moment."""
     return lambda *changes: rewrite(circle, tmp_path / "bag", *changes, storage=StoragePlugin.MCAP) / "bag.mcap"
+
+
+@pytest.fixture
+def bag(tmp_path: Path) -> Path:
+    """Bag of five images of noise."""
+    write_bag(make_records(), tmp_path / "bag")
+    return tmp_path / "bag"
