@@ -9,6 +9,7 @@ from vizloc_ros.arrays import UInt8
 from vizloc_ros.datasets.corruptions import Degradation
 from vizloc_ros.datasets.interlacing import is_interlaced
 from vizloc_ros.datasets.synthetic import SyntheticStreet
+from vizloc_ros.evaluation.image_faults import bayer
 from vizloc_ros.features.gray_image import gray_image
 from vizloc_ros.readers import open_dataset
 
@@ -35,6 +36,11 @@ def test_images_of_one_moment_are_none(drive: list[UInt8], degradation: str) -> 
     for number, image in enumerate(drive):
         altered = Degradation.parse(degradation).apply(image, number) if degradation else image
         assert not is_interlaced(altered)
+
+
+def test_raw_pixels_of_a_color_sensor_are_none(drive: list[UInt8]) -> None:
+    for number, image in enumerate(drive):
+        assert not is_interlaced(bayer(image, np.random.default_rng(number)))
 
 
 def test_recorded_images_are_none(kitti00: Path) -> None:

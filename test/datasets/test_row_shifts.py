@@ -28,7 +28,7 @@ def jittering(image: UInt8, most: int, group: int, seed: int = 0) -> UInt8:
     return shifted
 
 
-@pytest.mark.parametrize(("most", "group"), [(4, 8), (10, 8), (20, 8), (10, 4), (10, 12)])
+@pytest.mark.parametrize(("most", "group"), [(6, 8), (10, 8), (20, 8), (10, 6), (10, 12)])
 def test_shifted_groups_of_rows_are_found(drive: list[UInt8], most: int, group: int) -> None:
     for number, image in enumerate(drive):
         assert has_shifted_rows(jittering(image, most, group, number))
@@ -52,6 +52,14 @@ def test_recorded_images_are_unshifted(kitti00: Path) -> None:
     images = [record.read_image() for record in open_dataset(f"folder:{kitti00}").records("map")[::10]]
     assert not any(map(has_shifted_rows, images))
     assert all(has_shifted_rows(jittering(image, 10, 8)) for image in images)
+
+
+@pytest.mark.parametrize("times", [2, 3, 4])
+def test_repeated_rows_are_unshifted(drive: list[UInt8], times: int) -> None:
+    """Of a driver that deinterlaces, or enlarges without interpolation."""
+    for image in drive:
+        assert not has_shifted_rows(np.repeat(image[::times], times, axis=0))
+        assert not has_shifted_rows(np.repeat(np.repeat(image[::times, ::times], times, axis=0), times, axis=1))
 
 
 def test_wall_of_bricks_is_unshifted() -> None:

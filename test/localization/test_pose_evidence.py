@@ -61,6 +61,22 @@ def test_further_landmarks_only_speak_for_a_pose(evidence: PoseEvidence) -> None
     assert shipped_model().probability(replace(evidence, further=0.0)) <= shipped_model().probability(evidence)
 
 
+@given(EVIDENCE, EVIDENCE)
+def test_more_agreement_never_speaks_against_a_pose(evidence: PoseEvidence, other: PoseEvidence) -> None:
+    """Whatever is there already."""
+    probability = shipped_model().probability
+    better = replace(
+        evidence,
+        inliers=max(evidence.inliers, other.inliers),
+        rms=min(evidence.rms, other.rms),
+        cells=max(evidence.cells, other.cells),
+        depths=max(evidence.depths, other.depths),
+        thickness=max(evidence.thickness, other.thickness),
+        alike=max(evidence.alike, other.alike),
+    )
+    assert probability(evidence) <= probability(better)
+
+
 def test_larger_errors_fewer_similar_landmarks_a_single_depth_and_a_plane_make_it_smaller() -> None:
     model = shipped_model()
     for worse in (

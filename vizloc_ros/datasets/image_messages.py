@@ -146,6 +146,5 @@ def check_damage(gray: UInt8, msg: Any) -> None:
         )
     if has_shifted_rows(gray):
         raise ImageError(
-            "rows of the image are shifted sideways against each other: a bad cable, a lost synchronization, or does "
-            "the camera vibrate?"
+            "rows of the image are shifted sideways against each other: a bad cable, or a lost synchronization?"
         )

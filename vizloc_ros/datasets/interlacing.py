@@ -2,7 +2,8 @@
 
 Both views are in the image, and a pose may be that of either. Rows of one moment resemble the next row more than the
 one after it: their mean differences have a ratio of 0.5 to 0.8 in photographs and rendered streets, and of 0.99 at most
-with strong noise. If every second row is 0.1 s or more old, it is 1.9 and more.
+with strong noise. If every second row is 0.1 s or more old, it is 1.9 and more. In the raw pixels of a color sensor,
+taken for gray, rows and columns alternate.
 """
 
 import numpy as np
@@ -15,6 +16,10 @@ _MAX_RATIO = 1.4
 
 def is_interlaced(gray: UInt8) -> bool:
     """Tell whether every second row of an (H, W) gray image is of another moment."""
+    return _rows_alternate(gray) and not _rows_alternate(gray.T)
+
+
+def _rows_alternate(gray: UInt8) -> bool:
     if gray.shape[0] < 3:
         return False
     rows = gray[:, ::_STEP].astype(np.int16)

@@ -165,7 +165,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("JPEG bytes flipped", "ten bytes of each JPEG are others", POSES, images(bytes_flipped)),
     Fault("half black", "the transfer of each image ended early", POSES, images(truncated)),
     Fault("out of sync", "the first rows are the last ones", "withheld", images(out_of_sync)),
-    Fault("row jitter", "groups of eight rows are shifted", POSES, images(row_jitter)),
+    Fault("row jitter", "groups of eight rows are shifted", "withheld: rows are shifted", images(row_jitter)),
     Fault("rolling shutter", "sheared by 8 % of the width", "withheld, or right", images(rolling_shutter)),
     Fault("channels swapped", "in color, with red and blue swapped", POSES, images(channels_swapped)),
     Fault("Bayer pattern", "raw pixels of the sensor, taken for gray", POSES, images(bayer)),

@@ -2,7 +2,8 @@
 
 A number of inliers alone says little: twenty in one corner of an image fit many poses, and similar facades give a
 hundred. Together with what else can be measured, it says more. A logistic model of it was fitted to poses, right and
-wrong ones, in worlds that are in no evaluation; its file says which. How exact a right pose is, the covariance says.
+wrong ones, in worlds that no evaluation of single cameras uses; its file says which. How exact a right pose is, the
+covariance says.
 
 Further landmarks take the longest to look at, and only ever speak for a pose. So one that is probable enough without
 them, or with some of them, is not asked for more.
@@ -26,6 +27,7 @@ _MODEL = "pose_probability.yaml"
 FURTHER = (8, 1)  # every N-th of the further observations, until a pose is probable enough
 _CELLS = (8, 6)  # columns and rows of the grid in which inliers are counted
 _DEEPEST = 3.0  # ratio of depths from which a larger one says no more: a few far inliers make it
+_FEWEST_NEAR = 20  # landmarks near a keypoint; of fewer, the ratio that is alike says little
 _THINNEST = 0.01  # below, inliers are as flat as the map is exact
 
 
@@ -41,8 +43,8 @@ class PoseEvidence:
         depths: ratio of a large depth of the inliers and a small one; about 1 if all are on one wall, or beside the
             vehicle on the road.
         thickness: extent of the inliers across the plane that fits them, as a ratio of the smaller one in it; small if
-            all are on the road, or on one wall, and so easily like another one.
-        near: landmarks of the place that project near a keypoint.
+            all are on the road, or on one wall, and so easily like another one. Those along one line look thick.
+        near: landmarks of the place that project near a keypoint; where there are many, more are alike by chance.
         alike: those among them whose keypoint looks like the landmark; of a wrong pose, few do.
         further: support by landmarks that the pose was not found with, 0 or more.
     """
@@ -60,14 +62,15 @@ class PoseEvidence:
     @property
     def terms(self) -> dict[str, float]:
         """Terms of a logistic model by name."""
+        near = max(self.near, _FEWEST_NEAR)
         return {
             "inlier_ratio": self.inliers / max(self.matches, 1),
             "rms": self.rms,
             "cells_ratio": self.cells / (_CELLS[0] * _CELLS[1]),
             "log_depths": log(min(max(self.depths, 1.0), _DEEPEST)),
             "log_thickness": log(max(self.thickness, _THINNEST)),
-            "log_alike": log(self.alike + 1),
-            "alike_ratio": self.alike / max(self.near, 1),
+            "log_near": log(near),
+            "alike_ratio": self.alike / near,
             "log_further": log(1 + self.further),
         }
 
