@@ -207,9 +207,9 @@ def main(
     passing = int((probability[~right] > PoseOptions().min_probability).sum())
     ratios = ", ".join(f"above {p:g} {(probability[right] > p).mean():.3f}" for p in (0.9, 0.93, 0.99))
     model = {
-        "provenance": f"python benchmarks/pose_probability.py --out FILE. Poses: {'; '.join(told)}. {passing} wrong ones are "
-        f"above the limit, the most probable ones are {highest}. Ratio of the right ones {ratios}. The constant term "
-        f"is for {_ODDS:g} right poses for a wrong one",
+        "provenance": f"python benchmarks/pose_probability.py --out FILE. Poses: {'; '.join(told)}. {passing} wrong "
+        f"ones are above the limit, the most probable ones are {highest}. Ratio of the right ones {ratios}. The "
+        f"constant term is for {_ODDS:g} right poses for a wrong one",
         "intercept": round(float(weights[0]), 4),
         "weights": {term: round(float(weight), 4) for term, weight in zip(terms, weights[1:], strict=True)},
     }

@@ -1,4 +1,6 @@
-"""Evidence for and against poses, with their true errors: what a calibrated verification is fitted to.
+"""Measurements of candidate poses, with their true errors, to study what tells wrong ones from right ones.
+
+The probability of a pose has its own fit, ``benchmarks/pose_probability.py``.
 
 One row for each pose that RANSAC found in some place, accepted or not, and one for each alignment of the tracker.
 """
@@ -192,7 +194,7 @@ def log10_chance(matches: int, inliers: int, camera: PinholeCamera, max_error: f
 def _std(
     map_from_cam: Rigid3d, positions: Float64, pixels: Float64, camera: PinholeCamera, options: PoseOptions
 ) -> tuple[float, float]:
-    """Standard deviations of position [m] and rotation [rad], as of the verification; -1 if they are not fixed."""
+    """Standard deviations of position [m] and rotation [rad] by independent matches; -1 if they are not fixed."""
     if len(positions) < 4:
         return -1.0, -1.0
     try:

@@ -20,7 +20,8 @@ class LocalizedPose:
         rejected: (m - n,) indices of the keypoints whose matches are outliers.
         reprojection_rms: RMS reprojection error of the inliers [px].
         place: index of the place among the candidates.
-        probability: probability that it is not of another place or by chance, see ``PoseEvidence``.
+        probability: probability that it is not of another place or by chance, or more: further landmarks are looked at
+            only until it is enough, see ``pose_evidence``.
     """
 
     map_from_cam: Rigid3d

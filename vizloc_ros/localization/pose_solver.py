@@ -66,7 +66,7 @@ class PoseSolver:
     def solve(
         self, features: Features, places: Sequence[Place], camera: PinholeCamera, stopwatch: Stopwatch | None = None
     ) -> Localization:
-        """Try place after place, best first, and return the first confident pose, or else the best verified one.
+        """Try place after place, best first, until one gives a confident pose; return the best of those tried.
 
         HF-Net takes the first verified pose. Poses at similar facades are verified too, but with a low inlier ratio, so
         a pose needs a higher one (``confident_inlier_ratio``) to end the search. The keypoints with the best
@@ -148,7 +148,7 @@ class _Search:
         return None
 
     def _thoroughly(self, matcher: PlaceMatcher) -> _Found:
-        """Pose of the first confident place, or the best verified one, or the outcome that came closest to one."""
+        """Verified pose with the most inliers up to the first confident place, or what came closest to one."""
         matched, tried = Matched(self.places, matcher, len(self.features)), []
         for index in range(len(self.places)):
             try:
