@@ -263,6 +263,23 @@ def test_landmarks_of_different_views_are_left_out(tracked_map: VisualMap) -> No
     assert len(at_least.references_of(keyframes, here)) >= len(alike) + 50
 
 
+def test_landmarks_that_all_keyframes_saw_from_far_off_are_left_out(tracked_map: VisualMap) -> None:
+    """Beyond the map's end, they look larger than anything that was mapped."""
+    selector, last = SubmapSelector(tracked_map), len(tracked_map.keyframe_poses) - 1
+    counts = []
+    for meters in (0.0, 3.0, 6.0, 9.0):
+        beyond = forward(pose_at(tracked_map, last), meters)
+        keyframes = selector.keyframes_around(beyond)
+        references = selector.references_of(keyframes, beyond)
+        counts.append(len(references))
+        for position, landmark in zip(references.positions, references.landmark_ids, strict=True):
+            centers = [tracked_map.keyframe_poses[k, :3] for k in keyframes if landmark in tracked_map.landmarks_of(k)]
+            nearest = min(float(np.linalg.norm(position - center)) for center in centers)
+            assert nearest <= 1.51 * float(np.linalg.norm(position - beyond.translation))
+    assert counts == sorted(counts, reverse=True)
+    assert counts[-1] < 0.5 * counts[0]
+
+
 def test_enough_landmarks_in_view_are_kept_where_the_most_similar_ones_are_elsewhere(tracked_map: VisualMap) -> None:
     """Of a camera that has turned to the side, landmarks in view are those at the border of the keyframes."""
     ahead = pose_at(tracked_map, 6)

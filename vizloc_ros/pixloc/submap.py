@@ -20,6 +20,7 @@ from vizloc_ros.pixloc.view_difference import view_difference
 
 _OVERLAP = 0.05  # of the distance for which a submap is used: it begins that much after the end of the one before
 _MIN_MOTION = 0.1  # of that distance between two submaps; less is no direction of travel
+_MOST_ENLARGED = 1.5  # of a landmark, against its observation; beyond the map's end, such ones pull the pose on
 _MOST_DIFFERENT = 2.0  # of max_view_difference, up to which landmarks in view are kept: a prediction may look aside
 
 
@@ -94,7 +95,7 @@ class SubmapSelector:
         self._current: dict[str, Submap] = {}  # by the name of the camera
 
     def around(self, map_from_cam: Rigid3d, camera: str = "") -> Submap | None:
-        """Return the submap for a pose of a camera, or None if no keyframe is near.
+        """Return the submap for a pose of a camera, or None if no keyframe, or none with a similar view, is near.
 
         It stays the same until the camera has travelled ``Submap.way`` or turned by ``refresh_angle``; a camera that
         turns back leaves it earlier.
@@ -110,13 +111,13 @@ class SubmapSelector:
         if not len(keyframes):
             return None
         references = self.references_of(keyframes, ahead)
+        if not len(references):
+            return None
         self._current[camera] = Submap(ahead, references, keyframes, self._way(references, ahead))
         return self._current[camera]
 
     def _way(self, references: QuantizedReferences, map_from_cam: Rigid3d) -> float:
         """Return the way on which landmarks around a pose are used: near ones look different after a short one [m]."""
-        if not len(references):
-            return self.options.refresh_distance
         median = float(np.median(np.linalg.norm(references.positions - map_from_cam.translation, axis=1)))
         return min(self.options.refresh_distance, self.options.refresh_ratio * median)
 
@@ -156,7 +157,7 @@ class SubmapSelector:
 
         Each landmark has those of its observation with the most similar view, or the average of a few observations
         (PixLoc, section 4: 3D structure); its patch is always that of the most similar view. Confidences are weighted
-        by the precision that the landmarks have there.
+        by the precision that the landmarks have there. Landmarks that all keyframes saw from far off are left out.
         """
         slices = [self._map.observations_of(int(keyframe)) for keyframe in keyframes]
         rows = np.concatenate([np.arange(part.start, part.stop) for part in slices])  # of the map's observations
@@ -165,11 +166,10 @@ class SubmapSelector:
         unique, weights = self._weights(landmarks, centers, map_from_cam)
         found = self._map.references_or_raise().has(rows)
         rows, centers, landmarks = rows[found], centers[found], landmarks[found]
-        differences = view_difference(
-            self._map.landmark_positions[landmarks] - centers,
-            self._map.landmark_positions[landmarks] - map_from_cam.translation,
-        )
-        in_view = self._in_view(self._map.landmark_positions[landmarks], map_from_cam, int(keyframes[0]))
+        positions = self._map.landmark_positions[landmarks]
+        rays, others = positions - centers, positions - map_from_cam.translation
+        differences, in_view = view_difference(rays, others), self._in_view(positions, map_from_cam, int(keyframes[0]))
+        differences[_enlargements(rays, others) > _MOST_ENLARGED] = np.inf
         chosen, firsts = self._choose_observations(landmarks, differences, in_view)
         levels, patches = read_references(self._map, rows[chosen]), read_patches(self._map, rows[chosen[firsts]])
         if len(firsts) < len(chosen):
@@ -246,7 +246,7 @@ class SubmapSelector:
         ranked = np.concatenate([needed, similar[~np.isin(similar, needed)]])[: options.max_landmarks]
         kept = np.zeros(len(differences), bool)
         kept[ranked] = True
-        return kept
+        return kept & np.isfinite(differences)
 
     def _average(self, quantized: QuantizedLevel, firsts: Int64) -> QuantizedLevel:
         """Average the rows from each first to the next, weighted by confidence (PixLoc, section 4: 3D structure)."""
@@ -257,6 +257,12 @@ class SubmapSelector:
         counts = np.diff(np.append(firsts, len(weights)))
         confidences = (np.add.reduceat(level.confidences, firsts) / counts).astype(np.float32)
         return QuantizedLevel.of(LevelReferences(unit(features) if self.unit_features else features, confidences))
+
+
+def _enlargements(rays: Float64, others: Float64) -> Float64:
+    """Size (N,) of landmarks on (N, 3) other rays, as a ratio of that on their rays."""
+    distances, others_ = np.linalg.norm(rays, axis=1), np.linalg.norm(others, axis=1)
+    return np.asarray(distances / np.maximum(others_, 1e-3))
 
 
 def _directions(vectors: Float64) -> Float64:
