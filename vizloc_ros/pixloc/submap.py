@@ -261,8 +261,7 @@ class SubmapSelector:
 
 def _enlargements(rays: Float64, others: Float64) -> Float64:
     """Size (N,) of landmarks on (N, 3) other rays, as a ratio of that on their rays."""
-    distances, others_ = np.linalg.norm(rays, axis=1), np.linalg.norm(others, axis=1)
-    return np.asarray(distances / np.maximum(others_, 1e-3))
+    return np.asarray(np.linalg.norm(rays, axis=1) / np.maximum(np.linalg.norm(others, axis=1), 1e-3))
 
 
 def _directions(vectors: Float64) -> Float64:
