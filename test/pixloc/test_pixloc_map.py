@@ -280,6 +280,11 @@ def test_landmarks_that_all_keyframes_saw_from_far_off_are_left_out(tracked_map:
     assert counts[-1] < 0.5 * counts[0]
 
 
+def test_without_a_landmark_there_is_no_submap(tracked_map: VisualMap, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vizloc_ros.pixloc.submap._MOST_ENLARGED", 0.0)
+    assert SubmapSelector(tracked_map).around(pose_at(tracked_map, 5)) is None
+
+
 def test_enough_landmarks_in_view_are_kept_where_the_most_similar_ones_are_elsewhere(tracked_map: VisualMap) -> None:
     """Of a camera that has turned to the side, landmarks in view are those at the border of the keyframes."""
     ahead = pose_at(tracked_map, 6)

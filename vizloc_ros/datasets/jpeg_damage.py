@@ -13,9 +13,9 @@ from vizloc_ros.arrays import Float32, UInt8
 
 _BLOCK = 8  # px
 _SMOOTHED = 31  # columns; the brightness of whole rows does not count
-_MIN_DETAIL = 2.0  # gray levels, standard deviation along a row
-_SHIFTED = 0.5  # least correlation of two rows, once one of them is shifted ...
-_MIN_GAIN = 0.3  # ... by which it exceeds that without a shift ...
+MIN_DETAIL = 2.0  # gray levels, standard deviation along a row
+SHIFTED = 0.5  # least correlation of two rows, once one of them is shifted ...
+MIN_GAIN = 0.3  # ... by which it exceeds that without a shift ...
 _MIN_BREAK = 0.5  # ... and so does that of rows beside the edge: a thing's lower end has no such neighbors
 _ENOUGH_EDGES, _ENOUGH_HALVES = 1, 2  # shifts begin within a row, so that half of it may show them alone
 
@@ -26,14 +26,14 @@ def is_shifted(gray: UInt8) -> bool:
     edges = np.arange(_BLOCK, gray.shape[0] - 1, _BLOCK)
     if not len(edges) or width < 4 * _BLOCK:
         return False
-    rows = [_details(gray[edges + offset, :width]) for offset in (-2, -1, 0, 1)]
+    rows = [row_details(gray[edges + offset, :width]) for offset in (-2, -1, 0, 1)]
     if _shifted_edges(rows, slice(0, width)) >= _ENOUGH_EDGES:
         return True
     halves = slice(0, width // 2), slice(width // 2, width)
     return sum(_shifted_edges(rows, half) for half in halves) >= _ENOUGH_HALVES
 
 
-def _details(rows: UInt8) -> Float32:
+def row_details(rows: UInt8) -> Float32:
     """Rows (N, W) without their slow changes."""
     values = rows.astype(np.float32)
     return values - np.asarray(cv2.blur(values, (_SMOOTHED, 1)), np.float32)
@@ -49,12 +49,12 @@ def _shifted_edges(rows: list[Float32], part: slice) -> int:
     farther_above, above, below, farther_below = (each[:, part] for each in rows)
     at = _correlation(above, below)
     beside = np.minimum(_correlation(farther_above, above), _correlation(below, farther_below))
-    is_detailed = np.minimum(above.std(axis=1), below.std(axis=1)) > _MIN_DETAIL
+    is_detailed = np.minimum(above.std(axis=1), below.std(axis=1)) > MIN_DETAIL
     asked = np.flatnonzero(is_detailed & (beside > at + _MIN_BREAK))
     if not len(asked):
         return 0
     shifted = _best_of_shifts(rows[1][asked], rows[2][asked], part)
-    return int(((shifted > _SHIFTED) & (shifted > at[asked] + _MIN_GAIN)).sum())
+    return int(((shifted > SHIFTED) & (shifted > at[asked] + MIN_GAIN)).sum())
 
 
 def _correlation(a: Float32, b: Float32) -> Float32:
@@ -72,5 +72,5 @@ def _best_of_shifts(above: Float32, below: Float32, part: slice) -> Float32:
     starts = part.start + np.arange(_BLOCK, width, _BLOCK)
     energy = ends[:, starts + length] - ends[:, starts]
     norm = np.sqrt(np.square(alone).sum(axis=1, keepdims=True) * energy)
-    is_detailed = energy > length * _MIN_DETAIL**2
+    is_detailed = energy > length * MIN_DETAIL**2
     return np.asarray(np.where(is_detailed, products / np.maximum(norm, 1e-6), -1).max(axis=1), np.float32)

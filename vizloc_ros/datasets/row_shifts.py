@@ -11,16 +11,13 @@ import cv2
 import numpy as np
 from scipy import fft
 
-from vizloc_ros.arrays import Float32, Int64, UInt8
+from vizloc_ros.arrays import Int64, UInt8
+from vizloc_ros.datasets.jpeg_damage import MIN_DETAIL, MIN_GAIN, SHIFTED, row_details
 
 _STEP = 4  # every such column is compared at first
 _BREAK = 1.5  # least difference of the rows where a shift begins, as a ratio of those beside it ...
 _BESIDE = 4  # ... on either side: rows that are doubled, or enlarged fourfold, break more often
-_SMOOTHED = 31  # columns; the brightness of whole rows does not count
 _LEAST_SHIFT, _MOST_SHIFT = 2, 0.05  # px, and ratio of the width
-_MIN_DETAIL = 2.0  # gray levels, standard deviation along a row
-_SHIFTED = 0.5  # least correlation of two rows, once one of them is shifted ...
-_MIN_GAIN = 0.3  # ... by which it exceeds that without a shift
 _ENOUGH = 10  # of such rows
 _MOST_ALIKE = 0.6  # ratio of equal shifts; the courses of a wall have no others
 _SMALLEST = 64  # px; width and height
@@ -48,7 +45,7 @@ def _breaks(gray: UInt8) -> Int64:
 
 def _shifts(gray: UInt8, breaks: Int64) -> Int64:
     """Shifts [px] of those rows that the next one resembles once it is shifted."""
-    above, below = (_details(gray[rows]) for rows in (breaks, breaks + 1))
+    above, below = (row_details(gray[rows]) for rows in (breaks, breaks + 1))
     width = gray.shape[1]
     most = int(_MOST_SHIFT * width)
     norm = np.sqrt(np.square(above).sum(axis=1) * np.square(below).sum(axis=1))
@@ -56,12 +53,6 @@ def _shifts(gray: UInt8, breaks: Int64) -> Int64:
     tried = np.r_[_LEAST_SHIFT : most + 1, -most : 1 - _LEAST_SHIFT]
     best = products[:, tried].argmax(axis=1)
     correlation = products[np.arange(len(breaks)), tried[best]]
-    is_detailed = np.minimum(above.std(axis=1), below.std(axis=1)) > _MIN_DETAIL
-    found = is_detailed & (correlation > _SHIFTED) & (correlation > products[:, 0] + _MIN_GAIN)
+    is_detailed = np.minimum(above.std(axis=1), below.std(axis=1)) > MIN_DETAIL
+    found = is_detailed & (correlation > SHIFTED) & (correlation > products[:, 0] + MIN_GAIN)
     return np.asarray(tried[best][found], np.int64)
-
-
-def _details(rows: UInt8) -> Float32:
-    """Rows (N, W) without their slow changes."""
-    values = rows.astype(np.float32)
-    return values - np.asarray(cv2.blur(values, (_SMOOTHED, 1)), np.float32)

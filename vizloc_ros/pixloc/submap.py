@@ -164,12 +164,12 @@ class SubmapSelector:
         centers = np.repeat(self._centers[keyframes], [part.stop - part.start for part in slices], axis=0)
         landmarks = np.concatenate([self._map.landmarks_of(int(keyframe)) for keyframe in keyframes])
         unique, weights = self._weights(landmarks, centers, map_from_cam)
-        found = self._map.references_or_raise().has(rows)
-        rows, centers, landmarks = rows[found], centers[found], landmarks[found]
         positions = self._map.landmark_positions[landmarks]
-        rays, others = positions - centers, positions - map_from_cam.translation
-        differences, in_view = view_difference(rays, others), self._in_view(positions, map_from_cam, int(keyframes[0]))
-        differences[_enlargements(rays, others) > _MOST_ENLARGED] = np.inf
+        enlargements = _enlargements(positions - centers, positions - map_from_cam.translation)
+        found = self._map.references_or_raise().has(rows) & (enlargements <= _MOST_ENLARGED)
+        rows, centers, landmarks, positions = rows[found], centers[found], landmarks[found], positions[found]
+        differences = view_difference(positions - centers, positions - map_from_cam.translation)
+        in_view = self._in_view(positions, map_from_cam, int(keyframes[0]))
         chosen, firsts = self._choose_observations(landmarks, differences, in_view)
         levels, patches = read_references(self._map, rows[chosen]), read_patches(self._map, rows[chosen[firsts]])
         if len(firsts) < len(chosen):
@@ -246,7 +246,7 @@ class SubmapSelector:
         ranked = np.concatenate([needed, similar[~np.isin(similar, needed)]])[: options.max_landmarks]
         kept = np.zeros(len(differences), bool)
         kept[ranked] = True
-        return kept & np.isfinite(differences)
+        return kept
 
     def _average(self, quantized: QuantizedLevel, firsts: Int64) -> QuantizedLevel:
         """Average the rows from each first to the next, weighted by confidence (PixLoc, section 4: 3D structure)."""
